@@ -1,0 +1,109 @@
+//! The reference server: every feature once, for test suites, benchmarks and the curious.
+//!
+//! ```sh
+//! cargo run --example everything -- --http 127.0.0.1:8080
+//! cargo run --example everything -- --stdio
+//! ```
+//!
+//! `fixtures` holds what the official conformance suite calls, `probes` what measures the server itself. The command line is a contract
+//! that other programs rely on; when the server is ready it prints `listening on http://ADDRESS/mcp` on stderr.
+
+mod fixtures;
+mod probes;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use mcp_threads::Server;
+
+const USAGE: &str = "usage: everything (--http ADDRESS [--front tiny] | --stdio) [--workers N] [--queue N] [--drain-ms N]";
+
+struct Options {
+    /// `None` for stdio.
+    http: Option<String>,
+    workers: Option<usize>,
+    queue: Option<usize>,
+    drain: Option<Duration>,
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    let options = match parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(problem) => {
+            eprintln!("{problem}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> mcp_threads::Result<()> {
+    let mut server = Server::new("everything", env!("CARGO_PKG_VERSION"))
+        .title("Everything")
+        .instructions("A server to test clients with. Call any tool; none does harm.")
+        .with_state(probes::Counter::default());
+    if let Some(workers) = options.workers {
+        server = server.workers(workers);
+    }
+    if let Some(queue) = options.queue {
+        server = server.queue(queue);
+    }
+    if let Some(drain) = options.drain {
+        server = server.drain_deadline(drain);
+    }
+    let server = probes::register(fixtures::register(server));
+    match options.http {
+        None => server.serve_stdio()?.run_until_ctrl_c(),
+        Some(address) => {
+            let running = server.serve_http(&address)?;
+            eprintln!(
+                "listening on http://{}/mcp",
+                running.addr().expect("it serves HTTP")
+            );
+            running.run_until_ctrl_c()
+        }
+    }
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut options = Options {
+        http: None,
+        workers: None,
+        queue: None,
+        drain: None,
+    };
+    let mut stdio = false;
+    while let Some(flag) = arguments.next() {
+        if flag == "--stdio" {
+            stdio = true;
+            continue;
+        }
+        let value = arguments
+            .next()
+            .ok_or_else(|| format!("{flag} needs a value"))?;
+        let number = || {
+            value
+                .parse::<usize>()
+                .map_err(|_| format!("{flag} needs a number, not `{value}`"))
+        };
+        match flag.as_str() {
+            "--http" => options.http = Some(value),
+            "--front" if value == "tiny" => {}
+            "--workers" => options.workers = Some(number()?),
+            "--queue" => options.queue = Some(number()?),
+            "--drain-ms" => options.drain = Some(Duration::from_millis(number()? as u64)),
+            _ => return Err(format!("`{flag} {value}` is not an option")),
+        }
+    }
+    if stdio == options.http.is_some() {
+        return Err("choose one of --http and --stdio".into());
+    }
+    Ok(options)
+}

@@ -1,0 +1,38 @@
+//! The ten lines of the README: a calculator over HTTP.
+//!
+//! Start it with `cargo run --example quickstart`, then ask it something:
+//!
+//! ```sh
+//! curl -s http://127.0.0.1:8080/mcp \
+//!   -H 'Content-Type: application/json' -H 'MCP-Protocol-Version: 2026-07-28' \
+//!   -H 'Mcp-Method: tools/call' -H 'Mcp-Name: add' \
+//!   -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","arguments":{"a":2,"b":40},
+//!        "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
+//! ```
+//!
+//! Stop it with Ctrl-C. A different address may be given as the only argument.
+
+use mcp_threads::Server;
+use mcp_threads::schemars::JsonSchema;
+use serde::Deserialize;
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Add {
+    a: i64,
+    b: i64,
+}
+
+fn main() -> mcp_threads::Result<()> {
+    let address = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:8080".into());
+    let server = Server::new("calculator", "1.0.0")
+        .tool("add", "Adds two integers.", |args: Add| args.a + args.b)
+        .serve_http(&address)?;
+    eprintln!(
+        "listening on http://{}/mcp",
+        server.addr().expect("it serves HTTP")
+    );
+    server.run_until_ctrl_c()
+}

@@ -1,0 +1,81 @@
+//! A `shell` tool, and a server that stays responsive while it runs.
+//!
+//! Start it with `cargo run --example shell` and talk to it on stdin, one line at a time:
+//!
+//! ```text
+//! {"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"me","version":"1"}}}
+//! {"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"shell","arguments":{"argv":["sleep","3"]},"_meta":{"progressToken":1}}}
+//! {"jsonrpc":"2.0","id":3,"method":"ping"}
+//! ```
+//!
+//! The ping is answered at once, while the command still sleeps. `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}` kills the
+//! command and everything it started. The command is an argument list, not a line for a shell, so nothing in it is interpreted; whoever
+//! wants a shell asks for it by name: `["sh", "-c", "..."]`. With `--http 127.0.0.1:8080` it serves HTTP instead.
+
+use mcp_threads::schemars::JsonSchema;
+use mcp_threads::{Json, RequestContext, RunCommand, Server, Tool, ToolError};
+use serde::{Deserialize, Serialize};
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Shell {
+    /// The program and its arguments.
+    argv: Vec<String>,
+    /// The directory to run it in.
+    directory: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Output {
+    /// The exit code; absent when a signal ended the command.
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+    /// Whether the command said more than the 64 KiB of each stream that are kept.
+    truncated: bool,
+}
+
+fn shell(cx: &mut RequestContext, args: Shell) -> Result<Json<Output>, ToolError> {
+    let Some((program, rest)) = args.argv.split_first() else {
+        return Err(ToolError::new("`argv` is empty; give at least a program"));
+    };
+    let mut command = RunCommand::new(program).args(rest);
+    if let Some(directory) = args.directory {
+        command = command.directory(directory);
+    }
+    let output = command.run(cx)?;
+    let (stdout, stderr) = (output.stdout, output.stderr);
+    Ok(Json(Output {
+        code: output.code,
+        stdout,
+        stderr,
+        truncated: output.truncated,
+    }))
+}
+
+fn main() -> mcp_threads::Result<()> {
+    env_logger::init();
+    let tool = Tool::new("shell")
+        .description("Runs a program to its end and returns what it said.")
+        .destructive(true)
+        .open_world(true)
+        .handler(shell);
+    let server = Server::new("shell", "1.0.0").register(tool);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] | ["--stdio"] => server.serve_stdio()?.run_until_ctrl_c(),
+        ["--http", address] => {
+            let running = server.serve_http(address)?;
+            eprintln!(
+                "listening on http://{}/mcp",
+                running.addr().expect("it serves HTTP")
+            );
+            running.run_until_ctrl_c()
+        }
+        _ => {
+            eprintln!("usage: shell [--stdio | --http ADDRESS]");
+            std::process::exit(2);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The trail of one request: its request id and its line in the access log.
+//!
+//! The engine fills in what happened, the transport adds the status and writes the line through [`log`] with the target
+//! `mcp_threads::access`. Must not know how either works.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+/// The target of the access log.
+const TARGET: &str = "mcp_threads::access";
+
+/// The id under which a request stands in every log line: `X-Request-Id`, or a fresh UUID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RequestTag(Arc<str>);
+
+impl RequestTag {
+    /// Takes the client's id if it has 1 to 64 visible ASCII characters, and makes a new one otherwise.
+    pub(crate) fn from_client(id: Option<&str>) -> Self {
+        const CHARS_MAX: usize = 64;
+        match id {
+            Some(id)
+                if (1..=CHARS_MAX).contains(&id.len())
+                    && id.bytes().all(|byte| byte.is_ascii_graphic()) =>
+            {
+                RequestTag(id.into())
+            }
+            _ => Self::fresh(),
+        }
+    }
+
+    pub(crate) fn fresh() -> Self {
+        let mut text = Uuid::encode_buffer();
+        RequestTag((&*Uuid::new_v4().hyphenated().encode_lower(&mut text)).into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RequestTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Ok,
+    /// The tool said that it failed.
+    ToolError,
+    /// A JSON-RPC error.
+    Error,
+    /// Refused because its lane was full or the server was draining.
+    Refused,
+    Panicked,
+    Cancelled,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::ToolError => "tool_error",
+            Outcome::Error => "error",
+            Outcome::Refused => "refused",
+            Outcome::Panicked => "panicked",
+            Outcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What stands on one access line.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    pub(crate) tag: RequestTag,
+    pub(crate) method: Cow<'static, str>,
+    pub(crate) tool: Option<Arc<str>>,
+    pub(crate) lane: Option<Arc<str>>,
+    pub(crate) outcome: Outcome,
+    pub(crate) queued: Duration,
+    pub(crate) running: Duration,
+}
+
+impl Access {
+    /// The line of something that never got as far as a lane.
+    pub(crate) fn immediate(
+        tag: RequestTag,
+        method: impl Into<Cow<'static, str>>,
+        outcome: Outcome,
+    ) -> Self {
+        Access {
+            tag,
+            method: method.into(),
+            tool: None,
+            lane: None,
+            outcome,
+            queued: Duration::ZERO,
+            running: Duration::ZERO,
+        }
+    }
+
+    /// Writes the line. Transports without a status of their own pass `None`.
+    pub(crate) fn log(&self, status: Option<u16>) {
+        if !log::log_enabled!(target: TARGET, log::Level::Info) {
+            return;
+        }
+        let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+        log::info!(
+            target: TARGET,
+            "method={} tool={} status={status} outcome={} lane={} queued_us={} running_us={} request_id={}",
+            self.method,
+            self.tool.as_deref().unwrap_or("-"),
+            self.outcome.as_str(),
+            self.lane.as_deref().unwrap_or("-"),
+            self.queued.as_micros(),
+            self.running.as_micros(),
+            self.tag
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_s_id_is_kept_only_when_it_is_short_and_visible() {
+        let longest = "x".repeat(64);
+        for kept in ["a", "!~", longest.as_str()] {
+            assert_eq!(RequestTag::from_client(Some(kept)).as_str(), kept);
+        }
+        let too_long = "x".repeat(65);
+        for replaced in [
+            None,
+            Some(""),
+            Some("a b"),
+            Some("a\n"),
+            Some("é"),
+            Some(too_long.as_str()),
+        ] {
+            let tag = RequestTag::from_client(replaced);
+            assert!(
+                Uuid::parse_str(tag.as_str()).is_ok(),
+                "{replaced:?} became {tag}"
+            );
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Where the answer to a request goes: to the transport, or into the array that answers a batch.
+//!
+//! JSON-RPC batches exist only in revision 2025-03-26. A batch has one place in the outbox; its members' answers are gathered
+//! as they come and leave together with the last one.
+
+use std::sync::{Arc, Mutex};
+
+use crate::access::{Access, Outcome, RequestTag};
+use crate::outbox::{Answer, AnswerSlot, Outbox, Standing};
+use crate::protocol::version::Era;
+
+/// The place for the answer to one request.
+#[derive(Debug)]
+pub(crate) enum ReplySlot {
+    Single(AnswerSlot),
+    Member(Member),
+}
+
+/// One request's part of a batch. Dropped unused, it counts as answered with nothing.
+#[derive(Debug)]
+pub(crate) struct Member {
+    batch: Arc<Batch>,
+    used: bool,
+}
+
+#[derive(Debug)]
+struct Batch {
+    outbox: Option<Outbox>,
+    gathered: Mutex<Gathered>,
+}
+
+#[derive(Debug)]
+struct Gathered {
+    /// `None` once the array has left.
+    slot: Option<AnswerSlot>,
+    tag: RequestTag,
+    /// The array so far, without its closing bracket.
+    body: Vec<u8>,
+    missing: usize,
+}
+
+/// Splits one place into as many as the batch has members.
+pub(crate) fn split(slot: AnswerSlot, members: usize, tag: RequestTag) -> Vec<ReplySlot> {
+    let outbox = slot.outbox().cloned();
+    let gathered = Gathered {
+        slot: Some(slot),
+        tag,
+        body: Vec::new(),
+        missing: members,
+    };
+    let batch = Arc::new(Batch {
+        outbox,
+        gathered: Mutex::new(gathered),
+    });
+    (0..members)
+        .map(|_| {
+            ReplySlot::Member(Member {
+                batch: Arc::clone(&batch),
+                used: false,
+            })
+        })
+        .collect()
+}
+
+impl ReplySlot {
+    /// Sends the answer. Never waits.
+    pub(crate) fn send(self, answer: Answer) {
+        match self {
+            ReplySlot::Single(slot) => slot.send(answer),
+            ReplySlot::Member(mut member) => {
+                answer.access.log(None);
+                member.used = true;
+                member.batch.gather(Some(&answer.body));
+            }
+        }
+    }
+
+    /// Ends the request without an answer, because it was cancelled.
+    pub(crate) fn withdraw(self, access: Access) {
+        match self {
+            ReplySlot::Single(slot) => slot.withdraw(access),
+            ReplySlot::Member(_) => access.log(None),
+        }
+    }
+
+    /// Where events of the same request go.
+    pub(crate) fn outbox(&self) -> Option<&Outbox> {
+        match self {
+            ReplySlot::Single(slot) => slot.outbox(),
+            ReplySlot::Member(member) => member.batch.outbox.as_ref(),
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if !self.used {
+            self.batch.gather(None);
+        }
+    }
+}
+
+impl Batch {
+    fn gather(&self, body: Option<&[u8]>) {
+        let mut gathered = self
+            .gathered
+            .lock()
+            .expect("no code panics while it gathers a batch");
+        if let Some(body) = body {
+            let separator = if gathered.body.is_empty() { b'[' } else { b',' };
+            gathered.body.push(separator);
+            gathered.body.extend_from_slice(body);
+        }
+        gathered.missing -= 1;
+        if gathered.missing > 0 {
+            return;
+        }
+        let Some(slot) = gathered.slot.take() else {
+            return;
+        };
+        if gathered.body.is_empty() {
+            // Only notifications, or everything was cancelled: the slot says so by being dropped.
+            return;
+        }
+        let mut body = std::mem::take(&mut gathered.body);
+        body.push(b']');
+        let access = Access::immediate(gathered.tag.clone(), "batch", Outcome::Ok);
+        slot.send(Answer {
+            body,
+            error: None,
+            standing: Standing::Served,
+            era: Era::Legacy,
+            access,
+        });
+    }
+}

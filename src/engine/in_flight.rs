@@ -1,0 +1,278 @@
+//! The life of one call: queued, running, ended. This file is the only one that changes it.
+//!
+//! However a call ends (its handler returns or panics, the client cancels, the server shuts down, its job is lost), the first
+//! one to say so takes the place for the answer, and nobody else finds it. That is how there is exactly one terminal message, or none for a
+//! cancelled call. Must not know lanes or transports.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
+
+use crate::access::{Access, Outcome};
+use crate::cancel::{CancellationToken, Canceller, cancellation};
+use crate::engine::Engine;
+use crate::engine::batch::ReplySlot;
+use crate::handler::context::{CallControl, Overview, RequestInfo};
+use crate::outbox::{Answer, Standing};
+use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
+use crate::protocol::version::Era;
+use crate::stats::Stats;
+
+const HELD: &str = "no code panics while it holds a call";
+
+/// The calls of one pipe or one legacy session, by the id their client gave them.
+#[derive(Default)]
+pub(crate) struct InFlight {
+    calls: Mutex<HashMap<RequestId, Arc<Call>>>,
+}
+
+/// One call, shared by its worker, its transport and whoever may cancel it.
+pub(crate) struct Call {
+    pub(crate) id: RequestId,
+    pub(crate) era: Era,
+    pub(crate) tool: Arc<str>,
+    pub(crate) lane: Arc<str>,
+    pub(crate) info: RequestInfo,
+    engine: Weak<Engine>,
+    token: CancellationToken,
+    /// Where the call can be found by its id; `None` where ids need not be found (modern HTTP).
+    registry: Option<Arc<InFlight>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` once the call has ended. Whoever takes it answers.
+    open: Option<Open>,
+    queued_at: Instant,
+    started_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Open {
+    slot: ReplySlot,
+    canceller: Canceller,
+}
+
+impl InFlight {
+    /// Cancels the call with this id, if it is still open. Nothing is sent for it afterwards.
+    pub(crate) fn cancel(&self, id: &RequestId, reason: &str) {
+        let call = self.lock().get(id).map(Arc::clone);
+        if let Some(call) = call {
+            log::debug!(
+                "the client cancels a call: {reason:?} request_id={}",
+                call.info.tag
+            );
+            call.cancel();
+        }
+    }
+
+    /// Cancels everything, because the pipe or session has ended.
+    pub(crate) fn cancel_all(&self) {
+        let calls: Vec<_> = self.lock().values().map(Arc::clone).collect();
+        for call in calls {
+            call.cancel();
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Arc<Call>>> {
+        self.calls
+            .lock()
+            .expect("no code panics while it holds the calls in flight")
+    }
+}
+
+/// What a call is opened with.
+pub(crate) struct Opening {
+    pub(crate) id: RequestId,
+    pub(crate) era: Era,
+    pub(crate) tool: Arc<str>,
+    pub(crate) lane: Arc<str>,
+    pub(crate) info: RequestInfo,
+    pub(crate) engine: Weak<Engine>,
+}
+
+impl Call {
+    /// Opens a call and registers it. A call of the same client with the same id that has not ended keeps the id: the new one gets its id and slot
+    /// back.
+    pub(crate) fn open(
+        opening: Opening,
+        slot: ReplySlot,
+        registry: Option<&Arc<InFlight>>,
+    ) -> Result<Arc<Call>, (RequestId, ReplySlot)> {
+        let mut calls = registry.map(|registry| registry.lock());
+        if calls
+            .as_ref()
+            .is_some_and(|calls| calls.contains_key(&opening.id))
+        {
+            return Err((opening.id, slot));
+        }
+        let (canceller, token) = cancellation();
+        let Opening {
+            id,
+            era,
+            tool,
+            lane,
+            info,
+            engine,
+        } = opening;
+        let call = Arc::new(Call {
+            id,
+            era,
+            tool,
+            lane,
+            info,
+            engine,
+            token,
+            registry: registry.map(Arc::clone),
+            state: Mutex::new(State {
+                open: Some(Open { slot, canceller }),
+                queued_at: Instant::now(),
+                started_at: None,
+            }),
+        });
+        if let Some(calls) = &mut calls
+            && let Entry::Vacant(entry) = calls.entry(call.id.clone())
+        {
+            entry.insert(Arc::clone(&call));
+        }
+        Ok(call)
+    }
+
+    /// Marks the moment its handler begins.
+    pub(crate) fn start(&self) {
+        self.lock().started_at = Some(Instant::now());
+    }
+
+    /// Whether it has been answered or cancelled.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().open.is_none()
+    }
+
+    /// Answers with a whole JSON-RPC message. Goes nowhere if the call has ended.
+    pub(crate) fn answer(&self, body: Vec<u8>, error: Option<i64>, outcome: Outcome) {
+        let Some((open, access)) = self.end(outcome) else {
+            return;
+        };
+        open.slot.send(Answer {
+            body,
+            error,
+            standing: Standing::Served,
+            era: self.era,
+            access,
+        });
+    }
+
+    /// Answers with a JSON-RPC error.
+    pub(crate) fn fail(&self, error: &ErrorObject, outcome: Outcome) {
+        self.answer(
+            jsonrpc::error_response(Some(&self.id), error),
+            Some(error.code),
+            outcome,
+        );
+    }
+
+    /// The client does not want it any more: no answer, and the handler is told.
+    pub(crate) fn cancel(&self) {
+        let Some((open, access)) = self.end(Outcome::Cancelled) else {
+            return;
+        };
+        open.canceller.cancel();
+        open.slot.withdraw(access);
+    }
+
+    /// The server cannot wait any longer: the client gets this error, and the handler is told.
+    pub(crate) fn abort(&self, error: &ErrorObject) {
+        let Some((open, access)) = self.end(Outcome::Cancelled) else {
+            return;
+        };
+        open.canceller.cancel();
+        let body = jsonrpc::error_response(Some(&self.id), error);
+        let standing = Standing::Served;
+        open.slot.send(Answer {
+            body,
+            error: Some(error.code),
+            standing,
+            era: self.era,
+            access,
+        });
+    }
+
+    /// Takes the place for the answer, if it is still there. The id is free again before the answer can be read, because its reader may use
+    /// it at once.
+    fn end(&self, outcome: Outcome) -> Option<(Open, Access)> {
+        let (open, queued_at, started_at) = {
+            let mut state = self.lock();
+            (state.open.take()?, state.queued_at, state.started_at)
+        };
+        if let Some(registry) = &self.registry {
+            registry.lock().remove(&self.id);
+        }
+        let now = Instant::now();
+        let access = Access {
+            tag: self.info.tag.clone(),
+            method: "tools/call".into(),
+            tool: Some(Arc::clone(&self.tool)),
+            lane: Some(Arc::clone(&self.lane)),
+            outcome,
+            queued: started_at.unwrap_or(now) - queued_at,
+            running: started_at.map_or(Duration::ZERO, |started_at| now - started_at),
+        };
+        Some((open, access))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect(HELD)
+    }
+}
+
+impl CallControl for Call {
+    fn info(&self) -> &RequestInfo {
+        &self.info
+    }
+
+    fn cancellation(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    fn send_event(&self, notification: Vec<u8>) {
+        // The lock is held while sending, so that no event can slip in behind the answer.
+        let state = self.lock();
+        if let Some(outbox) = state.open.as_ref().and_then(|open| open.slot.outbox()) {
+            outbox.send_event(notification, &self.token);
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        self.engine
+            .upgrade()
+            .map(|engine| engine.stats())
+            .unwrap_or_default()
+    }
+}
+
+/// The duty to end a call. If it is dropped before anyone has, the client gets an internal error, so that no call is ever lost.
+pub(crate) struct Responder(pub(crate) Arc<Call>);
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if !self.0.has_ended() {
+            self.0.fail(&internal_error(&self.0), Outcome::Panicked);
+        }
+    }
+}
+
+/// What a client hears of a panic: that there was one, and under which id the log has the rest.
+pub(crate) fn internal_error(call: &Call) -> ErrorObject {
+    let tag = call.info.tag.as_str();
+    ErrorObject::new(
+        ErrorCode::INTERNAL_ERROR,
+        format!("Internal error; the server's log has more under request id {tag}"),
+    )
+    .with_data(serde_json::json!({ "requestId": tag }))
+}

@@ -1,0 +1,441 @@
+//! A lane: a name, a fixed number of worker threads, a bounded queue. The one concept of concurrency.
+//!
+//! A lane is a bulkhead: what happens on one cannot use up another. Submitting never waits; a full lane gives the job back at once. A job
+//! keeps its worker until it has really returned, whoever has stopped caring about it. Must not know what a job means.
+
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, at, bounded, select};
+
+use crate::error::Error;
+use crate::stats::LaneStats;
+
+/// A lane's size, as the builder sets it. Register it with [`Server::lane`](crate::Server::lane).
+///
+/// Two lanes are always there: `main` (32 workers or four per core, whichever is more, and a queue of 256) and `urgent` (2 workers, queue 64) for diagnostics
+/// that must answer when `main` is full. Name one of them here to change its size.
+///
+/// Tool calls mostly wait (for a disk, a child, another server), so the number of workers is how many calls may wait at once, not how many
+/// may compute. An idle worker costs one parked thread: no CPU, its stack's touched pages (about 10 KiB), and address space.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    pub(crate) name: Arc<str>,
+    pub(crate) workers: usize,
+    pub(crate) queue_len_max: usize,
+}
+
+impl Lane {
+    /// A lane of this name with 4 workers and a queue of 64.
+    pub fn new(name: &str) -> Self {
+        Lane {
+            name: name.into(),
+            workers: 4,
+            queue_len_max: 64,
+        }
+    }
+
+    /// How many calls may run at once. Default 4; at least 1.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// How many calls may wait for a worker. Default 64. With 0 a call is taken only when a worker is idle.
+    #[must_use]
+    pub fn queue(mut self, queue_len_max: usize) -> Self {
+        self.queue_len_max = queue_len_max;
+        self
+    }
+
+    pub(crate) fn main() -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Lane::new("main").workers(32.max(4 * cores)).queue(256)
+    }
+
+    pub(crate) fn urgent() -> Self {
+        Lane::new("urgent").workers(2)
+    }
+}
+
+/// A piece of work that a lane runs once.
+pub(crate) trait Job: Send + 'static {
+    /// What others may hold of a job while it runs.
+    type Running: Clone + Send;
+    /// Whether nobody wants it any more, so that it is dropped instead of run.
+    fn is_stale(&self) -> bool;
+    /// A handle to it.
+    fn running(&self) -> Self::Running;
+    /// Runs it on the worker's thread and says how it ended.
+    fn run(self) -> Ended;
+}
+
+/// How a job ended, for the lane's counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Done,
+    Cancelled,
+    Panicked,
+}
+
+/// Why a job was not taken. It comes back, so that its owner can answer for it.
+#[derive(Debug)]
+pub(crate) enum Refused<J> {
+    Full(J),
+    Closed(J),
+}
+
+/// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
+pub(crate) struct RunningLane<J: Job> {
+    shared: Arc<Shared<J>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Disconnects once every worker has left its loop.
+    left: Receiver<Infallible>,
+}
+
+struct Shared<J: Job> {
+    lane: Lane,
+    submit: Sender<Task<J>>,
+    take: Receiver<Task<J>>,
+    closed: AtomicBool,
+    /// One for each worker: what it runs now. Only that worker writes it, so the lock is never waited for.
+    running: Box<[Mutex<Option<J::Running>>]>,
+    busy: AtomicUsize,
+    done: AtomicU64,
+    refused: AtomicU64,
+    panicked: AtomicU64,
+    cancelled: AtomicU64,
+}
+
+enum Task<J> {
+    Run(J),
+    Leave,
+}
+
+const HELD: &str = "no code panics while it holds a worker's slot";
+
+impl<J: Job> RunningLane<J> {
+    /// Starts the workers, each a thread named after the lane.
+    pub(crate) fn start(lane: Lane) -> Result<Self, Error> {
+        let (submit, take) = bounded(lane.queue_len_max);
+        let shared = Arc::new(Shared {
+            running: (0..lane.workers).map(|_| Mutex::new(None)).collect(),
+            lane,
+            submit,
+            take,
+            closed: AtomicBool::new(false),
+            busy: AtomicUsize::new(0),
+            done: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            panicked: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+        });
+        let (alive, left) = bounded(0);
+        let running = RunningLane {
+            shared,
+            threads: Mutex::default(),
+            left,
+        };
+        for index in 0..running.shared.lane.workers {
+            // On failure `running` is dropped, which sends the workers that did start home.
+            let thread = running.spawn(index, alive.clone())?;
+            running.threads.lock().expect(HELD).push(thread);
+        }
+        Ok(running)
+    }
+
+    fn spawn(&self, index: usize, alive: Sender<Infallible>) -> Result<JoinHandle<()>, Error> {
+        let name = format!("mcp-{}-{index}", self.shared.lane.name);
+        let shared = Arc::clone(&self.shared);
+        let work = move || {
+            shared.work(index);
+            drop(alive);
+        };
+        thread::Builder::new()
+            .name(name.clone())
+            .spawn(work)
+            .map_err(|source| Error::spawn(&name, source))
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.shared.lane.name
+    }
+
+    /// Hands a job to a worker, or gives it back at once.
+    pub(crate) fn try_submit(&self, job: J) -> Result<(), Refused<J>> {
+        let refused = if self.shared.closed.load(Ordering::Acquire) {
+            Refused::Closed(job)
+        } else {
+            match self.shared.submit.try_send(Task::Run(job)) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(Task::Run(job))) => Refused::Full(job),
+                Err(TrySendError::Disconnected(Task::Run(job))) => Refused::Closed(job),
+                Err(_) => return Ok(()),
+            }
+        };
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        Err(refused)
+    }
+
+    /// Handles to what the workers run now.
+    pub(crate) fn running(&self) -> Vec<J::Running> {
+        self.shared
+            .running
+            .iter()
+            .filter_map(|slot| slot.lock().expect(HELD).clone())
+            .collect()
+    }
+
+    /// Takes everything out of the queue.
+    pub(crate) fn take_queued(&self) -> Vec<J> {
+        let mut jobs = Vec::new();
+        while let Ok(Task::Run(job)) = self.shared.take.try_recv() {
+            jobs.push(job);
+        }
+        jobs
+    }
+
+    /// Takes no more jobs, lets the queued ones run, and waits until every worker has left, the deadline has passed, or `hurry` disconnects. Says
+    /// how many workers had not left by then.
+    pub(crate) fn close(&self, deadline: Instant, hurry: &Receiver<Infallible>) -> usize {
+        self.send_home(Some(deadline));
+        let everyone_left = select! {
+            recv(self.left) -> _ => true,
+            recv(hurry) -> _ => false,
+            recv(at(deadline)) -> _ => false,
+        };
+        if everyone_left {
+            self.join()
+        } else {
+            self.running().len().max(1)
+        }
+    }
+
+    fn join(&self) -> usize {
+        for thread in self.threads.lock().expect(HELD).drain(..) {
+            if thread.join().is_err() {
+                log::error!(
+                    "a worker of lane `{}` ended by panicking",
+                    self.shared.lane.name
+                );
+            }
+        }
+        0
+    }
+
+    /// Queues the word to leave behind the work there is. Without a deadline it does not wait for room.
+    fn send_home(&self, deadline: Option<Instant>) {
+        if self.shared.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        for _ in 0..self.shared.lane.workers {
+            let sent = match deadline {
+                Some(deadline) => self
+                    .shared
+                    .submit
+                    .send_deadline(Task::Leave, deadline)
+                    .is_ok(),
+                None => self.shared.submit.try_send(Task::Leave).is_ok(),
+            };
+            if !sent {
+                // So that a later `close` with more patience tries again.
+                self.shared.closed.store(false, Ordering::Release);
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn stats(&self) -> LaneStats {
+        let shared = &self.shared;
+        LaneStats {
+            name: shared.lane.name.to_string(),
+            workers: shared.lane.workers,
+            busy: shared.busy.load(Ordering::Relaxed),
+            queued: shared.take.len(),
+            capacity: shared.lane.queue_len_max,
+            done: shared.done.load(Ordering::Relaxed),
+            refused: shared.refused.load(Ordering::Relaxed),
+            panicked: shared.panicked.load(Ordering::Relaxed),
+            cancelled: shared.cancelled.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl<J: Job> Drop for RunningLane<J> {
+    fn drop(&mut self) {
+        self.send_home(None);
+    }
+}
+
+impl<J: Job> Shared<J> {
+    fn work(&self, index: usize) {
+        while let Ok(Task::Run(job)) = self.take.recv() {
+            if job.is_stale() {
+                self.cancelled.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            self.busy.fetch_add(1, Ordering::Relaxed);
+            *self.running[index].lock().expect(HELD) = Some(job.running());
+            // The job catches its handler's panic itself; this is for everything around it, so that the worker lives on.
+            let ended = catch_unwind(AssertUnwindSafe(|| job.run())).unwrap_or(Ended::Panicked);
+            *self.running[index].lock().expect(HELD) = None;
+            self.busy.fetch_sub(1, Ordering::Relaxed);
+            match ended {
+                Ended::Done => self.done.fetch_add(1, Ordering::Relaxed),
+                Ended::Cancelled => self.cancelled.fetch_add(1, Ordering::Relaxed),
+                Ended::Panicked => self.panicked.fetch_add(1, Ordering::Relaxed),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crossbeam_channel::never;
+
+    use super::*;
+
+    /// Says that it has begun, and waits until it is let go.
+    struct Gate {
+        began: Sender<u32>,
+        go: Receiver<()>,
+        number: u32,
+        stale: bool,
+    }
+
+    impl Job for Gate {
+        type Running = u32;
+
+        fn is_stale(&self) -> bool {
+            self.stale
+        }
+
+        fn running(&self) -> u32 {
+            self.number
+        }
+
+        fn run(self) -> Ended {
+            self.began.send(self.number).expect("the test listens");
+            assert!(
+                self.go.recv().is_ok(),
+                "let go by dropping the sender: panic"
+            );
+            Ended::Done
+        }
+    }
+
+    struct Bench {
+        lane: RunningLane<Gate>,
+        began: (Sender<u32>, Receiver<u32>),
+        go: (Sender<()>, Receiver<()>),
+    }
+
+    impl Bench {
+        fn new(workers: usize, queue: usize) -> Self {
+            let lane = RunningLane::start(Lane::new("test").workers(workers).queue(queue))
+                .expect("threads can be started");
+            Bench {
+                lane,
+                began: crossbeam_channel::unbounded(),
+                go: crossbeam_channel::unbounded(),
+            }
+        }
+
+        fn job(&self, number: u32) -> Gate {
+            Gate {
+                began: self.began.0.clone(),
+                go: self.go.1.clone(),
+                number,
+                stale: false,
+            }
+        }
+
+        /// Submits to an idle worker, which a lane without a queue may need a moment to become.
+        fn start(&self, number: u32) {
+            let mut job = self.job(number);
+            while let Err(Refused::Full(back)) = self.lane.try_submit(job) {
+                job = back;
+                thread::yield_now();
+            }
+            assert_eq!(self.began.1.recv(), Ok(number));
+        }
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+
+    #[test]
+    fn law_2_a_full_lane_gives_the_job_back_at_once() {
+        let bench = Bench::new(1, 1);
+        bench.start(1);
+        assert!(bench.lane.try_submit(bench.job(2)).is_ok());
+        let Err(Refused::Full(back)) = bench.lane.try_submit(bench.job(3)) else {
+            panic!("one runs and one waits: there is no room for a third");
+        };
+        assert_eq!(back.number, 3);
+        let stats = bench.lane.stats();
+        assert_eq!((stats.busy, stats.queued, stats.refused), (1, 1, 1));
+        for _ in 0..2 {
+            bench.go.0.send(()).expect("the jobs listen");
+        }
+        assert_eq!(bench.lane.close(soon(), &never()), 0);
+        assert_eq!(bench.lane.stats().done, 2);
+    }
+
+    #[test]
+    fn a_stale_job_is_dropped_before_it_runs() {
+        let bench = Bench::new(1, 2);
+        bench.start(1);
+        assert!(
+            bench
+                .lane
+                .try_submit(Gate {
+                    stale: true,
+                    ..bench.job(2)
+                })
+                .is_ok()
+        );
+        bench.go.0.send(()).expect("the job listens");
+        assert_eq!(bench.lane.close(soon(), &never()), 0);
+        assert!(bench.began.1.try_recv().is_err());
+        assert_eq!(bench.lane.stats().cancelled, 1);
+    }
+
+    #[test]
+    fn law_8_a_panicking_job_leaves_its_worker_alive() {
+        let mut bench = Bench::new(1, 1);
+        bench.start(1);
+        bench.go = crossbeam_channel::unbounded();
+        bench.start(2);
+        assert_eq!(bench.lane.running(), [2]);
+        bench.go.0.send(()).expect("the job listens");
+        assert_eq!(bench.lane.close(soon(), &never()), 0);
+        let stats = bench.lane.stats();
+        assert_eq!((stats.panicked, stats.done, stats.busy), (1, 1, 0));
+    }
+
+    #[test]
+    fn a_worker_that_does_not_return_is_counted_at_the_deadline() {
+        let bench = Bench::new(2, 0);
+        bench.start(1);
+        assert_eq!(
+            bench
+                .lane
+                .close(Instant::now() + Duration::from_millis(1), &never()),
+            1
+        );
+        assert!(matches!(
+            bench.lane.try_submit(bench.job(2)),
+            Err(Refused::Closed(_) | Refused::Full(_))
+        ));
+        drop(bench.go.0);
+    }
+}

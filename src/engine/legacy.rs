@@ -1,0 +1,197 @@
+//! The handshake era's sessions: opened by `initialize`, found by `Mcp-Session-Id`, ended by `DELETE`, by silence or by the cap.
+//!
+//! A pipe has at most one session, without an id. Must not know HTTP. Specification: `basic/lifecycle` and `basic/transports`
+//! ("Session Management") of revision 2025-11-25.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use crate::engine::in_flight::InFlight;
+use crate::handler::context::Client;
+use crate::protocol::types::LoggingLevel;
+use crate::protocol::version::{Era, ProtocolVersion};
+
+const HELD: &str = "no code panics while it holds a session";
+
+/// What one handshake established.
+pub(crate) struct Session {
+    pub(crate) client: Arc<Client>,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) calls: Arc<InFlight>,
+    mutable: Mutex<Mutable>,
+}
+
+#[derive(Debug)]
+struct Mutable {
+    /// `None` until the client sets one: the specification leaves the choice to the server, and this one says nothing unasked below `info`.
+    log_level: LoggingLevel,
+    last_seen: Instant,
+}
+
+impl Session {
+    pub(crate) fn new(client: Client, calls: Arc<InFlight>) -> Self {
+        let mutable = Mutable {
+            log_level: LoggingLevel::Info,
+            last_seen: Instant::now(),
+        };
+        Session {
+            version: client.protocol_version,
+            client: Arc::new(client),
+            calls,
+            mutable: Mutex::new(mutable),
+        }
+    }
+
+    pub(crate) fn log_level(&self) -> LoggingLevel {
+        self.lock().log_level
+    }
+
+    pub(crate) fn set_log_level(&self, level: LoggingLevel) {
+        self.lock().log_level = level;
+    }
+
+    fn touch(&self) {
+        self.lock().last_seen = Instant::now();
+    }
+
+    fn idle_for(&self) -> Duration {
+        if self.calls.is_empty() {
+            self.lock().last_seen.elapsed()
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Mutable> {
+        self.mutable.lock().expect(HELD)
+    }
+}
+
+/// The version a handshake settles on: the one asked for if it is a legacy one, else the newest of them.
+pub(crate) fn negotiate(requested: &str) -> ProtocolVersion {
+    ProtocolVersion::parse(requested)
+        .filter(|version| version.era() == Era::Legacy)
+        .unwrap_or(ProtocolVersion::LATEST_LEGACY)
+}
+
+/// Every living session with an id.
+pub(crate) struct Sessions {
+    sessions_max: usize,
+    idle_timeout: Duration,
+    by_id: Mutex<HashMap<Arc<str>, Arc<Session>>>,
+}
+
+impl Sessions {
+    pub(crate) fn new(sessions_max: usize, idle_timeout: Duration) -> Self {
+        Sessions {
+            sessions_max,
+            idle_timeout,
+            by_id: Mutex::default(),
+        }
+    }
+
+    /// Keeps a session and gives it an id that cannot be guessed. `None` when as many as may live are all busy.
+    pub(crate) fn open(&self, session: Session) -> Option<Arc<str>> {
+        let mut by_id = self.lock();
+        if by_id.len() >= self.sessions_max {
+            by_id.retain(|_, session| session.idle_for() < self.idle_timeout);
+        }
+        if by_id.len() >= self.sessions_max {
+            let idle = by_id.iter().map(|(id, session)| (session.idle_for(), id));
+            let (idle_for, longest_idle) = idle.max_by_key(|(idle_for, _)| *idle_for)?;
+            if idle_for.is_zero() {
+                return None;
+            }
+            let longest_idle = Arc::clone(longest_idle);
+            log::info!(
+                "{} sessions are open; the one idle for {idle_for:?} ends",
+                by_id.len()
+            );
+            by_id.remove(&longest_idle);
+        }
+        let id: Arc<str> = Uuid::new_v4().to_string().into();
+        by_id.insert(Arc::clone(&id), Arc::new(session));
+        Some(id)
+    }
+
+    /// The living session with this id.
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<Session>> {
+        let mut by_id = self.lock();
+        let session = Arc::clone(by_id.get(id)?);
+        if session.idle_for() >= self.idle_timeout {
+            by_id.remove(id);
+            return None;
+        }
+        session.touch();
+        Some(session)
+    }
+
+    /// Ends a session and cancels its calls. Says whether there was one.
+    pub(crate) fn end(&self, id: &str) -> bool {
+        let ended = self.lock().remove(id);
+        if let Some(session) = &ended {
+            session.calls.cancel_all();
+        }
+        ended.is_some()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Session>>> {
+        self.by_id
+            .lock()
+            .expect("no code panics while it holds the sessions")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Session {
+        Session::new(
+            Client::from_raw(None, None, ProtocolVersion::V2025_11_25),
+            Arc::default(),
+        )
+    }
+
+    #[test]
+    fn law_9_the_longest_idle_session_makes_room() {
+        let sessions = Sessions::new(2, Duration::from_secs(3600));
+        let first = sessions.open(session()).expect("there is room");
+        let second = sessions.open(session()).expect("there is room");
+        assert!(
+            sessions.find(&first).is_some(),
+            "found, so it is the more recently used one"
+        );
+        let third = sessions.open(session()).expect("the second makes room");
+        assert_eq!(sessions.len(), 2);
+        assert!(sessions.find(&second).is_none());
+        assert!(sessions.find(&first).is_some() && sessions.find(&third).is_some());
+    }
+
+    #[test]
+    fn a_silent_session_ends() {
+        let sessions = Sessions::new(2, Duration::ZERO);
+        let id = sessions.open(session()).expect("there is room");
+        assert!(sessions.find(&id).is_none());
+        assert_eq!(sessions.len(), 0);
+    }
+
+    #[test]
+    fn versions_are_negotiated() {
+        for (asked, settled) in [
+            ("2025-03-26", "2025-03-26"),
+            ("2025-06-18", "2025-06-18"),
+            ("2024-11-05", "2025-11-25"),
+            ("2026-07-28", "2025-11-25"),
+        ] {
+            assert_eq!(negotiate(asked).as_str(), settled);
+        }
+    }
+}

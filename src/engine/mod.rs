@@ -1,0 +1,225 @@
+//! What a message means: validate, route, register, submit, or answer at once.
+//!
+//! The way in is [`Engine::accept`], which never blocks: it is called by the thread that owns the connection or pipe, and whatever
+//! might take time goes to a lane. Must not know sockets, pipes or HTTP words.
+
+mod batch;
+mod call_job;
+mod catalogue;
+mod identity;
+mod in_flight;
+mod lane;
+mod legacy;
+mod route;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+pub use self::lane::Lane;
+
+pub(crate) use self::catalogue::{Entry, RegisteredTool};
+pub(crate) use self::in_flight::Call;
+
+use self::call_job::CallJob;
+use self::catalogue::Catalogue;
+use self::identity::Identity;
+use self::in_flight::InFlight;
+use self::lane::RunningLane;
+use self::legacy::{Session, Sessions};
+use crate::access::RequestTag;
+use crate::cancel::{CancellationToken, Canceller, cancellation};
+use crate::error::Error;
+use crate::handler::context::Overview;
+use crate::limits::Limits;
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
+use crate::protocol::modern::Mirrored;
+use crate::protocol::types::Implementation;
+use crate::stats::Stats;
+
+/// The server's mind: its catalogue, its lanes, its sessions.
+pub(crate) struct Engine {
+    limits: Arc<Limits>,
+    identity: Arc<Identity>,
+    catalogue: Catalogue,
+    lanes: Vec<RunningLane<CallJob>>,
+    sessions: Sessions,
+    draining: AtomicBool,
+    /// Fires when a drain must not wait any longer.
+    hurry: CancellationToken,
+    /// `None` once it has fired.
+    hurrier: Mutex<Option<Canceller>>,
+    /// Open connections, kept by the transports.
+    connections: Arc<AtomicUsize>,
+    /// Given to calls, so that a handler can look at the whole.
+    me: Weak<Engine>,
+}
+
+/// Where a message came from, as far as its meaning depends on it.
+pub(crate) enum Origin<'a> {
+    /// Its own HTTP request: mirrored header fields, and the session it names.
+    Http {
+        mirrored: Mirrored<'a>,
+        session_id: Option<&'a str>,
+    },
+    /// A pipe, which is one conversation.
+    Pipe(&'a Pipe),
+}
+
+/// What a pipe remembers: its calls by id, and its handshake if there was one.
+#[derive(Default)]
+pub(crate) struct Pipe {
+    calls: Arc<InFlight>,
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+impl Pipe {
+    /// Cancels everything that is still open, because nobody reads any more.
+    pub(crate) fn cancel_all(&self) {
+        self.calls.cancel_all();
+    }
+
+    fn session(&self) -> Option<Arc<Session>> {
+        self.session
+            .lock()
+            .expect("no code panics while it holds the pipe's session")
+            .clone()
+    }
+}
+
+/// What the transport has to know of a message it handed in, besides what comes through the outbox.
+#[derive(Default)]
+pub(crate) struct Accepted {
+    /// The modern call that ends when its client leaves.
+    pub(crate) call: Option<Arc<Call>>,
+    /// The session that this message opened.
+    pub(crate) opened: Option<Arc<str>>,
+}
+
+/// One message on its way through the engine.
+struct Arrival<'a> {
+    tag: RequestTag,
+    origin: Origin<'a>,
+}
+
+/// What the engine is made of, before its threads start.
+pub(crate) struct Plan {
+    pub(crate) implementation: Implementation,
+    pub(crate) instructions: Option<String>,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) tools: Vec<Entry>,
+    pub(crate) limits: Arc<Limits>,
+}
+
+impl Engine {
+    /// Checks the plan and starts the lanes.
+    pub(crate) fn start(plan: Plan) -> Result<Arc<Self>, Error> {
+        let identity = Arc::new(Identity::new(plan.implementation, plan.instructions));
+        let catalogue = Catalogue::new(plan.tools, plan.limits.page_len, &identity.server_info)?;
+        let lanes = plan
+            .lanes
+            .into_iter()
+            .map(RunningLane::start)
+            .collect::<Result<_, _>>()?;
+        let (hurrier, hurry) = cancellation();
+        Ok(Arc::new_cyclic(|me| Engine {
+            identity,
+            catalogue,
+            lanes,
+            sessions: Sessions::new(plan.limits.sessions_max, plan.limits.session_idle_timeout),
+            draining: AtomicBool::new(false),
+            hurry,
+            hurrier: Mutex::new(Some(hurrier)),
+            connections: Arc::default(),
+            me: me.clone(),
+            limits: plan.limits,
+        }))
+    }
+
+    /// The number of open connections, for the transports to keep.
+    pub(crate) fn connections(&self) -> &Arc<AtomicUsize> {
+        &self.connections
+    }
+
+    /// Ends a legacy session; see [`Sessions::end`].
+    pub(crate) fn end_session(&self, id: &str) -> bool {
+        self.sessions.end(id)
+    }
+
+    /// Refuses new calls from now on.
+    pub(crate) fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Lets what was accepted finish until `deadline` or until someone is in a hurry, cancels the rest, and waits `grace` for it. Says how many
+    /// handlers had not returned by then; their threads are given up.
+    pub(crate) fn drain(&self, deadline: Instant, grace: Duration) -> usize {
+        self.begin_drain();
+        let hurry = self.hurry.channel();
+        let late: Vec<_> = self
+            .lanes
+            .iter()
+            .filter(|lane| lane.close(deadline, hurry) > 0)
+            .collect();
+        if late.is_empty() {
+            return 0;
+        }
+        self.cancel_all();
+        let deadline = Instant::now() + grace;
+        late.iter().map(|lane| abandon(lane, deadline)).sum()
+    }
+
+    /// Cancels every call, running or queued, and ends the patience of a drain. Each client is told why.
+    pub(crate) fn cancel_all(&self) {
+        self.begin_drain();
+        if let Some(hurrier) = self
+            .hurrier
+            .lock()
+            .expect("no code panics while it holds the hurrier")
+            .take()
+        {
+            hurrier.cancel();
+        }
+        let error = shutting_down();
+        for lane in &self.lanes {
+            for job in lane.take_queued() {
+                job.responder.0.abort(&error);
+            }
+            for call in lane.running() {
+                call.abort(&error);
+            }
+        }
+    }
+}
+
+/// Waits for a lane whose calls have been cancelled, and gives up what does not return.
+fn abandon(lane: &RunningLane<CallJob>, deadline: Instant) -> usize {
+    let abandoned = lane.close(deadline, &crossbeam_channel::never());
+    if abandoned > 0 {
+        log::error!(
+            "lane `{}`: {abandoned} handlers ignored their cancellation and are abandoned",
+            lane.name()
+        );
+    }
+    abandoned
+}
+
+impl Overview for Engine {
+    fn stats(&self) -> Stats {
+        Stats {
+            lanes: self.lanes.iter().map(RunningLane::stats).collect(),
+            connections: self.connections.load(Ordering::Relaxed),
+            sessions: self.sessions.len(),
+            draining: self.is_draining(),
+        }
+    }
+}
+
+/// What a call hears that came too late.
+fn shutting_down() -> ErrorObject {
+    ErrorObject::new(ErrorCode::OVERLOADED, "The server is shutting down")
+}

@@ -1,0 +1,115 @@
+//! [`Error`], for the program that embeds the server: what went wrong while it was set up, started or stopped.
+//!
+//! It is one of three errors for three readers. The peer's program reads an [`ErrorObject`](crate::ErrorObject) with a code; the model reads a
+//! [`ToolError`](crate::ToolError) in prose. Neither turns into this one. Must not know JSON-RPC codes or HTTP status.
+
+use std::fmt;
+use std::io;
+
+/// A result whose error is an [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a server could not be configured, started or stopped.
+///
+/// Opaque on purpose: ask it with the predicates, read it with `Display`, follow it with
+/// [`source`](std::error::Error::source).
+pub struct Error {
+    kind: Kind,
+    what: String,
+    source: Option<io::Error>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Configuration,
+    Bind,
+    Spawn,
+    Signal,
+    Io,
+}
+
+impl Error {
+    pub(crate) fn configuration(what: impl Into<String>) -> Self {
+        Error {
+            kind: Kind::Configuration,
+            what: what.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn bind(address: impl fmt::Display, source: io::Error) -> Self {
+        Error {
+            kind: Kind::Bind,
+            what: format!("cannot listen on {address}"),
+            source: Some(source),
+        }
+    }
+
+    pub(crate) fn spawn(thread: &str, source: io::Error) -> Self {
+        Error {
+            kind: Kind::Spawn,
+            what: format!("cannot start the thread `{thread}`"),
+            source: Some(source),
+        }
+    }
+
+    #[cfg(feature = "ctrlc")]
+    pub(crate) fn signal(what: impl Into<String>) -> Self {
+        Error {
+            kind: Kind::Signal,
+            what: what.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
+        Error {
+            kind: Kind::Io,
+            what: what.into(),
+            source: Some(source),
+        }
+    }
+
+    /// Whether what was registered or set cannot work: a name twice, an invalid schema, an unknown lane.
+    pub fn is_configuration(&self) -> bool {
+        self.kind == Kind::Configuration
+    }
+
+    /// Whether the address could not be listened on.
+    pub fn is_bind(&self) -> bool {
+        self.kind == Kind::Bind
+    }
+
+    /// Whether the operating system refused a thread.
+    pub fn is_spawn(&self) -> bool {
+        self.kind == Kind::Spawn
+    }
+
+    /// Whether the signal handler could not be installed, usually because the program has one already.
+    pub fn is_signal(&self) -> bool {
+        self.kind == Kind::Signal
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The same as `Display`, so that `fn main() -> mcp_threads::Result<()>` prints a sentence.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}

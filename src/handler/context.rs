@@ -1,0 +1,320 @@
+//! [`RequestContext`], all that a handler sees of the server.
+//!
+//! It reaches the rest of the library through [`CallControl`], so that it can be read, and tested, without an engine. Must not know
+//! lanes or transports.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::access::RequestTag;
+use crate::cancel::CancellationToken;
+use crate::protocol::jsonrpc;
+use crate::protocol::meta::ProgressToken;
+use crate::protocol::types::{Implementation, LoggingLevel};
+use crate::protocol::version::ProtocolVersion;
+use crate::stats::Stats;
+
+/// What a handler may know of its call and do about it. Implemented by the engine.
+pub(crate) trait CallControl: Send + Sync {
+    fn info(&self) -> &RequestInfo;
+    fn cancellation(&self) -> &CancellationToken;
+    /// Sends a notification that belongs to this call; never waits, and goes nowhere once the call has ended.
+    fn send_event(&self, notification: Vec<u8>);
+    fn stats(&self) -> Stats;
+}
+
+/// Whoever can see the whole server.
+pub(crate) trait Overview: Send + Sync {
+    fn stats(&self) -> Stats;
+}
+
+/// The facts of one request that its handler may ask for. Immutable.
+#[derive(Debug)]
+pub(crate) struct RequestInfo {
+    pub(crate) tag: RequestTag,
+    pub(crate) client: ClientSource,
+    pub(crate) progress_token: Option<ProgressToken>,
+    /// The least serious log message the client wants; `None` when it wants none.
+    pub(crate) log_level: Option<LoggingLevel>,
+}
+
+/// Who asks. The modern era tells it with every request, so it is parsed only when a handler wants to know.
+#[derive(Debug)]
+pub(crate) enum ClientSource {
+    Session(Arc<Client>),
+    Request {
+        info: Option<Box<RawValue>>,
+        capabilities: Option<Box<RawValue>>,
+        parsed: OnceLock<Arc<Client>>,
+    },
+}
+
+/// The client that sent a request: self-reported, to be shown and logged, never to be trusted.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Client {
+    /// Its name and version, if it gave them.
+    pub info: Option<Implementation>,
+    /// What it says it can do, as the object it sent.
+    pub capabilities: Value,
+    /// The revision this request is served under.
+    pub protocol_version: ProtocolVersion,
+}
+
+impl Client {
+    pub(crate) fn from_raw(
+        info: Option<&RawValue>,
+        capabilities: Option<&RawValue>,
+        protocol_version: ProtocolVersion,
+    ) -> Self {
+        let info = info.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let capabilities = capabilities
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .unwrap_or_default();
+        Client {
+            info,
+            capabilities,
+            protocol_version,
+        }
+    }
+}
+
+impl ClientSource {
+    fn client(&self) -> &Client {
+        match self {
+            ClientSource::Session(client) => client,
+            ClientSource::Request {
+                info,
+                capabilities,
+                parsed,
+            } => parsed.get_or_init(|| {
+                Arc::new(Client::from_raw(
+                    info.as_deref(),
+                    capabilities.as_deref(),
+                    ProtocolVersion::V2026_07_28,
+                ))
+            }),
+        }
+    }
+}
+
+/// A handler's view of its call: its state, its client, and the ways to report, wait and be cancelled.
+///
+/// A handler runs on a worker thread of its tool's lane. It may block, lock, sleep and compute; only its own lane's capacity is at stake. It
+/// should ask [`cancelled`](Self::cancelled) or wait through the context now and then, because a cancelled call keeps its worker until the
+/// handler returns.
+///
+/// ```
+/// use mcp_threads::{Cancelled, RequestContext};
+/// fn count(cx: &mut RequestContext) -> Result<&'static str, Cancelled> {
+///     for step in 0..3 {
+///         cx.check()?;
+///         cx.progress((f64::from(step), 3.0, "counting"));
+///     }
+///     Ok("three")
+/// }
+/// ```
+pub struct RequestContext<S = ()> {
+    state: S,
+    call: Arc<dyn CallControl>,
+    last_progress: Option<f64>,
+}
+
+impl<S> RequestContext<S> {
+    pub(crate) fn new(state: S, call: Arc<dyn CallControl>) -> Self {
+        RequestContext {
+            state,
+            call,
+            last_progress: None,
+        }
+    }
+
+    /// This call's own fork of the state.
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// The same, to change. No other call sees the change.
+    pub fn state_mut(&mut self) -> &mut S {
+        &mut self.state
+    }
+
+    /// The id under which this request stands in the log: the client's `X-Request-Id`, or a fresh UUID.
+    pub fn request_id(&self) -> &str {
+        self.call.info().tag.as_str()
+    }
+
+    /// Who asks.
+    pub fn client(&self) -> &Client {
+        self.call.info().client.client()
+    }
+
+    /// What the server is doing now: lanes, connections, sessions. Never waits, so that a tool on the `urgent` lane can show it when
+    /// everything else is stuck.
+    pub fn stats(&self) -> Stats {
+        self.call.stats()
+    }
+
+    /// Whether the call has been cancelled: by the client, by its leaving, or by a shutdown that ran out of patience.
+    pub fn cancelled(&self) -> bool {
+        self.call.cancellation().is_cancelled()
+    }
+
+    /// Leaves a cancelled call with `?`.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`] when the call has been cancelled. What the handler returns then goes nowhere.
+    pub fn check(&self) -> Result<(), Cancelled> {
+        if self.cancelled() {
+            Err(Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sleeps, and wakes at once when the call is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`] when the call was cancelled before or while it slept.
+    pub fn sleep(&self, duration: Duration) -> Result<(), Cancelled> {
+        if self.call.cancellation().wait(duration) {
+            Err(Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The cancellation itself, to clone into a thread or to put into a `select!`.
+    pub fn cancellation(&self) -> &CancellationToken {
+        self.call.cancellation()
+    }
+
+    /// Reports progress, if the client asked for it. Never waits.
+    ///
+    /// Takes a number, a pair of number and total, or a triple with a message. Numbers must grow; one that does not is left out, as the
+    /// specification demands. When the client reads too slowly the oldest reports are dropped.
+    /// Specification: `basic/patterns/progress`.
+    pub fn progress(&mut self, progress: impl Into<Progress>) {
+        let progress = progress.into();
+        let Some(token) = &self.call.info().progress_token else {
+            return;
+        };
+        let grows = self
+            .last_progress
+            .is_none_or(|last| progress.progress > last);
+        if !grows || !progress.progress.is_finite() {
+            return;
+        }
+        self.last_progress = Some(progress.progress);
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Params<'a> {
+            progress_token: &'a ProgressToken,
+            #[serde(flatten)]
+            progress: &'a Progress,
+        }
+        let params = Params {
+            progress_token: token,
+            progress: &progress,
+        };
+        self.call
+            .send_event(jsonrpc::notification("notifications/progress", &params));
+    }
+
+    /// Sends a log message to the client, if it asked for messages of this level. Never waits.
+    ///
+    /// For the operator's log use the `log` crate. Specification: `server/utilities/logging`.
+    pub fn log(&self, level: LoggingLevel, data: impl Serialize) {
+        if self.call.info().log_level.is_none_or(|least| level < least) {
+            return;
+        }
+        #[derive(Serialize)]
+        struct Params {
+            level: LoggingLevel,
+            data: Value,
+        }
+        match serde_json::to_value(data) {
+            Ok(data) => {
+                self.call.send_event(jsonrpc::notification(
+                    "notifications/message",
+                    &Params { level, data },
+                ));
+            }
+            Err(error) => {
+                log::warn!(
+                    "a log message for the client is not JSON: {error} request_id={}",
+                    self.request_id()
+                );
+            }
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for RequestContext<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestContext")
+            .field("state", &self.state)
+            .field("request_id", &self.request_id())
+            .field("cancelled", &self.cancelled())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far a call has come.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Progress {
+    progress: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+impl From<f64> for Progress {
+    fn from(progress: f64) -> Self {
+        Progress {
+            progress,
+            total: None,
+            message: None,
+        }
+    }
+}
+
+impl From<(f64, f64)> for Progress {
+    fn from((progress, total): (f64, f64)) -> Self {
+        Progress {
+            progress,
+            total: Some(total),
+            message: None,
+        }
+    }
+}
+
+impl<M: Into<String>> From<(f64, f64, M)> for Progress {
+    fn from((progress, total, message): (f64, f64, M)) -> Self {
+        Progress {
+            progress,
+            total: Some(total),
+            message: Some(message.into()),
+        }
+    }
+}
+
+/// The call has been cancelled; leave it with `?`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cancelled;
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the call was cancelled")
+    }
+}
+
+impl std::error::Error for Cancelled {}

@@ -1,0 +1,256 @@
+//! What a handler may return, and how it becomes a [`CallToolResult`].
+//!
+//! An `Err` becomes a tool error that the model can read and react to, not a protocol error. Must not know how a result is sent.
+
+use std::any::Any;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::types::{CallToolResult, ContentBlock};
+
+/// Anything a tool's handler may return: text, numbers, `()`, [`Json`], content blocks, a whole [`CallToolResult`], or a `Result` of these
+/// with any error that can be displayed.
+pub trait IntoToolResult {
+    /// The result, or an error for the peer's program.
+    ///
+    /// # Errors
+    ///
+    /// Only for a [`ToolError`] made with [`ToolError::protocol`]; any other failure is a result with `is_error`.
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject>;
+
+    /// The schema of the structured content, for types that have one.
+    #[doc(hidden)]
+    fn output_schema() -> Option<Value> {
+        None
+    }
+}
+
+/// Structured content: the value as JSON for programs, and the same JSON as text for clients that only read text.
+///
+/// The tool's output schema is made from the type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+/// A failure that the model can read. Make one from a sentence, or let `?` make it from any error.
+///
+/// ```
+/// use mcp_threads::ToolError;
+/// fn read(path: String) -> Result<String, ToolError> {
+///     if path.is_empty() {
+///         return Err(ToolError::new("`path` is empty; give the path of a file"));
+///     }
+///     Ok(std::fs::read_to_string(path)?)
+/// }
+/// assert!(read(String::new()).is_err());
+/// ```
+#[derive(Clone, Debug)]
+pub struct ToolError(Failure);
+
+#[derive(Clone, Debug)]
+enum Failure {
+    Tool(String),
+    Protocol(ErrorObject),
+}
+
+impl ToolError {
+    /// A failure with a sentence that tells the model what went wrong and what to try.
+    pub fn new(message: impl Into<String>) -> Self {
+        ToolError(Failure::Tool(message.into()))
+    }
+
+    /// A JSON-RPC error instead of a result: for what the client's program has to mend, not the model.
+    pub fn protocol(error: ErrorObject) -> Self {
+        ToolError(Failure::Protocol(error))
+    }
+}
+
+impl fmt::Display for ToolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Failure::Tool(message) => f.write_str(message),
+            Failure::Protocol(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: std::error::Error> From<E> for ToolError {
+    fn from(error: E) -> Self {
+        ToolError::new(error.to_string())
+    }
+}
+
+impl CallToolResult {
+    /// A result of one text block.
+    pub fn text(text: impl Into<String>) -> Self {
+        CallToolResult {
+            content: vec![ContentBlock::text(text)],
+            ..Self::default()
+        }
+    }
+
+    /// A failure that the model can read.
+    pub fn error(message: impl Into<String>) -> Self {
+        CallToolResult {
+            is_error: true,
+            ..Self::text(message)
+        }
+    }
+
+    /// Any JSON value, mirrored as text.
+    pub fn structured(value: Value) -> Self {
+        CallToolResult {
+            structured_content: Some(value.clone()),
+            ..Self::text(value.to_string())
+        }
+    }
+}
+
+impl IntoToolResult for CallToolResult {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        Ok(self)
+    }
+}
+
+impl IntoToolResult for () {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        Ok(CallToolResult::default())
+    }
+}
+
+impl IntoToolResult for String {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        Ok(CallToolResult::text(self))
+    }
+}
+
+impl IntoToolResult for &'static str {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        Ok(CallToolResult::text(self))
+    }
+}
+
+macro_rules! as_text {
+    ($($type:ty),+) => {$(
+        impl IntoToolResult for $type {
+            fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+                Ok(CallToolResult::text(self.to_string()))
+            }
+        }
+    )+};
+}
+
+as_text!(
+    i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize, f32, f64, bool, char
+);
+
+impl IntoToolResult for ContentBlock {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        Ok(CallToolResult {
+            content: vec![self],
+            ..CallToolResult::default()
+        })
+    }
+}
+
+impl IntoToolResult for Vec<ContentBlock> {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        Ok(CallToolResult {
+            content: self,
+            ..CallToolResult::default()
+        })
+    }
+}
+
+impl<T: Serialize + schemars::JsonSchema> IntoToolResult for Json<T> {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        match serde_json::to_value(self.0) {
+            Ok(value) => Ok(CallToolResult::structured(value)),
+            Err(error) => Ok(CallToolResult::error(format!(
+                "The tool's result is not JSON: {error}"
+            ))),
+        }
+    }
+
+    fn output_schema() -> Option<Value> {
+        let mut schema = schemars::schema_for!(T).to_value();
+        // A type that is any JSON at all says nothing worth declaring.
+        let says_something = schema.as_object_mut().is_some_and(|members| {
+            members.remove("$schema");
+            members.keys().any(|key| key != "title")
+        });
+        says_something.then_some(schema)
+    }
+}
+
+impl<T: IntoToolResult, E: fmt::Display + 'static> IntoToolResult for Result<T, E> {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        let error = match self {
+            Ok(value) => return value.into_tool_result(),
+            Err(error) => error,
+        };
+        match (&error as &dyn Any).downcast_ref::<ToolError>() {
+            Some(ToolError(Failure::Protocol(error))) => Err(error.clone()),
+            _ => Ok(CallToolResult::error(error.to_string())),
+        }
+    }
+
+    fn output_schema() -> Option<Value> {
+        T::output_schema()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn wire(result: impl IntoToolResult) -> Value {
+        match result.into_tool_result() {
+            Ok(result) => serde_json::to_value(result).expect("a result is JSON"),
+            Err(error) => json!({ "code": error.code }),
+        }
+    }
+
+    #[test]
+    fn every_return_type_has_its_result() {
+        let text = |text: &str| json!({"content": [{"type": "text", "text": text}]});
+        let failure =
+            |text: &str| json!({"content": [{"type": "text", "text": text}], "isError": true});
+        let structured =
+            json!({"content": [{"type": "text", "text": "[1,2]"}], "structuredContent": [1, 2]});
+        let foreign: Result<(), std::num::ParseIntError> = "x".parse::<u8>().map(drop);
+        let protocol: Result<(), ToolError> = Err(ToolError::protocol(ErrorObject::new(7, "m")));
+        let rows = [
+            (wire("a"), text("a")),
+            (wire(String::from("b")), text("b")),
+            (wire(-3), text("-3")),
+            (wire(1.5), text("1.5")),
+            (wire(true), text("true")),
+            (wire(()), json!({"content": []})),
+            (wire(Json(vec![1, 2])), structured),
+            (wire(Ok::<_, String>("c")), text("c")),
+            (wire(Err::<(), _>("why".to_owned())), failure("why")),
+            (wire(foreign), failure("invalid digit found in string")),
+            (
+                wire(Err::<(), _>(ToolError::new("prose"))),
+                failure("prose"),
+            ),
+            (wire(protocol), json!({"code": 7})),
+        ];
+        for (got, expected) in rows {
+            assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn only_a_type_that_says_something_has_an_output_schema() {
+        assert_eq!(<Json<Value>>::output_schema(), None);
+        assert_eq!(String::output_schema(), None);
+        let schema = <Result<Json<Vec<u8>>, String>>::output_schema().expect("a list has a schema");
+        assert_eq!(schema["type"], "array");
+    }
+}

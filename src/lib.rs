@@ -1,0 +1,88 @@
+//! Model Context Protocol servers in plain, blocking Rust.
+//!
+//! A handler is an ordinary function. It may sleep, lock, shell out or burn CPU, and the server stays responsive while it does: calls run on
+//! a fixed pool of threads behind a bounded queue, and whatever is cheap never waits for them. There is no async runtime.
+//!
+//! ```no_run
+//! use mcp_threads::Server;
+//!
+//! #[derive(serde::Deserialize, mcp_threads::schemars::JsonSchema)]
+//! struct Add {
+//!     a: i64,
+//!     b: i64,
+//! }
+//!
+//! fn main() -> mcp_threads::Result<()> {
+//!     Server::new("calculator", "1.0.0")
+//!         .tool("add", "Adds two integers.", |args: Add| args.a + args.b)
+//!         .serve_http("127.0.0.1:8080")?
+//!         .run_until_ctrl_c()
+//! }
+//! ```
+//!
+//! # How a call travels
+//!
+//! ```text
+//! bytes ──> transport ──> message ──> engine ──> lane ──> worker: handler(cx, args)
+//!              │                                                        │ events: progress, log, answer
+//! bytes <── transport <──────────────────── outbox <────────────────────┘
+//! ```
+//!
+//! - The *transport* has one thread for each connection or pipe, and only that thread reads and writes it.
+//! - The *engine* answers what is cheap at once, on that thread. A tool call goes to its tool's *lane*: a name, a fixed number of worker
+//!   threads, a bounded queue. A full lane refuses now: `503` over HTTP, the same error over stdio.
+//! - A *worker* forks the state, calls the handler, catches its panic, and puts the answer into the *outbox*. It never touches a socket.
+//!
+//! # What you can rely on
+//!
+//! - Each call has its own fork of the state ([`Fork`]); what is shared is shared because you put it into an `Arc`.
+//! - Each accepted request has exactly one answer, or none if its client cancelled it.
+//! - A panic is one failed call; its text goes to the log and never to the client.
+//! - A client that leaves, or reads slowly, never costs a worker. A worker is free again when its handler has returned, not before.
+//! - Nothing limits how long a call may run; a handler is told when it is cancelled, and decides itself when to leave.
+//! - The library installs no logger and, unless you call [`RunningServer::run_until_ctrl_c`], no signal handler.
+//!
+//! Both eras of the protocol are served side by side on one endpoint and on one pipe: revision 2026-07-28, which is stateless, and the
+//! revisions 2025-11-25, 2025-06-18 and 2025-03-26, which begin with a handshake.
+
+// Without an HTTP front, what only HTTP needs has no caller; it is too little to be worth gating line by line.
+#![cfg_attr(not(feature = "tiny-http"), allow(dead_code))]
+
+mod access;
+mod cancel;
+mod error;
+mod limits;
+mod stats;
+
+mod protocol;
+
+mod outbox;
+
+mod handler;
+
+mod engine;
+
+mod transport;
+
+mod server;
+
+pub use schemars;
+
+pub use cancel::CancellationToken;
+pub use engine::Lane;
+pub use error::{Error, Result};
+pub use handler::{
+    Cancelled, Client, Fork, Handler, IntoToolResult, Json, Progress, RequestContext, Tool,
+    ToolError,
+};
+#[cfg(unix)]
+pub use handler::{CommandOutput, RunCommand};
+pub use limits::Limits;
+pub use protocol::jsonrpc::{ErrorCode, ErrorObject};
+pub use protocol::types::{
+    Annotations, Blob, CallToolResult, ContentBlock, Icon, Implementation, LoggingLevel,
+    ResourceContents, ResourceLink, Role, ToolAnnotations,
+};
+pub use protocol::version::{Era, ProtocolVersion};
+pub use server::{DrainReport, RunningServer, Server, ServerHandle};
+pub use stats::{LaneStats, Stats};

@@ -1,0 +1,108 @@
+//! Every bound the library keeps, in one place: its name, its unit, its default and the reason for it.
+//!
+//! Nothing here enforces anything; the room that owns a resource reads its bound from here. A value outside a bound is
+//! answered with a clear error and costs nothing, so that no input can make the server grow or stall.
+
+use std::time::Duration;
+
+/// The bounds of a server. Start from [`Limits::default`] and change what you need:
+///
+/// ```
+/// use mcp_threads::Limits;
+/// let limits = Limits { body_bytes_max: 1024 * 1024, ..Limits::default() };
+/// assert_eq!(limits.sessions_max, 1024);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest HTTP request body, in bytes. Default 4 MiB, what most peers accept. Beyond it: `413`.
+    pub body_bytes_max: usize,
+    /// Longest line on stdio, in bytes. Default 4 MiB, so that both transports carry the same messages. Beyond it the line is
+    /// skipped and answered with `-32600`.
+    pub line_bytes_max: usize,
+    /// Deepest nesting of arrays and objects in one message. Default 64: real arguments stay below 20, and a parser that
+    /// recurses must never meet more than its stack holds.
+    pub json_depth_max: usize,
+    /// Most messages in one JSON-RPC batch (revision 2025-03-26 only). Default 64.
+    pub batch_len_max: usize,
+    /// Most legacy sessions alive at once. Default 1024. At the bound the longest idle session without a call in flight ends;
+    /// when all are busy, `initialize` is refused with `503`.
+    pub sessions_max: usize,
+    /// A legacy session that has been silent this long ends. Default 30 minutes; most clients never send `DELETE`.
+    pub session_idle_timeout: Duration,
+    /// Most HTTP exchanges that may wait for their answer at once in the tiny_http front, each on its own I/O thread. Default 1024.
+    /// The next one gets `503`.
+    pub exchanges_max: usize,
+    /// Progress and log events that wait for one slow reader before the oldest is dropped. Default 256 per HTTP answer or pipe.
+    pub outbox_events_max: usize,
+    /// Answers on stdio that may be in the making or unread before the reader stops reading stdin. Default 1024.
+    pub outbox_answers_max: usize,
+    /// A call that has said nothing for this long opens its event stream, so that clients and proxies see life. Default 1 s.
+    pub stream_after: Duration,
+    /// The longest silence on an open event stream before a comment line is sent. Default 10 s.
+    pub heartbeat_interval: Duration,
+    /// How long a cancelled handler may take to return during shutdown before its thread is given up. Default 1 s.
+    pub cancel_grace: Duration,
+    /// Items on one page of a list. Default 100.
+    pub page_len: usize,
+
+    /// Longest HTTP request head, in bytes. Default 16 KiB. Beyond it: `431`. Guarded front.
+    pub head_bytes_max: usize,
+    /// Most header fields in one request. Default 100. Beyond it: `431`. Guarded front.
+    pub header_count_max: usize,
+    /// Longest request target, in bytes. Default 4 KiB. Beyond it: `414`. Guarded front.
+    pub target_bytes_max: usize,
+    /// Time for a whole request head, from its first byte to its last. Default 10 s, so a byte a second does not help.
+    /// Then: `408`. Guarded front.
+    pub head_timeout: Duration,
+    /// Time for a body before the first byte counts; see [`body_bytes_per_second_min`](Self::body_bytes_per_second_min).
+    /// Default 10 s. Then: `408`. Guarded front.
+    pub body_timeout: Duration,
+    /// A body earns one more second for every so many bytes that have arrived. Default 64 KiB, so that neither silence nor
+    /// dripping holds a thread. Guarded front.
+    pub body_bytes_per_second_min: usize,
+    /// How long a connection may stay open between two requests. Default 60 s. Guarded front.
+    pub idle_timeout: Duration,
+    /// How long one write may wait for a reader that does not read. Default 30 s, then the connection is closed. Guarded front.
+    pub write_timeout: Duration,
+    /// Most connections at once. Default 1024. The next one gets `503` and is closed by the acceptor. Guarded front.
+    pub connections_max: usize,
+    /// Most requests on one connection before it is closed with `Connection: close`. Default 1,000,000. Guarded front.
+    pub requests_per_connection_max: u64,
+    /// Most event streams open at once. Default 512. A call beyond it is answered as plain JSON when it ends. Guarded front.
+    pub streams_max: usize,
+    /// How soon a client that has left is noticed while its call is in flight. Default 100 ms; looking starts only when a call
+    /// has lasted this long, so that fast calls pay nothing. Guarded front.
+    pub departure_interval: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            body_bytes_max: 4 * 1024 * 1024,
+            line_bytes_max: 4 * 1024 * 1024,
+            json_depth_max: 64,
+            batch_len_max: 64,
+            sessions_max: 1024,
+            session_idle_timeout: Duration::from_secs(30 * 60),
+            exchanges_max: 1024,
+            outbox_events_max: 256,
+            outbox_answers_max: 1024,
+            stream_after: Duration::from_secs(1),
+            heartbeat_interval: Duration::from_secs(10),
+            cancel_grace: Duration::from_secs(1),
+            page_len: 100,
+            head_bytes_max: 16 * 1024,
+            header_count_max: 100,
+            target_bytes_max: 4 * 1024,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            body_bytes_per_second_min: 64 * 1024,
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
+            connections_max: 1024,
+            requests_per_connection_max: 1_000_000,
+            streams_max: 512,
+            departure_interval: Duration::from_millis(100),
+        }
+    }
+}

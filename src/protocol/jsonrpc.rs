@@ -1,0 +1,473 @@
+//! JSON-RPC 2.0 as MCP uses it: bytes to [`Message`] and values back to bytes.
+//!
+//! Pure data: no I/O, no threads, no MCP methods. A message borrows from the bytes it was read from; `params` stay raw until someone
+//! knows their shape. Specification: `basic/index` ("Messages") of each revision.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::protocol::depth;
+
+/// The id of a request: a string or an integer, chosen by the client, unique among its requests in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum RequestId {
+    /// An integer id.
+    Number(i64),
+    /// A string id.
+    String(Box<str>),
+}
+
+/// A JSON-RPC error, for the peer's program: a code, a sentence, and optional data.
+///
+/// Codes of MCP and JSON-RPC are in [`ErrorCode`]. A tool that fails in a way the *model* can mend returns a
+/// [`ToolError`](crate::ToolError) instead.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ErrorObject {
+    /// The code, see [`ErrorCode`]. Your own codes should stay outside -32768 to -32000.
+    pub code: i64,
+    /// One sentence that says what to do.
+    pub message: Cow<'static, str>,
+    /// More about it, in a shape that belongs to the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<serde_json::Value>,
+}
+
+/// The error codes this library sends. Specification: `basic/index` ("Error Codes").
+#[derive(Debug)]
+pub struct ErrorCode;
+
+impl ErrorCode {
+    /// The bytes are not JSON.
+    pub const PARSE_ERROR: i64 = -32700;
+    /// JSON, but not a JSON-RPC message that can be served here.
+    pub const INVALID_REQUEST: i64 = -32600;
+    /// No such method in this revision.
+    pub const METHOD_NOT_FOUND: i64 = -32601;
+    /// The parameters do not fit: missing metadata, an unknown tool, a bad cursor.
+    pub const INVALID_PARAMS: i64 = -32602;
+    /// The server failed. The text of a panic never leaves the process; the log has it under the request id.
+    pub const INTERNAL_ERROR: i64 = -32603;
+    /// Modern: an HTTP header does not match the body.
+    pub const HEADER_MISMATCH: i64 = -32020;
+    /// Modern: the client did not declare a capability that the call needs.
+    pub const MISSING_CLIENT_CAPABILITY: i64 = -32021;
+    /// Modern: the server does not speak this protocol version.
+    pub const UNSUPPORTED_PROTOCOL_VERSION: i64 = -32022;
+    /// The lane of this call is full, or the server is shutting down: try again later. Outside the reserved range, and the same
+    /// number as the HTTP status that carries it.
+    pub const OVERLOADED: i64 = 503;
+}
+
+impl ErrorObject {
+    /// An error with a code and a sentence.
+    pub fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
+        ErrorObject {
+            code,
+            message: message.into(),
+            data: None,
+        }
+    }
+
+    /// The same with data.
+    #[must_use]
+    pub fn with_data(mut self, data: serde_json::Value) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    pub(crate) fn invalid_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::INVALID_REQUEST, message)
+    }
+
+    pub(crate) fn invalid_params(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::INVALID_PARAMS, message)
+    }
+
+    pub(crate) fn method_not_found(method: &str) -> Self {
+        Self::new(
+            ErrorCode::METHOD_NOT_FOUND,
+            format!("Method not found: {}", shortened(method)),
+        )
+    }
+}
+
+impl fmt::Display for ErrorObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
+/// One message, borrowed from the bytes it was read from.
+#[derive(Debug)]
+pub(crate) enum Message<'a> {
+    Request(Request<'a>),
+    Notification(Notification<'a>),
+    /// The client's answer to a request of ours. Which request, and what it says, nobody has to know yet.
+    Response,
+}
+
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) id: RequestId,
+    pub(crate) method: Cow<'a, str>,
+    pub(crate) params: Option<&'a RawValue>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Notification<'a> {
+    pub(crate) method: Cow<'a, str>,
+    pub(crate) params: Option<&'a RawValue>,
+}
+
+/// What one body or line holds.
+#[derive(Debug)]
+pub(crate) enum Frame<'a> {
+    One(Message<'a>),
+    /// The members of an array, still raw. Only revision 2025-03-26 may send one.
+    Batch(Vec<&'a RawValue>),
+}
+
+/// A message that cannot be served, with its id as far as it could be read.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Malformed {
+    pub(crate) id: Option<RequestId>,
+    pub(crate) error: ErrorObject,
+}
+
+/// Reads one body or line. Refuses nesting deeper than `depth_max` before any recursive parser sees it.
+pub(crate) fn parse_frame(bytes: &[u8], depth_max: usize) -> Result<Frame<'_>, Malformed> {
+    if depth::exceeds(bytes, depth_max) {
+        let message = format!("The message nests deeper than {depth_max} levels");
+        return Err(Malformed {
+            id: None,
+            error: ErrorObject::invalid_request(message),
+        });
+    }
+    match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'[') => serde_json::from_slice(bytes)
+            .map(Frame::Batch)
+            .map_err(|error| unreadable(bytes, &error)),
+        _ => parse_message(bytes).map(Frame::One),
+    }
+}
+
+/// Reads one message that is not an array.
+pub(crate) fn parse_message(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
+    let envelope: Envelope<'_> =
+        serde_json::from_slice(bytes).map_err(|error| unreadable(bytes, &error))?;
+    envelope.into_message()
+}
+
+/// The fields of any message. `Option<&RawValue>` would read `null` as absent, and a `null` id is not an absent one.
+#[derive(serde::Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    jsonrpc: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    error: Option<&'a RawValue>,
+}
+
+/// A string that borrows when it has no escapes, also inside an `Option`.
+#[derive(serde::Deserialize, Debug)]
+pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+
+pub(crate) fn present<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+impl<'a> Envelope<'a> {
+    fn into_message(self) -> Result<Message<'a>, Malformed> {
+        let id = match self.id {
+            None => None,
+            Some(raw) => Some(read_id(raw)?),
+        };
+        let refuse = |message: &'static str| Malformed {
+            id: id.clone(),
+            error: ErrorObject::invalid_request(message),
+        };
+        if self
+            .jsonrpc
+            .as_ref()
+            .is_none_or(|version| version.0 != "2.0")
+        {
+            return Err(refuse("`jsonrpc` must be \"2.0\""));
+        }
+        let Some(Text(method)) = self.method else {
+            return match (self.result.is_some() != self.error.is_some(), &id) {
+                (true, Some(_)) => Ok(Message::Response),
+                _ => Err(refuse(
+                    "A message needs a `method`, or an `id` with a `result` or an `error`",
+                )),
+            };
+        };
+        if self
+            .params
+            .is_some_and(|params| !params.get().starts_with('{'))
+        {
+            return Err(Malformed {
+                id,
+                error: ErrorObject::invalid_params("`params` must be an object"),
+            });
+        }
+        Ok(match id {
+            Some(id) => Message::Request(Request {
+                id,
+                method,
+                params: self.params,
+            }),
+            None => Message::Notification(Notification {
+                method,
+                params: self.params,
+            }),
+        })
+    }
+}
+
+fn read_id(raw: &RawValue) -> Result<RequestId, Malformed> {
+    serde_json::from_str(raw.get()).map_err(|_| Malformed {
+        id: None,
+        error: ErrorObject::invalid_request("`id` must be a string or an integer"),
+    })
+}
+
+/// Turns a slip of the parser into the error the peer gets, and rescues the id if it stands where one expects it.
+fn unreadable(bytes: &[u8], error: &serde_json::Error) -> Malformed {
+    #[derive(serde::Deserialize)]
+    struct OnlyId {
+        id: Option<RequestId>,
+    }
+    if error.is_data() {
+        let id = serde_json::from_slice::<OnlyId>(bytes)
+            .ok()
+            .and_then(|found| found.id);
+        let message = format!("Not a JSON-RPC message: {error}");
+        return Malformed {
+            id,
+            error: ErrorObject::invalid_request(message),
+        };
+    }
+    let message = format!("Not valid JSON: {error}");
+    Malformed {
+        id: None,
+        error: ErrorObject::new(ErrorCode::PARSE_ERROR, message),
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = RequestId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an integer")
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<RequestId, E> {
+                Ok(RequestId::Number(number))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<RequestId, E> {
+                i64::try_from(number)
+                    .map(RequestId::Number)
+                    .map_err(E::custom)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RequestId, E> {
+                Ok(RequestId::String(text.into()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            RequestId::Number(number) => serializer.serialize_i64(*number),
+            RequestId::String(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestId::Number(number) => write!(f, "{number}"),
+            RequestId::String(text) => write!(f, "{text:?}"),
+        }
+    }
+}
+
+/// Appends everything of a result response up to the result's value; [`close_response`] ends it.
+pub(crate) fn open_result(out: &mut Vec<u8>, id: &RequestId) {
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    write_json(out, id);
+    out.extend_from_slice(b",\"result\":");
+}
+
+/// Ends what [`open_result`] began.
+pub(crate) fn close_response(out: &mut Vec<u8>) {
+    out.push(b'}');
+}
+
+/// A whole error response. Without an id the member is left out, as the revisions since 2025-11-25 have it.
+pub(crate) fn error_response(id: Option<&RequestId>, error: &ErrorObject) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128 + error.message.len());
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
+    if let Some(id) = id {
+        out.extend_from_slice(b"\"id\":");
+        write_json(&mut out, id);
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"error\":");
+    write_json(&mut out, error);
+    out.push(b'}');
+    out
+}
+
+/// A whole notification.
+pub(crate) fn notification(method: &str, params: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"method\":");
+    write_json(&mut out, method);
+    out.extend_from_slice(b",\"params\":");
+    write_json(&mut out, params);
+    out.push(b'}');
+    out
+}
+
+/// Appends a value of ours as JSON.
+///
+/// # Panics
+///
+/// When the value cannot be JSON at all, such as a map with keys that are not strings. Only for types of this crate.
+pub(crate) fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(out, value)
+        .expect("the library's own types are always JSON and a Vec takes every write");
+}
+
+/// A peer's text, cut to a length that may stand in an error or a log line.
+pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
+    const CHARS_MAX: usize = 128;
+    match text.char_indices().nth(CHARS_MAX) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows: the bytes, and what they are, in a short notation.
+    #[test]
+    fn every_shape_of_message_is_read_or_refused_with_its_id() {
+        let rows: &[(&str, &str)] = &[
+            (
+                r#"{"jsonrpc":"2.0","id":0,"method":"ping"}"#,
+                "request 0 ping",
+            ),
+            (
+                r#" {"jsonrpc":"2.0","id":"a\"b","method":"p\u0069ng","params":{}} "#,
+                r#"request "a\"b" ping {}"#,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1766000000000,"method":"x"}"#,
+                "request 1766000000000 x",
+            ),
+            (r#"{"jsonrpc":"2.0","method":"n"}"#, "notification n"),
+            (r#"{"jsonrpc":"2.0","id":1,"result":null}"#, "response"),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}"#,
+                "response",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#,
+                "-32600 1",
+            ),
+            (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "-32600 -"),
+            (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, "-32600 -"),
+            (
+                r#"{"jsonrpc":"2.0","id":99999999999999999999,"method":"ping"}"#,
+                "-32600 -",
+            ),
+            (r#"{"jsonrpc":"1.0","id":4,"method":"ping"}"#, "-32600 4"),
+            (r#"{"id":4,"method":"ping"}"#, "-32600 4"),
+            (r#"{"jsonrpc":"2.0","id":4,"method":7}"#, "-32600 4"),
+            (
+                r#"{"jsonrpc":"2.0","id":4,"method":"a","method":"b"}"#,
+                "-32600 4",
+            ),
+            (r#"{"jsonrpc":"2.0","id":4}"#, "-32600 4"),
+            (
+                r#"{"jsonrpc":"2.0","id":4,"method":"a","params":[1]}"#,
+                "-32602 4",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":4,"method":"a","params":null}"#,
+                "-32602 4",
+            ),
+            (r#""text""#, "-32600 -"),
+            (r#"{"jsonrpc":"2.0","#, "-32700 -"),
+            (r#"{"jsonrpc":"2.0"} trailing"#, "-32700 -"),
+            ("", "-32700 -"),
+            ("[]", "batch 0"),
+            (r#" [{"a":1},2]"#, "batch 2"),
+            ("[1,", "-32700 -"),
+            (r#"{"a":[[[[[]]]]]}"#, "-32600 -"),
+        ];
+        for (bytes, expected) in rows {
+            assert_eq!(&describe(bytes), expected, "{bytes}");
+        }
+    }
+
+    fn describe(bytes: &str) -> String {
+        let params =
+            |params: Option<&RawValue>| params.map(|raw| format!(" {raw}")).unwrap_or_default();
+        match parse_frame(bytes.as_bytes(), 5) {
+            Ok(Frame::One(Message::Request(r))) => {
+                format!("request {} {}{}", r.id, r.method, params(r.params))
+            }
+            Ok(Frame::One(Message::Notification(n))) => {
+                format!("notification {}{}", n.method, params(n.params))
+            }
+            Ok(Frame::One(Message::Response)) => "response".into(),
+            Ok(Frame::Batch(members)) => format!("batch {}", members.len()),
+            Err(Malformed {
+                id: Some(id),
+                error,
+            }) => format!("{} {id}", error.code),
+            Err(Malformed { id: None, error }) => format!("{} -", error.code),
+        }
+    }
+
+    #[test]
+    fn an_error_response_is_these_bytes() {
+        let error = ErrorObject::new(503, "busy").with_data(serde_json::json!({"lane": "main"}));
+        let with_id = error_response(Some(&RequestId::String("x".into())), &error);
+        assert_eq!(
+            String::from_utf8(with_id).expect("JSON is UTF-8"),
+            r#"{"jsonrpc":"2.0","id":"x","error":{"code":503,"message":"busy","data":{"lane":"main"}}}"#
+        );
+        let without = error_response(None, &ErrorObject::new(1, "m"));
+        assert_eq!(
+            without,
+            br#"{"jsonrpc":"2.0","error":{"code":1,"message":"m"}}"#
+        );
+    }
+}

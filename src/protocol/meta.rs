@@ -1,0 +1,79 @@
+//! `params` and its `_meta`, read once, whatever the method.
+//!
+//! Every field is optional here, because which ones a request needs depends on its method and era; that is decided by whoever
+//! routes it. A field of the wrong type is refused for every method. Must not know HTTP headers or lanes.
+//! Specification: `basic/index` ("_meta") of revision 2026-07-28.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::protocol::jsonrpc::{ErrorObject, RequestId, Text, present};
+use crate::protocol::types::LoggingLevel;
+
+/// The key under which a result names the server.
+pub(crate) const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
+
+/// The parameters of any request or notification that this library serves.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Params<'a> {
+    #[serde(borrow, rename = "_meta")]
+    pub(crate) meta: Option<Meta<'a>>,
+    #[serde(borrow)]
+    pub(crate) name: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub(crate) arguments: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) cursor: Option<Text<'a>>,
+    /// Of `initialize`.
+    #[serde(borrow)]
+    pub(crate) protocol_version: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(crate) capabilities: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) client_info: Option<&'a RawValue>,
+    /// Of `logging/setLevel`.
+    pub(crate) level: Option<LoggingLevel>,
+    /// Of `notifications/cancelled`.
+    pub(crate) request_id: Option<RequestId>,
+    #[serde(borrow)]
+    pub(crate) reason: Option<Text<'a>>,
+}
+
+/// What stands in `_meta`.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Meta<'a> {
+    #[serde(borrow, rename = "io.modelcontextprotocol/protocolVersion")]
+    pub(crate) protocol_version: Option<Text<'a>>,
+    #[serde(borrow, rename = "io.modelcontextprotocol/clientCapabilities")]
+    pub(crate) client_capabilities: Option<&'a RawValue>,
+    #[serde(borrow, rename = "io.modelcontextprotocol/clientInfo")]
+    pub(crate) client_info: Option<&'a RawValue>,
+    #[serde(rename = "io.modelcontextprotocol/logLevel")]
+    pub(crate) log_level: Option<LoggingLevel>,
+    #[serde(rename = "progressToken")]
+    pub(crate) progress_token: Option<ProgressToken>,
+}
+
+/// Opts a request into progress notifications; echoed as it came. A string or an integer, like an id.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(crate) struct ProgressToken(RequestId);
+
+impl<'a> Params<'a> {
+    /// Reads them; no `params` at all is the same as `{}`.
+    pub(crate) fn parse(raw: Option<&'a RawValue>) -> Result<Self, ErrorObject> {
+        let Some(raw) = raw else {
+            return Ok(Params::default());
+        };
+        serde_json::from_str(raw.get())
+            .map_err(|error| ErrorObject::invalid_params(format!("Invalid params: {error}")))
+    }
+
+    /// Whether the request carries the marks of the modern era.
+    pub(crate) fn is_modern(&self) -> bool {
+        self.meta.as_ref().is_some_and(|meta| {
+            meta.protocol_version.is_some() || meta.client_capabilities.is_some()
+        })
+    }
+}

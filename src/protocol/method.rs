@@ -1,0 +1,62 @@
+//! The methods a client may send, by name: in which era each exists and which parameter its `Mcp-Name` header mirrors.
+//!
+//! A table of facts; what a method *does* is the engine's. A name that is not here is `-32601`.
+
+use crate::protocol::version::Era;
+
+/// A request method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Initialize,
+    Ping,
+    Discover,
+    ToolsList,
+    ToolsCall,
+    SetLevel,
+}
+
+struct Row {
+    name: &'static str,
+    method: Method,
+    modern: bool,
+    legacy: bool,
+}
+
+const fn row(name: &'static str, method: Method, modern: bool, legacy: bool) -> Row {
+    Row {
+        name,
+        method,
+        modern,
+        legacy,
+    }
+}
+
+/// One line a method: name, and whether the modern and the legacy era have it.
+const TABLE: &[Row] = &[
+    row("tools/call", Method::ToolsCall, true, true),
+    row("tools/list", Method::ToolsList, true, true),
+    row("server/discover", Method::Discover, true, false),
+    row("initialize", Method::Initialize, false, true),
+    row("ping", Method::Ping, false, true),
+    row("logging/setLevel", Method::SetLevel, false, true),
+];
+
+impl Method {
+    /// The method with this name, if the era has it.
+    pub(crate) fn find(name: &str, era: Era) -> Option<Method> {
+        let row = TABLE.iter().find(|row| row.name == name)?;
+        let exists = match era {
+            Era::Modern => row.modern,
+            Era::Legacy => row.legacy,
+        };
+        exists.then_some(row.method)
+    }
+
+    /// The method's name on the wire.
+    pub(crate) fn name(self) -> &'static str {
+        TABLE
+            .iter()
+            .find(|row| row.method == self)
+            .map_or("?", |row| row.name)
+    }
+}

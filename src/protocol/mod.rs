@@ -1,0 +1,11 @@
+//! The protocol as data and pure functions: JSON-RPC envelopes, MCP types, version eras, header rules.
+//!
+//! Bytes become values here and values become bytes. No I/O, no threads, no clock; must not know handlers, lanes or transports.
+
+mod depth;
+pub(crate) mod jsonrpc;
+pub(crate) mod meta;
+pub(crate) mod method;
+pub(crate) mod modern;
+pub(crate) mod types;
+pub(crate) mod version;

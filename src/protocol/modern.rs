@@ -1,0 +1,197 @@
+//! The checks a modern request passes before it is served, in the one order that satisfies every client.
+//!
+//! Metadata first, then the mirrored header against it, then the version, then the method, then the name: a client must learn about the
+//! nearest mistake first. Pure: header values come in as strings, wherever they were read. Specification: `basic/index` ("_meta") and
+//! `basic/transports/streamable-http` ("Request Metadata", "Server Validation") of revision 2026-07-28.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, shortened};
+use crate::protocol::meta::Params;
+use crate::protocol::method::Method;
+use crate::protocol::version::{Era, ProtocolVersion};
+
+/// The header fields that mirror parts of the body. A transport without headers has none to check.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mirrored<'a> {
+    pub(crate) version: Option<&'a str>,
+    pub(crate) method: Option<&'a str>,
+    pub(crate) name: Option<&'a str>,
+}
+
+/// Checks a modern request and finds its method.
+pub(crate) fn admit(
+    method: &str,
+    params: &Params<'_>,
+    mirrored: Option<&Mirrored<'_>>,
+) -> Result<Method, ErrorObject> {
+    let version = required_metadata(params)?;
+    if let Some(mirrored) = mirrored {
+        must_match("MCP-Protocol-Version", mirrored.version, version)?;
+    }
+    supported(version)?;
+    if let Some(mirrored) = mirrored {
+        must_match("Mcp-Method", mirrored.method, method)?;
+    }
+    let method =
+        Method::find(method, Era::Modern).ok_or_else(|| ErrorObject::method_not_found(method))?;
+    if let (Some(mirrored), Some(name)) = (mirrored, mirrored_name(method, params)) {
+        name_must_match(mirrored.name, name)?;
+    }
+    Ok(method)
+}
+
+/// The protocol version of a request that has all the metadata it needs.
+fn required_metadata<'a>(params: &'a Params<'_>) -> Result<&'a str, ErrorObject> {
+    const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+    const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+    let missing = |key: &str| {
+        ErrorObject::invalid_params(format!(
+            "Missing `params._meta[\"{key}\"]`: every request of revision 2026-07-28 carries it; a client of an earlier revision sends `initialize` first"
+        ))
+    };
+    let meta = params.meta.as_ref().ok_or_else(|| missing(VERSION))?;
+    let version = meta
+        .protocol_version
+        .as_ref()
+        .ok_or_else(|| missing(VERSION))?;
+    match meta.client_capabilities {
+        Some(raw) if raw.get().starts_with('{') => Ok(&version.0),
+        Some(_) => Err(ErrorObject::invalid_params(format!(
+            "`{CAPABILITIES}` must be an object"
+        ))),
+        None => Err(missing(CAPABILITIES)),
+    }
+}
+
+fn supported(version: &str) -> Result<(), ErrorObject> {
+    if ProtocolVersion::parse(version).is_some_and(|version| version.era() == Era::Modern) {
+        return Ok(());
+    }
+    let all = ProtocolVersion::ALL.map(ProtocolVersion::as_str);
+    Err(ErrorObject::new(
+        ErrorCode::UNSUPPORTED_PROTOCOL_VERSION,
+        "Unsupported protocol version",
+    )
+    .with_data(json!({ "supported": all, "requested": shortened(version) })))
+}
+
+/// What `Mcp-Name` has to say for this method, if anything.
+fn mirrored_name<'a>(method: Method, params: &'a Params<'_>) -> Option<Option<&'a str>> {
+    match method {
+        Method::ToolsCall => Some(params.name.as_ref().map(|name| &*name.0)),
+        _ => None,
+    }
+}
+
+fn name_must_match(header: Option<&str>, body: Option<&str>) -> Result<(), ErrorObject> {
+    let Some(raw) = header else {
+        return Err(mismatch(
+            "Mcp-Name is missing; it mirrors `params.name`".into(),
+        ));
+    };
+    let header =
+        decode_value(raw).ok_or_else(|| mismatch("Mcp-Name is not valid Base64".into()))?;
+    match body {
+        // The method's own check says what is missing.
+        None => Ok(()),
+        Some(body) if *header == *body => Ok(()),
+        Some(body) => Err(mismatch(format!(
+            "Mcp-Name header value '{}' does not match body value '{}'",
+            shortened(&header),
+            shortened(body)
+        ))),
+    }
+}
+
+fn must_match(name: &str, header: Option<&str>, body: &str) -> Result<(), ErrorObject> {
+    match header {
+        Some(header) if header == body => Ok(()),
+        Some(header) => Err(mismatch(format!(
+            "{name} header value '{}' does not match body value '{}'",
+            shortened(header),
+            shortened(body)
+        ))),
+        None => Err(mismatch(format!(
+            "{name} is missing; the body says '{}'",
+            shortened(body)
+        ))),
+    }
+}
+
+fn mismatch(what: String) -> ErrorObject {
+    ErrorObject::new(
+        ErrorCode::HEADER_MISMATCH,
+        format!("Header mismatch: {what}"),
+    )
+}
+
+/// Decodes the `=?base64?...?=` form; any other value stands for itself. `None` when the Base64 is not valid.
+pub(crate) fn decode_value(value: &str) -> Option<Cow<'_, str>> {
+    let Some(encoded) = value
+        .strip_prefix("=?base64?")
+        .and_then(|rest| rest.strip_suffix("?="))
+    else {
+        return Some(Cow::Borrowed(value));
+    };
+    let bytes = STANDARD.decode(encoded).ok()?;
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+
+    fn admitted(method: &str, params: &str, headers: [Option<&str>; 3]) -> Result<Method, i64> {
+        let raw =
+            serde_json::value::RawValue::from_string(params.to_owned()).expect("the row is JSON");
+        let params = Params::parse(Some(&raw)).map_err(|error| error.code)?;
+        let [version, name_of_method, name] = headers;
+        let mirrored = Mirrored {
+            version,
+            method: name_of_method,
+            name,
+        };
+        admit(method, &params, Some(&mirrored)).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn the_nearest_mistake_is_named_first() {
+        let v = Some("2026-07-28");
+        let call = Some("tools/call");
+        let with = |rest: &str| format!("{{{META}{rest}}}");
+        let unknown = META.replace("2026-07-28", "v999");
+        let rows = [
+            ("tools/list", "{}".to_owned(), [None, None, None], Err(-32602)),
+            ("tools/list", r#"{"_meta":{}}"#.to_owned(), [v, None, None], Err(-32602)),
+            ("tools/list", r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#.into(), [v, None, None], Err(-32602)),
+            ("tools/list", r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":7,"io.modelcontextprotocol/clientCapabilities":{}}}"#.into(), [v, None, None], Err(-32602)),
+            ("tools/list", format!("{{{unknown}}}"), [v, None, None], Err(-32020)),
+            ("tools/list", format!("{{{unknown}}}"), [Some("v999"), None, None], Err(-32022)),
+            ("tools/list", with(""), [None, None, None], Err(-32020)),
+            ("tools/list", with(""), [v, None, None], Err(-32020)),
+            ("tools/list", with(""), [v, Some("TOOLS/LIST"), None], Err(-32020)),
+            ("tools/list", with(""), [v, Some("tools/list"), None], Ok(Method::ToolsList)),
+            ("ping", with(""), [v, Some("ping"), None], Err(-32601)),
+            ("initialize", with(""), [v, Some("initialize"), None], Err(-32601)),
+            ("tools/call", with(r#","name":"a""#), [v, call, None], Err(-32020)),
+            ("tools/call", with(r#","name":"a""#), [v, call, Some("b")], Err(-32020)),
+            ("tools/call", with(r#","name":"a""#), [v, call, Some("=?base64?YQ?=")], Err(-32020)),
+            ("tools/call", with(r#","name":"a""#), [v, call, Some("=?base64?YQ==?=")], Ok(Method::ToolsCall)),
+            ("tools/call", with(r#","name":"YQ==""#), [v, call, Some("YQ==")], Ok(Method::ToolsCall)),
+        ];
+        for (method, params, headers, expected) in rows {
+            assert_eq!(
+                admitted(method, &params, headers),
+                expected,
+                "{method} {params} {headers:?}"
+            );
+        }
+    }
+}

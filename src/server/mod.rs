@@ -1,0 +1,340 @@
+//! [`Server`], the builder; the one place where everything is put together.
+//!
+//! It freezes what was registered, checks it, starts the lanes and a front. Must not know parsing or what a request means.
+
+#[cfg(feature = "tiny-http")]
+mod http;
+mod running;
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::running::{DrainReport, RunningServer, ServerHandle};
+
+use self::running::Front;
+use crate::engine::{Engine, Entry, Lane, Plan, RegisteredTool};
+use crate::error::{Error, Result};
+use crate::handler::invoke::Invoke;
+use crate::handler::tool::Definition;
+use crate::handler::{Fork, Handler, Tool};
+use crate::limits::Limits;
+use crate::protocol::types::{Icon, Implementation};
+use crate::transport::pipe::PipeFront;
+
+/// An MCP server in the making: who it is, what it offers, how large it is.
+///
+/// ```
+/// use mcp_threads::{RequestContext, Server};
+/// use std::sync::{Arc, Mutex};
+///
+/// #[derive(Clone, Default)]
+/// struct State {
+///     scratch: Vec<String>,            // each call has its own
+///     visits: Arc<Mutex<u32>>,         // all calls share it, because it is in an Arc
+/// }
+///
+/// #[derive(serde::Deserialize, mcp_threads::schemars::JsonSchema)]
+/// struct Visit { who: String }
+///
+/// let server = Server::new("guestbook", "1.0.0")
+///     .with_state(State::default())
+///     .tool("visit", "Says hello.", |cx: &mut RequestContext<State>, visit: Visit| {
+///         cx.state_mut().scratch.push(visit.who);
+///         *cx.state().visits.lock().unwrap() += 1;
+///         format!("scratch {}, visits {}", cx.state().scratch.len(), cx.state().visits.lock().unwrap())
+///     });
+///
+/// let running = server.serve_http("127.0.0.1:0")?;
+/// # let mut said = Vec::new();
+/// # for id in 1..=2 {
+/// #     use std::io::{Read, Write};
+/// #     let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"visit","arguments":{{"who":"a"}},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}}}}}}}}"#);
+/// #     let mut stream = std::net::TcpStream::connect(running.addr().unwrap()).unwrap();
+/// #     write!(stream, "POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: visit\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+/// #     let mut answer = String::new();
+/// #     stream.read_to_string(&mut answer).unwrap();
+/// #     said.push(answer);
+/// # }
+/// # assert!(said[0].contains("scratch 1, visits 1"), "{}", said[0]);
+/// # assert!(said[1].contains("scratch 1, visits 2"), "{}", said[1]);
+/// // Two calls answer "scratch 1, visits 1" and "scratch 1, visits 2".
+/// running.shutdown(std::time::Duration::from_secs(5));
+/// # Ok::<(), mcp_threads::Error>(())
+/// ```
+pub struct Server<S = ()> {
+    implementation: Implementation,
+    instructions: Option<String>,
+    template: Arc<S>,
+    tools: Vec<Registered>,
+    lanes: Vec<Lane>,
+    limits: Limits,
+    drain_deadline: Duration,
+    path: String,
+    hosts: Vec<String>,
+    origins: Vec<String>,
+}
+
+/// A tool whose handler has been joined with the state.
+struct Registered {
+    definition: Definition,
+    lane: Arc<str>,
+    handler: Option<Box<dyn Invoke>>,
+}
+
+impl Server {
+    /// A server with this name and version, without state.
+    pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
+        Server {
+            implementation: Implementation {
+                name: name.into(),
+                version: version.into(),
+                ..Implementation::default()
+            },
+            instructions: None,
+            template: Arc::new(()),
+            tools: Vec::new(),
+            lanes: vec![Lane::main(), Lane::urgent()],
+            limits: Limits::default(),
+            drain_deadline: Duration::from_secs(10),
+            path: "/mcp".into(),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+        }
+    }
+
+    /// The same server with a state, of which every call of a tool registered from here on gets its own fork.
+    pub fn with_state<S: Fork + Send + Sync + 'static>(self, template: S) -> Server<S> {
+        let Server {
+            implementation,
+            instructions,
+            tools,
+            lanes,
+            limits,
+            drain_deadline,
+            path,
+            hosts,
+            origins,
+            ..
+        } = self;
+        let template = Arc::new(template);
+        Server {
+            implementation,
+            instructions,
+            template,
+            tools,
+            lanes,
+            limits,
+            drain_deadline,
+            path,
+            hosts,
+            origins,
+        }
+    }
+}
+
+impl<S: Fork + Send + Sync + 'static> Server<S> {
+    /// Registers a tool in one line. [`register`](Self::register) takes one with everything set.
+    #[must_use]
+    pub fn tool<Shape: 'static, H: Handler<S, Shape>>(
+        self,
+        name: &str,
+        description: &str,
+        handler: H,
+    ) -> Self {
+        self.register(Tool::new(name).description(description).handler(handler))
+    }
+
+    /// Registers a tool. Tools are listed in the order of their registration; a mistake in one is reported when the server starts.
+    #[must_use]
+    pub fn register(mut self, tool: Tool<S>) -> Self {
+        let handler = tool.handler.map(|build| build(Arc::clone(&self.template)));
+        self.tools.push(Registered {
+            definition: tool.definition,
+            lane: tool.lane,
+            handler,
+        });
+        self
+    }
+
+    /// Adds a lane, or changes the size of one that is there.
+    #[must_use]
+    pub fn lane(mut self, lane: Lane) -> Self {
+        match self.lanes.iter_mut().find(|known| known.name == lane.name) {
+            Some(known) => *known = lane,
+            None => self.lanes.push(lane),
+        }
+        self
+    }
+
+    /// How many calls may run at once on the `main` lane. Default 32, or four for each core if that is more.
+    #[must_use]
+    pub fn workers(self, workers: usize) -> Self {
+        self.resize_main(|main| main.workers(workers))
+    }
+
+    /// How many calls may wait for a worker of the `main` lane. Default 256.
+    #[must_use]
+    pub fn queue(self, queue_len_max: usize) -> Self {
+        self.resize_main(|main| main.queue(queue_len_max))
+    }
+
+    fn resize_main(mut self, resize: impl FnOnce(Lane) -> Lane) -> Self {
+        let main = self.lanes[0].clone();
+        self.lanes[0] = resize(main);
+        self
+    }
+
+    /// Changes the bounds. Default [`Limits::default`].
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long [`RunningServer::join`] and [`RunningServer::run_until_ctrl_c`] let calls finish before cancelling them. Default 10 s.
+    #[must_use]
+    pub fn drain_deadline(mut self, deadline: Duration) -> Self {
+        self.drain_deadline = deadline;
+        self
+    }
+
+    /// What a model should know to use the server well.
+    #[must_use]
+    pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
+        self.instructions = Some(instructions.into());
+        self
+    }
+
+    /// The server's name for people.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.implementation.title = Some(title.into());
+        self
+    }
+
+    /// One more picture of the server.
+    #[must_use]
+    pub fn icon(mut self, icon: Icon) -> Self {
+        self.implementation.icons.push(icon);
+        self
+    }
+
+    /// The path of the HTTP endpoint. Default `/mcp`.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Host names, without port, that HTTP requests may give in `Host` and `Origin`. A server on a loopback address takes loopback names besides; on any
+    /// other address this list is required, for it is what keeps a web page from reaching the server through DNS rebinding.
+    #[must_use]
+    pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.hosts.extend(hosts.into_iter().map(Into::into));
+        self
+    }
+
+    /// Whole origins, such as `https://app.example`, that web pages may call from, besides those of the allowed hosts.
+    #[must_use]
+    pub fn allowed_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.origins.extend(origins.into_iter().map(Into::into));
+        self
+    }
+
+    /// Starts serving on the process's stdin and stdout. Returns at once; [`RunningServer::join`] waits until the client closes stdin.
+    ///
+    /// From then on the process's own stdin is empty and whatever it or its children print goes to stderr, so that nothing
+    /// can corrupt the protocol.
+    ///
+    /// # Errors
+    ///
+    /// When stdin and stdout cannot be moved, and when what was registered cannot work.
+    #[cfg(unix)]
+    pub fn serve_stdio(self) -> Result<RunningServer> {
+        let parts = self.start()?;
+        let stdio = crate::transport::stdio::take()
+            .map_err(|error| Error::io("cannot take over stdin and stdout", error))?;
+        let wake = Some(Box::new(stdio.wake) as Box<dyn Send>);
+        let front = PipeFront::start(stdio.read, stdio.write, wake, &parts.engine, &parts.limits)?;
+        Ok(parts.run(Front::Pipe(front)))
+    }
+
+    /// Starts serving on any pair of byte streams, one JSON message a line: a socket, a pipe, a serial line. Returns at once.
+    ///
+    /// The reader must come to its end when the conversation does; a shutdown cannot wake it, and leaves its thread behind if it does not.
+    ///
+    /// # Errors
+    ///
+    /// When what was registered cannot work.
+    pub fn serve_pipe(
+        self,
+        read: impl Read + Send + 'static,
+        write: impl Write + Send + 'static,
+    ) -> Result<RunningServer> {
+        let parts = self.start()?;
+        let front = PipeFront::start(read, write, None, &parts.engine, &parts.limits)?;
+        Ok(parts.run(Front::Pipe(front)))
+    }
+
+    /// Checks everything and starts the lanes.
+    fn start(self) -> Result<Parts> {
+        for lane in &self.lanes {
+            if lane.workers == 0 {
+                return Err(Error::configuration(format!(
+                    "lane `{}` has no workers",
+                    lane.name
+                )));
+            }
+        }
+        let lanes = &self.lanes;
+        let entry = |tool: Registered| {
+            let name = &tool.definition.name;
+            let lane = lanes.iter().position(|lane| lane.name == tool.lane).ok_or_else(|| {
+                Error::configuration(format!(
+                    "tool `{name}` runs on lane `{}`, which does not exist; add it with `Server::lane`",
+                    tool.lane
+                ))
+            })?;
+            let handler = tool
+                .handler
+                .ok_or_else(|| Error::configuration(format!("tool `{name}` has no handler")))?;
+            let tool_name = name.as_str().into();
+            Ok(Entry {
+                definition: tool.definition,
+                tool: RegisteredTool {
+                    name: tool_name,
+                    lane,
+                    handler,
+                },
+            })
+        };
+        let tools = self.tools.into_iter().map(entry).collect::<Result<_>>()?;
+        let limits = Arc::new(self.limits);
+        let engine = Engine::start(Plan {
+            implementation: self.implementation,
+            instructions: self.instructions,
+            lanes: self.lanes,
+            tools,
+            limits: Arc::clone(&limits),
+        })?;
+        Ok(Parts {
+            engine,
+            limits,
+            drain_deadline: self.drain_deadline,
+        })
+    }
+}
+
+/// What every front needs.
+struct Parts {
+    engine: Arc<Engine>,
+    limits: Arc<Limits>,
+    drain_deadline: Duration,
+}
+
+impl Parts {
+    fn run(self, front: Front) -> RunningServer {
+        RunningServer::new(self.engine, front, self.limits, self.drain_deadline)
+    }
+}

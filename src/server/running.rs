@@ -1,0 +1,181 @@
+//! [`RunningServer`]: a server at work, and its ordered end.
+//!
+//! The order of the end is written once, in [`RunningServer::shutdown`]: refuse new calls, let the lanes finish, cancel what is late, let the
+//! answers be written, join. Must not know requests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use crate::engine::Engine;
+#[cfg(feature = "ctrlc")]
+use crate::error::{Error, Result};
+use crate::handler::context::Overview;
+use crate::limits::Limits;
+use crate::stats::Stats;
+#[cfg(feature = "tiny-http")]
+use crate::transport::http::tiny::TinyFront;
+use crate::transport::pipe::PipeFront;
+
+/// What bytes come through.
+pub(crate) enum Front {
+    #[cfg(feature = "tiny-http")]
+    Tiny(TinyFront),
+    Pipe(PipeFront),
+}
+
+/// A server that is serving. Nothing of it blocks unless its name says so.
+///
+/// Dropped, it goes on serving until the process ends; call [`shutdown`](Self::shutdown) or [`join`](Self::join) to end it in order.
+#[must_use = "the server runs until it is shut down; call `join`, `shutdown` or `run_until_ctrl_c`"]
+pub struct RunningServer {
+    engine: Arc<Engine>,
+    front: Front,
+    limits: Arc<Limits>,
+    drain_deadline: Duration,
+    stop: (Sender<()>, Receiver<()>),
+}
+
+/// A handle to a running server, to look at it or to stop it from another thread.
+#[derive(Clone)]
+pub struct ServerHandle {
+    engine: Arc<Engine>,
+    stop: Sender<()>,
+}
+
+/// How a shutdown went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Handlers that ignored their cancellation. Their threads are left behind and end with the process.
+    pub abandoned_handlers: usize,
+    /// Connections or pipe threads whose client had not taken its answer in time.
+    pub abandoned_connections: usize,
+}
+
+impl ServerHandle {
+    /// What the server is doing now.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// Makes [`RunningServer::join`] and [`RunningServer::run_until_ctrl_c`] shut the server down. Returns at once.
+    pub fn stop(&self) {
+        // Full means that it has been said already.
+        let _already_said = self.stop.try_send(());
+    }
+}
+
+impl RunningServer {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        front: Front,
+        limits: Arc<Limits>,
+        drain_deadline: Duration,
+    ) -> Self {
+        RunningServer {
+            engine,
+            front,
+            limits,
+            drain_deadline,
+            stop: bounded(1),
+        }
+    }
+
+    /// The address it listens on; `None` when it serves a pipe.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        match &self.front {
+            #[cfg(feature = "tiny-http")]
+            Front::Tiny(front) => Some(front.address()),
+            Front::Pipe(_) => None,
+        }
+    }
+
+    /// What it is doing now.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// A handle for other threads.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle {
+            engine: Arc::clone(&self.engine),
+            stop: self.stop.0.clone(),
+        }
+    }
+
+    /// Ends in order, and blocks until it has: refuses new calls, lets those in flight finish for at most `deadline`, cancels the rest, lets the
+    /// answers be written, joins every thread. The port is free again when it returns.
+    pub fn shutdown(self, deadline: Duration) -> DrainReport {
+        let now = Instant::now();
+        let deadline = now
+            .checked_add(deadline)
+            .unwrap_or(now + Duration::from_secs(365 * 24 * 3600));
+        let abandoned_handlers = self.engine.drain(deadline, self.limits.cancel_grace);
+        // Every answer is in its outbox by now; a client that reads gets it in this time.
+        let written = deadline.max(Instant::now() + self.limits.cancel_grace);
+        let abandoned_connections = match self.front {
+            #[cfg(feature = "tiny-http")]
+            Front::Tiny(front) => front.stop(written),
+            Front::Pipe(front) => front.stop(written),
+        };
+        DrainReport {
+            abandoned_handlers,
+            abandoned_connections,
+        }
+    }
+
+    /// Blocks until the client closes its side of the pipe or someone calls [`ServerHandle::stop`], then shuts down.
+    pub fn join(self) -> DrainReport {
+        self.wait(&crossbeam_channel::never());
+        let deadline = self.drain_deadline;
+        self.shutdown(deadline)
+    }
+
+    /// Blocks until SIGINT, SIGTERM or SIGHUP (or what ends [`join`](Self::join)), then shuts down. A second signal during that cancels every
+    /// call at once.
+    ///
+    /// This is the only place where the library touches signals. The handler stays installed for the life of the process.
+    ///
+    /// # Errors
+    ///
+    /// When the process has a handler for these signals already: handle them yourself and use [`handle`](Self::handle).
+    #[cfg(feature = "ctrlc")]
+    pub fn run_until_ctrl_c(self) -> Result<()> {
+        let (sender, signals) = bounded(1);
+        let engine = Arc::clone(&self.engine);
+        ctrlc::try_set_handler(move || {
+            let is_second = engine.is_draining();
+            engine.begin_drain();
+            if is_second {
+                engine.cancel_all();
+            } else if sender.try_send(()).is_err() {
+                log::debug!("a signal after the server has ended");
+            }
+        })
+        .map_err(|error| Error::signal(format!("cannot install the signal handler: {error}")))?;
+        self.wait(&signals);
+        log::info!("shutting down; a second signal cancels what still runs");
+        let deadline = self.drain_deadline;
+        let report = self.shutdown(deadline);
+        log::info!("shut down: {report:?}");
+        Ok(())
+    }
+
+    fn wait(&self, signals: &Receiver<()>) {
+        #[cfg(feature = "tiny-http")]
+        let never = crossbeam_channel::never();
+        let ended = match &self.front {
+            #[cfg(feature = "tiny-http")]
+            Front::Tiny(_) => &never,
+            Front::Pipe(front) => front.ended(),
+        };
+        select! {
+            recv(self.stop.1) -> _ => {}
+            recv(signals) -> _ => {}
+            recv(ended) -> _ => {}
+        }
+    }
+}

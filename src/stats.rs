@@ -1,0 +1,43 @@
+//! Numbers to look at: [`Stats`], a snapshot of everything that runs or waits.
+//!
+//! Taking one costs a few loads and never waits for a handler.
+
+use serde::Serialize;
+
+/// A snapshot of a server. Counters grow from the start of the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Every lane, `main` and `urgent` first.
+    pub lanes: Vec<LaneStats>,
+    /// Open HTTP connections; for the tiny_http front, exchanges under way.
+    pub connections: usize,
+    /// Living legacy sessions.
+    pub sessions: usize,
+    /// Whether the server is shutting down.
+    pub draining: bool,
+}
+
+/// One lane's part of [`Stats`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[non_exhaustive]
+pub struct LaneStats {
+    /// The lane's name.
+    pub name: String,
+    /// Its worker threads.
+    pub workers: usize,
+    /// Workers that run a call now, cancelled ones included until their handler returns.
+    pub busy: usize,
+    /// Calls that wait for a worker.
+    pub queued: usize,
+    /// Calls that may wait at most.
+    pub capacity: usize,
+    /// Calls whose handler has returned.
+    pub done: u64,
+    /// Calls refused because the lane was full or closed.
+    pub refused: u64,
+    /// Calls whose handler panicked.
+    pub panicked: u64,
+    /// Calls cancelled, before they ran or while they did.
+    pub cancelled: u64,
+}

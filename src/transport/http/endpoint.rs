@@ -1,0 +1,300 @@
+//! One HTTP exchange from head to last byte, told once for every front.
+//!
+//! Runs on the thread that owns the connection: checks the head, reads the body, hands the message to the engine, waits on its outbox,
+//! writes. An answer is plain JSON if it comes before anything else; the first event, or a settled wait, turns it into an event stream.
+//! Must not know how bytes are read, which lane runs what, or what a method means.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::access::{Access, Outcome, RequestTag};
+use crate::engine::{Call, Engine, Origin};
+use crate::limits::Limits;
+use crate::outbox::{Answer, Item, OutboxReader, outbox};
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
+use crate::protocol::modern::Mirrored;
+use crate::transport::http::exchange::{BodyError, Exchange, Field, Response, single};
+use crate::transport::http::policy::{ALLOW, Guard, Verb, status};
+use crate::transport::sse;
+
+/// The MCP endpoint.
+pub(crate) struct Endpoint {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) guard: Guard,
+    pub(crate) limits: Arc<Limits>,
+}
+
+/// What a header that may stand only once says; `Err` when it stands twice.
+fn optional<'a, E: Exchange>(
+    exchange: &'a E,
+    name: &'a str,
+) -> Result<Option<&'a str>, &'static str> {
+    match single(exchange, name) {
+        Field::Absent => Ok(None),
+        Field::One(value) => Ok(Some(value)),
+        Field::Repeated => Err("A header field that may stand only once stands twice"),
+    }
+}
+
+impl Endpoint {
+    /// Serves one exchange. Errors of writing mean that the client has gone, and end it.
+    pub(crate) fn serve<E: Exchange>(&self, exchange: &mut E) {
+        let tag = match single(exchange, "X-Request-Id") {
+            Field::One(id) => RequestTag::from_client(Some(id)),
+            _ => RequestTag::fresh(),
+        };
+        if self.engine.is_draining() {
+            exchange.close_after();
+        }
+        let outcome = match self.guard.check(exchange) {
+            Ok(Verb::Post) => self.post(exchange, &tag),
+            Ok(Verb::Delete) => self.delete(exchange, &tag),
+            Err(refusal) => refuse(exchange, &tag, refusal.status, refusal.message),
+        };
+        if let Err(error) = outcome {
+            log::debug!("the client has gone: {error} request_id={tag}");
+        }
+    }
+
+    /// Ends the session the request names.
+    fn delete<E: Exchange>(&self, exchange: &mut E, tag: &RequestTag) -> io::Result<()> {
+        let ended = match single(exchange, "Mcp-Session-Id") {
+            Field::One(id) => self.engine.end_session(id),
+            _ => {
+                return refuse(
+                    exchange,
+                    tag,
+                    400,
+                    "DELETE needs the Mcp-Session-Id of the session to end",
+                );
+            }
+        };
+        if !ended {
+            return refuse(exchange, tag, 404, "No such session");
+        }
+        let response = Response {
+            status: 204,
+            fields: &[("X-Request-Id", tag.as_str())],
+            body: b"",
+        };
+        exchange.respond(&response)?;
+        Access::immediate(tag.clone(), "DELETE", Outcome::Ok).log(Some(204));
+        Ok(())
+    }
+
+    fn post<E: Exchange>(&self, exchange: &mut E, tag: &RequestTag) -> io::Result<()> {
+        let body = match exchange.read_body(self.limits.body_bytes_max) {
+            Ok(body) => body,
+            Err(error) => return refuse_body(exchange, tag, &error),
+        };
+        let (outbox, reader) = outbox(1, self.limits.outbox_events_max);
+        let slot = outbox
+            .reserve()
+            .expect("a new outbox has its one place free");
+        let origin = match origin(exchange) {
+            Ok(origin) => origin,
+            Err(message) => return refuse(exchange, tag, 400, message),
+        };
+        let accepted = self.engine.accept(&body, tag.clone(), origin, slot);
+        drop(body);
+        let session = accepted.opened.as_deref();
+        let call = accepted.call.as_deref();
+        let mut reply = Reply {
+            exchange,
+            tag,
+            session,
+            streaming: false,
+        };
+        let written = self.write_answer(&mut reply, &reader, call);
+        if written.is_err() {
+            // Closing the response stream is how a modern client cancels.
+            if let Some(call) = call {
+                call.cancel();
+            }
+            if let Item::NoAnswer(Some(access)) = reader.recv(Some(Instant::now())) {
+                access.log(None);
+            }
+        }
+        written
+    }
+
+    /// Waits on the outbox and writes what comes, until the one terminal item. `call` is the one to watch for a client that leaves.
+    fn write_answer<E: Exchange>(
+        &self,
+        reply: &mut Reply<'_, E>,
+        reader: &OutboxReader,
+        call: Option<&Call>,
+    ) -> io::Result<()> {
+        let began = Instant::now();
+        let mut speak_at = began + self.limits.stream_after;
+        let mut look_at = call.map(|_| began + self.limits.departure_interval);
+        loop {
+            let deadline = look_at.map_or(speak_at, |look_at| look_at.min(speak_at));
+            match reader.recv(Some(deadline)) {
+                Item::Event(message) => {
+                    reply.event(&message)?;
+                    speak_at = Instant::now() + self.limits.heartbeat_interval;
+                }
+                Item::Answer(answer) => {
+                    if self.engine.is_draining() {
+                        reply.exchange.close_after();
+                    }
+                    return reply.answer(&answer);
+                }
+                Item::NoAnswer(access) => return reply.nothing(access),
+                Item::TimedOut => {
+                    let now = Instant::now();
+                    if look_at.is_some_and(|look_at| now >= look_at) {
+                        if reply.exchange.client_left() {
+                            return Err(io::ErrorKind::ConnectionAborted.into());
+                        }
+                        look_at = Some(now + self.limits.departure_interval);
+                    }
+                    if now >= speak_at {
+                        reply.heartbeat()?;
+                        speak_at = now + self.limits.heartbeat_interval;
+                    }
+                }
+                Item::Finished => return Ok(()),
+            }
+        }
+    }
+}
+
+/// The header fields that matter to the engine.
+fn origin<E: Exchange>(exchange: &E) -> Result<Origin<'_>, &'static str> {
+    let mirrored = Mirrored {
+        version: optional(exchange, "MCP-Protocol-Version")?,
+        method: optional(exchange, "Mcp-Method")?,
+        name: optional(exchange, "Mcp-Name")?,
+    };
+    Ok(Origin::Http {
+        mirrored,
+        session_id: optional(exchange, "Mcp-Session-Id")?,
+    })
+}
+
+/// An answer in the making.
+struct Reply<'a, E> {
+    exchange: &'a mut E,
+    tag: &'a RequestTag,
+    session: Option<&'a str>,
+    streaming: bool,
+}
+
+impl<E: Exchange> Reply<'_, E> {
+    fn open_stream(&mut self) -> io::Result<()> {
+        if !self.streaming {
+            self.streaming = true;
+            let fields = [
+                ("Cache-Control", "no-cache"),
+                // Otherwise a proxy may hold events back.
+                ("X-Accel-Buffering", "no"),
+                ("X-Request-Id", self.tag.as_str()),
+            ];
+            self.exchange.begin_stream(&fields)?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, message: &[u8]) -> io::Result<()> {
+        self.open_stream()?;
+        let mut out = Vec::new();
+        sse::write_event(&mut out, message);
+        self.exchange.send(&out)
+    }
+
+    fn heartbeat(&mut self) -> io::Result<()> {
+        self.open_stream()?;
+        self.exchange.send(sse::HEARTBEAT)
+    }
+
+    fn answer(&mut self, answer: &Answer) -> io::Result<()> {
+        let status = if self.streaming { 200 } else { status(answer) };
+        answer.access.log(Some(status));
+        if self.streaming {
+            let mut out = Vec::new();
+            sse::write_event(&mut out, &answer.body);
+            return self.exchange.finish(&out);
+        }
+        let mut fields = [
+            ("Content-Type", "application/json"),
+            ("X-Request-Id", self.tag.as_str()),
+            ("", ""),
+        ];
+        let count = match (self.session, status) {
+            (Some(session), _) => {
+                fields[2] = ("Mcp-Session-Id", session);
+                3
+            }
+            (None, 503) => {
+                fields[2] = ("Retry-After", "1");
+                3
+            }
+            _ => 2,
+        };
+        self.exchange.respond(&Response {
+            status,
+            fields: &fields[..count],
+            body: &answer.body,
+        })
+    }
+
+    /// A notification was taken, or the call was cancelled: there is no message to send.
+    fn nothing(&mut self, cancelled: Option<Access>) -> io::Result<()> {
+        let status = if self.streaming { 200 } else { 202 };
+        let access = cancelled
+            .unwrap_or_else(|| Access::immediate(self.tag.clone(), "notification", Outcome::Ok));
+        access.log(Some(status));
+        if self.streaming {
+            return self.exchange.finish(b"");
+        }
+        self.exchange.respond(&Response {
+            status,
+            fields: &[("X-Request-Id", self.tag.as_str())],
+            body: b"",
+        })
+    }
+}
+
+fn refuse_body<E: Exchange>(
+    exchange: &mut E,
+    tag: &RequestTag,
+    error: &BodyError,
+) -> io::Result<()> {
+    exchange.close_after();
+    match error {
+        BodyError::TooLarge => refuse(
+            exchange,
+            tag,
+            413,
+            "The body is longer than this server takes",
+        ),
+        BodyError::TooSlow => refuse(exchange, tag, 408, "The body did not come in time"),
+        BodyError::Malformed(message) => refuse(exchange, tag, 400, message),
+        BodyError::Gone => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
+/// Answers what never became a message.
+fn refuse<E: Exchange>(
+    exchange: &mut E,
+    tag: &RequestTag,
+    status: u16,
+    message: &'static str,
+) -> io::Result<()> {
+    let body = error_response(None, &ErrorObject::new(ErrorCode::INVALID_REQUEST, message));
+    let mut fields = [
+        ("Content-Type", "application/json"),
+        ("X-Request-Id", tag.as_str()),
+        ("Allow", ALLOW),
+    ];
+    let count = if status == 405 { 3 } else { 2 };
+    Access::immediate(tag.clone(), "-", Outcome::Refused).log(Some(status));
+    exchange.respond(&Response {
+        status,
+        fields: &mut fields[..count],
+        body: &body,
+    })
+}

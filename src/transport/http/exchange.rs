@@ -1,0 +1,82 @@
+//! The seam of the HTTP layer: one request and its answer, whoever reads the bytes.
+//!
+//! Above it stand the rules of MCP over HTTP, written once (`policy.rs`, `endpoint.rs`); below it the fronts. A front turns bytes into
+//! an [`Exchange`] and what the endpoint says into bytes. It must not know methods, sessions or lanes.
+
+use std::io;
+
+/// One HTTP request whose head has been read, and the way to answer it.
+///
+/// The endpoint calls [`read_body`](Exchange::read_body) at most once and then answers exactly once: either
+/// [`respond`](Exchange::respond), or [`begin_stream`](Exchange::begin_stream), any number of [`send`](Exchange::send)s and one
+/// [`finish`](Exchange::finish). An error from a write means that the client has gone.
+pub(crate) trait Exchange {
+    /// The request's method as sent, such as `POST`.
+    fn method(&self) -> &str;
+
+    /// The request's target as sent, such as `/mcp?x=1`.
+    fn target(&self) -> &str;
+
+    /// The values of every header line with this name, in order, without surrounding blanks. Names compare without case.
+    fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str>;
+
+    /// Reads the whole body, of at most `bytes_max` bytes.
+    fn read_body(&mut self, bytes_max: usize) -> Result<Vec<u8>, BodyError>;
+
+    /// Sends a complete answer in one write.
+    fn respond(&mut self, response: &Response<'_>) -> io::Result<()>;
+
+    /// Opens an event stream: status 200, `text/event-stream`, these extra fields. May be held back until the first `send`.
+    fn begin_stream(&mut self, fields: &[(&str, &str)]) -> io::Result<()>;
+
+    /// Sends these bytes of an open stream now, in one write.
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Sends the last bytes of an open stream together with its end, in one write.
+    fn finish(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Whether the client is known to have gone. Never blocks; a front that cannot know says `false`.
+    fn client_left(&mut self) -> bool;
+
+    /// Asks that the connection be closed after this exchange, and says so in the answer's head if that is still to come.
+    fn close_after(&mut self);
+}
+
+/// A complete answer: status, extra fields, body. The front adds `Date`, `Content-Length` and, when closing, `Connection`.
+#[derive(Debug)]
+pub(crate) struct Response<'a> {
+    pub(crate) status: u16,
+    pub(crate) fields: &'a [(&'a str, &'a str)],
+    pub(crate) body: &'a [u8],
+}
+
+/// Why a body could not be read.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    /// Longer than allowed, declared or sent: `413`.
+    TooLarge,
+    /// Its bytes did not come in time: `408`.
+    TooSlow,
+    /// Its framing is malformed: `400`.
+    Malformed(&'static str),
+    /// The client has gone; there is nobody to answer.
+    Gone,
+}
+
+/// What a header field that may stand only once has turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field<'a> {
+    Absent,
+    One(&'a str),
+    Repeated,
+}
+
+/// The value of a field that may stand only once.
+pub(crate) fn single<'a, E: Exchange>(exchange: &'a E, name: &'a str) -> Field<'a> {
+    let mut values = exchange.fields(name);
+    match (values.next(), values.next()) {
+        (None, _) => Field::Absent,
+        (Some(value), None) => Field::One(value),
+        (Some(_), Some(_)) => Field::Repeated,
+    }
+}

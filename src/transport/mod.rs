@@ -1,0 +1,11 @@
+//! Transports: bytes to messages, events to bytes.
+//!
+//! Each connection or pipe has one thread that owns its reading and writing. Must not know handlers or lanes.
+
+#[cfg(feature = "tiny-http")]
+pub(crate) mod http;
+pub(crate) mod pipe;
+#[cfg(feature = "tiny-http")]
+pub(crate) mod sse;
+#[cfg(unix)]
+pub(crate) mod stdio;

@@ -1,0 +1,305 @@
+//! MCP over a pipe: one message a line, both ways.
+//!
+//! Two threads own it. The reader takes lines and hands them to the engine; it reserves the place for an answer before it reads, so a client that
+//! does not read its answers is made to stop sending. The writer drains the outbox and writes whole lines, as many as are ready in one write. Must
+//! not know lanes or methods. Specification: `basic/transports/stdio` of revision 2026-07-28.
+
+use std::convert::Infallible;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+
+use crate::access::{Access, Outcome, RequestTag};
+use crate::engine::{Engine, Origin, Pipe};
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::outbox::{Answer, AnswerSlot, Item, Outbox, OutboxReader, Standing, outbox};
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
+use crate::protocol::version::Era;
+
+/// A served pipe with its two threads.
+pub(crate) struct PipeFront {
+    threads: Vec<JoinHandle<()>>,
+    /// Disconnects when the client has closed its side, or reads no more.
+    ended: Receiver<Infallible>,
+    /// Disconnects once both threads have left.
+    left: Receiver<Infallible>,
+    /// Dropped to make the reader stop; only a reader that watches the other end does.
+    wake: Option<Box<dyn Send>>,
+}
+
+/// The most bytes that are gathered into one write.
+const WRITE_BYTES_MAX: usize = 64 * 1024;
+
+impl PipeFront {
+    /// Starts both threads. Dropping `wake` must make `read` return the end of its input.
+    pub(crate) fn start(
+        read: impl Read + Send + 'static,
+        write: impl Write + Send + 'static,
+        wake: Option<Box<dyn Send>>,
+        engine: &Arc<Engine>,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let (outbox, answers) = outbox(limits.outbox_answers_max, limits.outbox_events_max);
+        let (alive, left) = bounded(0);
+        let (open, ended) = bounded(0);
+        let pipe = Arc::new(Pipe::default());
+        let reader = Reader {
+            lines: Lines {
+                read: BufReader::with_capacity(WRITE_BYTES_MAX, read),
+                bytes_max: limits.line_bytes_max,
+            },
+            engine: Arc::clone(engine),
+            pipe: Arc::clone(&pipe),
+            outbox,
+        };
+        let reading = (alive.clone(), open.clone());
+        let reading = spawn("mcp-pipe-reader", move || {
+            reader.run();
+            drop(reading);
+        })?;
+        let writing = spawn("mcp-pipe-writer", move || {
+            if let Err(error) = drain(&answers, write) {
+                log::warn!("the client reads no more: {error}");
+                pipe.cancel_all();
+            }
+            drop(answers);
+            drop((alive, open));
+        })?;
+        Ok(PipeFront {
+            threads: vec![reading, writing],
+            ended,
+            left,
+            wake,
+        })
+    }
+
+    /// Disconnects when the conversation is over: the client has closed its side.
+    pub(crate) fn ended(&self) -> &Receiver<Infallible> {
+        &self.ended
+    }
+
+    /// Stops reading, writes what is left, and joins. Says how many of the two threads had not left at the deadline.
+    pub(crate) fn stop(mut self, deadline: Instant) -> usize {
+        drop(self.wake.take());
+        match self.left.recv_deadline(deadline) {
+            Err(RecvTimeoutError::Disconnected) => {
+                for thread in self.threads.drain(..) {
+                    if thread.join().is_err() {
+                        log::error!("a pipe thread ended by panicking");
+                    }
+                }
+                0
+            }
+            Err(RecvTimeoutError::Timeout) => self
+                .threads
+                .iter()
+                .filter(|thread| !thread.is_finished())
+                .count(),
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|source| Error::spawn(name, source))
+}
+
+/// The thread that reads.
+struct Reader<R> {
+    lines: Lines<R>,
+    engine: Arc<Engine>,
+    pipe: Arc<Pipe>,
+    outbox: Outbox,
+}
+
+impl<R: Read> Reader<R> {
+    fn run(mut self) {
+        let mut line = Vec::new();
+        // Waiting here, with full pipes on both sides, is what pushes back on the client.
+        while let Some(slot) = self.outbox.reserve() {
+            match self.lines.next(&mut line) {
+                Ok(Line::Whole) => {
+                    let tag = RequestTag::fresh();
+                    self.engine
+                        .accept(&line, tag, Origin::Pipe(&self.pipe), slot);
+                }
+                Ok(Line::TooLong) => refuse_long_line(slot, self.lines.bytes_max),
+                Ok(Line::End) => break,
+                Err(error) => {
+                    log::warn!("reading from the client failed: {error}");
+                    break;
+                }
+            }
+        }
+        self.outbox.close();
+    }
+}
+
+fn refuse_long_line(slot: AnswerSlot, bytes_max: usize) {
+    let error = ErrorObject::invalid_request(format!("The line is longer than {bytes_max} bytes"));
+    slot.send(Answer {
+        body: error_response(None, &error),
+        error: Some(ErrorCode::INVALID_REQUEST),
+        standing: Standing::Malformed,
+        era: Era::Modern,
+        access: Access::immediate(RequestTag::fresh(), "-", Outcome::Refused),
+    });
+}
+
+/// The thread that writes.
+fn drain(answers: &OutboxReader, mut write: impl Write) -> io::Result<()> {
+    let mut out = Vec::new();
+    loop {
+        // Wait only with nothing left to write.
+        let deadline = (!out.is_empty()).then(Instant::now);
+        let flush = match answers.recv(deadline) {
+            Item::Event(message) => {
+                push_line(&mut out, &message);
+                false
+            }
+            Item::Answer(answer) => {
+                push_line(&mut out, &answer.body);
+                answer.access.log(None);
+                false
+            }
+            Item::NoAnswer(access) => {
+                if let Some(access) = access {
+                    access.log(None);
+                }
+                false
+            }
+            Item::TimedOut => true,
+            Item::Finished => {
+                write.write_all(&out)?;
+                return write.flush();
+            }
+        };
+        if flush || out.len() >= WRITE_BYTES_MAX {
+            write.write_all(&out)?;
+            write.flush()?;
+            out.clear();
+            out.shrink_to(WRITE_BYTES_MAX);
+        }
+    }
+}
+
+fn push_line(out: &mut Vec<u8>, message: &[u8]) {
+    debug_assert!(!message.contains(&b'\n'), "JSON is written on one line");
+    out.extend_from_slice(message);
+    out.push(b'\n');
+}
+
+/// Newline-delimited lines with a bound on their length.
+struct Lines<R> {
+    read: BufReader<R>,
+    bytes_max: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    /// The buffer holds one, without its line end; never blank.
+    Whole,
+    /// One was longer than allowed and has been skipped.
+    TooLong,
+    /// There are no more.
+    End,
+}
+
+impl<R: Read> Lines<R> {
+    /// Reads the next line that is not blank into `line`.
+    fn next(&mut self, line: &mut Vec<u8>) -> io::Result<Line> {
+        loop {
+            line.clear();
+            line.shrink_to(WRITE_BYTES_MAX);
+            let (ended, fits) = self.read_one(line)?;
+            if !fits {
+                return Ok(Line::TooLong);
+            }
+            if !line.trim_ascii().is_empty() {
+                return Ok(Line::Whole);
+            }
+            if ended {
+                return Ok(Line::End);
+            }
+        }
+    }
+
+    /// Reads to the next line end or the end of the input. Says whether it was the latter, and whether the line fitted.
+    fn read_one(&mut self, line: &mut Vec<u8>) -> io::Result<(bool, bool)> {
+        let mut fits = true;
+        loop {
+            let available = match self.read.fill_buf() {
+                Ok(available) => available,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let end = memchr::memchr(b'\n', available);
+            let part = &available[..end.unwrap_or(available.len())];
+            fits = fits && line.len() + part.len() <= self.bytes_max;
+            if fits {
+                line.extend_from_slice(part);
+            }
+            let at_end_of_input = available.is_empty();
+            let used = part.len() + usize::from(end.is_some());
+            self.read.consume(used);
+            if end.is_some() || at_end_of_input {
+                return Ok((at_end_of_input, fits));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hands out its input in pieces of this size.
+    struct Pieces<'a>(&'a [u8], usize);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let size = self.1.min(buffer.len()).min(self.0.len());
+            buffer[..size].copy_from_slice(&self.0[..size]);
+            self.0 = &self.0[size..];
+            Ok(size)
+        }
+    }
+
+    fn lines(input: &[u8], piece: usize) -> Vec<String> {
+        let mut lines = Lines {
+            read: BufReader::with_capacity(4, Pieces(input, piece)),
+            bytes_max: 5,
+        };
+        let mut read = Vec::new();
+        let mut line = Vec::new();
+        loop {
+            match lines.next(&mut line).expect("memory can be read") {
+                Line::Whole => read.push(String::from_utf8_lossy(&line).into_owned()),
+                Line::TooLong => read.push("(too long)".into()),
+                Line::End => return read,
+            }
+        }
+    }
+
+    #[test]
+    fn law_9_lines_are_split_and_bounded_however_they_arrive() {
+        let rows: &[(&[u8], &[&str])] = &[
+            (b"", &[]),
+            (b"\n \n\r\n", &[]),
+            (b"a\nbc\r\nd", &["a", "bc\r", "d"]),
+            (b"12345\n123456\n1", &["12345", "(too long)", "1"]),
+            (b"1234567890", &["(too long)"]),
+        ];
+        for (input, expected) in rows {
+            for piece in 1..=input.len().max(1) {
+                assert_eq!(&lines(input, piece), expected, "in pieces of {piece}");
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Installs the real clients that the tests drive, each at an exact version, into one cache folder and nowhere else:
+#
+#   npm      the official conformance suite, and a Node that is new enough for it (package.json, package-lock.json)
+#   python   the Python SDK in a virtual environment (requirements.txt)
+#
+# usage: tests/clients/install.sh [npm] [python]      both when none is named
+#
+# MCP_CLIENTS_CACHE   the cache folder, .cache/clients at the root of the repository by default
+# PYTHON              the Python to build the environment with, python3 by default (3.10 or newer)
+#
+# Running it again is cheap: a part is skipped while its pins are the ones that were installed last.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${MCP_CLIENTS_CACHE:-$(cd "$here/../.." && pwd)/.cache/clients}
+python=${PYTHON:-python3}
+
+# Runs a command that needs the network, and once more if it fails.
+twice() {
+    "$@" </dev/null && return
+    echo "clients: '$1' failed, once more in 5 s" >&2
+    sleep 5
+    "$@" </dev/null
+}
+
+# Whether the folder holds what the pins ask for. The marker is written last, so that half an installation does not count.
+installed() { # folder, pins
+    [ -f "$1/installed" ] && [ "$(cat "$1/installed")" = "$2" ]
+}
+
+install_npm() {
+    local folder=$cache/npm pins
+    pins=$(cat "$here/package.json" "$here/package-lock.json")
+    if installed "$folder" "$pins"; then
+        echo "clients: npm packages are there"
+        return
+    fi
+    if ! command -v npm >/dev/null; then
+        echo "clients: there is no npm on the PATH; it comes with Node" >&2
+        exit 1
+    fi
+    echo "clients: installing npm packages into $folder"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp "$here/package.json" "$here/package-lock.json" "$folder"
+    # The suite asks for Node 22: npm may run on an older one, since the suite itself runs on the Node that is installed here.
+    twice npm ci --prefix "$folder" --engine-strict=false --ignore-scripts --no-audit --no-fund --loglevel=error
+    printf '%s' "$pins" >"$folder/installed"
+}
+
+install_python() {
+    local folder=$cache/python pins
+    pins=$(cat "$here/requirements.txt" && "$python" --version)
+    if installed "$folder" "$pins"; then
+        echo "clients: Python packages are there"
+        return
+    fi
+    echo "clients: installing Python packages into $folder"
+    rm -rf "$folder"
+    "$python" -m venv "$folder"
+    twice "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+        --only-binary :all: --requirement "$here/requirements.txt"
+    "$folder/bin/python" -c 'import mcp' # an import that fails is a broken installation: say so here
+    printf '%s' "$pins" >"$folder/installed"
+}
+
+[ $# -gt 0 ] || set -- npm python
+mkdir -p "$cache"
+for part in "$@"; do
+    case $part in
+    npm) install_npm ;;
+    python) install_python ;;
+    *)
+        echo "clients: no such part: $part" >&2
+        exit 2
+        ;;
+    esac
+done
