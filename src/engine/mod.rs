@@ -3,6 +3,7 @@
 //! The way in is [`Engine::accept`], which never blocks: it is called by the thread that owns the connection or pipe, and whatever
 //! might take time goes to a lane. Must not know sockets, pipes or HTTP words.
 
+mod accept;
 mod batch;
 mod call_job;
 mod catalogue;
@@ -10,7 +11,8 @@ mod identity;
 mod in_flight;
 mod lane;
 mod legacy;
-mod route;
+mod reply;
+mod routes;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -66,6 +68,17 @@ pub(crate) enum Origin<'a> {
     Pipe(&'a Pipe),
 }
 
+impl<'a> Origin<'a> {
+    fn mirrored(&self) -> Option<&Mirrored<'a>> {
+        match self {
+            Origin::Http { mirrored, .. } => Some(mirrored),
+            Origin::Pipe(_) => None,
+        }
+    }
+}
+
+const PIPE_HELD: &str = "no code panics while it holds the pipe's session";
+
 /// What a pipe remembers: its calls by id, and its handshake if there was one.
 #[derive(Default)]
 pub(crate) struct Pipe {
@@ -79,11 +92,13 @@ impl Pipe {
         self.calls.cancel_all();
     }
 
+    /// Remembers the handshake; a second one replaces the first.
+    fn begin_session(&self, session: Session) {
+        *self.session.lock().expect(PIPE_HELD) = Some(Arc::new(session));
+    }
+
     fn session(&self) -> Option<Arc<Session>> {
-        self.session
-            .lock()
-            .expect("no code panics while it holds the pipe's session")
-            .clone()
+        self.session.lock().expect(PIPE_HELD).clone()
     }
 }
 

@@ -1,0 +1,311 @@
+//! The way in: from bytes to a request under the rules of its era.
+//!
+//! Decides what arrived (request, notification, response, batch), which era it belongs to, and whether it passes that era's checks. What
+//! the methods then do stands in `routes`. Never blocks. Specification: `basic/versioning` ("Backward Compatibility") of revision 2026-07-28.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use crate::access::RequestTag;
+use crate::engine::batch::{ReplySlot, split};
+use crate::engine::legacy::Session;
+use crate::engine::reply::{Asked, Refusal};
+use crate::engine::{Accepted, Arrival, Engine, Origin};
+use crate::outbox::{AnswerSlot, Standing};
+use crate::protocol::jsonrpc::{
+    self, ErrorObject, Frame, Malformed, Message, Notification, Request, RequestId, shortened,
+};
+use crate::protocol::meta::Params;
+use crate::protocol::modern;
+use crate::protocol::version::{Era, ProtocolVersion};
+
+/// Which rules a message is served under.
+enum Rules {
+    Modern,
+    Legacy(Arc<Session>),
+    /// `initialize`, or a `ping` before it.
+    Handshake,
+    /// It names a session that does not exist.
+    UnknownSession,
+    /// A handshake-era request without the session it needs.
+    NoSession,
+}
+
+impl Engine {
+    /// Takes one body or line. Never blocks: whatever might take time goes to a lane, and the answer, if there is one,
+    /// comes through the slot's outbox.
+    pub(crate) fn accept(
+        &self,
+        bytes: &[u8],
+        tag: RequestTag,
+        origin: Origin<'_>,
+        slot: AnswerSlot,
+    ) -> Accepted {
+        let arrival = Arrival { tag, origin };
+        match jsonrpc::parse_frame(bytes, self.limits.json_depth_max) {
+            Ok(Frame::One(message)) => {
+                self.accept_message(message, &arrival, ReplySlot::Single(slot))
+            }
+            Ok(Frame::Batch(members)) => {
+                self.accept_batch(&members, &arrival, slot);
+                Accepted::default()
+            }
+            Err(malformed) => {
+                arrival.refuse_malformed(malformed, ReplySlot::Single(slot));
+                Accepted::default()
+            }
+        }
+    }
+
+    fn accept_message(
+        &self,
+        message: Message<'_>,
+        arrival: &Arrival<'_>,
+        slot: ReplySlot,
+    ) -> Accepted {
+        let (method, notification) = match message {
+            Message::Request(request) => return self.accept_request(request, arrival, slot),
+            Message::Notification(notification) => ("notification", Some(notification)),
+            Message::Response => ("response", None),
+        };
+        match self.rules(method, &Params::default(), arrival) {
+            Rules::UnknownSession => arrival.refuse_unknown_session(None, method.into(), slot),
+            Rules::Legacy(session) => self.notified(notification, Some(&session), arrival),
+            _ => self.notified(notification, None, arrival),
+        }
+        Accepted::default()
+    }
+
+    fn accept_request(
+        &self,
+        request: Request<'_>,
+        arrival: &Arrival<'_>,
+        slot: ReplySlot,
+    ) -> Accepted {
+        let Request { id, method, params } = request;
+        let params = match Params::parse(params) {
+            Ok(params) => params,
+            Err(error) => {
+                let era = match self.rules(&method, &Params::default(), arrival) {
+                    Rules::Modern => Era::Modern,
+                    _ => Era::Legacy,
+                };
+                arrival.refuse(Some(&id), &method, era, &error, slot);
+                return Accepted::default();
+            }
+        };
+        match self.rules(&method, &params, arrival) {
+            Rules::Modern => match modern::admit(&method, &params, arrival.origin.mirrored()) {
+                Ok(method) => {
+                    let era = Era::Modern;
+                    let asked = Asked {
+                        id,
+                        params,
+                        slot,
+                        tag: &arrival.tag,
+                        era,
+                    };
+                    return self.serve_modern(method, asked, arrival);
+                }
+                Err(error) => arrival.refuse(Some(&id), &method, Era::Modern, &error, slot),
+            },
+            Rules::Legacy(session) => {
+                let asked = Asked {
+                    id,
+                    params,
+                    slot,
+                    tag: &arrival.tag,
+                    era: Era::Legacy,
+                };
+                self.serve_legacy(&method, asked, &session);
+            }
+            Rules::Handshake => {
+                let asked = Asked {
+                    id,
+                    params,
+                    slot,
+                    tag: &arrival.tag,
+                    era: Era::Legacy,
+                };
+                return self.shake_hands(&method, asked, arrival);
+            }
+            Rules::UnknownSession => {
+                arrival.refuse_unknown_session(Some(&id), method.into_owned().into(), slot);
+            }
+            Rules::NoSession => {
+                let error = ErrorObject::invalid_request(
+                    "Send `initialize` first, then its Mcp-Session-Id with every request",
+                );
+                arrival.refuse(Some(&id), &method, Era::Legacy, &error, slot);
+            }
+        }
+        Accepted::default()
+    }
+
+    /// The array of its members' answers. Only revision 2025-03-26 has batches.
+    fn accept_batch(&self, members: &[&RawValue], arrival: &Arrival<'_>, slot: AnswerSlot) {
+        let most = self.limits.batch_len_max;
+        let refused = match self.rules("batch", &Params::default(), arrival) {
+            Rules::UnknownSession => {
+                let slot = ReplySlot::Single(slot);
+                return arrival.refuse_unknown_session(None, "batch".into(), slot);
+            }
+            Rules::Legacy(session) if session.version == ProtocolVersion::V2025_03_26 => {
+                if (1..=most).contains(&members.len()) {
+                    let places = split(slot, members.len(), arrival.tag.clone());
+                    for (member, place) in members.iter().zip(places) {
+                        self.accept_member(member, &session, arrival, place);
+                    }
+                    return;
+                }
+                format!("A batch has 1 to {most} messages")
+            }
+            _ => "Batches exist only in revision 2025-03-26".into(),
+        };
+        let error = ErrorObject::invalid_request(refused);
+        arrival.refuse(None, "batch", Era::Legacy, &error, ReplySlot::Single(slot));
+    }
+
+    fn accept_member(
+        &self,
+        member: &RawValue,
+        session: &Arc<Session>,
+        arrival: &Arrival<'_>,
+        place: ReplySlot,
+    ) {
+        let Request { id, method, params } = match jsonrpc::parse_message(member.get().as_bytes()) {
+            Ok(Message::Request(request)) => request,
+            Ok(Message::Notification(notification)) => {
+                return self.notified(Some(notification), Some(session), arrival);
+            }
+            Ok(Message::Response) => return,
+            Err(malformed) => return arrival.refuse_malformed(malformed, place),
+        };
+        match Params::parse(params) {
+            Ok(params) => {
+                let tag = &arrival.tag;
+                let asked = Asked {
+                    id,
+                    params,
+                    slot: place,
+                    tag,
+                    era: Era::Legacy,
+                };
+                self.serve_legacy(&method, asked, session);
+            }
+            Err(error) => arrival.refuse(Some(&id), &method, Era::Legacy, &error, place),
+        }
+    }
+
+    /// The era of a message. Modern metadata always makes it modern; then the session it names, the version it names, or
+    /// the handshake it is makes it legacy.
+    fn rules(&self, method: &str, params: &Params<'_>, arrival: &Arrival<'_>) -> Rules {
+        if params.is_modern() {
+            return Rules::Modern;
+        }
+        let is_handshake = method == "initialize";
+        match &arrival.origin {
+            Origin::Pipe(pipe) => match pipe.session() {
+                _ if is_handshake => Rules::Handshake,
+                Some(session) => Rules::Legacy(session),
+                None if method == "ping" => Rules::Handshake,
+                None => Rules::Modern,
+            },
+            Origin::Http {
+                mirrored,
+                session_id,
+            } => {
+                let version = mirrored.version.map(ProtocolVersion::parse);
+                let is_legacy =
+                    matches!(version, Some(Some(version)) if version.era() == Era::Legacy);
+                match session_id {
+                    _ if is_handshake && (is_legacy || version.is_none()) => Rules::Handshake,
+                    Some(id) => self
+                        .sessions
+                        .find(id)
+                        .map_or(Rules::UnknownSession, Rules::Legacy),
+                    None if is_legacy => Rules::NoSession,
+                    None => Rules::Modern,
+                }
+            }
+        }
+    }
+
+    /// Notifications never have an answer; one that means nothing here is ignored.
+    fn notified(
+        &self,
+        notification: Option<Notification<'_>>,
+        session: Option<&Arc<Session>>,
+        arrival: &Arrival<'_>,
+    ) {
+        let Some(Notification { method, params }) = notification else {
+            return;
+        };
+        if method != "notifications/cancelled" {
+            return;
+        }
+        let calls = match (&arrival.origin, session) {
+            (Origin::Pipe(pipe), _) => &pipe.calls,
+            (_, Some(session)) => &session.calls,
+            // A modern HTTP client cancels by closing the stream.
+            (Origin::Http { .. }, None) => return,
+        };
+        if let Ok(Params {
+            request_id: Some(id),
+            reason,
+            ..
+        }) = Params::parse(params)
+        {
+            let reason = reason.as_ref().map_or("", |reason| &*reason.0);
+            calls.cancel(&id, &shortened(reason));
+        }
+    }
+}
+
+impl Arrival<'_> {
+    fn refuse(
+        &self,
+        id: Option<&RequestId>,
+        method: &str,
+        era: Era,
+        error: &ErrorObject,
+        slot: ReplySlot,
+    ) {
+        let method = Cow::Owned(shortened(method).into_owned());
+        let standing = Standing::Malformed;
+        Refusal {
+            tag: &self.tag,
+            id,
+            method,
+            era,
+            standing,
+        }
+        .send(error, slot);
+    }
+
+    fn refuse_malformed(&self, malformed: Malformed, slot: ReplySlot) {
+        let Malformed { id, error } = malformed;
+        self.refuse(id.as_ref(), "-", Era::Modern, &error, slot);
+    }
+
+    fn refuse_unknown_session(
+        &self,
+        id: Option<&RequestId>,
+        method: Cow<'static, str>,
+        slot: ReplySlot,
+    ) {
+        let error =
+            ErrorObject::invalid_request("No such session; send `initialize` to open a new one");
+        let standing = Standing::UnknownSession;
+        let refusal = Refusal {
+            tag: &self.tag,
+            id,
+            method,
+            era: Era::Legacy,
+            standing,
+        };
+        refusal.send(&error, slot);
+    }
+}

@@ -1,0 +1,81 @@
+//! Answers that need no worker: rendered results and refusals.
+//!
+//! Must not know what a method means, or where its answer goes from the slot.
+
+use std::borrow::Cow;
+
+use crate::access::{Access, Outcome, RequestTag};
+use crate::engine::batch::ReplySlot;
+use crate::outbox::{Answer, Standing};
+use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
+use crate::protocol::meta::Params;
+use crate::protocol::method::Method;
+use crate::protocol::version::Era;
+
+/// One request that was understood, with its parameters and the place for its answer.
+pub(super) struct Asked<'a> {
+    pub(super) id: RequestId,
+    pub(super) params: Params<'a>,
+    pub(super) slot: ReplySlot,
+    pub(super) tag: &'a RequestTag,
+    pub(super) era: Era,
+}
+
+impl Asked<'_> {
+    /// Answers with a result that has been rendered already.
+    pub(super) fn answer(self, method: Method, result: &[u8]) {
+        let mut body = Vec::with_capacity(64 + result.len());
+        jsonrpc::open_result(&mut body, &self.id);
+        body.extend_from_slice(result);
+        jsonrpc::close_response(&mut body);
+        let access = Access::immediate(self.tag.clone(), method.name(), Outcome::Ok);
+        let standing = Standing::Served;
+        self.slot.send(Answer {
+            body,
+            error: None,
+            standing,
+            era: self.era,
+            access,
+        });
+    }
+
+    /// Answers with an error.
+    pub(super) fn fail(self, method: impl Into<Cow<'static, str>>, error: &ErrorObject) {
+        let refusal = Refusal {
+            tag: self.tag,
+            id: Some(&self.id),
+            method: method.into(),
+            era: self.era,
+            standing: Standing::Served,
+        };
+        refusal.send(error, self.slot);
+    }
+}
+
+/// The circumstances of an error that is sent without asking a handler.
+pub(super) struct Refusal<'a> {
+    pub(super) tag: &'a RequestTag,
+    /// As far as it could be read.
+    pub(super) id: Option<&'a RequestId>,
+    /// What stands in the access log.
+    pub(super) method: Cow<'static, str>,
+    pub(super) era: Era,
+    pub(super) standing: Standing,
+}
+
+impl Refusal<'_> {
+    pub(super) fn send(self, error: &ErrorObject, slot: ReplySlot) {
+        let outcome = if error.code == ErrorCode::OVERLOADED {
+            Outcome::Refused
+        } else {
+            Outcome::Error
+        };
+        slot.send(Answer {
+            body: jsonrpc::error_response(self.id, error),
+            error: Some(error.code),
+            standing: self.standing,
+            era: self.era,
+            access: Access::immediate(self.tag.clone(), self.method, outcome),
+        });
+    }
+}
