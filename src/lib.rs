@@ -45,8 +45,8 @@
 //! Both eras of the protocol are served side by side on one endpoint and on one pipe: revision 2026-07-28, which is stateless, and the
 //! revisions 2025-11-25, 2025-06-18 and 2025-03-26, which begin with a handshake.
 
-// Without an HTTP front, what only HTTP needs has no caller; it is too little to be worth gating line by line.
-#![cfg_attr(not(feature = "tiny-http"), allow(dead_code))]
+// Without the guarded front, what only HTTP needs has fewer callers or none; it is too little to be worth gating line by line.
+#![cfg_attr(not(all(feature = "http", unix)), allow(dead_code))]
 
 mod access;
 mod cancel;
@@ -84,5 +84,7 @@ pub use protocol::types::{
     ResourceContents, ResourceLink, Role, ToolAnnotations,
 };
 pub use protocol::version::{Era, ProtocolVersion};
+#[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+pub use server::HttpFront;
 pub use server::{DrainReport, RunningServer, Server, ServerHandle};
 pub use stats::{LaneStats, Stats};

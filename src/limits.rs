@@ -68,11 +68,47 @@ pub struct Limits {
     pub connections_max: usize,
     /// Most requests on one connection before it is closed with `Connection: close`. Default 1,000,000. Guarded front.
     pub requests_per_connection_max: u64,
-    /// Most event streams open at once. Default 512. A call beyond it is answered as plain JSON when it ends. Guarded front.
+    /// Most event streams open at once. Default 512. A call beyond it says nothing on the way and is answered as plain JSON when it
+    /// ends.
     pub streams_max: usize,
     /// How soon a client that has left is noticed while its call is in flight. Default 100 ms; looking starts only when a call
     /// has lasted this long, so that fast calls pay nothing. Guarded front.
     pub departure_interval: Duration,
+    /// Longest line that announces a chunk, in bytes: its size and its extension. Default 256; real ones have under ten.
+    /// Beyond it: `400`. Guarded front.
+    pub chunk_line_bytes_max: usize,
+    /// Most bytes that the chunk extensions of one body may have together. Default 16 KiB. They carry nothing, so without a
+    /// bound a body of the allowed size could cost any number of bytes to read. Beyond it: `400`. Guarded front.
+    pub chunk_extension_bytes_max: usize,
+    /// Longest trailer section behind a chunked body, in bytes. Default 4 KiB; trailers are read and dropped. Beyond it:
+    /// `400`. Guarded front.
+    pub trailer_bytes_max: usize,
+    /// The longest body that is read and dropped, in bytes, when a request was answered without it and it has arrived already.
+    /// Default 64 KiB, which a rejected call rarely exceeds. For a longer one the connection is closed. Guarded front.
+    pub unread_body_bytes_max: usize,
+    /// How long a connection that the server closes goes on reading, so that the client can read the answer before a reset
+    /// destroys it. Default 2 s. Guarded front.
+    pub linger_timeout: Duration,
+    /// A connection that has been silent this long gives its buffers back. Default 100 ms: short enough that even a crowd that
+    /// comes at once soon holds none, long enough that busy connections never pay for it. Guarded front.
+    pub buffer_idle_timeout: Duration,
+    /// A peer that has vanished without a word is noticed after this long. Default 90 s, by TCP keep-alive probes and, on
+    /// Linux, the bound on unacknowledged data. Guarded front.
+    pub dead_peer_timeout: Duration,
+    /// Stack of a connection's thread, in bytes. Default 256 KiB of address space; only touched pages cost memory. It must
+    /// hold the parser of a message [`json_depth_max`](Self::json_depth_max) deep. Guarded front.
+    pub connection_stack_bytes: usize,
+    /// Connections that may wait in the kernel to be accepted. Default 1024; the kernel may allow fewer. Guarded front.
+    pub accept_backlog_len: usize,
+    /// The first wait after accepting has failed, doubled with every further failure. Default 5 ms. Guarded front.
+    pub accept_retry_min: Duration,
+    /// The longest wait after accepting has failed. Default 1 s. Guarded front.
+    pub accept_retry_max: Duration,
+    /// Most refused connections kept open for [`refused_linger`](Self::refused_linger) at once, each costing a descriptor and
+    /// no thread. Default 64; beyond it the oldest is closed. Guarded front.
+    pub refused_connections_max: usize,
+    /// How long a refused connection stays open so that the client can read the refusal. Default 250 ms. Guarded front.
+    pub refused_linger: Duration,
 }
 
 impl Default for Limits {
@@ -103,6 +139,19 @@ impl Default for Limits {
             requests_per_connection_max: 1_000_000,
             streams_max: 512,
             departure_interval: Duration::from_millis(100),
+            chunk_line_bytes_max: 256,
+            chunk_extension_bytes_max: 16 * 1024,
+            trailer_bytes_max: 4 * 1024,
+            unread_body_bytes_max: 64 * 1024,
+            linger_timeout: Duration::from_secs(2),
+            buffer_idle_timeout: Duration::from_millis(100),
+            dead_peer_timeout: Duration::from_secs(90),
+            connection_stack_bytes: 256 * 1024,
+            accept_backlog_len: 1024,
+            accept_retry_min: Duration::from_millis(5),
+            accept_retry_max: Duration::from_secs(1),
+            refused_connections_max: 64,
+            refused_linger: Duration::from_millis(250),
         }
     }
 }

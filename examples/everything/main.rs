@@ -14,13 +14,14 @@ mod probes;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use mcp_threads::Server;
+use mcp_threads::{HttpFront, Server};
 
-const USAGE: &str = "usage: everything (--http ADDRESS [--front tiny] | --stdio) [--workers N] [--queue N] [--drain-ms N]";
+const USAGE: &str = "usage: everything (--http ADDRESS [--front tiny|guarded] | --stdio) [--workers N] [--queue N] [--drain-ms N]";
 
 struct Options {
     /// `None` for stdio.
     http: Option<String>,
+    front: HttpFront,
     workers: Option<usize>,
     queue: Option<usize>,
     drain: Option<Duration>,
@@ -62,7 +63,7 @@ fn run(options: Options) -> mcp_threads::Result<()> {
     match options.http {
         None => server.serve_stdio()?.run_until_ctrl_c(),
         Some(address) => {
-            let running = server.serve_http(&address)?;
+            let running = server.front(options.front).serve_http(&address)?;
             eprintln!(
                 "listening on http://{}/mcp",
                 running.addr().expect("it serves HTTP")
@@ -75,6 +76,7 @@ fn run(options: Options) -> mcp_threads::Result<()> {
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut options = Options {
         http: None,
+        front: HttpFront::default(),
         workers: None,
         queue: None,
         drain: None,
@@ -95,7 +97,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         };
         match flag.as_str() {
             "--http" => options.http = Some(value),
-            "--front" if value == "tiny" => {}
+            "--front" => options.front = front(&value)?,
             "--workers" => options.workers = Some(number()?),
             "--queue" => options.queue = Some(number()?),
             "--drain-ms" => options.drain = Some(Duration::from_millis(number()? as u64)),
@@ -106,4 +108,13 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         return Err("choose one of --http and --stdio".into());
     }
     Ok(options)
+}
+
+fn front(name: &str) -> Result<HttpFront, String> {
+    match name {
+        "guarded" => Ok(HttpFront::Guarded),
+        #[cfg(feature = "tiny-http")]
+        "tiny" => Ok(HttpFront::Tiny),
+        _ => Err(format!("`{name}` is not a front that was built in")),
+    }
 }

@@ -1,7 +1,7 @@
 //! Serving over HTTP: the part of the builder that knows addresses, hosts and fronts.
 
 use std::fmt;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -9,10 +9,91 @@ use crate::handler::Fork;
 use crate::server::Server;
 use crate::server::running::{Front, RunningServer};
 use crate::transport::http::endpoint::Endpoint;
+#[cfg(all(feature = "http", unix))]
+use crate::transport::http::guarded::{GuardedFront, Listener};
 use crate::transport::http::policy::Guard;
+#[cfg(feature = "tiny-http")]
 use crate::transport::http::tiny::TinyFront;
 
+/// Which HTTP implementation reads the bytes. Both serve the same protocol; they differ in what they survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HttpFront {
+    /// A thread for each connection, every size bounded, every wait with a deadline, a client that leaves noticed. The
+    /// default where it is compiled in (feature `http`, Unix).
+    #[cfg(all(feature = "http", unix))]
+    Guarded,
+    /// tiny_http (feature `tiny-http`): smaller, but it has no bound on the length of a header line, no deadline for a slow
+    /// request, no cap on connections, and it notices that a client has left only when a write fails. In a burst of
+    /// connections its thread pool can leave some unanswered for seconds. For loopback, or behind a proxy.
+    #[cfg(feature = "tiny-http")]
+    Tiny,
+}
+
+impl Default for HttpFront {
+    fn default() -> Self {
+        #[cfg(all(feature = "http", unix))]
+        return HttpFront::Guarded;
+        #[cfg(not(all(feature = "http", unix)))]
+        return HttpFront::Tiny;
+    }
+}
+
+/// What only HTTP needs to know.
+pub(super) struct HttpSettings {
+    path: String,
+    hosts: Vec<String>,
+    origins: Vec<String>,
+    front: HttpFront,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        HttpSettings {
+            path: "/mcp".into(),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            front: HttpFront::default(),
+        }
+    }
+}
+
 impl<S: Fork + Send + Sync + 'static> Server<S> {
+    /// The path of the HTTP endpoint. Default `/mcp`.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.settings.http.path = path.into();
+        self
+    }
+
+    /// Host names, without port, that HTTP requests may give in `Host` and `Origin`. A server on a loopback address takes loopback names besides; on any
+    /// other address this list is required, for it is what keeps a web page from reaching the server through DNS rebinding.
+    #[must_use]
+    pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.settings
+            .http
+            .hosts
+            .extend(hosts.into_iter().map(Into::into));
+        self
+    }
+
+    /// Whole origins, such as `https://app.example`, that web pages may call from, besides those of the allowed hosts.
+    #[must_use]
+    pub fn allowed_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.settings
+            .http
+            .origins
+            .extend(origins.into_iter().map(Into::into));
+        self
+    }
+
+    /// Chooses the HTTP implementation. Default [`HttpFront::default`].
+    #[must_use]
+    pub fn front(mut self, front: HttpFront) -> Self {
+        self.settings.http.front = front;
+        self
+    }
+
     /// Starts serving over HTTP on this address, such as `127.0.0.1:8080`. Port 0 picks a free one. Returns at once.
     ///
     /// # Errors
@@ -20,7 +101,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// When the address cannot be listened on, and when what was registered cannot work.
     pub fn serve_http(self, address: impl ToSocketAddrs + fmt::Debug) -> Result<RunningServer> {
         let listener = TcpListener::bind(&address)
-            .map_err(|error| Error::bind(format!("{address:?}"), error))?;
+            .map_err(|error| Error::bind(format_args!("{address:?}"), error))?;
         self.serve_listener(listener)
     }
 
@@ -30,28 +111,76 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     ///
     /// As [`serve_http`](Self::serve_http).
     pub fn serve_listener(self, listener: TcpListener) -> Result<RunningServer> {
-        let address = listener
-            .local_addr()
+        let unusable = |error| Error::io("cannot use the listener", error);
+        let address = listener.local_addr().map_err(unusable)?;
+        let guard = self.guard(&address)?;
+        let front = self.settings.http.front;
+        let parts = self.start()?;
+        let endpoint = Arc::new(Endpoint::new(&parts.engine, guard, &parts.limits));
+        let front = match front {
+            #[cfg(all(feature = "http", unix))]
+            HttpFront::Guarded => {
+                let connections = Arc::clone(parts.engine.connections());
+                let limits = Arc::clone(&parts.limits);
+                let front = GuardedFront::start(listener.into(), endpoint, limits, connections);
+                Front::Guarded(front.map_err(unusable)?)
+            }
+            #[cfg(feature = "tiny-http")]
+            HttpFront::Tiny => Front::Tiny(TinyFront::start(listener, endpoint)?),
+        };
+        Ok(parts.run(front))
+    }
+
+    /// Starts serving over HTTP on a Unix-domain socket. Returns at once.
+    ///
+    /// The socket is made with these permissions, such as `0o600` for its owner alone, and removed at the end. A socket that
+    /// a dead server left behind is replaced. Clients give a loopback name in `Host`.
+    ///
+    /// # Errors
+    ///
+    /// When there is a live server or another file at `path`, and as [`serve_http`](Self::serve_http).
+    #[cfg(all(feature = "http", unix))]
+    pub fn serve_unix(
+        self,
+        path: impl AsRef<std::path::Path>,
+        permissions: u32,
+    ) -> Result<RunningServer> {
+        let path = path.as_ref();
+        let guard = self.guard_with(true);
+        let parts = self.start()?;
+        let listener = Listener::bind_unix(path, permissions)
+            .map_err(|error| Error::bind(path.display(), error))?;
+        let endpoint = Arc::new(Endpoint::new(&parts.engine, guard, &parts.limits));
+        let connections = Arc::clone(parts.engine.connections());
+        let limits = Arc::clone(&parts.limits);
+        let front = GuardedFront::start(listener, endpoint, limits, connections)
             .map_err(|error| Error::io("cannot use the listener", error))?;
-        let loopback = Guard::is_loopback(&address);
-        if !loopback && self.hosts.is_empty() {
+        Ok(parts.run(Front::Guarded(front)))
+    }
+
+    /// Who may call on this address.
+    fn guard(&self, address: &SocketAddr) -> Result<Guard> {
+        let loopback = address.ip().is_loopback();
+        if !loopback && self.settings.http.hosts.is_empty() {
             return Err(Error::configuration(format!(
                 "{address} is not a loopback address: name the hosts it may be called by with `allowed_hosts`"
             )));
         }
-        let guard = Guard {
-            path: self.path.clone(),
+        Ok(self.guard_with(loopback))
+    }
+
+    fn guard_with(&self, loopback: bool) -> Guard {
+        let HttpSettings {
+            path,
+            hosts,
+            origins,
+            ..
+        } = &self.settings.http;
+        Guard {
+            path: path.clone(),
             loopback,
-            hosts: self.hosts.clone(),
-            origins: self.origins.clone(),
-        };
-        let parts = self.start()?;
-        let endpoint = Endpoint {
-            engine: Arc::clone(&parts.engine),
-            guard,
-            limits: Arc::clone(&parts.limits),
-        };
-        let front = TinyFront::start(listener, Arc::new(endpoint))?;
-        Ok(parts.run(Front::Tiny(front)))
+            hosts: hosts.clone(),
+            origins: origins.clone(),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It freezes what was registered, checks it, starts the lanes and a front. Must not know parsing or what a request means.
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 mod http;
 mod running;
 
@@ -10,6 +10,8 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+pub use self::http::HttpFront;
 pub use self::running::{DrainReport, RunningServer, ServerHandle};
 
 use self::running::Front;
@@ -63,16 +65,20 @@ use crate::transport::pipe::PipeFront;
 /// # Ok::<(), mcp_threads::Error>(())
 /// ```
 pub struct Server<S = ()> {
+    template: Arc<S>,
+    settings: Settings,
+}
+
+/// Everything that does not depend on the type of the state.
+struct Settings {
     implementation: Implementation,
     instructions: Option<String>,
-    template: Arc<S>,
     tools: Vec<Registered>,
     lanes: Vec<Lane>,
     limits: Limits,
     drain_deadline: Duration,
-    path: String,
-    hosts: Vec<String>,
-    origins: Vec<String>,
+    #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+    http: http::HttpSettings,
 }
 
 /// A tool whose handler has been joined with the state.
@@ -85,50 +91,32 @@ struct Registered {
 impl Server {
     /// A server with this name and version, without state.
     pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
-        Server {
+        let (name, version) = (name.into(), version.into());
+        let settings = Settings {
             implementation: Implementation {
-                name: name.into(),
-                version: version.into(),
+                name,
+                version,
                 ..Implementation::default()
             },
             instructions: None,
-            template: Arc::new(()),
             tools: Vec::new(),
             lanes: vec![Lane::main(), Lane::urgent()],
             limits: Limits::default(),
             drain_deadline: Duration::from_secs(10),
-            path: "/mcp".into(),
-            hosts: Vec::new(),
-            origins: Vec::new(),
+            #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+            http: http::HttpSettings::default(),
+        };
+        Server {
+            template: Arc::new(()),
+            settings,
         }
     }
 
     /// The same server with a state, of which every call of a tool registered from here on gets its own fork.
     pub fn with_state<S: Fork + Send + Sync + 'static>(self, template: S) -> Server<S> {
-        let Server {
-            implementation,
-            instructions,
-            tools,
-            lanes,
-            limits,
-            drain_deadline,
-            path,
-            hosts,
-            origins,
-            ..
-        } = self;
-        let template = Arc::new(template);
         Server {
-            implementation,
-            instructions,
-            template,
-            tools,
-            lanes,
-            limits,
-            drain_deadline,
-            path,
-            hosts,
-            origins,
+            template: Arc::new(template),
+            settings: self.settings,
         }
     }
 }
@@ -149,7 +137,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     #[must_use]
     pub fn register(mut self, tool: Tool<S>) -> Self {
         let handler = tool.handler.map(|build| build(Arc::clone(&self.template)));
-        self.tools.push(Registered {
+        self.settings.tools.push(Registered {
             definition: tool.definition,
             lane: tool.lane,
             handler,
@@ -160,9 +148,14 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// Adds a lane, or changes the size of one that is there.
     #[must_use]
     pub fn lane(mut self, lane: Lane) -> Self {
-        match self.lanes.iter_mut().find(|known| known.name == lane.name) {
+        match self
+            .settings
+            .lanes
+            .iter_mut()
+            .find(|known| known.name == lane.name)
+        {
             Some(known) => *known = lane,
-            None => self.lanes.push(lane),
+            None => self.settings.lanes.push(lane),
         }
         self
     }
@@ -180,65 +173,43 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     }
 
     fn resize_main(mut self, resize: impl FnOnce(Lane) -> Lane) -> Self {
-        let main = self.lanes[0].clone();
-        self.lanes[0] = resize(main);
+        let main = self.settings.lanes[0].clone();
+        self.settings.lanes[0] = resize(main);
         self
     }
 
     /// Changes the bounds. Default [`Limits::default`].
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.settings.limits = limits;
         self
     }
 
     /// How long [`RunningServer::join`] and [`RunningServer::run_until_ctrl_c`] let calls finish before cancelling them. Default 10 s.
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
-        self.drain_deadline = deadline;
+        self.settings.drain_deadline = deadline;
         self
     }
 
     /// What a model should know to use the server well.
     #[must_use]
     pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
-        self.instructions = Some(instructions.into());
+        self.settings.instructions = Some(instructions.into());
         self
     }
 
     /// The server's name for people.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.implementation.title = Some(title.into());
+        self.settings.implementation.title = Some(title.into());
         self
     }
 
     /// One more picture of the server.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
-        self.implementation.icons.push(icon);
-        self
-    }
-
-    /// The path of the HTTP endpoint. Default `/mcp`.
-    #[must_use]
-    pub fn path(mut self, path: impl Into<String>) -> Self {
-        self.path = path.into();
-        self
-    }
-
-    /// Host names, without port, that HTTP requests may give in `Host` and `Origin`. A server on a loopback address takes loopback names besides; on any
-    /// other address this list is required, for it is what keeps a web page from reaching the server through DNS rebinding.
-    #[must_use]
-    pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.hosts.extend(hosts.into_iter().map(Into::into));
-        self
-    }
-
-    /// Whole origins, such as `https://app.example`, that web pages may call from, besides those of the allowed hosts.
-    #[must_use]
-    pub fn allowed_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.origins.extend(origins.into_iter().map(Into::into));
+        self.settings.implementation.icons.push(icon);
         self
     }
 
@@ -279,7 +250,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
 
     /// Checks everything and starts the lanes.
     fn start(self) -> Result<Parts> {
-        for lane in &self.lanes {
+        for lane in &self.settings.lanes {
             if lane.workers == 0 {
                 return Err(Error::configuration(format!(
                     "lane `{}` has no workers",
@@ -287,7 +258,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
                 )));
             }
         }
-        let lanes = &self.lanes;
+        let lanes = &self.settings.lanes;
         let entry = |tool: Registered| {
             let name = &tool.definition.name;
             let lane = lanes.iter().position(|lane| lane.name == tool.lane).ok_or_else(|| {
@@ -309,19 +280,24 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
                 },
             })
         };
-        let tools = self.tools.into_iter().map(entry).collect::<Result<_>>()?;
-        let limits = Arc::new(self.limits);
+        let tools = self
+            .settings
+            .tools
+            .into_iter()
+            .map(entry)
+            .collect::<Result<_>>()?;
+        let limits = Arc::new(self.settings.limits);
         let engine = Engine::start(Plan {
-            implementation: self.implementation,
-            instructions: self.instructions,
-            lanes: self.lanes,
+            implementation: self.settings.implementation,
+            instructions: self.settings.instructions,
+            lanes: self.settings.lanes,
             tools,
             limits: Arc::clone(&limits),
         })?;
         Ok(Parts {
             engine,
             limits,
-            drain_deadline: self.drain_deadline,
+            drain_deadline: self.settings.drain_deadline,
         })
     }
 }

@@ -15,12 +15,16 @@ use crate::error::{Error, Result};
 use crate::handler::context::Overview;
 use crate::limits::Limits;
 use crate::stats::Stats;
+#[cfg(all(feature = "http", unix))]
+use crate::transport::http::guarded::{GuardedFront, LocalAddr};
 #[cfg(feature = "tiny-http")]
 use crate::transport::http::tiny::TinyFront;
 use crate::transport::pipe::PipeFront;
 
 /// What bytes come through.
 pub(crate) enum Front {
+    #[cfg(all(feature = "http", unix))]
+    Guarded(GuardedFront),
     #[cfg(feature = "tiny-http")]
     Tiny(TinyFront),
     Pipe(PipeFront),
@@ -84,9 +88,14 @@ impl RunningServer {
         }
     }
 
-    /// The address it listens on; `None` when it serves a pipe.
+    /// The address it listens on; `None` when that is not an IP address: a pipe or a Unix-domain socket.
     pub fn addr(&self) -> Option<SocketAddr> {
         match &self.front {
+            #[cfg(all(feature = "http", unix))]
+            Front::Guarded(front) => match front.local_addr() {
+                LocalAddr::Tcp(address) => Some(*address),
+                LocalAddr::Unix(_) => None,
+            },
             #[cfg(feature = "tiny-http")]
             Front::Tiny(front) => Some(front.address()),
             Front::Pipe(_) => None,
@@ -113,10 +122,17 @@ impl RunningServer {
         let deadline = now
             .checked_add(deadline)
             .unwrap_or(now + Duration::from_secs(365 * 24 * 3600));
+        self.engine.begin_drain();
+        #[cfg(all(feature = "http", unix))]
+        if let Front::Guarded(front) = &self.front {
+            front.stop_accepting();
+        }
         let abandoned_handlers = self.engine.drain(deadline, self.limits.cancel_grace);
         // Every answer is in its outbox by now; a client that reads gets it in this time.
         let written = deadline.max(Instant::now() + self.limits.cancel_grace);
         let abandoned_connections = match self.front {
+            #[cfg(all(feature = "http", unix))]
+            Front::Guarded(front) => front.join(written),
             #[cfg(feature = "tiny-http")]
             Front::Tiny(front) => front.stop(written),
             Front::Pipe(front) => front.stop(written),
@@ -165,12 +181,13 @@ impl RunningServer {
     }
 
     fn wait(&self, signals: &Receiver<()>) {
-        #[cfg(feature = "tiny-http")]
-        let never = crossbeam_channel::never();
+        // Only a pipe ends by itself.
+        #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+        let never: Receiver<std::convert::Infallible> = crossbeam_channel::never();
         let ended = match &self.front {
-            #[cfg(feature = "tiny-http")]
-            Front::Tiny(_) => &never,
             Front::Pipe(front) => front.ended(),
+            #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+            _ => &never,
         };
         select! {
             recv(self.stop.1) -> _ => {}

@@ -2,10 +2,10 @@
 //!
 //! Each connection or pipe has one thread that owns its reading and writing. Must not know handlers or lanes.
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub(crate) mod http;
 pub(crate) mod pipe;
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub(crate) mod sse;
 #[cfg(unix)]
 pub(crate) mod stdio;

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::access::{Access, Outcome, RequestTag};
@@ -14,15 +15,17 @@ use crate::limits::Limits;
 use crate::outbox::{Answer, Item, OutboxReader, outbox};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
 use crate::protocol::modern::Mirrored;
-use crate::transport::http::exchange::{BodyError, Exchange, Field, Response, single};
+use crate::transport::http::exchange::{BodyError, Exchange, Field, Response, Serve, single};
 use crate::transport::http::policy::{ALLOW, Guard, Verb, status};
 use crate::transport::sse;
 
 /// The MCP endpoint.
 pub(crate) struct Endpoint {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) guard: Guard,
+    guard: Guard,
     pub(crate) limits: Arc<Limits>,
+    /// Event streams open now.
+    streams: AtomicUsize,
 }
 
 /// What a header that may stand only once says; `Err` when it stands twice.
@@ -37,9 +40,9 @@ fn optional<'a, E: Exchange>(
     }
 }
 
-impl Endpoint {
+impl Serve for Endpoint {
     /// Serves one exchange. Errors of writing mean that the client has gone, and end it.
-    pub(crate) fn serve<E: Exchange>(&self, exchange: &mut E) {
+    fn serve<E: Exchange>(&self, exchange: &mut E) {
         let tag = match single(exchange, "X-Request-Id") {
             Field::One(id) => RequestTag::from_client(Some(id)),
             _ => RequestTag::fresh(),
@@ -54,6 +57,17 @@ impl Endpoint {
         };
         if let Err(error) = outcome {
             log::debug!("the client has gone: {error} request_id={tag}");
+        }
+    }
+}
+
+impl Endpoint {
+    pub(crate) fn new(engine: &Arc<Engine>, guard: Guard, limits: &Arc<Limits>) -> Self {
+        Endpoint {
+            engine: Arc::clone(engine),
+            guard,
+            limits: Arc::clone(limits),
+            streams: AtomicUsize::new(0),
         }
     }
 
@@ -101,10 +115,11 @@ impl Endpoint {
         let session = accepted.opened.as_deref();
         let call = accepted.call.as_deref();
         let mut reply = Reply {
+            endpoint: self,
             exchange,
             tag,
             session,
-            streaming: false,
+            stream: Stream::NotYet,
         };
         let written = self.write_answer(&mut reply, &reader, call);
         if written.is_err() {
@@ -177,16 +192,55 @@ fn origin<E: Exchange>(exchange: &E) -> Result<Origin<'_>, &'static str> {
 
 /// An answer in the making.
 struct Reply<'a, E> {
+    endpoint: &'a Endpoint,
     exchange: &'a mut E,
     tag: &'a RequestTag,
     session: Option<&'a str>,
-    streaming: bool,
+    stream: Stream<'a>,
+}
+
+/// Whether the answer has become an event stream.
+enum Stream<'a> {
+    NotYet,
+    /// It has, and this is its place among those that may be open.
+    Open(#[expect(dead_code, reason = "held, and given back when dropped")] StreamPlace<'a>),
+    /// It wanted to, but as many as may be are open: it stays silent until it can answer as plain JSON.
+    Refused,
+}
+
+/// One of the event streams that may be open at once.
+struct StreamPlace<'a>(&'a AtomicUsize);
+
+impl<'a> StreamPlace<'a> {
+    fn take(endpoint: &'a Endpoint) -> Option<Self> {
+        let streams = &endpoint.streams;
+        if streams.fetch_add(1, Ordering::Relaxed) < endpoint.limits.streams_max {
+            return Some(StreamPlace(streams));
+        }
+        streams.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+}
+
+impl Drop for StreamPlace<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl<E: Exchange> Reply<'_, E> {
-    fn open_stream(&mut self) -> io::Result<()> {
-        if !self.streaming {
-            self.streaming = true;
+    fn is_streaming(&self) -> bool {
+        matches!(self.stream, Stream::Open(_))
+    }
+
+    /// Opens the stream if it is not open yet. Says whether it is open now.
+    fn open_stream(&mut self) -> io::Result<bool> {
+        if let Stream::NotYet = self.stream {
+            let Some(place) = StreamPlace::take(self.endpoint) else {
+                self.stream = Stream::Refused;
+                return Ok(false);
+            };
+            self.stream = Stream::Open(place);
             let fields = [
                 ("Cache-Control", "no-cache"),
                 // Otherwise a proxy may hold events back.
@@ -195,25 +249,33 @@ impl<E: Exchange> Reply<'_, E> {
             ];
             self.exchange.begin_stream(&fields)?;
         }
-        Ok(())
+        Ok(self.is_streaming())
     }
 
     fn event(&mut self, message: &[u8]) -> io::Result<()> {
-        self.open_stream()?;
+        if !self.open_stream()? {
+            return Ok(());
+        }
         let mut out = Vec::new();
         sse::write_event(&mut out, message);
         self.exchange.send(&out)
     }
 
     fn heartbeat(&mut self) -> io::Result<()> {
-        self.open_stream()?;
+        if !self.open_stream()? {
+            return Ok(());
+        }
         self.exchange.send(sse::HEARTBEAT)
     }
 
     fn answer(&mut self, answer: &Answer) -> io::Result<()> {
-        let status = if self.streaming { 200 } else { status(answer) };
+        let status = if self.is_streaming() {
+            200
+        } else {
+            status(answer)
+        };
         answer.access.log(Some(status));
-        if self.streaming {
+        if self.is_streaming() {
             let mut out = Vec::new();
             sse::write_event(&mut out, &answer.body);
             return self.exchange.finish(&out);
@@ -243,11 +305,11 @@ impl<E: Exchange> Reply<'_, E> {
 
     /// A notification was taken, or the call was cancelled: there is no message to send.
     fn nothing(&mut self, cancelled: Option<Access>) -> io::Result<()> {
-        let status = if self.streaming { 200 } else { 202 };
+        let status = if self.is_streaming() { 200 } else { 202 };
         let access = cancelled
             .unwrap_or_else(|| Access::immediate(self.tag.clone(), "notification", Outcome::Ok));
         access.log(Some(status));
-        if self.streaming {
+        if self.is_streaming() {
             return self.exchange.finish(b"");
         }
         self.exchange.respond(&Response {

@@ -42,6 +42,15 @@ pub(crate) trait Exchange {
     fn close_after(&mut self);
 }
 
+/// What stands above a front: the one that answers its requests.
+///
+/// Called on the thread that owns the connection, which may wait in here as long as it likes; it costs nobody else anything.
+/// While it waits, it asks [`Exchange::client_left`] from time to time. A panic ends this connection and no other.
+pub(crate) trait Serve: Send + Sync + 'static {
+    /// Answers one request, exactly once.
+    fn serve<E: Exchange>(&self, exchange: &mut E);
+}
+
 /// A complete answer: status, extra fields, body. The front adds `Date`, `Content-Length` and, when closing, `Connection`.
 #[derive(Debug)]
 pub(crate) struct Response<'a> {

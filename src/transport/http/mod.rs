@@ -4,6 +4,8 @@
 
 pub(crate) mod endpoint;
 pub(crate) mod exchange;
+#[cfg(all(feature = "http", unix))]
+pub(crate) mod guarded;
 pub(crate) mod policy;
 pub(crate) mod response;
 #[cfg(feature = "tiny-http")]

@@ -3,7 +3,7 @@
 //! Must not know threads or sockets. Specification: `basic/transports/streamable-http` ("Security & Endpoint", "Sending Messages",
 //! "Server Validation") of revision 2026-07-28.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use crate::outbox::{Answer, Standing};
 use crate::protocol::jsonrpc::ErrorCode;
@@ -40,11 +40,6 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Whether this address needs the list of host names.
-    pub(crate) fn is_loopback(address: &SocketAddr) -> bool {
-        address.ip().is_loopback()
-    }
-
     /// Checks everything that stands in the head. Who may not call at all learns nothing else.
     pub(crate) fn check<E: Exchange>(&self, exchange: &E) -> Result<Verb, Refusal> {
         self.check_caller(exchange)?;

@@ -23,7 +23,7 @@ use tiny_http::{HTTPVersion, Request};
 
 use crate::error::Error;
 use crate::transport::http::endpoint::Endpoint;
-use crate::transport::http::exchange::{BodyError, Exchange, Response};
+use crate::transport::http::exchange::{BodyError, Exchange, Response, Serve};
 use crate::transport::http::response::{
     Framing, date_now, write_chunk, write_head, write_last_chunk,
 };

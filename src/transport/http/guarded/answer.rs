@@ -1,0 +1,238 @@
+//! The answer to one request, from its first byte to its last, in as few writes as there are things to say.
+//!
+//! A complete answer is one write. A stream is one write for each event; its head goes with the first of them, its end with the
+//! last. It must not know where requests come from or what they ask.
+
+use std::io::{self, IoSlice, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::head::{Head, Version};
+use super::wire::Wire;
+use crate::limits::Limits;
+use crate::transport::http::exchange::Response;
+use crate::transport::http::response::{
+    Framing, date_now, write_chunk, write_head, write_last_chunk,
+};
+
+/// A longer body is handed to the kernel from where it lies; a shorter one is cheaper to copy behind its head.
+const COPY_BYTES_MAX: usize = 16 * 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    /// What is to be written next; empty between writes, except for the head of a stream that has said nothing yet.
+    out: Vec<u8>,
+    date: Date,
+    state: State,
+    /// To a HEAD request: no body, whatever the head says.
+    head_only: bool,
+    version: Version,
+    close: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Pending,
+    Streaming(Framing),
+    Complete,
+    Failed,
+}
+
+impl Answer {
+    /// A request is about to arrive.
+    pub(super) fn reset(&mut self) {
+        self.out.clear();
+        self.state = State::Pending;
+        self.head_only = false;
+        self.version = Version::Http11;
+        self.close = false;
+    }
+
+    /// The request has this head.
+    pub(super) fn begin(&mut self, head: &Head, head_bytes: &[u8]) {
+        self.head_only = head.method(head_bytes) == "HEAD";
+        self.version = head.version;
+    }
+
+    pub(super) fn is_pending(&self) -> bool {
+        self.state == State::Pending
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.state == State::Complete
+    }
+
+    /// Whether the connection is to be closed after this answer.
+    pub(super) fn closes(&self) -> bool {
+        self.close
+    }
+
+    pub(super) fn close_after(&mut self) {
+        self.close = true;
+    }
+
+    /// Gives the memory back to the heap.
+    pub(super) fn release(&mut self) {
+        self.out = Vec::new();
+        self.date = Date::default();
+    }
+
+    /// Writes a complete answer at once.
+    pub(super) fn respond(
+        &mut self,
+        wire: &mut Wire,
+        limits: &Limits,
+        response: &Response<'_>,
+    ) -> io::Result<()> {
+        if self.state != State::Pending {
+            return Err(misuse("a second answer to one request"));
+        }
+        let bodiless = matches!(response.status, 100..=199 | 204 | 304);
+        let framing = if bodiless {
+            Framing::None
+        } else {
+            Framing::Length(response.body.len())
+        };
+        self.write_head(response.status, response.fields, framing);
+        let mut body = response.body;
+        if bodiless || self.head_only {
+            body = &[];
+        }
+        if body.len() <= COPY_BYTES_MAX {
+            self.out.extend_from_slice(body);
+            body = &[];
+        }
+        self.write(wire, limits, body, b"", State::Complete)
+    }
+
+    /// Opens an event stream. Nothing is written before it says something.
+    pub(super) fn begin_stream(&mut self, fields: &[(&str, &str)]) -> io::Result<()> {
+        if self.state != State::Pending {
+            return Err(misuse("a second answer to one request"));
+        }
+        let framing = match self.version {
+            Version::Http11 => Framing::Chunked,
+            Version::Http10 => Framing::UntilClose,
+        };
+        let mut all = Vec::with_capacity(1 + fields.len());
+        all.push(("Content-Type", "text/event-stream"));
+        all.extend_from_slice(fields);
+        self.close |= framing == Framing::UntilClose;
+        self.write_head(200, &all, framing);
+        self.state = State::Streaming(framing);
+        Ok(())
+    }
+
+    /// Writes the next bytes of a stream.
+    pub(super) fn send(
+        &mut self,
+        wire: &mut Wire,
+        limits: &Limits,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let State::Streaming(framing) = self.state else {
+            return Err(misuse("an event without an open stream"));
+        };
+        let (body, tail) = self.frame(framing, bytes);
+        self.write(wire, limits, body, tail, State::Streaming(framing))
+    }
+
+    /// Writes the last bytes of a stream, and that they are the last.
+    pub(super) fn finish(
+        &mut self,
+        wire: &mut Wire,
+        limits: &Limits,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let State::Streaming(framing) = self.state else {
+            return Err(misuse("the end of a stream that is not open"));
+        };
+        let (body, mut tail) = self.frame(framing, bytes);
+        if framing == Framing::Chunked && !self.head_only {
+            if body.is_empty() {
+                write_last_chunk(&mut self.out);
+            } else {
+                tail = b"\r\n0\r\n\r\n";
+            }
+        }
+        self.write(wire, limits, body, tail, State::Complete)
+    }
+
+    /// Puts these bytes of a stream behind what is to be written, or, if they are many, says what stands around them.
+    fn frame<'b>(&mut self, framing: Framing, bytes: &'b [u8]) -> (&'b [u8], &'static [u8]) {
+        let none: (&[u8], &[u8]) = (&[], &[]);
+        let short = bytes.len() <= COPY_BYTES_MAX;
+        match framing {
+            _ if self.head_only => none,
+            Framing::Chunked if short => {
+                write_chunk(&mut self.out, bytes);
+                none
+            }
+            Framing::Chunked => {
+                let written = write!(self.out, "{:x}\r\n", bytes.len());
+                written.expect("a Vec takes any number of bytes");
+                (bytes, b"\r\n")
+            }
+            _ => (bytes, b""),
+        }
+    }
+
+    fn write_head(&mut self, status: u16, fields: &[(&str, &str)], framing: Framing) {
+        self.out.clear();
+        let date = self.date.text();
+        write_head(&mut self.out, status, fields, framing, self.close, date);
+    }
+
+    /// Writes what is pending and these two behind it; then the answer is in state `after`, unless that failed.
+    fn write(
+        &mut self,
+        wire: &mut Wire,
+        limits: &Limits,
+        body: &[u8],
+        tail: &[u8],
+        after: State,
+    ) -> io::Result<()> {
+        self.state = after;
+        let mut parts = [&self.out, body, tail].map(IoSlice::new);
+        let mut parts = match (self.out.is_empty(), body.is_empty()) {
+            (true, true) => return Ok(()),
+            (false, true) => &mut parts[..1],
+            _ => &mut parts[..],
+        };
+        IoSlice::advance_slices(&mut parts, 0); // drops an empty first part
+        let written = wire.write(parts, limits.write_timeout);
+        if written.is_err() {
+            self.state = State::Failed;
+        }
+        self.out.clear();
+        written
+    }
+}
+
+/// The present as an HTTP date, formatted once a second.
+#[derive(Debug, Default)]
+struct Date {
+    second: u64,
+    text: String,
+}
+
+impl Date {
+    fn text(&mut self) -> &str {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let second = since.map_or(0, |since| since.as_secs());
+        if self.text.is_empty() || self.second != second {
+            self.second = second;
+            self.text = date_now();
+        }
+        &self.text
+    }
+}
+
+/// A JSON-RPC error as the body of an answer that nobody above has made. `message` must need no escaping in JSON.
+pub(super) fn error_body(code: i32, message: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","error":{{"code":{code},"message":"{message}"}}}}"#)
+}
+
+fn misuse(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}

@@ -1,0 +1,303 @@
+//! One connection's life, told as one loop: wait for a request, read its head, have it answered, and again.
+//!
+//! The thread that runs it owns the socket; nobody else reads or writes it. It must not know lanes, handlers or MCP, nor who
+//! accepts connections.
+//!
+//! # When has a client left?
+//!
+//! *A client that has ended its side of the connection while its request is being answered has left, whatever it sent before
+//! that.* TCP cannot tell a client that closed from one that only shut its writing side and still reads, so one of the two has
+//! to suffer; we choose as nginx, Go and Node do. Three things follow, and each has a test:
+//!
+//! - It matters only to those who look. [`Exchange::client_left`] is asked when a call has lasted long enough to be worth
+//!   asking; a half-closed client that is answered before that gets its answer.
+//! - Requests that it had sent ahead are not executed: when a departure was seen, the connection ends after the exchange.
+//! - A byte that was sent ahead does not hide a departure, because on Linux the kernel tells of the end itself (`POLLRDHUP`).
+//!   Elsewhere it does hide it, until a write fails.
+//!
+//! A write that fails means the same. When the front itself has shut the reading side (only at the very moment in which a
+//! request arrived while the front stopped), its end says nothing, and only a failing write counts.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::answer::{Answer, error_body};
+use super::head::{Head, Refusal, Scanner};
+use super::intake::Intake;
+use super::registry::{Connections, Link};
+use super::wire::{Filled, Wire, after};
+use crate::limits::Limits;
+use crate::transport::http::exchange::{BodyError, Exchange, Response, Serve};
+
+/// What an idle connection reads into before it has a buffer. On the stack; the rest of the request follows into the heap.
+const FIRST_BYTES: usize = 64;
+
+pub(super) struct Connection {
+    wire: Wire,
+    connections: Arc<Connections>,
+    limits: Arc<Limits>,
+    head: Head,
+    intake: Intake,
+    answer: Answer,
+    requests: u64,
+    /// The client has been seen to leave.
+    left: bool,
+    /// The end of what can be read says nothing about the client, because we made it.
+    deaf: bool,
+}
+
+/// How the connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// At once: there is nothing more to say or nobody to say it to.
+    Close,
+    /// The client is still sending, and must be able to read the answer nevertheless.
+    Linger,
+}
+
+/// Why no head was read.
+enum Stopped {
+    Ended,
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Stopped {
+        Stopped::Refused(refusal)
+    }
+}
+
+const HEAD_TOO_SLOW: Refusal = Refusal {
+    status: 408,
+    reason: "the request head did not come in time",
+};
+
+const NOT_ANSWERED: Refusal = Refusal {
+    status: 500,
+    reason: "the request was not answered",
+};
+
+/// The whole life of a connection.
+pub(super) fn live<S: Serve>(
+    link: Arc<Link>,
+    connections: Arc<Connections>,
+    serve: &S,
+    limits: Arc<Limits>,
+) {
+    link.socket.prepare(limits.dead_peer_timeout);
+    let mut connection = Connection {
+        wire: Wire::new(link),
+        connections,
+        limits,
+        head: Head::default(),
+        intake: Intake::default(),
+        answer: Answer::default(),
+        requests: 0,
+        left: false,
+        deaf: false,
+    };
+    let end = loop {
+        if let Err(end) = connection.receive() {
+            break end;
+        }
+        connection.execute(serve);
+        if let Some(end) = connection.conclude() {
+            break end;
+        }
+    };
+    if end == End::Linger {
+        connection.linger();
+    }
+}
+
+impl Connection {
+    /// Waits for a request and reads its head.
+    fn receive(&mut self) -> Result<(), End> {
+        self.answer.reset();
+        if self.intake.is_empty() {
+            self.await_first_byte()?;
+        }
+        match self.read_head() {
+            Ok(()) => {
+                self.requests += 1;
+                self.answer.begin(&self.head, self.intake.head_bytes());
+                Ok(())
+            }
+            Err(Stopped::Ended) => Err(End::Close),
+            Err(Stopped::Refused(refusal)) => {
+                self.refuse(refusal);
+                Err(End::Linger)
+            }
+        }
+    }
+
+    /// Waits between two requests. After a while without buffers: an idle connection costs its thread and nothing else.
+    fn await_first_byte(&mut self) -> Result<(), End> {
+        self.wire.link().now_idle();
+        if self.connections.is_stopping() {
+            return Err(self.end());
+        }
+        let idle_timeout = self.limits.idle_timeout;
+        let warm = self.limits.buffer_idle_timeout.min(idle_timeout);
+        let mut filled = self.intake.fill(&mut self.wire, after(warm));
+        if filled == Filled::TimedOut {
+            self.intake.release();
+            self.head.release();
+            self.answer.release();
+            let idle = after(idle_timeout - warm);
+            let mut first = [0_u8; FIRST_BYTES];
+            let (woken, count) = self.wire.read_idle(&mut first, idle);
+            self.intake.push(&first[..count]);
+            filled = woken;
+        }
+        self.deaf |= !self.wire.link().now_busy();
+        match filled {
+            Filled::Bytes => Ok(()),
+            Filled::Ended | Filled::TimedOut => {
+                self.wire.link().now_lingering(); // nothing is lost by cutting it
+                Err(End::Close)
+            }
+        }
+    }
+
+    fn read_head(&mut self) -> Result<(), Stopped> {
+        let mut scanner = Scanner::default();
+        let mut deadline: Option<Instant> = None; // a head that comes in one piece never asks the clock
+        loop {
+            if let Some(len) = scanner.scan(self.intake.bytes(), &self.limits)? {
+                self.head.parse(&self.intake.bytes()[..len], &scanner)?;
+                self.intake.begin(&self.head);
+                return Ok(());
+            }
+            let deadline = *deadline.get_or_insert_with(|| after(self.limits.head_timeout));
+            match self.intake.fill(&mut self.wire, deadline) {
+                Filled::Bytes => {}
+                Filled::Ended => return Err(Stopped::Ended),
+                Filled::TimedOut => return Err(Stopped::Refused(HEAD_TOO_SLOW)),
+            }
+        }
+    }
+
+    /// Has the request answered, whatever happens in there.
+    fn execute<S: Serve>(&mut self, serve: &S) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| serve.serve(self)));
+        if outcome.is_err() {
+            log::error!("a panic while answering an HTTP request; its connection is closed");
+        }
+        // Nobody need answer a client that has left.
+        if self.answer.is_pending() && !self.left {
+            log::error!("an HTTP request was left without an answer");
+            self.refuse(NOT_ANSWERED);
+        }
+    }
+
+    /// Goes on to the next request, or says how the connection ends.
+    fn conclude(&mut self) -> Option<End> {
+        if !self.answer.is_complete() {
+            return Some(End::Close);
+        }
+        if self.left || self.answer.closes() {
+            return Some(self.end());
+        }
+        self.intake.next();
+        None
+    }
+
+    /// How to close after everything has been said. If nothing is left to read, closing cannot cause a reset.
+    fn end(&self) -> End {
+        if self.intake.is_settled() && !self.wire.socket().is_readable() {
+            End::Close
+        } else {
+            End::Linger
+        }
+    }
+
+    fn linger(&mut self) {
+        self.wire.link().now_lingering();
+        let deadline = after(self.limits.linger_timeout);
+        self.wire.linger(self.intake.scratch(), deadline);
+    }
+
+    /// Answers without anybody above being asked, and closes.
+    fn refuse(&mut self, refusal: Refusal) {
+        let code = if refusal.status < 500 { -32600 } else { -32603 };
+        let body = error_body(code, refusal.reason);
+        self.answer.close_after();
+        let response = Response {
+            status: refusal.status,
+            fields: &[("Content-Type", "application/json")],
+            body: body.as_bytes(),
+        };
+        // A client that is not there any more needs no answer.
+        let _ = self.answer.respond(&mut self.wire, &self.limits, &response);
+    }
+
+    /// Settles, before an answer's head is written, what becomes of the connection after it.
+    fn decide_close(&mut self) {
+        self.intake
+            .discard_body(&mut self.wire, &self.head, &self.limits);
+        let worn_out = self.requests >= self.limits.requests_per_connection_max;
+        let stopping = self.connections.is_stopping();
+        if worn_out || stopping || self.head.wants_close || !self.intake.is_settled() {
+            self.answer.close_after();
+        }
+    }
+
+    fn noting_departure<T, E>(&mut self, result: Result<T, E>) -> Result<T, E> {
+        self.left |= result.is_err();
+        result
+    }
+}
+
+impl Exchange for Connection {
+    fn method(&self) -> &str {
+        self.head.method(self.intake.head_bytes())
+    }
+
+    fn target(&self) -> &str {
+        self.head.target(self.intake.head_bytes())
+    }
+
+    fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.head.fields(self.intake.head_bytes(), name)
+    }
+
+    fn read_body(&mut self, bytes_max: usize) -> Result<Vec<u8>, BodyError> {
+        let (wire, head, limits) = (&mut self.wire, &self.head, &self.limits);
+        let body = self.intake.read_body(wire, head, bytes_max, limits);
+        self.left |= matches!(body, Err(BodyError::Gone));
+        body
+    }
+
+    fn respond(&mut self, response: &Response<'_>) -> io::Result<()> {
+        self.decide_close();
+        let sent = self.answer.respond(&mut self.wire, &self.limits, response);
+        self.noting_departure(sent)
+    }
+
+    fn begin_stream(&mut self, fields: &[(&str, &str)]) -> io::Result<()> {
+        self.decide_close();
+        self.answer.begin_stream(fields)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let sent = self.answer.send(&mut self.wire, &self.limits, bytes);
+        self.noting_departure(sent)
+    }
+
+    fn finish(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let sent = self.answer.finish(&mut self.wire, &self.limits, bytes);
+        self.noting_departure(sent)
+    }
+
+    fn client_left(&mut self) -> bool {
+        self.left = self.left || (!self.deaf && self.wire.socket().has_ended());
+        self.left
+    }
+
+    fn close_after(&mut self) {
+        self.answer.close_after();
+    }
+}

@@ -1,0 +1,439 @@
+//! Bytes in, the head of one HTTP/1.1 request out, or the reason why it is refused.
+//!
+//! Pure: "need more bytes" is a value, and every split of the same bytes gives the same result. Two steps, so that a client
+//! that sends a byte at a time costs no more than one that sends all at once: [`Scanner`] looks at each byte once, finds the
+//! end and enforces the bounds; [`Head::parse`] then runs `httparse` over the whole and adds the rules that it leaves out. What
+//! is ambiguous is refused, never guessed, because a proxy in front of us may have guessed otherwise (request smuggling).
+//! Must not know sockets, threads, the clock or MCP. RFC 9112 §2, §3, §5, §6.
+
+use std::mem::MaybeUninit;
+use std::str;
+
+use httparse::{Header, Request, Status};
+use memchr::memchr;
+
+use super::body::Framing;
+use crate::limits::Limits;
+
+/// Up to this many fields are parsed without asking the heap for room; real clients send about ten. No more, because the pages
+/// of stack that a connection has once touched are most of what it costs while it is idle.
+const FIELDS_ON_STACK: usize = 16;
+
+/// Why a request is refused, and with what status. The connection is closed after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) reason: &'static str,
+}
+
+const fn refusal(status: u16, reason: &'static str) -> Refusal {
+    Refusal { status, reason }
+}
+
+const fn bad(reason: &'static str) -> Refusal {
+    refusal(400, reason)
+}
+
+const HEAD_TOO_LONG: Refusal = refusal(431, "the request head is too long");
+const TOO_MANY_FIELDS: Refusal = refusal(431, "the request has too many header fields");
+const TARGET_TOO_LONG: Refusal = refusal(414, "the request target is too long");
+const NOT_A_METHOD: Refusal = bad("a request begins with a method");
+const BARE_LINE_FEED: Refusal = bad("a line ends without a carriage return");
+
+/// Finds the end of a head as its bytes arrive, looking at each byte once.
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    /// Everything before this has been looked at.
+    scanned: usize,
+    line_start: usize,
+    /// Complete lines with something in them, the request line included.
+    lines: usize,
+}
+
+impl Scanner {
+    /// Goes on where it stopped. `bytes` is what it was last time plus what has arrived since. The length of the head, once
+    /// all of it is there.
+    pub(super) fn scan(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
+        while let Some(offset) = memchr(b'\n', &bytes[self.scanned..]) {
+            let newline = self.scanned + offset;
+            self.check_request_line(&bytes[..newline], limits)?;
+            if newline >= limits.head_bytes_max {
+                return Err(HEAD_TOO_LONG);
+            }
+            if newline == self.line_start || bytes[newline - 1] != b'\r' {
+                return Err(BARE_LINE_FEED);
+            }
+            let empty = newline - 1 == self.line_start;
+            self.scanned = newline + 1;
+            self.line_start = newline + 1;
+            if !empty {
+                self.lines += 1;
+            } else if self.lines > 0 {
+                return Ok(Some(newline + 1));
+            } // else an empty line before the request line, which is skipped (RFC 9112 §2.2)
+            if self.lines > limits.header_count_max + 1 {
+                return Err(TOO_MANY_FIELDS);
+            }
+        }
+        self.scanned = bytes.len();
+        self.check_request_line(bytes, limits)?;
+        if bytes.len() >= limits.head_bytes_max {
+            return Err(HEAD_TOO_LONG);
+        }
+        Ok(None)
+    }
+
+    /// How many header lines there are in the head that was found.
+    fn field_count(&self) -> usize {
+        self.lines.saturating_sub(1)
+    }
+
+    /// Refuses a request line as soon as its bytes so far cannot become a good one: what does not speak HTTP (TLS, say) need
+    /// not wait for the head deadline.
+    fn check_request_line(&self, bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
+        if self.lines > 0 {
+            return Ok(());
+        }
+        let line = &bytes[self.line_start..bytes.len().min(limits.head_bytes_max)];
+        match line {
+            [] | [b'\r'] => return Ok(()),
+            [first, ..] if !is_token_byte(*first) => return Err(NOT_A_METHOD),
+            _ => {}
+        }
+        let Some(space) = memchr(b' ', line) else {
+            return Ok(());
+        };
+        let target = &line[space + 1..];
+        let target_len = memchr(b' ', target).unwrap_or(target.len());
+        if target_len > limits.target_bytes_max {
+            return Err(TARGET_TOO_LONG);
+        }
+        Ok(())
+    }
+}
+
+/// A place in the bytes of the head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// Where `part` lies in `whole`, of which it must be a slice.
+    fn of(part: &[u8], whole: &[u8]) -> Span {
+        let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+        let end = start + part.len();
+        // A head is far below 4 GiB; were it not, the saturated place would read as an empty text.
+        let narrow = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+        Span {
+            start: narrow(start),
+            end: narrow(end),
+        }
+    }
+
+    fn slice(self, bytes: &[u8]) -> &[u8] {
+        let place = self.start as usize..self.end as usize;
+        bytes.get(place).unwrap_or_default()
+    }
+
+    fn text(self, bytes: &[u8]) -> &str {
+        str::from_utf8(self.slice(bytes)).unwrap_or_default() // `Head::parse` has checked it
+    }
+}
+
+/// What a request's head says, as places in the bytes it was read from. They must stay where they are as long as the head is
+/// used. One value serves a connection's every request, so that its memory is used again.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    /// Length of the head in bytes, its final empty line included.
+    pub(super) len: usize,
+    pub(super) framing: Framing,
+    pub(super) version: Version,
+    /// The client waits for `100 Continue` before it sends the body.
+    pub(super) expects_continue: bool,
+    /// The client asked that the connection be closed after the answer.
+    pub(super) wants_close: bool,
+    method: Span,
+    target: Span,
+    fields: Vec<(Span, Span)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Version {
+    Http10,
+    #[default]
+    Http11,
+}
+
+impl Head {
+    /// Parses the whole head that `scanner` has found.
+    pub(super) fn parse(&mut self, bytes: &[u8], scanner: &Scanner) -> Result<(), Refusal> {
+        if str::from_utf8(bytes).is_err() {
+            return Err(bad("the request head is not UTF-8"));
+        }
+        if scanner.field_count() <= FIELDS_ON_STACK {
+            let mut room = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
+            self.parse_into(bytes, &mut room)
+        } else {
+            let mut room = Vec::with_capacity(scanner.field_count());
+            self.parse_into(bytes, room.spare_capacity_mut())
+        }
+    }
+
+    pub(super) fn method<'a>(&self, bytes: &'a [u8]) -> &'a str {
+        self.method.text(bytes)
+    }
+
+    pub(super) fn target<'a>(&self, bytes: &'a [u8]) -> &'a str {
+        self.target.text(bytes)
+    }
+
+    /// The values of the fields with this name, compared without case.
+    pub(super) fn fields<'a>(
+        &'a self,
+        bytes: &'a [u8],
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a str> {
+        let name = name.as_bytes();
+        self.fields
+            .iter()
+            .filter(move |(field, _)| field.slice(bytes).eq_ignore_ascii_case(name))
+            .map(move |(_, value)| value.text(bytes))
+    }
+
+    /// Gives the memory for fields back to the heap.
+    pub(super) fn release(&mut self) {
+        self.fields = Vec::new();
+    }
+
+    fn parse_into<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        room: &mut [MaybeUninit<Header<'b>>],
+    ) -> Result<(), Refusal> {
+        let mut request = Request::new(&mut []);
+        match request.parse_with_uninit_headers(bytes, room) {
+            Ok(Status::Complete(len)) if len == bytes.len() => self.len = len,
+            // The two disagree about where the head ends: exactly what must not happen.
+            Ok(_) => return Err(bad("the request head is malformed")),
+            Err(error) => return Err(explain(error, bytes)),
+        }
+        self.version = match request.version {
+            Some(0) => Version::Http10,
+            _ => Version::Http11,
+        };
+        let method = request.method.unwrap_or_default();
+        let target = request.path.unwrap_or_default();
+        self.method = Span::of(method.as_bytes(), bytes);
+        let framed = self.accept_fields(bytes, request.headers)?;
+        self.framing = framed.framing(self.version)?;
+        let host = framed.host(self.version)?;
+        let target = origin_form(method, target, host)?;
+        self.target = Span::of(target.as_bytes(), bytes);
+        Ok(())
+    }
+
+    /// Notes where the fields are and what those say that HTTP itself listens to.
+    fn accept_fields<'h>(
+        &mut self,
+        bytes: &[u8],
+        headers: &[Header<'h>],
+    ) -> Result<Listened<'h>, Refusal> {
+        self.fields.clear();
+        self.expects_continue = false;
+        self.wants_close = self.version == Version::Http10;
+        let mut listened = Listened::default();
+        for header in headers {
+            let (name, value) = (header.name, header.value);
+            self.fields
+                .push((Span::of(name.as_bytes(), bytes), Span::of(value, bytes)));
+            // The length first: it settles nearly every field with one comparison.
+            match name.len() {
+                4 if name.eq_ignore_ascii_case("host") => {
+                    once(&mut listened.host, value, "the Host field is repeated")?;
+                }
+                6 if name.eq_ignore_ascii_case("expect") => self.accept_expectation(value)?,
+                10 if name.eq_ignore_ascii_case("connection") => {
+                    self.wants_close |= list(value).any(|item| item.eq_ignore_ascii_case(b"close"));
+                }
+                14 if name.eq_ignore_ascii_case("content-length") => {
+                    let reason = "the Content-Length field is repeated";
+                    once(&mut listened.content_length, value, reason)?;
+                }
+                17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                    let reason = "the Transfer-Encoding field is repeated";
+                    once(&mut listened.transfer_encoding, value, reason)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(listened)
+    }
+
+    fn accept_expectation(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.version == Version::Http10 {
+            return Ok(()); // RFC 9110 §10.1.1: ignored
+        }
+        if !value.eq_ignore_ascii_case(b"100-continue") {
+            return Err(refusal(417, "the only expectation is 100-continue"));
+        }
+        self.expects_continue = true;
+        Ok(())
+    }
+}
+
+/// The fields that decide where a message ends and for whom it is.
+#[derive(Default)]
+struct Listened<'h> {
+    host: Option<&'h [u8]>,
+    content_length: Option<&'h [u8]>,
+    transfer_encoding: Option<&'h [u8]>,
+}
+
+impl<'h> Listened<'h> {
+    /// How the body is delimited. RFC 9112 §6.3, less everything that it leaves to the reader's tolerance.
+    fn framing(&self, version: Version) -> Result<Framing, Refusal> {
+        match (self.content_length, self.transfer_encoding) {
+            (None, None) => Ok(Framing::Empty),
+            (Some(length), None) => content_length(length),
+            (Some(_), Some(_)) => Err(bad("both Content-Length and Transfer-Encoding")),
+            (None, Some(_)) if version == Version::Http10 => {
+                Err(bad("HTTP/1.0 has no Transfer-Encoding"))
+            }
+            (None, Some(codings)) => transfer_encoding(codings),
+        }
+    }
+
+    fn host(&self, version: Version) -> Result<Option<&'h [u8]>, Refusal> {
+        match self.host {
+            None if version == Version::Http11 => Err(bad("the Host field is missing")),
+            Some(host) if !host.iter().all(|byte| is_host_byte(*byte)) => {
+                Err(bad("the Host field is malformed"))
+            }
+            host => Ok(host),
+        }
+    }
+}
+
+fn once<'h>(
+    slot: &mut Option<&'h [u8]>,
+    value: &'h [u8],
+    reason: &'static str,
+) -> Result<(), Refusal> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(bad(reason)),
+    }
+}
+
+/// Digits and nothing else: no sign, no blank, no list.
+fn content_length(value: &[u8]) -> Result<Framing, Refusal> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(bad("the Content-Length is not a number"));
+    }
+    let overflow = bad("the Content-Length is too large to be one");
+    let mut length: u64 = 0;
+    for digit in value {
+        length = length
+            .checked_mul(10)
+            .and_then(|tens| tens.checked_add(u64::from(digit - b'0')))
+            .ok_or(overflow)?;
+    }
+    Ok(Framing::Length(length))
+}
+
+/// `chunked`, and only that. A coding before it is one we do not have; anything else is not delimited at all.
+fn transfer_encoding(value: &[u8]) -> Result<Framing, Refusal> {
+    if value.eq_ignore_ascii_case(b"chunked") {
+        return Ok(Framing::Chunked);
+    }
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let chunked = list(value).filter(|coding| is_chunked(coding)).count();
+    let well_formed = list(value).all(|coding| !coding.is_empty());
+    if well_formed && chunked == 1 && list(value).last().is_some_and(is_chunked) {
+        return Err(refusal(501, "the only transfer coding is chunked"));
+    }
+    Err(bad("the Transfer-Encoding does not end the body"))
+}
+
+/// The target in the form everybody sends: the path and query of an absolute one, whose host must be the request's.
+fn origin_form<'t>(method: &str, target: &'t str, host: Option<&[u8]>) -> Result<&'t str, Refusal> {
+    if !target.is_ascii() {
+        return Err(bad("the request target is not ASCII"));
+    }
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return Ok(target);
+    }
+    if method == "CONNECT" {
+        return Err(refusal(501, "this server is not a proxy"));
+    }
+    let malformed = bad("the request target is malformed");
+    let (scheme, rest) = target.split_once("://").ok_or(malformed)?;
+    let port = match scheme {
+        _ if scheme.eq_ignore_ascii_case("http") => ":80",
+        _ if scheme.eq_ignore_ascii_case("https") => ":443",
+        _ => return Err(malformed),
+    };
+    let path_at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(path_at);
+    if let Some(host) = host {
+        let host = str::from_utf8(host).unwrap_or_default();
+        let same = bare_host(authority, port).eq_ignore_ascii_case(bare_host(host, port));
+        if !same || authority.is_empty() {
+            return Err(bad("the request target names another host"));
+        }
+    }
+    match path.as_bytes().first() {
+        // An absolute target without a path means "/"; the scheme's own slash is one to point at.
+        None => Ok(&target[scheme.len() + 1..scheme.len() + 2]),
+        Some(b'/') => Ok(path),
+        Some(_) => Err(malformed),
+    }
+}
+
+/// An authority without the port that its scheme implies.
+fn bare_host<'h>(authority: &'h str, default_port: &str) -> &'h str {
+    authority.strip_suffix(default_port).unwrap_or(authority)
+}
+
+fn explain(error: httparse::Error, bytes: &[u8]) -> Refusal {
+    use httparse::Error;
+    match error {
+        Error::TooManyHeaders => TOO_MANY_FIELDS,
+        Error::HeaderName => bad("a header name is malformed"),
+        Error::HeaderValue => bad("a header value is malformed"),
+        Error::Version if names_other_version(bytes) => {
+            refusal(505, "this server speaks HTTP/1.1 and HTTP/1.0")
+        }
+        _ => bad("the request line is malformed"),
+    }
+}
+
+/// Whether the request line is well formed but for the version, which is one of HTTP. It is not ours, or nobody would ask.
+fn names_other_version(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let line = lines.find(|line| *line != b"\r").unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut parts = line.split(|byte| *byte == b' ').skip(2);
+    let version = parts.next().and_then(|part| part.strip_prefix(b"HTTP/"));
+    let well_formed = matches!(
+        version,
+        Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit()
+    );
+    well_formed && parts.next().is_none()
+}
+
+fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// RFC 9110 §5.6.2.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 3986 §3.2.2, a host and a port, less the comma: it is how a proxy joins two Host fields into one.
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte)
+}

@@ -1,0 +1,278 @@
+//! Accepts connections until it is told to stop, and says no to those that there is no room for.
+//!
+//! It never waits for a peer: a refusal is one write that does not block, and the refused connection is kept open for a moment
+//! without a thread, so that its client can read why. Must not know HTTP beyond that one answer.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::answer::error_body;
+use super::bound::Listener;
+use super::registry::{Connections, Link, NotAdmitted};
+use super::socket::Socket;
+use super::wire::after;
+use crate::limits::Limits;
+use crate::transport::http::response::{Framing, date_now, write_head};
+
+/// Where connections come from. There is one outside of tests.
+pub(super) trait Accept: AsFd {
+    /// The next connection that waits; `WouldBlock` if none does.
+    fn accept(&self) -> io::Result<Socket>;
+}
+
+impl Accept for Listener {
+    fn accept(&self) -> io::Result<Socket> {
+        Listener::accept(self)
+    }
+}
+
+/// The thread that accepts. Dropping it closes the listener.
+pub(super) struct Acceptor<A, L> {
+    listener: A,
+    /// What a connection's thread does.
+    live: L,
+    connections: Arc<Connections>,
+    limits: Arc<Limits>,
+    /// Becomes readable when there is something to look at besides the listener: the front stops.
+    wake: UnixStream,
+    /// Given up when descriptors run out, so that one more client can be told.
+    reserve: Option<File>,
+    refused: Refused,
+    retry: Retry,
+}
+
+impl<A, L> Acceptor<A, L>
+where
+    A: Accept,
+    L: Fn(Arc<Link>) + Clone + Send + 'static,
+{
+    pub(super) fn new(
+        listener: A,
+        live: L,
+        connections: Arc<Connections>,
+        limits: Arc<Limits>,
+        wake: UnixStream,
+    ) -> io::Result<Self> {
+        Ok(Acceptor {
+            reserve: Some(open_reserve()?),
+            refused: Refused::default(),
+            retry: Retry::new(&limits),
+            listener,
+            live,
+            connections,
+            limits,
+            wake,
+        })
+    }
+
+    /// Accepts until the front stops.
+    pub(super) fn run(mut self) {
+        while !self.connections.is_stopping() {
+            match self.listener.accept() {
+                Ok(socket) => {
+                    self.retry.succeeded();
+                    self.welcome(socket);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait_for_connection()
+                }
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => self.recover(&error),
+            }
+        }
+    }
+
+    fn welcome(&mut self, socket: Socket) {
+        let live = self.live.clone();
+        match self.connections.admit(socket, &self.limits, live) {
+            Ok(()) => {}
+            Err(NotAdmitted::Full(socket)) => self.refused.refuse(socket, &self.limits),
+            Err(NotAdmitted::NoThread(socket, error)) => {
+                log::error!("cannot start a thread for a connection: {error}");
+                self.refused.refuse(socket, &self.limits);
+            }
+        }
+    }
+
+    /// Accepting failed, most likely for want of descriptors. Whoever waits is told with the one kept in reserve; if not even
+    /// that helps, we wait, because an error that stays would otherwise make this loop spin.
+    fn recover(&mut self, error: &io::Error) {
+        self.refused.clear(); // they hold descriptors
+        self.reserve = None;
+        match self.listener.accept() {
+            Ok(socket) => {
+                self.retry.failing(error);
+                say_no(&socket);
+                close_refused(socket);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // The last descriptor is in use and nobody waits for one: no failure yet.
+                self.reserve = open_reserve().ok();
+                self.wait_for_connection();
+                return;
+            }
+            Err(_) => {
+                let pause = self.retry.failed(error);
+                self.wait(false, Some(pause));
+            }
+        }
+        self.reserve = open_reserve().ok();
+    }
+
+    fn wait_for_connection(&mut self) {
+        let until = self.refused.close_expired();
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        self.wait(true, left);
+    }
+
+    /// Waits to be woken, for a connection if asked to, or until the time is over.
+    fn wait(&self, for_connection: bool, time: Option<Duration>) {
+        let timeout = time.and_then(|time| Timespec::try_from(time).ok());
+        let mut polled = [
+            PollFd::new(&self.wake, PollFlags::IN),
+            PollFd::new(&self.listener, PollFlags::IN),
+        ];
+        let count = if for_connection { 2 } else { 1 };
+        // Interrupted or out of memory: the caller looks again.
+        let _ = poll(&mut polled[..count], timeout.as_ref());
+    }
+}
+
+/// How long to wait after a failure, and whether it has been logged.
+#[derive(Debug)]
+struct Retry {
+    min: Duration,
+    max: Duration,
+    next: Duration,
+    logged: bool,
+}
+
+impl Retry {
+    fn new(limits: &Limits) -> Retry {
+        Retry {
+            min: limits.accept_retry_min,
+            max: limits.accept_retry_max,
+            next: limits.accept_retry_min,
+            logged: false,
+        }
+    }
+
+    /// Logged once until it works again: a full disk of log lines is a second failure.
+    fn failing(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.logged, true) {
+            log::error!("cannot accept connections, will keep trying: {error}");
+        }
+    }
+
+    fn failed(&mut self, error: &io::Error) -> Duration {
+        self.failing(error);
+        let pause = self.next;
+        self.next = (pause * 2).min(self.max);
+        pause
+    }
+
+    fn succeeded(&mut self) {
+        if std::mem::take(&mut self.logged) {
+            log::info!("accepting connections again");
+        }
+        self.next = self.min;
+    }
+}
+
+/// Connections that were refused and are kept open until their clients have read it.
+#[derive(Debug, Default)]
+struct Refused {
+    /// Oldest first, each with the time of its end.
+    waiting: VecDeque<(Socket, Instant)>,
+}
+
+impl Refused {
+    fn refuse(&mut self, socket: Socket, limits: &Limits) {
+        say_no(&socket);
+        self.waiting
+            .push_back((socket, after(limits.refused_linger)));
+        while self.waiting.len() > limits.refused_connections_max {
+            self.close_oldest();
+        }
+    }
+
+    /// Closes those whose time is over. When the next one's is.
+    fn close_expired(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        while self.waiting.front().is_some_and(|(_, end)| *end <= now) {
+            self.close_oldest();
+        }
+        self.waiting.front().map(|(_, end)| *end)
+    }
+
+    fn clear(&mut self) {
+        while !self.waiting.is_empty() {
+            self.close_oldest();
+        }
+    }
+
+    fn close_oldest(&mut self) {
+        if let Some((socket, _)) = self.waiting.pop_front() {
+            close_refused(socket);
+        }
+    }
+}
+
+/// One write that does not block: a new connection has room for so little, and one that has not is no client.
+fn say_no(socket: &Socket) {
+    let body = error_body(503, "the server has no room for another connection");
+    let fields = [("Retry-After", "1"), ("Content-Type", "application/json")];
+    let mut answer = Vec::with_capacity(512);
+    write_head(
+        &mut answer,
+        503,
+        &fields,
+        Framing::Length(body.len()),
+        true,
+        &date_now(),
+    );
+    answer.extend_from_slice(body.as_bytes());
+    let _ = socket.send_now(&[IoSlice::new(&answer)]);
+    socket.shutdown(Shutdown::Write);
+}
+
+/// Closing with bytes unread would send a reset that destroys the refusal, so what has arrived is read, up to a bound.
+fn close_refused(socket: Socket) {
+    let mut dropped = [0_u8; 4096];
+    for _ in 0..16 {
+        if !socket.is_readable() || !socket.read(&mut dropped).is_ok_and(|count| count > 0) {
+            break;
+        }
+    }
+}
+
+fn open_reserve() -> io::Result<File> {
+    File::open("/dev/null")
+}
+
+/// The connection was gone before it was accepted; the next one may be fine.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
+}
+
+/// The other end of an acceptor's `wake`.
+pub(super) struct Waker(pub(super) UnixStream);
+
+impl Waker {
+    pub(super) fn wake(&self) {
+        // Shutting it down is readable for ever, cannot fail for want of room, and may be done twice.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}

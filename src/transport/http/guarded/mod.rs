@@ -1,0 +1,119 @@
+//! The guarded front: our own HTTP/1.1 on plain threads, below the [`Exchange`](super::exchange::Exchange) seam.
+//!
+//! One thread per connection, which owns its socket; every wait has a deadline and every size a bound; what is ambiguous is refused.
+//! It must not know MCP. In reading order, each knowing only those before it:
+//!
+//! - `head`, `body`: bytes to values, pure;
+//! - `socket`, `bound`: the operating system;
+//! - `registry`: which connections are open, and the threads they run on;
+//! - `wire`: deadlines on one socket;
+//! - `intake`, `answer`: what was read and is to be written;
+//! - `connection`: one connection's life;
+//! - `listener`: where connections come from.
+
+mod answer;
+mod body;
+mod bound;
+mod connection;
+mod head;
+mod intake;
+mod listener;
+mod registry;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use self::listener::{Acceptor, Waker};
+use self::registry::{Connections, Link};
+use super::exchange::Serve;
+use crate::limits::Limits;
+
+pub(crate) use self::bound::{Listener, LocalAddr};
+
+/// A running front. Dropping it without [`join`](GuardedFront::join) stops it and cuts every connection, but waits for nobody.
+pub(crate) struct GuardedFront {
+    address: LocalAddr,
+    connections: Arc<Connections>,
+    waker: Waker,
+    /// Taken by whoever stops accepting first.
+    acceptor: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl GuardedFront {
+    /// Begins to accept, on a thread of its own. Each connection gets a thread that calls `serve` for every request. `count` is
+    /// kept at the number of open connections, those that are being refused not among them.
+    ///
+    /// # Errors
+    ///
+    /// The listener's address cannot be had, or there is no descriptor or thread for the acceptor.
+    pub(crate) fn start<S: Serve>(
+        listener: Listener,
+        serve: Arc<S>,
+        limits: Arc<Limits>,
+        count: Arc<AtomicUsize>,
+    ) -> io::Result<GuardedFront> {
+        let address = listener.local_addr()?;
+        listener.open(limits.accept_backlog_len)?;
+        let connections = Arc::new(Connections::counted_in(count));
+        let (wake, waker) = UnixStream::pair()?;
+        let live = {
+            let (connections, limits) = (Arc::clone(&connections), Arc::clone(&limits));
+            move |link: Arc<Link>| {
+                connection::live(link, Arc::clone(&connections), &*serve, Arc::clone(&limits));
+            }
+        };
+        let acceptor = Acceptor::new(listener, live, Arc::clone(&connections), limits, wake)?;
+        let thread = thread::Builder::new()
+            .name("mcp-accept".to_owned())
+            .spawn(move || acceptor.run())?;
+        Ok(GuardedFront {
+            address,
+            connections,
+            waker: Waker(waker),
+            acceptor: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Where it listens, or did.
+    pub(crate) fn local_addr(&self) -> &LocalAddr {
+        &self.address
+    }
+
+    /// Closes the listener; when this returns, its address is free. Connections that wait for a request are closed at once;
+    /// one whose request has begun to arrive answers it with `Connection: close` and ends. Stopping twice does nothing more.
+    pub(crate) fn stop_accepting(&self) {
+        self.connections.announce_stop();
+        self.waker.wake();
+        let mut acceptor = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(acceptor) = acceptor.take() {
+            // It never waits for a peer, so this is short. A panic in it was reported there, and its end is what we want.
+            let _ = acceptor.join();
+        }
+        self.connections.stop();
+    }
+
+    /// Stops, waits until `deadline` for every connection to end, shuts down those that have not, and joins every thread. How
+    /// many were cut while a request of theirs was being read or answered.
+    ///
+    /// A thread inside [`Serve::serve`] cannot be interrupted, only told that its client has left: who calls this must see to it
+    /// that what `serve` waits for ends too.
+    pub(crate) fn join(self, deadline: Instant) -> usize {
+        self.stop_accepting();
+        self.connections.join(deadline)
+    }
+}
+
+impl Drop for GuardedFront {
+    fn drop(&mut self) {
+        self.stop_accepting();
+        self.connections.cut();
+    }
+}

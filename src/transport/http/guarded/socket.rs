@@ -1,0 +1,147 @@
+//! One connection's socket, TCP or Unix-domain, and the few calls that std lacks.
+//!
+//! Everything of the guarded front that depends on the operating system stands here and in `bound.rs`. The socket stays in blocking
+//! mode all its life: what must not block says so call by call, because the mode belongs to the open file and not to the
+//! handle. Must not know HTTP, deadlines or what is being sent.
+
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{SendAncillaryBuffer, SendFlags, sockopt};
+
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(stream) => stream.as_fd(),
+            Socket::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Socket {
+    /// Sends small writes at once and has the kernel notice a peer that vanished. Best effort: a socket that refuses an option
+    /// is a connection that has ended, and reading it will say so.
+    pub(super) fn prepare(&self, dead_peer_timeout: Duration) {
+        let Socket::Tcp(stream) = self else { return };
+        if let Err(error) = set_tcp_options(stream, dead_peer_timeout) {
+            log::debug!("cannot set the options of a connection: {error}");
+        }
+    }
+
+    /// Reads once into the spare capacity, of which there must be some. Zero is the end of the stream.
+    pub(super) fn read_spare(&self, into: &mut Vec<u8>) -> io::Result<usize> {
+        debug_assert!(
+            into.len() < into.capacity(),
+            "a read of nothing looks like the end"
+        );
+        Ok(rustix::io::read(self, spare_capacity(into))?)
+    }
+
+    /// Reads once. Zero is the end of the stream.
+    pub(super) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(self, into)?)
+    }
+
+    /// Sends what the kernel takes at once, in one call; `WouldBlock` if that is nothing. A peer that has gone is an error and
+    /// never a signal.
+    pub(super) fn send_now(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = match parts {
+            [part] => rustix::net::send(self, part, flags)?,
+            _ => rustix::net::sendmsg(self, parts, &mut SendAncillaryBuffer::default(), flags)?,
+        };
+        Ok(sent)
+    }
+
+    pub(super) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
+        match self {
+            Socket::Tcp(stream) => stream.set_read_timeout(Some(timeout)),
+            Socket::Unix(stream) => stream.set_read_timeout(Some(timeout)),
+        }
+    }
+
+    /// Waits until something can be sent. False when the time is over first.
+    pub(super) fn wait_writable(&self, timeout: Duration) -> io::Result<bool> {
+        Ok(!self.poll(PollFlags::OUT, timeout)?.is_empty())
+    }
+
+    /// Whether a read would return at once.
+    pub(super) fn is_readable(&self) -> bool {
+        self.poll(PollFlags::IN, Duration::ZERO)
+            .is_ok_and(|events| !events.is_empty())
+    }
+
+    /// Whether the peer has ended its side or the connection is broken. Never blocks and takes no bytes.
+    ///
+    /// Linux says so even while bytes that came before the end are still unread. Elsewhere those bytes hide it.
+    pub(super) fn has_ended(&self) -> bool {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+            self.poll(PollFlags::RDHUP, Duration::ZERO)
+                .is_ok_and(|events| events.intersects(ends))
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        {
+            use rustix::net::{RecvFlags, recv};
+            let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+            match recv(self, &mut [0_u8; 1], flags) {
+                Ok((read, _)) => read == 0,
+                Err(error) => !matches!(error, rustix::io::Errno::AGAIN | rustix::io::Errno::INTR),
+            }
+        }
+    }
+
+    /// Ends one or both directions, whoever is reading or writing at the time.
+    pub(super) fn shutdown(&self, how: Shutdown) {
+        // The only failure is that there is nothing left to shut down.
+        let _ = match self {
+            Socket::Tcp(stream) => stream.shutdown(how),
+            Socket::Unix(stream) => stream.shutdown(how),
+        };
+    }
+
+    /// Has the kernel forget what the peer did not read as soon as the socket is closed, instead of offering it for minutes.
+    pub(super) fn discard_on_close(&self) {
+        let _ = sockopt::set_socket_linger(self, Some(Duration::ZERO));
+    }
+
+    fn poll(&self, events: PollFlags, timeout: Duration) -> io::Result<PollFlags> {
+        let mut polled = [PollFd::new(self, events)];
+        // Beyond what the clock can hold means for ever.
+        let timeout = Timespec::try_from(timeout).ok();
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(_) => Ok(polled[0].revents()),
+            Err(rustix::io::Errno::INTR) => Ok(PollFlags::empty()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Three probes: the first after two thirds of the time, the others in what is left.
+fn set_tcp_options(stream: &TcpStream, dead_peer_timeout: Duration) -> io::Result<()> {
+    let whole_seconds = |time: Duration| Duration::from_secs(time.as_secs().max(1));
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, whole_seconds(dead_peer_timeout * 2 / 3))?;
+    sockopt::set_tcp_keepintvl(stream, whole_seconds(dead_peer_timeout / 9))?;
+    sockopt::set_tcp_keepcnt(stream, 3)?;
+    // Probes stop while an answer is unacknowledged; this bounds that case.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let millis = u32::try_from(dead_peer_timeout.as_millis()).unwrap_or(u32::MAX);
+        sockopt::set_tcp_user_timeout(stream, millis)?;
+    }
+    Ok(())
+}

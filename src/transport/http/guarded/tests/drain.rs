@@ -1,0 +1,251 @@
+//! Stopping: the address is free, the idle go at once, those at work finish, and no thread is left.
+
+use std::net::TcpListener;
+
+use super::*;
+
+#[test]
+fn the_address_is_free_when_stopping_returns() {
+    let site = Site::new(patient());
+    let address = site.address();
+    let mut waiting = site.connect();
+    waiting.send(get("/wait"));
+    site.entered("/wait");
+    site.front.stop_accepting();
+    site.front.stop_accepting(); // twice is once
+    let refused = TcpStream::connect(address).expect_err("nobody listens");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    drop(TcpListener::bind(address).expect("the address is free"));
+    site.command(Command::Answer);
+    assert!(waiting.answer().closes());
+    waiting.expect_end();
+    drop(waiting);
+    site.close();
+}
+
+/// With and without their buffers.
+#[test]
+fn idle_connections_are_closed_at_once() {
+    for buffer_idle_timeout in [PATIENCE, Duration::from_millis(1)] {
+        let site = Site::new(Limits {
+            buffer_idle_timeout,
+            ..patient()
+        });
+        let mut idle: Vec<_> = (0..10).map(|_| site.connect()).collect();
+        for client in &mut idle[..5] {
+            assert_eq!(client.get("/x").status, 404);
+            site.entered("/x");
+        }
+        site.await_connections(10);
+        std::thread::sleep(Duration::from_millis(20)); // some have no buffer by now
+        site.front.stop_accepting();
+        for client in &mut idle {
+            client.expect_end();
+        }
+        site.close();
+    }
+}
+
+#[test]
+fn a_call_in_flight_is_answered_and_the_connection_closed() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send(get("/wait"));
+    site.entered("/wait");
+    site.front.stop_accepting();
+    assert!(!site.client_left()); // stopping is not the client's doing
+    site.command(Command::Answer);
+    let answer = client.answer();
+    assert_eq!(answer.text(), "waited");
+    assert!(answer.closes());
+    client.expect_end();
+    drop(client);
+    site.close();
+}
+
+#[test]
+fn a_stream_in_flight_gets_its_end() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send(get("/stream"));
+    site.entered("/stream");
+    site.command(Command::Send(b"one".to_vec()));
+    client.take_through(b"3\r\none\r\n");
+    site.front.stop_accepting();
+    assert!(!site.client_left());
+    site.command(Command::Finish(b"last".to_vec()));
+    assert_eq!(client.rest(), b"4\r\nlast\r\n0\r\n\r\n");
+    drop(client);
+    site.close();
+}
+
+/// A request of which a byte has been read is in flight.
+#[test]
+fn a_request_that_has_begun_to_arrive_is_answered() {
+    let site = Site::new(patient());
+    let mut heading = site.connect();
+    heading.send("POST /ec");
+    let mut bodying = site.connect();
+    bodying.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo");
+    site.entered("/echo");
+    // The other's first bytes have been read when its connection is not idle any more; nothing tells, so look.
+    await_that("the first bytes to be read", || {
+        site.front.connections.busy() == 2
+    });
+    site.front.stop_accepting();
+    heading.send("ho HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    bodying.send("dy");
+    for (client, text) in [(&mut heading, ""), (&mut bodying, "body")] {
+        let answer = client.answer();
+        assert_eq!(answer.text(), text);
+        assert!(answer.closes());
+        client.expect_end();
+    }
+    drop((heading, bodying));
+    site.entered("/echo");
+    site.close();
+}
+
+#[test]
+fn what_was_sent_ahead_of_a_stop_is_not_executed_after_it() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send(get("/wait") + &get("/never"));
+    site.entered("/wait");
+    site.front.stop_accepting();
+    site.command(Command::Answer);
+    assert!(client.answer().closes());
+    client.expect_end();
+    drop(client);
+    site.close();
+}
+
+/// Joining waits for those at work, and for no longer than it must.
+#[test]
+fn join_waits_for_what_is_in_flight() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send(get("/wait"));
+    site.entered("/wait");
+    let (front, commands) = (site.front, site.commands);
+    let joining = std::thread::spawn(move || front.join(Instant::now() + PATIENCE));
+    await_that("the listener to close", || {
+        TcpStream::connect(client.stream.peer_addr().expect("connected")).is_err()
+    });
+    assert!(!joining.is_finished());
+    commands.send(Command::Answer).expect("the toy listens");
+    assert!(client.answer().closes());
+    drop(client);
+    assert_eq!(joining.join().expect("no panic"), 0);
+}
+
+/// After the deadline connections are cut, whatever they are doing, and their threads joined.
+#[test]
+fn join_cuts_what_outlives_its_deadline() {
+    let site = Site::new(patient());
+    let mut waiting = site.connect();
+    waiting.send(get("/wait"));
+    site.entered("/wait");
+    let mut stuck = site.connect();
+    stuck.send(get("/big?100000000")); // and does not read
+    site.entered("/big?100000000");
+    let mut heading = site.connect();
+    heading.send("GET /x HT");
+    let mut lingering = site.connect();
+    lingering.send("nonsense\n");
+    assert_eq!(lingering.answer().status, 400); // has its answer, and does not close
+    await_that("the first bytes to be read", || {
+        site.front.connections.busy() == 3
+    });
+    assert_eq!(site.front.join(Instant::now()), 3);
+    waiting.expect_end_or_reset();
+    heading.expect_end_or_reset();
+    let told: Vec<Event> = site.events.try_iter().collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.contains(&Event::Departed));
+}
+
+/// No thread outlives `join`: none of ours is left, however many there were.
+#[test]
+fn every_thread_is_joined() {
+    struct Counted(#[expect(dead_code, reason = "counted by its Arc")] Arc<()>);
+    impl Serve for Counted {
+        fn serve<E: Exchange>(&self, exchange: &mut E) {
+            let body = b"counted";
+            let answer = Response {
+                status: 200,
+                fields: &[],
+                body,
+            };
+            exchange.respond(&answer).expect("the client reads");
+        }
+    }
+    // Each thread holds the service, so it is free when the last of them has returned, and not before.
+    let count = Arc::new(());
+    let serve = Arc::new(Counted(Arc::clone(&count)));
+    let listener = any_port();
+    let front = GuardedFront::start(listener, serve, Arc::new(patient()), Arc::default())
+        .expect("it starts");
+    let LocalAddr::Tcp(address) = *front.local_addr() else {
+        panic!("TCP");
+    };
+    let mut clients: Vec<_> = (0..100)
+        .map(|_| Client::new(TcpStream::connect(address).expect("it listens")))
+        .collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/x").text(), "counted");
+    }
+    clients.truncate(50); // half of them are idle when it stops
+    assert_eq!(front.join(Instant::now() + PATIENCE), 0);
+    assert_eq!(Arc::strong_count(&count), 1);
+}
+
+#[test]
+fn a_front_that_is_dropped_stops_and_cuts() {
+    let site = Site::new(patient());
+    let address = site.address();
+    let mut client = site.connect();
+    client.send(get("/wait"));
+    site.entered("/wait");
+    drop(site.front);
+    assert!(TcpStream::connect(address).is_err());
+    client.expect_end_or_reset();
+    assert_eq!(site.events.recv_timeout(PATIENCE), Ok(Event::Departed));
+}
+
+/// Under load, while it stops: every request that was executed was answered, and every answer was to a request.
+#[test]
+fn a_stop_under_load_loses_nothing() {
+    let site = Site::new(patient());
+    let address = site.address();
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let stream = TcpStream::connect(address).expect("it listens");
+                stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+                let mut client = Client::new(stream);
+                let mut answers = 0;
+                loop {
+                    if !client.try_send(post("/echo", "load")) {
+                        return answers;
+                    }
+                    // Closed between two requests: this one was never begun.
+                    match client.stream.read(&mut [0; 1024]) {
+                        Ok(0) | Err(_) => return answers,
+                        Ok(_) => answers += 1,
+                    }
+                }
+            })
+        })
+        .collect();
+    for _ in 0..2000 {
+        site.entered("/echo");
+    }
+    site.front.stop_accepting();
+    let answers: usize = clients
+        .into_iter()
+        .map(|client| client.join().expect("no panic"))
+        .sum();
+    assert_eq!(site.front.join(Instant::now() + PATIENCE), 0);
+    assert_eq!(answers, 2000 + site.events.try_iter().count());
+}

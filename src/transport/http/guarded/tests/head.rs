@@ -1,0 +1,546 @@
+//! Literal heads through one check, every prefix and every split of the good ones, and a naive oracle.
+
+use proptest::prelude::*;
+
+use super::super::body::Framing;
+use super::super::head::{Head, Refusal, Scanner, Version};
+use crate::limits::Limits;
+
+/// What the tests compare: everything that a head says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Said {
+    len: usize,
+    method: String,
+    target: String,
+    version: Version,
+    framing: Framing,
+    expects_continue: bool,
+    wants_close: bool,
+    x: Vec<String>,
+}
+
+/// Feeds the bytes piece by piece, each piece ending at one of `cuts`, then the rest.
+fn feed(bytes: &[u8], cuts: &[usize], limits: &Limits) -> Result<Option<Said>, Refusal> {
+    let mut scanner = Scanner::default();
+    for end in cuts.iter().copied().chain([bytes.len()]) {
+        let Some(len) = scanner.scan(&bytes[..end], limits)? else {
+            continue;
+        };
+        let mut head = Head::default();
+        let bytes = &bytes[..len];
+        head.parse(bytes, &scanner)?;
+        return Ok(Some(Said {
+            len: head.len,
+            method: head.method(bytes).to_owned(),
+            target: head.target(bytes).to_owned(),
+            version: head.version,
+            framing: head.framing,
+            expects_continue: head.expects_continue,
+            wants_close: head.wants_close,
+            x: head.fields(bytes, "X").map(str::to_owned).collect(),
+        }));
+    }
+    Ok(None)
+}
+
+/// The status with which these bytes are refused, the same for every way of cutting them in two; 0 if they are not refused.
+#[track_caller]
+fn check(bytes: impl AsRef<[u8]>, status: u16) {
+    let (bytes, limits) = (bytes.as_ref(), Limits::default());
+    let whole = feed(bytes, &[], &limits);
+    let got = whole.as_ref().map_or_else(|refusal| refusal.status, |_| 0);
+    assert_eq!(got, status, "{} gave {whole:?}", bytes.escape_ascii());
+    if bytes.len() < 1024 {
+        for cut in 0..bytes.len() {
+            let split = feed(bytes, &[cut], &limits);
+            assert_eq!(split, whole, "{} cut at {cut}", bytes.escape_ascii());
+        }
+    }
+}
+
+#[track_caller]
+fn said(bytes: &str) -> Said {
+    let limits = Limits::default();
+    let said = feed(bytes.as_bytes(), &[], &limits);
+    said.expect("accepted").expect("complete")
+}
+
+const GOOD: &[&str] = &[
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "\r\n\r\nPOST /mcp?x=1 HTTP/1.1\r\nhOsT: a:80\r\nContent-Length: 12\r\nX: one\r\nx:\ttwo \t \r\nX:\r\n\r\nbody and more",
+    "POST / HTTP/1.1\r\nHost: [::1]:8080\r\nTransfer-Encoding: Chunked\r\nExpect: 100-Continue\r\n\r\n0\r\n\r\n",
+    "GET / HTTP/1.0\r\n\r\n",
+    "OPTIONS * HTTP/1.1\r\nHost: \r\nConnection: keep-alive, Close\r\n\r\n",
+    "get /\u{7e} HTTP/1.1\r\nHost: a\r\nX: \u{e9}t\u{e9}\r\n\r\n",
+];
+
+#[test]
+fn every_prefix_of_a_good_head_wants_more_bytes() {
+    let limits = Limits::default();
+    for good in GOOD {
+        let bytes = good.as_bytes();
+        let len = said(good).len;
+        for end in 0..len {
+            let prefix = feed(&bytes[..end], &[], &limits);
+            assert_eq!(prefix, Ok(None), "{}", bytes[..end].escape_ascii());
+        }
+        assert!(bytes[..len].ends_with(b"\r\n\r\n"));
+    }
+}
+
+#[test]
+fn every_split_of_a_good_head_says_the_same() {
+    let limits = Limits::default();
+    for good in GOOD {
+        let bytes = good.as_bytes();
+        let whole = feed(bytes, &[], &limits);
+        for first in 0..bytes.len() {
+            for second in first..bytes.len() {
+                let split = feed(bytes, &[first, second], &limits);
+                assert_eq!(split, whole, "{good:?} cut at {first} and {second}");
+            }
+        }
+        let byte_by_byte: Vec<usize> = (0..bytes.len()).collect();
+        assert_eq!(feed(bytes, &byte_by_byte, &limits), whole);
+    }
+}
+
+#[test]
+fn a_head_says_what_it_says() {
+    let second = said(GOOD[1]);
+    assert_eq!(second.method, "POST");
+    assert_eq!(second.target, "/mcp?x=1");
+    assert_eq!(second.framing, Framing::Length(12));
+    assert_eq!(second.x, ["one", "two", ""]);
+    assert!(!second.wants_close && !second.expects_continue);
+    let third = said(GOOD[2]);
+    assert_eq!(third.framing, Framing::Chunked);
+    assert!(third.expects_continue);
+    let old = said(GOOD[3]);
+    assert_eq!(old.version, Version::Http10);
+    assert!(old.wants_close);
+    assert!(said(GOOD[4]).wants_close);
+    assert_eq!(said(GOOD[5]).x, ["\u{e9}t\u{e9}"]);
+}
+
+#[test]
+fn one_value_parses_many_heads_without_remembering_the_last() {
+    let mut head = Head::default();
+    let mut parse = |bytes: &[u8]| {
+        let mut scanner = Scanner::default();
+        let len = scanner.scan(bytes, &Limits::default());
+        assert_eq!(len, Ok(Some(bytes.len())));
+        head.parse(bytes, &scanner).expect("good");
+        let x = head.fields(bytes, "x").count();
+        (head.framing, head.wants_close, head.expects_continue, x)
+    };
+    let first = b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\nX: 1\r\n\r\n";
+    assert_eq!(parse(first), (Framing::Length(3), true, false, 1));
+    let second = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n";
+    assert_eq!(parse(second), (Framing::Empty, false, true, 0));
+    let third = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(parse(third), (Framing::Empty, false, false, 0));
+}
+
+#[test]
+fn ambiguous_lengths_are_refused() {
+    let with = |fields: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
+    check(with("Content-Length: 5"), 0);
+    check(with("Content-Length: 007"), 0);
+    check(with("Content-Length: 18446744073709551615"), 0);
+    for fields in [
+        "Content-Length: 5\r\nContent-Length: 5",
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        "Content-Length: 5, 5",
+        "Content-Length: +5",
+        "Content-Length: -5",
+        "Content-Length: 5 5",
+        "Content-Length: 0x5",
+        "Content-Length: 5;",
+        "Content-Length: 5.0",
+        "Content-Length: 1_000",
+        "Content-Length:",
+        "Content-Length: ",
+        "Content-Length: \u{665}",
+        "Content-Length: 18446744073709551616",
+        "Content-Length: 99999999999999999999999999",
+        "Content-Length : 5",
+        "Content-Length\t: 5",
+        " Content-Length: 5",
+        "X: 1\r\n Content-Length: 5",
+        "Content-Length: 5\r\n 6",
+        "Content-Length: 5\r\n\t",
+        "Content-Length: \r\n 5",
+        "Content-Length: 5\rX: 1",
+        "\u{b}Content-Length: 5",
+        "Content-Length\0: 5",
+        "Content-Length: 5\0",
+        "Content-Length: 5\u{b}",
+    ] {
+        check(with(fields), 400);
+    }
+}
+
+#[test]
+fn only_a_final_chunked_delimits_a_body() {
+    let with = |codings: &str| {
+        format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {codings}\r\n\r\n")
+    };
+    check(with("chunked"), 0);
+    check(with("CHUNKED"), 0);
+    check(with("chunked \t"), 0);
+    for codings in [
+        "",
+        "identity",
+        "gzip",
+        "chunked, gzip",
+        "chunked, chunked",
+        "chunked,",
+        ",chunked",
+        "gzip,, chunked",
+        "xchunked",
+        "chunkedx",
+        "chunked;q=1",
+        "\"chunked\"",
+        "chunked identity",
+        "chun\tked",
+        "chun\u{212a}ed",
+        "chunked\0",
+        "\u{b}chunked",
+    ] {
+        check(with(codings), 400);
+    }
+    check(with("gzip, chunked"), 501);
+    check("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400);
+    check(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n",
+        400,
+    );
+    check(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n",
+        400,
+    );
+}
+
+#[test]
+fn lines_end_in_both_characters() {
+    check("GET / HTTP/1.1\nHost: a\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nHost: a\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nHost: a\r\n\n", 400);
+    check("GET / HTTP/1.1\n\n", 400);
+    check("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    check("\r\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    check("\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    check("GET / HTTP/1.1\rHost: a\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\r\nHost: a\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nHost: a\r\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nHost: a\r\nX: a\nb\r\n\r\n", 400);
+}
+
+#[test]
+fn header_lines_are_a_name_a_colon_and_a_value() {
+    let with = |line: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n");
+    check(with("X: a b\tc, \"d\" (e)"), 0);
+    check(with("X:"), 0);
+    check(with("X_y.z~!#$%&'*+-^`|: 1"), 0);
+    for line in [
+        "X",
+        ": 1",
+        " X: 1",
+        "\tX: 1",
+        "X : 1",
+        "X Y: 1",
+        "X\t: 1",
+        "X(y): 1",
+        "X\u{e9}: 1",
+        "X: a\0b",
+        "X: a\u{1}b",
+        "X: a\u{7f}b",
+        "X\0: 1",
+        "\0",
+    ] {
+        check(with(line), 400);
+    }
+    check(b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\r\n\r\n", 400);
+}
+
+#[test]
+fn a_request_names_its_host_once() {
+    check("GET / HTTP/1.1\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nX: 1\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n", 400);
+    check("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0);
+    check("GET / HTTP/1.1\r\nHost: \r\n\r\n", 0);
+    check("GET / HTTP/1.0\r\n\r\n", 0);
+}
+
+#[test]
+fn an_absolute_target_names_the_same_host() {
+    let at = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let target = |target: &str, host: &str| said(&at(target, host)).target;
+    assert_eq!(target("http://a/mcp?x=1", "a"), "/mcp?x=1");
+    assert_eq!(target("HTTP://A:80/mcp", "a"), "/mcp");
+    assert_eq!(target("https://a/", "a:443"), "/");
+    assert_eq!(target("http://a:8080", "a:8080"), "/");
+    assert_eq!(target("http://[::1]:1/", "[::1]:1"), "/");
+    check(at("http://b/", "a"), 400);
+    check(at("http://a:81/", "a"), 400);
+    check(at("http://a:443/", "a"), 400);
+    check(at("http://u@a/", "a"), 400);
+    check(at("http:///", ""), 400);
+    check(at("http://a?x", "a"), 400);
+    check(at("ftp://a/", "a"), 400);
+    check(at("a/b", "a"), 400);
+    check(at("a", "a"), 400);
+    check(at("*", "a"), 400);
+    check(at("/\u{e9}", "a"), 400);
+    check("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 501);
+}
+
+#[test]
+fn the_request_line_has_three_parts() {
+    let line = |line: &str| format!("{line}\r\nHost: a\r\n\r\n");
+    check(line("GET  / HTTP/1.1"), 400);
+    check(line("GET /  HTTP/1.1"), 400);
+    check(line("GET / HTTP/1.1 "), 400);
+    check(line("GET / "), 400);
+    check(line("GET /"), 400);
+    check(line("GET"), 400);
+    check(line(" GET / HTTP/1.1"), 400);
+    check(line("GET\t/\tHTTP/1.1"), 400);
+    check(line("G(T / HTTP/1.1"), 400);
+    check(line("GET / http/1.1"), 400);
+    check(line("GET / HTTP/1"), 400);
+    check(line("GET / HTTP/11"), 400);
+    check(line("GET / HTTP/1.10"), 400);
+    check(line("GET /a b HTTP/1.1"), 400);
+    check(line("GET /\0 HTTP/1.1"), 400);
+    check(line("GET / HTTP/2.0"), 505);
+    check(line("GET / HTTP/1.2"), 505);
+    check(line("GET / HTTP/0.9"), 505);
+    check("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505);
+    check("\r\nGET / HTTP/3.0\r\n\r\n", 505);
+}
+
+#[test]
+fn what_is_not_http_is_refused_at_its_first_byte() {
+    check(b"\x16\x03\x01\x02", 400);
+    check(b"{\"jsonrpc\"", 400);
+    check(b"\0", 400);
+    check(b" ", 400);
+    check(b"\r\n\x16", 400);
+}
+
+#[test]
+fn only_one_expectation_is_known() {
+    let with = |line: &str| format!("GET / HTTP/1.1\r\nHost: a\r\nExpect: {line}\r\n\r\n");
+    check(with("100-continue"), 0);
+    check(with("200-ok"), 417);
+    check(with(""), 417);
+    check("GET / HTTP/1.0\r\nExpect: 200-ok\r\n\r\n", 0);
+}
+
+#[test]
+fn the_head_may_have_so_many_bytes() {
+    let limits = Limits::default();
+    let of_len = |len: usize| {
+        let frame = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n".len();
+        let filler = "x".repeat(len - frame);
+        format!("GET / HTTP/1.1\r\nHost: a\r\nX: {filler}\r\n\r\n")
+    };
+    let at_edge = of_len(limits.head_bytes_max);
+    assert_eq!(said(&at_edge).len, 16 * 1024);
+    check(&at_edge, 0);
+    check(of_len(limits.head_bytes_max + 1), 431);
+    // Refused when the bound is reached, not when the head ends.
+    check(
+        &of_len(limits.head_bytes_max + 1)[..limits.head_bytes_max],
+        431,
+    );
+    check(&at_edge[..limits.head_bytes_max - 1], 0);
+    check("\r\n".repeat(limits.head_bytes_max), 431);
+    check("G".repeat(limits.head_bytes_max), 431);
+}
+
+#[test]
+fn there_may_be_so_many_fields() {
+    let of_count = |count: usize| {
+        let fields = "X: 1\r\n".repeat(count - 1);
+        format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")
+    };
+    assert_eq!(said(&of_count(100)).x.len(), 99);
+    check(of_count(100), 0);
+    check(of_count(101), 431);
+    // More than fit on the stack, and the bound lies elsewhere.
+    let roomy = Limits {
+        header_count_max: 300,
+        ..Limits::default()
+    };
+    let many = feed(of_count(300).as_bytes(), &[], &roomy).expect("accepted");
+    assert_eq!(many.expect("complete").x.len(), 299);
+    assert!(feed(of_count(301).as_bytes(), &[], &roomy).is_err());
+}
+
+#[test]
+fn the_target_may_have_so_many_bytes() {
+    let max = Limits::default().target_bytes_max;
+    let of_len = |len: usize| {
+        let path = "p".repeat(len - 1);
+        format!("GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n")
+    };
+    assert_eq!(said(&of_len(max)).target.len(), max);
+    check(of_len(max), 0);
+    check(of_len(max + 1), 414);
+    let early = "GET /".len() + max;
+    check(&of_len(max + 1)[..early], 414);
+    check(&of_len(max + 1)[..early - 1], 0);
+}
+
+/// The same rules, written as slowly and plainly as possible, for whole heads of the origin form. `None`: not accepted.
+fn naive(bytes: &[u8]) -> Option<Said> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let start = text.trim_start_matches("\r\n");
+    let skipped = text.len() - start.len();
+    let end = start.find("\r\n\r\n")?;
+    let mut lines = start[..end].split("\r\n");
+    let request_line: Vec<&str> = lines.next()?.split(' ').collect();
+    let [method, target, version] = request_line[..] else {
+        return None;
+    };
+    let token = |text: &str| {
+        let all = text.chars();
+        let mut all = all.map(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c));
+        !text.is_empty() && all.all(|good| good)
+    };
+    let printable = |text: &str| {
+        text.chars()
+            .all(|c| c == '\t' || (c >= ' ' && c != '\u{7f}'))
+    };
+    let fields: Option<Vec<(String, String)>> = lines
+        .map(|line| {
+            let (name, value) = line.split_once(':')?;
+            let value = value.trim_matches([' ', '\t']);
+            let good = token(name) && printable(value);
+            good.then(|| (name.to_ascii_lowercase(), value.to_owned()))
+        })
+        .collect();
+    let fields = fields?;
+    let values = |name: &str| -> Vec<String> {
+        let named = fields.iter().filter(|(field, _)| field == name);
+        named.map(|(_, value)| value.clone()).collect()
+    };
+    let version = match version {
+        "HTTP/1.1" => Version::Http11,
+        "HTTP/1.0" => Version::Http10,
+        _ => return None,
+    };
+    let old = version == Version::Http10;
+    let visible = |text: &str| text.chars().all(|c| ('!'..='~').contains(&c));
+    if !token(method) || !target.starts_with('/') || !visible(target) {
+        return None;
+    }
+    match values("host").as_slice() {
+        [] if old => {}
+        [host] if !host.contains([' ', '\t', ',', '/', '@', '?', '#', '"', '<', '\\']) => {
+            if !host.is_ascii() || host.contains(['>', '^', '`', '{', '|', '}']) {
+                return None;
+            }
+        }
+        _ => return None,
+    }
+    let framing = match (
+        values("content-length").as_slice(),
+        values("transfer-encoding").as_slice(),
+    ) {
+        ([], []) => Framing::Empty,
+        ([length], []) if length.chars().all(|c| c.is_ascii_digit()) => {
+            Framing::Length(length.parse().ok()?)
+        }
+        ([], [coding]) if !old && coding.eq_ignore_ascii_case("chunked") => Framing::Chunked,
+        _ => return None,
+    };
+    let expected = values("expect");
+    if !old
+        && expected
+            .iter()
+            .any(|value| !value.eq_ignore_ascii_case("100-continue"))
+    {
+        return None;
+    }
+    let closing = values("connection").join(",").to_ascii_lowercase();
+    Some(Said {
+        len: skipped + end + 4,
+        method: method.to_owned(),
+        target: target.to_owned(),
+        version,
+        framing,
+        expects_continue: !old && !expected.is_empty(),
+        wants_close: old || closing.split(',').any(|item| item.trim() == "close"),
+        x: values("x"),
+    })
+}
+
+fn some_head() -> impl Strategy<Value = Vec<u8>> {
+    let field = prop_oneof![
+        Just("Host: a:1".to_owned()),
+        Just("X: 1".to_owned()),
+        Just("x:\ttwo words ".to_owned()),
+        Just("Connection: x, close".to_owned()),
+        Just("Expect: 100-continue".to_owned()),
+        Just("Transfer-Encoding: chunked".to_owned()),
+        (0_u64..1000).prop_map(|length| format!("Content-Length: {length}")),
+        "[A-Za-z-]{1,8}:[ -~]{0,12}",
+    ];
+    let line = prop_oneof![
+        Just("GET / HTTP/1.1".to_owned()),
+        Just("POST /mcp HTTP/1.1".to_owned()),
+        Just("POST /a?b HTTP/1.0".to_owned()),
+        "[A-Z]{1,5} /[!-~]{0,9} HTTP/1.[012]",
+    ];
+    let fields = proptest::collection::vec(field, 0..5);
+    (line, fields, 0..4_u8).prop_map(|(line, fields, hostless)| {
+        let host = if hostless > 0 { "Host: b\r\n" } else { "" };
+        let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+        format!("{line}\r\n{host}{fields}\r\n").into_bytes()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A head with up to two bytes added or replaced is understood as the oracle understands it, however it is cut.
+    #[test]
+    fn heads_are_understood_as_the_oracle_does(
+        head in some_head(),
+        changes in proptest::collection::vec(
+            (any::<prop::sample::Index>(), any::<bool>(), prop_oneof![
+                prop::sample::select(&b"\r\n \t:,;0a\0\x7f\x0b/"[..]), any::<u8>()
+            ]),
+            0..3,
+        ),
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..4),
+    ) {
+        let mut bytes = head;
+        for (at, insert, byte) in changes {
+            let at = at.index(bytes.len());
+            if insert { bytes.insert(at, byte) } else { bytes[at] = byte }
+        }
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
+        cuts.sort_unstable();
+        let limits = Limits::default();
+        let whole = feed(&bytes, &[], &limits);
+        prop_assert_eq!(&feed(&bytes, &cuts, &limits), &whole);
+        prop_assert_eq!(whole.unwrap_or(None), naive(&bytes), "{}", bytes.escape_ascii());
+    }
+}

@@ -1,0 +1,579 @@
+//! The protocol over real sockets: what is answered, in what order, in how many writes, and when the connection stays.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Instant;
+
+use super::*;
+
+#[test]
+fn a_connection_serves_many_requests() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    for body in ["one", "", "three"] {
+        client.send(post("/echo", body));
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.text()), (200, body));
+        assert!(!answer.closes());
+        let date = answer.field("Date").expect("a date");
+        assert!(httpdate::parse_http_date(date).is_ok(), "{date}");
+        site.entered("/echo");
+    }
+    drop(client);
+    site.await_connections(0);
+    site.close();
+}
+
+#[test]
+fn requests_sent_ahead_are_answered_in_order() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    let chunked =
+        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n0\r\n\r\n";
+    client.send(
+        [
+            post("/echo", "one"),
+            chunked.to_owned(),
+            post("/echo", "three"),
+            get("/x"),
+        ]
+        .concat(),
+    );
+    for body in ["one", "two", "three", "what?"] {
+        assert_eq!(client.answer().text(), body);
+    }
+    drop(client);
+    site.await_connections(0);
+    assert_eq!(site.events.try_iter().count(), 4);
+    site.close();
+}
+
+#[test]
+fn a_request_may_come_in_pieces_of_any_size() {
+    let site = Site::new(patient());
+    let chunked = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\ntwo\r\n0\r\nT: 1\r\n\r\n";
+    let both = post("/echo", "one") + chunked;
+    let mut client = site.connect();
+    for step in [1, 2, 7, 50] {
+        for piece in both.as_bytes().chunks(step) {
+            client.send(piece);
+        }
+        assert_eq!(client.answer().text(), "one");
+        assert_eq!(client.answer().text(), "two");
+    }
+    drop(client);
+    site.await_connections(0);
+    assert_eq!(site.events.try_iter().count(), 8);
+    site.close();
+}
+
+#[test]
+fn large_bodies_pass_in_both_framings() {
+    let site = Site::new(patient());
+    let body: String = (0..300_000)
+        .map(|n| char::from(b'a' + (n % 23) as u8))
+        .collect();
+    let mut chunked =
+        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+    for piece in body.as_bytes().chunks(70_001) {
+        let piece = std::str::from_utf8(piece).expect("ASCII");
+        chunked += &format!("{:x}\r\n{piece}\r\n", piece.len());
+    }
+    chunked += "0\r\n\r\n";
+    let mut client = site.connect();
+    let both = [post("/echo", &body), chunked, post("/echo", "after")].concat();
+    let mut writer = client.stream.try_clone().expect("a descriptor");
+    let writing = std::thread::spawn(move || writer.write_all(both.as_bytes()));
+    assert!(client.answer().body == body.as_bytes());
+    assert!(client.answer().body == body.as_bytes());
+    assert_eq!(client.answer().text(), "after");
+    writing.join().expect("no panic").expect("all was read");
+    drop(client);
+    site.await_connections(0);
+    assert_eq!(site.events.try_iter().count(), 3);
+    site.close();
+}
+
+#[test]
+fn the_head_can_be_asked_for_after_the_body_was_read() {
+    struct Late;
+    impl Serve for Late {
+        fn serve<E: Exchange>(&self, exchange: &mut E) {
+            let body = exchange.read_body(1 << 20).expect("a body");
+            let fields: Vec<&str> = exchange.fields("X-FIELD").collect();
+            let text = format!(
+                "{} {} {:?} {}",
+                exchange.method(),
+                exchange.target(),
+                fields,
+                body.len()
+            );
+            let body = text.as_bytes();
+            let answered = exchange.respond(&Response {
+                status: 200,
+                fields: &[],
+                body,
+            });
+            answered.expect("the client reads");
+        }
+    }
+    let listener = any_port();
+    let front = GuardedFront::start(
+        listener,
+        Arc::new(Late),
+        Arc::new(patient()),
+        Arc::default(),
+    )
+    .expect("starts");
+    let LocalAddr::Tcp(address) = *front.local_addr() else {
+        panic!("TCP");
+    };
+    let mut client = Client::new(TcpStream::connect(address).expect("it listens"));
+    let chunk = "x".repeat(100_000);
+    client.send(format!(
+        "POST /late HTTP/1.1\r\nHost: a\r\nX-Field: 1\r\nTransfer-Encoding: chunked\r\nx-field: 2\r\n\r\n186a0\r\n{chunk}\r\n0\r\n\r\n"
+    ));
+    assert_eq!(client.answer().text(), r#"POST /late ["1", "2"] 100000"#);
+    drop(client);
+    assert_eq!(front.join(Instant::now() + PATIENCE), 0);
+}
+
+#[test]
+fn fields_are_found_without_case_in_order_and_trimmed() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send("PUT /fields?q HTTP/1.1\r\nHost: a\r\nX-Field:  one \r\nOther: 1\r\nx-fIELD:two\r\nX-Fiel: 3\r\n\r\n");
+    assert_eq!(client.answer().text(), "PUT /fields?q one|two");
+    site.entered("/fields?q");
+    site.close();
+}
+
+#[test]
+fn an_absolute_target_is_served_as_its_path() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send("GET http://localhost/fields?q HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(client.answer().text(), "GET /fields?q ");
+    site.entered("/fields?q");
+    site.close();
+}
+
+#[test]
+fn the_body_is_asked_for_when_it_is_first_read() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    let head =
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n";
+    client.send(head);
+    assert_eq!(client.head().status, 100);
+    client.send("body");
+    assert_eq!(client.answer().text(), "body");
+    // A body that is there already was not waited for.
+    client.send([head, "here"].concat());
+    assert_eq!(client.answer().text(), "here");
+    // One that nobody reads is not asked for, and may or may not follow: the connection cannot go on.
+    client.send(head.replace("/echo", "/ignore"));
+    let answer = client.answer();
+    assert_eq!(answer.status, 404);
+    assert!(answer.closes());
+    client.expect_end();
+    drop(client);
+    assert_eq!(site.events.try_iter().count(), 3);
+    site.close();
+}
+
+#[test]
+fn a_body_too_large_is_not_asked_for() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.answer().status, 413);
+    client.expect_end();
+    drop(client);
+    site.entered("/echo");
+    assert_eq!(site.event(), Event::NoBody("TooLarge".to_owned()));
+    site.close();
+}
+
+#[test]
+fn an_old_client_gets_its_answer_and_the_end() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send("POST /echo HTTP/1.0\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nhi");
+    let answer = client.answer();
+    assert_eq!(answer.text(), "hi");
+    assert!(answer.closes());
+    client.expect_end();
+    site.entered("/echo");
+
+    let mut client = site.connect();
+    client.send("GET /stream HTTP/1.0\r\n\r\n");
+    site.entered("/stream");
+    site.command(Command::Send(b"one ".to_vec()));
+    site.command(Command::Send(vec![b'2'; 20_000]));
+    site.command(Command::Finish(b" three".to_vec()));
+    let head = client.head();
+    assert!(
+        head.closes() && head.field("Transfer-Encoding").is_none(),
+        "{}",
+        head.head
+    );
+    assert_eq!(
+        client.rest(),
+        format!("one {} three", "2".repeat(20_000)).as_bytes()
+    );
+    site.close();
+}
+
+#[test]
+fn a_client_that_asks_for_the_end_gets_it() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send("GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(client.answer().closes());
+    client.expect_end();
+    site.entered("/x");
+    site.close();
+}
+
+#[test]
+fn a_head_request_never_gets_a_body() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send("HEAD /big?50000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.head().field("Content-Length"), Some("50000"));
+    site.entered("/big?50000");
+    client.send("HEAD /stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    site.entered("/stream");
+    site.command(Command::Send(b"event".to_vec()));
+    site.command(Command::Send(vec![b'e'; 20_000]));
+    site.command(Command::Finish(b"last".to_vec()));
+    assert_eq!(client.head().status, 200);
+    // What comes next is the next answer.
+    assert_eq!(client.get("/x").text(), "what?");
+    site.entered("/x");
+    site.close();
+}
+
+#[test]
+fn a_status_without_a_body_has_none() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    for status in [204, 304] {
+        let answer = client.get(&format!("/status?{status}"));
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.field("Content-Length"), None);
+    }
+    let answer = client.get("/status?202");
+    assert_eq!(answer.text(), "body");
+    assert_eq!(site.events.try_iter().count(), 3);
+    site.close();
+}
+
+#[test]
+fn options_of_the_whole_server_reach_the_endpoint() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer().status, 404);
+    site.entered("*");
+    site.close();
+}
+
+#[test]
+fn events_are_chunks_written_as_they_come() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send(get("/stream"));
+    site.entered("/stream");
+    site.command(Command::Send(b"data: 1\n\n".to_vec()));
+    let head = client.head();
+    assert_eq!(head.field("Content-Type"), Some("text/event-stream"));
+    assert_eq!(head.field("X-Stream"), Some("yes"));
+    assert_eq!(head.field("Transfer-Encoding"), Some("chunked"));
+    assert_eq!(client.take_through(b"\n\n\r\n"), b"9\r\ndata: 1\n\n\r\n");
+    site.command(Command::Send(b"data: 2\n\n".to_vec()));
+    assert_eq!(client.take_through(b"\n\n\r\n"), b"9\r\ndata: 2\n\n\r\n");
+    let large = vec![b'l'; 20_000];
+    site.command(Command::Send(large.clone()));
+    assert_eq!(client.take_through(b"\r\n"), b"4e20\r\n");
+    assert_eq!(client.take_through(b"\r\n"), [&large[..], b"\r\n"].concat());
+    site.command(Command::Finish(large.clone()));
+    assert_eq!(client.take_through(b"\r\n"), b"4e20\r\n");
+    assert_eq!(client.take_through(b"\r\n"), [&large[..], b"\r\n"].concat());
+    assert_eq!(client.take_through(b"\r\n\r\n"), b"0\r\n\r\n");
+    // And the connection goes on.
+    assert_eq!(client.get("/x").status, 404);
+    site.entered("/x");
+    site.close();
+}
+
+/// On a stream socket one write is one segment to a reader who waits, so the reads of a local client count writes.
+fn one_read(client: &mut Client<TcpStream>) -> Vec<u8> {
+    let mut bytes = vec![0; 64 * 1024];
+    let count = client.stream.read(&mut bytes).expect("bytes");
+    bytes.truncate(count);
+    bytes
+}
+
+#[test]
+fn an_answer_is_one_write_and_so_is_the_end_of_a_stream() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send(post("/echo", "small"));
+    assert!(one_read(&mut client).ends_with(b"\r\n\r\nsmall"));
+    site.entered("/echo");
+    client.send(get("/big?20000"));
+    assert!(one_read(&mut client).ends_with(b"bbbbbbbbb"));
+    site.entered("/big?20000");
+    client.send(get("/stream"));
+    site.entered("/stream");
+    site.command(Command::Send(b"first".to_vec()));
+    let first = one_read(&mut client);
+    assert!(first.starts_with(b"HTTP/1.1 200 OK\r\n") && first.ends_with(b"5\r\nfirst\r\n"));
+    site.command(Command::Finish(b"last".to_vec()));
+    assert_eq!(one_read(&mut client), b"4\r\nlast\r\n0\r\n\r\n");
+    // A stream of one event is one write.
+    client.send(get("/stream"));
+    site.entered("/stream");
+    site.command(Command::Finish(b"only".to_vec()));
+    assert!(one_read(&mut client).ends_with(b"\r\n\r\n4\r\nonly\r\n0\r\n\r\n"));
+    // And one without any ends properly.
+    client.send(get("/stream"));
+    site.entered("/stream");
+    site.command(Command::Finish(Vec::new()));
+    assert!(one_read(&mut client).ends_with(b"\r\n\r\n0\r\n\r\n"));
+    site.close();
+}
+
+/// After a framing error nothing that came behind it is executed.
+#[test]
+fn nothing_smuggled_is_executed() {
+    let site = Site::new(patient());
+    let inner = get("/smuggled");
+    let fields = [
+        ("Content-Length: 3\r\nContent-Length: 4", "abc"),
+        (
+            "Content-Length: 3\r\nTransfer-Encoding: chunked",
+            "0\r\n\r\n",
+        ),
+        (
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+            "0\r\n\r\n",
+        ),
+        ("Transfer-Encoding: identity", ""),
+        ("Transfer-Encoding : chunked", "0\r\n\r\n"),
+        ("Content-Length: +0", ""),
+        ("Content-Length: 0x3", "abc"),
+        ("X: 1\nContent-Length: 0", ""),
+        ("X: 1\r\n Content-Length: 0", ""),
+    ];
+    for (fields, body) in fields {
+        let mut client = site.connect();
+        let outer = format!("POST /echo HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}");
+        client.send(outer + &inner);
+        let answer = client.answer();
+        assert_eq!(answer.status, 400, "{fields:?}");
+        assert!(answer.closes());
+        let error: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!(error["error"]["code"], -32600);
+        client.expect_end();
+    }
+    // None of them reached the endpoint.
+    site.close();
+}
+
+#[test]
+fn nothing_behind_a_broken_body_is_executed() {
+    let site = Site::new(patient());
+    for body in [
+        "3\r\nabcd\r\n0\r\n\r\n",
+        "3 \r\nabc\r\n",
+        "0\r\n X: 1\r\n\r\n",
+        "-1\r\n",
+        "3\nabc",
+    ] {
+        let mut client = site.connect();
+        let head = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        client.send([head, body, &get("/smuggled")].concat());
+        let answer = client.answer();
+        assert_eq!(answer.status, 400, "{body:?}");
+        assert!(answer.closes());
+        client.expect_end();
+        site.entered("/echo");
+        assert!(matches!(site.event(), Event::NoBody(_)));
+    }
+    site.close();
+}
+
+#[test]
+fn a_short_body_that_nobody_read_is_dropped() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    // All of it is there when the answer is made, because it came before what was sent ahead.
+    client.send(post("/ignore", &get("/smuggled")) + &post("/echo", "next"));
+    let answer = client.answer();
+    assert_eq!(answer.status, 404);
+    assert!(!answer.closes());
+    assert_eq!(client.answer().text(), "next");
+    let chunked = "POST /ignore HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    client.send([chunked, &post("/echo", "next")].concat());
+    assert!(!client.answer().closes());
+    assert_eq!(client.answer().text(), "next");
+    assert_eq!(site.events.try_iter().count(), 4);
+    site.close();
+}
+
+#[test]
+fn an_unread_body_that_is_still_to_come_ends_the_connection() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send("POST /ignore HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nsome");
+    let answer = client.answer();
+    assert_eq!(answer.status, 404);
+    assert!(answer.closes());
+    // It may go on sending what it was about to, and still reads the end.
+    client.send("x".repeat(996) + &get("/smuggled"));
+    client.expect_end();
+    drop(client);
+    site.entered("/ignore");
+    site.close();
+}
+
+/// The answer must not be lost to a reset that unread bytes cause.
+#[test]
+fn an_answer_reaches_a_client_that_goes_on_sending() {
+    let site = Site::new(patient());
+    let body = vec![b'x'; 8 * 1024 * 1024];
+    for _ in 0..10 {
+        let mut client = site.connect();
+        client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 8388608\r\n\r\n");
+        client.send(&body);
+        let answer = client.answer();
+        assert_eq!(answer.status, 413);
+        assert!(answer.closes());
+        client.expect_end();
+        site.entered("/echo");
+        assert_eq!(site.event(), Event::NoBody("TooLarge".to_owned()));
+    }
+    site.close();
+}
+
+#[test]
+fn a_panic_ends_one_connection_with_a_500() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    let mut other = site.connect();
+    let answer = client.get("/panic");
+    assert_eq!(answer.status, 500);
+    assert!(answer.closes());
+    assert!(!answer.text().contains("told to"));
+    client.expect_end();
+    site.entered("/panic");
+    assert_eq!(other.get("/x").status, 404);
+    site.entered("/x");
+    site.close();
+}
+
+#[test]
+fn a_request_left_without_an_answer_gets_a_500() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    let answer = client.get("/silent");
+    assert_eq!(answer.status, 500);
+    assert!(answer.closes());
+    client.expect_end();
+    site.entered("/silent");
+    site.close();
+}
+
+#[test]
+fn blank_lines_between_requests_are_skipped() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    client.send([&post("/echo", "one"), "\r\n\r\n", &post("/echo", "two")].concat());
+    assert_eq!(client.answer().text(), "one");
+    assert_eq!(client.answer().text(), "two");
+    assert_eq!(site.events.try_iter().count(), 2);
+    site.close();
+}
+
+#[test]
+fn it_listens_on_ipv6() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        return; // this machine has none
+    };
+    let site = Site::on(Listener::from(listener), patient());
+    assert!(site.address().is_ipv6());
+    assert_eq!(site.connect().get("/x").status, 404);
+    site.entered("/x");
+    site.close();
+}
+
+fn socket_path(name: &str) -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("mcp-threads-{name}-{}.sock", std::process::id()))
+}
+
+fn connect_unix(path: &std::path::Path) -> Client<UnixStream> {
+    let stream = UnixStream::connect(path).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    Client::new(stream)
+}
+
+#[test]
+fn a_unix_socket_is_served_and_removed() {
+    let path = socket_path("served");
+    let listener = Listener::bind_unix(&path, 0o640).expect("a fresh path");
+    let mode = std::fs::metadata(&path)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o640);
+    let site = Site::on(listener, patient());
+    assert_eq!(
+        *site.front.local_addr(),
+        LocalAddr::Unix(Some(path.clone()))
+    );
+    let mut client = connect_unix(&path);
+    assert_eq!(client.get("/big?300000").body.len(), 300_000);
+    site.entered("/big?300000");
+    // A departure is noticed here too.
+    client.send(get("/wait"));
+    site.entered("/wait");
+    assert!(!site.client_left());
+    drop(client);
+    assert_eq!(site.event(), Event::Departed);
+    // A live socket is not taken over.
+    assert!(Listener::bind_unix(&path, 0o600).is_err());
+    site.close();
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_unix_socket_that_a_dead_server_left_is_replaced() {
+    let path = socket_path("left-over");
+    drop(UnixListener::bind(&path).expect("a fresh path"));
+    assert!(path.exists());
+    let listener = Listener::bind_unix(&path, 0o600).expect("nobody listens there");
+    // What somebody else puts there later is not ours to remove.
+    std::fs::remove_file(&path).expect("it is there");
+    std::fs::write(&path, "precious").expect("a temporary file");
+    drop(listener);
+    assert!(path.exists());
+    assert!(Listener::bind_unix(&path, 0o600).is_err());
+    std::fs::remove_file(&path).expect("it is there");
+}
+
+#[test]
+fn unix_listeners_that_were_bound_elsewhere_are_served_and_left_alone() {
+    let path = socket_path("activated");
+    let listener = UnixListener::bind(&path).expect("a fresh path");
+    let site = Site::on(Listener::from(listener), patient());
+    assert_eq!(connect_unix(&path).get("/x").status, 404);
+    site.entered("/x");
+    site.close();
+    assert!(path.exists());
+    std::fs::remove_file(&path).expect("it is there");
+}

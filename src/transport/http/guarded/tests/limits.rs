@@ -1,0 +1,160 @@
+//! Each bound over the wire, at its edge and one past it.
+
+use super::*;
+
+/// What a connection is told that sends these bytes.
+#[track_caller]
+fn check(site: &Site, request: &str, status: u16) {
+    let mut client = site.connect();
+    client.try_send(request);
+    let answer = client.answer();
+    assert_eq!(answer.status, status);
+    if status != 404 && status != 200 {
+        assert!(answer.closes());
+        client.expect_end();
+    }
+    for _ in site.events.try_iter() {}
+}
+
+#[test]
+fn head_bytes() {
+    let site = Site::new(Limits {
+        head_bytes_max: 100,
+        ..patient()
+    });
+    let of_len = |len: usize| {
+        let frame = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n".len();
+        let filler = "x".repeat(len - frame);
+        format!("GET / HTTP/1.1\r\nHost: a\r\nX: {filler}\r\n\r\n")
+    };
+    check(&site, &of_len(100), 404);
+    check(&site, &of_len(101), 431);
+    // Without an end in sight: refused at the bound, and never kept.
+    check(&site, &"x".repeat(100_000), 431);
+    check(
+        &site,
+        &format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(5_000_000)),
+        431,
+    );
+    site.close();
+}
+
+#[test]
+fn header_count() {
+    let site = Site::new(Limits {
+        header_count_max: 5,
+        ..patient()
+    });
+    let of_count = |count: usize| {
+        format!(
+            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+            "X: 1\r\n".repeat(count - 1)
+        )
+    };
+    check(&site, &of_count(5), 404);
+    check(&site, &of_count(6), 431);
+    site.close();
+}
+
+#[test]
+fn target_bytes() {
+    let site = Site::new(Limits {
+        target_bytes_max: 20,
+        ..patient()
+    });
+    check(&site, &get(&format!("/{}", "t".repeat(19))), 404);
+    check(&site, &get(&format!("/{}", "t".repeat(20))), 414);
+    site.close();
+}
+
+#[test]
+fn body_bytes() {
+    let site = Site::new(Limits {
+        body_bytes_max: 1000,
+        ..patient()
+    });
+    let chunked = |sizes: &[usize]| {
+        let chunk = |size: &usize| format!("{size:x}\r\n{}\r\n", "c".repeat(*size));
+        let chunks: String = sizes.iter().map(chunk).collect();
+        format!(
+            "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"
+        )
+    };
+    check(&site, &post("/echo", &"b".repeat(1000)), 200);
+    check(&site, &post("/echo", &"b".repeat(1001)), 413);
+    check(
+        &site,
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n",
+        413,
+    );
+    check(&site, &chunked(&[999, 1]), 200);
+    check(&site, &chunked(&[999, 2]), 413);
+    site.close();
+}
+
+#[test]
+fn unread_body_bytes() {
+    let site = Site::new(Limits {
+        unread_body_bytes_max: 1000,
+        ..patient()
+    });
+    // What was sent ahead proves that all of the body has arrived.
+    for (len, closes) in [(1000, false), (1001, true)] {
+        let mut client = site.connect();
+        client.send(post("/ignore", &"b".repeat(len)) + &get("/x"));
+        assert_eq!(client.answer().closes(), closes, "{len}");
+        if closes {
+            client.expect_end();
+        } else {
+            assert_eq!(client.answer().status, 404);
+        }
+    }
+    assert_eq!(site.events.try_iter().count(), 3);
+    site.close();
+}
+
+#[test]
+fn requests_per_connection() {
+    let site = Site::new(Limits {
+        requests_per_connection_max: 2,
+        ..patient()
+    });
+    let mut client = site.connect();
+    client.send(get("/1") + &get("/2") + &get("/3"));
+    assert!(!client.answer().closes());
+    assert!(client.answer().closes());
+    client.expect_end();
+    site.entered("/1");
+    site.entered("/2");
+    site.close();
+}
+
+#[test]
+fn a_declared_length_alone_takes_no_memory() {
+    // Sixty-four promises of 4 GiB each, which this machine does not have.
+    let site = Site::new(Limits {
+        body_bytes_max: 4 << 30,
+        ..patient()
+    });
+    let clients: Vec<_> = (0..64)
+        .map(|_| {
+            let mut client = site.connect();
+            client.send(format!(
+                "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\nx",
+                4_u64 << 30
+            ));
+            site.entered("/echo");
+            client
+        })
+        .collect();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    if let Some(kib) = size.and_then(|size| size.trim().strip_suffix(" kB")?.parse::<u64>().ok()) {
+        assert!(kib < 32 << 20, "{kib} KiB of address space");
+    }
+    drop(clients);
+    for _ in 0..64 {
+        assert_eq!(site.event(), Event::NoBody("Gone".to_owned()));
+    }
+    site.close();
+}
