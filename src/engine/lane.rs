@@ -93,16 +93,23 @@ pub(crate) enum Refused<J> {
 /// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
 pub(crate) struct RunningLane<J: Job> {
     shared: Arc<Shared<J>>,
+    submit: Sender<J>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Dropped to send the workers home.
+    stay: Mutex<Option<Sender<Infallible>>>,
     /// Disconnects once every worker has left its loop.
     left: Receiver<Infallible>,
 }
 
 struct Shared<J: Job> {
     lane: Lane,
-    submit: Sender<Task<J>>,
-    take: Receiver<Task<J>>,
+    take: Receiver<J>,
+    /// Disconnects when the workers shall leave, once the queue is empty.
+    leave: Receiver<Infallible>,
     closed: AtomicBool,
+    /// Threads between looking at `closed` and having submitted. The workers are sent home only when there are none, so that no
+    /// job can arrive behind their backs.
+    submitting: AtomicUsize,
     /// One for each worker: what it runs now. Only that worker writes it, so the lock is never waited for.
     running: Box<[Mutex<Option<J::Running>>]>,
     busy: AtomicUsize,
@@ -112,33 +119,33 @@ struct Shared<J: Job> {
     cancelled: AtomicU64,
 }
 
-enum Task<J> {
-    Run(J),
-    Leave,
-}
-
-const HELD: &str = "no code panics while it holds a worker's slot";
+const HELD: &str = "no code panics while it holds a lane's state";
 
 impl<J: Job> RunningLane<J> {
     /// Starts the workers, each a thread named after the lane.
     pub(crate) fn start(lane: Lane) -> Result<Self, Error> {
         let (submit, take) = bounded(lane.queue_len_max);
+        let (stay, leave) = bounded(0);
+        let (alive, left) = bounded(0);
         let shared = Arc::new(Shared {
             running: (0..lane.workers).map(|_| Mutex::new(None)).collect(),
             lane,
-            submit,
             take,
+            leave,
             closed: AtomicBool::new(false),
+            submitting: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
             done: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             panicked: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
         });
-        let (alive, left) = bounded(0);
+        let stay = Mutex::new(Some(stay));
         let running = RunningLane {
             shared,
+            submit,
             threads: Mutex::default(),
+            stay,
             left,
         };
         for index in 0..running.shared.lane.workers {
@@ -168,18 +175,21 @@ impl<J: Job> RunningLane<J> {
 
     /// Hands a job to a worker, or gives it back at once.
     pub(crate) fn try_submit(&self, job: J) -> Result<(), Refused<J>> {
-        let refused = if self.shared.closed.load(Ordering::Acquire) {
-            Refused::Closed(job)
+        let shared = &self.shared;
+        shared.submitting.fetch_add(1, Ordering::SeqCst);
+        let submitted = if shared.closed.load(Ordering::SeqCst) {
+            Err(Refused::Closed(job))
         } else {
-            match self.shared.submit.try_send(Task::Run(job)) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Full(Task::Run(job))) => Refused::Full(job),
-                Err(TrySendError::Disconnected(Task::Run(job))) => Refused::Closed(job),
-                Err(_) => return Ok(()),
-            }
+            self.submit.try_send(job).map_err(|error| match error {
+                TrySendError::Full(job) => Refused::Full(job),
+                TrySendError::Disconnected(job) => Refused::Closed(job),
+            })
         };
-        self.shared.refused.fetch_add(1, Ordering::Relaxed);
-        Err(refused)
+        shared.submitting.fetch_sub(1, Ordering::SeqCst);
+        if submitted.is_err() {
+            shared.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        submitted
     }
 
     /// Handles to what the workers run now.
@@ -193,17 +203,13 @@ impl<J: Job> RunningLane<J> {
 
     /// Takes everything out of the queue.
     pub(crate) fn take_queued(&self) -> Vec<J> {
-        let mut jobs = Vec::new();
-        while let Ok(Task::Run(job)) = self.shared.take.try_recv() {
-            jobs.push(job);
-        }
-        jobs
+        self.shared.take.try_iter().collect()
     }
 
     /// Takes no more jobs, lets the queued ones run, and waits until every worker has left, the deadline has passed, or `hurry` disconnects. Says
     /// how many workers had not left by then.
     pub(crate) fn close(&self, deadline: Instant, hurry: &Receiver<Infallible>) -> usize {
-        self.send_home(Some(deadline));
+        self.send_home();
         let everyone_left = select! {
             recv(self.left) -> _ => true,
             recv(hurry) -> _ => false,
@@ -228,26 +234,14 @@ impl<J: Job> RunningLane<J> {
         0
     }
 
-    /// Queues the word to leave behind the work there is. Without a deadline it does not wait for room.
-    fn send_home(&self, deadline: Option<Instant>) {
-        if self.shared.closed.swap(true, Ordering::AcqRel) {
-            return;
+    /// Tells the workers to leave once the queue is empty.
+    fn send_home(&self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        // Submitting never waits, so this is a matter of instructions.
+        while self.shared.submitting.load(Ordering::SeqCst) > 0 {
+            thread::yield_now();
         }
-        for _ in 0..self.shared.lane.workers {
-            let sent = match deadline {
-                Some(deadline) => self
-                    .shared
-                    .submit
-                    .send_deadline(Task::Leave, deadline)
-                    .is_ok(),
-                None => self.shared.submit.try_send(Task::Leave).is_ok(),
-            };
-            if !sent {
-                // So that a later `close` with more patience tries again.
-                self.shared.closed.store(false, Ordering::Release);
-                return;
-            }
-        }
+        self.stay.lock().expect(HELD).take();
     }
 
     pub(crate) fn stats(&self) -> LaneStats {
@@ -268,13 +262,21 @@ impl<J: Job> RunningLane<J> {
 
 impl<J: Job> Drop for RunningLane<J> {
     fn drop(&mut self) {
-        self.send_home(None);
+        self.send_home();
     }
 }
 
 impl<J: Job> Shared<J> {
+    /// Waits for the next job; `None` when it is time to leave and nothing is left to do.
+    fn next(&self) -> Option<J> {
+        select! {
+            recv(self.take) -> job => job.ok(),
+            recv(self.leave) -> _ => self.take.try_recv().ok(),
+        }
+    }
+
     fn work(&self, index: usize) {
-        while let Ok(Task::Run(job)) = self.take.recv() {
+        while let Some(job) = self.next() {
             if job.is_stale() {
                 self.cancelled.fetch_add(1, Ordering::Relaxed);
                 continue;
@@ -420,6 +422,18 @@ mod tests {
         assert_eq!(bench.lane.close(soon(), &never()), 0);
         let stats = bench.lane.stats();
         assert_eq!((stats.panicked, stats.done, stats.busy), (1, 1, 0));
+    }
+
+    #[test]
+    fn law_12_taking_the_queue_while_closing_keeps_no_worker() {
+        let bench = Bench::new(4, 4);
+        bench.start(1);
+        assert!(bench.lane.try_submit(bench.job(2)).is_ok());
+        bench.go.0.send(()).expect("the jobs listen");
+        bench.go.0.send(()).expect("the jobs listen");
+        bench.lane.send_home();
+        drop(bench.lane.take_queued());
+        assert_eq!(bench.lane.close(soon(), &never()), 0);
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl RunningServer {
     pub fn run_until_ctrl_c(self) -> Result<()> {
         let (sender, signals) = bounded(1);
         let engine = Arc::clone(&self.engine);
-        ctrlc::try_set_handler(move || {
+        ctrlc::set_handler(move || {
             let is_second = engine.is_draining();
             engine.begin_drain();
             if is_second {
