@@ -1,0 +1,87 @@
+//! What every test stands on: clients made of bytes, servers that are ended, gates instead of naps, waits with a bound.
+//!
+//! A wait that does not end panics after [`PATIENCE`] and prints the whole story: what was sent, what came back, what the server was doing.
+
+pub(crate) mod child;
+pub(crate) mod gate;
+#[cfg(feature = "tiny-http")]
+pub(crate) mod http;
+pub(crate) mod logs;
+pub(crate) mod message;
+pub(crate) mod pipe;
+pub(crate) mod served;
+
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(crate) use self::gate::Gate;
+#[cfg(feature = "tiny-http")]
+pub(crate) use self::http::{Event, Http, Session};
+pub(crate) use self::message::{call, code, legacy, legacy_call, modern, text, with_meta};
+pub(crate) use self::pipe::PipeClient;
+pub(crate) use self::served::{Served, lane, probes};
+
+/// The bound of every wait. Nothing takes this long; a slow machine must not fail a test.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until something that sends no event has come true, such as a counter in `stats()`.
+#[track_caller]
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(
+            Instant::now() < deadline,
+            "waited {PATIENCE:?} in vain until {what}"
+        );
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Runs the body of the test `name` (its path in this binary) in a process of its own, for what is true of a whole process: its threads, its
+/// signals, its descriptors, its logger.
+#[track_caller]
+pub(crate) fn alone(name: &str, body: impl FnOnce()) {
+    const MARK: &str = "MCP_THREADS_TEST_ALONE";
+    if std::env::var_os(MARK).is_some() {
+        return body();
+    }
+    let this = std::env::current_exe().expect("a test binary knows where it is");
+    let mut command = Command::new(this);
+    command
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(MARK, "1");
+    let output = child::run(command);
+    assert!(
+        output.status.success() && output.stdout.contains("1 passed"),
+        "{name} on its own: {output:#?}"
+    );
+}
+
+/// The names of this process's threads that the library started.
+pub(crate) fn library_threads() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux lists a process's threads");
+    let names =
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names
+        .map(|name| name.trim().to_owned())
+        .filter(|name| name.starts_with("mcp-"))
+        .collect()
+}
+
+/// A small generator of numbers that look random and are the same in every run.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Dice(seed.wrapping_mul(2).wrapping_add(1))
+    }
+
+    /// A number below `bound`.
+    pub(crate) fn roll(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}

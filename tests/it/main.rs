@@ -1,0 +1,11 @@
+//! The black-box suite: every law of the design and every capability, over real sockets and pipes.
+//!
+//! One file for each law or capability; a test is named after what it holds the library to. What needs HTTP is left out without that feature.
+
+#![cfg(unix)]
+#![cfg_attr(not(feature = "tiny-http"), allow(dead_code))]
+
+mod harness;
+
+mod law_01_slow_readers;
+mod law_02_full_means_no;
