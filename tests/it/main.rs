@@ -9,3 +9,8 @@ mod harness;
 
 mod law_01_slow_readers;
 mod law_02_full_means_no;
+mod law_03_capacity;
+mod law_04_one_answer;
+mod law_05_state;
+mod law_06_cheap_methods;
+mod law_08_panics;

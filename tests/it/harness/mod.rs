@@ -25,15 +25,24 @@ pub(crate) use self::served::{Served, lane, probes};
 /// The bound of every wait. Nothing takes this long; a slow machine must not fail a test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until something that sends no event has come true, such as a counter in `stats()`.
+/// Waits until something that sends no event has come true.
 #[track_caller]
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_told(what, holds, String::new);
+}
+
+/// The same with a story to tell when it does not, such as the server's numbers.
+#[track_caller]
+pub(crate) fn until_told(
+    what: &str,
+    mut holds: impl FnMut() -> bool,
+    story: impl FnOnce() -> String,
+) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
-        assert!(
-            Instant::now() < deadline,
-            "waited {PATIENCE:?} in vain until {what}"
-        );
+        if Instant::now() >= deadline {
+            panic!("waited {PATIENCE:?} in vain until {what}: {}", story());
+        }
         thread::sleep(Duration::from_millis(1));
     }
 }

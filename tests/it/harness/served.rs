@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::gate::Gate;
 #[cfg(feature = "tiny-http")]
 use super::http::Http;
-use super::{PATIENCE, PipeClient, until};
+use super::{PATIENCE, PipeClient, until_told};
 
 /// A running server. Dropped, it is shut down without patience; [`stop`](Served::stop) ends it in order.
 pub(crate) struct Served {
@@ -63,8 +63,11 @@ impl Served {
     /// Waits until the main lane's numbers are as wanted.
     #[track_caller]
     pub(crate) fn until_main(&self, what: &str, holds: impl Fn(&LaneStats) -> bool) {
-        let what = format!("{what}; the lane is now {:?}", self.main());
-        until(&what, || holds(&self.main()));
+        until_told(
+            what,
+            || holds(&self.main()),
+            || format!("{:?}", self.stats()),
+        );
     }
 
     /// Takes the server out, to be ended by the test.
