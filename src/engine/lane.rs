@@ -5,12 +5,12 @@
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, at, bounded, select};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, at, bounded, select};
 
 use crate::error::Error;
 use crate::stats::LaneStats;
@@ -93,6 +93,8 @@ pub(crate) enum Refused<J> {
 /// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
 pub(crate) struct RunningLane<J: Job> {
     shared: Arc<Shared<J>>,
+    /// `None` once closed. A job is sent under the lock, so each one was sent before the close, and is run, or is given back.
+    submit: RwLock<Option<Sender<J>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Disconnects once every worker has left its loop.
     left: Receiver<Infallible>,
@@ -100,9 +102,8 @@ pub(crate) struct RunningLane<J: Job> {
 
 struct Shared<J: Job> {
     lane: Lane,
-    submit: Sender<Task<J>>,
-    take: Receiver<Task<J>>,
-    closed: AtomicBool,
+    /// Disconnects when the lane is closed and everything queued has been taken, which is what sends a worker home.
+    take: Receiver<J>,
     /// One for each worker: what it runs now. Only that worker writes it, so the lock is never waited for.
     running: Box<[Mutex<Option<J::Running>>]>,
     busy: AtomicUsize,
@@ -112,12 +113,8 @@ struct Shared<J: Job> {
     cancelled: AtomicU64,
 }
 
-enum Task<J> {
-    Run(J),
-    Leave,
-}
-
 const HELD: &str = "no code panics while it holds a worker's slot";
+const SENDING: &str = "no code panics while it hands in a job";
 
 impl<J: Job> RunningLane<J> {
     /// Starts the workers, each a thread named after the lane.
@@ -126,9 +123,7 @@ impl<J: Job> RunningLane<J> {
         let shared = Arc::new(Shared {
             running: (0..lane.workers).map(|_| Mutex::new(None)).collect(),
             lane,
-            submit,
             take,
-            closed: AtomicBool::new(false),
             busy: AtomicUsize::new(0),
             done: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -138,6 +133,7 @@ impl<J: Job> RunningLane<J> {
         let (alive, left) = bounded(0);
         let running = RunningLane {
             shared,
+            submit: RwLock::new(Some(submit)),
             threads: Mutex::default(),
             left,
         };
@@ -168,15 +164,15 @@ impl<J: Job> RunningLane<J> {
 
     /// Hands a job to a worker, or gives it back at once.
     pub(crate) fn try_submit(&self, job: J) -> Result<(), Refused<J>> {
-        let refused = if self.shared.closed.load(Ordering::Acquire) {
-            Refused::Closed(job)
-        } else {
-            match self.shared.submit.try_send(Task::Run(job)) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Full(Task::Run(job))) => Refused::Full(job),
-                Err(TrySendError::Disconnected(Task::Run(job))) => Refused::Closed(job),
-                Err(_) => return Ok(()),
-            }
+        let submit = self.submit.read().expect(SENDING);
+        let sent = match &*submit {
+            Some(submit) => submit.try_send(job),
+            None => Err(TrySendError::Disconnected(job)),
+        };
+        let refused = match sent {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(job)) => Refused::Full(job),
+            Err(TrySendError::Disconnected(job)) => Refused::Closed(job),
         };
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
         Err(refused)
@@ -193,22 +189,25 @@ impl<J: Job> RunningLane<J> {
 
     /// Takes everything out of the queue.
     pub(crate) fn take_queued(&self) -> Vec<J> {
-        let mut jobs = Vec::new();
-        while let Ok(Task::Run(job)) = self.shared.take.try_recv() {
-            jobs.push(job);
-        }
-        jobs
+        self.shared.take.try_iter().collect()
+    }
+
+    /// Takes no more jobs. Never waits; what is queued still runs, and then the workers leave.
+    pub(crate) fn refuse_more(&self) {
+        *self.submit.write().expect(SENDING) = None;
     }
 
     /// Takes no more jobs, lets the queued ones run, and waits until every worker has left, the deadline has passed, or `hurry` disconnects. Says
     /// how many workers had not left by then.
     pub(crate) fn close(&self, deadline: Instant, hurry: &Receiver<Infallible>) -> usize {
-        self.send_home(Some(deadline));
-        let everyone_left = select! {
-            recv(self.left) -> _ => true,
-            recv(hurry) -> _ => false,
-            recv(at(deadline)) -> _ => false,
-        };
+        self.refuse_more();
+        select! {
+            recv(self.left) -> _ => {}
+            recv(hurry) -> _ => {}
+            recv(at(deadline)) -> _ => {}
+        }
+        // Several of them may have happened.
+        let everyone_left = self.left.try_recv() == Err(TryRecvError::Disconnected);
         if everyone_left {
             self.join()
         } else {
@@ -228,28 +227,6 @@ impl<J: Job> RunningLane<J> {
         0
     }
 
-    /// Queues the word to leave behind the work there is. Without a deadline it does not wait for room.
-    fn send_home(&self, deadline: Option<Instant>) {
-        if self.shared.closed.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        for _ in 0..self.shared.lane.workers {
-            let sent = match deadline {
-                Some(deadline) => self
-                    .shared
-                    .submit
-                    .send_deadline(Task::Leave, deadline)
-                    .is_ok(),
-                None => self.shared.submit.try_send(Task::Leave).is_ok(),
-            };
-            if !sent {
-                // So that a later `close` with more patience tries again.
-                self.shared.closed.store(false, Ordering::Release);
-                return;
-            }
-        }
-    }
-
     pub(crate) fn stats(&self) -> LaneStats {
         let shared = &self.shared;
         LaneStats {
@@ -266,15 +243,9 @@ impl<J: Job> RunningLane<J> {
     }
 }
 
-impl<J: Job> Drop for RunningLane<J> {
-    fn drop(&mut self) {
-        self.send_home(None);
-    }
-}
-
 impl<J: Job> Shared<J> {
     fn work(&self, index: usize) {
-        while let Ok(Task::Run(job)) = self.take.recv() {
+        while let Ok(job) = self.take.recv() {
             if job.is_stale() {
                 self.cancelled.fetch_add(1, Ordering::Relaxed);
                 continue;
@@ -420,6 +391,21 @@ mod tests {
         assert_eq!(bench.lane.close(soon(), &never()), 0);
         let stats = bench.lane.stats();
         assert_eq!((stats.panicked, stats.done, stats.busy), (1, 1, 0));
+    }
+
+    #[test]
+    fn law_12_emptying_the_queue_of_a_closed_lane_leaves_no_worker_behind() {
+        let bench = Bench::new(2, 2);
+        bench.start(1);
+        bench.start(2);
+        assert!(bench.lane.try_submit(bench.job(3)).is_ok());
+        assert_eq!(bench.lane.close(Instant::now(), &never()), 2);
+        let queued = bench.lane.take_queued();
+        assert_eq!(queued.len(), 1);
+        for _ in 0..2 {
+            bench.go.0.send(()).expect("the jobs listen");
+        }
+        assert_eq!(bench.lane.close(soon(), &never()), 0);
     }
 
     #[test]
