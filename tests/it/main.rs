@@ -13,4 +13,11 @@ mod law_03_capacity;
 mod law_04_one_answer;
 mod law_05_state;
 mod law_06_cheap_methods;
+#[cfg(feature = "tiny-http")]
+mod law_07_duration;
 mod law_08_panics;
+mod law_10_stdout;
+mod law_11_process;
+mod law_12_drain;
+#[cfg(all(feature = "tiny-http", feature = "ctrlc"))]
+mod signals;

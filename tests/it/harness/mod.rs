@@ -51,21 +51,35 @@ pub(crate) fn until_told(
 /// signals, its descriptors, its logger.
 #[track_caller]
 pub(crate) fn alone(name: &str, body: impl FnOnce()) {
-    const MARK: &str = "MCP_THREADS_TEST_ALONE";
-    if std::env::var_os(MARK).is_some() {
+    if is_alone() {
         return body();
     }
+    let output = child::run(itself(name));
+    assert!(output.status.success(), "{name} on its own: {output:#?}");
+}
+
+/// Whether this process was started to run one test's other half.
+pub(crate) fn is_alone() -> bool {
+    std::env::var_os(MARK).is_some()
+}
+
+/// This binary, to run the test `name` alone. It says `running 1 test` on stdout before.
+pub(crate) fn itself(name: &str) -> Command {
     let this = std::env::current_exe().expect("a test binary knows where it is");
     let mut command = Command::new(this);
     command
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            name,
+            "--nocapture",
+            "--quiet",
+            "--test-threads=1",
+        ])
         .env(MARK, "1");
-    let output = child::run(command);
-    assert!(
-        output.status.success() && output.stdout.contains("1 passed"),
-        "{name} on its own: {output:#?}"
-    );
+    command
 }
+
+const MARK: &str = "MCP_THREADS_TEST_ALONE";
 
 /// The names of this process's threads that the library started.
 pub(crate) fn library_threads() -> Vec<String> {
