@@ -16,6 +16,8 @@ mod law_06_cheap_methods;
 #[cfg(feature = "tiny-http")]
 mod law_07_duration;
 mod law_08_panics;
+mod law_09_limits;
+mod law_09_malformed;
 mod law_10_stdout;
 mod law_11_process;
 mod law_12_drain;

@@ -10,6 +10,7 @@ pub(crate) mod logs;
 pub(crate) mod message;
 pub(crate) mod pipe;
 pub(crate) mod served;
+pub(crate) mod wire;
 
 use std::process::Command;
 use std::thread;
@@ -21,6 +22,7 @@ pub(crate) use self::http::{Event, Http, Session};
 pub(crate) use self::message::{call, code, legacy, legacy_call, modern, text, with_meta};
 pub(crate) use self::pipe::PipeClient;
 pub(crate) use self::served::{Served, lane, probes};
+pub(crate) use self::wire::{Wire, on_every_wire};
 
 /// The bound of every wait. Nothing takes this long; a slow machine must not fail a test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -66,30 +66,12 @@ impl PipeClient {
         }
     }
 
-    /// Sends bytes for as long as the server takes them, at most this many; says how many it took before it left them standing.
-    pub(crate) fn send_while_taken(&mut self, bytes: &[u8], pause: Duration) -> usize {
-        let Some(Writer::Socket(socket)) = &mut self.write else {
-            panic!("only a socket can say that it is full");
+    /// A second writer, for a thread that sends while this one reads.
+    pub(crate) fn second_writer(&self) -> UnixStream {
+        let Some(Writer::Socket(socket)) = &self.write else {
+            panic!("only a socket has a second writer");
         };
-        socket
-            .set_write_timeout(Some(pause))
-            .expect("a socket has a timeout");
-        let mut taken = 0;
-        while taken < bytes.len() {
-            match socket.write(&bytes[taken..]) {
-                Ok(size) => taken += size,
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-                {
-                    break;
-                }
-                Err(error) => panic!("cannot send: {error}"),
-            }
-        }
-        socket
-            .set_write_timeout(None)
-            .expect("a socket has a timeout");
-        taken
+        socket.try_clone().expect("a socket can be cloned")
     }
 
     fn writer(&mut self) -> &mut dyn Write {
