@@ -5,12 +5,12 @@
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, at, bounded, select};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, at, bounded, select};
 
 use crate::error::Error;
 use crate::stats::LaneStats;
@@ -93,23 +93,17 @@ pub(crate) enum Refused<J> {
 /// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
 pub(crate) struct RunningLane<J: Job> {
     shared: Arc<Shared<J>>,
-    submit: Sender<J>,
+    /// `None` once closed. A job is sent under the lock, so each one was sent before the close, and is run, or is given back.
+    submit: RwLock<Option<Sender<J>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Dropped to send the workers home.
-    stay: Mutex<Option<Sender<Infallible>>>,
     /// Disconnects once every worker has left its loop.
     left: Receiver<Infallible>,
 }
 
 struct Shared<J: Job> {
     lane: Lane,
+    /// Disconnects when the lane is closed and everything queued has been taken, which is what sends a worker home.
     take: Receiver<J>,
-    /// Disconnects when the workers shall leave, once the queue is empty.
-    leave: Receiver<Infallible>,
-    closed: AtomicBool,
-    /// Threads between looking at `closed` and having submitted. The workers are sent home only when there are none, so that no
-    /// job can arrive behind their backs.
-    submitting: AtomicUsize,
     /// One for each worker: what it runs now. Only that worker writes it, so the lock is never waited for.
     running: Box<[Mutex<Option<J::Running>>]>,
     busy: AtomicUsize,
@@ -119,33 +113,28 @@ struct Shared<J: Job> {
     cancelled: AtomicU64,
 }
 
-const HELD: &str = "no code panics while it holds a lane's state";
+const HELD: &str = "no code panics while it holds a worker's slot";
+const SENDING: &str = "no code panics while it hands in a job";
 
 impl<J: Job> RunningLane<J> {
     /// Starts the workers, each a thread named after the lane.
     pub(crate) fn start(lane: Lane) -> Result<Self, Error> {
         let (submit, take) = bounded(lane.queue_len_max);
-        let (stay, leave) = bounded(0);
-        let (alive, left) = bounded(0);
         let shared = Arc::new(Shared {
             running: (0..lane.workers).map(|_| Mutex::new(None)).collect(),
             lane,
             take,
-            leave,
-            closed: AtomicBool::new(false),
-            submitting: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
             done: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             panicked: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
         });
-        let stay = Mutex::new(Some(stay));
+        let (alive, left) = bounded(0);
         let running = RunningLane {
             shared,
-            submit,
+            submit: RwLock::new(Some(submit)),
             threads: Mutex::default(),
-            stay,
             left,
         };
         for index in 0..running.shared.lane.workers {
@@ -175,21 +164,18 @@ impl<J: Job> RunningLane<J> {
 
     /// Hands a job to a worker, or gives it back at once.
     pub(crate) fn try_submit(&self, job: J) -> Result<(), Refused<J>> {
-        let shared = &self.shared;
-        shared.submitting.fetch_add(1, Ordering::SeqCst);
-        let submitted = if shared.closed.load(Ordering::SeqCst) {
-            Err(Refused::Closed(job))
-        } else {
-            self.submit.try_send(job).map_err(|error| match error {
-                TrySendError::Full(job) => Refused::Full(job),
-                TrySendError::Disconnected(job) => Refused::Closed(job),
-            })
+        let submit = self.submit.read().expect(SENDING);
+        let sent = match &*submit {
+            Some(submit) => submit.try_send(job),
+            None => Err(TrySendError::Disconnected(job)),
         };
-        shared.submitting.fetch_sub(1, Ordering::SeqCst);
-        if submitted.is_err() {
-            shared.refused.fetch_add(1, Ordering::Relaxed);
-        }
-        submitted
+        let refused = match sent {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(job)) => Refused::Full(job),
+            Err(TrySendError::Disconnected(job)) => Refused::Closed(job),
+        };
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        Err(refused)
     }
 
     /// Handles to what the workers run now.
@@ -206,15 +192,22 @@ impl<J: Job> RunningLane<J> {
         self.shared.take.try_iter().collect()
     }
 
+    /// Takes no more jobs. Never waits; what is queued still runs, and then the workers leave.
+    pub(crate) fn refuse_more(&self) {
+        *self.submit.write().expect(SENDING) = None;
+    }
+
     /// Takes no more jobs, lets the queued ones run, and waits until every worker has left, the deadline has passed, or `hurry` disconnects. Says
     /// how many workers had not left by then.
     pub(crate) fn close(&self, deadline: Instant, hurry: &Receiver<Infallible>) -> usize {
-        self.send_home();
-        let everyone_left = select! {
-            recv(self.left) -> _ => true,
-            recv(hurry) -> _ => false,
-            recv(at(deadline)) -> _ => false,
-        };
+        self.refuse_more();
+        select! {
+            recv(self.left) -> _ => {}
+            recv(hurry) -> _ => {}
+            recv(at(deadline)) -> _ => {}
+        }
+        // Several of them may have happened.
+        let everyone_left = self.left.try_recv() == Err(TryRecvError::Disconnected);
         if everyone_left {
             self.join()
         } else {
@@ -234,16 +227,6 @@ impl<J: Job> RunningLane<J> {
         0
     }
 
-    /// Tells the workers to leave once the queue is empty.
-    fn send_home(&self) {
-        self.shared.closed.store(true, Ordering::SeqCst);
-        // Submitting never waits, so this is a matter of instructions.
-        while self.shared.submitting.load(Ordering::SeqCst) > 0 {
-            thread::yield_now();
-        }
-        self.stay.lock().expect(HELD).take();
-    }
-
     pub(crate) fn stats(&self) -> LaneStats {
         let shared = &self.shared;
         LaneStats {
@@ -260,23 +243,9 @@ impl<J: Job> RunningLane<J> {
     }
 }
 
-impl<J: Job> Drop for RunningLane<J> {
-    fn drop(&mut self) {
-        self.send_home();
-    }
-}
-
 impl<J: Job> Shared<J> {
-    /// Waits for the next job; `None` when it is time to leave and nothing is left to do.
-    fn next(&self) -> Option<J> {
-        select! {
-            recv(self.take) -> job => job.ok(),
-            recv(self.leave) -> _ => self.take.try_recv().ok(),
-        }
-    }
-
     fn work(&self, index: usize) {
-        while let Some(job) = self.next() {
+        while let Ok(job) = self.take.recv() {
             if job.is_stale() {
                 self.cancelled.fetch_add(1, Ordering::Relaxed);
                 continue;
@@ -425,14 +394,17 @@ mod tests {
     }
 
     #[test]
-    fn law_12_taking_the_queue_while_closing_keeps_no_worker() {
-        let bench = Bench::new(4, 4);
+    fn law_12_emptying_the_queue_of_a_closed_lane_leaves_no_worker_behind() {
+        let bench = Bench::new(2, 2);
         bench.start(1);
-        assert!(bench.lane.try_submit(bench.job(2)).is_ok());
-        bench.go.0.send(()).expect("the jobs listen");
-        bench.go.0.send(()).expect("the jobs listen");
-        bench.lane.send_home();
-        drop(bench.lane.take_queued());
+        bench.start(2);
+        assert!(bench.lane.try_submit(bench.job(3)).is_ok());
+        assert_eq!(bench.lane.close(Instant::now(), &never()), 2);
+        let queued = bench.lane.take_queued();
+        assert_eq!(queued.len(), 1);
+        for _ in 0..2 {
+            bench.go.0.send(()).expect("the jobs listen");
+        }
         assert_eq!(bench.lane.close(soon(), &never()), 0);
     }
 

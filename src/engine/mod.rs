@@ -174,6 +174,10 @@ impl Engine {
     /// handlers had not returned by then; their threads are given up.
     pub(crate) fn drain(&self, deadline: Instant, grace: Duration) -> usize {
         self.begin_drain();
+        for lane in &self.lanes {
+            // All at once, so that none waits for the patience with another.
+            lane.refuse_more();
+        }
         let hurry = self.hurry.channel();
         let late: Vec<_> = self
             .lanes

@@ -183,7 +183,7 @@ impl RunningServer {
     fn wait(&self, signals: &Receiver<()>) {
         // Only a pipe ends by itself.
         #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
-        let never: Receiver<std::convert::Infallible> = crossbeam_channel::never();
+        let never = crossbeam_channel::never();
         let ended = match &self.front {
             Front::Pipe(front) => front.ended(),
             #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]

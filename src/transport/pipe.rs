@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::access::{Access, Outcome, RequestTag};
 use crate::engine::{Engine, Origin, Pipe};
@@ -23,8 +23,8 @@ use crate::protocol::version::Era;
 /// A served pipe with its two threads.
 pub(crate) struct PipeFront {
     threads: Vec<JoinHandle<()>>,
-    /// Disconnects when the client has closed its side, or reads no more.
-    ended: Receiver<Infallible>,
+    /// Says so when the client has closed its side, or reads no more.
+    ended: Receiver<()>,
     /// Disconnects once both threads have left.
     left: Receiver<Infallible>,
     /// Dropped to make the reader stop; only a reader that watches the other end does.
@@ -45,7 +45,8 @@ impl PipeFront {
     ) -> Result<Self, Error> {
         let (outbox, answers) = outbox(limits.outbox_answers_max, limits.outbox_events_max);
         let (alive, left) = bounded(0);
-        let (open, ended) = bounded(0);
+        // One of the two threads is enough to end the conversation; what the other has to add fits as well.
+        let (end, ended) = bounded(2);
         let pipe = Arc::new(Pipe::default());
         let reader = Reader {
             lines: Lines {
@@ -56,10 +57,11 @@ impl PipeFront {
             pipe: Arc::clone(&pipe),
             outbox,
         };
-        let reading = (alive.clone(), open.clone());
+        let (still_alive, reader_ends) = (alive.clone(), end.clone());
         let reading = spawn("mcp-pipe-reader", move || {
             reader.run();
-            drop(reading);
+            say_ended(&reader_ends);
+            drop(still_alive);
         })?;
         let writing = spawn("mcp-pipe-writer", move || {
             if let Err(error) = drain(&answers, write) {
@@ -67,7 +69,8 @@ impl PipeFront {
                 pipe.cancel_all();
             }
             drop(answers);
-            drop((alive, open));
+            say_ended(&end);
+            drop(alive);
         })?;
         Ok(PipeFront {
             threads: vec![reading, writing],
@@ -77,8 +80,8 @@ impl PipeFront {
         })
     }
 
-    /// Disconnects when the conversation is over: the client has closed its side.
-    pub(crate) fn ended(&self) -> &Receiver<Infallible> {
+    /// Says so when the conversation is over: the client has closed its side, or reads no more. Calls may still be in flight.
+    pub(crate) fn ended(&self) -> &Receiver<()> {
         &self.ended
     }
 
@@ -101,6 +104,11 @@ impl PipeFront {
                 .count(),
         }
     }
+}
+
+fn say_ended(end: &Sender<()>) {
+    // An error means that nobody waits for it any more.
+    let _nobody_waits = end.try_send(());
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {

@@ -1,0 +1,189 @@
+//! Programs of this package as child processes: started, talked to, waited for, and killed if a test ends before them.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{PATIENCE, PipeClient};
+
+/// A running child. Its stderr is kept.
+pub(crate) struct Running {
+    child: Child,
+    stderr: Arc<Mutex<String>>,
+    reading: Option<JoinHandle<()>>,
+}
+
+/// A finished child.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// An example of this package, built by `cargo test` beside the test binary.
+pub(crate) fn example(name: &str) -> Command {
+    let mut path: PathBuf = std::env::current_exe().expect("a test binary knows where it is");
+    path.pop(); // deps
+    path.pop();
+    path.push("examples");
+    path.push(name);
+    assert!(
+        path.exists(),
+        "{} is missing; `cargo build --examples` makes it",
+        path.display()
+    );
+    Command::new(path)
+}
+
+/// Starts a program with a client on its stdin and stdout.
+pub(crate) fn stdio(mut command: Command) -> (Running, PipeClient) {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut running = start(command);
+    let stdin = running.child.stdin.take().expect("stdin is a pipe");
+    let stdout = running.child.stdout.take().expect("stdout is a pipe");
+    (running, PipeClient::child(stdin, stdout))
+}
+
+/// Starts a program that says where it listens.
+#[cfg(feature = "tiny-http")]
+pub(crate) fn http(mut command: Command) -> (Running, super::Http) {
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let running = start(command);
+    let line = running.said("listening on http://");
+    let address = line
+        .split("http://")
+        .nth(1)
+        .and_then(|rest| rest.strip_suffix("/mcp"))
+        .and_then(|address| address.parse().ok());
+    let Some(address) = address else {
+        panic!("not an address: {line}");
+    };
+    (running, super::Http::new(address))
+}
+
+/// Runs a program to its end.
+#[track_caller]
+pub(crate) fn run(mut command: Command) -> Finished {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut running = start(command);
+    let mut stdout = running.child.stdout.take().expect("stdout is a pipe");
+    let reading = thread::spawn(move || {
+        let mut said = Vec::new();
+        stdout
+            .read_to_end(&mut said)
+            .map(|_| String::from_utf8_lossy(&said).into_owned())
+            .unwrap_or_default()
+    });
+    let mut finished = running.wait();
+    finished.stdout = reading.join().expect("reading does not panic");
+    finished
+}
+
+fn start(mut command: Command) -> Running {
+    command.stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program can be started");
+    let stderr = Arc::new(Mutex::new(String::new()));
+    let said = Arc::clone(&stderr);
+    let mut from = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
+    let reading = thread::spawn(move || {
+        let mut line = Vec::new();
+        while from.read_until(b'\n', &mut line).is_ok_and(|size| size > 0) {
+            let mut said = said.lock().expect("nothing panics in here");
+            said.push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    });
+    Running {
+        child,
+        stderr,
+        reading: Some(reading),
+    }
+}
+
+impl Running {
+    /// Waits until it has said this on stderr, and gives back that line.
+    #[track_caller]
+    pub(crate) fn said(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.stderr.lock().expect("nothing panics in here").clone();
+            let mut whole_lines = said
+                .split_inclusive('\n')
+                .filter(|line| line.ends_with('\n'));
+            if let Some(line) = whole_lines.find(|line| line.contains(text)) {
+                return line.trim_end().to_owned();
+            }
+            assert!(
+                Instant::now() < deadline,
+                "it did not say `{text}`; its stderr:\n{said}"
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the child lives");
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> Finished {
+        let deadline = Instant::now() + 4 * PATIENCE;
+        let status = loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => break status,
+                Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
+                state => panic!(
+                    "the child has not ended: {state:?}; its stderr:\n{}",
+                    self.stderr.lock().expect("nothing panics in here")
+                ),
+            }
+        };
+        if let Some(reading) = self.reading.take() {
+            reading.join().expect("reading does not panic");
+        }
+        let stderr = self.stderr.lock().expect("nothing panics in here").clone();
+        Finished {
+            status,
+            stdout: String::new(),
+            stderr,
+        }
+    }
+
+    /// Waits for its end, which must be a good one.
+    #[track_caller]
+    pub(crate) fn exits_well(&mut self) -> Finished {
+        let finished = self.wait();
+        assert_eq!(finished.status.code(), Some(0), "{finished:#?}");
+        finished
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            let _ended_meanwhile = self.child.kill();
+            let _reaped = self.child.wait();
+        }
+    }
+}
+
+/// Whether a process with this id exists and is no zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit(')')
+        .next()
+        .and_then(|rest| rest.trim().chars().next());
+    state.is_some_and(|state| state != 'Z')
+}

@@ -1,0 +1,140 @@
+//! Law 1: a worker never touches a socket. A client that reads nothing costs no worker and no other client anything.
+
+use mcp_threads::{Limits, RequestContext, Server};
+use serde_json::{Value, json};
+
+use crate::harness::{Gate, Served, call, probes, text, with_meta};
+
+/// More events than any buffer between server and client holds.
+const EVENTS: u32 = 10_000;
+
+/// One worker, and a tool that reports [`EVENTS`] times with a text of some length.
+fn chatty(gate: &Gate) -> Server {
+    let door = gate.door();
+    probes(gate)
+        .workers(1)
+        .limits(Limits {
+            outbox_events_max: 100,
+            ..Limits::default()
+        })
+        .tool(
+            "chatter",
+            "Reports progress all the time.",
+            move |cx: &mut RequestContext, _: Value| {
+                let words = "word ".repeat(400);
+                for step in 1..=EVENTS {
+                    cx.progress((f64::from(step), f64::from(EVENTS), words.clone()));
+                }
+                door.pass("chatter");
+                "said it all"
+            },
+        )
+}
+
+fn chatter(id: u32) -> Value {
+    with_meta(
+        call(id, "chatter", json!({})),
+        json!({ "progressToken": "p" }),
+    )
+}
+
+/// What a client finds that reads at last: progress that grows, some of it missing, and the answer at the end.
+#[track_caller]
+fn assert_oldest_were_dropped(messages: &[Value], id: u32) {
+    let (answer, progress) = messages.split_last().expect("there are messages");
+    assert_eq!(answer["id"], id);
+    assert_eq!(text(answer), "said it all");
+    let steps: Vec<f64> = progress
+        .iter()
+        .map(|message| {
+            assert_eq!(message["params"]["progressToken"], "p", "{message}");
+            message["params"]["progress"]
+                .as_f64()
+                .expect("progress is a number")
+        })
+        .collect();
+    assert!(steps.is_sorted(), "in order");
+    assert!(steps.len() < EVENTS as usize, "some had to be dropped");
+    let tail: Vec<f64> = (EVENTS - 99..=EVENTS).map(f64::from).collect();
+    let (before, kept) = steps.split_at(steps.len() - 100);
+    assert_eq!(
+        kept, tail,
+        "as many of the newest were kept as the outbox holds"
+    );
+    assert!(
+        before
+            .last()
+            .is_some_and(|last| *last < f64::from(EVENTS - 100)),
+        "and no more"
+    );
+}
+
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_1_an_http_client_that_does_not_read_holds_no_worker() {
+    let gate = Gate::new();
+    let (served, http) = Served::http(chatty(&gate));
+    let unread = http.modern(&chatter(1)).connect();
+    assert_eq!(
+        gate.began(),
+        "chatter",
+        "the handler said it all without waiting for the client"
+    );
+    gate.let_go(1);
+    served.until_main("the worker is free", |main| {
+        main.busy == 0 && main.done == 1
+    });
+    let other = http.ask(&call(2, "echo", json!({ "text": "served" })));
+    assert_eq!(text(&other), "served", "by the only worker there is");
+    assert_oldest_were_dropped(&unread.reply().messages(), 1);
+    served.stop();
+}
+
+#[test]
+fn law_1_a_pipe_client_that_does_not_read_holds_no_worker() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(chatty(&gate));
+    client.send(&chatter(1));
+    assert_eq!(
+        gate.began(),
+        "chatter",
+        "the handler said it all without waiting for the client"
+    );
+    gate.let_go(1);
+    served.until_main("the worker is free", |main| {
+        main.busy == 0 && main.done == 1
+    });
+    client.send(&call(2, "echo", json!({ "text": "served" })));
+    served.until_main("the next call has run", |main| main.done == 2);
+    client.close();
+    let mut messages = client.rest();
+    let echo = messages.pop().expect("there are messages");
+    assert_eq!((&echo["id"], text(&echo)), (&json!(2), "served"));
+    assert_oldest_were_dropped(&messages, 1);
+    served.stop();
+}
+
+/// The other clients of a server are served while one of them reads nothing and its outbox is full.
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_1_ten_clients_that_do_not_read_do_not_slow_the_eleventh() {
+    let gate = Gate::new();
+    let (served, http) = Served::http(chatty(&gate));
+    let mut unread = Vec::new();
+    for id in 0..10 {
+        unread.push(http.modern(&chatter(id)).connect());
+        assert_eq!(gate.began(), "chatter");
+        gate.let_go(1);
+        served.until_main("the worker is free", |main| main.busy == 0);
+    }
+    for id in 100..120 {
+        assert_eq!(
+            text(&http.ask(&call(id, "echo", json!({ "text": "fast" })))),
+            "fast"
+        );
+    }
+    for (id, unread) in (0..).zip(unread) {
+        assert_oldest_were_dropped(&unread.reply().messages(), id);
+    }
+    served.stop();
+}

@@ -1,0 +1,132 @@
+//! Law 8: a panic is one failed call.
+
+use mcp_threads::RequestContext;
+use serde_json::{Value, json};
+
+use crate::harness::{Dice, Gate, Served, call, code, legacy_call, logs, probes, text};
+
+/// A generic error with the request id, and nothing of the panic's text.
+#[track_caller]
+fn assert_generic(answer: &Value, id: &Value) -> String {
+    assert_eq!(code(answer), -32603, "{answer}");
+    assert_eq!(&answer["id"], id);
+    let wire = answer.to_string();
+    for secret in ["SECRET", "panicked", "law_08", "src/"] {
+        assert!(!wire.contains(secret), "the panic is on the wire: {wire}");
+    }
+    answer["error"]["data"]["requestId"]
+        .as_str()
+        .expect("the request id leads to the log")
+        .to_owned()
+}
+
+#[test]
+fn law_8_on_a_pipe_the_only_worker_survives_every_panic() {
+    logs::keep();
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(probes(&gate).workers(1));
+    client.initialize("2025-11-25");
+    for round in 1..=20_u64 {
+        let id = json!(format!("panic {round}"));
+        let request_id = match round % 2 {
+            0 => assert_generic(
+                &client.ask(&legacy_call(id.clone(), "panic", json!({}))),
+                &id,
+            ),
+            _ => assert_generic(&client.ask(&call(id.clone(), "panic", json!({}))), &id),
+        };
+        let told = logs::lines_with(&format!("request_id={request_id}"));
+        assert!(
+            told.iter()
+                .any(|line| line.text.contains("a SECRET text") && line.text.contains("`panic`")),
+            "the log has the text: {told:?}"
+        );
+        assert_eq!(
+            text(&client.ask(&legacy_call(round, "echo", json!({ "text": "alive" })))),
+            "alive"
+        );
+    }
+    served.until_main("all are counted", |main| {
+        (main.panicked, main.done, main.busy) == (20, 20, 0)
+    });
+    client.close();
+    served.stop();
+}
+
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_8_over_http_a_panic_is_a_plain_answer_with_the_client_s_request_id() {
+    let gate = Gate::new();
+    let (served, http) = Served::http(probes(&gate).workers(1));
+    let mut reply = http
+        .modern(&call(1, "panic", json!({})))
+        .field("X-Request-Id", "law-8-panic")
+        .send();
+    assert_eq!(
+        (reply.status, reply.request_id()),
+        (200, "law-8-panic".to_owned())
+    );
+    assert_eq!(assert_generic(&reply.json(), &json!(1)), "law-8-panic");
+    assert_eq!(
+        text(&http.ask(&call(2, "echo", json!({ "text": "alive" })))),
+        "alive"
+    );
+    assert_eq!(served.main().panicked, 1);
+    served.stop();
+}
+
+/// Whatever is thrown: a text, a value of its own, from inside a result's `Display`, or after progress.
+#[test]
+fn law_8_whatever_is_thrown_is_caught() {
+    struct Rude;
+    impl std::fmt::Display for Rude {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("a SECRET text")
+        }
+    }
+    let gate = Gate::new();
+    let server = probes(&gate)
+        .workers(1)
+        .tool("value", "Throws something else.", |_: Value| -> () {
+            std::panic::panic_any(7_u8)
+        })
+        .tool(
+            "display",
+            "Panics while its error is written.",
+            |_: Value| Err::<(), _>(Rude),
+        )
+        .tool(
+            "late",
+            "Panics after it has said something.",
+            |cx: &mut RequestContext, _: Value| {
+                cx.progress(1.0);
+                let nothing: Option<u8> = None;
+                nothing.expect("a SECRET text")
+            },
+        )
+        .tool("poison", "Poisons a lock.", {
+            let lock = std::sync::Mutex::new(0);
+            move |_: Value| {
+                let _held = lock.lock();
+                assert!(lock.is_poisoned(), "a SECRET text");
+                "poisoned"
+            }
+        });
+    let (served, mut client) = Served::pipe(server);
+    let mut dice = Dice::new(8);
+    for id in 1..=60_u64 {
+        let tool = ["value", "display", "late", "panic"][dice.roll(4) as usize];
+        assert_generic(&client.ask(&call(id, tool, json!({}))), &json!(id));
+    }
+    assert_generic(&client.ask(&call(61, "poison", json!({}))), &json!(61));
+    assert_eq!(
+        text(&client.ask(&call(62, "poison", json!({})))),
+        "poisoned",
+        "its author's lock is its author's"
+    );
+    served.until_main("all are counted", |main| {
+        (main.panicked, main.done) == (61, 1)
+    });
+    client.close();
+    served.stop();
+}

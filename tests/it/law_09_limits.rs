@@ -1,0 +1,456 @@
+//! Law 9: every limit, at its edge and one past it.
+
+use std::io::{ErrorKind, Write};
+use std::thread;
+use std::time::Duration;
+
+use mcp_threads::{Limits, Server};
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Gate, Served, call, code, legacy, modern, on_every_wire, probes, text, until,
+};
+
+fn limited(limits: Limits) -> Server {
+    probes(&Gate::new()).limits(limits)
+}
+
+/// A message of exactly this many bytes, by blanks at its end.
+fn padded(message: &Value, bytes: usize) -> Vec<u8> {
+    let mut padded = message.to_string().into_bytes();
+    assert!(padded.len() <= bytes, "the message fits");
+    padded.resize(bytes, b' ');
+    padded
+}
+
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_9_body_bytes_max() {
+    for bytes_max in [1000, 200_000] {
+        let (served, http) = Served::http(limited(Limits {
+            body_bytes_max: bytes_max,
+            ..Limits::default()
+        }));
+        let message = call(1, "echo", json!({ "text": "fits" }));
+        let fits = http.modern(&message).body(padded(&message, bytes_max));
+        let too_long = http.modern(&message).body(padded(&message, bytes_max + 1));
+        for (fits, too_long) in [
+            (fits.clone(), too_long.clone()),
+            (fits.chunked(), too_long.chunked()),
+        ] {
+            assert_eq!(text(&fits.send().message()), "fits");
+            let mut reply = too_long.connect().reply();
+            assert_eq!(
+                (reply.status, reply.field("Connection")),
+                (413, Some("close"))
+            );
+            assert_eq!(code(&reply.json()), -32600);
+        }
+        assert_eq!(text(&http.ask(&message)), "fits", "and the server goes on");
+        served.stop();
+    }
+}
+
+#[test]
+fn law_9_line_bytes_max() {
+    let (served, mut client) = Served::pipe(limited(Limits {
+        line_bytes_max: 1000,
+        ..Limits::default()
+    }));
+    let line = |id: u32, bytes| {
+        let message = call(id, "echo", json!({ "text": "fits" }));
+        String::from_utf8(padded(&message, bytes)).expect("JSON is UTF-8")
+    };
+    client.send_line(&line(1, 1000));
+    assert_eq!(text(&client.answer(1)), "fits");
+    for bytes in [1001, 300_000] {
+        client.send_line(&line(2, bytes));
+        let refused = client.recv();
+        assert_eq!((code(&refused), refused.get("id")), (-32600, None));
+        assert!(
+            refused.to_string().contains("1000 bytes"),
+            "it names the limit: {refused}"
+        );
+    }
+    client.send_line("");
+    client.send_line("  \r");
+    client.send_line(&line(3, 1000));
+    assert_eq!(
+        text(&client.answer(3)),
+        "fits",
+        "the line after a long one is whole"
+    );
+    client.close();
+    assert_eq!(client.rest().len(), 0, "blank lines are nothing");
+    served.stop();
+}
+
+#[test]
+fn law_9_json_depth_max() {
+    let make = || {
+        limited(Limits {
+            json_depth_max: 20,
+            ..Limits::default()
+        })
+    };
+    // The message, its params and its arguments are three levels.
+    let nested = |levels: usize| json!({ "text": "ok", "deep": (0..levels).fold(json!(1), |inner, _| json!([inner])) });
+    on_every_wire(make, |wire| {
+        assert_eq!(text(&wire.call("echo", nested(17))), "ok");
+    });
+    let (served, mut client) = Served::pipe(make());
+    client.send(&call(1, "echo", nested(18)));
+    let refused = client.recv();
+    assert_eq!((code(&refused), refused.get("id")), (-32600, None));
+    client.send_line(&"[".repeat(1_000_000));
+    assert_eq!(code(&client.recv()), -32600);
+    let brackets = json!({ "text": "[".repeat(1000) });
+    assert_eq!(
+        text(&client.ask(&call(2, "echo", brackets))),
+        "[".repeat(1000),
+        "text is not depth"
+    );
+    client.close();
+    served.stop();
+    #[cfg(feature = "tiny-http")]
+    {
+        let (served, http) = Served::http(make());
+        let mut reply = http.modern(&call(1, "echo", nested(18))).send();
+        assert_eq!((reply.status, code(&reply.json())), (400, -32600));
+        served.stop();
+    }
+}
+
+#[test]
+fn law_9_batch_len_max() {
+    let limits = Limits {
+        batch_len_max: 3,
+        ..Limits::default()
+    };
+    let batch = |len: u64| Value::from_iter((1..=len).map(|id| legacy(id, "ping", json!({}))));
+    let (served, mut client) = Served::pipe(limited(limits.clone()));
+    client.initialize("2025-03-26");
+    client.send(&batch(3));
+    assert_eq!(client.recv().as_array().map(Vec::len), Some(3));
+    for len in [0, 4] {
+        client.send(&batch(len));
+        let refused = client.recv();
+        assert_eq!((code(&refused), refused.get("id")), (-32600, None));
+        assert!(refused.to_string().contains("1 to 3"), "{refused}");
+    }
+    client.close();
+    served.stop();
+    #[cfg(feature = "tiny-http")]
+    {
+        let (served, http) = Served::http(limited(limits));
+        let session = http.initialize("2025-03-26");
+        assert_eq!(
+            session
+                .post(&batch(3))
+                .send()
+                .json()
+                .as_array()
+                .map(Vec::len),
+            Some(3)
+        );
+        for len in [0, 4] {
+            let mut reply = session.post(&batch(len)).send();
+            assert_eq!((reply.status, code(&reply.json())), (400, -32600));
+        }
+        served.stop();
+    }
+}
+
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_9_sessions_max_ends_the_longest_idle_session() {
+    let gate = Gate::new();
+    let server = probes(&gate).limits(Limits {
+        sessions_max: 2,
+        ..Limits::default()
+    });
+    let (served, http) = Served::http(server);
+    let ping = legacy(1, "ping", json!({}));
+    let first = http.initialize("2025-11-25");
+    let second = http.initialize("2025-11-25");
+    assert_eq!(
+        first.post(&ping).send().status,
+        200,
+        "seen more recently than the second"
+    );
+    let third = http.initialize("2025-11-25");
+    assert_eq!(served.stats().sessions, 2);
+    let statuses = [&first, &second, &third].map(|session| session.post(&ping).send().status);
+    assert_eq!(statuses, [200, 404, 200]);
+
+    // Now both are busy, so neither may end.
+    let mut unread = Vec::new();
+    for session in [&first, &third] {
+        unread.push(
+            session
+                .post(&crate::harness::legacy_call(2, "gate", json!({})))
+                .connect(),
+        );
+        gate.began();
+    }
+    let mut reply = http
+        .post(crate::harness::message::initialize("late", "2025-11-25").to_string())
+        .send();
+    assert_eq!((reply.status, reply.field("Retry-After")), (503, Some("1")));
+    let refused = reply.json();
+    assert_eq!((code(&refused), &refused["id"]), (503, &json!("late")));
+    gate.let_go(2);
+    for unread in unread {
+        assert_eq!(text(&unread.reply().message()), "somebody");
+    }
+    http.initialize("2025-11-25");
+    assert_eq!(served.stats().sessions, 2);
+    served.stop();
+}
+
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_9_session_idle_timeout() {
+    let gate = Gate::new();
+    let timeout = Duration::from_millis(200);
+    let server = probes(&gate).limits(Limits {
+        session_idle_timeout: timeout,
+        ..Limits::default()
+    });
+    let (served, http) = Served::http(server);
+    let ping = legacy(1, "ping", json!({}));
+    let idle = http.initialize("2025-11-25");
+    let busy = http.initialize("2025-11-25");
+    let unread = busy
+        .post(&crate::harness::legacy_call(2, "gate", json!({})))
+        .connect();
+    gate.began();
+    // Silence is what is tested, and nothing tells of it.
+    thread::sleep(timeout + timeout / 2);
+    let mut reply = idle.post(&ping).send();
+    assert_eq!((reply.status, code(&reply.json())), (404, -32600));
+    assert_eq!(
+        busy.post(&ping).send().status,
+        200,
+        "a call in flight is no silence"
+    );
+    gate.let_go(1);
+    assert_eq!(text(&unread.reply().message()), "somebody");
+    served.stop();
+}
+
+/// A client that sends and never reads is pushed back on; when it reads at last, nothing has been lost.
+#[test]
+fn law_9_outbox_answers_max_pushes_back_on_a_client_that_does_not_read() {
+    const PINGS: usize = 200_000;
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(probes(&gate).limits(Limits {
+        outbox_answers_max: 4,
+        ..Limits::default()
+    }));
+    client.initialize("2025-11-25");
+    let mut pings = Vec::new();
+    for id in 0..PINGS {
+        writeln!(pings, "{}", legacy(id, "ping", json!({}))).expect("memory takes every write");
+    }
+    let mut writer = client.second_writer();
+    writer
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .expect("a socket has a timeout");
+    let mut taken = 0;
+    loop {
+        match writer.write(&pings[taken..]) {
+            Ok(size) => taken += size,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                break;
+            }
+            Err(error) => panic!("the server has closed its side: {error}"),
+        }
+        assert!(
+            taken < pings.len(),
+            "everything was taken from a client that reads nothing"
+        );
+    }
+    assert!(
+        taken < pings.len() / 2,
+        "{taken} of {} bytes were taken",
+        pings.len()
+    );
+    writer
+        .set_write_timeout(None)
+        .expect("a socket has a timeout");
+    let sending = thread::spawn(move || writer.write_all(&pings[taken..]));
+    for id in 0..PINGS {
+        assert_eq!(client.recv()["id"], id, "in order, none lost");
+    }
+    sending
+        .join()
+        .expect("sending does not panic")
+        .expect("everything was taken");
+    client.close();
+    served.stop();
+}
+
+/// The bound counts answers in the making, too: as many calls as it allows may be in flight, and then the reader waits.
+#[test]
+fn law_9_outbox_answers_max_counts_calls_in_flight() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(probes(&gate).workers(8).limits(Limits {
+        outbox_answers_max: 4,
+        ..Limits::default()
+    }));
+    for id in 0..6 {
+        client.send(&call(id, "gate", json!({ "who": id.to_string() })));
+    }
+    for _ in 0..4 {
+        gate.began();
+    }
+    assert!(gate.nobody_came(), "the fifth has not been read");
+    assert_eq!(served.main().busy, 4);
+    gate.let_go(1);
+    gate.began();
+    gate.let_go(5);
+    client.close();
+    assert_eq!(client.rest().len(), 6);
+    served.stop();
+}
+
+#[test]
+fn law_9_page_len_and_cursors() {
+    let make = |tools: usize, page_len: usize| {
+        let limits = Limits {
+            page_len,
+            ..Limits::default()
+        };
+        let server = Server::new("it", "1").limits(limits);
+        (0..tools).fold(server, |server, number| {
+            server.tool(&format!("tool-{number}"), "", || "ok")
+        })
+    };
+    for (tools, page_len, pages) in [
+        (0, 10, 1),
+        (9, 10, 1),
+        (10, 10, 1),
+        (11, 10, 2),
+        (30, 10, 3),
+        (5, 1, 5),
+    ] {
+        on_every_wire(
+            || make(tools, page_len),
+            |wire| {
+                let (mut names, mut count, mut cursor) = (Vec::new(), 0, Value::Null);
+                loop {
+                    let params = if cursor.is_null() {
+                        json!({})
+                    } else {
+                        json!({ "cursor": cursor })
+                    };
+                    let answer = wire.ask("tools/list", params);
+                    let page = answer["result"]["tools"]
+                        .as_array()
+                        .expect("a page is a list");
+                    assert!(page.len() <= page_len);
+                    names.extend(
+                        page.iter().map(|tool| {
+                            tool["name"].as_str().expect("a tool has a name").to_owned()
+                        }),
+                    );
+                    count += 1;
+                    cursor = answer["result"]["nextCursor"].clone();
+                    if cursor.is_null() {
+                        break;
+                    }
+                }
+                let expected: Vec<String> =
+                    (0..tools).map(|number| format!("tool-{number}")).collect();
+                assert_eq!((names, count), (expected, pages), "{}", wire.name);
+            },
+        );
+    }
+    on_every_wire(
+        || make(30, 10),
+        |wire| {
+            let first = wire.ask("tools/list", json!({}))["result"]["nextCursor"].clone();
+            let first = first.as_str().expect("there is a second page").to_owned();
+            for cursor in [
+                json!(""),
+                json!("x"),
+                json!("2"),
+                json!(format!("{first}=")),
+                json!(first.to_lowercase()),
+                json!(7),
+            ] {
+                let answer = wire.ask("tools/list", json!({ "cursor": cursor }));
+                assert_eq!(code(&answer), -32602, "{}: {cursor}", wire.name);
+            }
+            assert!(
+                wire.ask("tools/list", json!({ "cursor": first }))
+                    .get("result")
+                    .is_some()
+            );
+        },
+    );
+}
+
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_9_x_request_id_has_1_to_64_visible_characters() {
+    let (served, http) = Served::http(limited(Limits::default()));
+    let ask = |id: &str| {
+        let message = modern(1, "server/discover", json!({}));
+        http.modern(&message)
+            .field("X-Request-Id", id)
+            .send()
+            .request_id()
+    };
+    let visible: String = ('!'..='~').collect();
+    for kept in ["a", &visible[..64], &visible[30..], &"x".repeat(64)] {
+        assert_eq!(ask(kept), kept);
+    }
+    for replaced in ["", "a b", "tab\there", &"x".repeat(65)] {
+        let fresh = ask(replaced);
+        assert!(
+            fresh.len() == 36 && fresh != ask(replaced),
+            "{replaced:?} became {fresh}"
+        );
+    }
+    let message = modern(1, "server/discover", json!({}));
+    let twice = http
+        .modern(&message)
+        .and_field("X-Request-Id", "a")
+        .and_field("X-Request-Id", "b");
+    assert_eq!(twice.send().request_id().len(), 36);
+    served.stop();
+}
+
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_9_exchanges_max() {
+    let gate = Gate::new();
+    let (served, http) = Served::http(probes(&gate).limits(Limits {
+        exchanges_max: 2,
+        ..Limits::default()
+    }));
+    let mut unread = Vec::new();
+    for id in 1..=2 {
+        unread.push(http.modern(&call(id, "gate", json!({}))).connect());
+        gate.began();
+    }
+    assert_eq!(served.stats().connections, 2);
+    let mut reply = http
+        .modern(&call(3, "look", json!({})))
+        .field("X-Request-Id", "one-too-many")
+        .send();
+    assert_eq!((reply.status, reply.field("Retry-After")), (503, Some("1")));
+    assert_eq!(reply.request_id(), "one-too-many");
+    assert_eq!(code(&reply.json()), 503);
+    gate.let_go(2);
+    for unread in unread {
+        assert_eq!(text(&unread.reply().message()), "somebody");
+    }
+    until("both exchanges have ended", || {
+        served.stats().connections == 0
+    });
+    assert_eq!(text(&http.ask(&call(3, "look", json!({})))), "looking");
+    served.stop();
+}

@@ -1,0 +1,249 @@
+//! Law 9: bad input gets a clear error with the right code and id, and costs nothing.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Gate, PipeClient, Served, call, legacy, modern, on_every_wire, probes, text};
+
+/// What cannot be served whatever the era: the bytes, the code, the id of the answer.
+fn malformed() -> Vec<(String, i64, Option<Value>)> {
+    let with = |member: &str, value: Value| {
+        let mut message = modern(4, "tools/list", json!({}));
+        message[member] = value;
+        message.to_string()
+    };
+    let without = |member: &str| {
+        let mut message = modern(4, "tools/list", json!({}));
+        message
+            .as_object_mut()
+            .expect("a message is an object")
+            .remove(member);
+        message.to_string()
+    };
+    let four = Some(json!(4));
+    vec![
+        ("{".into(), -32700, None),
+        ("nonsense".into(), -32700, None),
+        (
+            r#"{"jsonrpc":"2.0","id":4,"method":"tools/list"} x"#.into(),
+            -32700,
+            None,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":4,"method":"tools/list",}"#.into(),
+            -32700,
+            None,
+        ),
+        ("\"text\"".into(), -32600, None),
+        ("null".into(), -32600, None),
+        ("17".into(), -32600, None),
+        ("{}".into(), -32600, None),
+        (without("jsonrpc"), -32600, four.clone()),
+        (with("jsonrpc", json!("1.0")), -32600, four.clone()),
+        (with("jsonrpc", json!(2.0)), -32600, four.clone()),
+        (without("method"), -32600, four.clone()),
+        (with("method", json!(7)), -32600, four.clone()),
+        (with("method", Value::Null), -32600, four.clone()),
+        (with("id", Value::Null), -32600, None),
+        (with("id", json!(1.5)), -32600, None),
+        (with("id", json!([1])), -32600, None),
+        (with("id", json!({})), -32600, None),
+        (with("id", json!(true)), -32600, None),
+        (with("params", json!([])), -32602, four.clone()),
+        (with("params", Value::Null), -32602, four.clone()),
+        (with("params", json!("x")), -32602, four.clone()),
+        (with("params", json!({ "_meta": 7 })), -32602, four.clone()),
+        (
+            with("params", json!({ "_meta": { "progressToken": {} } })),
+            -32602,
+            four,
+        ),
+    ]
+}
+
+#[track_caller]
+fn check(answer: &Value, sent: &str, code: i64, id: &Option<Value>) {
+    assert_eq!(answer["error"]["code"], code, "{sent} became {answer}");
+    assert_eq!(answer.get("id"), id.as_ref(), "{sent} became {answer}");
+    assert_eq!(answer["jsonrpc"], "2.0");
+    let message = answer["error"]["message"]
+        .as_str()
+        .expect("it says what is wrong");
+    assert!(message.len() > 10, "it says what is wrong: {message}");
+}
+
+#[test]
+fn law_9_malformed_messages_on_a_pipe() {
+    for initialize in [false, true] {
+        let (served, mut client) = Served::pipe(probes(&Gate::new()));
+        if initialize {
+            client.initialize("2025-11-25");
+        }
+        for (sent, code, id) in malformed() {
+            client.send_line(&sent);
+            check(&client.recv(), &sent, code, &id);
+        }
+        // Bytes that are not UTF-8, and a text that ends in the middle of the input.
+        client.send_line("\u{0}");
+        check(&client.recv(), "NUL", -32700, &None);
+        assert_eq!(
+            text(&client.ask(&call(1, "echo", json!({ "text": "alive" })))),
+            "alive"
+        );
+        assert_eq!(
+            (served.main().done, served.main().refused),
+            (1, 0),
+            "nothing of it reached a lane"
+        );
+        client.close();
+        assert_eq!(client.rest().len(), 0);
+        served.stop();
+    }
+}
+
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_9_malformed_messages_over_http() {
+    let (served, http) = Served::http(probes(&Gate::new()));
+    for (sent, code, id) in malformed() {
+        let mut reply = http
+            .post(sent.as_bytes())
+            .field("MCP-Protocol-Version", "2026-07-28")
+            .field("Mcp-Method", "tools/list")
+            .send();
+        assert_eq!(reply.status, 400, "{sent}");
+        check(&reply.json(), &sent, code, &id);
+    }
+    for bytes in [
+        &b"\xff\xfe"[..],
+        b"",
+        b"\x00",
+        b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}",
+    ] {
+        let mut reply = http.post(bytes).send();
+        assert_eq!(reply.status, 400, "{bytes:?}");
+        check(&reply.json(), &format!("{bytes:?}"), -32700, &None);
+    }
+    assert_eq!(
+        text(&http.ask(&call(1, "echo", json!({ "text": "alive" })))),
+        "alive"
+    );
+    served.stop();
+}
+
+#[test]
+fn law_9_wrong_parameters_name_the_mistake() {
+    on_every_wire(
+        || probes(&Gate::new()),
+        |wire| {
+            let rows = [
+                ("tools/call", json!({}), -32602, "`name`"),
+                ("tools/call", json!({ "name": 7 }), -32602, "string"),
+                (
+                    "tools/call",
+                    json!({ "name": "nowhere" }),
+                    -32602,
+                    "nowhere",
+                ),
+                (
+                    "tools/call",
+                    json!({ "name": "echo", "arguments": [] }),
+                    -32602,
+                    "`arguments`",
+                ),
+                (
+                    "tools/call",
+                    json!({ "name": "echo", "arguments": null }),
+                    -32602,
+                    "`arguments`",
+                ),
+                ("tools/list", json!({ "cursor": "x" }), -32602, "cursor"),
+                ("tools/list", json!({ "cursor": {} }), -32602, "string"),
+                ("no/such/method", json!({}), -32601, "no/such/method"),
+                ("Tools/List", json!({}), -32601, "Tools/List"),
+                ("", json!({}), -32601, "Method not found"),
+            ];
+            for (method, params, code, word) in rows {
+                // Over HTTP a name that is no string cannot be mirrored, and that is found first.
+                let unmirrored = wire.name == "HTTP, modern"
+                    && method == "tools/call"
+                    && !params["name"].is_string();
+                let answer = wire.ask(method, params);
+                let message = answer["error"]["message"].as_str().unwrap_or_default();
+                if unmirrored && answer["error"]["code"] == -32020 {
+                    continue;
+                }
+                assert_eq!(answer["error"]["code"], code, "{}: {answer}", wire.name);
+                assert!(
+                    message.contains(word),
+                    "{}: {message} names {word}",
+                    wire.name
+                );
+            }
+            // A long name is not thrown back whole.
+            let answer = wire.call(&"x".repeat(10_000), json!({}));
+            assert!(
+                answer.to_string().len() < 1000,
+                "{}",
+                answer.to_string().len()
+            );
+        },
+    );
+}
+
+/// Notifications and responses never have an answer, whatever is in them.
+#[test]
+fn law_9_what_is_no_request_has_no_answer() {
+    let silent = [
+        json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
+        json!({ "jsonrpc": "2.0", "method": "notifications/unknown", "params": { "a": 1 } }),
+        json!({ "jsonrpc": "2.0", "method": "tools/call", "params": { "name": "echo" } }),
+        json!({ "jsonrpc": "2.0", "id": 1, "result": {} }),
+        json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": 1, "message": "m" } }),
+    ];
+    let (served, mut client) = Served::pipe(probes(&Gate::new()));
+    client.initialize("2025-11-25");
+    for message in &silent {
+        client.send(message);
+    }
+    assert_eq!(client.sent_so_far().len(), 0);
+    client.close();
+    served.stop();
+    #[cfg(feature = "tiny-http")]
+    {
+        let (served, http) = Served::http(probes(&Gate::new()));
+        let session = http.initialize("2025-11-25");
+        for message in &silent {
+            for ask in [session.post(message), http.post(message.to_string())] {
+                let mut reply = ask.send();
+                assert_eq!(
+                    (reply.status, reply.body()),
+                    (202, String::new()),
+                    "{message}"
+                );
+            }
+        }
+        served.stop();
+    }
+}
+
+/// Ids come back as they were sent, in every shape there is.
+#[test]
+fn law_9_every_id_comes_back_as_it_was() {
+    let (served, mut client) = Served::pipe(probes(&Gate::new()));
+    let echoed = |client: &mut PipeClient, id: Value| {
+        assert_eq!(
+            client.ask(&modern(id.clone(), "server/discover", json!({})))["id"],
+            id
+        );
+    };
+    for id in [0, -1, i64::MAX, i64::MIN, 1_766_000_000_000] {
+        echoed(&mut client, json!(id));
+    }
+    for id in ["", "0", "a\"\\\n\u{1F980}\u{7f}", &"x".repeat(10_000)] {
+        echoed(&mut client, json!(id));
+    }
+    client.initialize("2025-11-25");
+    assert_eq!(client.ask(&legacy(0, "ping", json!({})))["id"], 0);
+    client.close();
+    served.stop();
+}

@@ -1,0 +1,297 @@
+//! Law 12: drain loses nothing that was accepted.
+
+use std::thread;
+use std::time::Duration;
+
+use mcp_threads::{Limits, Server};
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Gate, PATIENCE, PipeClient, Served, alone, call, code, legacy_call, library_threads, probes,
+    text, until,
+};
+
+/// What a client hears of a shutdown.
+#[track_caller]
+fn assert_shutting_down(answer: &Value, id: impl Into<Value>) {
+    assert_eq!((code(answer), &answer["id"]), (503, &id.into()), "{answer}");
+    let message = answer["error"]["message"].as_str().expect("it says why");
+    assert!(message.contains("shutting down"), "{message}");
+}
+
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_12_over_http_a_drain_answers_what_is_in_flight_and_refuses_what_is_new() {
+    let gate = Gate::new();
+    let (served, http) = Served::http(probes(&gate).workers(1));
+    let session = http.initialize("2025-11-25");
+    let running = http
+        .modern(&call(1, "gate", json!({ "who": "running" })))
+        .connect();
+    gate.began();
+    let queued = session
+        .post(&legacy_call(2, "gate", json!({ "who": "queued" })))
+        .connect();
+    served.until_main("one waits", |main| main.queued == 1);
+    let handle = served.handle();
+    let ending = thread::spawn(move || served.shutdown(PATIENCE));
+    until("the drain has begun", || handle.stats().draining);
+
+    for ask in [
+        http.modern(&call(3, "echo", json!({}))),
+        session.post(&legacy_call(3, "echo", json!({}))),
+        http.modern(&call(3, "look", json!({}))),
+    ] {
+        // Without `Connection: close` of its own, so that the answer's is the server's wish.
+        let mut reply = ask.connect().reply();
+        assert_eq!(reply.status, 503);
+        assert_eq!(reply.field("Retry-After"), Some("1"));
+        assert_eq!(reply.field("Connection"), Some("close"));
+        assert_shutting_down(&reply.json(), 3);
+    }
+    assert!(!ending.is_finished(), "it waits for what is in flight");
+    gate.let_go(2);
+    for (unread, who) in [(running, "running"), (queued, "queued")] {
+        let reply = unread.reply();
+        assert_eq!(reply.field("Connection"), Some("close"));
+        assert_eq!(text(&reply.message()), who);
+    }
+    let report = ending.join().expect("a shutdown does not panic");
+    assert_eq!(
+        (report.abandoned_handlers, report.abandoned_connections),
+        (0, 0)
+    );
+    let again = Server::new("it", "1").serve_http(http.address());
+    again.expect("the port is free again").shutdown(PATIENCE);
+}
+
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_12_over_http_what_outlives_the_deadline_is_cancelled_and_its_client_told() {
+    let gate = Gate::new();
+    let (served, http) = Served::http(probes(&gate).workers(2));
+    let mut unread = Vec::new();
+    for id in 1..=3 {
+        unread.push(
+            http.modern(&call(id, "wait", json!({ "who": "late" })))
+                .connect(),
+        );
+        match id {
+            1 | 2 => assert_eq!(gate.began(), "late"),
+            _ => served.until_main("one waits", |main| main.queued == 1),
+        }
+    }
+    let report = served.shutdown(Duration::from_millis(20));
+    assert_eq!(gate.cancelled(), "late");
+    assert_eq!(gate.cancelled(), "late");
+    assert!(gate.nobody_came(), "the queued one never ran");
+    for (id, unread) in (1..).zip(unread) {
+        let mut reply = unread.reply();
+        assert_eq!(reply.status, 503);
+        assert_shutting_down(&reply.json(), id);
+    }
+    assert_eq!(
+        (report.abandoned_handlers, report.abandoned_connections),
+        (0, 0),
+        "everyone has left"
+    );
+}
+
+#[test]
+fn law_12_on_a_pipe_what_outlives_the_deadline_is_cancelled_and_its_client_told() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(probes(&gate).workers(1));
+    client.send(&call(1, "wait", json!({ "who": "late" })));
+    assert_eq!(gate.began(), "late");
+    client.send(&call(2, "wait", json!({})));
+    served.until_main("one waits", |main| main.queued == 1);
+    client.close();
+    let report = served.shutdown(Duration::from_millis(20));
+    assert_eq!(gate.cancelled(), "late");
+    assert_shutting_down(&client.answer(1), 1);
+    assert_shutting_down(&client.answer(2), 2);
+    assert_eq!(client.rest().len(), 0);
+    assert_eq!(
+        (report.abandoned_handlers, report.abandoned_connections),
+        (0, 0),
+        "everyone has left"
+    );
+}
+
+#[test]
+fn law_12_a_handler_that_ignores_its_cancellation_is_given_up_and_counted() {
+    let gate = Gate::new();
+    let server = probes(&gate).workers(3).limits(Limits {
+        cancel_grace: Duration::from_millis(50),
+        ..Limits::default()
+    });
+    let (served, mut client) = Served::pipe(server);
+    client.send(&call(1, "gate", json!({})));
+    client.send(&call(2, "wait", json!({})));
+    gate.began();
+    gate.began();
+    client.close();
+    let report = served.shutdown(Duration::from_millis(20));
+    assert_eq!(
+        (report.abandoned_handlers, report.abandoned_connections),
+        (1, 0)
+    );
+    assert_shutting_down(&client.answer(1), 1);
+    assert_shutting_down(&client.answer(2), 2);
+    assert_eq!(client.rest().len(), 0);
+    gate.let_go(1);
+}
+
+#[test]
+fn law_12_a_pipe_that_ends_lets_its_calls_finish() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(probes(&gate).workers(1));
+    client.send(&call(1, "gate", json!({ "who": "running" })));
+    client.send(&call(2, "gate", json!({ "who": "queued" })));
+    gate.began();
+    client.close();
+    let running = served.take();
+    let ending = thread::spawn(move || running.join());
+    gate.let_go(2);
+    assert_eq!(text(&client.answer(1)), "running");
+    assert_eq!(text(&client.answer(2)), "queued");
+    assert_eq!(client.rest().len(), 0);
+    let report = ending.join().expect("a shutdown does not panic");
+    assert_eq!(
+        (report.abandoned_handlers, report.abandoned_connections),
+        (0, 0)
+    );
+}
+
+/// The end of the pipe starts the drain, whatever is still in flight.
+#[test]
+fn law_12_a_pipe_that_ends_cancels_what_outlives_the_deadline() {
+    let gate = Gate::new();
+    let (served, mut client) =
+        Served::pipe(probes(&gate).drain_deadline(Duration::from_millis(20)));
+    client.send(&call(1, "wait", json!({ "who": "late" })));
+    assert_eq!(gate.began(), "late");
+    client.close();
+    let running = served.take();
+    let ending = thread::spawn(move || running.join());
+    assert_eq!(gate.cancelled(), "late");
+    assert_shutting_down(&client.answer(1), 1);
+    let report = ending.join().expect("a shutdown does not panic");
+    assert_eq!(
+        (report.abandoned_handlers, report.abandoned_connections),
+        (0, 0)
+    );
+}
+
+#[test]
+fn law_12_a_handle_stops_the_server_from_another_thread() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(probes(&gate));
+    let handle = served.handle();
+    let running = served.take();
+    let ending = thread::spawn(move || running.join());
+    assert_eq!(
+        text(&client.ask(&call(1, "echo", json!({ "text": "a" })))),
+        "a"
+    );
+    handle.stop();
+    handle.stop();
+    until("the drain has begun", || handle.stats().draining);
+    assert_shutting_down(&client.ask(&call(2, "echo", json!({}))), 2);
+    client.close();
+    assert_eq!(
+        ending
+            .join()
+            .expect("a shutdown does not panic")
+            .abandoned_connections,
+        0
+    );
+}
+
+/// A shutdown in the middle of a burst, again and again: whatever was read is answered, with a result or a refusal.
+#[test]
+fn law_12_a_call_that_races_with_the_shutdown_is_answered_too() {
+    const CALLS: u32 = 100;
+    for round in 0..150_u32 {
+        let gate = Gate::new();
+        let (served, mut client) = Served::pipe(probes(&gate).workers(1 + round as usize % 3));
+        let handle = served.handle();
+        let ending = thread::spawn(move || {
+            until("the burst is under way", || {
+                handle.stats().lanes[0].done >= u64::from(round % 40)
+            });
+            served.shutdown(PATIENCE)
+        });
+        for id in 0..CALLS {
+            client.send(&call(id, "echo", json!({ "text": id.to_string() })));
+        }
+        client.close();
+        let mut answers = client.rest();
+        assert_eq!(
+            answers.len(),
+            CALLS as usize,
+            "round {round}: one answer each"
+        );
+        answers.sort_by_key(|answer| answer["id"].as_u64());
+        for (id, answer) in (0..).zip(&answers) {
+            match answer.get("error") {
+                Some(_) => assert_shutting_down(answer, id),
+                None => assert_eq!(
+                    (&answer["id"], text(answer)),
+                    (&json!(id), id.to_string().as_str())
+                ),
+            }
+        }
+        let report = ending.join().expect("a shutdown does not panic");
+        assert_eq!(
+            (report.abandoned_handlers, report.abandoned_connections),
+            (0, 0)
+        );
+    }
+}
+
+#[test]
+fn law_12_every_thread_is_joined() {
+    alone("law_12_drain::law_12_every_thread_is_joined", || {
+        assert_eq!(library_threads(), [] as [String; 0]);
+        let gate = Gate::new();
+        let talk = |client: &mut PipeClient| {
+            assert_eq!(
+                text(&client.ask(&call(1, "echo", json!({ "text": "a" })))),
+                "a"
+            );
+            client.ask(&call(2, "panic", json!({})));
+        };
+        let (on_pipe, mut client) =
+            Served::pipe(probes(&gate).lane(mcp_threads::Lane::new("own").workers(3)));
+        talk(&mut client);
+        let names = library_threads();
+        for part in [
+            "mcp-main-",
+            "mcp-urgent-",
+            "mcp-own-",
+            "mcp-pipe-reader",
+            "mcp-pipe-writer",
+        ] {
+            assert!(
+                names.iter().any(|name| name.starts_with(part)),
+                "{part} in {names:?}"
+            );
+        }
+        client.close();
+        on_pipe.stop();
+        until("all have left", || library_threads().is_empty());
+        #[cfg(feature = "tiny-http")]
+        {
+            let (over_http, http) = Served::http(probes(&gate));
+            // One connection stays open, idle.
+            let idle = http.modern(&call(1, "echo", json!({}))).connect();
+            for id in 0..20 {
+                http.ask(&call(id, "echo", json!({ "text": "a" })));
+            }
+            over_http.stop();
+            drop(idle);
+            until("all have left", || library_threads().is_empty());
+        }
+    });
+}

@@ -1,0 +1,25 @@
+//! The black-box suite: every law of the design and every capability, over real sockets and pipes.
+//!
+//! One file for each law or capability; a test is named after what it holds the library to. What needs HTTP is left out without that feature.
+
+#![cfg(unix)]
+#![cfg_attr(not(feature = "tiny-http"), allow(dead_code))]
+
+mod harness;
+
+mod law_01_slow_readers;
+mod law_02_full_means_no;
+mod law_03_capacity;
+mod law_04_one_answer;
+mod law_05_state;
+mod law_06_cheap_methods;
+#[cfg(feature = "tiny-http")]
+mod law_07_duration;
+mod law_08_panics;
+mod law_09_limits;
+mod law_09_malformed;
+mod law_10_stdout;
+mod law_11_process;
+mod law_12_drain;
+#[cfg(all(feature = "tiny-http", feature = "ctrlc"))]
+mod signals;
