@@ -3,7 +3,6 @@
 //! The engine fills in what happened, the transport adds the status and writes the line through [`log`] with the target
 //! `mcp_threads::access`. Must not know how either works.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +78,8 @@ impl Outcome {
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     pub(crate) tag: RequestTag,
-    pub(crate) method: Cow<'static, str>,
+    /// A name of the protocol, never a client's text: a log line must not be forged.
+    pub(crate) method: &'static str,
     pub(crate) tool: Option<Arc<str>>,
     pub(crate) lane: Option<Arc<str>>,
     pub(crate) outcome: Outcome,
@@ -89,14 +89,10 @@ pub(crate) struct Access {
 
 impl Access {
     /// The line of something that never got as far as a lane.
-    pub(crate) fn immediate(
-        tag: RequestTag,
-        method: impl Into<Cow<'static, str>>,
-        outcome: Outcome,
-    ) -> Self {
+    pub(crate) fn immediate(tag: RequestTag, method: &'static str, outcome: Outcome) -> Self {
         Access {
             tag,
-            method: method.into(),
+            method,
             tool: None,
             lane: None,
             outcome,

@@ -80,6 +80,11 @@ impl Error {
         self.kind == Kind::Bind
     }
 
+    /// Whether a descriptor could not be used: a listener, stdin or stdout.
+    pub fn is_io(&self) -> bool {
+        self.kind == Kind::Io
+    }
+
     /// Whether the operating system refused a thread.
     pub fn is_spawn(&self) -> bool {
         self.kind == Kind::Spawn

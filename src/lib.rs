@@ -7,6 +7,7 @@
 //! use mcp_threads::Server;
 //!
 //! #[derive(serde::Deserialize, mcp_threads::schemars::JsonSchema)]
+//! #[schemars(crate = "mcp_threads::schemars")]
 //! struct Add {
 //!     a: i64,
 //!     b: i64,
@@ -50,6 +51,7 @@
 
 mod access;
 mod cancel;
+mod deadline;
 mod error;
 mod limits;
 mod stats;
@@ -80,8 +82,8 @@ pub use handler::{CommandOutput, RunCommand};
 pub use limits::Limits;
 pub use protocol::jsonrpc::{ErrorCode, ErrorObject};
 pub use protocol::types::{
-    Annotations, Blob, CallToolResult, ContentBlock, Icon, Implementation, LoggingLevel,
-    ResourceContents, ResourceLink, Role, ToolAnnotations,
+    Annotations, CallToolResult, ContentBlock, Icon, Implementation, LoggingLevel,
+    ResourceContents, ResourceLink, Role,
 };
 pub use protocol::version::{Era, ProtocolVersion};
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]

@@ -19,7 +19,7 @@ pub struct Limits {
     /// Longest line on stdio, in bytes. Default 4 MiB, so that both transports carry the same messages. Beyond it the line is
     /// skipped and answered with `-32600`.
     pub line_bytes_max: usize,
-    /// Deepest nesting of arrays and objects in one message. Default 64: real arguments stay below 20, and a parser that
+    /// Deepest nesting of arrays and objects in one message. Default 64, at most 120: real arguments stay below 20, and a parser that
     /// recurses must never meet more than its stack holds.
     pub json_depth_max: usize,
     /// Most messages in one JSON-RPC batch (revision 2025-03-26 only). Default 64.
@@ -34,6 +34,9 @@ pub struct Limits {
     pub exchanges_max: usize,
     /// Progress and log events that wait for one slow reader before the oldest is dropped. Default 256 per HTTP answer or pipe.
     pub outbox_events_max: usize,
+    /// Bytes of answers and events that wait for one slow reader. Default 4 MiB. Beyond it the oldest events are dropped; answers are
+    /// kept, but on stdio no further request is read until some have been.
+    pub outbox_bytes_max: usize,
     /// Answers on stdio that may be in the making or unread before the reader stops reading stdin. Default 1024.
     pub outbox_answers_max: usize,
     /// A call that has said nothing for this long opens its event stream, so that clients and proxies see life. Default 1 s.
@@ -111,6 +114,47 @@ pub struct Limits {
     pub refused_linger: Duration,
 }
 
+impl Limits {
+    /// The first value that cannot work, in a sentence that says what can.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let at_least_one = [
+            ("line_bytes_max", self.line_bytes_max),
+            ("batch_len_max", self.batch_len_max),
+            ("sessions_max", self.sessions_max),
+            ("exchanges_max", self.exchanges_max),
+            ("outbox_bytes_max", self.outbox_bytes_max),
+            ("outbox_answers_max", self.outbox_answers_max),
+            ("page_len", self.page_len),
+            ("head_bytes_max", self.head_bytes_max),
+            ("header_count_max", self.header_count_max),
+            ("target_bytes_max", self.target_bytes_max),
+            ("connections_max", self.connections_max),
+        ];
+        if let Some((name, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
+            return Some(format!("`Limits::{name}` is 0; it must be at least 1"));
+        }
+        let not_zero = [
+            ("heartbeat_interval", self.heartbeat_interval),
+            ("departure_interval", self.departure_interval),
+        ];
+        if let Some((name, _)) = not_zero.into_iter().find(|(_, value)| value.is_zero()) {
+            return Some(format!(
+                "`Limits::{name}` is zero, which would never let a thread rest"
+            ));
+        }
+        if !(1..=JSON_DEPTH_MAX).contains(&self.json_depth_max) {
+            return Some(format!(
+                "`Limits::json_depth_max` is {}; it must be from 1 to {JSON_DEPTH_MAX}",
+                self.json_depth_max
+            ));
+        }
+        None
+    }
+}
+
+/// The parser that reads arguments recurses and refuses more by itself.
+const JSON_DEPTH_MAX: usize = 120;
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {
@@ -122,6 +166,7 @@ impl Default for Limits {
             session_idle_timeout: Duration::from_secs(30 * 60),
             exchanges_max: 1024,
             outbox_events_max: 256,
+            outbox_bytes_max: 4 * 1024 * 1024,
             outbox_answers_max: 1024,
             stream_after: Duration::from_secs(1),
             heartbeat_interval: Duration::from_secs(10),

@@ -2,8 +2,8 @@
 //!
 //! The policy, written once. An *answer* has its place reserved before the request is accepted, so it always fits and is never dropped.
 //! An *event* (progress, log) takes a place if there is one; when there is none the oldest waiting event makes room. Nobody who
-//! puts something in ever waits; only [`Outbox::reserve`] does, and it is called by the thread that reads requests, which is how a
-//! client that does not read its answers is made to stop sending. Must not know which transport drains it.
+//! puts something in ever waits; only [`Outbox::await_room`] does, and it is called by the one thread that reads requests, which is how
+//! a client that does not read its answers is made to stop sending. Must not know which transport drains it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -65,13 +65,21 @@ pub(crate) enum Standing {
 
 #[derive(Debug)]
 struct Shared {
-    events_max: usize,
-    answers_max: usize,
+    bounds: Bounds,
     state: Mutex<State>,
     /// Signalled when the reader has something to do; only it waits here.
     readable: Condvar,
-    /// Signalled when an answer's place becomes free; only the thread that reserves waits here.
+    /// Signalled when something has been read; only the one thread that reads requests waits here.
     room: Condvar,
+}
+
+/// How much may wait to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) answers_max: usize,
+    pub(crate) events_max: usize,
+    /// Of answers and events together. An answer that is over it is kept all the same, but no further request is accepted.
+    pub(crate) bytes_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -79,11 +87,15 @@ struct State {
     queue: VecDeque<Queued>,
     /// How many of the queue are events.
     events: usize,
+    /// The length of everything in the queue.
+    bytes: usize,
     /// Answer places taken: reserved, or filled and not read yet.
     answers: usize,
     /// Nobody will reserve any more.
     closed: bool,
     reader_waits: bool,
+    /// The one thread that accepts requests waits for room.
+    room_waited_for: bool,
     reader_gone: bool,
 }
 
@@ -95,11 +107,10 @@ enum Queued {
     NoAnswer(Option<Access>),
 }
 
-/// A new outbox that holds this many answers and this many events.
-pub(crate) fn outbox(answers_max: usize, events_max: usize) -> (Outbox, OutboxReader) {
+/// A new outbox within these bounds.
+pub(crate) fn outbox(bounds: Bounds) -> (Outbox, OutboxReader) {
     let shared = Arc::new(Shared {
-        events_max,
-        answers_max,
+        bounds,
         state: Mutex::default(),
         readable: Condvar::new(),
         room: Condvar::new(),
@@ -115,6 +126,7 @@ impl Shared {
     }
 
     fn push(&self, mut state: MutexGuard<'_, State>, item: Queued) {
+        state.bytes += item.len();
         state.queue.push_back(item);
         let wake = state.reader_waits;
         drop(state);
@@ -124,17 +136,58 @@ impl Shared {
     }
 }
 
+impl State {
+    fn is_full(&self, bounds: &Bounds) -> bool {
+        self.answers >= bounds.answers_max || self.bytes >= bounds.bytes_max
+    }
+
+    /// Makes room for an event of this length by dropping the oldest ones. Says whether there is room now.
+    fn make_room(&mut self, len: usize, bounds: &Bounds) -> bool {
+        let over = |state: &State| {
+            state.events >= bounds.events_max || state.bytes + len > bounds.bytes_max
+        };
+        while self.events > 0 && over(self) {
+            let oldest = self
+                .queue
+                .iter()
+                .position(|item| matches!(item, Queued::Event(..)));
+            let dropped = oldest.and_then(|oldest| self.queue.remove(oldest));
+            self.bytes -= dropped.map_or(0, |dropped| dropped.len());
+            self.events -= 1;
+        }
+        !over(self)
+    }
+}
+
+impl Queued {
+    fn len(&self) -> usize {
+        match self {
+            Queued::Event(bytes, _) => bytes.len(),
+            Queued::Answer(answer) => answer.body.len(),
+            Queued::NoAnswer(_) => 0,
+        }
+    }
+}
+
 impl Outbox {
-    /// Waits for a free answer place and takes it. `None` when the reader has gone.
-    pub(crate) fn reserve(&self) -> Option<AnswerSlot> {
+    /// Waits until there is room for one more answer. False when the reader has gone.
+    pub(crate) fn await_room(&self) -> bool {
         let mut state = self.0.lock();
-        while state.answers >= self.0.answers_max && !state.reader_gone {
+        while state.is_full(&self.0.bounds) && !state.reader_gone {
+            state.room_waited_for = true;
             state = self
                 .0
                 .room
                 .wait(state)
                 .expect("no code panics while it holds the outbox");
         }
+        state.room_waited_for = false;
+        !state.reader_gone
+    }
+
+    /// Takes the place for one answer, whether or not [`await_room`](Self::await_room) has been asked. `None` when the reader has gone.
+    pub(crate) fn reserve(&self) -> Option<AnswerSlot> {
+        let mut state = self.0.lock();
         if state.reader_gone {
             return None;
         }
@@ -144,24 +197,13 @@ impl Outbox {
         })
     }
 
-    /// Puts an event in, dropping the oldest one if there is no place left. It is not sent once `call` is cancelled.
+    /// Puts an event in, dropping the oldest ones if there is no room left. It is not sent once `call` is cancelled.
     pub(crate) fn send_event(&self, bytes: Vec<u8>, call: &CancellationToken) {
         let mut state = self.0.lock();
-        if state.reader_gone || self.0.events_max == 0 {
-            return;
+        if !state.reader_gone && state.make_room(bytes.len(), &self.0.bounds) {
+            state.events += 1;
+            self.0.push(state, Queued::Event(bytes, call.clone()));
         }
-        if state.events == self.0.events_max {
-            let oldest = state
-                .queue
-                .iter()
-                .position(|item| matches!(item, Queued::Event(..)));
-            if let Some(oldest) = oldest {
-                state.queue.remove(oldest);
-                state.events -= 1;
-            }
-        }
-        state.events += 1;
-        self.0.push(state, Queued::Event(bytes, call.clone()));
     }
 
     /// Says that nothing more will be reserved, so that the reader finishes when everything is read.
@@ -194,6 +236,15 @@ impl AnswerSlot {
             let state = shared.lock();
             if !state.reader_gone {
                 shared.push(state, item);
+                return;
+            }
+            drop(state);
+            // Nobody will read it, so nobody else will write its line.
+            match item {
+                Queued::Answer(Answer { access, .. }) | Queued::NoAnswer(Some(access)) => {
+                    access.log(None);
+                }
+                _ => {}
             }
         }
     }
@@ -210,10 +261,15 @@ impl OutboxReader {
     pub(crate) fn recv(&self, deadline: Option<Instant>) -> Item {
         let mut state = self.0.lock();
         loop {
-            match state.queue.pop_front() {
+            let item = state.queue.pop_front();
+            state.bytes -= item.as_ref().map_or(0, Queued::len);
+            match item {
                 Some(Queued::Event(bytes, call)) => {
                     state.events -= 1;
                     if !call.is_cancelled() {
+                        if state.room_waited_for {
+                            self.0.room.notify_one();
+                        }
                         return Item::Event(bytes);
                     }
                 }
@@ -235,10 +291,10 @@ impl OutboxReader {
     }
 
     fn free_answer(&self, mut state: MutexGuard<'_, State>) {
-        let was_full = state.answers >= self.0.answers_max;
         state.answers -= 1;
+        let waiting = state.room_waited_for;
         drop(state);
-        if was_full {
+        if waiting {
             self.0.room.notify_one();
         }
     }
@@ -298,6 +354,14 @@ mod tests {
         }
     }
 
+    fn bounds(answers_max: usize, events_max: usize) -> Bounds {
+        Bounds {
+            answers_max,
+            events_max,
+            bytes_max: 10,
+        }
+    }
+
     fn next(reader: &OutboxReader) -> String {
         match reader.recv(Some(Instant::now())) {
             Item::Event(bytes) => String::from_utf8(bytes).expect("the test sends text"),
@@ -313,7 +377,7 @@ mod tests {
 
     #[test]
     fn law_1_the_oldest_event_is_dropped_and_the_answer_never_is() {
-        let (outbox, reader) = outbox(1, 2);
+        let (outbox, reader) = outbox(bounds(1, 2));
         let (_canceller, call) = cancellation();
         let slot = outbox.reserve().expect("the reader lives");
         for event in ["1", "2", "3", "4"] {
@@ -327,7 +391,7 @@ mod tests {
 
     #[test]
     fn events_of_a_cancelled_call_are_not_sent() {
-        let (outbox, reader) = outbox(1, 2);
+        let (outbox, reader) = outbox(bounds(1, 2));
         let (canceller, call) = cancellation();
         outbox.send_event("late".into(), &call);
         canceller.cancel();
@@ -336,42 +400,69 @@ mod tests {
 
     #[test]
     fn a_dropped_slot_tells_the_reader() {
-        let (outbox, reader) = outbox(1, 0);
+        let (outbox, reader) = outbox(bounds(1, 0));
         drop(outbox.reserve());
         assert_eq!(next(&reader), "no answer");
     }
 
     #[test]
-    fn reserving_waits_until_an_answer_has_been_read() {
-        let (outbox, reader) = outbox(1, 0);
+    fn law_9_bytes_are_bounded_too() {
+        let (outbox, reader) = outbox(bounds(4, 4));
+        let (_canceller, call) = cancellation();
+        outbox.send_event("12345".into(), &call);
+        outbox.send_event("67890".into(), &call);
+        outbox.send_event("abcdef".into(), &call);
+        outbox.send_event("longer than all".into(), &call);
+        assert_eq!(next(&reader), "nothing");
+        outbox.send_event("ghijkl".into(), &call);
         outbox
             .reserve()
             .expect("the reader lives")
-            .send(answer("1"));
-        let waiting =
-            std::thread::spawn(move || outbox.reserve().map(|slot| slot.send(answer("2"))));
-        assert_eq!(next(&reader), "answer 1");
-        let Item::Answer(second) = reader.recv(Some(Instant::now() + Duration::from_secs(10)))
-        else {
-            panic!("the second answer comes once the first has been read");
-        };
-        assert_eq!(second.body, b"2");
-        assert!(
-            waiting
-                .join()
-                .expect("the reserving thread does not panic")
-                .is_some()
+            .send(answer("0123456789"));
+        assert_eq!(
+            [next(&reader), next(&reader)],
+            ["ghijkl", "answer 0123456789"]
         );
     }
 
     #[test]
+    fn the_next_request_waits_until_an_answer_has_been_read() {
+        for text in ["1", "many bytes, which are bounded too"] {
+            let max = if text == "1" { 1 } else { 100 };
+            let (outbox, reader) = outbox(bounds(max, 0));
+            outbox
+                .reserve()
+                .expect("the reader lives")
+                .send(answer(text));
+            let waiting = std::thread::spawn(move || {
+                assert!(outbox.await_room());
+                outbox.reserve().map(|slot| slot.send(answer("2")))
+            });
+            let first = reader.recv(Some(Instant::now() + Duration::from_secs(10)));
+            assert!(matches!(first, Item::Answer(first) if first.body == text.as_bytes()));
+            let Item::Answer(second) = reader.recv(Some(Instant::now() + Duration::from_secs(10)))
+            else {
+                panic!("the second answer comes once the first has been read");
+            };
+            assert_eq!(second.body, b"2");
+            assert!(
+                waiting
+                    .join()
+                    .expect("the accepting thread does not panic")
+                    .is_some()
+            );
+        }
+    }
+
+    #[test]
     fn nobody_waits_for_a_reader_that_has_gone() {
-        let (outbox, reader) = outbox(1, 1);
+        let (outbox, reader) = outbox(bounds(1, 1));
         let slot = outbox.reserve().expect("the reader lives");
         let again = outbox.clone();
-        let waiting = std::thread::spawn(move || again.reserve().is_none());
+        let waiting = std::thread::spawn(move || !again.await_room());
         drop(reader);
-        assert!(waiting.join().expect("the reserving thread does not panic"));
+        assert!(waiting.join().expect("the accepting thread does not panic"));
+        assert!(outbox.reserve().is_none());
         slot.send(answer("to nobody"));
     }
 }

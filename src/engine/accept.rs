@@ -3,7 +3,6 @@
 //! Decides what arrived (request, notification, response, batch), which era it belongs to, and whether it passes that era's checks. What
 //! the methods then do stands in `routes`. Never blocks. Specification: `basic/versioning` ("Backward Compatibility") of revision 2026-07-28.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -15,9 +14,11 @@ use crate::engine::reply::{Asked, Refusal};
 use crate::engine::{Accepted, Arrival, Engine, Origin};
 use crate::outbox::{AnswerSlot, Standing};
 use crate::protocol::jsonrpc::{
-    self, ErrorObject, Frame, Malformed, Message, Notification, Request, RequestId, shortened,
+    self, ErrorCode, ErrorObject, Frame, Malformed, Message, Notification, Request, RequestId,
+    shortened,
 };
 use crate::protocol::meta::Params;
+use crate::protocol::method::Method;
 use crate::protocol::modern;
 use crate::protocol::version::{Era, ProtocolVersion};
 
@@ -31,6 +32,8 @@ enum Rules {
     UnknownSession,
     /// A handshake-era request without the session it needs.
     NoSession,
+    /// A session's request under a version that is not of its era.
+    WrongVersion,
 }
 
 impl Engine {
@@ -71,7 +74,7 @@ impl Engine {
             Message::Response => ("response", None),
         };
         match self.rules(method, &Params::default(), arrival) {
-            Rules::UnknownSession => arrival.refuse_unknown_session(None, method.into(), slot),
+            Rules::UnknownSession => arrival.refuse_unknown_session(None, method, slot),
             Rules::Legacy(session) => self.notified(notification, Some(&session), arrival),
             _ => self.notified(notification, None, arrival),
         }
@@ -132,7 +135,13 @@ impl Engine {
                 return self.shake_hands(&method, asked, arrival);
             }
             Rules::UnknownSession => {
-                arrival.refuse_unknown_session(Some(&id), method.into_owned().into(), slot);
+                arrival.refuse_unknown_session(Some(&id), Method::known(&method), slot);
+            }
+            Rules::WrongVersion => {
+                let error = ErrorObject::invalid_request(
+                    "MCP-Protocol-Version is not a version this session can have; send the one `initialize` answered",
+                );
+                arrival.refuse(Some(&id), &method, Era::Legacy, &error, slot);
             }
             Rules::NoSession => {
                 let error = ErrorObject::invalid_request(
@@ -150,7 +159,7 @@ impl Engine {
         let refused = match self.rules("batch", &Params::default(), arrival) {
             Rules::UnknownSession => {
                 let slot = ReplySlot::Single(slot);
-                return arrival.refuse_unknown_session(None, "batch".into(), slot);
+                return arrival.refuse_unknown_session(None, "batch", slot);
             }
             Rules::Legacy(session) if session.version == ProtocolVersion::V2025_03_26 => {
                 if (1..=most).contains(&members.len()) {
@@ -222,6 +231,7 @@ impl Engine {
                     matches!(version, Some(Some(version)) if version.era() == Era::Legacy);
                 match session_id {
                     _ if is_handshake && (is_legacy || version.is_none()) => Rules::Handshake,
+                    Some(_) if version.is_some() && !is_legacy => Rules::WrongVersion,
                     Some(id) => self
                         .sessions
                         .find(id)
@@ -273,8 +283,17 @@ impl Arrival<'_> {
         error: &ErrorObject,
         slot: ReplySlot,
     ) {
-        let method = Cow::Owned(shortened(method).into_owned());
-        let standing = Standing::Malformed;
+        let method = match method {
+            "-" | "batch" => "-",
+            _ => Method::known(method),
+        };
+        // What a handshake-era client's own method refuses must reach it as an answer.
+        let served = era == Era::Legacy && id.is_some() && error.code == ErrorCode::INVALID_PARAMS;
+        let standing = if served {
+            Standing::Served
+        } else {
+            Standing::Malformed
+        };
         Refusal {
             tag: &self.tag,
             id,
@@ -293,7 +312,7 @@ impl Arrival<'_> {
     fn refuse_unknown_session(
         &self,
         id: Option<&RequestId>,
-        method: Cow<'static, str>,
+        method: &'static str,
         slot: ReplySlot,
     ) {
         let error =

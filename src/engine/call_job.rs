@@ -15,6 +15,7 @@ use crate::engine::catalogue::RegisteredTool;
 use crate::engine::identity::Identity;
 use crate::engine::in_flight::{Call, Responder, internal_error};
 use crate::engine::lane::{Ended, Job};
+use crate::engine::shutting_down;
 use crate::handler::context::CallControl;
 use crate::protocol::jsonrpc::{self, ErrorObject};
 use crate::protocol::types::{CallToolResult, ContentBlock};
@@ -43,9 +44,23 @@ impl Job for CallJob {
     fn run(self) -> Ended {
         let call = &self.responder.0;
         call.start();
+        // Whoever cancels everything may have looked for this call after it left the queue and before it was seen running.
+        if call.engine_is_hurried() {
+            call.abort(&shutting_down());
+        }
         // Whatever the handler leaves half done when it panics is its own fork of the state, dropped with it, or shared by its author's choice.
         let result = catch_unwind(AssertUnwindSafe(|| self.invoke()));
         match result {
+            Err(panic) => {
+                let text = panic_text(&*panic);
+                log::error!(
+                    "tool `{}` panicked: {text} request_id={}",
+                    self.tool.name,
+                    call.info.tag
+                );
+                call.fail(&internal_error(call), Outcome::Panicked);
+                Ended::Panicked
+            }
             _ if call.has_ended() => Ended::Cancelled,
             Ok(Ok(result)) => {
                 let outcome = if result.is_error {
@@ -59,16 +74,6 @@ impl Job for CallJob {
             Ok(Err(error)) => {
                 call.fail(&error, Outcome::Error);
                 Ended::Done
-            }
-            Err(panic) => {
-                let text = panic_text(&*panic);
-                log::error!(
-                    "tool `{}` panicked: {text} request_id={}",
-                    self.tool.name,
-                    call.info.tag
-                );
-                call.fail(&internal_error(call), Outcome::Panicked);
-                Ended::Panicked
             }
         }
     }

@@ -24,7 +24,14 @@ const HELD: &str = "no code panics while it holds a call";
 /// The calls of one pipe or one legacy session, by the id their client gave them.
 #[derive(Default)]
 pub(crate) struct InFlight {
-    calls: Mutex<HashMap<RequestId, Arc<Call>>>,
+    registry: Mutex<Registry>,
+}
+
+#[derive(Default)]
+struct Registry {
+    calls: HashMap<RequestId, Arc<Call>>,
+    /// When the last of them ended.
+    last_ended: Option<Instant>,
 }
 
 /// One call, shared by its worker, its transport and whoever may cancel it.
@@ -58,7 +65,7 @@ struct Open {
 impl InFlight {
     /// Cancels the call with this id, if it is still open. Nothing is sent for it afterwards.
     pub(crate) fn cancel(&self, id: &RequestId, reason: &str) {
-        let call = self.lock().get(id).map(Arc::clone);
+        let call = self.lock().calls.get(id).map(Arc::clone);
         if let Some(call) = call {
             log::debug!(
                 "the client cancels a call: {reason:?} request_id={}",
@@ -70,18 +77,23 @@ impl InFlight {
 
     /// Cancels everything, because the pipe or session has ended.
     pub(crate) fn cancel_all(&self) {
-        let calls: Vec<_> = self.lock().values().map(Arc::clone).collect();
+        let calls: Vec<_> = self.lock().calls.values().map(Arc::clone).collect();
         for call in calls {
             call.cancel();
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+    /// How long ago the last call ended; nothing while one is open, `None` when there has been none.
+    pub(crate) fn idle_for(&self) -> Option<Duration> {
+        let registry = self.lock();
+        match registry.calls.is_empty() {
+            true => registry.last_ended.map(|ended| ended.elapsed()),
+            false => Some(Duration::ZERO),
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Arc<Call>>> {
-        self.calls
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.registry
             .lock()
             .expect("no code panics while it holds the calls in flight")
     }
@@ -105,10 +117,10 @@ impl Call {
         slot: ReplySlot,
         registry: Option<&Arc<InFlight>>,
     ) -> Result<Arc<Call>, (RequestId, ReplySlot)> {
-        let mut calls = registry.map(|registry| registry.lock());
-        if calls
+        let mut found = registry.map(|registry| registry.lock());
+        if found
             .as_ref()
-            .is_some_and(|calls| calls.contains_key(&opening.id))
+            .is_some_and(|found| found.calls.contains_key(&opening.id))
         {
             return Err((opening.id, slot));
         }
@@ -136,8 +148,8 @@ impl Call {
                 started_at: None,
             }),
         });
-        if let Some(calls) = &mut calls
-            && let Entry::Vacant(entry) = calls.entry(call.id.clone())
+        if let Some(found) = &mut found
+            && let Entry::Vacant(entry) = found.calls.entry(call.id.clone())
         {
             entry.insert(Arc::clone(&call));
         }
@@ -147,6 +159,13 @@ impl Call {
     /// Marks the moment its handler begins.
     pub(crate) fn start(&self) {
         self.lock().started_at = Some(Instant::now());
+    }
+
+    /// Whether the server has lost patience with its calls.
+    pub(crate) fn engine_is_hurried(&self) -> bool {
+        self.engine
+            .upgrade()
+            .is_some_and(|engine| engine.is_hurried())
     }
 
     /// Whether it has been answered or cancelled.
@@ -159,13 +178,7 @@ impl Call {
         let Some((open, access)) = self.end(outcome) else {
             return;
         };
-        open.slot.send(Answer {
-            body,
-            error,
-            standing: Standing::Served,
-            era: self.era,
-            access,
-        });
+        open.slot.send(self.message(body, error, access));
     }
 
     /// Answers with a JSON-RPC error.
@@ -193,14 +206,17 @@ impl Call {
         };
         open.canceller.cancel();
         let body = jsonrpc::error_response(Some(&self.id), error);
-        let standing = Standing::Served;
-        open.slot.send(Answer {
+        open.slot.send(self.message(body, Some(error.code), access));
+    }
+
+    fn message(&self, body: Vec<u8>, error: Option<i64>, access: Access) -> Answer {
+        Answer {
             body,
-            error: Some(error.code),
-            standing,
+            error,
+            standing: Standing::Served,
             era: self.era,
             access,
-        });
+        }
     }
 
     /// Takes the place for the answer, if it is still there. The id is free again before the answer can be read, because its reader may use
@@ -211,12 +227,14 @@ impl Call {
             (state.open.take()?, state.queued_at, state.started_at)
         };
         if let Some(registry) = &self.registry {
-            registry.lock().remove(&self.id);
+            let mut registry = registry.lock();
+            registry.calls.remove(&self.id);
+            registry.last_ended = Some(Instant::now());
         }
         let now = Instant::now();
         let access = Access {
             tag: self.info.tag.clone(),
-            method: "tools/call".into(),
+            method: "tools/call",
             tool: Some(Arc::clone(&self.tool)),
             lane: Some(Arc::clone(&self.lane)),
             outcome,

@@ -17,39 +17,43 @@ use crate::stats::LaneStats;
 
 /// A lane's size, as the builder sets it. Register it with [`Server::lane`](crate::Server::lane).
 ///
-/// Two lanes are always there: `main` (32 workers or four per core, whichever is more, and a queue of 256) and `urgent` (2 workers, queue 64) for diagnostics
-/// that must answer when `main` is full. Name one of them here to change its size.
+/// Two lanes are always there: `main` (32 workers, or four per core if that is more, and a queue of 256) and `urgent` (2 workers, queue 64) for
+/// diagnostics that must answer when `main` is full. Name one of them here to change what you set and nothing else.
 ///
-/// Tool calls mostly wait (for a disk, a child, another server), so the number of workers is how many calls may wait at once, not how many
-/// may compute. An idle worker costs one parked thread: no CPU, its stack's touched pages (about 10 KiB), and address space.
+/// Tool calls mostly wait (for a disk, a child, another server), so the number of workers is how many calls may wait at once, not
+/// how many may compute. An idle worker costs one parked thread: no CPU, its stack's touched pages (about 10 KiB), and address space.
 #[derive(Clone, Debug)]
 pub struct Lane {
     pub(crate) name: Arc<str>,
-    pub(crate) workers: usize,
-    pub(crate) queue_len_max: usize,
+    workers: Option<usize>,
+    queue_len_max: Option<usize>,
 }
+
+/// A queue longer than this is a mistake: its places are allocated when the server starts.
+const QUEUE_LEN_MAX: usize = 1 << 20;
 
 impl Lane {
     /// A lane of this name with 4 workers and a queue of 64.
     pub fn new(name: &str) -> Self {
         Lane {
             name: name.into(),
-            workers: 4,
-            queue_len_max: 64,
+            workers: None,
+            queue_len_max: None,
         }
     }
 
     /// How many calls may run at once. Default 4; at least 1.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers;
+        self.workers = Some(workers);
         self
     }
 
-    /// How many calls may wait for a worker. Default 64. With 0 a call is taken only when a worker is idle.
+    /// How many calls may wait for a worker. Default 64, at most 1,048,576. With 0 a call is taken only when a worker is idle. A call that is
+    /// cancelled while it waits keeps its place until its turn comes, and is then dropped unrun.
     #[must_use]
     pub fn queue(mut self, queue_len_max: usize) -> Self {
-        self.queue_len_max = queue_len_max;
+        self.queue_len_max = Some(queue_len_max);
         self
     }
 
@@ -60,6 +64,36 @@ impl Lane {
 
     pub(crate) fn urgent() -> Self {
         Lane::new("urgent").workers(2)
+    }
+
+    /// Takes over what `other` sets.
+    pub(crate) fn change(&mut self, other: Lane) {
+        self.workers = other.workers.or(self.workers);
+        self.queue_len_max = other.queue_len_max.or(self.queue_len_max);
+    }
+
+    /// What is wrong with it, in a sentence.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let name = &self.name;
+        if self.worker_count() == 0 {
+            return Some(format!(
+                "lane `{name}` has no workers; it needs at least one"
+            ));
+        }
+        if self.capacity() > QUEUE_LEN_MAX {
+            return Some(format!(
+                "lane `{name}`: a queue may hold at most {QUEUE_LEN_MAX} calls"
+            ));
+        }
+        None
+    }
+
+    fn worker_count(&self) -> usize {
+        self.workers.unwrap_or(4)
+    }
+
+    fn capacity(&self) -> usize {
+        self.queue_len_max.unwrap_or(64)
     }
 }
 
@@ -119,9 +153,9 @@ const SENDING: &str = "no code panics while it hands in a job";
 impl<J: Job> RunningLane<J> {
     /// Starts the workers, each a thread named after the lane.
     pub(crate) fn start(lane: Lane) -> Result<Self, Error> {
-        let (submit, take) = bounded(lane.queue_len_max);
+        let (submit, take) = bounded(lane.capacity());
         let shared = Arc::new(Shared {
-            running: (0..lane.workers).map(|_| Mutex::new(None)).collect(),
+            running: (0..lane.worker_count()).map(|_| Mutex::new(None)).collect(),
             lane,
             take,
             busy: AtomicUsize::new(0),
@@ -137,7 +171,7 @@ impl<J: Job> RunningLane<J> {
             threads: Mutex::default(),
             left,
         };
-        for index in 0..running.shared.lane.workers {
+        for index in 0..running.shared.lane.worker_count() {
             // On failure `running` is dropped, which sends the workers that did start home.
             let thread = running.spawn(index, alive.clone())?;
             running.threads.lock().expect(HELD).push(thread);
@@ -231,10 +265,10 @@ impl<J: Job> RunningLane<J> {
         let shared = &self.shared;
         LaneStats {
             name: shared.lane.name.to_string(),
-            workers: shared.lane.workers,
+            workers: shared.lane.worker_count(),
             busy: shared.busy.load(Ordering::Relaxed),
             queued: shared.take.len(),
-            capacity: shared.lane.queue_len_max,
+            capacity: shared.lane.capacity(),
             done: shared.done.load(Ordering::Relaxed),
             refused: shared.refused.load(Ordering::Relaxed),
             panicked: shared.panicked.load(Ordering::Relaxed),

@@ -26,7 +26,7 @@ pub(crate) struct Session {
 
 #[derive(Debug)]
 struct Mutable {
-    /// `None` until the client sets one: the specification leaves the choice to the server, and this one says nothing unasked below `info`.
+    /// `info` until the client sets one; the specification leaves the choice to the server.
     log_level: LoggingLevel,
     last_seen: Instant,
 }
@@ -57,12 +57,12 @@ impl Session {
         self.lock().last_seen = Instant::now();
     }
 
+    /// How long nothing has happened in it: no message, no call under way.
     fn idle_for(&self) -> Duration {
-        if self.calls.is_empty() {
-            self.lock().last_seen.elapsed()
-        } else {
-            Duration::ZERO
-        }
+        let silent = self.lock().last_seen.elapsed();
+        self.calls
+            .idle_for()
+            .map_or(silent, |idle| idle.min(silent))
     }
 
     fn lock(&self) -> MutexGuard<'_, Mutable> {

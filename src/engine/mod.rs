@@ -31,6 +31,7 @@ use self::lane::RunningLane;
 use self::legacy::{Session, Sessions};
 use crate::access::RequestTag;
 use crate::cancel::{CancellationToken, Canceller, cancellation};
+use crate::deadline::after;
 use crate::error::Error;
 use crate::handler::context::Overview;
 use crate::limits::Limits;
@@ -188,8 +189,13 @@ impl Engine {
             return 0;
         }
         self.cancel_all();
-        let deadline = Instant::now() + grace;
+        let deadline = after(grace);
         late.iter().map(|lane| abandon(lane, deadline)).sum()
+    }
+
+    /// Whether somebody has lost patience with a drain.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurry.is_cancelled()
     }
 
     /// Cancels every call, running or queued, and ends the patience of a drain. Each client is told why.

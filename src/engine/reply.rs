@@ -2,8 +2,6 @@
 //!
 //! Must not know what a method means, or where its answer goes from the slot.
 
-use std::borrow::Cow;
-
 use crate::access::{Access, Outcome, RequestTag};
 use crate::engine::batch::ReplySlot;
 use crate::outbox::{Answer, Standing};
@@ -40,11 +38,11 @@ impl Asked<'_> {
     }
 
     /// Answers with an error.
-    pub(super) fn fail(self, method: impl Into<Cow<'static, str>>, error: &ErrorObject) {
+    pub(super) fn fail(self, method: &'static str, error: &ErrorObject) {
         let refusal = Refusal {
             tag: self.tag,
             id: Some(&self.id),
-            method: method.into(),
+            method,
             era: self.era,
             standing: Standing::Served,
         };
@@ -58,7 +56,7 @@ pub(super) struct Refusal<'a> {
     /// As far as it could be read.
     pub(super) id: Option<&'a RequestId>,
     /// What stands in the access log.
-    pub(super) method: Cow<'static, str>,
+    pub(super) method: &'static str,
     pub(super) era: Era,
     pub(super) standing: Standing,
 }

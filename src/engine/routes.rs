@@ -19,9 +19,12 @@ use crate::handler::context::{Client, ClientSource, RequestInfo};
 use crate::outbox::Standing;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, shortened};
 use crate::protocol::meta::Params;
-use crate::protocol::method::Method;
+use crate::protocol::method::{Method, UNKNOWN};
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::Era;
+
+/// The longest introduction a session keeps of its client, in bytes.
+const INTRODUCTION_BYTES_MAX: usize = 64 * 1024;
 
 impl Engine {
     /// The table of the modern era.
@@ -69,10 +72,7 @@ impl Engine {
     /// The table of the handshake era.
     pub(super) fn serve_legacy(&self, method: &str, asked: Asked<'_>, session: &Arc<Session>) {
         let Some(method) = Method::find(method, Era::Legacy) else {
-            return asked.fail(
-                shortened(method).into_owned(),
-                &ErrorObject::method_not_found(method),
-            );
+            return asked.fail(UNKNOWN, &ErrorObject::method_not_found(method));
         };
         match method {
             // Answered at once.
@@ -125,6 +125,18 @@ impl Engine {
             );
             return Accepted::default();
         };
+        let introduction = [asked.params.client_info, asked.params.capabilities];
+        if introduction
+            .into_iter()
+            .flatten()
+            .map(|raw| raw.get().len())
+            .sum::<usize>()
+            > INTRODUCTION_BYTES_MAX
+        {
+            let message = "`clientInfo` and `capabilities` are longer than 64 KiB";
+            asked.fail("initialize", &ErrorObject::invalid_params(message));
+            return Accepted::default();
+        }
         let version = negotiate(&requested.0);
         let client = Client::from_raw(asked.params.client_info, asked.params.capabilities, version);
         let opened = match &arrival.origin {
@@ -201,7 +213,7 @@ impl Engine {
         match Call::open(opening, slot, registry) {
             Ok(call) => self.submit(call, tool, params.arguments.map(ToOwned::to_owned)),
             Err((id, slot)) => {
-                let method = Method::ToolsCall.name().into();
+                let method = Method::ToolsCall.name();
                 let refusal = Refusal {
                     tag,
                     id: Some(&id),

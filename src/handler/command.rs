@@ -1,27 +1,33 @@
 //! Running a child process from a handler: no shell, no inherited pipes, killed as a group, bounded in what it may say.
 //!
-//! The one room that starts processes. Two threads a child read its output; the worker waits for output, the child's end or the cancellation,
+//! The one room that starts processes. One thread a child reads its output; the worker waits for output, the child's end or the cancellation,
 //! whichever comes first. Must not know tools or dispatch.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, after, bounded, select};
-use rustix::process::{Pid, Signal, kill_process_group};
+use crossbeam_channel::{Receiver, Sender, after, bounded, select};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::cancel::CancellationToken;
-use crate::handler::context::RequestContext;
+use crate::deadline;
+use crate::handler::context::{Cancelled, Progress, RequestContext};
 use crate::handler::result::ToolError;
 
 /// A command to run inside a handler.
 ///
-/// It is an argument list, never a shell line, so nothing a model says can be spliced into a command. The child reads from `/dev/null`, leads its
-/// own process group, and that whole group is killed when the call is cancelled or the child has ended. Each line of output
-/// is reported as progress.
+/// It is an argument list, never a shell line, so nothing a model says can be spliced into a command. The child reads from `/dev/null` and leads
+/// its own process group. When the call is cancelled that whole group is asked to end and then killed; when the child itself has ended, whatever
+/// is left of its group is killed. While it runs, the latest line of its output is reported as progress, as often as output arrives.
 ///
 /// ```
 /// use mcp_threads::{RequestContext, RunCommand, ToolError};
@@ -118,12 +124,12 @@ impl RunCommand {
         let token = cx.cancellation().clone();
         let ended = group.follow(&token, |stream, bytes| {
             if let Some(line) = kept.add(stream, bytes) {
-                cx.progress((kept.lines as f64, f64::INFINITY, line));
+                cx.progress(Progress::new(kept.lines as f64).message(line));
             }
         });
         let status = ended?;
         if cx.cancelled() {
-            return Err(crate::handler::context::Cancelled.into());
+            return Err(Cancelled.into());
         }
         Ok(kept.finish(status))
     }
@@ -135,12 +141,14 @@ enum Stream {
     Err,
 }
 
-/// A child with its process group and the threads that read from it. Dropped, the group is dead and the threads are joined.
+/// A child with its process group and the thread that reads from it. Dropped, the group is dead and the thread is joined.
 struct Group {
     child: Child,
     pid: Pid,
     output: Receiver<(Stream, Vec<u8>)>,
-    threads: Vec<JoinHandle<()>>,
+    reader: Option<JoinHandle<()>>,
+    /// Dropped to end the reader, which would otherwise wait for whoever still holds the pipes.
+    wake: Option<OwnedFd>,
     kill_grace: Duration,
     status: Option<ExitStatus>,
 }
@@ -148,24 +156,30 @@ struct Group {
 impl Group {
     fn adopt(mut child: Child, kill_grace: Duration) -> io::Result<Self> {
         let pid = Pid::from_child(&child);
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (sender, output) = bounded(16);
+        let stdout = child
+            .stdout
+            .take()
+            .map(|pipe| (Stream::Out, File::from(OwnedFd::from(pipe))));
+        let stderr = child
+            .stderr
+            .take()
+            .map(|pipe| (Stream::Err, File::from(OwnedFd::from(pipe))));
+        let streams = stdout.into_iter().chain(stderr).collect();
         let mut group = Group {
             child,
             pid,
             output,
-            threads: Vec::new(),
+            reader: None,
+            wake: None,
             kill_grace,
             status: None,
         };
-        if let Some(stdout) = stdout {
-            group
-                .threads
-                .push(pump(Stream::Out, stdout, sender.clone())?);
-        }
-        if let Some(stderr) = stderr {
-            group.threads.push(pump(Stream::Err, stderr, sender)?);
-        }
+        let (woken, wake) = pipe_with(PipeFlags::CLOEXEC)?;
+        group.wake = Some(wake);
+        let read = move || read_output(streams, &woken, &sender);
+        let name = "mcp-child-output".into();
+        group.reader = Some(thread::Builder::new().name(name).spawn(read)?);
         Ok(group)
     }
 
@@ -175,81 +189,73 @@ impl Group {
         token: &CancellationToken,
         mut say: impl FnMut(Stream, &[u8]),
     ) -> io::Result<ExitStatus> {
-        let mut silent = Pause::new();
+        let mut pause = Pause::new();
+        let mut closed = false;
         loop {
-            // The standard library cannot wait for a child and anything else at once, so the child is asked whenever it has been quiet for a moment.
+            // The standard library cannot wait for a child and anything else at once, so the child is asked now and then, most
+            // often when it is young.
+            let output = if closed {
+                &crossbeam_channel::never()
+            } else {
+                &self.output
+            };
             select! {
-                recv(self.output) -> said => match said {
-                    Ok((stream, bytes)) => {
-                        say(stream, &bytes);
-                        continue;
-                    }
-                    Err(_) => return self.wait(token),
+                recv(output) -> said => match said {
+                    Ok((stream, bytes)) => say(stream, &bytes),
+                    Err(_) => closed = true,
                 },
                 recv(token.channel()) -> _ => self.kill(),
-                recv(after(silent.next())) -> _ => {}
+                recv(after(pause.next())) -> _ => {}
             }
-            if let Some(status) = self.try_wait()? {
-                self.end_the_rest(&mut say);
+            if self.has_ended()? {
+                let status = self.reap()?;
+                self.read_out(&mut say);
                 return Ok(status);
             }
         }
     }
 
-    /// Both streams are closed; only the end is missing.
-    fn wait(&mut self, token: &CancellationToken) -> io::Result<ExitStatus> {
-        let mut pause = Pause::new();
-        loop {
-            if let Some(status) = self.try_wait()? {
-                return Ok(status);
-            }
-            if token.wait(pause.next()) {
-                self.kill();
-            }
-        }
+    /// Whether the child itself has ended. It is not reaped, so that its number still names its group.
+    fn has_ended(&self) -> io::Result<bool> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        Ok(self.status.is_some() || waitid(WaitId::Pid(self.pid), options)?.is_some())
     }
 
-    fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        if self.status.is_none() {
-            self.status = self.child.try_wait()?;
+    /// Kills what is left of the group, and takes the child's status.
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        if let Some(status) = self.status {
+            return Ok(status);
         }
-        Ok(self.status)
+        self.signal(Signal::KILL);
+        let status = self.child.wait()?;
+        self.status = Some(status);
+        Ok(status)
     }
 
-    /// The child has ended, but something it started may still hold the pipes: it is killed, and what was said is read out.
-    fn end_the_rest(&mut self, say: &mut impl FnMut(Stream, &[u8])) {
-        const QUIET: Duration = Duration::from_millis(20);
-        let mut killed = false;
-        loop {
-            match self.output.recv_timeout(QUIET) {
-                Ok((stream, bytes)) => say(stream, &bytes),
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) if killed => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.signal(Signal::KILL);
-                    killed = true;
-                }
-            }
+    /// Hands on what was said before the end. Something that has left the group may hold the pipes open, and is not waited for.
+    fn read_out(&mut self, say: &mut impl FnMut(Stream, &[u8])) {
+        let deadline = Instant::now() + Duration::from_millis(200);
+        while let Ok((stream, bytes)) = self.output.recv_deadline(deadline) {
+            say(stream, &bytes);
         }
     }
 
     /// Asks the group to end, and makes it when the grace has passed.
     fn kill(&mut self) {
         self.signal(Signal::TERM);
-        let deadline = Instant::now() + self.kill_grace;
+        let deadline = deadline::after(self.kill_grace);
         let mut pause = Pause::new();
-        while Instant::now() < deadline {
-            match self.try_wait() {
-                Ok(None) => thread::sleep(pause.next()),
-                Ok(Some(_)) | Err(_) => break,
-            }
+        while Instant::now() < deadline && matches!(self.has_ended(), Ok(false)) {
+            thread::sleep(pause.next());
         }
         self.signal(Signal::KILL);
     }
 
-    /// Signals the whole group. After the leader has been reaped its number still names the group as long as a member lives.
+    /// Signals the whole group. Only before the child is reaped, because its number may be another's afterwards.
     fn signal(&self, signal: Signal) {
-        if let Err(errno) = kill_process_group(self.pid, signal) {
+        if self.status.is_none()
+            && let Err(errno) = kill_process_group(self.pid, signal)
+        {
             log::trace!("signalling a group that has gone: {errno}");
         }
     }
@@ -257,42 +263,59 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
-        if self.status.is_none()
-            && let Err(error) = self.child.wait()
-        {
+        if let Err(error) = self.reap() {
             log::warn!("waiting for a killed child failed: {error}");
         }
-        // A reader that waits to hand something on ends when nobody listens.
+        // The reader waits for the pipes, for its waker, or for somebody to listen; the last two end here.
+        self.wake = None;
         self.output = crossbeam_channel::never();
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                log::error!("a thread that read a child's output panicked");
-            }
+        if let Some(reader) = self.reader.take()
+            && reader.join().is_err()
+        {
+            log::error!("a thread that read a child's output panicked");
         }
     }
 }
 
-/// Starts the thread that reads one stream of a child.
-fn pump(
-    stream: Stream,
-    mut from: impl Read + Send + 'static,
-    to: Sender<(Stream, Vec<u8>)>,
-) -> io::Result<JoinHandle<()>> {
-    let read = move || {
-        let mut buffer = [0; 8 * 1024];
-        while let Ok(size @ 1..) = from.read(&mut buffer) {
-            if to.send((stream, buffer[..size].to_vec())).is_err() {
-                return;
+/// The thread that reads what a child says, until all its streams are closed or it is woken.
+fn read_output(mut streams: Vec<(Stream, File)>, woken: &OwnedFd, to: &Sender<(Stream, Vec<u8>)>) {
+    let mut buffer = [0; 8 * 1024];
+    while !streams.is_empty() {
+        let mut watched: Vec<_> = streams
+            .iter()
+            .map(|(_, file)| PollFd::new(file, PollFlags::IN))
+            .collect();
+        watched.push(PollFd::new(woken, PollFlags::IN));
+        match poll(&mut watched, None) {
+            Err(Errno::INTR) => continue,
+            Err(_) => return,
+            Ok(_) => {}
+        }
+        let ready: Vec<_> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
+        if ready.last() == Some(&true) {
+            return;
+        }
+        let mut closed = None;
+        for (index, (stream, file)) in streams.iter_mut().enumerate() {
+            if !ready[index] {
+                continue;
+            }
+            match file.read(&mut buffer) {
+                Ok(size @ 1..) => {
+                    if to.send((*stream, buffer[..size].to_vec())).is_err() {
+                        return;
+                    }
+                }
+                _ => closed = Some(index),
             }
         }
-    };
-    thread::Builder::new()
-        .name("mcp-child-output".into())
-        .spawn(read)
+        if let Some(closed) = closed {
+            streams.remove(closed);
+        }
+    }
 }
 
-/// Waits that grow from 1 to 50 ms, so that a short command is noticed at once and a long one costs nothing.
+/// Waits that grow from 1 to 50 ms, so that the end of a short command is noticed at once and a long one costs nothing.
 struct Pause(Duration);
 
 impl Pause {

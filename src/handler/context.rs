@@ -202,7 +202,8 @@ impl<S> RequestContext<S> {
     /// specification demands. When the client reads too slowly the oldest reports are dropped.
     /// Specification: `basic/patterns/progress`.
     pub fn progress(&mut self, progress: impl Into<Progress>) {
-        let progress = progress.into();
+        let mut progress = progress.into();
+        progress.total = progress.total.filter(|total| total.is_finite());
         let Some(token) = &self.call.info().progress_token else {
             return;
         };
@@ -267,7 +268,7 @@ impl<S: fmt::Debug> fmt::Debug for RequestContext<S> {
     }
 }
 
-/// How far a call has come.
+/// How far a call has come. Most are made from a tuple; see [`RequestContext::progress`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Progress {
     progress: f64,
@@ -277,33 +278,46 @@ pub struct Progress {
     message: Option<String>,
 }
 
-impl From<f64> for Progress {
-    fn from(progress: f64) -> Self {
+impl Progress {
+    /// A number that grows with each report.
+    pub fn new(progress: f64) -> Self {
         Progress {
             progress,
             total: None,
             message: None,
         }
     }
+
+    /// What the number will be at the end.
+    #[must_use]
+    pub fn total(mut self, total: f64) -> Self {
+        self.total = Some(total);
+        self
+    }
+
+    /// A sentence for people.
+    #[must_use]
+    pub fn message(mut self, message: impl Into<String>) -> Self {
+        self.message = Some(message.into());
+        self
+    }
+}
+
+impl From<f64> for Progress {
+    fn from(progress: f64) -> Self {
+        Progress::new(progress)
+    }
 }
 
 impl From<(f64, f64)> for Progress {
     fn from((progress, total): (f64, f64)) -> Self {
-        Progress {
-            progress,
-            total: Some(total),
-            message: None,
-        }
+        Progress::new(progress).total(total)
     }
 }
 
 impl<M: Into<String>> From<(f64, f64, M)> for Progress {
     fn from((progress, total, message): (f64, f64, M)) -> Self {
-        Progress {
-            progress,
-            total: Some(total),
-            message: Some(message.into()),
-        }
+        Progress::new(progress).total(total).message(message)
     }
 }
 

@@ -5,7 +5,8 @@
 
 /// Makes a call's own copy of the state.
 ///
-/// Every `Clone` type forks by cloning. Implement it yourself for a type whose copy needs more than `Clone`, or less:
+/// Every `Clone` type forks by cloning. Implement it yourself for a type whose copy needs more than `Clone`, or less; such a type must not be
+/// `Clone` as well:
 ///
 /// ```
 /// use mcp_threads::Fork;

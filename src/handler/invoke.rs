@@ -20,6 +20,7 @@ use crate::protocol::types::CallToolResult;
 ///
 /// - `|| -> R`
 /// - `|args: A| -> R`
+/// - `|cx: &mut RequestContext<S>| -> R`
 /// - `|cx: &mut RequestContext<S>, args: A| -> R`
 ///
 /// where `A` is a type with `serde::Deserialize` and `schemars::JsonSchema` (or `serde_json::Value` beside a hand-written schema), `R` is
@@ -27,6 +28,11 @@ use crate::protocol::types::CallToolResult;
 ///
 /// A handler is called on a worker thread of its tool's lane, by several threads at once. It may block. What it returns is the answer; a
 /// panic in it is a generic internal error for this one call, and the worker lives on.
+#[diagnostic::on_unimplemented(
+    message = "this function cannot be the handler of a tool on a `Server<{S}>`",
+    note = "a handler is `|| -> R`, `|args: A| -> R`, `|cx: &mut RequestContext<{S}>| -> R` or `|cx: &mut RequestContext<{S}>, args: A| -> R`, with every argument's type written out",
+    note = "`A` needs `serde::Deserialize` and `schemars::JsonSchema` and owns what it holds; `R` is anything that implements `IntoToolResult`"
+)]
 pub trait Handler<S, Shape>: Send + Sync + 'static {
     /// The schema of the arguments, as an object.
     #[doc(hidden)]
@@ -96,7 +102,7 @@ where
     R: IntoToolResult,
 {
     fn input_schema() -> Value {
-        json!({ "type": "object", "additionalProperties": false })
+        no_arguments()
     }
 
     fn output_schema() -> Option<Value> {
@@ -105,6 +111,29 @@ where
 
     fn call(&self, _: &mut RequestContext<S>, _: &RawValue) -> Result<CallToolResult, ErrorObject> {
         self().into_tool_result()
+    }
+}
+
+impl<S, F, R> Handler<S, fn(&mut RequestContext<S>) -> R> for F
+where
+    S: 'static,
+    F: Fn(&mut RequestContext<S>) -> R + Send + Sync + 'static,
+    R: IntoToolResult,
+{
+    fn input_schema() -> Value {
+        no_arguments()
+    }
+
+    fn output_schema() -> Option<Value> {
+        R::output_schema()
+    }
+
+    fn call(
+        &self,
+        cx: &mut RequestContext<S>,
+        _: &RawValue,
+    ) -> Result<CallToolResult, ErrorObject> {
+        self(cx).into_tool_result()
     }
 }
 
@@ -159,6 +188,11 @@ where
             Err(refused) => Ok(refused),
         }
     }
+}
+
+/// The schema of a handler that takes none. What a client sends all the same is ignored.
+fn no_arguments() -> Value {
+    json!({ "type": "object" })
 }
 
 /// The schema a type's arguments have. A type that takes any JSON takes any object, because arguments always are one.

@@ -2,7 +2,6 @@
 //!
 //! An `Err` becomes a tool error that the model can read and react to, not a protocol error. Must not know how a result is sent.
 
-use std::any::Any;
 use std::fmt;
 
 use serde::Serialize;
@@ -34,7 +33,9 @@ pub trait IntoToolResult {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
-/// A failure that the model can read. Make one from a sentence, or let `?` make it from any error.
+/// A failure that the model can read. Make one from a sentence, or let `?` make it from anything that can be displayed.
+///
+/// It does not implement `Display` or `Error` itself, so that every other error converts into it.
 ///
 /// ```
 /// use mcp_threads::ToolError;
@@ -67,16 +68,7 @@ impl ToolError {
     }
 }
 
-impl fmt::Display for ToolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Failure::Tool(message) => f.write_str(message),
-            Failure::Protocol(error) => error.fmt(f),
-        }
-    }
-}
-
-impl<E: std::error::Error> From<E> for ToolError {
+impl<E: fmt::Display> From<E> for ToolError {
     fn from(error: E) -> Self {
         ToolError::new(error.to_string())
     }
@@ -146,6 +138,13 @@ as_text!(
     i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize, f32, f64, bool, char
 );
 
+/// Structured content without a schema.
+impl IntoToolResult for Value {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        Ok(CallToolResult::structured(self))
+    }
+}
+
 impl IntoToolResult for ContentBlock {
     fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
         Ok(CallToolResult {
@@ -185,15 +184,12 @@ impl<T: Serialize + schemars::JsonSchema> IntoToolResult for Json<T> {
     }
 }
 
-impl<T: IntoToolResult, E: fmt::Display + 'static> IntoToolResult for Result<T, E> {
+impl<T: IntoToolResult, E: Into<ToolError>> IntoToolResult for Result<T, E> {
     fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
-        let error = match self {
-            Ok(value) => return value.into_tool_result(),
-            Err(error) => error,
-        };
-        match (&error as &dyn Any).downcast_ref::<ToolError>() {
-            Some(ToolError(Failure::Protocol(error))) => Err(error.clone()),
-            _ => Ok(CallToolResult::error(error.to_string())),
+        match self.map_err(|error| error.into().0) {
+            Ok(value) => value.into_tool_result(),
+            Err(Failure::Tool(message)) => Ok(CallToolResult::error(message)),
+            Err(Failure::Protocol(error)) => Err(error),
         }
     }
 

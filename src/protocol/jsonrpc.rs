@@ -12,6 +12,9 @@ use serde_json::value::RawValue;
 
 use crate::protocol::depth;
 
+/// The longest id or progress token, in bytes. They are echoed and kept for as long as a call runs.
+const ID_BYTES_MAX: usize = 1024;
+
 /// The id of a request: a string or an integer, chosen by the client, unique among its requests in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum RequestId {
@@ -240,7 +243,9 @@ impl<'a> Envelope<'a> {
 fn read_id(raw: &RawValue) -> Result<RequestId, Malformed> {
     serde_json::from_str(raw.get()).map_err(|_| Malformed {
         id: None,
-        error: ErrorObject::invalid_request("`id` must be a string or an integer"),
+        error: ErrorObject::invalid_request(
+            "`id` must be a string of at most 1024 bytes or an integer",
+        ),
     })
 }
 
@@ -288,6 +293,9 @@ impl<'de> Deserialize<'de> for RequestId {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<RequestId, E> {
+                if text.len() > ID_BYTES_MAX {
+                    return Err(E::custom("longer than 1024 bytes"));
+                }
                 Ok(RequestId::String(text.into()))
             }
         }

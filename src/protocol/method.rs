@@ -41,6 +41,9 @@ const TABLE: &[Row] = &[
     row("logging/setLevel", Method::SetLevel, false, true),
 ];
 
+/// What stands in the log for a name that is not here.
+pub(crate) const UNKNOWN: &str = "?";
+
 impl Method {
     /// The method with this name, if the era has it.
     pub(crate) fn find(name: &str, era: Era) -> Option<Method> {
@@ -52,11 +55,19 @@ impl Method {
         exists.then_some(row.method)
     }
 
+    /// The name itself if any era has it.
+    pub(crate) fn known(name: &str) -> &'static str {
+        TABLE
+            .iter()
+            .find(|row| row.name == name)
+            .map_or(UNKNOWN, |row| row.name)
+    }
+
     /// The method's name on the wire.
     pub(crate) fn name(self) -> &'static str {
         TABLE
             .iter()
             .find(|row| row.method == self)
-            .map_or("?", |row| row.name)
+            .map_or(UNKNOWN, |row| row.name)
     }
 }

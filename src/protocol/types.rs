@@ -62,22 +62,19 @@ impl Icon {
 /// Hints about what a tool does. Clients treat them as untrusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ToolAnnotations {
-    /// A name for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
+pub(crate) struct ToolAnnotations {
     /// It changes nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub read_only_hint: Option<bool>,
+    pub(crate) read_only_hint: Option<bool>,
     /// It may destroy something. Clients assume `true` when this is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub destructive_hint: Option<bool>,
+    pub(crate) destructive_hint: Option<bool>,
     /// Calling it twice with the same arguments does no more than calling it once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub idempotent_hint: Option<bool>,
+    pub(crate) idempotent_hint: Option<bool>,
     /// It talks to an open world, such as the web. Clients assume `true` when this is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub open_world_hint: Option<bool>,
+    pub(crate) open_world_hint: Option<bool>,
 }
 
 /// How serious a log message is, least serious first (RFC 5424). Specification: `server/utilities/logging`.
@@ -129,17 +126,11 @@ pub enum Role {
 
 /// Bytes that go over the wire as Base64.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blob(pub Vec<u8>);
+pub(crate) struct Blob(pub(crate) Vec<u8>);
 
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&STANDARD.encode(&self.0))
-    }
-}
-
-impl<T: Into<Vec<u8>>> From<T> for Blob {
-    fn from(bytes: T) -> Self {
-        Blob(bytes.into())
     }
 }
 

@@ -146,6 +146,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         permissions: u32,
     ) -> Result<RunningServer> {
         let path = path.as_ref();
+        self.check_names()?;
         let guard = self.guard_with(true);
         let parts = self.start()?;
         let listener = Listener::bind_unix(path, permissions)
@@ -160,6 +161,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
 
     /// Who may call on this address.
     fn guard(&self, address: &SocketAddr) -> Result<Guard> {
+        self.check_names()?;
         let loopback = address.ip().is_loopback();
         if !loopback && self.settings.http.hosts.is_empty() {
             return Err(Error::configuration(format!(
@@ -167,6 +169,41 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
             )));
         }
         Ok(self.guard_with(loopback))
+    }
+
+    /// What could never match, and so would lock everyone out without a word.
+    fn check_names(&self) -> Result<()> {
+        let HttpSettings {
+            path,
+            hosts,
+            origins,
+            ..
+        } = &self.settings.http;
+        if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
+            return Err(Error::configuration(format!(
+                "the path `{path}` must begin with `/` and have no `?`, `#` or blank"
+            )));
+        }
+        if let Some(host) = hosts.iter().find(|host| {
+            host.is_empty()
+                || host.contains(['/', '[', ' '])
+                || (host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err())
+        }) {
+            return Err(Error::configuration(format!(
+                "the allowed host `{host}` must be a name or an address without scheme, port or brackets"
+            )));
+        }
+        let is_origin = |origin: &&String| {
+            origin.split_once("://").is_some_and(|(scheme, host)| {
+                !scheme.is_empty() && !host.is_empty() && !host.contains('/')
+            })
+        };
+        if let Some(origin) = origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(Error::configuration(format!(
+                "the allowed origin `{origin}` must be scheme and host, such as `https://app.example`, without a path"
+            )));
+        }
+        Ok(())
     }
 
     fn guard_with(&self, loopback: bool) -> Guard {

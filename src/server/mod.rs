@@ -37,6 +37,7 @@ use crate::transport::pipe::PipeFront;
 /// }
 ///
 /// #[derive(serde::Deserialize, mcp_threads::schemars::JsonSchema)]
+/// #[schemars(crate = "mcp_threads::schemars")]
 /// struct Visit { who: String }
 ///
 /// let server = Server::new("guestbook", "1.0.0")
@@ -154,7 +155,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
             .iter_mut()
             .find(|known| known.name == lane.name)
         {
-            Some(known) => *known = lane,
+            Some(known) => known.change(lane),
             None => self.settings.lanes.push(lane),
         }
         self
@@ -206,6 +207,20 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
+    /// A sentence about the server.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.settings.implementation.description = Some(description.into());
+        self
+    }
+
+    /// Where to read more about it.
+    #[must_use]
+    pub fn website_url(mut self, url: impl Into<String>) -> Self {
+        self.settings.implementation.website_url = Some(url.into());
+        self
+    }
+
     /// One more picture of the server.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
@@ -250,13 +265,9 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
 
     /// Checks everything and starts the lanes.
     fn start(self) -> Result<Parts> {
-        for lane in &self.settings.lanes {
-            if lane.workers == 0 {
-                return Err(Error::configuration(format!(
-                    "lane `{}` has no workers",
-                    lane.name
-                )));
-            }
+        let lane_problem = self.settings.lanes.iter().find_map(Lane::problem);
+        if let Some(problem) = lane_problem.or_else(|| self.settings.limits.problem()) {
+            return Err(Error::configuration(problem));
         }
         let lanes = &self.settings.lanes;
         let entry = |tool: Registered| {

@@ -5,10 +5,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
+use crate::deadline::after;
 use crate::engine::Engine;
 #[cfg(feature = "ctrlc")]
 use crate::error::{Error, Result};
@@ -55,7 +56,7 @@ pub struct ServerHandle {
 pub struct DrainReport {
     /// Handlers that ignored their cancellation. Their threads are left behind and end with the process.
     pub abandoned_handlers: usize,
-    /// Connections or pipe threads whose client had not taken its answer in time.
+    /// Connections, or the pipe, whose client had not taken its answers in time.
     pub abandoned_connections: usize,
 }
 
@@ -118,10 +119,7 @@ impl RunningServer {
     /// Ends in order, and blocks until it has: refuses new calls, lets those in flight finish for at most `deadline`, cancels the rest, lets the
     /// answers be written, joins every thread. The port is free again when it returns.
     pub fn shutdown(self, deadline: Duration) -> DrainReport {
-        let now = Instant::now();
-        let deadline = now
-            .checked_add(deadline)
-            .unwrap_or(now + Duration::from_secs(365 * 24 * 3600));
+        let deadline = after(deadline);
         self.engine.begin_drain();
         #[cfg(all(feature = "http", unix))]
         if let Front::Guarded(front) = &self.front {
@@ -129,13 +127,18 @@ impl RunningServer {
         }
         let abandoned_handlers = self.engine.drain(deadline, self.limits.cancel_grace);
         // Every answer is in its outbox by now; a client that reads gets it in this time.
-        let written = deadline.max(Instant::now() + self.limits.cancel_grace);
+        let grace = after(self.limits.cancel_grace);
+        let written = if self.engine.is_hurried() {
+            grace
+        } else {
+            grace.max(deadline)
+        };
         let abandoned_connections = match self.front {
             #[cfg(all(feature = "http", unix))]
             Front::Guarded(front) => front.join(written),
             #[cfg(feature = "tiny-http")]
             Front::Tiny(front) => front.stop(written),
-            Front::Pipe(front) => front.stop(written),
+            Front::Pipe(front) => usize::from(front.stop(written)),
         };
         DrainReport {
             abandoned_handlers,

@@ -16,18 +16,20 @@ use crate::access::{Access, Outcome, RequestTag};
 use crate::engine::{Engine, Origin, Pipe};
 use crate::error::Error;
 use crate::limits::Limits;
-use crate::outbox::{Answer, AnswerSlot, Item, Outbox, OutboxReader, Standing, outbox};
+use crate::outbox::{Answer, AnswerSlot, Bounds, Item, Outbox, OutboxReader, Standing, outbox};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
 use crate::protocol::version::Era;
 
 /// A served pipe with its two threads.
 pub(crate) struct PipeFront {
-    threads: Vec<JoinHandle<()>>,
+    reading: JoinHandle<()>,
+    writing: JoinHandle<()>,
+    outbox: Outbox,
     /// Says so when the client has closed its side, or reads no more.
     ended: Receiver<()>,
-    /// Disconnects once both threads have left.
-    left: Receiver<Infallible>,
-    /// Dropped to make the reader stop; only a reader that watches the other end does.
+    /// Disconnects once everything has been written, or nothing more can be.
+    written: Receiver<Infallible>,
+    /// Dropped to make the reader stop. Without one it stops only at the end of its input.
     wake: Option<Box<dyn Send>>,
 }
 
@@ -43,8 +45,12 @@ impl PipeFront {
         engine: &Arc<Engine>,
         limits: &Limits,
     ) -> Result<Self, Error> {
-        let (outbox, answers) = outbox(limits.outbox_answers_max, limits.outbox_events_max);
-        let (alive, left) = bounded(0);
+        let (outbox, answers) = outbox(Bounds {
+            answers_max: limits.outbox_answers_max,
+            events_max: limits.outbox_events_max,
+            bytes_max: limits.outbox_bytes_max,
+        });
+        let (open, written) = bounded(0);
         // One of the two threads is enough to end the conversation; what the other has to add fits as well.
         let (end, ended) = bounded(2);
         let pipe = Arc::new(Pipe::default());
@@ -55,13 +61,12 @@ impl PipeFront {
             },
             engine: Arc::clone(engine),
             pipe: Arc::clone(&pipe),
-            outbox,
+            outbox: outbox.clone(),
         };
-        let (still_alive, reader_ends) = (alive.clone(), end.clone());
+        let reader_ends = end.clone();
         let reading = spawn("mcp-pipe-reader", move || {
             reader.run();
             say_ended(&reader_ends);
-            drop(still_alive);
         })?;
         let writing = spawn("mcp-pipe-writer", move || {
             if let Err(error) = drain(&answers, write) {
@@ -70,12 +75,14 @@ impl PipeFront {
             }
             drop(answers);
             say_ended(&end);
-            drop(alive);
+            drop(open);
         })?;
         Ok(PipeFront {
-            threads: vec![reading, writing],
+            reading,
+            writing,
+            outbox,
             ended,
-            left,
+            written,
             wake,
         })
     }
@@ -85,24 +92,26 @@ impl PipeFront {
         &self.ended
     }
 
-    /// Stops reading, writes what is left, and joins. Says how many of the two threads had not left at the deadline.
-    pub(crate) fn stop(mut self, deadline: Instant) -> usize {
-        drop(self.wake.take());
-        match self.left.recv_deadline(deadline) {
-            Err(RecvTimeoutError::Disconnected) => {
-                for thread in self.threads.drain(..) {
-                    if thread.join().is_err() {
-                        log::error!("a pipe thread ended by panicking");
-                    }
-                }
-                0
-            }
-            Err(RecvTimeoutError::Timeout) => self
-                .threads
-                .iter()
-                .filter(|thread| !thread.is_finished())
-                .count(),
+    /// Stops reading, writes what is left, and joins. Says whether the client had not taken everything by the deadline.
+    pub(crate) fn stop(self, deadline: Instant) -> bool {
+        let can_be_woken = self.wake.is_some();
+        drop(self.wake);
+        self.outbox.close();
+        let timed_out = self.written.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout);
+        if !timed_out {
+            join(self.writing);
         }
+        // A reader that waits for room wakes when the writer has gone; one that waits for input it cannot be woken from is left behind.
+        if self.reading.is_finished() || (can_be_woken && !timed_out) {
+            join(self.reading);
+        }
+        timed_out
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        log::error!("a pipe thread ended by panicking");
     }
 }
 
@@ -130,8 +139,12 @@ impl<R: Read> Reader<R> {
     fn run(mut self) {
         let mut line = Vec::new();
         // Waiting here, with full pipes on both sides, is what pushes back on the client.
-        while let Some(slot) = self.outbox.reserve() {
-            match self.lines.next(&mut line) {
+        while self.outbox.await_room() {
+            let read = self.lines.next(&mut line);
+            let Some(slot) = self.outbox.reserve() else {
+                break;
+            };
+            match read {
                 Ok(Line::Whole) => {
                     let tag = RequestTag::fresh();
                     self.engine

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::access::{Access, Outcome, RequestTag};
+use crate::deadline::after;
 use crate::engine::{Call, Engine, Origin};
 use crate::limits::Limits;
-use crate::outbox::{Answer, Item, OutboxReader, outbox};
+use crate::outbox::{Answer, Bounds, Item, OutboxReader, outbox};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
 use crate::protocol::modern::Mirrored;
 use crate::transport::http::exchange::{BodyError, Exchange, Field, Response, Serve, single};
@@ -102,7 +103,11 @@ impl Endpoint {
             Ok(body) => body,
             Err(error) => return refuse_body(exchange, tag, &error),
         };
-        let (outbox, reader) = outbox(1, self.limits.outbox_events_max);
+        let (outbox, reader) = outbox(Bounds {
+            answers_max: 1,
+            events_max: self.limits.outbox_events_max,
+            bytes_max: self.limits.outbox_bytes_max,
+        });
         let slot = outbox
             .reserve()
             .expect("a new outbox has its one place free");
@@ -141,15 +146,14 @@ impl Endpoint {
         reader: &OutboxReader,
         call: Option<&Call>,
     ) -> io::Result<()> {
-        let began = Instant::now();
-        let mut speak_at = began + self.limits.stream_after;
-        let mut look_at = call.map(|_| began + self.limits.departure_interval);
+        let mut speak_at = after(self.limits.stream_after);
+        let mut look_at = call.map(|_| after(self.limits.departure_interval));
         loop {
             let deadline = look_at.map_or(speak_at, |look_at| look_at.min(speak_at));
             match reader.recv(Some(deadline)) {
                 Item::Event(message) => {
                     reply.event(&message)?;
-                    speak_at = Instant::now() + self.limits.heartbeat_interval;
+                    speak_at = after(self.limits.heartbeat_interval);
                 }
                 Item::Answer(answer) => {
                     if self.engine.is_draining() {
@@ -164,11 +168,11 @@ impl Endpoint {
                         if reply.exchange.client_left() {
                             return Err(io::ErrorKind::ConnectionAborted.into());
                         }
-                        look_at = Some(now + self.limits.departure_interval);
+                        look_at = Some(after(self.limits.departure_interval));
                     }
                     if now >= speak_at {
                         reply.heartbeat()?;
-                        speak_at = now + self.limits.heartbeat_interval;
+                        speak_at = after(self.limits.heartbeat_interval);
                     }
                 }
                 Item::Finished => return Ok(()),
@@ -303,18 +307,26 @@ impl<E: Exchange> Reply<'_, E> {
         })
     }
 
-    /// A notification was taken, or the call was cancelled: there is no message to send.
+    /// A notification was taken: `202`. A call was cancelled: a stream that ends without an answer, for a request must be answered with
+    /// JSON or a stream, and there is nothing to say.
     fn nothing(&mut self, cancelled: Option<Access>) -> io::Result<()> {
-        let status = if self.is_streaming() { 200 } else { 202 };
-        let access = cancelled
-            .unwrap_or_else(|| Access::immediate(self.tag.clone(), "notification", Outcome::Ok));
-        access.log(Some(status));
+        match cancelled {
+            Some(access) => {
+                access.log(Some(200));
+                self.open_stream()?;
+            }
+            None => {
+                let outcome = Outcome::Ok;
+                Access::immediate(self.tag.clone(), "notification", outcome).log(Some(202));
+            }
+        }
         if self.is_streaming() {
             return self.exchange.finish(b"");
         }
+        let fields = &[("X-Request-Id", self.tag.as_str())];
         self.exchange.respond(&Response {
-            status,
-            fields: &[("X-Request-Id", self.tag.as_str())],
+            status: 202,
+            fields,
             body: b"",
         })
     }
@@ -347,7 +359,7 @@ fn refuse<E: Exchange>(
     message: &'static str,
 ) -> io::Result<()> {
     let body = error_response(None, &ErrorObject::new(ErrorCode::INVALID_REQUEST, message));
-    let mut fields = [
+    let fields = [
         ("Content-Type", "application/json"),
         ("X-Request-Id", tag.as_str()),
         ("Allow", ALLOW),
@@ -356,7 +368,7 @@ fn refuse<E: Exchange>(
     Access::immediate(tag.clone(), "-", Outcome::Refused).log(Some(status));
     exchange.respond(&Response {
         status,
-        fields: &mut fields[..count],
+        fields: &fields[..count],
         body: &body,
     })
 }

@@ -43,8 +43,7 @@ impl Guard {
     /// Checks everything that stands in the head. Who may not call at all learns nothing else.
     pub(crate) fn check<E: Exchange>(&self, exchange: &E) -> Result<Verb, Refusal> {
         self.check_caller(exchange)?;
-        let path = exchange
-            .target()
+        let path = origin_form(exchange.target())
             .split(['?', '#'])
             .next()
             .unwrap_or_default();
@@ -106,6 +105,18 @@ impl Guard {
             .strip_prefix("http://")
             .or_else(|| origin.strip_prefix("https://"));
         host.is_some_and(|host| self.allows_host(host))
+    }
+}
+
+/// The target without scheme and authority, which a proxy may have left in (RFC 9112 §3.2.2). Whether they agree with `Host` is the front's to
+/// see to; `Host` is what counts here.
+fn origin_form(target: &str) -> &str {
+    let rest = target
+        .strip_prefix("http://")
+        .or_else(|| target.strip_prefix("https://"));
+    match rest.map(|rest| rest.find('/').map(|at| &rest[at..])) {
+        None => target,
+        Some(path) => path.unwrap_or("/"),
     }
 }
 
@@ -182,8 +193,8 @@ fn refuse<T>(status: u16, message: &'static str) -> Result<T, Refusal> {
 
 /// The status of an answer.
 ///
-/// Handshake-era clients take any status but 2xx for a broken transport and lose the error, so what their methods say rides on 200. So do
-/// errors of handlers in the modern era: their codes are theirs, and no status may hide them.
+/// Handshake-era clients take any status but 2xx for a broken transport and lose the error, so what their methods say rides on 200. In
+/// the modern era the codes of the specification have their status, whoever sends them; any other code rides on 200 too.
 pub(crate) fn status(answer: &Answer) -> u16 {
     match (answer.standing, answer.era, answer.error) {
         (_, _, Some(ErrorCode::OVERLOADED)) => 503,
@@ -286,6 +297,8 @@ mod tests {
         let rows: &[Row] = &[
             ("POST", "/mcp", &[], 0),
             ("POST", "/mcp?x=1", &[], 0),
+            ("POST", "http://localhost/mcp", &[], 0),
+            ("POST", "http://localhost", &[], 404),
             (
                 "DELETE",
                 "/mcp",

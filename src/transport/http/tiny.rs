@@ -4,10 +4,13 @@
 //! from that queue, serves it to its end and comes back. There is always one thread waiting: the one that takes the last waiting place's
 //! request first starts its successor. Must not know MCP.
 //!
-//! What tiny_http 0.12 cannot do, and this front therefore cannot promise: it has no bound on the length of a header line, no deadline for a
-//! slow head or body, no cap on connections, no way to notice that a client has left before a write to it fails, and it does not close idle
-//! connections when the server shuts down. In a burst of connections its own thread pool can leave some unanswered for seconds. A
-//! malformed `Content-Length` counts as no body. Behind a proxy or on loopback that may do; elsewhere use a front that can.
+//! What tiny_http 0.12 cannot do, and this front therefore cannot promise: it has no bound on the length of a header line, no deadline for a slow
+//! head, a slow body or a slow reader, no cap on connections, and no way to notice that a client has left before a write to it fails, which may
+//! take until the second heartbeat. It reads a refused body to its end before it lets the refusal out, and the thread that does so may be the
+//! last one that waits. A body declared longer than 64 MiB and then cut short costs a descriptor for good. At shutdown it does not close idle
+//! connections; what is sent on one afterwards is not answered. `Connection: close` is said but left to the client to do. In a burst of
+//! connections its own thread pool can leave some unanswered for seconds. A malformed `Content-Length` counts as no body. Behind a proxy or on
+//! loopback that may do; elsewhere use a front that can.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -225,11 +228,9 @@ impl Shared {
     }
 
     fn answer(&self, request: Request) {
-        self.exchanges.fetch_add(1, Ordering::Relaxed);
+        let _counted = Counted::new(&self.exchanges);
         let mut exchange = TinyExchange::new(request);
         self.endpoint.serve(&mut exchange);
-        drop(exchange);
-        self.exchanges.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// tiny_http's accept loop has ended, usually for want of descriptors. Waits until there are some, and starts it again.
@@ -255,7 +256,23 @@ impl Shared {
     }
 }
 
-/// Answers on the thread that is the last to wait, without reading the body.
+/// One exchange under way, also if serving it panics.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(exchanges: &'a AtomicUsize) -> Self {
+        exchanges.fetch_add(1, Ordering::Relaxed);
+        Counted(exchanges)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Answers on the thread that is the last to wait. A body that is still coming has to be waited for first, as ever with tiny_http.
 fn refuse_busy(request: Request) {
     let body =
         br#"{"jsonrpc":"2.0","error":{"code":503,"message":"Too many requests are under way; try again in a second"}}"#;
@@ -274,50 +291,47 @@ fn refuse_busy(request: Request) {
 struct TinyExchange {
     /// `None` once the answer has begun.
     request: Option<Request>,
-    head: TinyHead,
+    method: String,
+    /// An HTTP/1.0 client cannot be streamed to, because tiny_http may keep its connection open and so never ends the stream: what is
+    /// to be streamed is held here and sent whole.
+    held: Option<Vec<u8>>,
+    /// How much of the body has been read.
+    read: usize,
     writer: Option<Box<dyn Write + Send>>,
     close: bool,
 }
 
-/// What is asked of the head after the request has been turned into its writer.
-struct TinyHead {
-    method: String,
-    chunked: bool,
-}
+/// When tiny_http lets go of a request whose body has not been read, it allocates a buffer for all that was declared and is missing. Beyond
+/// this, in bytes, the request is not let go of: its connection leaks, but the process lives.
+const MISSING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl TinyExchange {
     fn new(request: Request) -> Self {
-        let head = TinyHead {
-            method: request.method().as_str().to_owned(),
-            chunked: *request.http_version() >= HTTPVersion(1, 1),
-        };
+        let method = request.method().as_str().to_owned();
+        let held = (*request.http_version() < HTTPVersion(1, 1)).then(Vec::new);
         TinyExchange {
             request: Some(request),
-            head,
+            method,
+            held,
+            read: 0,
             writer: None,
             close: false,
         }
     }
 
-    /// Reads and forgets what is left of the body. tiny_http would do it with one buffer of the declared size, whatever that is.
-    fn discard_body(request: &mut Request) {
-        let mut buffer = [0; 16 * 1024];
-        while request
+    /// The rest of the body, never beyond what was declared: after an `Upgrade` header tiny_http hands out the bare connection.
+    fn rest(request: &mut Request, read: usize) -> impl Read {
+        let declared = request
+            .body_length()
+            .map_or(u64::MAX, |length| length as u64);
+        request
             .as_reader()
-            .read(&mut buffer)
-            .is_ok_and(|read| read > 0)
-        {}
+            .take(declared.saturating_sub(read as u64))
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(mut request) = self.request.take() {
-            let fits = request.body_length().is_none_or(|length| length <= 1024);
-            if !fits {
-                // The answer first: a client that waits for it before sending more must get it.
-                // tiny_http hands out the writer only for the whole request, so the body is read before.
-                Self::discard_body(&mut request);
-            }
-            self.writer = Some(request.into_writer());
+        if let Some(request) = self.request.take() {
+            self.writer = Some(into_writer(request, self.read)?);
         }
         let writer = self.writer.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         writer.write_all(bytes)?;
@@ -325,9 +339,36 @@ impl TinyExchange {
     }
 }
 
+/// tiny_http hands out the writer only for the whole request, and then waits for the rest of the body with one buffer of its declared size,
+/// whatever that is. So the body is read to its end before, in small pieces.
+fn into_writer(mut request: Request, mut read: usize) -> io::Result<Box<dyn Write + Send>> {
+    let mut buffer = [0; 16 * 1024];
+    let mut rest = TinyExchange::rest(&mut request, read);
+    while let Ok(size @ 1..) = rest.read(&mut buffer) {
+        read += size;
+    }
+    drop(rest);
+    let missing = request.body_length().unwrap_or(0).saturating_sub(read);
+    if missing > MISSING_BYTES_MAX {
+        std::mem::forget(request);
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    Ok(request.into_writer())
+}
+
+impl Drop for TinyExchange {
+    fn drop(&mut self) {
+        if let Some(request) = self.request.take()
+            && let Err(error) = into_writer(request, self.read)
+        {
+            log::debug!("a request that nobody answered: {error}");
+        }
+    }
+}
+
 impl Exchange for TinyExchange {
     fn method(&self) -> &str {
-        &self.head.method
+        &self.method
     }
 
     fn target(&self) -> &str {
@@ -357,7 +398,8 @@ impl Exchange for TinyExchange {
         let most = u64::try_from(bytes_max)
             .unwrap_or(u64::MAX)
             .saturating_add(1);
-        let read = request.as_reader().take(most).read_to_end(&mut body);
+        let read = Self::rest(request, 0).take(most).read_to_end(&mut body);
+        self.read = body.len();
         read.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => BodyError::TooSlow,
             _ => BodyError::Malformed("The body's framing is broken"),
@@ -383,28 +425,34 @@ impl Exchange for TinyExchange {
             self.close,
             &date_now(),
         );
-        if self.head.method != "HEAD" {
+        if self.method != "HEAD" {
             out.extend_from_slice(response.body);
         }
         self.write(&out)
     }
 
     fn begin_stream(&mut self, fields: &[(&str, &str)]) -> io::Result<()> {
+        if self.held.is_some() {
+            return Ok(());
+        }
         let mut all = vec![("Content-Type", "text/event-stream")];
         all.extend_from_slice(fields);
-        let framing = if self.head.chunked {
-            Framing::Chunked
-        } else {
-            Framing::UntilClose
-        };
         let mut out = Vec::with_capacity(256);
-        write_head(&mut out, 200, &all, framing, self.close, &date_now());
+        write_head(
+            &mut out,
+            200,
+            &all,
+            Framing::Chunked,
+            self.close,
+            &date_now(),
+        );
         self.write(&out)
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if !self.head.chunked {
-            return self.write(bytes);
+        if let Some(held) = &mut self.held {
+            held.extend_from_slice(bytes);
+            return Ok(());
         }
         let mut out = Vec::with_capacity(bytes.len() + 16);
         write_chunk(&mut out, bytes);
@@ -412,8 +460,14 @@ impl Exchange for TinyExchange {
     }
 
     fn finish(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if !self.head.chunked {
-            return self.write(bytes);
+        if let Some(mut held) = self.held.take() {
+            held.extend_from_slice(bytes);
+            let fields = &[("Content-Type", "text/event-stream")];
+            return self.respond(&Response {
+                status: 200,
+                fields,
+                body: &held,
+            });
         }
         let mut out = Vec::with_capacity(bytes.len() + 16);
         write_chunk(&mut out, bytes);

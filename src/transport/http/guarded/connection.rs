@@ -27,7 +27,8 @@ use super::answer::{Answer, error_body};
 use super::head::{Head, Refusal, Scanner};
 use super::intake::Intake;
 use super::registry::{Connections, Link};
-use super::wire::{Filled, Wire, after};
+use super::wire::{Filled, Wire};
+use crate::deadline::after;
 use crate::limits::Limits;
 use crate::transport::http::exchange::{BodyError, Exchange, Response, Serve};
 

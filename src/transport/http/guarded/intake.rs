@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::body::{Chunked, Framing};
 use super::head::Head;
-use super::wire::{Filled, READ_BYTES, Wire, after};
+use super::wire::{Filled, READ_BYTES, Wire};
+use crate::deadline::after;
 use crate::limits::Limits;
 use crate::transport::http::exchange::BodyError;
 

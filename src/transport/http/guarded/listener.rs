@@ -18,7 +18,7 @@ use super::answer::error_body;
 use super::bound::Listener;
 use super::registry::{Connections, Link, NotAdmitted};
 use super::socket::Socket;
-use super::wire::after;
+use crate::deadline::after;
 use crate::limits::Limits;
 use crate::transport::http::response::{Framing, date_now, write_head};
 

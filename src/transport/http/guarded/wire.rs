@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::registry::Link;
 use super::socket::Socket;
+use crate::deadline::after;
 
 /// A read waits this long at a time, then looks at its deadline again. Long enough to cost nothing, and the same for every
 /// deadline further away, which is what spares a busy connection a system call for each request.
@@ -20,13 +21,6 @@ const SLACK: Duration = Duration::from_millis(10);
 
 /// Room for one read of a head: more than nearly every request needs, one page of memory.
 pub(super) const READ_BYTES: usize = 4 * 1024;
-
-/// The deadline this long from now. Longer than the clock can say is as good as never.
-pub(super) fn after(time: Duration) -> Instant {
-    const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
-    let now = Instant::now();
-    now.checked_add(time).unwrap_or(now + NEVER)
-}
 
 /// What a read came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
