@@ -23,3 +23,8 @@ mod law_11_process;
 mod law_12_drain;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
 mod signals;
+
+mod batches;
+mod eras;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+mod modern_headers;

@@ -27,7 +27,7 @@ pub(crate) struct Ask {
 /// A legacy session.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
-    http: Http,
+    pub(crate) http: Http,
     pub(crate) id: String,
     pub(crate) version: String,
 }
