@@ -28,3 +28,6 @@ mod batches;
 mod eras;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod modern_headers;
+mod results;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+mod streams;

@@ -396,6 +396,17 @@ impl Reply {
         }
     }
 
+    /// The answer to the next request on the same connection.
+    #[track_caller]
+    pub(crate) fn next(self) -> Reply {
+        assert!(
+            matches!(self.framing, Framing::Ended),
+            "this one has not been read: {}",
+            self.story
+        );
+        Reply::read(self.from)
+    }
+
     pub(crate) fn is_stream(&self) -> bool {
         self.field("Content-Type") == Some("text/event-stream")
     }
