@@ -4,7 +4,7 @@
 //! `mcp_threads::access`. Must not know how either works.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ impl Access {
         log::info!(
             target: TARGET,
             "method={} tool={} status={status} outcome={} lane={} queued_us={} running_us={} request_id={}",
-            self.method,
+            OneWord(&self.method),
             self.tool.as_deref().unwrap_or("-"),
             self.outcome.as_str(),
             self.lane.as_deref().unwrap_or("-"),
@@ -125,9 +125,35 @@ impl Access {
     }
 }
 
+/// A client's text as one word of a line, so that it can neither add a field nor begin a line of its own.
+struct OneWord<'a>(&'a str);
+
+impl fmt::Display for OneWord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.chars() {
+            if char.is_control() || char.is_whitespace() {
+                write!(f, "{}", char.escape_unicode())?;
+            } else {
+                f.write_char(char)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_s_text_stays_one_word() {
+        for (text, word) in [
+            ("tools/call", "tools/call"),
+            ("a b\n\u{1b}=é", "a\\u{20}b\\u{a}\\u{1b}=é"),
+        ] {
+            assert_eq!(OneWord(text).to_string(), word);
+        }
+    }
 
     #[test]
     fn a_client_s_id_is_kept_only_when_it_is_short_and_visible() {

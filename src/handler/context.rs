@@ -202,7 +202,9 @@ impl<S> RequestContext<S> {
     /// specification demands. When the client reads too slowly the oldest reports are dropped.
     /// Specification: `basic/patterns/progress`.
     pub fn progress(&mut self, progress: impl Into<Progress>) {
-        let progress = progress.into();
+        let mut progress = progress.into();
+        // JSON has no infinity: a total that is none is left out.
+        progress.total = progress.total.filter(|total| total.is_finite());
         let Some(token) = &self.call.info().progress_token else {
             return;
         };
