@@ -24,10 +24,15 @@ mod law_12_drain;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
 mod signals;
 
+mod access_log;
 mod batches;
+mod command;
+mod configuration;
 mod eras;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod modern_headers;
 mod results;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod streams;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+mod web_care;

@@ -175,6 +175,11 @@ impl Ask {
         self
     }
 
+    pub(crate) fn target(mut self, target: &str) -> Self {
+        self.target = target.into();
+        self
+    }
+
     pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
