@@ -29,10 +29,13 @@ mod batches;
 mod command;
 mod configuration;
 mod eras;
+#[cfg(all(feature = "http", feature = "ctrlc"))]
+mod examples;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod modern_headers;
 mod results;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod streams;
+mod tidy;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod web_care;

@@ -1,12 +1,13 @@
 //! Being careful on the web: what is refused before any message is read, over a real socket.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 use mcp_threads::Server;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use crate::harness::http::Ask;
-use crate::harness::{Gate, Http, call, code, modern, on_every_front, probes, text};
+use crate::harness::{Gate, Http, alone, call, code, modern, on_every_front, probes, text};
 
 type Change = fn(Ask) -> Ask;
 
@@ -235,4 +236,39 @@ fn a_server_can_be_started_on_a_listener_of_one_s_own() {
         "a"
     );
     running.shutdown(crate::harness::PATIENCE);
+}
+
+/// An accept that fails for want of descriptors never ends the server: it is served again as soon as there are some.
+#[test]
+fn running_out_of_descriptors_does_not_end_the_server() {
+    alone(
+        "web_care::running_out_of_descriptors_does_not_end_the_server",
+        || {
+            on_every_front(|front| {
+                let (served, http) = front.serve(probes(&Gate::new()));
+                let echo = call(1, "echo", json!({ "text": "alive" }));
+                assert_eq!(text(&http.ask(&echo)), "alive");
+                let before = getrlimit(Resource::Nofile);
+                let open = std::fs::read_dir("/proc/self/fd")
+                    .expect("Linux lists descriptors")
+                    .count() as u64;
+                let scarce = Rlimit {
+                    current: Some(open + 8),
+                    ..before
+                };
+                setrlimit(Resource::Nofile, scarce).expect("a limit can be lowered");
+                for _ in 0..3 {
+                    let mut clients = Vec::new();
+                    while let Ok(client) = TcpStream::connect(http.address()) {
+                        clients.push(client);
+                        assert!(clients.len() < 100, "the limit is reached before");
+                    }
+                    drop(clients);
+                    assert_eq!(text(&http.ask(&echo)), "alive");
+                }
+                setrlimit(Resource::Nofile, before).expect("and be raised again");
+                served.stop();
+            });
+        },
+    );
 }
