@@ -93,7 +93,7 @@ fn over_a_pipe(initialize: impl Fn(&mut PipeClient), request: impl Fn(u64, &str,
 
 #[test]
 fn law_2_over_a_pipe_a_full_lane_refuses_with_the_same_error_in_the_modern_era() {
-    over_a_pipe(|_| {}, |id, tool, args| call(id, tool, args));
+    over_a_pipe(|_| {}, call);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn law_2_over_a_pipe_a_full_lane_refuses_with_the_same_error_in_the_legacy_era()
         |client| {
             client.initialize("2025-06-18");
         },
-        |id, tool, args| legacy_call(id, tool, args),
+        legacy_call,
     );
 }
 

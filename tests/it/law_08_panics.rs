@@ -104,8 +104,8 @@ fn law_8_whatever_is_thrown_is_caught() {
             "Panics after it has said something.",
             |cx: &mut RequestContext, _: Value| {
                 cx.progress(1.0);
-                let nothing: Option<u8> = None;
-                nothing.expect("a SECRET text")
+                let empty: [u8; 0] = std::hint::black_box([]);
+                *empty.first().expect("a SECRET text")
             },
         )
         .tool("poison", "Poisons a lock.", {

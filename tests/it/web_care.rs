@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use crate::harness::http::Ask;
-use crate::harness::{Gate, Http, alone, call, code, modern, on_every_front, probes, text};
+use crate::harness::{Gate, Http, alone, call, code, modern, on_every_front, probes, text, until};
 
 type Change = fn(Ask) -> Ask;
 
@@ -264,6 +264,11 @@ fn running_out_of_descriptors_does_not_end_the_server() {
                         assert!(clients.len() < 100, "the limit is reached before");
                     }
                     drop(clients);
+                    // Until the server has seen that they left, it may say that it is full.
+                    until("it serves again", || {
+                        let answer = http.ask(&echo);
+                        answer.get("result").is_some() || code(&answer) != 503
+                    });
                     assert_eq!(text(&http.ask(&echo)), "alive");
                 }
                 setrlimit(Resource::Nofile, before).expect("and be raised again");

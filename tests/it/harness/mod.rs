@@ -23,8 +23,8 @@ pub(crate) use self::message::{call, code, legacy, legacy_call, modern, text, wi
 pub(crate) use self::pipe::PipeClient;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 pub(crate) use self::served::{Front, on_every_front};
-pub(crate) use self::served::{Served, lane, probes};
-pub(crate) use self::wire::{Wire, on_every_wire};
+pub(crate) use self::served::{Served, probes};
+pub(crate) use self::wire::on_every_wire;
 
 /// The bound of every wait. Nothing takes this long; a slow machine must not fail a test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
