@@ -3,7 +3,9 @@
 use mcp_threads::{Limits, RequestContext, Server};
 use serde_json::{Value, json};
 
-use crate::harness::{Gate, Served, call, on_every_front, probes, text, with_meta};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
+use crate::harness::{Gate, Served, call, probes, text, with_meta};
 
 /// More events than any buffer between server and client holds.
 const EVENTS: u32 = 10_000;

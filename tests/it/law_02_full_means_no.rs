@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{
-    Gate, PipeClient, Served, call, code, legacy_call, on_every_front, probes, text, until,
-};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
+use crate::harness::{Gate, PipeClient, Served, call, code, legacy_call, probes, text, until};
 
 #[track_caller]
 fn assert_refused(answer: &Value, id: &Value) {

@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use crate::harness::message::cancel;
-use crate::harness::{Gate, Served, call, code, legacy_call, on_every_front, probes, text};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
+use crate::harness::{Gate, Served, call, code, legacy_call, probes, text};
 
 #[test]
 fn law_3_a_cancelled_call_keeps_its_worker_on_a_pipe() {

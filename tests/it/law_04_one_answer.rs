@@ -7,9 +7,9 @@ use mcp_threads::{Cancelled, RequestContext};
 use serde_json::{Value, json};
 
 use crate::harness::message::cancel;
-use crate::harness::{
-    Dice, Gate, Served, call, code, legacy_call, on_every_front, probes, text, with_meta,
-};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
+use crate::harness::{Dice, Gate, Served, call, code, legacy_call, probes, text, with_meta};
 
 /// Calls, cancellations at any moment, panics, errors, refusals: each id has exactly one terminal message, or at most one if it was cancelled.
 #[test]

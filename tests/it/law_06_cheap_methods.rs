@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::harness::message::{cancel, initialize};
-use crate::harness::{
-    Gate, Served, call, code, legacy, legacy_call, modern, on_every_front, probes, text,
-};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
+use crate::harness::{Gate, Served, call, code, legacy, legacy_call, modern, probes, text};
 
 #[test]
 fn law_6_a_stuck_server_still_answers_on_a_pipe() {

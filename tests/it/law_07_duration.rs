@@ -5,7 +5,8 @@ use std::time::Duration;
 use mcp_threads::Limits;
 use serde_json::json;
 
-use crate::harness::{Event, Gate, call, on_every_front, probes, text};
+use crate::harness::on_every_front;
+use crate::harness::{Event, Gate, call, probes, text};
 
 #[test]
 fn law_7_a_call_longer_than_every_interval_is_not_cut_and_shows_life() {

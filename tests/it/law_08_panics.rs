@@ -3,9 +3,9 @@
 use mcp_threads::RequestContext;
 use serde_json::{Value, json};
 
-use crate::harness::{
-    Dice, Gate, Served, call, code, legacy_call, logs, on_every_front, probes, text,
-};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
+use crate::harness::{Dice, Gate, Served, call, code, legacy_call, logs, probes, text};
 
 /// A generic error with the request id, and nothing of the panic's text.
 #[track_caller]

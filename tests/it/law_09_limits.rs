@@ -7,8 +7,10 @@ use std::time::Duration;
 use mcp_threads::{Limits, Server};
 use serde_json::{Value, json};
 
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
 use crate::harness::{
-    Gate, Served, call, code, legacy, modern, on_every_front, on_every_wire, probes, text, until,
+    Gate, Served, call, code, legacy, modern, on_every_wire, probes, text, until,
 };
 
 fn limited(limits: Limits) -> Server {

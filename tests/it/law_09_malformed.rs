@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{
-    Gate, PipeClient, Served, call, legacy, modern, on_every_front, on_every_wire, probes, text,
-};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
+use crate::harness::{Gate, PipeClient, Served, call, legacy, modern, on_every_wire, probes, text};
 
 /// What cannot be served whatever the era: the bytes, the code, the id of the answer.
 fn malformed() -> Vec<(String, i64, Option<Value>)> {

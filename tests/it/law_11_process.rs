@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::harness::{Gate, Served, alone, call, on_every_front, probes, text};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
+use crate::harness::{Gate, Served, alone, call, probes, text};
 
 /// What a library could take over: signal dispositions and masks, the standard descriptors, the logger's level, the working directory.
 fn process() -> Vec<String> {

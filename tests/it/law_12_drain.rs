@@ -8,9 +8,11 @@ use std::time::Duration;
 use mcp_threads::{Limits, Server};
 use serde_json::{Value, json};
 
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
 use crate::harness::{
-    Gate, PATIENCE, PipeClient, Served, alone, call, code, legacy_call, library_threads,
-    on_every_front, probes, text, until,
+    Gate, PATIENCE, PipeClient, Served, alone, call, code, legacy_call, library_threads, probes,
+    text, until,
 };
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 use crate::harness::{Http, Session};

@@ -3,7 +3,10 @@
 //! One file for each law or capability; a test is named after what it holds the library to. What needs HTTP is left out without that feature.
 
 #![cfg(unix)]
-#![cfg_attr(not(any(feature = "http", feature = "tiny-http")), allow(dead_code))]
+#![cfg_attr(
+    not(all(feature = "http", feature = "tiny-http", feature = "ctrlc")),
+    allow(dead_code, unused_imports)
+)]
 
 mod harness;
 
