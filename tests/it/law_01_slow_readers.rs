@@ -3,6 +3,8 @@
 use mcp_threads::{Limits, RequestContext, Server};
 use serde_json::{Value, json};
 
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
 use crate::harness::{Gate, Served, call, probes, text, with_meta};
 
 /// More events than any buffer between server and client holds.
@@ -69,25 +71,27 @@ fn assert_oldest_were_dropped(messages: &[Value], id: u32) {
     );
 }
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_1_an_http_client_that_does_not_read_holds_no_worker() {
-    let gate = Gate::new();
-    let (served, http) = Served::http(chatty(&gate));
-    let unread = http.modern(&chatter(1)).connect();
-    assert_eq!(
-        gate.began(),
-        "chatter",
-        "the handler said it all without waiting for the client"
-    );
-    gate.let_go(1);
-    served.until_main("the worker is free", |main| {
-        main.busy == 0 && main.done == 1
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(chatty(&gate));
+        let unread = http.modern(&chatter(1)).connect();
+        assert_eq!(
+            gate.began(),
+            "chatter",
+            "the handler said it all without waiting for the client"
+        );
+        gate.let_go(1);
+        served.until_main("the worker is free", |main| {
+            main.busy == 0 && main.done == 1
+        });
+        let other = http.ask(&call(2, "echo", json!({ "text": "served" })));
+        assert_eq!(text(&other), "served", "by the only worker there is");
+        assert_oldest_were_dropped(&unread.reply().messages(), 1);
+        served.stop();
     });
-    let other = http.ask(&call(2, "echo", json!({ "text": "served" })));
-    assert_eq!(text(&other), "served", "by the only worker there is");
-    assert_oldest_were_dropped(&unread.reply().messages(), 1);
-    served.stop();
 }
 
 #[test]
@@ -115,26 +119,28 @@ fn law_1_a_pipe_client_that_does_not_read_holds_no_worker() {
 }
 
 /// The other clients of a server are served while one of them reads nothing and its outbox is full.
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_1_ten_clients_that_do_not_read_do_not_slow_the_eleventh() {
-    let gate = Gate::new();
-    let (served, http) = Served::http(chatty(&gate));
-    let mut unread = Vec::new();
-    for id in 0..10 {
-        unread.push(http.modern(&chatter(id)).connect());
-        assert_eq!(gate.began(), "chatter");
-        gate.let_go(1);
-        served.until_main("the worker is free", |main| main.busy == 0);
-    }
-    for id in 100..120 {
-        assert_eq!(
-            text(&http.ask(&call(id, "echo", json!({ "text": "fast" })))),
-            "fast"
-        );
-    }
-    for (id, unread) in (0..).zip(unread) {
-        assert_oldest_were_dropped(&unread.reply().messages(), id);
-    }
-    served.stop();
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(chatty(&gate));
+        let mut unread = Vec::new();
+        for id in 0..10 {
+            unread.push(http.modern(&chatter(id)).connect());
+            assert_eq!(gate.began(), "chatter");
+            gate.let_go(1);
+            served.until_main("the worker is free", |main| main.busy == 0);
+        }
+        for id in 100..120 {
+            assert_eq!(
+                text(&http.ask(&call(id, "echo", json!({ "text": "fast" })))),
+                "fast"
+            );
+        }
+        for (id, unread) in (0..).zip(unread) {
+            assert_oldest_were_dropped(&unread.reply().messages(), id);
+        }
+        served.stop();
+    });
 }

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
 use crate::harness::{Gate, PipeClient, Served, call, code, legacy_call, probes, text, until};
 
 #[track_caller]
@@ -17,51 +19,53 @@ fn assert_refused(answer: &Value, id: &Value) {
     );
 }
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_2_over_http_a_full_lane_refuses_with_503_and_retry_after() {
-    let gate = Gate::new();
-    let (served, http) = Served::http(probes(&gate).workers(1).queue(2));
-    let session = http.initialize("2025-11-25");
-    let mut accepted = vec![
-        http.modern(&call(1, "gate", json!({ "who": "1" })))
-            .connect(),
-    ];
-    assert_eq!(gate.began(), "1");
-    for id in [2, 3] {
-        accepted.push(
-            http.modern(&call(id, "gate", json!({ "who": id.to_string() })))
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(probes(&gate).workers(1).queue(2));
+        let session = http.initialize("2025-11-25");
+        let mut accepted = vec![
+            http.modern(&call(1, "gate", json!({ "who": "1" })))
                 .connect(),
-        );
-        served.until_main("the call is queued", |main| main.queued == id as usize - 1);
-    }
-    let refused = [
-        (http.modern(&call("four", "echo", json!({}))), json!("four")),
-        (session.post(&legacy_call(0, "echo", json!({}))), json!(0)),
-    ];
-    for (ask, id) in refused {
-        let mut reply = ask.send();
-        assert_eq!(reply.status, 503);
-        assert_eq!(reply.field("Retry-After"), Some("1"));
-        assert_refused(&reply.json(), &id);
-    }
-    let main = served.main();
-    assert_eq!(
-        (main.busy, main.queued, main.capacity, main.refused),
-        (1, 2, 2, 2)
-    );
-    gate.let_go(3);
-    for (id, unread) in (1..).zip(accepted) {
-        let answer = unread.reply().message();
+        ];
+        assert_eq!(gate.began(), "1");
+        for id in [2, 3] {
+            accepted.push(
+                http.modern(&call(id, "gate", json!({ "who": id.to_string() })))
+                    .connect(),
+            );
+            served.until_main("the call is queued", |main| main.queued == id as usize - 1);
+        }
+        let refused = [
+            (http.modern(&call("four", "echo", json!({}))), json!("four")),
+            (session.post(&legacy_call(0, "echo", json!({}))), json!(0)),
+        ];
+        for (ask, id) in refused {
+            let mut reply = ask.send();
+            assert_eq!(reply.status, 503);
+            assert_eq!(reply.field("Retry-After"), Some("1"));
+            assert_refused(&reply.json(), &id);
+        }
+        let main = served.main();
         assert_eq!(
-            (&answer["id"], text(&answer)),
-            (&json!(id), id.to_string().as_str())
+            (main.busy, main.queued, main.capacity, main.refused),
+            (1, 2, 2, 2)
         );
-    }
-    served.until_main("all are done", |main| {
-        main.done == 3 && main.busy + main.queued == 0
+        gate.let_go(3);
+        for (id, unread) in (1..).zip(accepted) {
+            let answer = unread.reply().message();
+            assert_eq!(
+                (&answer["id"], text(&answer)),
+                (&json!(id), id.to_string().as_str())
+            );
+        }
+        served.until_main("all are done", |main| {
+            main.done == 3 && main.busy + main.queued == 0
+        });
+        served.stop();
     });
-    served.stop();
 }
 
 fn over_a_pipe(initialize: impl Fn(&mut PipeClient), request: impl Fn(u64, &str, Value) -> Value) {
@@ -89,7 +93,7 @@ fn over_a_pipe(initialize: impl Fn(&mut PipeClient), request: impl Fn(u64, &str,
 
 #[test]
 fn law_2_over_a_pipe_a_full_lane_refuses_with_the_same_error_in_the_modern_era() {
-    over_a_pipe(|_| {}, |id, tool, args| call(id, tool, args));
+    over_a_pipe(|_| {}, call);
 }
 
 #[test]
@@ -98,7 +102,7 @@ fn law_2_over_a_pipe_a_full_lane_refuses_with_the_same_error_in_the_legacy_era()
         |client| {
             client.initialize("2025-06-18");
         },
-        |id, tool, args| legacy_call(id, tool, args),
+        legacy_call,
     );
 }
 
@@ -134,53 +138,55 @@ fn law_2_a_lane_without_a_queue_takes_a_call_only_when_a_worker_is_idle() {
 }
 
 /// Bursts from many clients at once: every request is answered or refused, and the server's count agrees.
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_2_overload_loses_nothing() {
-    const CLIENTS: usize = 8;
-    const EACH: usize = 50;
-    let gate = Gate::new();
-    let server = probes(&gate)
-        .workers(2)
-        .queue(2)
-        .tool("nap", "Sleeps for a moment.", || {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-            "awake"
-        });
-    let (served, http) = Served::http(server);
-    let counts = std::thread::scope(|scope| {
-        let client = |client: usize| {
-            move || {
-                let (mut answered, mut refused) = (0, 0);
-                for number in 0..EACH {
-                    let id = json!(client * EACH + number);
-                    let answer = http.ask(&call(id.clone(), "nap", json!({})));
-                    if answer.get("error").is_some() {
-                        assert_refused(&answer, &id);
-                        refused += 1;
-                    } else {
-                        assert_eq!((&answer["id"], text(&answer)), (&id, "awake"));
-                        answered += 1;
+    on_every_front(|front| {
+        const CLIENTS: usize = 8;
+        const EACH: usize = 50;
+        let gate = Gate::new();
+        let server = probes(&gate)
+            .workers(2)
+            .queue(2)
+            .tool("nap", "Sleeps for a moment.", || {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                "awake"
+            });
+        let (served, http) = front.serve(server);
+        let counts = std::thread::scope(|scope| {
+            let client = |client: usize| {
+                move || {
+                    let (mut answered, mut refused) = (0, 0);
+                    for number in 0..EACH {
+                        let id = json!(client * EACH + number);
+                        let answer = http.ask(&call(id.clone(), "nap", json!({})));
+                        if answer.get("error").is_some() {
+                            assert_refused(&answer, &id);
+                            refused += 1;
+                        } else {
+                            assert_eq!((&answer["id"], text(&answer)), (&id, "awake"));
+                            answered += 1;
+                        }
                     }
+                    (answered, refused)
                 }
-                (answered, refused)
-            }
-        };
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|number| scope.spawn(client(number)))
-            .collect();
-        clients
-            .into_iter()
-            .map(|client| client.join().expect("a client does not panic"))
-            .fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+            };
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|number| scope.spawn(client(number)))
+                .collect();
+            clients
+                .into_iter()
+                .map(|client| client.join().expect("a client does not panic"))
+                .fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+        });
+        assert_eq!(
+            counts.0 + counts.1,
+            CLIENTS * EACH,
+            "answered + refused = sent"
+        );
+        served.until_main("the counters agree", |main| {
+            (main.done, main.refused) == (counts.0 as u64, counts.1 as u64)
+        });
+        served.stop();
     });
-    assert_eq!(
-        counts.0 + counts.1,
-        CLIENTS * EACH,
-        "answered + refused = sent"
-    );
-    served.until_main("the counters agree", |main| {
-        (main.done, main.refused) == (counts.0 as u64, counts.1 as u64)
-    });
-    served.stop();
 }

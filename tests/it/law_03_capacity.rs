@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use crate::harness::message::cancel;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
 use crate::harness::{Gate, Served, call, code, legacy_call, probes, text};
 
 #[test]
@@ -38,61 +40,65 @@ fn law_3_a_cancelled_call_keeps_its_worker_on_a_pipe() {
     served.stop();
 }
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_3_a_cancelled_call_keeps_its_worker_over_http() {
-    let gate = Gate::new();
-    let (served, http) = Served::http(probes(&gate).workers(1).queue(1));
-    let session = http.initialize("2025-06-18");
-    let first = session
-        .post(&legacy_call(1, "gate", json!({ "who": "deaf" })))
-        .connect();
-    assert_eq!(gate.began(), "deaf");
-    assert_eq!(session.post(&cancel(1)).send().status, 202);
-    // The stream of the cancelled request ends, and carries nothing.
-    let mut reply = first.reply();
-    assert_eq!(reply.body(), "");
-    let main = served.main();
-    assert_eq!(
-        (main.busy, main.cancelled),
-        (1, 0),
-        "its handler still runs"
-    );
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(probes(&gate).workers(1).queue(1));
+        let session = http.initialize("2025-06-18");
+        let first = session
+            .post(&legacy_call(1, "gate", json!({ "who": "deaf" })))
+            .connect();
+        assert_eq!(gate.began(), "deaf");
+        assert_eq!(session.post(&cancel(1)).send().status, 202);
+        // The stream of the cancelled request ends, and carries nothing.
+        let mut reply = first.reply();
+        assert_eq!(reply.body(), "");
+        let main = served.main();
+        assert_eq!(
+            (main.busy, main.cancelled),
+            (1, 0),
+            "its handler still runs"
+        );
 
-    let second = http
-        .modern(&call(2, "echo", json!({ "text": "queued" })))
-        .connect();
-    served.until_main("the next call waits", |main| main.queued == 1);
-    assert_eq!(http.modern(&call(3, "echo", json!({}))).send().status, 503);
+        let second = http
+            .modern(&call(2, "echo", json!({ "text": "queued" })))
+            .connect();
+        served.until_main("the next call waits", |main| main.queued == 1);
+        assert_eq!(http.modern(&call(3, "echo", json!({}))).send().status, 503);
 
-    gate.let_go(1);
-    assert_eq!(text(&second.reply().message()), "queued");
-    served.until_main("it is counted as cancelled", |main| {
-        main.cancelled == 1 && main.busy == 0
+        gate.let_go(1);
+        assert_eq!(text(&second.reply().message()), "queued");
+        served.until_main("it is counted as cancelled", |main| {
+            main.cancelled == 1 && main.busy == 0
+        });
+        served.stop();
     });
-    served.stop();
 }
 
 /// The flaw of the design's second story: the permit came back when the client left, while the handler was still running.
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_3_a_client_that_leaves_frees_no_worker() {
-    let gate = Gate::new();
-    let (served, http) = Served::http(probes(&gate).workers(2).queue(1));
-    for id in [1, 2] {
-        let unread = http.modern(&call(id, "gate", json!({}))).connect();
-        gate.began();
-        drop(unread);
-    }
-    let third = http
-        .modern(&call(3, "echo", json!({ "text": "third" })))
-        .connect();
-    served.until_main("the third waits", |main| main.queued == 1);
-    assert_eq!(served.main().busy, 2);
-    assert_eq!(http.modern(&call(4, "echo", json!({}))).send().status, 503);
-    gate.let_go(2);
-    assert_eq!(text(&third.reply().message()), "third");
-    served.stop();
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(probes(&gate).workers(2).queue(1));
+        for id in [1, 2] {
+            let unread = http.modern(&call(id, "gate", json!({}))).connect();
+            gate.began();
+            drop(unread);
+        }
+        let third = http
+            .modern(&call(3, "echo", json!({ "text": "third" })))
+            .connect();
+        served.until_main("the third waits", |main| main.queued == 1);
+        assert_eq!(served.main().busy, 2);
+        assert_eq!(http.modern(&call(4, "echo", json!({}))).send().status, 503);
+        gate.let_go(2);
+        assert_eq!(text(&third.reply().message()), "third");
+        served.stop();
+    });
 }
 
 /// A queued call that is cancelled never runs, and its place comes back when a worker gets to it.

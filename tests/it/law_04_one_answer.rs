@@ -7,6 +7,8 @@ use mcp_threads::{Cancelled, RequestContext};
 use serde_json::{Value, json};
 
 use crate::harness::message::cancel;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
 use crate::harness::{Dice, Gate, Served, call, code, legacy_call, probes, text, with_meta};
 
 /// Calls, cancellations at any moment, panics, errors, refusals: each id has exactly one terminal message, or at most one if it was cancelled.
@@ -186,44 +188,46 @@ fn law_4_a_modern_call_on_a_pipe_is_cancelled_by_its_id() {
 }
 
 /// Over modern HTTP ids are not compared: two clients may use the same one at the same time.
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_4_over_http_the_same_id_from_two_clients_gets_each_its_own_answer() {
-    let gate = Gate::new();
-    let (served, http) = Served::http(probes(&gate));
-    let mut unread = Vec::new();
-    for who in ["a", "b"] {
-        unread.push((
-            who,
-            http.modern(&call(1, "gate", json!({ "who": who })))
-                .connect(),
-        ));
-        assert_eq!(gate.began(), who);
-    }
-    gate.let_go(2);
-    for (who, unread) in unread {
-        assert_eq!(text(&unread.reply().message()), who);
-    }
-    // In one legacy session they are.
-    let session = http.initialize("2025-11-25");
-    let first = session
-        .post(&legacy_call(1, "gate", json!({ "who": "c" })))
-        .connect();
-    assert_eq!(gate.began(), "c");
-    assert_eq!(
-        code(&session.ask(&legacy_call(1, "echo", json!({})))),
-        -32600
-    );
-    let other = http.initialize("2025-11-25");
-    assert_eq!(
-        text(&other.ask(&legacy_call(
-            1,
-            "echo",
-            json!({ "text": "another session" })
-        ))),
-        "another session"
-    );
-    gate.let_go(1);
-    assert_eq!(text(&first.reply().message()), "c");
-    served.stop();
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(probes(&gate));
+        let mut unread = Vec::new();
+        for who in ["a", "b"] {
+            unread.push((
+                who,
+                http.modern(&call(1, "gate", json!({ "who": who })))
+                    .connect(),
+            ));
+            assert_eq!(gate.began(), who);
+        }
+        gate.let_go(2);
+        for (who, unread) in unread {
+            assert_eq!(text(&unread.reply().message()), who);
+        }
+        // In one legacy session they are.
+        let session = http.initialize("2025-11-25");
+        let first = session
+            .post(&legacy_call(1, "gate", json!({ "who": "c" })))
+            .connect();
+        assert_eq!(gate.began(), "c");
+        assert_eq!(
+            code(&session.ask(&legacy_call(1, "echo", json!({})))),
+            -32600
+        );
+        let other = http.initialize("2025-11-25");
+        assert_eq!(
+            text(&other.ask(&legacy_call(
+                1,
+                "echo",
+                json!({ "text": "another session" })
+            ))),
+            "another session"
+        );
+        gate.let_go(1);
+        assert_eq!(text(&first.reply().message()), "c");
+        served.stop();
+    });
 }

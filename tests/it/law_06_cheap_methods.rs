@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::harness::message::{cancel, initialize};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
 use crate::harness::{Gate, Served, call, code, legacy, legacy_call, modern, probes, text};
 
 #[test]
@@ -76,45 +78,47 @@ fn law_6_a_stuck_server_still_answers_on_a_pipe() {
     served.stop();
 }
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_6_a_stuck_server_still_answers_over_http() {
-    let gate = Gate::new();
-    let (served, http) = Served::http(probes(&gate).workers(2).queue(1));
-    let session = http.initialize("2025-11-25");
-    let mut unread = Vec::new();
-    for id in 1..=2 {
-        unread.push(http.modern(&call(id, "gate", json!({}))).connect());
-        gate.began();
-    }
-    let queued = session.post(&legacy_call(3, "gate", json!({}))).connect();
-    served.until_main("everything is full", |main| {
-        (main.busy, main.queued) == (2, 1)
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(probes(&gate).workers(2).queue(1));
+        let session = http.initialize("2025-11-25");
+        let mut unread = Vec::new();
+        for id in 1..=2 {
+            unread.push(http.modern(&call(id, "gate", json!({}))).connect());
+            gate.began();
+        }
+        let queued = session.post(&legacy_call(3, "gate", json!({}))).connect();
+        served.until_main("everything is full", |main| {
+            (main.busy, main.queued) == (2, 1)
+        });
+
+        assert_eq!(
+            session.ask(&legacy(10, "ping", json!({})))["result"],
+            json!({})
+        );
+        assert!(session.ask(&legacy(11, "tools/list", json!({})))["result"]["tools"].is_array());
+        assert!(http.ask(&modern(12, "tools/list", json!({})))["result"]["tools"].is_array());
+        assert!(
+            http.ask(&modern(13, "server/discover", json!({})))["result"]["supportedVersions"]
+                .is_array()
+        );
+        assert_eq!(http.initialize("2025-03-26").version, "2025-03-26");
+        assert_eq!(text(&http.ask(&call(14, "look", json!({})))), "looking");
+        assert_eq!(http.modern(&call(15, "echo", json!({}))).send().status, 503);
+        assert_eq!(session.post(&cancel(3)).send().status, 202);
+        assert_eq!(queued.reply().body(), "", "a queued call can be cancelled");
+        assert_eq!(http.bare("GET", "/mcp").send().status, 405);
+        assert_eq!(session.delete(), 204);
+
+        gate.let_go(2);
+        for unread in unread {
+            assert_eq!(text(&unread.reply().message()), "somebody");
+        }
+        served.stop();
     });
-
-    assert_eq!(
-        session.ask(&legacy(10, "ping", json!({})))["result"],
-        json!({})
-    );
-    assert!(session.ask(&legacy(11, "tools/list", json!({})))["result"]["tools"].is_array());
-    assert!(http.ask(&modern(12, "tools/list", json!({})))["result"]["tools"].is_array());
-    assert!(
-        http.ask(&modern(13, "server/discover", json!({})))["result"]["supportedVersions"]
-            .is_array()
-    );
-    assert_eq!(http.initialize("2025-03-26").version, "2025-03-26");
-    assert_eq!(text(&http.ask(&call(14, "look", json!({})))), "looking");
-    assert_eq!(http.modern(&call(15, "echo", json!({}))).send().status, 503);
-    assert_eq!(session.post(&cancel(3)).send().status, 202);
-    assert_eq!(queued.reply().body(), "", "a queued call can be cancelled");
-    assert_eq!(http.bare("GET", "/mcp").send().status, 405);
-    assert_eq!(session.delete(), 204);
-
-    gate.let_go(2);
-    for unread in unread {
-        assert_eq!(text(&unread.reply().message()), "somebody");
-    }
-    served.stop();
 }
 
 /// A lane of one's own is a bulkhead: filling it does nothing to the others, nor they to it.

@@ -3,6 +3,8 @@
 use mcp_threads::RequestContext;
 use serde_json::{Value, json};
 
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
 use crate::harness::{Dice, Gate, Served, call, code, legacy_call, logs, probes, text};
 
 /// A generic error with the request id, and nothing of the panic's text.
@@ -53,26 +55,28 @@ fn law_8_on_a_pipe_the_only_worker_survives_every_panic() {
     served.stop();
 }
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_8_over_http_a_panic_is_a_plain_answer_with_the_client_s_request_id() {
-    let gate = Gate::new();
-    let (served, http) = Served::http(probes(&gate).workers(1));
-    let mut reply = http
-        .modern(&call(1, "panic", json!({})))
-        .field("X-Request-Id", "law-8-panic")
-        .send();
-    assert_eq!(
-        (reply.status, reply.request_id()),
-        (200, "law-8-panic".to_owned())
-    );
-    assert_eq!(assert_generic(&reply.json(), &json!(1)), "law-8-panic");
-    assert_eq!(
-        text(&http.ask(&call(2, "echo", json!({ "text": "alive" })))),
-        "alive"
-    );
-    assert_eq!(served.main().panicked, 1);
-    served.stop();
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(probes(&gate).workers(1));
+        let mut reply = http
+            .modern(&call(1, "panic", json!({})))
+            .field("X-Request-Id", "law-8-panic")
+            .send();
+        assert_eq!(
+            (reply.status, reply.request_id()),
+            (200, "law-8-panic".to_owned())
+        );
+        assert_eq!(assert_generic(&reply.json(), &json!(1)), "law-8-panic");
+        assert_eq!(
+            text(&http.ask(&call(2, "echo", json!({ "text": "alive" })))),
+            "alive"
+        );
+        assert_eq!(served.main().panicked, 1);
+        served.stop();
+    });
 }
 
 /// Whatever is thrown: a text, a value of its own, from inside a result's `Display`, or after progress.
@@ -100,8 +104,8 @@ fn law_8_whatever_is_thrown_is_caught() {
             "Panics after it has said something.",
             |cx: &mut RequestContext, _: Value| {
                 cx.progress(1.0);
-                let nothing: Option<u8> = None;
-                nothing.expect("a SECRET text")
+                let empty: [u8; 0] = std::hint::black_box([]);
+                *empty.first().expect("a SECRET text")
             },
         )
         .tool("poison", "Poisons a lock.", {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use mcp_threads::{Limits, Server};
 use serde_json::{Value, json};
 
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
 use crate::harness::{
     Gate, Served, call, code, legacy, modern, on_every_wire, probes, text, until,
 };
@@ -23,32 +25,34 @@ fn padded(message: &Value, bytes: usize) -> Vec<u8> {
     padded
 }
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_9_body_bytes_max() {
-    for bytes_max in [1000, 200_000] {
-        let (served, http) = Served::http(limited(Limits {
-            body_bytes_max: bytes_max,
-            ..Limits::default()
-        }));
-        let message = call(1, "echo", json!({ "text": "fits" }));
-        let fits = http.modern(&message).body(padded(&message, bytes_max));
-        let too_long = http.modern(&message).body(padded(&message, bytes_max + 1));
-        for (fits, too_long) in [
-            (fits.clone(), too_long.clone()),
-            (fits.chunked(), too_long.chunked()),
-        ] {
-            assert_eq!(text(&fits.send().message()), "fits");
-            let mut reply = too_long.connect().reply();
-            assert_eq!(
-                (reply.status, reply.field("Connection")),
-                (413, Some("close"))
-            );
-            assert_eq!(code(&reply.json()), -32600);
+    on_every_front(|front| {
+        for bytes_max in [1000, 200_000] {
+            let (served, http) = front.serve(limited(Limits {
+                body_bytes_max: bytes_max,
+                ..Limits::default()
+            }));
+            let message = call(1, "echo", json!({ "text": "fits" }));
+            let fits = http.modern(&message).body(padded(&message, bytes_max));
+            let too_long = http.modern(&message).body(padded(&message, bytes_max + 1));
+            for (fits, too_long) in [
+                (fits.clone(), too_long.clone()),
+                (fits.chunked(), too_long.chunked()),
+            ] {
+                assert_eq!(text(&fits.send().message()), "fits");
+                let mut reply = too_long.connect().reply();
+                assert_eq!(
+                    (reply.status, reply.field("Connection")),
+                    (413, Some("close"))
+                );
+                assert_eq!(code(&reply.json()), -32600);
+            }
+            assert_eq!(text(&http.ask(&message)), "fits", "and the server goes on");
+            served.stop();
         }
-        assert_eq!(text(&http.ask(&message)), "fits", "and the server goes on");
-        served.stop();
-    }
+    });
 }
 
 #[test]
@@ -112,13 +116,13 @@ fn law_9_json_depth_max() {
     );
     client.close();
     served.stop();
-    #[cfg(feature = "tiny-http")]
-    {
-        let (served, http) = Served::http(make());
+    #[cfg(any(feature = "http", feature = "tiny-http"))]
+    on_every_front(|front| {
+        let (served, http) = front.serve(make());
         let mut reply = http.modern(&call(1, "echo", nested(18))).send();
         assert_eq!((reply.status, code(&reply.json())), (400, -32600));
         served.stop();
-    }
+    });
 }
 
 #[test]
@@ -140,9 +144,9 @@ fn law_9_batch_len_max() {
     }
     client.close();
     served.stop();
-    #[cfg(feature = "tiny-http")]
-    {
-        let (served, http) = Served::http(limited(limits));
+    #[cfg(any(feature = "http", feature = "tiny-http"))]
+    on_every_front(|front| {
+        let (served, http) = front.serve(limited(limits.clone()));
         let session = http.initialize("2025-03-26");
         assert_eq!(
             session
@@ -158,85 +162,89 @@ fn law_9_batch_len_max() {
             assert_eq!((reply.status, code(&reply.json())), (400, -32600));
         }
         served.stop();
-    }
+    });
 }
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_9_sessions_max_ends_the_longest_idle_session() {
-    let gate = Gate::new();
-    let server = probes(&gate).limits(Limits {
-        sessions_max: 2,
-        ..Limits::default()
-    });
-    let (served, http) = Served::http(server);
-    let ping = legacy(1, "ping", json!({}));
-    let first = http.initialize("2025-11-25");
-    let second = http.initialize("2025-11-25");
-    assert_eq!(
-        first.post(&ping).send().status,
-        200,
-        "seen more recently than the second"
-    );
-    let third = http.initialize("2025-11-25");
-    assert_eq!(served.stats().sessions, 2);
-    let statuses = [&first, &second, &third].map(|session| session.post(&ping).send().status);
-    assert_eq!(statuses, [200, 404, 200]);
-
-    // Now both are busy, so neither may end.
-    let mut unread = Vec::new();
-    for session in [&first, &third] {
-        unread.push(
-            session
-                .post(&crate::harness::legacy_call(2, "gate", json!({})))
-                .connect(),
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let server = probes(&gate).limits(Limits {
+            sessions_max: 2,
+            ..Limits::default()
+        });
+        let (served, http) = front.serve(server);
+        let ping = legacy(1, "ping", json!({}));
+        let first = http.initialize("2025-11-25");
+        let second = http.initialize("2025-11-25");
+        assert_eq!(
+            first.post(&ping).send().status,
+            200,
+            "seen more recently than the second"
         );
-        gate.began();
-    }
-    let mut reply = http
-        .post(crate::harness::message::initialize("late", "2025-11-25").to_string())
-        .send();
-    assert_eq!((reply.status, reply.field("Retry-After")), (503, Some("1")));
-    let refused = reply.json();
-    assert_eq!((code(&refused), &refused["id"]), (503, &json!("late")));
-    gate.let_go(2);
-    for unread in unread {
-        assert_eq!(text(&unread.reply().message()), "somebody");
-    }
-    http.initialize("2025-11-25");
-    assert_eq!(served.stats().sessions, 2);
-    served.stop();
+        let third = http.initialize("2025-11-25");
+        assert_eq!(served.stats().sessions, 2);
+        let statuses = [&first, &second, &third].map(|session| session.post(&ping).send().status);
+        assert_eq!(statuses, [200, 404, 200]);
+
+        // Now both are busy, so neither may end.
+        let mut unread = Vec::new();
+        for session in [&first, &third] {
+            unread.push(
+                session
+                    .post(&crate::harness::legacy_call(2, "gate", json!({})))
+                    .connect(),
+            );
+            gate.began();
+        }
+        let mut reply = http
+            .post(crate::harness::message::initialize("late", "2025-11-25").to_string())
+            .send();
+        assert_eq!((reply.status, reply.field("Retry-After")), (503, Some("1")));
+        let refused = reply.json();
+        assert_eq!((code(&refused), &refused["id"]), (503, &json!("late")));
+        gate.let_go(2);
+        for unread in unread {
+            assert_eq!(text(&unread.reply().message()), "somebody");
+        }
+        http.initialize("2025-11-25");
+        assert_eq!(served.stats().sessions, 2);
+        served.stop();
+    });
 }
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_9_session_idle_timeout() {
-    let gate = Gate::new();
-    let timeout = Duration::from_millis(200);
-    let server = probes(&gate).limits(Limits {
-        session_idle_timeout: timeout,
-        ..Limits::default()
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let timeout = Duration::from_millis(200);
+        let server = probes(&gate).limits(Limits {
+            session_idle_timeout: timeout,
+            ..Limits::default()
+        });
+        let (served, http) = front.serve(server);
+        let ping = legacy(1, "ping", json!({}));
+        let idle = http.initialize("2025-11-25");
+        let busy = http.initialize("2025-11-25");
+        let unread = busy
+            .post(&crate::harness::legacy_call(2, "gate", json!({})))
+            .connect();
+        gate.began();
+        // Silence is what is tested, and nothing tells of it.
+        thread::sleep(timeout + timeout / 2);
+        let mut reply = idle.post(&ping).send();
+        assert_eq!((reply.status, code(&reply.json())), (404, -32600));
+        assert_eq!(
+            busy.post(&ping).send().status,
+            200,
+            "a call in flight is no silence"
+        );
+        gate.let_go(1);
+        assert_eq!(text(&unread.reply().message()), "somebody");
+        served.stop();
     });
-    let (served, http) = Served::http(server);
-    let ping = legacy(1, "ping", json!({}));
-    let idle = http.initialize("2025-11-25");
-    let busy = http.initialize("2025-11-25");
-    let unread = busy
-        .post(&crate::harness::legacy_call(2, "gate", json!({})))
-        .connect();
-    gate.began();
-    // Silence is what is tested, and nothing tells of it.
-    thread::sleep(timeout + timeout / 2);
-    let mut reply = idle.post(&ping).send();
-    assert_eq!((reply.status, code(&reply.json())), (404, -32600));
-    assert_eq!(
-        busy.post(&ping).send().status,
-        200,
-        "a call in flight is no silence"
-    );
-    gate.let_go(1);
-    assert_eq!(text(&unread.reply().message()), "somebody");
-    served.stop();
 }
 
 /// A client that sends and never reads is pushed back on; when it reads at last, nothing has been lost.
@@ -392,65 +400,105 @@ fn law_9_page_len_and_cursors() {
     );
 }
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_9_x_request_id_has_1_to_64_visible_characters() {
-    let (served, http) = Served::http(limited(Limits::default()));
-    let ask = |id: &str| {
+    on_every_front(|front| {
+        let (served, http) = front.serve(limited(Limits::default()));
+        let ask = |id: &str| {
+            let message = modern(1, "server/discover", json!({}));
+            http.modern(&message)
+                .field("X-Request-Id", id)
+                .send()
+                .request_id()
+        };
+        let visible: String = ('!'..='~').collect();
+        for kept in ["a", &visible[..64], &visible[30..], &"x".repeat(64)] {
+            assert_eq!(ask(kept), kept);
+        }
+        for replaced in ["", "a b", "tab\there", &"x".repeat(65)] {
+            let fresh = ask(replaced);
+            assert!(
+                fresh.len() == 36 && fresh != ask(replaced),
+                "{replaced:?} became {fresh}"
+            );
+        }
         let message = modern(1, "server/discover", json!({}));
-        http.modern(&message)
-            .field("X-Request-Id", id)
-            .send()
-            .request_id()
-    };
-    let visible: String = ('!'..='~').collect();
-    for kept in ["a", &visible[..64], &visible[30..], &"x".repeat(64)] {
-        assert_eq!(ask(kept), kept);
-    }
-    for replaced in ["", "a b", "tab\there", &"x".repeat(65)] {
-        let fresh = ask(replaced);
-        assert!(
-            fresh.len() == 36 && fresh != ask(replaced),
-            "{replaced:?} became {fresh}"
-        );
-    }
-    let message = modern(1, "server/discover", json!({}));
-    let twice = http
-        .modern(&message)
-        .and_field("X-Request-Id", "a")
-        .and_field("X-Request-Id", "b");
-    assert_eq!(twice.send().request_id().len(), 36);
-    served.stop();
+        let twice = http
+            .modern(&message)
+            .and_field("X-Request-Id", "a")
+            .and_field("X-Request-Id", "b");
+        assert_eq!(twice.send().request_id().len(), 36);
+        served.stop();
+    });
 }
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
-fn law_9_exchanges_max() {
-    let gate = Gate::new();
-    let (served, http) = Served::http(probes(&gate).limits(Limits {
-        exchanges_max: 2,
-        ..Limits::default()
-    }));
-    let mut unread = Vec::new();
-    for id in 1..=2 {
-        unread.push(http.modern(&call(id, "gate", json!({}))).connect());
-        gate.began();
-    }
-    assert_eq!(served.stats().connections, 2);
-    let mut reply = http
-        .modern(&call(3, "look", json!({})))
-        .field("X-Request-Id", "one-too-many")
-        .send();
-    assert_eq!((reply.status, reply.field("Retry-After")), (503, Some("1")));
-    assert_eq!(reply.request_id(), "one-too-many");
-    assert_eq!(code(&reply.json()), 503);
-    gate.let_go(2);
-    for unread in unread {
-        assert_eq!(text(&unread.reply().message()), "somebody");
-    }
-    until("both exchanges have ended", || {
-        served.stats().connections == 0
+fn law_9_exchanges_max_bounds_the_tiny_front() {
+    on_every_front(|front| {
+        if !front.is_tiny() {
+            return;
+        }
+        let gate = Gate::new();
+        let (served, http) = front.serve(probes(&gate).limits(Limits {
+            exchanges_max: 2,
+            ..Limits::default()
+        }));
+        let mut unread = Vec::new();
+        for id in 1..=2 {
+            unread.push(http.modern(&call(id, "gate", json!({}))).connect());
+            gate.began();
+        }
+        assert_eq!(served.stats().connections, 2);
+        let mut reply = http
+            .modern(&call(3, "look", json!({})))
+            .field("X-Request-Id", "one-too-many")
+            .send();
+        assert_eq!((reply.status, reply.field("Retry-After")), (503, Some("1")));
+        assert_eq!(reply.request_id(), "one-too-many");
+        assert_eq!(code(&reply.json()), 503);
+        gate.let_go(2);
+        for unread in unread {
+            assert_eq!(text(&unread.reply().message()), "somebody");
+        }
+        until("both exchanges have ended", || {
+            served.stats().connections == 0
+        });
+        assert_eq!(text(&http.ask(&call(3, "look", json!({})))), "looking");
+        served.stop();
     });
-    assert_eq!(text(&http.ask(&call(3, "look", json!({})))), "looking");
-    served.stop();
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn law_9_connections_max_bounds_the_guarded_front() {
+    on_every_front(|front| {
+        if front.is_tiny() {
+            return;
+        }
+        let gate = Gate::new();
+        let (served, http) = front.serve(probes(&gate).limits(Limits {
+            connections_max: 2,
+            ..Limits::default()
+        }));
+        let mut unread = Vec::new();
+        for id in 1..=2 {
+            unread.push(http.modern(&call(id, "gate", json!({}))).connect());
+            gate.began();
+        }
+        assert_eq!(served.stats().connections, 2);
+        let mut reply = http.modern(&call(3, "look", json!({}))).send();
+        assert_eq!((reply.status, reply.field("Retry-After")), (503, Some("1")));
+        assert_eq!(code(&reply.json()), 503);
+        gate.let_go(2);
+        for unread in unread {
+            assert_eq!(text(&unread.reply().message()), "somebody");
+        }
+        until("both connections have ended", || {
+            served.stats().connections == 0
+        });
+        assert_eq!(text(&http.ask(&call(3, "look", json!({})))), "looking");
+        served.stop();
+    });
 }

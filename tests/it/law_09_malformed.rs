@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
 use crate::harness::{Gate, PipeClient, Served, call, legacy, modern, on_every_wire, probes, text};
 
 /// What cannot be served whatever the era: the bytes, the code, the id of the answer.
@@ -100,34 +102,36 @@ fn law_9_malformed_messages_on_a_pipe() {
     }
 }
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_9_malformed_messages_over_http() {
-    let (served, http) = Served::http(probes(&Gate::new()));
-    for (sent, code, id) in malformed() {
-        let mut reply = http
-            .post(sent.as_bytes())
-            .field("MCP-Protocol-Version", "2026-07-28")
-            .field("Mcp-Method", "tools/list")
-            .send();
-        assert_eq!(reply.status, 400, "{sent}");
-        check(&reply.json(), &sent, code, &id);
-    }
-    for bytes in [
-        &b"\xff\xfe"[..],
-        b"",
-        b"\x00",
-        b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}",
-    ] {
-        let mut reply = http.post(bytes).send();
-        assert_eq!(reply.status, 400, "{bytes:?}");
-        check(&reply.json(), &format!("{bytes:?}"), -32700, &None);
-    }
-    assert_eq!(
-        text(&http.ask(&call(1, "echo", json!({ "text": "alive" })))),
-        "alive"
-    );
-    served.stop();
+    on_every_front(|front| {
+        let (served, http) = front.serve(probes(&Gate::new()));
+        for (sent, code, id) in malformed() {
+            let mut reply = http
+                .post(sent.as_bytes())
+                .field("MCP-Protocol-Version", "2026-07-28")
+                .field("Mcp-Method", "tools/list")
+                .send();
+            assert_eq!(reply.status, 400, "{sent}");
+            check(&reply.json(), &sent, code, &id);
+        }
+        for bytes in [
+            &b"\xff\xfe"[..],
+            b"",
+            b"\x00",
+            b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}",
+        ] {
+            let mut reply = http.post(bytes).send();
+            assert_eq!(reply.status, 400, "{bytes:?}");
+            check(&reply.json(), &format!("{bytes:?}"), -32700, &None);
+        }
+        assert_eq!(
+            text(&http.ask(&call(1, "echo", json!({ "text": "alive" })))),
+            "alive"
+        );
+        served.stop();
+    });
 }
 
 #[test]
@@ -208,9 +212,9 @@ fn law_9_what_is_no_request_has_no_answer() {
     assert_eq!(client.sent_so_far().len(), 0);
     client.close();
     served.stop();
-    #[cfg(feature = "tiny-http")]
-    {
-        let (served, http) = Served::http(probes(&Gate::new()));
+    #[cfg(any(feature = "http", feature = "tiny-http"))]
+    on_every_front(|front| {
+        let (served, http) = front.serve(probes(&Gate::new()));
         let session = http.initialize("2025-11-25");
         for message in &silent {
             for ask in [session.post(message), http.post(message.to_string())] {
@@ -223,7 +227,7 @@ fn law_9_what_is_no_request_has_no_answer() {
             }
         }
         served.stop();
-    }
+    });
 }
 
 /// Ids come back as they were sent, in every shape there is.

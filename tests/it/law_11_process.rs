@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
 use crate::harness::{Gate, Served, alone, call, probes, text};
 
 /// What a library could take over: signal dispositions and masks, the standard descriptors, the logger's level, the working directory.
@@ -40,16 +42,16 @@ fn law_11_serving_touches_no_signal_no_logger_and_no_descriptor() {
                 "a"
             );
             client.ask(&call(2, "panic", json!({})));
-            #[cfg(feature = "tiny-http")]
-            {
-                let (over_http, http) = Served::http(probes(&gate));
+            #[cfg(any(feature = "http", feature = "tiny-http"))]
+            on_every_front(|front| {
+                let (over_http, http) = front.serve(probes(&gate));
                 assert_eq!(
                     text(&http.ask(&call(1, "echo", json!({ "text": "a" })))),
                     "a"
                 );
                 assert_eq!(process(), before, "while serving");
                 over_http.stop();
-            }
+            });
             assert_eq!(process(), before, "while serving");
             client.close();
             on_pipe.stop();

@@ -1,15 +1,21 @@
 //! Law 12: drain loses nothing that was accepted.
 
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
 use mcp_threads::{Limits, Server};
 use serde_json::{Value, json};
 
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::on_every_front;
 use crate::harness::{
     Gate, PATIENCE, PipeClient, Served, alone, call, code, legacy_call, library_threads, probes,
     text, until,
 };
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::{Http, Session};
 
 /// What a client hears of a shutdown.
 #[track_caller]
@@ -19,24 +25,9 @@ fn assert_shutting_down(answer: &Value, id: impl Into<Value>) {
     assert!(message.contains("shutting down"), "{message}");
 }
 
-#[cfg(feature = "tiny-http")]
-#[test]
-fn law_12_over_http_a_drain_answers_what_is_in_flight_and_refuses_what_is_new() {
-    let gate = Gate::new();
-    let (served, http) = Served::http(probes(&gate).workers(1));
-    let session = http.initialize("2025-11-25");
-    let running = http
-        .modern(&call(1, "gate", json!({ "who": "running" })))
-        .connect();
-    gate.began();
-    let queued = session
-        .post(&legacy_call(2, "gate", json!({ "who": "queued" })))
-        .connect();
-    served.until_main("one waits", |main| main.queued == 1);
-    let handle = served.handle();
-    let ending = thread::spawn(move || served.shutdown(PATIENCE));
-    until("the drain has begun", || handle.stats().draining);
-
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[track_caller]
+fn assert_refused_while_draining(http: Http, session: &Session) {
     for ask in [
         http.modern(&call(3, "echo", json!({}))),
         session.post(&legacy_call(3, "echo", json!({}))),
@@ -49,52 +40,84 @@ fn law_12_over_http_a_drain_answers_what_is_in_flight_and_refuses_what_is_new() 
         assert_eq!(reply.field("Connection"), Some("close"));
         assert_shutting_down(&reply.json(), 3);
     }
-    assert!(!ending.is_finished(), "it waits for what is in flight");
-    gate.let_go(2);
-    for (unread, who) in [(running, "running"), (queued, "queued")] {
-        let reply = unread.reply();
-        assert_eq!(reply.field("Connection"), Some("close"));
-        assert_eq!(text(&reply.message()), who);
-    }
-    let report = ending.join().expect("a shutdown does not panic");
-    assert_eq!(
-        (report.abandoned_handlers, report.abandoned_connections),
-        (0, 0)
-    );
-    let again = Server::new("it", "1").serve_http(http.address());
-    again.expect("the port is free again").shutdown(PATIENCE);
 }
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn law_12_over_http_a_drain_answers_what_is_in_flight_and_refuses_what_is_new() {
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(probes(&gate).workers(1));
+        let session = http.initialize("2025-11-25");
+        let running = http
+            .modern(&call(1, "gate", json!({ "who": "running" })))
+            .connect();
+        gate.began();
+        let queued = session
+            .post(&legacy_call(2, "gate", json!({ "who": "queued" })))
+            .connect();
+        served.until_main("one waits", |main| main.queued == 1);
+        let handle = served.handle();
+        let ending = thread::spawn(move || served.shutdown(PATIENCE));
+        until("the drain has begun", || handle.stats().draining);
+
+        if front.is_tiny() {
+            assert_refused_while_draining(http, &session);
+        } else {
+            // The other front has closed its listener by now, and idle connections with it.
+            until("nobody is let in", || {
+                TcpStream::connect(http.address()).is_err()
+            });
+        }
+        assert!(!ending.is_finished(), "it waits for what is in flight");
+        gate.let_go(2);
+        for (unread, who) in [(running, "running"), (queued, "queued")] {
+            let reply = unread.reply();
+            assert_eq!(reply.field("Connection"), Some("close"));
+            assert_eq!(text(&reply.message()), who);
+        }
+        let report = ending.join().expect("a shutdown does not panic");
+        assert_eq!(
+            (report.abandoned_handlers, report.abandoned_connections),
+            (0, 0)
+        );
+        let again = Server::new("it", "1").serve_http(http.address());
+        again.expect("the port is free again").shutdown(PATIENCE);
+    });
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_12_over_http_what_outlives_the_deadline_is_cancelled_and_its_client_told() {
-    let gate = Gate::new();
-    let (served, http) = Served::http(probes(&gate).workers(2));
-    let mut unread = Vec::new();
-    for id in 1..=3 {
-        unread.push(
-            http.modern(&call(id, "wait", json!({ "who": "late" })))
-                .connect(),
-        );
-        match id {
-            1 | 2 => assert_eq!(gate.began(), "late"),
-            _ => served.until_main("one waits", |main| main.queued == 1),
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(probes(&gate).workers(2));
+        let mut unread = Vec::new();
+        for id in 1..=3 {
+            unread.push(
+                http.modern(&call(id, "wait", json!({ "who": "late" })))
+                    .connect(),
+            );
+            match id {
+                1 | 2 => assert_eq!(gate.began(), "late"),
+                _ => served.until_main("one waits", |main| main.queued == 1),
+            }
         }
-    }
-    let report = served.shutdown(Duration::from_millis(20));
-    assert_eq!(gate.cancelled(), "late");
-    assert_eq!(gate.cancelled(), "late");
-    assert!(gate.nobody_came(), "the queued one never ran");
-    for (id, unread) in (1..).zip(unread) {
-        let mut reply = unread.reply();
-        assert_eq!(reply.status, 503);
-        assert_shutting_down(&reply.json(), id);
-    }
-    assert_eq!(
-        (report.abandoned_handlers, report.abandoned_connections),
-        (0, 0),
-        "everyone has left"
-    );
+        let report = served.shutdown(Duration::from_millis(20));
+        assert_eq!(gate.cancelled(), "late");
+        assert_eq!(gate.cancelled(), "late");
+        assert!(gate.nobody_came(), "the queued one never ran");
+        for (id, unread) in (1..).zip(unread) {
+            let mut reply = unread.reply();
+            assert_eq!(reply.status, 503);
+            assert_shutting_down(&reply.json(), id);
+        }
+        assert_eq!(
+            (report.abandoned_handlers, report.abandoned_connections),
+            (0, 0),
+            "everyone has left"
+        );
+    });
 }
 
 #[test]
@@ -281,9 +304,9 @@ fn law_12_every_thread_is_joined() {
         client.close();
         on_pipe.stop();
         until("all have left", || library_threads().is_empty());
-        #[cfg(feature = "tiny-http")]
-        {
-            let (over_http, http) = Served::http(probes(&gate));
+        #[cfg(any(feature = "http", feature = "tiny-http"))]
+        on_every_front(|front| {
+            let (over_http, http) = front.serve(probes(&gate));
             // One connection stays open, idle.
             let idle = http.modern(&call(1, "echo", json!({}))).connect();
             for id in 0..20 {
@@ -292,6 +315,6 @@ fn law_12_every_thread_is_joined() {
             over_http.stop();
             drop(idle);
             until("all have left", || library_threads().is_empty());
-        }
+        });
     });
 }

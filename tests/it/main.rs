@@ -3,7 +3,10 @@
 //! One file for each law or capability; a test is named after what it holds the library to. What needs HTTP is left out without that feature.
 
 #![cfg(unix)]
-#![cfg_attr(not(feature = "tiny-http"), allow(dead_code))]
+#![cfg_attr(
+    not(all(feature = "http", feature = "tiny-http", feature = "ctrlc")),
+    allow(dead_code, unused_imports)
+)]
 
 mod harness;
 
@@ -13,7 +16,7 @@ mod law_03_capacity;
 mod law_04_one_answer;
 mod law_05_state;
 mod law_06_cheap_methods;
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 mod law_07_duration;
 mod law_08_panics;
 mod law_09_limits;
@@ -21,5 +24,21 @@ mod law_09_malformed;
 mod law_10_stdout;
 mod law_11_process;
 mod law_12_drain;
-#[cfg(all(feature = "tiny-http", feature = "ctrlc"))]
+#[cfg(all(feature = "http", feature = "ctrlc"))]
 mod signals;
+
+mod access_log;
+mod batches;
+mod command;
+mod configuration;
+mod eras;
+#[cfg(all(feature = "http", feature = "ctrlc"))]
+mod examples;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+mod modern_headers;
+mod results;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+mod streams;
+mod tidy;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+mod web_care;

@@ -7,9 +7,17 @@ use serde_json::{Value, json};
 
 use crate::harness::{call, child, code, text};
 
+use crate::harness::{Front, Http, on_every_front, until};
+
 fn everything(arguments: &[&str]) -> Command {
     let mut command = child::example("everything");
     command.args(arguments).env("RUST_LOG", "info");
+    command
+}
+
+fn over_http(front: Front, arguments: &[&str]) -> Command {
+    let mut command = everything(&["--http", "127.0.0.1:0", "--front", front.name]);
+    command.args(arguments);
     command
 }
 
@@ -20,35 +28,34 @@ fn assert_told(answer: &Value, id: u32) {
 
 #[test]
 fn law_12_one_signal_lets_calls_finish_and_exits_with_0() {
-    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        let (mut running, http) = child::http(everything(&["--http", "127.0.0.1:0"]));
-        let unread = http
-            .modern(&call(1, "sleep", json!({ "ms": 300 })))
-            .connect();
-        running_calls(http, 1);
-        running.signal(signal);
-        assert_eq!(text(&unread.reply().message()), "slept 300 ms");
-        running.exits_well();
-    }
+    on_every_front(|front| {
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+            let (mut running, http) = child::http(over_http(front, &[]));
+            let unread = http
+                .modern(&call(1, "sleep", json!({ "ms": 300 })))
+                .connect();
+            running_calls(http, 1);
+            running.signal(signal);
+            assert_eq!(text(&unread.reply().message()), "slept 300 ms");
+            running.exits_well();
+        }
+    });
 }
 
 #[test]
 fn law_12_a_second_signal_cancels_at_once_over_http() {
-    let (mut running, http) = child::http(everything(&[
-        "--http",
-        "127.0.0.1:0",
-        "--drain-ms",
-        "600000",
-    ]));
-    let unread = http
-        .modern(&call(1, "sleep", json!({ "ms": 600_000 })))
-        .connect();
-    running_calls(http, 1);
-    running.signal(Signal::INT);
-    running.said("shutting down");
-    running.signal(Signal::INT);
-    assert_told(&unread.reply().message(), 1);
-    running.exits_well();
+    on_every_front(|front| {
+        let (mut running, http) = child::http(over_http(front, &["--drain-ms", "600000"]));
+        let unread = http
+            .modern(&call(1, "sleep", json!({ "ms": 600_000 })))
+            .connect();
+        running_calls(http, 1);
+        running.signal(Signal::INT);
+        running.said("shutting down");
+        running.signal(Signal::INT);
+        assert_told(&unread.reply().message(), 1);
+        running.exits_well();
+    });
 }
 
 #[test]
@@ -70,20 +77,21 @@ fn law_12_a_second_signal_cancels_at_once_on_stdio() {
 
 #[test]
 fn law_12_a_signal_and_a_short_deadline_cancel_what_is_late() {
-    let (mut running, http) =
-        child::http(everything(&["--http", "127.0.0.1:0", "--drain-ms", "50"]));
-    let unread = http
-        .modern(&call(1, "sleep", json!({ "ms": 600_000 })))
-        .connect();
-    running_calls(http, 1);
-    running.signal(Signal::INT);
-    assert_told(&unread.reply().message(), 1);
-    let finished = running.exits_well();
-    assert!(
-        finished.stderr.contains("abandoned_handlers: 0"),
-        "{}",
-        finished.stderr
-    );
+    on_every_front(|front| {
+        let (mut running, http) = child::http(over_http(front, &["--drain-ms", "50"]));
+        let unread = http
+            .modern(&call(1, "sleep", json!({ "ms": 600_000 })))
+            .connect();
+        running_calls(http, 1);
+        running.signal(Signal::INT);
+        assert_told(&unread.reply().message(), 1);
+        let finished = running.exits_well();
+        assert!(
+            finished.stderr.contains("abandoned_handlers: 0"),
+            "{}",
+            finished.stderr
+        );
+    });
 }
 
 #[test]
@@ -137,8 +145,8 @@ fn law_12_a_client_that_reads_nothing_does_not_keep_the_program() {
 
 /// Waits until so many calls of the main lane run.
 #[track_caller]
-fn running_calls(http: crate::harness::Http, count: u64) {
-    crate::harness::until("the call runs", || {
+fn running_calls(http: Http, count: u64) {
+    until("the call runs", || {
         let status = http.ask(&call(0, "status", json!({})));
         status["result"]["structuredContent"]["active"] == count
     });

@@ -24,9 +24,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tiny_http::{HTTPVersion, Request};
 
+use crate::access::{Access, Outcome, RequestTag};
 use crate::error::Error;
 use crate::transport::http::endpoint::Endpoint;
-use crate::transport::http::exchange::{BodyError, Exchange, Response, Serve};
+use crate::transport::http::exchange::{BodyError, Exchange, Field, Response, Serve, single};
 use crate::transport::http::response::{
     Framing, date_now, write_chunk, write_head, write_last_chunk,
 };
@@ -276,8 +277,17 @@ impl Drop for Counted<'_> {
 fn refuse_busy(request: Request) {
     let body =
         br#"{"jsonrpc":"2.0","error":{"code":503,"message":"Too many requests are under way; try again in a second"}}"#;
-    let fields = &[("Content-Type", "application/json"), ("Retry-After", "1")];
     let mut exchange = TinyExchange::new(request);
+    let tag = match single(&exchange, "X-Request-Id") {
+        Field::One(id) => RequestTag::from_client(Some(id)),
+        _ => RequestTag::fresh(),
+    };
+    let fields = &[
+        ("Content-Type", "application/json"),
+        ("X-Request-Id", tag.as_str()),
+        ("Retry-After", "1"),
+    ];
+    Access::immediate(tag.clone(), "-", Outcome::Refused).log(Some(503));
     if let Err(error) = exchange.respond(&Response {
         status: 503,
         fields,

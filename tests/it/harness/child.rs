@@ -51,7 +51,7 @@ pub(crate) fn stdio(mut command: Command) -> (Running, PipeClient) {
 }
 
 /// Starts a program that says where it listens.
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 pub(crate) fn http(mut command: Command) -> (Running, super::Http) {
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let running = start(command);
@@ -125,10 +125,6 @@ impl Running {
             );
             thread::sleep(Duration::from_millis(1));
         }
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

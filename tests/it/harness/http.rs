@@ -27,7 +27,7 @@ pub(crate) struct Ask {
 /// A legacy session.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
-    http: Http,
+    pub(crate) http: Http,
     pub(crate) id: String,
     pub(crate) version: String,
 }
@@ -172,6 +172,11 @@ impl Ask {
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.fields
             .retain(|(field, _)| !field.eq_ignore_ascii_case(name));
+        self
+    }
+
+    pub(crate) fn target(mut self, target: &str) -> Self {
+        self.target = target.into();
         self
     }
 
@@ -394,6 +399,17 @@ impl Reply {
             Ok(value) if is_json => value,
             _ => panic!("this is not JSON: {}", self.story),
         }
+    }
+
+    /// The answer to the next request on the same connection.
+    #[track_caller]
+    pub(crate) fn next(self) -> Reply {
+        assert!(
+            matches!(self.framing, Framing::Ended),
+            "this one has not been read: {}",
+            self.story
+        );
+        Reply::read(self.from)
     }
 
     pub(crate) fn is_stream(&self) -> bool {

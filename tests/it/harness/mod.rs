@@ -4,7 +4,7 @@
 
 pub(crate) mod child;
 pub(crate) mod gate;
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 pub(crate) mod http;
 pub(crate) mod logs;
 pub(crate) mod message;
@@ -17,12 +17,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::gate::Gate;
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 pub(crate) use self::http::{Event, Http, Session};
 pub(crate) use self::message::{call, code, legacy, legacy_call, modern, text, with_meta};
 pub(crate) use self::pipe::PipeClient;
-pub(crate) use self::served::{Served, lane, probes};
-pub(crate) use self::wire::{Wire, on_every_wire};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+pub(crate) use self::served::{Front, on_every_front};
+pub(crate) use self::served::{Served, probes};
+pub(crate) use self::wire::on_every_wire;
 
 /// The bound of every wait. Nothing takes this long; a slow machine must not fail a test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -3,13 +3,15 @@
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use mcp_threads::HttpFront;
 use mcp_threads::{
     DrainReport, Fork, LaneStats, RequestContext, RunningServer, Server, ServerHandle, Stats, Tool,
 };
 use serde_json::Value;
 
 use super::gate::Gate;
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 use super::http::Http;
 use super::{PATIENCE, PipeClient, until_told};
 
@@ -25,16 +27,6 @@ impl Served {
             handle: running.handle(),
             running: Some(running),
         }
-    }
-
-    /// Serves on a free port.
-    #[cfg(feature = "tiny-http")]
-    pub(crate) fn http<S: Fork + Send + Sync + 'static>(server: Server<S>) -> (Served, Http) {
-        let running = server
-            .serve_http("127.0.0.1:0")
-            .expect("the server can start");
-        let http = Http::new(running.addr().expect("it serves HTTP"));
-        (Served::new(running), http)
     }
 
     /// Serves one client over a pair of connected sockets.
@@ -98,6 +90,57 @@ impl Drop for Served {
         if let Some(running) = self.running.take() {
             running.shutdown(Duration::ZERO);
         }
+    }
+}
+
+/// One of the HTTP fronts. Both must serve the same protocol.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Front {
+    /// What `everything --front` calls it.
+    pub(crate) name: &'static str,
+    kind: HttpFront,
+}
+
+/// Runs the body once for each front that is compiled in.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[track_caller]
+pub(crate) fn on_every_front(body: impl Fn(Front)) {
+    let fronts = [
+        #[cfg(feature = "http")]
+        Front {
+            name: "guarded",
+            kind: HttpFront::Guarded,
+        },
+        #[cfg(feature = "tiny-http")]
+        Front {
+            name: "tiny",
+            kind: HttpFront::Tiny,
+        },
+    ];
+    for front in fronts {
+        eprintln!("on the front {}:", front.name); // shown only when the test fails
+        body(front);
+    }
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+impl Front {
+    /// Serves on a free port.
+    pub(crate) fn serve<S: Fork + Send + Sync + 'static>(
+        self,
+        server: Server<S>,
+    ) -> (Served, Http) {
+        let running = server
+            .front(self.kind)
+            .serve_http("127.0.0.1:0")
+            .expect("the server can start");
+        let http = Http::new(running.addr().expect("it serves HTTP"));
+        (Served::new(running), http)
+    }
+
+    pub(crate) fn is_tiny(self) -> bool {
+        self.name == "tiny"
     }
 }
 

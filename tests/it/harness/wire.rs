@@ -3,7 +3,7 @@
 use mcp_threads::{Fork, Server};
 use serde_json::{Value, json};
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 use super::{Http, Session};
 use super::{PipeClient, Served, legacy, modern};
 
@@ -17,9 +17,9 @@ pub(crate) struct Wire {
 
 enum Way {
     Pipe(PipeClient),
-    #[cfg(feature = "tiny-http")]
+    #[cfg(any(feature = "http", feature = "tiny-http"))]
     Http(Http),
-    #[cfg(feature = "tiny-http")]
+    #[cfg(any(feature = "http", feature = "tiny-http"))]
     Session(Session),
 }
 
@@ -45,16 +45,18 @@ pub(crate) fn on_every_wire<S: Fork + Send + Sync + 'static>(
             &script,
         );
     }
-    #[cfg(feature = "tiny-http")]
-    for is_modern in [true, false] {
-        let (served, http) = Served::http(make());
-        let (name, way) = if is_modern {
-            ("HTTP, modern", Way::Http(http))
-        } else {
-            ("HTTP, legacy", Way::Session(http.initialize("2025-11-25")))
-        };
-        run(served, Wire::new(name, is_modern, way), &script);
-    }
+    #[cfg(any(feature = "http", feature = "tiny-http"))]
+    super::on_every_front(|front| {
+        for is_modern in [true, false] {
+            let (served, http) = front.serve(make());
+            let (name, way) = if is_modern {
+                ("HTTP, modern", Way::Http(http))
+            } else {
+                ("HTTP, legacy", Way::Session(http.initialize("2025-11-25")))
+            };
+            run(served, Wire::new(name, is_modern, way), &script);
+        }
+    });
 }
 
 fn run(served: Served, mut wire: Wire, script: &impl Fn(&mut Wire)) {
@@ -116,9 +118,9 @@ impl Wire {
                     events.push(message);
                 }
             }
-            #[cfg(feature = "tiny-http")]
+            #[cfg(any(feature = "http", feature = "tiny-http"))]
             Way::Http(http) => split(http.modern(&message).send().messages()),
-            #[cfg(feature = "tiny-http")]
+            #[cfg(any(feature = "http", feature = "tiny-http"))]
             Way::Session(session) => split(session.post(&message).send().messages()),
         };
         assert_eq!(answer["id"], id, "{}: {answer}", self.name);
@@ -136,7 +138,7 @@ impl Wire {
     }
 }
 
-#[cfg(feature = "tiny-http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 #[track_caller]
 fn split(mut messages: Vec<Value>) -> (Vec<Value>, Value) {
     let answer = messages.pop().expect("there is an answer");

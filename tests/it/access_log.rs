@@ -1,0 +1,299 @@
+//! The access log: one line for each request, and its id on the answer, whatever became of it.
+
+use mcp_threads::{RequestContext, Server};
+use serde_json::{Value, json};
+
+use crate::harness::message::{cancel, initialize};
+use crate::harness::{Gate, Served, call, legacy, legacy_call, logs, probes, text};
+
+fn server(gate: &Gate) -> Server {
+    probes(gate)
+        .workers(1)
+        .queue(1)
+        .tool("fail", "", |_: Value| Err::<(), _>("no".to_owned()))
+        .tool("id", "", |cx: &mut RequestContext, _: Value| {
+            cx.request_id().to_owned()
+        })
+}
+
+/// Asserts on the line: method, tool, status, outcome, lane; and that it has the two times and nothing else.
+#[track_caller]
+fn assert_line(request_id: &str, expected: [&str; 5]) {
+    let fields = logs::access_of(request_id);
+    let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+    let wanted = [
+        "method",
+        "tool",
+        "status",
+        "outcome",
+        "lane",
+        "queued_us",
+        "running_us",
+        "request_id",
+    ];
+    assert_eq!(names, wanted, "{fields:?}");
+    let values: Vec<&str> = fields.iter().map(|(_, value)| value.as_str()).collect();
+    assert_eq!(values[..5], expected, "{fields:?}");
+    for time in &values[5..7] {
+        assert!(time.parse::<u64>().is_ok(), "microseconds: {fields:?}");
+    }
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn every_http_request_has_one_line_and_its_id_on_the_answer() {
+    use crate::harness::http::Ask;
+    use crate::harness::on_every_front;
+    logs::keep();
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(server(&gate));
+        let session = http.initialize("2025-11-25");
+        let notification = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+        let malformed = json!({ "jsonrpc": "1.0", "id": 1, "method": "ping" });
+        type Row = (&'static str, Ask, u16, [&'static str; 4]);
+        let rows: Vec<Row> = vec![
+            (
+                "ok",
+                http.modern(&call(1, "echo", json!({}))),
+                200,
+                ["tools/call", "echo", "ok", "main"],
+            ),
+            (
+                "legacy",
+                session.post(&legacy_call(1, "echo", json!({}))),
+                200,
+                ["tools/call", "echo", "ok", "main"],
+            ),
+            (
+                "urgent",
+                http.modern(&call(1, "look", json!({}))),
+                200,
+                ["tools/call", "look", "ok", "urgent"],
+            ),
+            (
+                "fail",
+                http.modern(&call(1, "fail", json!({}))),
+                200,
+                ["tools/call", "fail", "tool_error", "main"],
+            ),
+            (
+                "panic",
+                http.modern(&call(1, "panic", json!({}))),
+                200,
+                ["tools/call", "panic", "panicked", "main"],
+            ),
+            (
+                "unknown",
+                http.modern(&call(1, "nowhere", json!({}))),
+                400,
+                ["tools/call", "-", "error", "-"],
+            ),
+            (
+                "list",
+                session.post(&legacy(1, "tools/list", json!({}))),
+                200,
+                ["tools/list", "-", "ok", "-"],
+            ),
+            (
+                "ping",
+                session.post(&legacy(1, "ping", json!({}))),
+                200,
+                ["ping", "-", "ok", "-"],
+            ),
+            (
+                "handshake",
+                http.post(initialize(1, "2025-06-18").to_string()),
+                200,
+                ["initialize", "-", "ok", "-"],
+            ),
+            (
+                "notified",
+                session.post(&notification),
+                202,
+                ["notification", "-", "ok", "-"],
+            ),
+            (
+                "method",
+                http.modern(&crate::harness::modern(1, "no/such", json!({}))),
+                404,
+                ["no/such", "-", "error", "-"],
+            ),
+            (
+                "header",
+                http.modern(&call(1, "echo", json!({})))
+                    .without("Mcp-Method"),
+                400,
+                ["tools/call", "-", "error", "-"],
+            ),
+            (
+                "malformed",
+                http.post(malformed.to_string()),
+                400,
+                ["-", "-", "error", "-"],
+            ),
+            (
+                "session",
+                session
+                    .post(&legacy(1, "ping", json!({})))
+                    .field("Mcp-Session-Id", "x"),
+                404,
+                ["ping", "-", "error", "-"],
+            ),
+            (
+                "media",
+                http.post("{}").field("Content-Type", "text/plain"),
+                415,
+                ["-", "-", "refused", "-"],
+            ),
+            (
+                "host",
+                http.post("{}").field("Host", "evil.example"),
+                403,
+                ["-", "-", "refused", "-"],
+            ),
+            (
+                "path",
+                http.bare("GET", "/favicon.ico"),
+                404,
+                ["-", "-", "refused", "-"],
+            ),
+            (
+                "verb",
+                http.bare("GET", "/mcp"),
+                405,
+                ["-", "-", "refused", "-"],
+            ),
+            (
+                "delete",
+                http.bare("DELETE", "/mcp")
+                    .field("Mcp-Session-Id", &session.id),
+                204,
+                ["DELETE", "-", "ok", "-"],
+            ),
+            (
+                "deleted",
+                http.bare("DELETE", "/mcp")
+                    .field("Mcp-Session-Id", &session.id),
+                404,
+                ["-", "-", "refused", "-"],
+            ),
+        ];
+        for (name, ask, status, [method, tool, outcome, lane]) in rows {
+            let id = format!("{}-{name}", front.name);
+            let reply = ask.field("X-Request-Id", &id).send();
+            assert_eq!(
+                (reply.status, reply.request_id()),
+                (status, id.clone()),
+                "{name}"
+            );
+            assert_line(&id, [method, tool, &status.to_string(), outcome, lane]);
+        }
+        served.stop();
+    });
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn refused_cancelled_and_streamed_calls_have_their_line_too() {
+    use crate::harness::{on_every_front, with_meta};
+    logs::keep();
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(server(&gate));
+        let session = http.initialize("2025-11-25");
+        let id = |name: &str| format!("{}-{name}", front.name);
+        let running = session
+            .post(&legacy_call(1, "wait", json!({})))
+            .field("X-Request-Id", &id("cancelled"))
+            .connect();
+        gate.began();
+        let queued = http
+            .modern(&call(2, "echo", json!({})))
+            .field("X-Request-Id", &id("queued"))
+            .connect();
+        served.until_main("one waits", |main| main.queued == 1);
+        let reply = http
+            .modern(&call(3, "echo", json!({})))
+            .field("X-Request-Id", &id("refused"))
+            .send();
+        assert_eq!(reply.request_id(), id("refused"));
+        assert_line(
+            &id("refused"),
+            ["tools/call", "echo", "503", "refused", "main"],
+        );
+        assert_eq!(session.post(&cancel(1)).send().status, 202);
+        assert_eq!(running.reply().request_id(), id("cancelled"));
+        assert_line(
+            &id("cancelled"),
+            ["tools/call", "wait", "202", "cancelled", "main"],
+        );
+        assert_eq!(queued.reply().request_id(), id("queued"));
+        assert_line(&id("queued"), ["tools/call", "echo", "200", "ok", "main"]);
+        let queued = logs::access_of(&id("queued"));
+        let queued_us: u64 = queued[5].1.parse().expect("a number");
+        assert!(queued_us > 0, "it has waited: {queued:?}");
+        let talk = with_meta(call(4, "id", json!({})), json!({ "progressToken": 1 }));
+        let reply = http
+            .modern(&talk)
+            .field("X-Request-Id", &id("known"))
+            .send();
+        assert_eq!(text(&reply.message()), id("known"), "the handler knows it");
+        served.stop();
+    });
+}
+
+#[test]
+fn every_request_on_a_pipe_has_one_line() {
+    logs::keep();
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let answer = client.ask(&call(number, "id", json!({})));
+        let id = text(&answer).to_owned();
+        assert_line(&id, ["tools/call", "id", "-", "ok", "main"]);
+        assert!(!ids.contains(&id), "each has its own");
+        ids.push(id);
+    }
+    let panicked = client.ask(&call("p", "panic", json!({})));
+    let id = panicked["error"]["data"]["requestId"]
+        .as_str()
+        .expect("it leads to the log");
+    assert_line(id, ["tools/call", "panic", "-", "panicked", "main"]);
+    client.close();
+    served.stop();
+}
+
+/// A method's name is the client's text. It must not be able to write lines or fields of its own into the log.
+#[test]
+fn a_method_s_name_forges_no_log() {
+    logs::keep();
+    let (served, mut client) = Served::pipe(probes(&Gate::new()));
+    client.initialize("2025-11-25");
+    for method in [
+        "forged\nmethod=tools/call outcome=ok request_id=forged-1",
+        "forged tool=x outcome=ok\u{1b}[2J\u{2028}",
+    ] {
+        client.ask(&legacy(1, method, json!({})));
+    }
+    client.close();
+    served.stop();
+    for line in logs::lines_with("forged") {
+        assert!(!line.text.contains(char::is_control), "{line:?}");
+        let names: Vec<_> = line
+            .text
+            .split_whitespace()
+            .map(|field| field.split('=').next())
+            .collect();
+        assert_eq!((names[0], names.len()), (Some("method"), 8), "{line:?}");
+        assert_eq!(
+            names
+                .iter()
+                .filter(|name| **name == Some("outcome"))
+                .count(),
+            1,
+            "{line:?}"
+        );
+    }
+}

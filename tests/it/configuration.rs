@@ -1,0 +1,122 @@
+//! Mistakes in the configuration are errors at the start that name what is wrong, not at the first call.
+
+use mcp_threads::{Lane, Server, Tool};
+use serde_json::{Value, json};
+
+fn tool(name: &str) -> Tool {
+    Tool::new(name).handler(|_: Value| "ok")
+}
+
+#[test]
+fn every_mistake_is_named_at_the_start() {
+    let server = || Server::new("it", "1").register(tool("fine"));
+    let long = "x".repeat(129);
+    let schema = |schema: Value| server().register(tool("odd").input_schema(schema));
+    let rows: Vec<(Server, Vec<&str>)> = vec![
+        (
+            server().register(tool("twin")).register(tool("twin")),
+            vec!["`twin`", "twice"],
+        ),
+        (server().register(tool("")), vec!["``", "1 to 128"]),
+        (
+            server().register(tool("two words")),
+            vec!["`two words`", "1 to 128"],
+        ),
+        (server().register(tool("ümlaut")), vec!["`ümlaut`"]),
+        (server().register(tool(&long)), vec![&long, "1 to 128"]),
+        (
+            server().register(Tool::new("idle")),
+            vec!["`idle`", "no handler"],
+        ),
+        (schema(json!({ "type": "array" })), vec!["`odd`", "object"]),
+        (schema(json!({})), vec!["`odd`", "object"]),
+        (schema(json!("object")), vec!["`odd`", "object"]),
+        (
+            schema(json!({ "type": "object", "properties": [] })),
+            vec!["`odd`", "`properties`"],
+        ),
+        (
+            schema(json!({ "type": "object", "required": "a" })),
+            vec!["`odd`", "`required`"],
+        ),
+        (
+            server().register(tool("odd").output_schema(json!(7))),
+            vec!["`odd`", "output schema"],
+        ),
+        (
+            server().register(tool("lost").lane("nowhere")),
+            vec!["`lost`", "`nowhere`"],
+        ),
+        (server().workers(0), vec!["`main`", "no workers"]),
+        (
+            server().lane(Lane::new("urgent").workers(0)),
+            vec!["`urgent`", "no workers"],
+        ),
+        (
+            server().lane(Lane::new("own").workers(0)),
+            vec!["`own`", "no workers"],
+        ),
+    ];
+    for (server, words) in rows {
+        let Err(error) = server.serve_pipe(std::io::empty(), std::io::sink()) else {
+            panic!("this must not start; it should name {words:?}");
+        };
+        assert!(
+            error.is_configuration() && !error.is_bind() && !error.is_spawn(),
+            "{error}"
+        );
+        for word in words {
+            assert!(error.to_string().contains(word), "{error} names {word}");
+        }
+        assert_eq!(
+            format!("{error:?}"),
+            error.to_string(),
+            "main prints a sentence"
+        );
+    }
+}
+
+#[test]
+fn the_longest_name_is_fine() {
+    let name = "A-Za-z0-9_.-".repeat(20);
+    let server = Server::new("it", "1")
+        .register(tool(&name[..128]))
+        .register(tool("x"));
+    let running = server
+        .serve_pipe(std::io::empty(), std::io::sink())
+        .expect("it can start");
+    running.join();
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn addresses_that_cannot_be_served_are_named() {
+    use crate::harness::{Gate, on_every_front, probes};
+    on_every_front(|front| {
+        let (served, http) = front.serve(probes(&Gate::new()));
+        let Err(taken) = probes(&Gate::new()).serve_http(http.address()) else {
+            panic!("the port is taken");
+        };
+        assert!(taken.is_bind() && !taken.is_configuration(), "{taken}");
+        assert!(
+            taken.to_string().contains(&http.address().to_string()),
+            "{taken} names the address"
+        );
+        assert!(std::error::Error::source(&taken).is_some(), "and why");
+        served.stop();
+    });
+    for open in ["0.0.0.0:0", "[::]:0"] {
+        let Err(error) = Server::new("it", "1").serve_http(open) else {
+            panic!("{open} must not be served without a list of hosts");
+        };
+        assert!(error.is_configuration() || open.starts_with('['), "{error}");
+        assert!(
+            error.is_bind() || error.to_string().contains("allowed_hosts"),
+            "{error}"
+        );
+    }
+    let Err(nowhere) = Server::new("it", "1").serve_http("256.0.0.1:80") else {
+        panic!("this is no address");
+    };
+    assert!(nowhere.is_bind(), "{nowhere}");
+}

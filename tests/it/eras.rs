@@ -1,0 +1,329 @@
+//! Both eras on one endpoint and one pipe: the handshake, sessions, and who is served under which rules.
+
+use serde_json::{Value, json};
+
+use crate::harness::message::initialize;
+use crate::harness::{
+    Gate, Served, call, code, legacy, legacy_call, modern, on_every_wire, probes, text,
+};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::{http::Session, on_every_front};
+
+/// What is asked for, and what is settled.
+const VERSIONS: [(&str, &str); 6] = [
+    ("2025-11-25", "2025-11-25"),
+    ("2025-06-18", "2025-06-18"),
+    ("2025-03-26", "2025-03-26"),
+    ("2024-11-05", "2025-11-25"),
+    ("2026-07-28", "2025-11-25"),
+    ("tomorrow", "2025-11-25"),
+];
+
+#[track_caller]
+fn assert_initialized(answer: &Value, settled: &str) {
+    let result = &answer["result"];
+    assert_eq!(result["protocolVersion"], settled, "{answer}");
+    assert_eq!(
+        result["serverInfo"],
+        json!({ "name": "it", "version": "1.0.0", "title": "It" })
+    );
+    assert_eq!(result["instructions"], "Ask.");
+    assert_eq!(
+        result["capabilities"],
+        json!({ "tools": {}, "logging": {} })
+    );
+    for absent in ["resultType", "_meta", "ttlMs", "cacheScope"] {
+        assert_eq!(
+            result.get(absent),
+            None,
+            "{absent} belongs to the other era"
+        );
+    }
+}
+
+fn introduced() -> mcp_threads::Server {
+    probes(&Gate::new()).title("It").instructions("Ask.")
+}
+
+#[test]
+fn the_handshake_settles_on_a_version_on_a_pipe() {
+    for (asked, settled) in VERSIONS {
+        let (served, mut client) = Served::pipe(introduced());
+        assert_eq!(
+            client.ask(&legacy("early", "ping", json!({})))["result"],
+            json!({})
+        );
+        assert_initialized(&client.initialize(asked), settled);
+        assert_eq!(
+            text(&client.ask(&legacy_call(1, "echo", json!({ "text": "a" })))),
+            "a"
+        );
+        client.close();
+        served.stop();
+    }
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn the_handshake_settles_on_a_version_over_http() {
+    on_every_front(|front| {
+        let (served, http) = front.serve(introduced());
+        for (asked, settled) in VERSIONS {
+            let ask = http.post(initialize(0, asked).to_string());
+            for ask in [
+                ask.clone(),
+                ask.field("MCP-Protocol-Version", "2025-11-25")
+                    .field("Mcp-Method", "initialize"),
+            ] {
+                let mut reply = ask.send();
+                assert_eq!(reply.status, 200);
+                let id = reply
+                    .field("Mcp-Session-Id")
+                    .expect("there is a session")
+                    .to_owned();
+                assert!(
+                    id.len() >= 32 && id.bytes().all(|byte| byte.is_ascii_graphic()),
+                    "{id}"
+                );
+                let answer = reply.json();
+                assert_eq!(answer["id"], 0);
+                assert_initialized(&answer, settled);
+            }
+        }
+        assert_eq!(served.stats().sessions, 2 * VERSIONS.len());
+        served.stop();
+    });
+}
+
+#[test]
+fn a_handshake_without_a_version_is_refused() {
+    let (served, mut client) = Served::pipe(introduced());
+    for params in [json!({}), json!({ "protocolVersion": 7 })] {
+        assert_eq!(code(&client.ask(&legacy(1, "initialize", params))), -32602);
+    }
+    client.close();
+    served.stop();
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn a_session_lives_from_its_handshake_to_its_delete() {
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(probes(&gate));
+        let one = http.initialize("2025-11-25");
+        let other = http.initialize("2025-06-18");
+        assert_ne!(one.id, other.id);
+        let ping = legacy(1, "ping", json!({}));
+        assert_eq!(
+            one.ask(&ping),
+            json!({ "jsonrpc": "2.0", "id": 1, "result": {} })
+        );
+        // The version's header is the client's business: without it, or with another legacy one, the session is what counts.
+        for ask in [
+            one.post(&ping).without("MCP-Protocol-Version"),
+            one.post(&ping).field("MCP-Protocol-Version", "2025-03-26"),
+        ] {
+            assert_eq!(ask.send().json()["result"], json!({}));
+        }
+        let unread = one
+            .post(&legacy_call(2, "wait", json!({ "who": "in the session" })))
+            .connect();
+        assert_eq!(gate.began(), "in the session");
+        assert_eq!(one.delete(), 204);
+        assert_eq!(gate.cancelled(), "in the session", "its calls end with it");
+        assert_eq!(unread.reply().body(), "");
+
+        let unknown = Session {
+            id: "never-issued".into(),
+            ..other.clone()
+        };
+        for gone in [&one, &unknown] {
+            assert_eq!(gone.delete(), 404);
+            for message in [ping.clone(), legacy_call("x", "echo", json!({}))] {
+                let mut reply = gone.post(&message).send();
+                assert_eq!(reply.status, 404);
+                let answer = reply.json();
+                assert_eq!((code(&answer), &answer["id"]), (-32600, &message["id"]));
+            }
+            let notification = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+            assert_eq!(gone.post(&notification).send().status, 404);
+            assert_eq!(
+                gone.post(&json!({ "jsonrpc": "2.0", "id": 1, "result": {} }))
+                    .send()
+                    .status,
+                404
+            );
+        }
+        assert_eq!(other.ask(&ping)["result"], json!({}), "the other one lives");
+        assert_eq!(http.bare("DELETE", "/mcp").send().status, 400);
+        assert_eq!(served.stats().sessions, 1);
+        served.stop();
+    });
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn a_legacy_request_without_its_session_is_refused() {
+    on_every_front(|front| {
+        let (served, http) = front.serve(introduced());
+        for version in ["2025-11-25", "2025-06-18", "2025-03-26"] {
+            for method in ["tools/list", "ping", "server/discover"] {
+                let ask = http.post(legacy(3, method, json!({})).to_string());
+                let mut reply = ask.field("MCP-Protocol-Version", version).send();
+                assert_eq!(reply.status, 400);
+                let answer = reply.json();
+                assert_eq!((code(&answer), &answer["id"]), (-32600, &json!(3)));
+                assert!(
+                    answer.to_string().contains("initialize"),
+                    "it says what to do: {answer}"
+                );
+            }
+        }
+        let twice = http
+            .initialize("2025-11-25")
+            .post(&legacy(1, "ping", json!({})));
+        assert_eq!(
+            twice.and_field("Mcp-Session-Id", "second").send().status,
+            400
+        );
+        served.stop();
+    });
+}
+
+#[test]
+fn methods_of_the_other_era_do_not_exist() {
+    on_every_wire(introduced, |wire| {
+        let (own, foreign): (&[&str], &[&str]) = if wire.is_modern {
+            (
+                &["server/discover"],
+                &[
+                    "initialize",
+                    "ping",
+                    "logging/setLevel",
+                    "resources/subscribe",
+                ],
+            )
+        } else {
+            (&["ping"], &["server/discover", "subscriptions/listen"])
+        };
+        for method in own {
+            assert!(
+                wire.ask(method, json!({})).get("result").is_some(),
+                "{}: {method}",
+                wire.name
+            );
+        }
+        for method in foreign {
+            assert_eq!(
+                code(&wire.ask(method, json!({}))),
+                -32601,
+                "{}: {method}",
+                wire.name
+            );
+        }
+    });
+}
+
+#[test]
+fn both_eras_are_interleaved_on_one_pipe() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(probes(&gate).workers(4));
+    // Modern requests need no handshake, before one or after it.
+    assert_eq!(
+        text(&client.ask(&call(1, "echo", json!({ "text": "before" })))),
+        "before"
+    );
+    let refused = client.ask(&legacy_call(2, "echo", json!({})));
+    assert_eq!(
+        code(&refused),
+        -32602,
+        "without a handshake a request is modern, and this one lacks its metadata"
+    );
+    client.initialize("2025-03-26");
+    client.send(&call(3, "gate", json!({ "who": "modern" })));
+    client.send(&legacy_call(4, "gate", json!({ "who": "legacy" })));
+    gate.began();
+    gate.began();
+    let discovered = client.ask(&modern(5, "server/discover", json!({})));
+    assert_eq!(discovered["result"]["resultType"], "complete");
+    assert_eq!(
+        client.ask(&legacy(6, "ping", json!({})))["result"],
+        json!({})
+    );
+    gate.let_go(2);
+    let modern_answer = client.answer(3);
+    assert_eq!(modern_answer["result"]["resultType"], "complete");
+    assert_eq!(
+        modern_answer["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["name"],
+        "it"
+    );
+    let legacy_answer = client.answer(4);
+    assert_eq!(
+        legacy_answer["result"],
+        json!({ "content": [{ "type": "text", "text": "legacy" }] })
+    );
+    assert_eq!(text(&modern_answer), "modern");
+    client.close();
+    assert_eq!(client.rest().len(), 0);
+    served.stop();
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn both_eras_are_interleaved_on_one_endpoint() {
+    on_every_front(|front| {
+        let (served, http) = front.serve(introduced());
+        let session = http.initialize("2025-11-25");
+        for id in 1..=5 {
+            let legacy_answer = session.ask(&legacy_call(id, "echo", json!({ "text": "l" })));
+            assert_eq!(
+                legacy_answer["result"],
+                json!({ "content": [{ "type": "text", "text": "l" }] })
+            );
+            let modern_answer = http.ask(&call(id, "echo", json!({ "text": "m" })));
+            assert_eq!(modern_answer["result"]["resultType"], "complete");
+            // Modern metadata makes a request modern, whatever session it names.
+            let both = http
+                .modern(&call(id, "echo", json!({ "text": "b" })))
+                .field("Mcp-Session-Id", &session.id);
+            assert_eq!(both.send().message()["result"]["resultType"], "complete");
+        }
+        served.stop();
+    });
+}
+
+#[test]
+fn discover_says_everything_and_every_modern_result_is_stamped() {
+    on_every_wire(introduced, |wire| {
+        if !wire.is_modern {
+            return;
+        }
+        let discovered = wire.ask("server/discover", json!({}));
+        let meta = json!({ "io.modelcontextprotocol/serverInfo": { "name": "it", "version": "1.0.0", "title": "It" } });
+        let expected = json!({
+            "resultType": "complete",
+            "supportedVersions": ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"],
+            "capabilities": { "tools": {}, "logging": {} },
+            "instructions": "Ask.",
+            "ttlMs": 300_000,
+            "cacheScope": "public",
+            "_meta": meta,
+        });
+        assert_eq!(discovered["result"], expected, "{}", wire.name);
+        let listed = wire.ask("tools/list", json!({}));
+        for (member, value) in [
+            ("resultType", json!("complete")),
+            ("ttlMs", json!(300_000)),
+            ("cacheScope", json!("public")),
+            ("_meta", meta.clone()),
+        ] {
+            assert_eq!(listed["result"][member], value, "{}", wire.name);
+        }
+        let called = wire.call("echo", json!({}));
+        assert_eq!(
+            (&called["result"]["resultType"], &called["result"]["_meta"]),
+            (&json!("complete"), &meta)
+        );
+    });
+}

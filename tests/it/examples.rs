@@ -1,0 +1,216 @@
+//! Each example does what its first lines say.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::child::{self, is_alive};
+use crate::harness::message::cancel;
+use crate::harness::{
+    PipeClient, call, legacy, legacy_call, modern, on_every_front, text, until, with_meta,
+};
+
+#[test]
+fn quickstart_adds() {
+    let mut command = child::example("quickstart");
+    command.arg("127.0.0.1:0");
+    let (mut running, http) = child::http(command);
+    assert_eq!(
+        text(&http.ask(&call(1, "add", json!({ "a": 2, "b": 40 })))),
+        "42"
+    );
+    let listed = http.ask(&modern(2, "tools/list", json!({})));
+    let tool = &listed["result"]["tools"][0];
+    assert_eq!(
+        (&tool["name"], &tool["inputSchema"]["required"]),
+        (&json!("add"), &json!(["a", "b"]))
+    );
+    running.signal(Signal::INT);
+    running.exits_well();
+}
+
+fn shell(id: u32, argv: &[&str]) -> Value {
+    with_meta(
+        legacy_call(id, "shell", json!({ "argv": argv })),
+        json!({ "progressToken": id }),
+    )
+}
+
+fn start_shell() -> (child::Running, PipeClient) {
+    let (running, mut client) = child::stdio(child::example("shell"));
+    client.initialize("2025-11-25");
+    (running, client)
+}
+
+/// The design's first story: with one `sleep 3` in flight a ping took 4.28 s.
+#[test]
+fn shell_answers_a_ping_during_a_command_and_runs_three_at_once() {
+    let (mut running, mut client) = start_shell();
+    let start = Instant::now();
+    for id in 1..=3 {
+        client.send(&shell(id, &["sleep", "3"]));
+    }
+    client.send(&legacy("ping", "ping", json!({})));
+    assert_eq!(client.recv()["id"], "ping", "it is the first answer");
+    for id in 1..=3 {
+        assert_eq!(client.answer(id)["result"]["structuredContent"]["code"], 0);
+    }
+    let took = start.elapsed();
+    assert!(took >= Duration::from_secs(3), "{took:?}");
+    assert!(
+        took < Duration::from_secs(9),
+        "one after another they take nine seconds, not {took:?}"
+    );
+    client.close();
+    running.exits_well();
+}
+
+#[test]
+fn shell_kills_what_is_cancelled_and_everything_it_started() {
+    let (mut running, mut client) = start_shell();
+    client.send(&shell(1, &["sh", "-c", "sleep 600 & echo $!; wait"]));
+    let said = client.recv();
+    let pid: u32 = said["params"]["message"]
+        .as_str()
+        .and_then(|line| line.trim().parse().ok())
+        .expect("the command says the id of its child");
+    assert!(is_alive(pid));
+    client.send(&cancel(1));
+    until("the grandchild is gone", || !is_alive(pid));
+    assert_eq!(client.sent_so_far().len(), 0, "nothing is said of it");
+    let refused = client.ask(&shell(2, &[]));
+    assert!(text(&refused).contains("`argv` is empty"), "{refused}");
+    client.close();
+    running.exits_well();
+}
+
+/// A program that ends takes the commands of its calls with it.
+#[test]
+fn shell_leaves_no_command_behind() {
+    let (mut running, mut client) = start_shell();
+    client.send(&shell(1, &["sh", "-c", "sleep 600 & echo $!; wait"]));
+    let said = client.recv();
+    let pid: u32 = said["params"]["message"]
+        .as_str()
+        .and_then(|line| line.trim().parse().ok())
+        .expect("the command says the id of its child");
+    running.signal(Signal::TERM);
+    until("the first signal has been seen", || {
+        client.ask(&legacy_call(2, "shell", json!({ "argv": ["true"] })))["error"]["code"] == 503
+    });
+    running.signal(Signal::TERM);
+    assert_eq!(client.answer(1)["error"]["code"], 503);
+    running.exits_well();
+    assert!(!is_alive(pid), "it was killed before the program ended");
+}
+
+#[test]
+fn embed_serves_its_world_while_it_works_and_ends_by_itself() {
+    let mut command = child::example("embed");
+    command.arg("8");
+    let (mut running, http) = child::http(command);
+    let look =
+        |id: u32| http.ask(&call(id, "look", json!({})))["result"]["structuredContent"].clone();
+    let sheep = |world: &Value| world["sheep"].as_u64().expect("sheep can be counted");
+    let before = sheep(&look(1));
+    let bought: u64 = text(&http.ask(&call(2, "buy", json!({ "sheep": 1000 }))))
+        .parse()
+        .expect("a number");
+    assert!(bought >= before + 1000, "the world is shared");
+    until("the program's own loop goes on", || {
+        look(3)["round"].as_u64() >= Some(2)
+    });
+    let finished = running.exits_well();
+    let counted = finished.stderr.lines().filter_map(|line| {
+        line.strip_suffix(" sheep")?
+            .rsplit(' ')
+            .next()?
+            .parse()
+            .ok()
+    });
+    let most: Option<u64> = counted.max();
+    assert!(
+        most > Some(1000),
+        "its own loop has seen what was bought: {}",
+        finished.stderr
+    );
+    assert!(finished.stderr.contains("done: "), "{}", finished.stderr);
+}
+
+#[test]
+fn everything_has_the_probes_of_its_contract() {
+    on_every_front(|front| {
+        let mut command = child::example("everything");
+        command.args([
+            "--http",
+            "127.0.0.1:0",
+            "--front",
+            front.name,
+            "--workers",
+            "3",
+            "--queue",
+            "5",
+        ]);
+        let (mut running, http) = child::http(command);
+        let listed = http.ask(&modern(1, "tools/list", json!({})));
+        let names: Vec<_> = listed["result"]["tools"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|tool| tool["name"].clone())
+            .collect();
+        assert_eq!(names[0], "test_simple_text");
+        let probe = |tool: &str, args: Value| {
+            assert!(names.contains(&json!(tool)), "{tool} is listed");
+            http.ask(&call(2, tool, args))
+        };
+        assert_eq!(text(&probe("echo", json!({ "text": "a" }))), "a");
+        assert_eq!(text(&probe("sleep", json!({ "ms": 1 }))), "slept 1 ms");
+        assert_eq!(text(&probe("spin", json!({ "ms": 1 }))), "spun 1 ms");
+        assert_eq!(text(&probe("wedge", json!({ "ms": 1 }))), "awake again");
+        assert_eq!(text(&probe("print", json!({}))), "printed");
+        assert_eq!(text(&probe("progress", json!({ "n": 3 }))), "3 steps");
+        let panicked = probe("panic", json!({}));
+        assert_eq!(panicked["error"]["code"], -32603);
+        assert!(!panicked.to_string().contains("PANIC-SECRET"), "{panicked}");
+        for _ in 0..3 {
+            assert_eq!(text(&probe("state", json!({}))), "1");
+        }
+        let status = probe("status", json!({}));
+        let content = &status["result"]["structuredContent"];
+        assert_eq!(
+            (&content["workers"], &content["active"]),
+            (&json!(3), &json!(0))
+        );
+        assert_eq!(content["stats"]["lanes"][0]["capacity"], 5);
+        let mirrored: Value = serde_json::from_str(text(&status)).expect("the same as JSON text");
+        assert_eq!(&mirrored, content);
+        running.signal(Signal::INT);
+        running.exits_well();
+    });
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_is_refused() {
+    for arguments in [
+        &[][..],
+        &["--http"],
+        &["--stdio", "--http", "127.0.0.1:0"],
+        &["--stdio", "--workers", "many"],
+        &["--stdio", "--nonsense", "1"],
+    ] {
+        let mut command = child::example("everything");
+        command.args(arguments);
+        let finished = child::run(command);
+        assert_eq!(
+            finished.status.code(),
+            Some(2),
+            "{arguments:?}: {finished:?}"
+        );
+        assert!(
+            finished.stderr.contains("usage: everything"),
+            "{finished:?}"
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! The mirrored header fields of revision 2026-07-28: the nearest mistake is named first, with its code and its status.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Gate, call, code, modern, on_every_front, probes, text};
+
+const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+
+type Fields<'a> = &'a [(&'a str, Option<&'a str>)];
+
+/// A `tools/call` of `echo` with this metadata, and fields changed or left out.
+fn rows() -> Vec<(Value, Fields<'static>, u16, i64)> {
+    let ok = json!({ VERSION: "2026-07-28", CAPABILITIES: {} });
+    let unknown = json!({ VERSION: "v999.0.0", CAPABILITIES: {} });
+    vec![
+        // Metadata comes first.
+        (Value::Null, &[], 400, -32602),
+        (json!({}), &[], 400, -32602),
+        (json!({ VERSION: "2026-07-28" }), &[], 400, -32602),
+        (json!({ CAPABILITIES: {} }), &[], 400, -32602),
+        (
+            json!({ VERSION: "2026-07-28", CAPABILITIES: [] }),
+            &[],
+            400,
+            -32602,
+        ),
+        (json!({ VERSION: 7, CAPABILITIES: {} }), &[], 400, -32602),
+        (
+            json!({ VERSION: "2026-07-28" }),
+            &[("MCP-Protocol-Version", None)],
+            400,
+            -32602,
+        ),
+        // Then the header against it, even when its version is unknown.
+        (ok.clone(), &[("MCP-Protocol-Version", None)], 400, -32020),
+        (
+            ok.clone(),
+            &[("MCP-Protocol-Version", Some("2025-11-25"))],
+            400,
+            -32020,
+        ),
+        (unknown.clone(), &[], 400, -32020),
+        // Then the version.
+        (
+            unknown.clone(),
+            &[("MCP-Protocol-Version", Some("v999.0.0"))],
+            400,
+            -32022,
+        ),
+        (
+            unknown,
+            &[
+                ("MCP-Protocol-Version", Some("v999.0.0")),
+                ("Mcp-Method", None),
+            ],
+            400,
+            -32022,
+        ),
+        // Then the method, which is compared with its case.
+        (ok.clone(), &[("Mcp-Method", None)], 400, -32020),
+        (
+            ok.clone(),
+            &[("Mcp-Method", Some("tools/list"))],
+            400,
+            -32020,
+        ),
+        (
+            ok.clone(),
+            &[("Mcp-Method", Some("TOOLS/CALL"))],
+            400,
+            -32020,
+        ),
+        // Then the name.
+        (ok.clone(), &[("Mcp-Name", None)], 400, -32020),
+        (ok.clone(), &[("Mcp-Name", Some("other"))], 400, -32020),
+        (ok.clone(), &[("Mcp-Name", Some("Echo"))], 400, -32020),
+        (
+            ok.clone(),
+            &[("Mcp-Name", Some("=?base64?ZWNobw?="))],
+            400,
+            -32020,
+        ),
+        (
+            ok.clone(),
+            &[("Mcp-Name", Some("=?base64?____?="))],
+            400,
+            -32020,
+        ),
+        // What fits.
+        (ok.clone(), &[], 200, 0),
+        (ok.clone(), &[("Mcp-Name", Some("  echo "))], 200, 0),
+        (ok, &[("Mcp-Name", Some("=?base64?ZWNobw==?="))], 200, 0),
+    ]
+}
+
+#[test]
+fn mirrored_fields_must_match_and_the_nearest_mistake_is_named_first() {
+    on_every_front(|front| {
+        let (served, http) = front.serve(probes(&Gate::new()));
+        for (meta, fields, status, expected) in rows() {
+            let mut message = call("row", "echo", json!({ "text": "ok" }));
+            message["params"]["_meta"] = meta;
+            if message["params"]["_meta"].is_null() {
+                message["params"]
+                    .as_object_mut()
+                    .expect("an object")
+                    .remove("_meta");
+            }
+            let ask = fields
+                .iter()
+                .fold(http.modern(&message), |ask, (name, value)| match value {
+                    Some(value) => ask.field(name, value),
+                    None => ask.without(name),
+                });
+            let mut reply = ask.send();
+            let answer = reply.json();
+            let row = format!("{message} {fields:?} became {} {answer}", reply.status);
+            assert_eq!(reply.status, status, "{row}");
+            assert_eq!(answer["id"], "row", "{row}");
+            if expected == 0 {
+                assert_eq!(text(&answer), "ok", "{row}");
+            } else {
+                assert_eq!(code(&answer), expected, "{row}");
+            }
+            if expected == -32022 {
+                let supported = json!(["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"]);
+                assert_eq!(
+                    answer["error"]["data"],
+                    json!({ "supported": supported, "requested": "v999.0.0" })
+                );
+            }
+        }
+        served.stop();
+    });
+}
+
+#[test]
+fn modern_errors_have_their_status() {
+    on_every_front(|front| {
+        let (served, http) = front.serve(probes(&Gate::new()));
+        let rows = [
+            (modern(1, "no/such", json!({})), 404, -32601),
+            (
+                modern(1, "initialize", json!({ "protocolVersion": "2025-11-25" })),
+                404,
+                -32601,
+            ),
+            (modern(1, "ping", json!({})), 404, -32601),
+            (
+                modern(1, "logging/setLevel", json!({ "level": "info" })),
+                404,
+                -32601,
+            ),
+            (
+                modern(1, "resources/subscribe", json!({ "uri": "a:b" })),
+                404,
+                -32601,
+            ),
+            (call(1, "unknown", json!({})), 400, -32602),
+            (
+                modern(1, "tools/list", json!({ "cursor": "x" })),
+                400,
+                -32602,
+            ),
+            (call(1, "panic", json!({})), 200, -32603),
+        ];
+        for (message, status, expected) in rows {
+            let mut reply = http.modern(&message).send();
+            assert_eq!(
+                reply.field("Mcp-Session-Id"),
+                None,
+                "nothing modern opens a session"
+            );
+            let answer = reply.json();
+            assert_eq!(
+                (reply.status, code(&answer), &answer["id"]),
+                (status, expected, &json!(1)),
+                "{message}"
+            );
+        }
+        assert_eq!(served.stats().sessions, 0);
+        // A field that may stand only once.
+        for name in ["MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"] {
+            let ask = http
+                .modern(&call(1, "echo", json!({})))
+                .and_field(name, "twice");
+            assert_eq!(ask.send().status, 400, "{name} stands twice");
+        }
+        // Names of fields have no case.
+        let lower = http.modern(&call(1, "echo", json!({ "text": "a" })));
+        let lower = lower
+            .without("Mcp-Method")
+            .field("mcp-method", "tools/call")
+            .without("Mcp-Name")
+            .field("MCP-NAME", "echo");
+        assert_eq!(text(&lower.send().message()), "a");
+        served.stop();
+    });
+}
+
+/// A server that is asked in the legacy era answers a method's errors on 200, because those clients lose the error otherwise.
+#[test]
+fn legacy_errors_ride_on_200() {
+    on_every_front(|front| {
+        let (served, http) = front.serve(probes(&Gate::new()));
+        let session = http.initialize("2025-11-25");
+        let legacy = crate::harness::legacy;
+        let rows = [
+            (legacy(1, "no/such", json!({})), -32601),
+            (
+                legacy(1, "tools/call", json!({ "name": "unknown" })),
+                -32602,
+            ),
+            (legacy(1, "tools/list", json!({ "cursor": "x" })), -32602),
+            (legacy(1, "logging/setLevel", json!({})), -32602),
+            (legacy(1, "tools/call", json!({ "name": "panic" })), -32603),
+        ];
+        for (message, expected) in rows {
+            let mut reply = session.post(&message).send();
+            assert_eq!(reply.status, 200, "{message}");
+            assert_eq!(code(&reply.json()), expected, "{message}");
+        }
+        served.stop();
+    });
+}

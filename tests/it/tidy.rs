@@ -1,0 +1,247 @@
+//! The module list is the architecture: what the source must look like whatever it does.
+//!
+//! Dependencies run one way, threads start in a few named files, every file says why it exists and stays short, and nothing panics on what a
+//! peer can cause.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every room with its rank. A `crate::` path points to a lower rank or stays in its room.
+const RANKS: &[(&str, u32)] = &[
+    ("error", 0),
+    ("limits", 0),
+    ("cancel", 0),
+    ("stats", 0),
+    ("access", 0),
+    ("protocol", 1),
+    ("outbox", 2),
+    ("handler", 3),
+    ("engine", 4),
+    ("transport", 5),
+    ("server", 6),
+    ("lib", 7),
+];
+
+/// The whole concurrency of the library: the files that start threads.
+const THREAD_FILES: &[&str] = &[
+    "engine/lane.rs",
+    "handler/command.rs",
+    "transport/pipe.rs",
+    "transport/http/tiny.rs",
+    "transport/http/guarded/mod.rs",
+    "transport/http/guarded/registry.rs",
+];
+
+const LINES_MAX: usize = 500;
+
+/// What is wrong with one file, if anything; `path` is relative to `src`.
+fn slips(path: &str, text: &str) -> Vec<String> {
+    let mut slips = Vec::new();
+    if !text.starts_with("//!") {
+        slips.push("does not begin by saying why it exists".to_owned());
+    }
+    let lines = text.lines().count();
+    if lines > LINES_MAX {
+        slips.push(format!("has {lines} lines, {LINES_MAX} are allowed"));
+    }
+    let tests_from = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    for (number, line) in (1..).zip(text.lines()) {
+        let code = line.trim_start();
+        if !code.starts_with("//") {
+            slips.extend(upward(path, code).map(|slip| format!("{number}: {slip}")));
+        }
+    }
+    for (number, line) in (1..).zip(text[..tests_from].lines()) {
+        let code = line.trim_start();
+        if code.starts_with("//") {
+            continue;
+        }
+        let starts_thread = ["thread::Builder", "thread::spawn", "thread::scope"];
+        if starts_thread.iter().any(|call| code.contains(call)) && !THREAD_FILES.contains(&path) {
+            slips.push(format!(
+                "{number}: starts a thread; the files that may are named in tests/it/tidy.rs"
+            ));
+        }
+        for word in [".unwrap()", "todo!(", "unimplemented!(", "dbg!("] {
+            if code.contains(word) {
+                slips.push(format!("{number}: {word}"));
+            }
+        }
+    }
+    slips
+}
+
+/// Every path of this line that points up, or to a neighbour of the same rank.
+fn upward(path: &str, code: &str) -> impl Iterator<Item = String> {
+    let own = room(path);
+    let own_rank = rank(&own);
+    let paths = code
+        .match_indices("crate::")
+        .filter(|(at, _)| !code[..*at].ends_with('$'));
+    let targets: Vec<String> = paths
+        .map(|(at, found)| {
+            let rest = &code[at + found.len()..];
+            let end = rest
+                .find(|char: char| !char.is_alphanumeric() && char != '_')
+                .unwrap_or(rest.len());
+            rest[..end].to_owned()
+        })
+        .collect();
+    let path = path.to_owned();
+    targets
+        .into_iter()
+        .filter_map(move |target| match (rank(&target), own_rank) {
+            _ if own == "lib" => None,
+            _ if target.is_empty() => Some("`crate::{...}`: one line for each room".to_owned()),
+            (None, _) => Some(format!(
+                "`crate::{target}` is no room; name the one it lives in"
+            )),
+            (Some(_), _) if target == own => None,
+            (Some(target_rank), Some(own_rank)) if target_rank < own_rank => None,
+            _ => Some(format!("`crate::{target}` points up from {path}")),
+        })
+}
+
+fn room(path: &str) -> String {
+    let first = path.split('/').next().unwrap_or(path);
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn rank(room: &str) -> Option<u32> {
+    RANKS
+        .iter()
+        .find(|(name, _)| *name == room)
+        .map(|(_, rank)| *rank)
+}
+
+/// Every source file below `directory` that is not a test.
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(directory).expect("the source is beside the tests");
+    for entry in entries.map(|entry| entry.expect("a directory can be read").path()) {
+        if entry.is_dir() {
+            if !entry.ends_with("tests") {
+                sources(&entry, found);
+            }
+        } else if entry.extension().is_some_and(|extension| extension == "rs")
+            && !entry.ends_with("tests.rs")
+        {
+            found.push(entry);
+        }
+    }
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+#[test]
+fn the_source_keeps_its_own_rules() {
+    let mut files = Vec::new();
+    sources(&src(), &mut files);
+    assert!(files.len() > 30, "the source has been found: {files:?}");
+    let mut wrong = Vec::new();
+    let mut seen = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a source file can be read");
+        let path = file
+            .strip_prefix(src())
+            .expect("it is below src")
+            .to_string_lossy()
+            .into_owned();
+        if rank(&room(&path)).is_none() {
+            wrong.push(format!(
+                "src/{path}: this room has no rank in tests/it/tidy.rs"
+            ));
+        }
+        wrong.extend(
+            slips(&path, &text)
+                .into_iter()
+                .map(|slip| format!("src/{path}: {slip}")),
+        );
+        seen.push(path);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for file in THREAD_FILES {
+        assert!(
+            seen.iter().any(|path| path == file),
+            "src/{file} has gone; take it off the list"
+        );
+    }
+}
+
+#[test]
+fn lib_lists_the_rooms_in_the_order_of_their_ranks() {
+    let lib = fs::read_to_string(src().join("lib.rs")).expect("there is a lib.rs");
+    let rooms: Vec<_> = lib
+        .lines()
+        .filter_map(|line| {
+            line.trim_start_matches("pub ")
+                .strip_prefix("mod ")?
+                .strip_suffix(';')
+        })
+        .collect();
+    let ranks: Vec<_> = rooms
+        .iter()
+        .map(|room| rank(room).expect("every room has a rank"))
+        .collect();
+    assert!(ranks.is_sorted(), "{rooms:?} have the ranks {ranks:?}");
+    assert_eq!(rooms.len(), RANKS.len() - 1, "every room but lib itself");
+}
+
+#[test]
+fn the_rules_find_what_they_forbid() {
+    let rows = [
+        ("outbox.rs", "//! Why.\nuse crate::access::Access;\n", 0),
+        ("outbox.rs", "//! Why.\nuse crate::engine::Engine;\n", 1),
+        (
+            "engine/lane.rs",
+            "//! Why.\nuse crate::engine::route;\nuse crate::outbox::Outbox;\n",
+            0,
+        ),
+        (
+            "engine/lane.rs",
+            "//! Why.\nfn f(_: crate::transport::Pipe) {}\n",
+            1,
+        ),
+        ("stats.rs", "//! Why.\nuse crate::limits::Limits;\n", 1),
+        (
+            "engine/mod.rs",
+            "//! Why.\nuse crate::{outbox, stats};\n",
+            1,
+        ),
+        ("engine/mod.rs", "//! Why.\nuse crate::Server;\n", 1),
+        (
+            "engine/mod.rs",
+            "//! [a](crate::Server)\n/// [`b`](crate::Server)\n",
+            0,
+        ),
+        ("error.rs", "use std::fmt;\n", 1),
+        (
+            "error.rs",
+            "//! Why.\nfn f() { std::thread::spawn(|| ()); }\n",
+            1,
+        ),
+        (
+            "engine/lane.rs",
+            "//! Why.\nfn f() { std::thread::spawn(|| ()); }\n",
+            0,
+        ),
+        ("error.rs", "//! Why.\nfn f() { g().unwrap() }\n", 1),
+        (
+            "error.rs",
+            "//! Why.\n/// g().unwrap()\nfn f() { todo!() }\n",
+            1,
+        ),
+        (
+            "error.rs",
+            "//! Why.\n#[cfg(test)]\nmod tests {\n    fn f() { g().unwrap(); std::thread::spawn(h); }\n}\n",
+            0,
+        ),
+    ];
+    for (path, text, expected) in rows {
+        let found = slips(path, text);
+        assert_eq!(found.len(), expected, "{path}: {text} has {found:?}");
+    }
+    let long = "//! Why.\n".repeat(LINES_MAX + 1);
+    assert_eq!(slips("error.rs", &long).len(), 1);
+}

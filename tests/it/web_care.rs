@@ -1,0 +1,279 @@
+//! Being careful on the web: what is refused before any message is read, over a real socket.
+
+use std::net::{TcpListener, TcpStream};
+
+use mcp_threads::Server;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+
+use crate::harness::http::Ask;
+use crate::harness::{Gate, Http, alone, call, code, modern, on_every_front, probes, text, until};
+
+type Change = fn(Ask) -> Ask;
+
+/// A good request, one change to it, and the status that it gets.
+const ROWS: &[(&str, Change, u16)] = &[
+    ("nothing", |ask| ask, 200),
+    (
+        "a loopback name",
+        |ask| ask.field("Host", "LocalHost:1"),
+        200,
+    ),
+    (
+        "the loopback of IPv6",
+        |ask| ask.field("Host", "[::1]:8080"),
+        200,
+    ),
+    (
+        "a host of the list",
+        |ask| ask.field("Host", "mcp.example"),
+        200,
+    ),
+    (
+        "a host in other letters, with a port",
+        |ask| ask.field("Host", "MCP.Example:443"),
+        200,
+    ),
+    ("an evil host", |ask| ask.field("Host", "evil.example"), 403),
+    (
+        "a host that only begins well",
+        |ask| ask.field("Host", "localhost.evil.example"),
+        403,
+    ),
+    (
+        "an origin on this machine",
+        |ask| ask.field("Origin", "http://localhost:5173"),
+        200,
+    ),
+    (
+        "an origin of a listed host",
+        |ask| ask.field("Origin", "https://mcp.example"),
+        200,
+    ),
+    (
+        "a listed origin",
+        |ask| ask.field("Origin", "https://app.example"),
+        200,
+    ),
+    (
+        "a listed origin with another port",
+        |ask| ask.field("Origin", "https://app.example:444"),
+        403,
+    ),
+    (
+        "an evil origin",
+        |ask| ask.field("Origin", "http://evil.example"),
+        403,
+    ),
+    ("an opaque origin", |ask| ask.field("Origin", "null"), 403),
+    (
+        "two origins",
+        |ask| {
+            ask.and_field("Origin", "http://localhost")
+                .and_field("Origin", "http://localhost")
+        },
+        403,
+    ),
+    ("no content type", |ask| ask.without("Content-Type"), 415),
+    (
+        "another content type",
+        |ask| ask.field("Content-Type", "text/plain"),
+        415,
+    ),
+    (
+        "a form",
+        |ask| ask.field("Content-Type", "application/x-www-form-urlencoded"),
+        415,
+    ),
+    (
+        "a content type with a charset",
+        |ask| ask.field("Content-Type", "Application/JSON; charset=utf-8"),
+        200,
+    ),
+    ("no accept", |ask| ask.without("Accept"), 200),
+    ("anything accepted", |ask| ask.field("Accept", "*/*"), 200),
+    (
+        "only JSON accepted",
+        |ask| ask.field("Accept", "application/json"),
+        406,
+    ),
+    (
+        "only events accepted",
+        |ask| ask.field("Accept", "text/event-stream"),
+        406,
+    ),
+    (
+        "JSON refused",
+        |ask| ask.field("Accept", "application/json;q=0, text/event-stream"),
+        406,
+    ),
+    (
+        "accepted in two fields",
+        |ask| {
+            ask.field("Accept", "text/event-stream")
+                .and_field("Accept", "application/json;q=0.5")
+        },
+        200,
+    ),
+];
+
+fn careful() -> Server {
+    probes(&Gate::new())
+        .allowed_hosts(["mcp.example"])
+        .allowed_origins(["https://app.example"])
+}
+
+#[test]
+fn every_refusal_of_the_head_has_its_status_and_costs_no_message() {
+    on_every_front(|front| {
+        let (served, http) = front.serve(careful());
+        let mut served_calls = 0;
+        for (what, change, status) in ROWS {
+            let ask = change(http.modern(&call(1, "echo", json!({ "text": "in" }))));
+            let mut reply = ask.field("X-Request-Id", "careful").send();
+            assert_eq!(
+                (reply.status, reply.request_id().as_str()),
+                (*status, "careful"),
+                "{what}"
+            );
+            let answer = reply.json();
+            if *status == 200 {
+                assert_eq!(text(&answer), "in", "{what}");
+                served_calls += 1;
+            } else {
+                assert_eq!((code(&answer), answer.get("id")), (-32600, None), "{what}");
+            }
+        }
+        served.until_main("only good requests were served", |main| {
+            main.done == served_calls
+        });
+        served.stop();
+    });
+}
+
+#[test]
+fn unknown_paths_are_404_and_other_verbs_405() {
+    on_every_front(|front| {
+        let (served, http) = front.serve(careful());
+        let discover = modern(1, "server/discover", json!({}));
+        for path in [
+            "/",
+            "/mcp/",
+            "/mcp/x",
+            "/MCP",
+            "/mc",
+            "//mcp",
+            "/.well-known/oauth-protected-resource",
+        ] {
+            for verb in ["GET", "POST", "DELETE"] {
+                assert_eq!(http.bare(verb, path).send().status, 404, "{verb} {path}");
+            }
+        }
+        for verb in ["GET", "PUT", "PATCH", "OPTIONS", "HEAD"] {
+            let reply = http.bare(verb, "/mcp").send();
+            assert_eq!(
+                (reply.status, reply.field("Allow")),
+                (405, Some("POST, DELETE")),
+                "{verb}"
+            );
+        }
+        assert_eq!(
+            http.bare("GET", "/")
+                .field("Host", "evil.example")
+                .send()
+                .status,
+            403,
+            "who may not call learns nothing"
+        );
+        let query = http.modern(&discover).target("/mcp?x=1").send();
+        assert_eq!(query.status, 200, "a query is no other path");
+        served.stop();
+        let (served, http) = front.serve(careful().path("/elsewhere"));
+        assert_eq!(http.modern(&discover).send().status, 404);
+        assert_eq!(
+            http.modern(&discover).target("/elsewhere").send().status,
+            200
+        );
+        served.stop();
+    });
+}
+
+/// On an address that others can reach, loopback names are no longer taken for granted.
+#[test]
+fn beyond_loopback_only_the_listed_hosts_may_call() {
+    let server = || probes(&Gate::new()).allowed_hosts(["mcp.example"]);
+    let running = server()
+        .serve_http("0.0.0.0:0")
+        .expect("it can start with a list");
+    let port = running.addr().expect("it serves HTTP").port();
+    let http = Http::new(([127, 0, 0, 1], port).into());
+    let ask = http.modern(&modern(1, "server/discover", json!({})));
+    for (host, status) in [
+        ("mcp.example", 200),
+        ("mcp.example:80", 200),
+        ("localhost", 403),
+        ("127.0.0.1", 403),
+    ] {
+        assert_eq!(
+            ask.clone().field("Host", host).send().status,
+            status,
+            "{host}"
+        );
+    }
+    running.shutdown(crate::harness::PATIENCE);
+}
+
+#[test]
+fn a_server_can_be_started_on_a_listener_of_one_s_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address");
+    let running = probes(&Gate::new())
+        .serve_listener(listener)
+        .expect("it can start");
+    assert_eq!(running.addr(), Some(address));
+    assert_eq!(
+        text(&Http::new(address).ask(&call(1, "echo", json!({ "text": "a" })))),
+        "a"
+    );
+    running.shutdown(crate::harness::PATIENCE);
+}
+
+/// An accept that fails for want of descriptors never ends the server: it is served again as soon as there are some.
+#[test]
+fn running_out_of_descriptors_does_not_end_the_server() {
+    alone(
+        "web_care::running_out_of_descriptors_does_not_end_the_server",
+        || {
+            on_every_front(|front| {
+                let (served, http) = front.serve(probes(&Gate::new()));
+                let echo = call(1, "echo", json!({ "text": "alive" }));
+                assert_eq!(text(&http.ask(&echo)), "alive");
+                let before = getrlimit(Resource::Nofile);
+                let open = std::fs::read_dir("/proc/self/fd")
+                    .expect("Linux lists descriptors")
+                    .count() as u64;
+                let scarce = Rlimit {
+                    current: Some(open + 8),
+                    ..before
+                };
+                setrlimit(Resource::Nofile, scarce).expect("a limit can be lowered");
+                for _ in 0..3 {
+                    let mut clients = Vec::new();
+                    while let Ok(client) = TcpStream::connect(http.address()) {
+                        clients.push(client);
+                        assert!(clients.len() < 100, "the limit is reached before");
+                    }
+                    drop(clients);
+                    // Until the server has seen that they left, it may say that it is full.
+                    until("it serves again", || {
+                        let answer = http.ask(&echo);
+                        answer.get("result").is_some() || code(&answer) != 503
+                    });
+                    assert_eq!(text(&http.ask(&echo)), "alive");
+                }
+                setrlimit(Resource::Nofile, before).expect("and be raised again");
+                served.stop();
+            });
+        },
+    );
+}
