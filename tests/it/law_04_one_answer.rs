@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use mcp_threads::{Cancelled, RequestContext};
+use mcp_threads::{Cancelled, Limits, RequestContext};
 use serde_json::{Value, json};
 
 use crate::harness::message::cancel;
@@ -16,7 +16,12 @@ use crate::harness::{Dice, Gate, Served, call, code, legacy_call, probes, text, 
 fn law_4_any_interleaving_gives_each_request_one_answer() {
     const CALLS: u64 = 1500;
     let gate = Gate::new();
-    let server = probes(&gate).workers(6).queue(40).tool(
+    // The client sends everything before it reads anything, so every answer must find room.
+    let limits = Limits {
+        outbox_answers_max: 10_000,
+        ..Limits::default()
+    };
+    let server = probes(&gate).workers(6).queue(40).limits(limits).tool(
         "nap",
         "Sleeps for some microseconds, reporting progress.",
         |cx: &mut RequestContext, args: Value| -> Result<String, Cancelled> {

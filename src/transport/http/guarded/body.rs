@@ -4,7 +4,7 @@
 //! body may carry besides its content (chunk extensions, trailers) is read, bounded and dropped. Must not know sockets, threads,
 //! the clock or MCP. RFC 9112 §7.1.
 
-use super::head::is_token_byte;
+use super::scan::is_token_byte;
 use crate::limits::Limits;
 use crate::transport::http::exchange::BodyError;
 

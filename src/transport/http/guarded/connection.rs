@@ -24,9 +24,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::answer::{Answer, error_body};
-use super::head::{Head, Refusal, Scanner};
+use super::head::Head;
 use super::intake::Intake;
 use super::registry::{Connections, Link};
+use super::scan::{Refusal, Scanner};
 use super::wire::{Filled, Wire};
 use crate::deadline::after;
 use crate::limits::Limits;

@@ -1,116 +1,20 @@
 //! Bytes in, the head of one HTTP/1.1 request out, or the reason why it is refused.
 //!
-//! Pure: "need more bytes" is a value, and every split of the same bytes gives the same result. Two steps, so that a client
-//! that sends a byte at a time costs no more than one that sends all at once: [`Scanner`] looks at each byte once, finds the
-//! end and enforces the bounds; [`Head::parse`] then runs `httparse` over the whole and adds the rules that it leaves out. What
-//! is ambiguous is refused, never guessed, because a proxy in front of us may have guessed otherwise (request smuggling).
-//! Must not know sockets, threads, the clock or MCP. RFC 9112 §2, §3, §5, §6.
+//! Pure. [`Scanner`] has found the end of the head and enforced the bounds; [`Head::parse`] runs `httparse` over the whole and adds
+//! the rules that it leaves out. What is ambiguous is refused, never guessed, because a proxy in front of us may have guessed
+//! otherwise (request smuggling). Must not know sockets, threads, the clock or MCP. RFC 9112 §3, §5, §6.
 
 use std::mem::MaybeUninit;
 use std::str;
 
 use httparse::{Header, Request, Status};
-use memchr::memchr;
 
 use super::body::Framing;
-use crate::limits::Limits;
+use super::scan::{Refusal, Scanner, TOO_MANY_FIELDS, bad, refusal};
 
 /// Up to this many fields are parsed without asking the heap for room; real clients send about ten. No more, because the pages
 /// of stack that a connection has once touched are most of what it costs while it is idle.
 const FIELDS_ON_STACK: usize = 16;
-
-/// Why a request is refused, and with what status. The connection is closed after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    pub(super) reason: &'static str,
-}
-
-const fn refusal(status: u16, reason: &'static str) -> Refusal {
-    Refusal { status, reason }
-}
-
-const fn bad(reason: &'static str) -> Refusal {
-    refusal(400, reason)
-}
-
-const HEAD_TOO_LONG: Refusal = refusal(431, "the request head is too long");
-const TOO_MANY_FIELDS: Refusal = refusal(431, "the request has too many header fields");
-const TARGET_TOO_LONG: Refusal = refusal(414, "the request target is too long");
-const NOT_A_METHOD: Refusal = bad("a request begins with a method");
-const BARE_LINE_FEED: Refusal = bad("a line ends without a carriage return");
-
-/// Finds the end of a head as its bytes arrive, looking at each byte once.
-#[derive(Debug, Default)]
-pub(super) struct Scanner {
-    /// Everything before this has been looked at.
-    scanned: usize,
-    line_start: usize,
-    /// Complete lines with something in them, the request line included.
-    lines: usize,
-}
-
-impl Scanner {
-    /// Goes on where it stopped. `bytes` is what it was last time plus what has arrived since. The length of the head, once
-    /// all of it is there.
-    pub(super) fn scan(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
-        while let Some(offset) = memchr(b'\n', &bytes[self.scanned..]) {
-            let newline = self.scanned + offset;
-            self.check_request_line(&bytes[..newline], limits)?;
-            if newline >= limits.head_bytes_max {
-                return Err(HEAD_TOO_LONG);
-            }
-            if newline == self.line_start || bytes[newline - 1] != b'\r' {
-                return Err(BARE_LINE_FEED);
-            }
-            let empty = newline - 1 == self.line_start;
-            self.scanned = newline + 1;
-            self.line_start = newline + 1;
-            if !empty {
-                self.lines += 1;
-            } else if self.lines > 0 {
-                return Ok(Some(newline + 1));
-            } // else an empty line before the request line, which is skipped (RFC 9112 §2.2)
-            if self.lines > limits.header_count_max + 1 {
-                return Err(TOO_MANY_FIELDS);
-            }
-        }
-        self.scanned = bytes.len();
-        self.check_request_line(bytes, limits)?;
-        if bytes.len() >= limits.head_bytes_max {
-            return Err(HEAD_TOO_LONG);
-        }
-        Ok(None)
-    }
-
-    /// How many header lines there are in the head that was found.
-    fn field_count(&self) -> usize {
-        self.lines.saturating_sub(1)
-    }
-
-    /// Refuses a request line as soon as its bytes so far cannot become a good one: what does not speak HTTP (TLS, say) need
-    /// not wait for the head deadline.
-    fn check_request_line(&self, bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
-        if self.lines > 0 {
-            return Ok(());
-        }
-        let line = &bytes[self.line_start..bytes.len().min(limits.head_bytes_max)];
-        match line {
-            [] | [b'\r'] => return Ok(()),
-            [first, ..] if !is_token_byte(*first) => return Err(NOT_A_METHOD),
-            _ => {}
-        }
-        let Some(space) = memchr(b' ', line) else {
-            return Ok(());
-        };
-        let target = &line[space + 1..];
-        let target_len = memchr(b' ', target).unwrap_or(target.len());
-        if target_len > limits.target_bytes_max {
-            return Err(TARGET_TOO_LONG);
-        }
-        Ok(())
-    }
-}
 
 /// A place in the bytes of the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -426,11 +330,6 @@ fn names_other_version(bytes: &[u8]) -> bool {
 
 fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
-}
-
-/// RFC 9110 §5.6.2.
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// RFC 3986 §3.2.2, a host and a port, less the comma: it is how a proxy joins two Host fields into one.

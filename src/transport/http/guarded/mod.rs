@@ -3,7 +3,7 @@
 //! One thread per connection, which owns its socket; every wait has a deadline and every size a bound; what is ambiguous is refused.
 //! It must not know MCP. In reading order, each knowing only those before it:
 //!
-//! - `head`, `body`: bytes to values, pure;
+//! - `scan`, `head`, `body`: bytes to values, pure;
 //! - `socket`, `bound`: the operating system;
 //! - `registry`: which connections are open, and the threads they run on;
 //! - `wire`: deadlines on one socket;
@@ -19,6 +19,7 @@ mod head;
 mod intake;
 mod listener;
 mod registry;
+mod scan;
 mod socket;
 #[cfg(test)]
 mod tests;

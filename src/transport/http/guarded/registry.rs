@@ -209,6 +209,19 @@ impl Connections {
             .count()
     }
 
+    /// What [`stop`](Self::stop) does to the idle, but with something else happening between its two steps.
+    #[cfg(test)]
+    pub(super) fn close_idle_while(&self, between: impl FnOnce()) {
+        for open in self.lock().open.values() {
+            let was = open.link.phase.swap(SHUT, Ordering::SeqCst);
+            assert_eq!(was, IDLE);
+        }
+        between();
+        for open in self.lock().open.values() {
+            open.link.socket.shutdown(Shutdown::Read);
+        }
+    }
+
     /// A panic cannot leave the table half changed, so a poisoned lock is as good as any.
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)

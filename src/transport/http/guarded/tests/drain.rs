@@ -1,6 +1,8 @@
 //! Stopping: the address is free, the idle go at once, those at work finish, and no thread is left.
 
+use std::cell::RefCell;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
@@ -165,13 +167,37 @@ fn join_cuts_what_outlives_its_deadline() {
     assert!(told.contains(&Event::Departed));
 }
 
-/// No thread outlives `join`: none of ours is left, however many there were.
+thread_local! {
+    /// Dropped when the thread really ends, which is after everything that it was started to do.
+    static AT_THREAD_END: RefCell<Option<SlowEnd>> = const { RefCell::new(None) };
+}
+
+/// Counts the threads that have begun to end and those that have, of which the first takes its time.
+#[derive(Default)]
+struct Ends {
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+struct SlowEnd(Arc<Ends>);
+
+impl Drop for SlowEnd {
+    fn drop(&mut self) {
+        if self.0.begun.fetch_add(1, Ordering::SeqCst) == 0 {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        self.0.ended.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// No thread outlives `join`: not one that ended long ago, nor one that ends at the last moment.
 #[test]
 fn every_thread_is_joined() {
-    struct Counted(#[expect(dead_code, reason = "counted by its Arc")] Arc<()>);
-    impl Serve for Counted {
+    struct Ending(Arc<Ends>);
+    impl Serve for Ending {
         fn serve<E: Exchange>(&self, exchange: &mut E) {
-            let body = b"counted";
+            AT_THREAD_END.set(Some(SlowEnd(Arc::clone(&self.0))));
+            let body = b"to be joined";
             let answer = Response {
                 status: 200,
                 fields: &[],
@@ -180,24 +206,45 @@ fn every_thread_is_joined() {
             exchange.respond(&answer).expect("the client reads");
         }
     }
-    // Each thread holds the service, so it is free when the last of them has returned, and not before.
-    let count = Arc::new(());
-    let serve = Arc::new(Counted(Arc::clone(&count)));
+    let ends = Arc::new(Ends::default());
+    let serve = Arc::new(Ending(Arc::clone(&ends)));
     let listener = any_port();
     let front = GuardedFront::start(listener, serve, Arc::new(patient()), Arc::default())
         .expect("it starts");
     let LocalAddr::Tcp(address) = *front.local_addr() else {
         panic!("TCP");
     };
-    let mut clients: Vec<_> = (0..100)
+    let mut clients: Vec<_> = (0..20)
         .map(|_| Client::new(TcpStream::connect(address).expect("it listens")))
         .collect();
     for client in &mut clients {
-        assert_eq!(client.get("/x").text(), "counted");
+        assert_eq!(client.get("/x").text(), "to be joined");
     }
-    clients.truncate(50); // half of them are idle when it stops
+    clients.truncate(10); // half of them are idle when it stops
     assert_eq!(front.join(Instant::now() + PATIENCE), 0);
-    assert_eq!(Arc::strong_count(&count), 1);
+    assert_eq!(ends.ended.load(Ordering::SeqCst), 20);
+}
+
+/// A request arrives at the very moment in which its idle connection is being closed: it is answered, and the end that we
+/// made ourselves is not taken for the client's.
+#[test]
+fn a_request_that_races_with_a_stop_is_answered() {
+    let site = Site::new(patient());
+    let mut client = site.connect();
+    assert_eq!(client.get("/x").status, 404);
+    site.entered("/x");
+    await_that("it to be idle", || site.front.connections.busy() == 0);
+    site.front.connections.close_idle_while(|| {
+        client.send(get("/wait"));
+        site.entered("/wait");
+    });
+    for _ in 0..5 {
+        assert!(!site.client_left());
+    }
+    site.command(Command::Answer);
+    assert_eq!(client.answer().text(), "waited");
+    client.expect_end();
+    site.close();
 }
 
 #[test]

@@ -1,11 +1,13 @@
-//! The protocol over real sockets: what is answered, in what order, in how many writes, and when the connection stays.
+//! The protocol over real sockets: what is answered, in what order, and in how many writes.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::Instant;
+use std::os::unix::net::UnixStream;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use super::super::connection;
+use super::super::registry::Connections;
+use super::super::socket::Socket;
 use super::*;
 
 #[test]
@@ -310,157 +312,6 @@ fn events_are_chunks_written_as_they_come() {
     site.close();
 }
 
-/// On a stream socket one write is one segment to a reader who waits, so the reads of a local client count writes.
-fn one_read(client: &mut Client<TcpStream>) -> Vec<u8> {
-    let mut bytes = vec![0; 64 * 1024];
-    let count = client.stream.read(&mut bytes).expect("bytes");
-    bytes.truncate(count);
-    bytes
-}
-
-#[test]
-fn an_answer_is_one_write_and_so_is_the_end_of_a_stream() {
-    let site = Site::new(patient());
-    let mut client = site.connect();
-    client.send(post("/echo", "small"));
-    assert!(one_read(&mut client).ends_with(b"\r\n\r\nsmall"));
-    site.entered("/echo");
-    client.send(get("/big?20000"));
-    assert!(one_read(&mut client).ends_with(b"bbbbbbbbb"));
-    site.entered("/big?20000");
-    client.send(get("/stream"));
-    site.entered("/stream");
-    site.command(Command::Send(b"first".to_vec()));
-    let first = one_read(&mut client);
-    assert!(first.starts_with(b"HTTP/1.1 200 OK\r\n") && first.ends_with(b"5\r\nfirst\r\n"));
-    site.command(Command::Finish(b"last".to_vec()));
-    assert_eq!(one_read(&mut client), b"4\r\nlast\r\n0\r\n\r\n");
-    // A stream of one event is one write.
-    client.send(get("/stream"));
-    site.entered("/stream");
-    site.command(Command::Finish(b"only".to_vec()));
-    assert!(one_read(&mut client).ends_with(b"\r\n\r\n4\r\nonly\r\n0\r\n\r\n"));
-    // And one without any ends properly.
-    client.send(get("/stream"));
-    site.entered("/stream");
-    site.command(Command::Finish(Vec::new()));
-    assert!(one_read(&mut client).ends_with(b"\r\n\r\n0\r\n\r\n"));
-    site.close();
-}
-
-/// After a framing error nothing that came behind it is executed.
-#[test]
-fn nothing_smuggled_is_executed() {
-    let site = Site::new(patient());
-    let inner = get("/smuggled");
-    let fields = [
-        ("Content-Length: 3\r\nContent-Length: 4", "abc"),
-        (
-            "Content-Length: 3\r\nTransfer-Encoding: chunked",
-            "0\r\n\r\n",
-        ),
-        (
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
-            "0\r\n\r\n",
-        ),
-        ("Transfer-Encoding: identity", ""),
-        ("Transfer-Encoding : chunked", "0\r\n\r\n"),
-        ("Content-Length: +0", ""),
-        ("Content-Length: 0x3", "abc"),
-        ("X: 1\nContent-Length: 0", ""),
-        ("X: 1\r\n Content-Length: 0", ""),
-    ];
-    for (fields, body) in fields {
-        let mut client = site.connect();
-        let outer = format!("POST /echo HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}");
-        client.send(outer + &inner);
-        let answer = client.answer();
-        assert_eq!(answer.status, 400, "{fields:?}");
-        assert!(answer.closes());
-        let error: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
-        assert_eq!(error["error"]["code"], -32600);
-        client.expect_end();
-    }
-    // None of them reached the endpoint.
-    site.close();
-}
-
-#[test]
-fn nothing_behind_a_broken_body_is_executed() {
-    let site = Site::new(patient());
-    for body in [
-        "3\r\nabcd\r\n0\r\n\r\n",
-        "3 \r\nabc\r\n",
-        "0\r\n X: 1\r\n\r\n",
-        "-1\r\n",
-        "3\nabc",
-    ] {
-        let mut client = site.connect();
-        let head = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-        client.send([head, body, &get("/smuggled")].concat());
-        let answer = client.answer();
-        assert_eq!(answer.status, 400, "{body:?}");
-        assert!(answer.closes());
-        client.expect_end();
-        site.entered("/echo");
-        assert!(matches!(site.event(), Event::NoBody(_)));
-    }
-    site.close();
-}
-
-#[test]
-fn a_short_body_that_nobody_read_is_dropped() {
-    let site = Site::new(patient());
-    let mut client = site.connect();
-    // All of it is there when the answer is made, because it came before what was sent ahead.
-    client.send(post("/ignore", &get("/smuggled")) + &post("/echo", "next"));
-    let answer = client.answer();
-    assert_eq!(answer.status, 404);
-    assert!(!answer.closes());
-    assert_eq!(client.answer().text(), "next");
-    let chunked = "POST /ignore HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
-    client.send([chunked, &post("/echo", "next")].concat());
-    assert!(!client.answer().closes());
-    assert_eq!(client.answer().text(), "next");
-    assert_eq!(site.events.try_iter().count(), 4);
-    site.close();
-}
-
-#[test]
-fn an_unread_body_that_is_still_to_come_ends_the_connection() {
-    let site = Site::new(patient());
-    let mut client = site.connect();
-    client.send("POST /ignore HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nsome");
-    let answer = client.answer();
-    assert_eq!(answer.status, 404);
-    assert!(answer.closes());
-    // It may go on sending what it was about to, and still reads the end.
-    client.send("x".repeat(996) + &get("/smuggled"));
-    client.expect_end();
-    drop(client);
-    site.entered("/ignore");
-    site.close();
-}
-
-/// The answer must not be lost to a reset that unread bytes cause.
-#[test]
-fn an_answer_reaches_a_client_that_goes_on_sending() {
-    let site = Site::new(patient());
-    let body = vec![b'x'; 8 * 1024 * 1024];
-    for _ in 0..10 {
-        let mut client = site.connect();
-        client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 8388608\r\n\r\n");
-        client.send(&body);
-        let answer = client.answer();
-        assert_eq!(answer.status, 413);
-        assert!(answer.closes());
-        client.expect_end();
-        site.entered("/echo");
-        assert_eq!(site.event(), Event::NoBody("TooLarge".to_owned()));
-    }
-    site.close();
-}
-
 #[test]
 fn a_panic_ends_one_connection_with_a_500() {
     let site = Site::new(patient());
@@ -500,80 +351,62 @@ fn blank_lines_between_requests_are_skipped() {
     site.close();
 }
 
-#[test]
-fn it_listens_on_ipv6() {
-    let Ok(listener) = TcpListener::bind("[::1]:0") else {
-        return; // this machine has none
-    };
-    let site = Site::on(Listener::from(listener), patient());
-    assert!(site.address().is_ipv6());
-    assert_eq!(site.connect().get("/x").status, 404);
-    site.entered("/x");
-    site.close();
-}
-
-fn socket_path(name: &str) -> std::path::PathBuf {
-    std::env::temp_dir().join(format!("mcp-threads-{name}-{}.sock", std::process::id()))
-}
-
-fn connect_unix(path: &std::path::Path) -> Client<UnixStream> {
-    let stream = UnixStream::connect(path).expect("it listens");
+/// A connection on sockets that keep writes apart: what one write sends, one read returns.
+fn connect_by_packets(site: &Site) -> (Client<UnixStream>, Arc<Connections>) {
+    let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+    let (ours, theirs) = socketpair(family, kind, SocketFlags::CLOEXEC, None).expect("descriptors");
+    let connections = Arc::new(Connections::default());
+    let (toy, inner) = (Arc::clone(&site.toy), Arc::clone(&connections));
+    let limits = Arc::clone(&toy.limits);
+    let admitted = connections.admit(Socket::Unix(ours.into()), &patient(), move |link| {
+        connection::live(link, inner, &*toy, limits);
+    });
+    admitted.expect("there is room");
+    let stream = UnixStream::from(theirs);
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    Client::new(stream)
+    (Client::new(stream), connections)
+}
+
+fn one_write(client: &mut Client<UnixStream>) -> Vec<u8> {
+    let mut bytes = vec![0; 64 * 1024];
+    let count = client.stream.read(&mut bytes).expect("bytes");
+    bytes.truncate(count);
+    bytes
 }
 
 #[test]
-fn a_unix_socket_is_served_and_removed() {
-    let path = socket_path("served");
-    let listener = Listener::bind_unix(&path, 0o640).expect("a fresh path");
-    let mode = std::fs::metadata(&path)
-        .expect("it is there")
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o777, 0o640);
-    let site = Site::on(listener, patient());
-    assert_eq!(
-        *site.front.local_addr(),
-        LocalAddr::Unix(Some(path.clone()))
-    );
-    let mut client = connect_unix(&path);
-    assert_eq!(client.get("/big?300000").body.len(), 300_000);
-    site.entered("/big?300000");
-    // A departure is noticed here too.
-    client.send(get("/wait"));
-    site.entered("/wait");
-    assert!(!site.client_left());
+fn an_answer_is_one_write_and_so_is_the_end_of_a_stream() {
+    let site = Site::new(patient());
+    let (mut client, connections) = connect_by_packets(&site);
+    client.send(post("/echo", "small"));
+    assert!(one_write(&mut client).ends_with(b"\r\n\r\nsmall"));
+    site.entered("/echo");
+    client.send(get("/big?20000"));
+    let large = one_write(&mut client);
+    assert!(large.starts_with(b"HTTP/1.1 200 OK\r\n") && large.len() > 20_000);
+    site.entered("/big?20000");
+    client.send(get("/stream"));
+    site.entered("/stream");
+    site.command(Command::Send(b"first".to_vec()));
+    let first = one_write(&mut client);
+    assert!(first.starts_with(b"HTTP/1.1 200 OK\r\n") && first.ends_with(b"5\r\nfirst\r\n"));
+    site.command(Command::Send(vec![b'x'; 20_000]));
+    assert_eq!(one_write(&mut client).len(), 20_000 + "4e20\r\n\r\n".len());
+    site.command(Command::Finish(b"last".to_vec()));
+    assert_eq!(one_write(&mut client), b"4\r\nlast\r\n0\r\n\r\n");
+    // A stream of one event is one write, even a large one; and one without any ends properly.
+    for (event, end) in [
+        (b"only".to_vec(), &b"\r\n\r\n4\r\nonly\r\n0\r\n\r\n"[..]),
+        (vec![b'x'; 20_000], b"xxx\r\n0\r\n\r\n"),
+        (Vec::new(), b"\r\n\r\n0\r\n\r\n"),
+    ] {
+        client.send(get("/stream"));
+        site.entered("/stream");
+        site.command(Command::Finish(event));
+        let whole = one_write(&mut client);
+        assert!(whole.starts_with(b"HTTP/1.1 200 OK\r\n") && whole.ends_with(end));
+    }
     drop(client);
-    assert_eq!(site.event(), Event::Departed);
-    // A live socket is not taken over.
-    assert!(Listener::bind_unix(&path, 0o600).is_err());
+    assert_eq!(connections.join(Instant::now() + PATIENCE), 0);
     site.close();
-    assert!(!path.exists());
-}
-
-#[test]
-fn a_unix_socket_that_a_dead_server_left_is_replaced() {
-    let path = socket_path("left-over");
-    drop(UnixListener::bind(&path).expect("a fresh path"));
-    assert!(path.exists());
-    let listener = Listener::bind_unix(&path, 0o600).expect("nobody listens there");
-    // What somebody else puts there later is not ours to remove.
-    std::fs::remove_file(&path).expect("it is there");
-    std::fs::write(&path, "precious").expect("a temporary file");
-    drop(listener);
-    assert!(path.exists());
-    assert!(Listener::bind_unix(&path, 0o600).is_err());
-    std::fs::remove_file(&path).expect("it is there");
-}
-
-#[test]
-fn unix_listeners_that_were_bound_elsewhere_are_served_and_left_alone() {
-    let path = socket_path("activated");
-    let listener = UnixListener::bind(&path).expect("a fresh path");
-    let site = Site::on(Listener::from(listener), patient());
-    assert_eq!(connect_unix(&path).get("/x").status, 404);
-    site.entered("/x");
-    site.close();
-    assert!(path.exists());
-    std::fs::remove_file(&path).expect("it is there");
 }

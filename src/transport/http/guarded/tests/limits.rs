@@ -147,14 +147,50 @@ fn a_declared_length_alone_takes_no_memory() {
             client
         })
         .collect();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
-    if let Some(kib) = size.and_then(|size| size.trim().strip_suffix(" kB")?.parse::<u64>().ok()) {
+    if let Some(kib) = status_kib("VmSize") {
         assert!(kib < 32 << 20, "{kib} KiB of address space");
     }
     drop(clients);
     for _ in 0..64 {
         assert_eq!(site.event(), Event::NoBody("Gone".to_owned()));
     }
+    site.close();
+}
+
+/// In a process of its own, because memory belongs to the process.
+#[test]
+fn an_idle_connection_holds_no_buffer() {
+    in_own_process("limits::many_idle_connections");
+}
+
+/// The child of the test above; on its own it does nothing.
+#[test]
+fn many_idle_connections() {
+    let before = match status_kib("VmRSS") {
+        Some(kib) if is_own_process() => kib,
+        _ => return,
+    };
+    let site = Site::new(Limits {
+        head_bytes_max: 64 * 1024,
+        buffer_idle_timeout: Duration::from_millis(1),
+        ..patient()
+    });
+    // Each has read a head for which it needed 60 KiB.
+    let filler = "x".repeat(60_000);
+    let clients: Vec<_> = (0..300)
+        .map(|_| {
+            let mut client = site.connect();
+            client.send(format!("GET /x HTTP/1.1\r\nHost: a\r\nX: {filler}\r\n\r\n"));
+            assert_eq!(client.answer().status, 404);
+            site.entered("/x");
+            client
+        })
+        .collect();
+    let of_each = |kib: u64| kib.saturating_sub(before) / clients.len() as u64;
+    await_that("the buffers to be given back", || {
+        of_each(status_kib("VmRSS").unwrap_or_default()) < 40
+    });
+    drop(clients);
+    site.await_connections(0);
     site.close();
 }

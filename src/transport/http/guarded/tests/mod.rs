@@ -3,14 +3,18 @@
 //! No test naps to let something happen: it waits for an event, and gives up long after any sane machine would have produced
 //! it. The only sleeps are those that make a client slow on purpose.
 
+mod address;
 mod body;
 mod deadlines;
 mod departure;
 mod drain;
 mod flood;
+mod framing;
 mod head;
 mod http;
 mod limits;
+mod oracle;
+mod toy;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -20,149 +24,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use self::toy::{Command, Event, Toy};
+
 use super::{GuardedFront, Listener, LocalAddr};
 use crate::limits::Limits;
-use crate::transport::http::exchange::{BodyError, Exchange, Response, Serve};
+use crate::transport::http::exchange::{Exchange, Response, Serve};
 
 /// Longer than anything takes; waiting this long is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What the toy tells the test.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Event {
-    /// `serve` was called for this target.
-    Entered(String),
-    /// `client_left` said so.
-    Departed,
-    /// A write failed.
-    WriteFailed(std::io::ErrorKind),
-    /// A body could not be read, and why.
-    NoBody(String),
-}
-
-/// What the test tells the toy, while it is inside `/wait` or `/stream`.
-enum Command {
-    Answer,
-    Send(Vec<u8>),
-    Finish(Vec<u8>),
-    /// Write until it fails.
-    Flood,
-    /// Ask once whether the client has left, and tell.
-    Look(Sender<bool>),
-}
-
-/// Answers by target: `/echo`, `/ignore`, `/wait`, `/stream`, `/big`, `/panic`, `/silent`, anything else.
-struct Toy {
-    limits: Arc<Limits>,
-    events: Sender<Event>,
-    commands: Receiver<Command>,
-}
-
-impl Toy {
-    fn tell(&self, event: Event) {
-        let _ = self.events.send(event); // the test may be over
-    }
-
-    fn wait<E: Exchange>(&self, exchange: &mut E) {
-        loop {
-            match self.commands.recv_timeout(self.limits.departure_interval) {
-                Ok(Command::Answer) => return self.respond(exchange, 200, b"waited"),
-                Ok(Command::Look(reply)) => {
-                    reply.send(exchange.client_left()).expect("the test asks")
-                }
-                Ok(_) => panic!("not while waiting"),
-                Err(_) if exchange.client_left() => return self.tell(Event::Departed),
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn stream<E: Exchange>(&self, exchange: &mut E) {
-        exchange
-            .begin_stream(&[("X-Stream", "yes")])
-            .expect("the first answer");
-        loop {
-            let sent = match self.commands.recv_timeout(self.limits.departure_interval) {
-                Ok(Command::Send(bytes)) => exchange.send(&bytes),
-                Ok(Command::Finish(bytes)) => {
-                    return exchange.finish(&bytes).unwrap_or_else(|error| {
-                        self.tell(Event::WriteFailed(error.kind()));
-                    });
-                }
-                Ok(Command::Flood) => loop {
-                    if let Err(error) = exchange.send(&[b'x'; 64 * 1024]) {
-                        break Err(error);
-                    }
-                },
-                Ok(Command::Look(reply)) => {
-                    reply.send(exchange.client_left()).expect("the test asks");
-                    Ok(())
-                }
-                Ok(Command::Answer) => panic!("not while streaming"),
-                Err(_) if exchange.client_left() => return self.tell(Event::Departed),
-                Err(_) => Ok(()),
-            };
-            if let Err(error) = sent {
-                return self.tell(Event::WriteFailed(error.kind()));
-            }
-        }
-    }
-
-    fn echo<E: Exchange>(&self, exchange: &mut E) {
-        match exchange.read_body(self.limits.body_bytes_max) {
-            Ok(body) => self.respond(exchange, 200, &body),
-            Err(error) => {
-                self.tell(Event::NoBody(format!("{error:?}")));
-                let status = match error {
-                    BodyError::TooLarge => 413,
-                    BodyError::TooSlow => 408,
-                    BodyError::Malformed(_) => 400,
-                    BodyError::Gone => return,
-                };
-                self.respond(exchange, status, b"no body");
-            }
-        }
-    }
-
-    fn respond<E: Exchange>(&self, exchange: &mut E, status: u16, body: &[u8]) {
-        let response = Response {
-            status,
-            fields: &[("X-Toy", "1")],
-            body,
-        };
-        if let Err(error) = exchange.respond(&response) {
-            self.tell(Event::WriteFailed(error.kind()));
-        }
-    }
-}
-
-impl Serve for Toy {
-    fn serve<E: Exchange>(&self, exchange: &mut E) {
-        let target = exchange.target().to_owned();
-        self.tell(Event::Entered(target.clone()));
-        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        match path {
-            "/echo" => self.echo(exchange),
-            "/wait" => self.wait(exchange),
-            "/stream" => self.stream(exchange),
-            "/big" => {
-                let len = query.parse().expect("a number");
-                self.respond(exchange, 200, &vec![b'b'; len]);
-            }
-            "/status" => {
-                self.respond(exchange, query.parse().expect("a number"), b"body");
-            }
-            "/panic" => panic!("the toy was told to"),
-            "/silent" => {}
-            "/fields" => {
-                let values: Vec<&str> = exchange.fields("x-field").collect();
-                let text = format!("{} {} {}", exchange.method(), target, values.join("|"));
-                self.respond(exchange, 200, text.as_bytes());
-            }
-            _ => self.respond(exchange, 404, b"what?"),
-        }
-    }
-}
 
 /// A listener on a free port.
 fn any_port() -> Listener {
@@ -175,31 +44,32 @@ fn any_port() -> Listener {
 struct Site {
     front: GuardedFront,
     connections: Arc<AtomicUsize>,
+    toy: Arc<Toy>,
     events: Receiver<Event>,
     commands: Sender<Command>,
 }
 
 impl Site {
     fn new(limits: Limits) -> Site {
-        let listener = any_port();
-        Site::on(listener, limits)
+        Site::on(any_port(), limits)
     }
 
     fn on(listener: Listener, limits: Limits) -> Site {
         let limits = Arc::new(limits);
         let (events_out, events) = unbounded();
         let (commands, commands_in) = unbounded();
-        let toy = Toy {
+        let toy = Arc::new(Toy {
             limits: Arc::clone(&limits),
             events: events_out,
             commands: commands_in,
-        };
+        });
         let connections = Arc::default();
-        let count = Arc::clone(&connections);
-        let front = GuardedFront::start(listener, Arc::new(toy), limits, count).expect("it starts");
+        let (served, count) = (Arc::clone(&toy), Arc::clone(&connections));
+        let front = GuardedFront::start(listener, served, limits, count).expect("it starts");
         Site {
             front,
             connections,
+            toy,
             events,
             commands,
         }
@@ -419,4 +289,37 @@ fn patient() -> Limits {
         linger_timeout: long,
         ..Limits::default()
     }
+}
+
+/// Runs a test of this binary in a process of its own, for what belongs to the process. It looks for `IN_OWN_PROCESS`.
+fn in_own_process(test: &str) {
+    let output = std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args([
+            "--exact",
+            &format!("transport::http::guarded::tests::{test}"),
+        ])
+        .arg("--nocapture")
+        .env(IN_OWN_PROCESS, "1")
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("1 passed"), "{told}");
+}
+
+const IN_OWN_PROCESS: &str = "MCP_THREADS_IN_OWN_PROCESS";
+
+fn is_own_process() -> bool {
+    std::env::var_os(IN_OWN_PROCESS).is_some()
+}
+
+/// A line of `/proc/self/status`, in KiB. `None` where there is no such thing.
+fn status_kib(name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim_start_matches(':')
+        .trim()
+        .strip_suffix(" kB")?
+        .parse()
+        .ok()
 }

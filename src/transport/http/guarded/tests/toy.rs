@@ -1,0 +1,145 @@
+//! Something to serve: a toy that does what the test says and tells it what it sees.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::limits::Limits;
+use crate::transport::http::exchange::{BodyError, Exchange, Response, Serve};
+
+/// What the toy tells the test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// `serve` was called for this target.
+    Entered(String),
+    /// `client_left` said so.
+    Departed,
+    /// A write failed.
+    WriteFailed(std::io::ErrorKind),
+    /// A body could not be read, and why.
+    NoBody(String),
+}
+
+/// What the test tells the toy, while it is inside `/wait` or `/stream`.
+pub(super) enum Command {
+    Answer,
+    Send(Vec<u8>),
+    Finish(Vec<u8>),
+    /// Write until it fails.
+    Flood,
+    /// Ask once whether the client has left, and tell.
+    Look(Sender<bool>),
+}
+
+/// Answers by target: `/echo`, `/ignore`, `/wait`, `/stream`, `/big`, `/panic`, `/silent`, anything else.
+pub(super) struct Toy {
+    pub(super) limits: Arc<Limits>,
+    pub(super) events: Sender<Event>,
+    pub(super) commands: Receiver<Command>,
+}
+
+impl Toy {
+    fn tell(&self, event: Event) {
+        let _ = self.events.send(event); // the test may be over
+    }
+
+    fn wait<E: Exchange>(&self, exchange: &mut E) {
+        loop {
+            match self.commands.recv_timeout(self.limits.departure_interval) {
+                Ok(Command::Answer) => return self.respond(exchange, 200, b"waited"),
+                Ok(Command::Look(reply)) => {
+                    reply.send(exchange.client_left()).expect("the test asks")
+                }
+                Ok(_) => panic!("not while waiting"),
+                Err(_) if exchange.client_left() => return self.tell(Event::Departed),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn stream<E: Exchange>(&self, exchange: &mut E) {
+        exchange
+            .begin_stream(&[("X-Stream", "yes")])
+            .expect("the first answer");
+        loop {
+            let sent = match self.commands.recv_timeout(self.limits.departure_interval) {
+                Ok(Command::Send(bytes)) => exchange.send(&bytes),
+                Ok(Command::Finish(bytes)) => {
+                    return exchange.finish(&bytes).unwrap_or_else(|error| {
+                        self.tell(Event::WriteFailed(error.kind()));
+                    });
+                }
+                Ok(Command::Flood) => loop {
+                    if let Err(error) = exchange.send(&[b'x'; 64 * 1024]) {
+                        break Err(error);
+                    }
+                },
+                Ok(Command::Look(reply)) => {
+                    reply.send(exchange.client_left()).expect("the test asks");
+                    Ok(())
+                }
+                Ok(Command::Answer) => panic!("not while streaming"),
+                Err(_) if exchange.client_left() => return self.tell(Event::Departed),
+                Err(_) => Ok(()),
+            };
+            if let Err(error) = sent {
+                return self.tell(Event::WriteFailed(error.kind()));
+            }
+        }
+    }
+
+    fn echo<E: Exchange>(&self, exchange: &mut E) {
+        match exchange.read_body(self.limits.body_bytes_max) {
+            Ok(body) => self.respond(exchange, 200, &body),
+            Err(error) => {
+                self.tell(Event::NoBody(format!("{error:?}")));
+                let status = match error {
+                    BodyError::TooLarge => 413,
+                    BodyError::TooSlow => 408,
+                    BodyError::Malformed(_) => 400,
+                    BodyError::Gone => return,
+                };
+                self.respond(exchange, status, b"no body");
+            }
+        }
+    }
+
+    fn respond<E: Exchange>(&self, exchange: &mut E, status: u16, body: &[u8]) {
+        let response = Response {
+            status,
+            fields: &[("X-Toy", "1")],
+            body,
+        };
+        if let Err(error) = exchange.respond(&response) {
+            self.tell(Event::WriteFailed(error.kind()));
+        }
+    }
+}
+
+impl Serve for Toy {
+    fn serve<E: Exchange>(&self, exchange: &mut E) {
+        let target = exchange.target().to_owned();
+        self.tell(Event::Entered(target.clone()));
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        match path {
+            "/echo" => self.echo(exchange),
+            "/wait" => self.wait(exchange),
+            "/stream" => self.stream(exchange),
+            "/big" => {
+                let len = query.parse().expect("a number");
+                self.respond(exchange, 200, &vec![b'b'; len]);
+            }
+            "/status" => {
+                self.respond(exchange, query.parse().expect("a number"), b"body");
+            }
+            "/panic" => panic!("the toy was told to"),
+            "/silent" => {}
+            "/fields" => {
+                let values: Vec<&str> = exchange.fields("x-field").collect();
+                let text = format!("{} {} {}", exchange.method(), target, values.join("|"));
+                self.respond(exchange, 200, text.as_bytes());
+            }
+            _ => self.respond(exchange, 404, b"what?"),
+        }
+    }
+}
