@@ -190,9 +190,9 @@ where
     }
 }
 
-/// The schema of a handler that takes none. What a client sends all the same is ignored.
+/// The schema of a handler that takes none. What a client sends all the same does no harm and is ignored.
 fn no_arguments() -> Value {
-    json!({ "type": "object" })
+    json!({ "type": "object", "additionalProperties": false })
 }
 
 /// The schema a type's arguments have. A type that takes any JSON takes any object, because arguments always are one.

@@ -117,7 +117,7 @@ fn every_http_request_has_one_line_and_its_id_on_the_answer() {
                 "method",
                 http.modern(&crate::harness::modern(1, "no/such", json!({}))),
                 404,
-                ["no/such", "-", "error", "-"],
+                ["?", "-", "error", "-"],
             ),
             (
                 "header",
@@ -226,7 +226,7 @@ fn refused_cancelled_and_streamed_calls_have_their_line_too() {
         assert_eq!(running.reply().request_id(), id("cancelled"));
         assert_line(
             &id("cancelled"),
-            ["tools/call", "wait", "202", "cancelled", "main"],
+            ["tools/call", "wait", "200", "cancelled", "main"],
         );
         assert_eq!(queued.reply().request_id(), id("queued"));
         assert_line(&id("queued"), ["tools/call", "echo", "200", "ok", "main"]);

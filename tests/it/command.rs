@@ -213,7 +213,7 @@ fn cancelling_kills_the_command_and_everything_it_started() {
 fn a_command_that_ends_takes_what_it_started_with_it() {
     let (served, mut client) = served();
     // The grandchild holds the output open; nobody waits for it.
-    let pid = start_family(&mut client, "sleep 600 & echo $!");
+    let pid = start_family(&mut client, "sleep 600 & echo $!; sleep 0.2");
     let answer = client.answer(1);
     assert_eq!(answer["result"]["structuredContent"]["code"], 0);
     until("the grandchild is gone", || !is_alive(pid));

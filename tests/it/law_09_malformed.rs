@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 use crate::harness::on_every_front;
-use crate::harness::{Gate, PipeClient, Served, call, legacy, modern, on_every_wire, probes, text};
+use crate::harness::{
+    Gate, PipeClient, Served, call, code, legacy, modern, on_every_wire, probes, text,
+};
 
 /// What cannot be served whatever the era: the bytes, the code, the id of the answer.
 fn malformed() -> Vec<(String, i64, Option<Value>)> {
@@ -91,11 +93,9 @@ fn law_9_malformed_messages_on_a_pipe() {
             text(&client.ask(&call(1, "echo", json!({ "text": "alive" })))),
             "alive"
         );
-        assert_eq!(
-            (served.main().done, served.main().refused),
-            (1, 0),
-            "nothing of it reached a lane"
-        );
+        served.until_main("nothing of it reached a lane", |main| {
+            (main.done, main.refused) == (1, 0)
+        });
         client.close();
         assert_eq!(client.rest().len(), 0);
         served.stop();
@@ -243,9 +243,13 @@ fn law_9_every_id_comes_back_as_it_was() {
     for id in [0, -1, i64::MAX, i64::MIN, 1_766_000_000_000] {
         echoed(&mut client, json!(id));
     }
-    for id in ["", "0", "a\"\\\n\u{1F980}\u{7f}", &"x".repeat(10_000)] {
+    for id in ["", "0", "a\"\\\n\u{1F980}\u{7f}", &"x".repeat(1024)] {
         echoed(&mut client, json!(id));
     }
+    let too_long = json!("x".repeat(1025));
+    client.send(&modern(too_long, "server/discover", json!({})));
+    let refused = client.recv();
+    assert_eq!((code(&refused), refused.get("id")), (-32600, None));
     client.initialize("2025-11-25");
     assert_eq!(client.ask(&legacy(0, "ping", json!({})))["id"], 0);
     client.close();

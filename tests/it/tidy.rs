@@ -11,6 +11,7 @@ const RANKS: &[(&str, u32)] = &[
     ("error", 0),
     ("limits", 0),
     ("cancel", 0),
+    ("deadline", 0),
     ("stats", 0),
     ("access", 0),
     ("protocol", 1),
@@ -27,7 +28,7 @@ const THREAD_FILES: &[&str] = &[
     "engine/lane.rs",
     "handler/command.rs",
     "transport/pipe.rs",
-    "transport/http/tiny.rs",
+    "transport/http/tiny/mod.rs",
     "transport/http/guarded/mod.rs",
     "transport/http/guarded/registry.rs",
 ];

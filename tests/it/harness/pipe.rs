@@ -55,6 +55,14 @@ impl PipeClient {
         self.send_line(&message.to_string());
     }
 
+    /// Sends a message if anybody reads it.
+    pub(crate) fn try_send(&mut self, message: &Value) -> bool {
+        self.tell("->", &message.to_string());
+        self.writer()
+            .write_all(format!("{message}\n").as_bytes())
+            .is_ok()
+    }
+
     /// Sends a line as it is.
     #[track_caller]
     pub(crate) fn send_line(&mut self, line: &str) {

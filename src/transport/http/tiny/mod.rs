@@ -12,9 +12,11 @@
 //! connections its own thread pool can leave some unanswered for seconds. A malformed `Content-Length` counts as no body. Behind a proxy or on
 //! loopback that may do; elsewhere use a front that can.
 
+mod exchange;
+
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,15 +24,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use tiny_http::{HTTPVersion, Request};
+use tiny_http::Request;
 
+use self::exchange::TinyExchange;
 use crate::access::{Access, Outcome, RequestTag};
 use crate::error::Error;
 use crate::transport::http::endpoint::Endpoint;
-use crate::transport::http::exchange::{BodyError, Exchange, Field, Response, Serve, single};
-use crate::transport::http::response::{
-    Framing, date_now, write_chunk, write_head, write_last_chunk,
-};
+use crate::transport::http::exchange::{Exchange, Field, Response, Serve, single};
 
 /// Waiting threads that are kept for the next requests; more than these leave.
 const SPARE_THREADS: usize = 16;
@@ -52,6 +52,8 @@ struct Shared {
     listener: Mutex<Option<TcpListener>>,
     generations: Mutex<Vec<Arc<Generation>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Dropped to end the watch over the accept loop. `None` once stopping.
+    watch: Mutex<Option<Sender<Infallible>>>,
     /// Cloned into every thread, so that its end can be waited for. `None` once stopping.
     alive: Mutex<Option<Sender<Infallible>>>,
     stopping: AtomicBool,
@@ -77,16 +79,22 @@ impl TinyFront {
         rustix::net::sockopt::set_tcp_nodelay(&listener, true)
             .map_err(|errno| fail(errno.into()))?;
         let (alive, left) = bounded(0);
+        let (watch, unwatched) = bounded(0);
         let shared = Arc::new(Shared {
             listener: Mutex::new(Some(listener)),
             generations: Mutex::default(),
             threads: Mutex::default(),
+            watch: Mutex::new(Some(watch)),
             alive: Mutex::new(Some(alive)),
             stopping: AtomicBool::new(false),
             exchanges: Arc::clone(endpoint.engine.connections()),
             endpoint,
         });
         shared.start_generation().map_err(fail)?;
+        #[cfg(unix)]
+        shared.watch_accept_loop(unwatched).map_err(fail)?;
+        #[cfg(not(unix))]
+        drop(unwatched);
         Ok(TinyFront {
             shared,
             address,
@@ -103,6 +111,7 @@ impl TinyFront {
     /// tiny_http cannot stop accepting and go on serving, so a drain leaves it running and lets the engine refuse new calls until then.
     pub(crate) fn stop(self, deadline: Instant) -> usize {
         self.shared.stopping.store(true, Ordering::Release);
+        *self.shared.watch.lock().expect(HELD) = None;
         *self.shared.alive.lock().expect(HELD) = None;
         *self.shared.listener.lock().expect(HELD) = None;
         for generation in self.shared.generations.lock().expect(HELD).iter() {
@@ -235,26 +244,73 @@ impl Shared {
     }
 
     /// tiny_http's accept loop has ended, usually for want of descriptors. Waits until there are some, and starts it again.
-    fn revive(self: &Arc<Self>, error: &io::Error) {
-        log::error!("accepting connections failed: {error}; trying again until it works");
+    fn revive(self: &Arc<Self>, why: &dyn std::fmt::Display) {
+        log::error!("accepting connections failed: {why}; trying again until it works");
         let mut pause = Duration::from_millis(5);
         while !self.stopping.load(Ordering::Acquire) {
             thread::sleep(pause);
-            // One descriptor for the listener's clone and one for the connection it will accept.
-            let spare = File::open("/dev/null").or_else(|error| {
-                if cfg!(unix) {
-                    Err(error)
-                } else {
-                    File::open("NUL")
-                }
-            });
-            if spare.is_ok() && self.start_generation().is_ok() {
+            if descriptors_are_free() && self.start_generation().is_ok() {
                 log::info!("accepting connections again");
                 return;
             }
             pause = (pause * 2).min(Duration::from_secs(1));
         }
     }
+
+    /// Starts the thread that notices when tiny_http's accept loop has died without a word, as it does when it cannot duplicate the
+    /// descriptor of a connection. A loop that lives takes connections; one that leaves them lying for a second does not.
+    #[cfg(unix)]
+    fn watch_accept_loop(self: &Arc<Self>, unwatched: Receiver<Infallible>) -> io::Result<()> {
+        const TURN: Duration = Duration::from_millis(250);
+        const PATIENCE: u32 = 4;
+        let alive = self.alive.lock().expect(HELD).clone();
+        let shared = Arc::clone(self);
+        let watch = move || {
+            let mut waiting = 0;
+            while unwatched.recv_timeout(TURN) == Err(RecvTimeoutError::Timeout) {
+                waiting = if shared.connections_wait() {
+                    waiting + 1
+                } else {
+                    0
+                };
+                if waiting >= PATIENCE {
+                    shared.revive(&"nobody takes the connections that wait");
+                    waiting = 0;
+                }
+            }
+            drop(shared);
+            drop(alive);
+        };
+        let thread = thread::Builder::new()
+            .name("mcp-http-watch".into())
+            .spawn(watch)?;
+        self.threads.lock().expect(HELD).push(thread);
+        Ok(())
+    }
+
+    /// Whether connections wait to be accepted.
+    #[cfg(unix)]
+    fn connections_wait(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let listener = self.listener.lock().expect(HELD);
+        let Some(listener) = &*listener else {
+            return false;
+        };
+        let mut watched = [PollFd::new(listener, PollFlags::IN)];
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut watched, Some(&at_once)).is_ok_and(|ready| ready > 0)
+    }
+}
+
+/// Whether there are enough for the listener's clone, and for a connection and tiny_http's duplicate of it.
+fn descriptors_are_free() -> bool {
+    const NEEDED: usize = 4;
+    let null = if cfg!(windows) { "NUL" } else { "/dev/null" };
+    let opened: Result<Vec<_>, _> = (0..NEEDED).map(|_| File::open(null)).collect();
+    opened.is_ok()
 }
 
 /// One exchange under way, also if serving it panics.
@@ -294,202 +350,5 @@ fn refuse_busy(request: Request) {
         body,
     }) {
         log::debug!("the client has gone: {error}");
-    }
-}
-
-/// One request of tiny_http.
-struct TinyExchange {
-    /// `None` once the answer has begun.
-    request: Option<Request>,
-    method: String,
-    /// An HTTP/1.0 client cannot be streamed to, because tiny_http may keep its connection open and so never ends the stream: what is
-    /// to be streamed is held here and sent whole.
-    held: Option<Vec<u8>>,
-    /// How much of the body has been read.
-    read: usize,
-    writer: Option<Box<dyn Write + Send>>,
-    close: bool,
-}
-
-/// When tiny_http lets go of a request whose body has not been read, it allocates a buffer for all that was declared and is missing. Beyond
-/// this, in bytes, the request is not let go of: its connection leaks, but the process lives.
-const MISSING_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-impl TinyExchange {
-    fn new(request: Request) -> Self {
-        let method = request.method().as_str().to_owned();
-        let held = (*request.http_version() < HTTPVersion(1, 1)).then(Vec::new);
-        TinyExchange {
-            request: Some(request),
-            method,
-            held,
-            read: 0,
-            writer: None,
-            close: false,
-        }
-    }
-
-    /// The rest of the body, never beyond what was declared: after an `Upgrade` header tiny_http hands out the bare connection.
-    fn rest(request: &mut Request, read: usize) -> impl Read {
-        let declared = request
-            .body_length()
-            .map_or(u64::MAX, |length| length as u64);
-        request
-            .as_reader()
-            .take(declared.saturating_sub(read as u64))
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(request) = self.request.take() {
-            self.writer = Some(into_writer(request, self.read)?);
-        }
-        let writer = self.writer.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        writer.write_all(bytes)?;
-        writer.flush()
-    }
-}
-
-/// tiny_http hands out the writer only for the whole request, and then waits for the rest of the body with one buffer of its declared size,
-/// whatever that is. So the body is read to its end before, in small pieces.
-fn into_writer(mut request: Request, mut read: usize) -> io::Result<Box<dyn Write + Send>> {
-    let mut buffer = [0; 16 * 1024];
-    let mut rest = TinyExchange::rest(&mut request, read);
-    while let Ok(size @ 1..) = rest.read(&mut buffer) {
-        read += size;
-    }
-    drop(rest);
-    let missing = request.body_length().unwrap_or(0).saturating_sub(read);
-    if missing > MISSING_BYTES_MAX {
-        std::mem::forget(request);
-        return Err(io::ErrorKind::ConnectionAborted.into());
-    }
-    Ok(request.into_writer())
-}
-
-impl Drop for TinyExchange {
-    fn drop(&mut self) {
-        if let Some(request) = self.request.take()
-            && let Err(error) = into_writer(request, self.read)
-        {
-            log::debug!("a request that nobody answered: {error}");
-        }
-    }
-}
-
-impl Exchange for TinyExchange {
-    fn method(&self) -> &str {
-        &self.method
-    }
-
-    fn target(&self) -> &str {
-        self.request.as_ref().map_or("", |request| request.url())
-    }
-
-    fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let headers = self
-            .request
-            .as_ref()
-            .map_or(&[][..], |request| request.headers());
-        let wanted = headers
-            .iter()
-            .filter(move |header| header.field.as_str().as_str().eq_ignore_ascii_case(name));
-        wanted.map(|header| header.value.as_str().trim())
-    }
-
-    fn read_body(&mut self, bytes_max: usize) -> Result<Vec<u8>, BodyError> {
-        let Some(request) = &mut self.request else {
-            return Err(BodyError::Gone);
-        };
-        let declared = request.body_length();
-        if declared.is_some_and(|length| length > bytes_max) {
-            return Err(BodyError::TooLarge);
-        }
-        let mut body = Vec::with_capacity(declared.unwrap_or(0));
-        let most = u64::try_from(bytes_max)
-            .unwrap_or(u64::MAX)
-            .saturating_add(1);
-        let read = Self::rest(request, 0).take(most).read_to_end(&mut body);
-        self.read = body.len();
-        read.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => BodyError::TooSlow,
-            _ => BodyError::Malformed("The body's framing is broken"),
-        })?;
-        match declared {
-            _ if body.len() > bytes_max => Err(BodyError::TooLarge),
-            Some(length) if body.len() < length => Err(BodyError::Gone),
-            _ => Ok(body),
-        }
-    }
-
-    fn respond(&mut self, response: &Response<'_>) -> io::Result<()> {
-        let framing = match response.status {
-            204 => Framing::None,
-            _ => Framing::Length(response.body.len()),
-        };
-        let mut out = Vec::with_capacity(256 + response.body.len());
-        write_head(
-            &mut out,
-            response.status,
-            response.fields,
-            framing,
-            self.close,
-            &date_now(),
-        );
-        if self.method != "HEAD" {
-            out.extend_from_slice(response.body);
-        }
-        self.write(&out)
-    }
-
-    fn begin_stream(&mut self, fields: &[(&str, &str)]) -> io::Result<()> {
-        if self.held.is_some() {
-            return Ok(());
-        }
-        let mut all = vec![("Content-Type", "text/event-stream")];
-        all.extend_from_slice(fields);
-        let mut out = Vec::with_capacity(256);
-        write_head(
-            &mut out,
-            200,
-            &all,
-            Framing::Chunked,
-            self.close,
-            &date_now(),
-        );
-        self.write(&out)
-    }
-
-    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(held) = &mut self.held {
-            held.extend_from_slice(bytes);
-            return Ok(());
-        }
-        let mut out = Vec::with_capacity(bytes.len() + 16);
-        write_chunk(&mut out, bytes);
-        self.write(&out)
-    }
-
-    fn finish(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(mut held) = self.held.take() {
-            held.extend_from_slice(bytes);
-            let fields = &[("Content-Type", "text/event-stream")];
-            return self.respond(&Response {
-                status: 200,
-                fields,
-                body: &held,
-            });
-        }
-        let mut out = Vec::with_capacity(bytes.len() + 16);
-        write_chunk(&mut out, bytes);
-        write_last_chunk(&mut out);
-        self.write(&out)
-    }
-
-    fn client_left(&mut self) -> bool {
-        false
-    }
-
-    fn close_after(&mut self) {
-        self.close = true;
     }
 }
