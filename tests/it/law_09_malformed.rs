@@ -91,11 +91,9 @@ fn law_9_malformed_messages_on_a_pipe() {
             text(&client.ask(&call(1, "echo", json!({ "text": "alive" })))),
             "alive"
         );
-        assert_eq!(
-            (served.main().done, served.main().refused),
-            (1, 0),
-            "nothing of it reached a lane"
-        );
+        served.until_main("nothing of it reached a lane", |main| {
+            (main.done, main.refused) == (1, 0)
+        });
         client.close();
         assert_eq!(client.rest().len(), 0);
         served.stop();
