@@ -102,8 +102,7 @@ fn law_4_any_interleaving_gives_each_request_one_answer() {
             "{id} has no answer, and nobody cancelled it"
         );
     }
-    let main = served.main();
-    assert_eq!((main.busy, main.queued), (0, 0));
+    served.until_main("nothing is left", |main| (main.busy, main.queued) == (0, 0));
     served.stop();
 }
 
