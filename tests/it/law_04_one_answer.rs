@@ -1,6 +1,9 @@
 //! Law 4: one request, one answer, whatever happens at once.
 
 use std::collections::{HashMap, HashSet};
+use std::io::Write as _;
+use std::net::Shutdown;
+use std::thread;
 use std::time::Duration;
 
 use mcp_threads::{Cancelled, Limits, RequestContext};
@@ -37,6 +40,7 @@ fn law_4_any_interleaving_gives_each_request_one_answer() {
     let mut dice = Dice::new(20);
     let mut expected: HashMap<u64, String> = HashMap::new();
     let mut cancelled = HashSet::new();
+    let mut lines = String::new();
     for id in 1..=CALLS {
         let us = dice.roll(400);
         let request = match dice.roll(10) {
@@ -54,14 +58,20 @@ fn law_4_any_interleaving_gives_each_request_one_answer() {
                 tool.to_owned()
             },
         );
-        client.send(&with_meta(request, json!({ "progressToken": id })));
+        let request = with_meta(request, json!({ "progressToken": id }));
+        lines.push_str(&format!("{request}\n"));
         if dice.roll(3) == 0 {
             let victim = id - dice.roll(id.min(8));
             cancelled.insert(victim);
-            client.send(&cancel(victim));
+            lines.push_str(&format!("{}\n", cancel(victim)));
         }
     }
-    client.close();
+    // Sent while the answers are read: whoever does not read is made to stop sending.
+    let mut writer = client.second_writer();
+    let sending = thread::spawn(move || {
+        writer.write_all(lines.as_bytes())?;
+        writer.shutdown(Shutdown::Write)
+    });
     let mut answered = HashSet::new();
     for message in client.rest() {
         if message["method"] == "notifications/progress" {
@@ -82,14 +92,17 @@ fn law_4_any_interleaving_gives_each_request_one_answer() {
             (Some(_), other) => panic!("{other} became {message}"),
         }
     }
+    sending
+        .join()
+        .expect("sending does not panic")
+        .expect("everything was taken");
     for id in 1..=CALLS {
         assert!(
             answered.contains(&id) || cancelled.contains(&id),
             "{id} has no answer, and nobody cancelled it"
         );
     }
-    let main = served.main();
-    assert_eq!((main.busy, main.queued), (0, 0));
+    served.until_main("nothing is left", |main| (main.busy, main.queued) == (0, 0));
     served.stop();
 }
 

@@ -40,6 +40,12 @@ fn assert_refused_while_draining(http: Http, session: &Session) {
         assert_eq!(reply.field("Connection"), Some("close"));
         assert_shutting_down(&reply.json(), 3);
     }
+    // Refusals that never become a call close their connection, too.
+    let reply = http.bare("GET", "/nowhere").connect().reply();
+    assert_eq!(
+        (reply.status, reply.field("Connection")),
+        (404, Some("close"))
+    );
 }
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
