@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use support::Role;
-use support::child::{ServerProcess, own_cpu};
+use support::child::{ServerProcess, Shares};
 use support::client::{Ask, Connection, Reply};
 use support::load::{self, Until};
 use support::measure::{Target, median, micros, print_targets};
@@ -79,6 +79,7 @@ struct Figures {
     client_us: Vec<f64>,
     p50_us: Vec<f64>,
     p99_us: Vec<f64>,
+    others: Vec<f64>,
 }
 
 /// Their medians.
@@ -88,6 +89,8 @@ struct Middle {
     client_us: f64,
     p50_us: f64,
     p99_us: f64,
+    /// The share of the CPU that neither client nor server took.
+    others: f64,
 }
 
 impl Figures {
@@ -98,6 +101,7 @@ impl Figures {
             client_us: median(self.client_us),
             p50_us: median(self.p50_us),
             p99_us: median(self.p99_us),
+            others: median(self.others),
         }
     }
 }
@@ -120,7 +124,7 @@ impl Http {
             duration.as_secs_f64()
         );
         println!(
-            "  {:>6} {:>6}  {:10} {:>9} {:>6} {:>10} {:>6} {:>10} {:>8} {:>8}",
+            "  {:>6} {:>6}  {:10} {:>9} {:>6} {:>10} {:>6} {:>10} {:>8} {:>8} {:>7}",
             "conns",
             "bytes",
             "front",
@@ -130,7 +134,8 @@ impl Http {
             "ratio",
             "client us",
             "p50 us",
-            "p99 us"
+            "p99 us",
+            "others"
         );
         for &(connections, bytes) in LEVELS {
             let request = Ask::echo(bytes).http();
@@ -165,14 +170,15 @@ impl Http {
         };
         for (middle, (name, ..)) in middles.iter().zip(&self.0) {
             println!(
-                "  {connections:6} {bytes:6}  {name:10} {:9.0} {:6.2} {:10.1} {:6.2} {:10.1} {:8.0} {:8.0}",
+                "  {connections:6} {bytes:6}  {name:10} {:9.0} {:6.2} {:10.1} {:6.2} {:10.1} {:8.0} {:8.0} {:6.1}%",
                 middle.rate,
                 middle.rate / bare.rate,
                 middle.server_us,
                 middle.server_us / bare.server_us,
                 middle.client_us,
                 middle.p50_us,
-                middle.p99_us
+                middle.p99_us,
+                middle.others
             );
         }
         let level = format!("echo of {bytes} B at {connections} connections");
@@ -251,12 +257,9 @@ fn round(
     duration: Duration,
     figures: &mut Figures,
 ) {
-    let (served, own) = (server.cpu(), own_cpu());
+    let shares = Shares::start(server);
     let mut outcome = load::closed(address, connections, request, Until::Elapsed(duration));
-    let (served, own) = (
-        server.cpu().saturating_sub(served),
-        own_cpu().saturating_sub(own),
-    );
+    let spent = shares.end(server);
     let answered = outcome.answered.len();
     if answered < outcome.sent() {
         println!(
@@ -269,10 +272,11 @@ fn round(
     figures
         .rate
         .push(answered as f64 / outcome.wall.as_secs_f64());
-    figures.server_us.push(each(served));
-    figures.client_us.push(each(own));
+    figures.server_us.push(each(spent.server));
+    figures.client_us.push(each(spent.own));
     figures.p50_us.push(micros(outcome.answered.p50()));
     figures.p99_us.push(micros(outcome.answered.p99()));
+    figures.others.push(spent.others * 100.0);
 }
 
 // ---- stdio ----

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use support::Role;
-use support::child::{ServerProcess, machine_cpu, own_cpu};
+use support::child::{ServerProcess, Shares, Spent};
 use support::client::{Ask, Client, Connection, PipeClient, Reply};
 use support::load::{self, Outcome, Prober, Until};
 use support::measure::{Target, Times, cores, median, micros, millis, print_targets};
@@ -335,36 +335,6 @@ fn spin_request() -> Vec<u8> {
     Ask::call("spin", json!({ "ms": ms })).http()
 }
 
-/// What share of the machine someone took.
-struct Shares {
-    own: Duration,
-    server: Duration,
-    machine: Duration,
-    began: Instant,
-}
-
-impl Shares {
-    fn start(server: &ServerProcess) -> Self {
-        Shares {
-            own: own_cpu(),
-            server: server.cpu(),
-            machine: machine_cpu(),
-            began: Instant::now(),
-        }
-    }
-
-    /// Of everyone else, and of this client.
-    fn end(&self, server: &ServerProcess) -> (f64, f64) {
-        let own = own_cpu().saturating_sub(self.own);
-        let served = server.cpu().saturating_sub(self.server);
-        let others = machine_cpu()
-            .saturating_sub(self.machine)
-            .saturating_sub(own + served);
-        let all = self.began.elapsed().as_secs_f64() * cores();
-        (others.as_secs_f64() / all, own.as_secs_f64() / all)
-    }
-}
-
 /// The share of all cores' time that went into answered calls.
 fn efficiency(outcome: &Outcome) -> f64 {
     outcome.answered.len() as f64 * SPIN.as_secs_f64() / (outcome.wall.as_secs_f64() * cores())
@@ -382,7 +352,7 @@ fn cpu_row(
     let prober = Prober::start(address, Ask::modern("server/discover").http());
     let mut outcome = load::closed(address, connections, &spin_request(), Until::Sent(calls));
     let discover = prober.stop().p50();
-    let (others, client) = shares.end(server);
+    let Spent { others, client, .. } = shares.end(server);
     let efficiency = efficiency(&outcome);
     let limit = SPIN * u32::try_from(connections).unwrap_or(u32::MAX);
     let limit = (millis(limit) / cores()).max(millis(SPIN));
@@ -428,7 +398,7 @@ fn overload(front: &str, quick: bool, targets: &mut Vec<Target>) {
     let prober = Prober::start(address, Ask::modern("server/discover").http());
     let mut outcome = load::open(address, connections, &spin_request(), rate, duration);
     let discover = prober.stop().p50();
-    let (others, client) = shares.end(&server);
+    let Spent { others, client, .. } = shares.end(&server);
     let sent = outcome.sent();
     let share = |count: usize| count as f64 / sent as f64;
     let useful = efficiency(&outcome);

@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::measure::cores;
 use super::tools::Spec;
 
 /// The unit of the times in `/proc/<pid>/stat`: `USER_HZ`, which is 100 on every Linux.
@@ -89,8 +90,54 @@ impl Drop for ServerProcess {
     }
 }
 
+/// Who used the CPU while something was measured.
+pub(crate) struct Shares {
+    own: Duration,
+    server: Duration,
+    machine: Duration,
+    began: Instant,
+}
+
+/// What came of it.
+pub(crate) struct Spent {
+    /// CPU time of the server.
+    pub(crate) server: Duration,
+    /// CPU time of this process, the client.
+    pub(crate) own: Duration,
+    /// The client's share of all cores.
+    pub(crate) client: f64,
+    /// The share of all cores that neither of the two used and that was not idle: what makes a run worth less.
+    pub(crate) others: f64,
+}
+
+impl Shares {
+    pub(crate) fn start(server: &ServerProcess) -> Self {
+        Shares {
+            own: own_cpu(),
+            server: server.cpu(),
+            machine: machine_cpu(),
+            began: Instant::now(),
+        }
+    }
+
+    pub(crate) fn end(&self, server: &ServerProcess) -> Spent {
+        let own = own_cpu().saturating_sub(self.own);
+        let served = server.cpu().saturating_sub(self.server);
+        let others = machine_cpu()
+            .saturating_sub(self.machine)
+            .saturating_sub(own + served);
+        let all = self.began.elapsed().as_secs_f64() * cores();
+        Spent {
+            server: served,
+            own,
+            client: own.as_secs_f64() / all,
+            others: others.as_secs_f64() / all,
+        }
+    }
+}
+
 /// The CPU time of this process, the client.
-pub(crate) fn own_cpu() -> Duration {
+fn own_cpu() -> Duration {
     cpu_of("self")
 }
 
@@ -106,7 +153,7 @@ fn cpu_of(process: &str) -> Duration {
 }
 
 /// The CPU time that all processes of the machine have used, what a hypervisor took included.
-pub(crate) fn machine_cpu() -> Duration {
+fn machine_cpu() -> Duration {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let first = stat.lines().next().unwrap_or_default();
     let fields: Vec<u32> = first
