@@ -4,7 +4,9 @@
 //! `mcp_threads::access`. Must not know how either works.
 
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -31,9 +33,19 @@ impl RequestTag {
         }
     }
 
+    /// A new UUID of version 4. It has to be unique, not secret, so it is a counter under two keyed hashes and costs no system call;
+    /// the keys come from the operating system once.
     pub(crate) fn fresh() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut bytes = [0; 16];
+        for (half, key) in bytes.chunks_exact_mut(8).zip(&*KEYS) {
+            half.copy_from_slice(&key.hash_one(number).to_ne_bytes());
+        }
+        let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
         let mut text = Uuid::encode_buffer();
-        RequestTag((&*Uuid::new_v4().hyphenated().encode_lower(&mut text)).into())
+        RequestTag((&*id.hyphenated().encode_lower(&mut text)).into())
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -123,7 +135,20 @@ impl Access {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+
+    #[test]
+    fn fresh_ids_are_random_uuids_and_never_the_same() {
+        let ids: Vec<RequestTag> = (0..1000).map(|_| RequestTag::fresh()).collect();
+        let distinct: HashSet<&str> = ids.iter().map(RequestTag::as_str).collect();
+        assert_eq!(distinct.len(), ids.len());
+        for id in distinct {
+            let id = Uuid::parse_str(id).expect("a fresh id is a UUID");
+            assert_eq!(id.get_version_num(), 4, "{id}");
+        }
+    }
 
     #[test]
     fn a_client_s_id_is_kept_only_when_it_is_short_and_visible() {

@@ -7,6 +7,13 @@
 ///
 /// Right for every valid JSON text. For an invalid one the answer may be either; the parser refuses it anyway.
 pub(crate) fn exceeds(bytes: &[u8], depth_max: usize) -> bool {
+    // Most messages have fewer brackets in all, wherever they stand, and are done.
+    if memchr::memchr2_iter(b'{', b'[', bytes)
+        .nth(depth_max)
+        .is_none()
+    {
+        return false;
+    }
     let mut depth = 0_usize;
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {

@@ -125,6 +125,7 @@ impl Endpoint {
             tag,
             session,
             stream: Stream::NotYet,
+            unsent: Vec::new(),
         };
         let written = self.write_answer(&mut reply, &reader, call);
         if written.is_err() {
@@ -149,11 +150,19 @@ impl Endpoint {
         let mut speak_at = after(self.limits.stream_after);
         let mut look_at = call.map(|_| after(self.limits.departure_interval));
         loop {
-            let deadline = look_at.map_or(speak_at, |look_at| look_at.min(speak_at));
+            // Wait only with nothing left to send, so that events which come together leave in one write.
+            let deadline = if reply.unsent.is_empty() {
+                look_at.map_or(speak_at, |look_at| look_at.min(speak_at))
+            } else {
+                Instant::now()
+            };
             match reader.recv(Some(deadline)) {
                 Item::Event(message) => {
                     reply.event(&message)?;
-                    speak_at = after(self.limits.heartbeat_interval);
+                    if reply.unsent.len() >= WRITE_BYTES_MAX {
+                        reply.send_events()?;
+                        speak_at = after(self.limits.heartbeat_interval);
+                    }
                 }
                 Item::Answer(answer) => {
                     if self.engine.is_draining() {
@@ -162,6 +171,10 @@ impl Endpoint {
                     return reply.answer(&answer);
                 }
                 Item::NoAnswer(access) => return reply.nothing(access),
+                Item::TimedOut if !reply.unsent.is_empty() => {
+                    reply.send_events()?;
+                    speak_at = after(self.limits.heartbeat_interval);
+                }
                 Item::TimedOut => {
                     let now = Instant::now();
                     if look_at.is_some_and(|look_at| now >= look_at) {
@@ -201,7 +214,12 @@ struct Reply<'a, E> {
     tag: &'a RequestTag,
     session: Option<&'a str>,
     stream: Stream<'a>,
+    /// Events of the open stream that wait for others to leave with.
+    unsent: Vec<u8>,
 }
+
+/// The most bytes of events that are gathered into one write.
+const WRITE_BYTES_MAX: usize = 64 * 1024;
 
 /// Whether the answer has become an event stream.
 enum Stream<'a> {
@@ -260,9 +278,14 @@ impl<E: Exchange> Reply<'_, E> {
         if !self.open_stream()? {
             return Ok(());
         }
-        let mut out = Vec::new();
-        sse::write_event(&mut out, message);
-        self.exchange.send(&out)
+        sse::write_event(&mut self.unsent, message);
+        Ok(())
+    }
+
+    fn send_events(&mut self) -> io::Result<()> {
+        let sent = self.exchange.send(&self.unsent);
+        self.unsent.clear();
+        sent
     }
 
     fn heartbeat(&mut self) -> io::Result<()> {
@@ -280,9 +303,8 @@ impl<E: Exchange> Reply<'_, E> {
         };
         answer.access.log(Some(status));
         if self.is_streaming() {
-            let mut out = Vec::new();
-            sse::write_event(&mut out, &answer.body);
-            return self.exchange.finish(&out);
+            sse::write_event(&mut self.unsent, &answer.body);
+            return self.exchange.finish(&self.unsent);
         }
         let mut fields = [
             ("Content-Type", "application/json"),

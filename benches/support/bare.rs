@@ -1,0 +1,312 @@
+//! The limit: what a hand-written server costs that does nothing of MCP.
+//!
+//! httparse, serde_json, a thread per connection, a pool behind a bounded crossbeam channel. No checks, no limits, no eras, no cancellation, no
+//! log, no request id; whatever the library adds to this is the price of all that.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::support::tools::{Spec, ready};
+
+const QUEUE_LEN: usize = 256;
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// One message on its way to a worker.
+struct Job {
+    body: Vec<u8>,
+    reply: Sender<Reply>,
+}
+
+enum Reply {
+    Event(Vec<u8>),
+    Answer(Vec<u8>),
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    id: &'a RawValue,
+    #[serde(borrow)]
+    params: Params<'a>,
+}
+
+#[derive(Deserialize)]
+struct Params<'a> {
+    #[serde(borrow, default)]
+    name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    arguments: Arguments<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Arguments<'a> {
+    #[serde(borrow, default)]
+    text: Cow<'a, str>,
+    #[serde(default)]
+    n: u32,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    jsonrpc: &'a str,
+    id: &'a RawValue,
+    result: Content<'a>,
+}
+
+#[derive(Serialize)]
+struct Content<'a> {
+    content: [Text<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Text<'a> {
+    r#type: &'a str,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    jsonrpc: &'a str,
+    method: &'a str,
+    params: Progress<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Progress<'a> {
+    progress_token: &'a str,
+    progress: u32,
+    total: u32,
+    message: &'a str,
+}
+
+/// Serves until stdin ends. Does not return.
+pub(crate) fn serve(spec: &Spec) -> ! {
+    let jobs = pool(spec.workers.unwrap_or(4));
+    if spec.front == "bare stdio" {
+        stdio(&jobs);
+        process::exit(0);
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback is there");
+    let address = listener.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let jobs = jobs.clone();
+            let connection = thread::Builder::new().stack_size(128 * 1024);
+            // A client that leaves ends its thread; there is nobody to tell.
+            let _detached = connection.spawn(move || connection_loop(stream, &jobs));
+        }
+    });
+    ready(address)
+}
+
+fn pool(workers: usize) -> Sender<Job> {
+    let (jobs, take) = bounded::<Job>(QUEUE_LEN);
+    for _ in 0..workers {
+        let take = take.clone();
+        thread::spawn(move || {
+            for job in take {
+                let answer = respond(&job.body, &job.reply);
+                let _gone = job.reply.send(Reply::Answer(answer));
+            }
+        });
+    }
+    jobs
+}
+
+fn respond(body: &[u8], reply: &Sender<Reply>) -> Vec<u8> {
+    let message: Message<'_> = serde_json::from_slice(body).expect("the bench sends messages");
+    let params = message.params;
+    if params.name == "progress" {
+        let n = params.arguments.n;
+        for step in 1..=n {
+            let _gone = reply.send(Reply::Event(progress(step, n)));
+        }
+    }
+    let mut out = Vec::with_capacity(128 + params.arguments.text.len());
+    let answer = Answer {
+        jsonrpc: "2.0",
+        id: message.id,
+        result: Content {
+            content: [Text {
+                r#type: "text",
+                text: &params.arguments.text,
+            }],
+        },
+    };
+    serde_json::to_writer(&mut out, &answer).expect("a Vec takes every write");
+    out
+}
+
+fn progress(progress: u32, total: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(160);
+    let event = Event {
+        jsonrpc: "2.0",
+        method: "notifications/progress",
+        params: Progress {
+            progress_token: "p",
+            progress,
+            total,
+            message: "working",
+        },
+    };
+    serde_json::to_writer(&mut out, &event).expect("a Vec takes every write");
+    out
+}
+
+fn connection_loop(mut stream: TcpStream, jobs: &Sender<Job>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (reply, replies) = bounded(QUEUE_LEN);
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut filled = 0;
+    loop {
+        let (head_len, body_len) = loop {
+            if let Some(lengths) = lengths(&buffer[..filled]) {
+                break lengths;
+            }
+            match stream.read(&mut buffer[filled..])? {
+                0 => return Ok(()),
+                read => filled += read,
+            }
+        };
+        let mut body = Vec::with_capacity(body_len);
+        let here = body_len.min(filled - head_len);
+        body.extend_from_slice(&buffer[head_len..head_len + here]);
+        buffer.copy_within(head_len + here..filled, 0);
+        filled -= head_len + here;
+        let missing = u64::try_from(body_len - here).unwrap_or(u64::MAX);
+        (&stream).take(missing).read_to_end(&mut body)?;
+        let job = Job {
+            body,
+            reply: reply.clone(),
+        };
+        jobs.send(job).map_err(io::Error::other)?;
+        answer(&mut stream, &replies)?;
+    }
+}
+
+/// The lengths of head and body, once the head is whole.
+fn lengths(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut request = httparse::Request::new(&mut headers);
+    let head_len = match request.parse(bytes).expect("the bench sends HTTP") {
+        httparse::Status::Complete(head_len) => head_len,
+        httparse::Status::Partial => return None,
+    };
+    let length = request
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"))?;
+    Some((
+        head_len,
+        std::str::from_utf8(length.value).ok()?.parse().ok()?,
+    ))
+}
+
+fn answer(stream: &mut TcpStream, replies: &Receiver<Reply>) -> io::Result<()> {
+    match replies.recv().map_err(io::Error::other)? {
+        Reply::Answer(body) => {
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            write_both(stream, head.as_bytes(), &body)
+        }
+        first => {
+            stream.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+            )?;
+            stream_events(stream, replies, first)
+        }
+    }
+}
+
+/// Everything that is there in one chunk, and again, until the answer.
+fn stream_events(
+    stream: &mut TcpStream,
+    replies: &Receiver<Reply>,
+    mut next: Reply,
+) -> io::Result<()> {
+    let mut events = Vec::new();
+    loop {
+        let is_last = matches!(next, Reply::Answer(_));
+        let (Reply::Event(bytes) | Reply::Answer(bytes)) = next;
+        events.extend_from_slice(b"data: ");
+        events.extend_from_slice(&bytes);
+        events.extend_from_slice(b"\n\n");
+        let waiting = if is_last {
+            None
+        } else {
+            replies.try_recv().ok()
+        };
+        if let Some(waiting) = waiting {
+            next = waiting;
+            continue;
+        }
+        let mut chunk = format!("{:x}\r\n", events.len()).into_bytes();
+        chunk.append(&mut events);
+        chunk.extend_from_slice(b"\r\n");
+        if is_last {
+            chunk.extend_from_slice(b"0\r\n\r\n");
+        }
+        stream.write_all(&chunk)?;
+        if is_last {
+            return Ok(());
+        }
+        next = replies.recv().map_err(io::Error::other)?;
+    }
+}
+
+fn write_both(stream: &mut TcpStream, head: &[u8], body: &[u8]) -> io::Result<()> {
+    let written = stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)])?;
+    match written.checked_sub(head.len()) {
+        Some(of_body) => stream.write_all(&body[of_body..]),
+        None => {
+            stream.write_all(&head[written..])?;
+            stream.write_all(body)
+        }
+    }
+}
+
+/// One message a line: a thread that reads, the pool, a thread that writes what is ready in one write.
+fn stdio(jobs: &Sender<Job>) {
+    let (reply, replies) = bounded::<Reply>(QUEUE_LEN);
+    let writer = thread::spawn(move || -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        let mut out = Vec::new();
+        for first in &replies {
+            for reply in std::iter::once(first).chain(replies.try_iter()) {
+                let (Reply::Event(line) | Reply::Answer(line)) = reply;
+                out.extend_from_slice(&line);
+                out.push(b'\n');
+            }
+            stdout.write_all(&out)?;
+            stdout.flush()?;
+            out.clear();
+        }
+        Ok(())
+    });
+    let mut stdin = BufReader::with_capacity(64 * 1024, io::stdin().lock());
+    loop {
+        let mut body = Vec::new();
+        match stdin.read_until(b'\n', &mut body) {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {
+                let reply = reply.clone();
+                if jobs.send(Job { body, reply }).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+    drop(reply);
+    // The workers hold the other senders and never leave, so the writer is not waited for: stdin has ended, nobody reads.
+    drop(writer);
+}
