@@ -374,11 +374,14 @@ fn cpu_row(
         );
     }
     if f64::from(u32::try_from(connections).unwrap_or(u32::MAX)) > cores() {
-        targets.push(Target::at_least(
-            format!("{front}, workers {workers}: efficiency at {connections} connections"),
-            0.95,
-            efficiency,
-        ));
+        targets.push(
+            Target::at_least(
+                format!("{front}, workers {workers}: efficiency at {connections} connections"),
+                0.95,
+                efficiency,
+            )
+            .beside(others),
+        );
     }
 }
 
@@ -428,11 +431,14 @@ fn overload(front: &str, quick: bool, targets: &mut Vec<Target>) {
         0.0,
         outcome.lost as f64,
     ));
-    targets.push(Target::at_least(
-        format!("{front}, overload: useful answers / capacity"),
-        0.95,
-        useful,
-    ));
+    targets.push(
+        Target::at_least(
+            format!("{front}, overload: useful answers / capacity"),
+            0.95,
+            useful,
+        )
+        .beside(others),
+    );
     let back = recovery(address);
     println!(
         "    after it, one call is answered in {:.0} ms",

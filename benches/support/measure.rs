@@ -91,6 +91,18 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Says beside the verdict what share of the CPU others took, for a figure that they spoil.
+    pub(crate) fn beside(mut self, others: f64) -> Self {
+        self.got = format!(
+            "{}, while others took {:.1} % of the CPU",
+            self.got,
+            others * 100.0
+        );
+        self
+    }
+}
+
 pub(crate) fn print_targets(targets: &[Target]) {
     println!("\nTargets");
     for target in targets {
