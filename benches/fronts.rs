@@ -29,7 +29,7 @@ use support::measure::{Target, median, micros, print_targets};
 use support::tools::{self, Spec};
 
 /// What is compared; the last is the limit. A new front is one more name here and one more line in `support/tools.rs`.
-const HTTP: &[&str] = &["tiny_http", "bare"];
+const HTTP: &[&str] = &["guarded", "tiny_http", "bare"];
 const STDIO: &[&str] = &["stdio", "bare stdio"];
 
 /// All of them have the same pool.

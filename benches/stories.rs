@@ -27,7 +27,7 @@ use support::measure::{Target, Times, cores, median, micros, millis, print_targe
 use support::tools::{self, Spec};
 
 /// The HTTP fronts to go through.
-const FRONTS: &[&str] = &["tiny_http"];
+const FRONTS: &[&str] = &["guarded", "tiny_http"];
 
 /// Workers of the main lane in the first story: all of them, or all but one, are put to sleep.
 const SLEEPERS: usize = 8;

@@ -3,8 +3,8 @@
 //! A token can be asked, waited for and put into a `select!`; nothing polls. Must not know requests, handlers or transports.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -22,59 +22,87 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 /// }
 /// ```
 #[derive(Clone, Debug)]
-pub struct CancellationToken {
-    cancelled: Arc<AtomicBool>,
-    gate: Receiver<Infallible>,
-}
+pub struct CancellationToken(Arc<Shared>);
 
 /// The right to cancel. Dropped without [`cancel`](Canceller::cancel), it leaves `is_cancelled` false.
 #[derive(Debug)]
-pub(crate) struct Canceller {
-    cancelled: Arc<AtomicBool>,
+pub(crate) struct Canceller(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    cancelled: AtomicBool,
+    /// Made when somebody first waits; most calls end before anybody does.
+    gate: OnceLock<Receiver<Infallible>>,
+    held: Mutex<Held>,
+}
+
+/// What the canceller holds for the gate.
+#[derive(Debug, Default)]
+struct Held {
     /// Never sent on: dropping it is the signal.
-    _gate: Sender<Infallible>,
+    sender: Option<Sender<Infallible>>,
+    /// There will be no sender any more: the gate is open.
+    dropped: bool,
 }
 
 /// A fresh pair.
 pub(crate) fn cancellation() -> (Canceller, CancellationToken) {
-    let cancelled = Arc::new(AtomicBool::new(false));
-    let (sender, gate) = bounded(0);
-    (
-        Canceller {
-            cancelled: Arc::clone(&cancelled),
-            _gate: sender,
-        },
-        CancellationToken { cancelled, gate },
-    )
+    let shared = Arc::new(Shared::default());
+    (Canceller(Arc::clone(&shared)), CancellationToken(shared))
+}
+
+impl Shared {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held
+            .lock()
+            .expect("no code panics while it holds a cancellation")
+    }
+
+    fn make_gate(&self) -> Receiver<Infallible> {
+        let (sender, gate) = bounded(0);
+        let mut held = self.held();
+        if !held.dropped {
+            held.sender = Some(sender);
+        }
+        gate
+    }
 }
 
 impl Canceller {
     /// Cancels: every token says so from now on, and every wait on one ends.
     pub(crate) fn cancel(self) {
-        self.cancelled.store(true, Ordering::Release);
+        self.0.cancelled.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Canceller {
+    fn drop(&mut self) {
+        let mut held = self.0.held();
+        held.dropped = true;
+        held.sender = None;
     }
 }
 
 impl CancellationToken {
     /// Whether it has been cancelled. Never blocks.
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
+        self.0.cancelled.load(Ordering::Acquire)
     }
 
     /// A channel that never carries a message and disconnects on cancellation, for `crossbeam_channel::select!`.
     ///
     /// It also disconnects once the call has been answered, so that a thread which outlives its call does not wait for ever.
     pub fn channel(&self) -> &Receiver<Infallible> {
-        &self.gate
+        self.0.gate.get_or_init(|| self.0.make_gate())
     }
 
     /// Waits for the cancellation, at most this long, and says whether it came.
     pub fn wait(&self, longest: Duration) -> bool {
         let Some(deadline) = Instant::now().checked_add(longest) else {
-            let Err(_) = self.gate.recv();
+            let Err(_) = self.channel().recv();
             return self.is_cancelled();
         };
-        match self.gate.recv_deadline(deadline) {
+        match self.channel().recv_deadline(deadline) {
             Err(RecvTimeoutError::Timeout) => self.is_cancelled(),
             Err(RecvTimeoutError::Disconnected) => self.is_cancelled(),
         }
@@ -94,6 +122,13 @@ mod tests {
         canceller.cancel();
         assert!(waiting.join().expect("the waiting thread does not panic"));
         assert!(token.is_cancelled());
+    }
+
+    #[test]
+    fn a_gate_made_after_the_cancellation_is_open() {
+        let (canceller, token) = cancellation();
+        canceller.cancel();
+        assert!(token.wait(Duration::MAX));
     }
 
     #[test]
