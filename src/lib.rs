@@ -88,5 +88,7 @@ pub use protocol::types::{
 pub use protocol::version::{Era, ProtocolVersion};
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub use server::HttpFront;
+#[cfg(feature = "tiny-http")]
+pub use server::Mount;
 pub use server::{DrainReport, RunningServer, Server, ServerHandle};
 pub use stats::{LaneStats, Stats};

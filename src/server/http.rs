@@ -172,7 +172,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     }
 
     /// What could never match, and so would lock everyone out without a word.
-    fn check_names(&self) -> Result<()> {
+    pub(super) fn check_names(&self) -> Result<()> {
         let HttpSettings {
             path,
             hosts,
@@ -206,7 +206,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         Ok(())
     }
 
-    fn guard_with(&self, loopback: bool) -> Guard {
+    pub(super) fn guard_with(&self, loopback: bool) -> Guard {
         let HttpSettings {
             path,
             hosts,

@@ -4,6 +4,8 @@
 
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 mod http;
+#[cfg(feature = "tiny-http")]
+mod mount;
 mod running;
 
 use std::io::{Read, Write};
@@ -12,6 +14,8 @@ use std::time::Duration;
 
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub use self::http::HttpFront;
+#[cfg(feature = "tiny-http")]
+pub use self::mount::Mount;
 pub use self::running::{DrainReport, RunningServer, ServerHandle};
 
 use self::running::Front;

@@ -239,9 +239,7 @@ impl Shared {
     }
 
     fn answer(&self, request: Request) {
-        let _counted = Counted::new(&self.exchanges);
-        let mut exchange = TinyExchange::new(request);
-        self.endpoint.serve(&mut exchange);
+        answer(&self.endpoint, request);
     }
 
     /// tiny_http's accept loop has ended, usually for want of descriptors. Waits until there are some, and starts it again.
@@ -312,6 +310,13 @@ fn descriptors_are_free() -> bool {
     let null = if cfg!(windows) { "NUL" } else { "/dev/null" };
     let opened: Result<Vec<_>, _> = (0..NEEDED).map(|_| File::open(null)).collect();
     opened.is_ok()
+}
+
+/// Serves one request to its end, on the caller's thread.
+pub(crate) fn answer(endpoint: &Endpoint, request: Request) {
+    let _counted = Counted::new(endpoint.engine.connections());
+    let mut exchange = TinyExchange::new(request);
+    endpoint.serve(&mut exchange);
 }
 
 /// One exchange under way, also if serving it panics.

@@ -1,0 +1,96 @@
+//! MCP inside a program that runs a tiny_http server of its own.
+//!
+//! The program keeps its listener, its threads and its other paths, and hands over the requests that are meant for MCP. Must not know what a
+//! request means.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::deadline::after;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::handler::Fork;
+use crate::handler::context::Overview;
+use crate::limits::Limits;
+use crate::server::Server;
+use crate::server::running::DrainReport;
+use crate::stats::Stats;
+use crate::transport::http::endpoint::Endpoint;
+use crate::transport::http::tiny;
+
+/// An MCP endpoint without a listener, for `tiny_http::Request`s that somebody else received.
+///
+/// ```no_run
+/// let mcp = std::sync::Arc::new(
+///     mcp_threads::Server::new("clock", "1.0.0")
+///         .tool("now", "The time.", || format!("{:?}", std::time::SystemTime::now()))
+///         .mount()?,
+/// );
+/// let http = tiny_http::Server::http("127.0.0.1:8080").expect("the port is free");
+/// for request in http.incoming_requests() {
+///     if mcp.is_for(&request) {
+///         let mcp = std::sync::Arc::clone(&mcp);
+///         std::thread::spawn(move || mcp.handle(request)); // a slow call must not hold up the next request
+///     } else {
+///         let page = tiny_http::Response::from_string("the program's own page");
+///         request.respond(page).expect("the client is there");
+///     }
+/// }
+/// # Ok::<(), mcp_threads::Error>(())
+/// ```
+pub struct Mount {
+    engine: Arc<Engine>,
+    endpoint: Endpoint,
+    limits: Arc<Limits>,
+    path: String,
+}
+
+impl<S: Fork + Send + Sync + 'static> Server<S> {
+    /// Starts the lanes and gives back the endpoint, to be handed requests. `Host` and `Origin` must be loopback names or among the
+    /// [`allowed_hosts`](Self::allowed_hosts).
+    ///
+    /// # Errors
+    ///
+    /// When what was registered cannot work.
+    pub fn mount(self) -> Result<Mount> {
+        self.check_names()?;
+        let guard = self.guard_with(true);
+        let path = guard.path.clone();
+        let parts = self.start()?;
+        let endpoint = Endpoint::new(&parts.engine, guard, &parts.limits);
+        Ok(Mount {
+            engine: parts.engine,
+            endpoint,
+            limits: parts.limits,
+            path,
+        })
+    }
+}
+
+impl Mount {
+    /// Whether this request is for the MCP endpoint, by its path.
+    pub fn is_for(&self, request: &tiny_http::Request) -> bool {
+        request.url().split('?').next() == Some(self.path.as_str())
+    }
+
+    /// Answers a request, on the caller's thread: returns when the answer has been written or the client has gone. It may take as long as the
+    /// call does, so give each request a thread, or as many threads as may wait at once.
+    pub fn handle(&self, request: tiny_http::Request) {
+        tiny::answer(&self.endpoint, request);
+    }
+
+    /// What it is doing now.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// Refuses new calls, lets those in flight finish for at most `deadline`, cancels the rest, and joins the workers. Requests handed in
+    /// afterwards are still answered: calls with `503`.
+    pub fn shutdown(&self, deadline: Duration) -> DrainReport {
+        let abandoned_handlers = self.engine.drain(after(deadline), self.limits.cancel_grace);
+        DrainReport {
+            abandoned_handlers,
+            abandoned_connections: 0,
+        }
+    }
+}
