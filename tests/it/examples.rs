@@ -177,6 +177,10 @@ fn everything_has_the_probes_of_its_contract() {
         for _ in 0..3 {
             assert_eq!(text(&probe("state", json!({}))), "1");
         }
+        // A worker is free a moment after its answer.
+        until("the main lane is idle", || {
+            probe("status", json!({}))["result"]["structuredContent"]["active"] == 0
+        });
         let status = probe("status", json!({}));
         let content = &status["result"]["structuredContent"];
         assert_eq!(

@@ -243,6 +243,16 @@ impl Unread {
         let _cut_short = self.stream.write_all(&ask.bytes());
     }
 
+    /// Reads to the end of the connection, whether that is an answer or not.
+    pub(crate) fn whatever_comes(mut self) -> String {
+        self.stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a socket has a timeout");
+        let mut bytes = Vec::new();
+        let _cut_short = self.stream.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Reads the head of the answer.
     #[track_caller]
     pub(crate) fn reply(self) -> Reply {

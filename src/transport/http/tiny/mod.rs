@@ -9,8 +9,7 @@
 //! take until the second heartbeat. It reads a refused body to its end before it lets the refusal out, and the thread that does so may be the
 //! last one that waits. A body declared longer than 64 MiB and then cut short costs a descriptor for good. At shutdown it does not close idle
 //! connections; what is sent on one afterwards is not answered. `Connection: close` is said but left to the client to do. In a burst of
-//! connections its own thread pool can leave some unanswered for seconds. An accept that fails is tried again until it works, but when the
-//! last descriptor goes to the connection itself, tiny_http panics on cloning it and accepts nothing more, unnoticed. A malformed `Content-Length` counts as no body. Behind a proxy or on
+//! connections its own thread pool can leave some unanswered for seconds. A malformed `Content-Length` counts as no body. Behind a proxy or on
 //! loopback that may do; elsewhere use a front that can.
 
 mod exchange;
