@@ -36,6 +36,8 @@ mod eras;
 mod examples;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod modern_headers;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+mod reach;
 mod results;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod streams;

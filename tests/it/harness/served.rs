@@ -22,7 +22,7 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    fn new(running: RunningServer) -> Self {
+    pub(crate) fn new(running: RunningServer) -> Self {
         Served {
             handle: running.handle(),
             running: Some(running),
