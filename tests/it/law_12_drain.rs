@@ -219,14 +219,15 @@ fn law_12_a_handle_stops_the_server_from_another_thread() {
     let handle = served.handle();
     let running = served.take();
     let ending = thread::spawn(move || running.join());
-    assert_eq!(
-        text(&client.ask(&call(1, "echo", json!({ "text": "a" })))),
-        "a"
-    );
+    // The drain lasts as long as this call.
+    client.send(&call(1, "gate", json!({})));
+    assert_eq!(gate.began(), "somebody");
     handle.stop();
     handle.stop();
     until("the drain has begun", || handle.stats().draining);
     assert_shutting_down(&client.ask(&call(2, "echo", json!({}))), 2);
+    gate.let_go(1);
+    assert!(client.answer(1)["result"].is_object());
     client.close();
     assert_eq!(
         ending
