@@ -229,6 +229,7 @@ fn law_12_a_handle_stops_the_server_from_another_thread() {
     gate.let_go(1);
     assert!(client.answer(1)["result"].is_object());
     client.close();
+    assert_eq!(client.rest().len(), 0);
     assert_eq!(
         ending
             .join()

@@ -1,6 +1,6 @@
 //! An HTTP client made of bytes: what it sends is written out, what it reads is read only when the test asks.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
@@ -202,13 +202,18 @@ impl Ask {
     /// Sends it on a connection of its own and reads nothing.
     #[track_caller]
     pub(crate) fn connect(&self) -> Unread {
-        let stream = TcpStream::connect(self.address).expect("the server listens");
+        self.try_connect().expect("the server listens")
+    }
+
+    /// The same where a connection may be impossible for now.
+    pub(crate) fn try_connect(&self) -> io::Result<Unread> {
+        let stream = TcpStream::connect(self.address)?;
         stream
             .set_nodelay(true)
             .expect("a socket can be told not to wait");
         let mut unread = Unread { stream };
         unread.send(self);
-        unread
+        Ok(unread)
     }
 
     /// Sends it and reads the head of the answer.
