@@ -5,6 +5,7 @@ use std::time::Duration;
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 use mcp_threads::HttpFront;
+use mcp_threads::Limits;
 use mcp_threads::{
     DrainReport, Fork, LaneStats, RequestContext, RunningServer, Server, ServerHandle, Stats, Tool,
 };
@@ -159,6 +160,11 @@ pub(crate) fn probes(gate: &Gate) -> Server {
     let who = |args: &Value| args["who"].as_str().unwrap_or("somebody").to_owned();
     let (deaf, patient) = (gate.door(), gate.door());
     Server::new("it", "1.0.0")
+        // On a slow machine any call may last a second; none shall become a stream for that alone.
+        .limits(Limits {
+            stream_after: Duration::from_secs(3600),
+            ..Limits::default()
+        })
         .tool("echo", "Says what it is told.", |args: Value| {
             args["text"].as_str().unwrap_or_default().to_owned()
         })
