@@ -13,12 +13,15 @@
 //!     b: i64,
 //! }
 //!
+//! # #[cfg(all(feature = "http", feature = "ctrlc"))]
 //! fn main() -> mcp_threads::Result<()> {
 //!     Server::new("calculator", "1.0.0")
 //!         .tool("add", "Adds two integers.", |args: Add| args.a + args.b)
 //!         .serve_http("127.0.0.1:8080")?
 //!         .run_until_ctrl_c()
 //! }
+//! # #[cfg(not(all(feature = "http", feature = "ctrlc")))]
+//! # fn main() {}
 //! ```
 //!
 //! # How a call travels

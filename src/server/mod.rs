@@ -52,6 +52,7 @@ use crate::transport::pipe::PipeFront;
 ///         format!("scratch {}, visits {}", cx.state().scratch.len(), cx.state().visits.lock().unwrap())
 ///     });
 ///
+/// # #[cfg(feature = "http")] {
 /// let running = server.serve_http("127.0.0.1:0")?;
 /// # let mut said = Vec::new();
 /// # for id in 1..=2 {
@@ -67,6 +68,7 @@ use crate::transport::pipe::PipeFront;
 /// # assert!(said[1].contains("scratch 1, visits 2"), "{}", said[1]);
 /// // Two calls answer "scratch 1, visits 1" and "scratch 1, visits 2".
 /// running.shutdown(std::time::Duration::from_secs(5));
+/// # }
 /// # Ok::<(), mcp_threads::Error>(())
 /// ```
 pub struct Server<S = ()> {
