@@ -8,4 +8,9 @@ pub(crate) mod meta;
 pub(crate) mod method;
 pub(crate) mod modern;
 pub(crate) mod types;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the resources that use it are not there yet")
+)]
+pub(crate) mod uri_template;
 pub(crate) mod version;
