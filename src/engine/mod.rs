@@ -13,6 +13,11 @@ mod lane;
 mod legacy;
 mod reply;
 mod routes;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the round trips that use it are not there yet")
+)]
+mod seal;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};

@@ -1,0 +1,397 @@
+//! The sealed `requestState` of multi round-trip requests: what the server gives away and wants back unchanged.
+//!
+//! A client may read what is inside, but cannot change it, keep it for long, or present it for another request or in another's name. Within its
+//! time it can be presented again, so a seal says nothing about being used once. Values in, values out; no clock of its own.
+//! Specification: `basic/patterns/mrtr` ("Server Requirements", 4 and 5) of revision 2026-07-28.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac};
+use serde_json::value::RawValue;
+use serde_json::{Number, Value};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// The form of what is sealed. Anything else was sealed by another release, or by nobody.
+const VERSION: u8 = 1;
+/// The version and the expiry.
+const HEAD_BYTES: usize = 1 + 8;
+const MAC_BYTES: usize = 32;
+
+/// Seals states and opens them again. Two with the same key are the same.
+#[derive(Clone)]
+pub(crate) struct Sealer {
+    /// Has taken in the key and nothing else.
+    keyed: Hmac<Sha256>,
+}
+
+/// What a state belongs to; presented with anything else, it is worth nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Binding<'a> {
+    /// The authenticated caller, if there is one.
+    pub(crate) principal: Option<&'a str>,
+    /// The request's method, such as `tools/call`.
+    pub(crate) method: &'a str,
+    /// The tool's or prompt's name, or the resource's URI.
+    pub(crate) target: &'a str,
+    /// See [`digest_of`].
+    pub(crate) arguments_digest: [u8; 32],
+}
+
+/// Why a state is refused. No more is said, because whoever probes for it could learn from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsealable {
+    /// Not sealed with this key for this binding, or not as it was.
+    Tampered,
+    /// Genuine, but its time is over.
+    Expired,
+}
+
+impl Sealer {
+    /// A sealer with this key, for states that must outlive the process or be understood by others. Keys should have 32 random bytes; any length
+    /// works, and a short one can be guessed.
+    pub(crate) fn new(key: &[u8]) -> Self {
+        let keyed = Hmac::new_from_slice(key).expect("HMAC takes keys of any length");
+        Sealer { keyed }
+    }
+
+    /// A sealer with a key of its own that nobody else has, so its states end with the process.
+    pub(crate) fn random() -> Self {
+        // Each has 122 random bits from the operating system; three of them are more than the 256 that the hash can use.
+        let [a, b, c] = [(); 3].map(|()| Uuid::new_v4().into_bytes());
+        Sealer::new(&[a, b, c].concat())
+    }
+
+    /// Seals these bytes: good until just before `expires` (to the millisecond, rounded down) and only with the same binding. The result is
+    /// plain ASCII, safe in JSON and in URLs.
+    pub(crate) fn seal(
+        &self,
+        payload: &[u8],
+        expires: SystemTime,
+        bound_to: &Binding<'_>,
+    ) -> String {
+        let mut sealed = Vec::with_capacity(HEAD_BYTES + payload.len() + MAC_BYTES);
+        sealed.push(VERSION);
+        sealed.extend_from_slice(&millis(expires).to_be_bytes());
+        sealed.extend_from_slice(payload);
+        let mac = self.mac(&sealed, bound_to).finalize().into_bytes();
+        sealed.extend_from_slice(&mac);
+        URL_SAFE_NO_PAD.encode(sealed)
+    }
+
+    /// The bytes that were sealed.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsealable::Expired`] from the moment it expires on, if it is genuine; [`Unsealable::Tampered`] for everything else.
+    pub(crate) fn open(
+        &self,
+        sealed: &str,
+        now: SystemTime,
+        bound_to: &Binding<'_>,
+    ) -> Result<Vec<u8>, Unsealable> {
+        // Refuses padding and trailing bits, so that there is one text for each seal.
+        let mut bytes = URL_SAFE_NO_PAD
+            .decode(sealed)
+            .map_err(|_| Unsealable::Tampered)?;
+        let (content, mac) = bytes
+            .split_last_chunk::<MAC_BYTES>()
+            .ok_or(Unsealable::Tampered)?;
+        // In constant time, and before anything inside is believed.
+        self.mac(content, bound_to)
+            .verify_slice(mac)
+            .map_err(|_| Unsealable::Tampered)?;
+        let Some(&[VERSION, ref expires @ ..]) = content.first_chunk::<HEAD_BYTES>() else {
+            return Err(Unsealable::Tampered);
+        };
+        if millis(now) >= u64::from_be_bytes(*expires) {
+            return Err(Unsealable::Expired);
+        }
+        bytes.truncate(bytes.len() - MAC_BYTES);
+        bytes.drain(..HEAD_BYTES);
+        Ok(bytes)
+    }
+
+    /// Takes in the binding and the content. Every field but the last has a fixed length or says its own, so none can run into the next.
+    fn mac(&self, content: &[u8], bound_to: &Binding<'_>) -> Hmac<Sha256> {
+        let mut mac = self.keyed.clone();
+        mac.update(&[u8::from(bound_to.principal.is_some())]);
+        let principal = bound_to.principal.unwrap_or_default();
+        for field in [principal, bound_to.method, bound_to.target] {
+            mac.update(&(field.len() as u64).to_be_bytes());
+            mac.update(field.as_bytes());
+        }
+        mac.update(&bound_to.arguments_digest);
+        mac.update(content);
+        mac
+    }
+}
+
+/// Since the epoch; a time before it is the epoch.
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A digest of a request's arguments that depends on what they say and not on how it is written: the order of members, white space, and the
+/// spelling of numbers and strings do not matter. No arguments are the same as `{}`.
+pub(crate) fn digest_of(arguments: Option<&RawValue>) -> [u8; 32] {
+    let text = arguments.map_or("{}", RawValue::get);
+    let canonical = serde_json::from_str(text).and_then(|mut value: Value| {
+        plain_numbers(&mut value);
+        // Sorted anyway, unless somebody else in the program has asked serde_json for maps that are not.
+        value.sort_all_objects();
+        serde_json::to_vec(&value)
+    });
+    match canonical {
+        Ok(bytes) => Sha256::digest(bytes).into(),
+        // Deeper than the parser goes, or half of a surrogate pair. Then it has to come again as it was; the NUL keeps it apart from the rest.
+        Err(_) => Sha256::digest(["\0", text].concat()).into(),
+    }
+}
+
+/// Gives equal numbers one spelling: `1.0` and `1e0` become `1`.
+fn plain_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => *number = plain(number),
+        Value::Array(items) => items.iter_mut().for_each(plain_numbers),
+        Value::Object(members) => members.values_mut().for_each(plain_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+fn plain(number: &Number) -> Number {
+    /// Up to here every whole float is one integer and no other.
+    const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
+    if number.is_i64() || number.is_u64() {
+        return number.clone();
+    }
+    match number.as_f64() {
+        Some(float) if float.fract() == 0.0 && float.abs() <= WHOLE_MAX => (float as i64).into(),
+        Some(float) => Number::from_f64(float).unwrap_or_else(|| number.clone()),
+        None => number.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BINDING: Binding<'_> = Binding {
+        principal: Some("ada"),
+        method: "tools/call",
+        target: "deploy",
+        arguments_digest: [7; 32],
+    };
+
+    fn at(millis: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn what_was_sealed_comes_back_until_it_expires() {
+        let sealer = Sealer::new(b"key");
+        let sealed = sealer.seal(b"state", at(1000), &BINDING);
+        let rows = [
+            (0, Ok(b"state".to_vec())),
+            (999, Ok(b"state".to_vec())),
+            (1000, Err(Unsealable::Expired)),
+            (1001, Err(Unsealable::Expired)),
+        ];
+        for (now, expected) in rows {
+            assert_eq!(
+                sealer.open(&sealed, at(now), &BINDING),
+                expected,
+                "at {now}"
+            );
+        }
+        let before_the_epoch = UNIX_EPOCH - Duration::from_secs(1);
+        assert!(sealer.open(&sealed, before_the_epoch, &BINDING).is_ok());
+        let never = sealer.seal(b"state", before_the_epoch, &BINDING);
+        assert_eq!(
+            sealer.open(&never, before_the_epoch, &BINDING),
+            Err(Unsealable::Expired)
+        );
+    }
+
+    /// Whether it is refused as tampered with, before and after its time.
+    fn is_refused(sealer: &Sealer, sealed: &str, binding: &Binding<'_>) -> bool {
+        [0, 2000]
+            .into_iter()
+            .all(|now| sealer.open(sealed, at(now), binding) == Err(Unsealable::Tampered))
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_refused() {
+        let sealer = Sealer::new(b"key");
+        // Payloads of every length by 3, so that the last character of the Base64 has none, two or four bits to spare.
+        for payload in [&b""[..], b"s", b"st"] {
+            let sealed = sealer.seal(payload, at(1000), &BINDING);
+            let mut changed = vec![format!("{sealed}="), format!("{sealed}A")];
+            for index in 0..sealed.len() {
+                changed.push(sealed[..index].to_owned());
+                changed.push(sealed[index + 1..].to_owned());
+                for bit in 0..8 {
+                    let mut bytes = sealed.clone().into_bytes();
+                    bytes[index] ^= 1 << bit;
+                    // What is not UTF-8 does not come this far.
+                    changed.extend(String::from_utf8(bytes));
+                }
+            }
+            for changed in changed {
+                assert!(is_refused(&sealer, &changed, &BINDING), "{changed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_is_bound_to_its_request_and_its_principal() {
+        let sealer = Sealer::new(b"key");
+        let rows = [
+            (Some("ada"), "tools/call", "deploy", 7),
+            (None, "tools/call", "deploy", 7),
+            (Some(""), "tools/call", "deploy", 7),
+            (Some("bob"), "tools/call", "deploy", 7),
+            (Some("ada"), "prompts/get", "deploy", 7),
+            (Some("ada"), "tools/call", "deplo", 7),
+            (Some("ada"), "tools/call", "deploy", 8),
+            // The same characters, divided in another way.
+            (Some("adat"), "ools/call", "deploy", 7),
+            (Some("ada"), "tools/calldep", "loy", 7),
+        ];
+        let bindings = rows.map(|(principal, method, target, byte)| Binding {
+            principal,
+            method,
+            target,
+            arguments_digest: [byte; 32],
+        });
+        for (index, own) in bindings.iter().enumerate() {
+            let sealed = sealer.seal(b"state", at(1000), own);
+            assert!(sealer.open(&sealed, at(0), own).is_ok());
+            for (other_index, other) in bindings.iter().enumerate() {
+                assert_eq!(
+                    is_refused(&sealer, &sealed, other),
+                    index != other_index,
+                    "{own:?} as {other:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_is_all_that_two_sealers_need_to_share() {
+        let sealed = Sealer::new(b"key").seal(b"state", at(1000), &BINDING);
+        let same = Sealer::new(b"key");
+        assert_eq!(same.open(&sealed, at(0), &BINDING), Ok(b"state".to_vec()));
+        let long = [7; 200];
+        for key in [&b""[..], b"Key", b"kex", b"key ", &long] {
+            let other = Sealer::new(key);
+            assert!(is_refused(&other, &sealed, &BINDING), "{key:?}");
+        }
+        let sealed = Sealer::random().seal(b"state", at(1000), &BINDING);
+        assert!(Sealer::random().open(&sealed, at(0), &BINDING).is_err());
+    }
+
+    #[test]
+    fn another_version_is_refused_even_when_it_is_genuine() {
+        let sealer = Sealer::new(b"key");
+        for content in [&b""[..], &[VERSION; 8], &[VERSION + 1; 20], &[0; 9]] {
+            let mac = sealer.mac(content, &BINDING).finalize().into_bytes();
+            let sealed = URL_SAFE_NO_PAD.encode([content, &mac].concat());
+            assert!(is_refused(&sealer, &sealed, &BINDING), "{content:?}");
+        }
+    }
+
+    /// What was sealed by one release has to be opened by the next, or the version has to change.
+    #[test]
+    fn the_form_of_a_seal_is_stable() {
+        let sealed = Sealer::new(b"key").seal(b"state", at(1000), &BINDING);
+        assert_eq!(
+            sealed,
+            "AQAAAAAAAAPoc3RhdGX_szp6mAmNNSMUfk_oZrHz6ziGWXTjUENN2pwPssegVw"
+        );
+    }
+
+    fn digest(text: &str) -> [u8; 32] {
+        let raw = RawValue::from_string(text.to_owned()).expect("the row is JSON");
+        digest_of(Some(&raw))
+    }
+
+    #[test]
+    fn arguments_have_one_digest_however_they_are_written() {
+        let same = [
+            (
+                r#"{"a":1,"b":[2,{"c":3,"d":4}]}"#,
+                " { \"b\" : [ 2 , {\"d\":4,\"c\":3} ] ,\n\"a\":1 }",
+            ),
+            (r#"{"a":1}"#, r#"{"a":1.0}"#),
+            (r#"{"a":1200}"#, r#"{"a":1.2E3}"#),
+            (r#"{"a":0}"#, r#"{"a":-0.0}"#),
+            (r#"{"a":0.5}"#, r#"{"a":5e-1}"#),
+            (r#"{"aé/":"\n"}"#, r#"{"\u0061\u00e9\/":"\u000A"}"#),
+        ];
+        for (left, right) in same {
+            assert_eq!(digest(left), digest(right), "{left} and {right}");
+        }
+        assert_eq!(digest_of(None), digest("{}"));
+    }
+
+    #[test]
+    fn different_arguments_have_different_digests() {
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        let deeper = format!("{}{}", "[".repeat(201), "]".repeat(201));
+        let all = [
+            "{}",
+            "null",
+            r#"{"a":1}"#,
+            r#"{"a":"1"}"#,
+            r#"{"a":1.5}"#,
+            r#"{"b":1}"#,
+            r#"{"a":1,"b":1}"#,
+            r#"{"a":[1,2]}"#,
+            r#"{"a":[2,1]}"#,
+            r#"{"a":9007199254740992}"#,
+            r#"{"a":9007199254740993}"#,
+            r#"{"a":18446744073709551615}"#,
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":"\ud801"}"#,
+            &deep,
+            &deeper,
+        ];
+        for (index, left) in all.iter().enumerate() {
+            for right in &all[index + 1..] {
+                assert_ne!(digest(left), digest(right), "{left} and {right}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_comes_back(
+            key in prop::collection::vec(any::<u8>(), 0..100),
+            payload in prop::collection::vec(any::<u8>(), 0..200),
+            principal in prop::option::of(".*"),
+            target in ".*",
+            arguments_digest in any::<[u8; 32]>(),
+            expires in 1_u64..u64::MAX / 1_000_000,
+        ) {
+            let binding = Binding { principal: principal.as_deref(), method: "resources/read", target: &target, arguments_digest };
+            let sealer = Sealer::new(&key);
+            let sealed = sealer.seal(&payload, at(expires), &binding);
+            prop_assert!(sealed.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')));
+            prop_assert_eq!(sealer.open(&sealed, at(expires - 1), &binding), Ok(payload));
+            prop_assert_eq!(sealer.open(&sealed, at(expires), &binding), Err(Unsealable::Expired));
+        }
+
+        #[test]
+        fn nothing_is_opened_that_was_not_sealed(text in ".*|[A-Za-z0-9_-]*") {
+            prop_assert_eq!(Sealer::new(b"key").open(&text, at(0), &BINDING), Err(Unsealable::Tampered));
+        }
+    }
+}
