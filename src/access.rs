@@ -92,7 +92,8 @@ pub(crate) struct Access {
     pub(crate) tag: RequestTag,
     /// A name of the protocol, never a client's text: a log line must not be forged.
     pub(crate) method: &'static str,
-    pub(crate) tool: Option<Arc<str>>,
+    /// What was called, as its author registered it.
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) lane: Option<Arc<str>>,
     pub(crate) outcome: Outcome,
     pub(crate) queued: Duration,
@@ -105,7 +106,7 @@ impl Access {
         Access {
             tag,
             method,
-            tool: None,
+            name: None,
             lane: None,
             outcome,
             queued: Duration::ZERO,
@@ -121,15 +122,26 @@ impl Access {
         let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
         log::info!(
             target: TARGET,
-            "method={} tool={} status={status} outcome={} lane={} queued_us={} running_us={} request_id={}",
+            "method={} {}={} status={status} outcome={} lane={} queued_us={} running_us={} request_id={}",
             self.method,
-            self.tool.as_deref().unwrap_or("-"),
+            kind(self.method),
+            self.name.as_deref().unwrap_or("-"),
             self.outcome.as_str(),
             self.lane.as_deref().unwrap_or("-"),
             self.queued.as_micros(),
             self.running.as_micros(),
             self.tag
         );
+    }
+}
+
+/// What the name on a line is a name of.
+fn kind(method: &str) -> &'static str {
+    match method.split('/').next() {
+        Some("prompts") => "prompt",
+        Some("resources") => "resource",
+        Some("completion") => "completion",
+        _ => "tool",
     }
 }
 

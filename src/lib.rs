@@ -77,13 +77,17 @@ pub use cancel::CancellationToken;
 pub use engine::Lane;
 pub use error::{Error, Result};
 pub use handler::{
-    Cancelled, Client, Fork, Handler, IntoToolResult, Json, Progress, RequestContext, Tool,
-    ToolError,
+    AskError, Cancelled, Client, Completing, Elicited, Fork, Handler, IntoPromptResult,
+    IntoResourceResult, IntoToolResult, Json, Progress, Prompt, Register, RequestContext, Resource,
+    ResourceTemplate, Root, Sampled, Sampling, Tool, ToolError,
 };
 #[cfg(unix)]
 pub use handler::{CommandOutput, RunCommand};
 pub use limits::Limits;
 pub use protocol::jsonrpc::{ErrorCode, ErrorObject};
+pub use protocol::results::{
+    CacheHint, Completion, GetPromptResult, PromptMessage, ReadResourceResult,
+};
 pub use protocol::types::{
     Annotations, CallToolResult, ContentBlock, Icon, Implementation, LoggingLevel,
     ResourceContents, ResourceLink, Role,

@@ -45,6 +45,13 @@ pub struct Limits {
     pub heartbeat_interval: Duration,
     /// How long a cancelled handler may take to return during shutdown before its thread is given up. Default 1 s.
     pub cancel_grace: Duration,
+    /// How long a handler waits for a handshake-era client to answer a question. Default 5 minutes: there is a person at the other end.
+    pub ask_timeout: Duration,
+    /// The most bytes that answers and kept values may have while they travel between the rounds of a call. Default 64 KiB, which a client
+    /// sends with every further round.
+    pub request_state_bytes_max: usize,
+    /// How long a client may take to come back with answers. Default 1 hour. Then: `-32602`, and the call starts again.
+    pub request_state_ttl: Duration,
     /// Items on one page of a list. Default 100.
     pub page_len: usize,
 
@@ -171,6 +178,9 @@ impl Default for Limits {
             stream_after: Duration::from_secs(1),
             heartbeat_interval: Duration::from_secs(10),
             cancel_grace: Duration::from_secs(1),
+            ask_timeout: Duration::from_secs(5 * 60),
+            request_state_bytes_max: 64 * 1024,
+            request_state_ttl: Duration::from_secs(60 * 60),
             page_len: 100,
             head_bytes_max: 16 * 1024,
             header_count_max: 100,

@@ -32,6 +32,8 @@ pub(crate) struct AnswerSlot {
 #[derive(Debug)]
 pub(crate) enum Item {
     Event(Vec<u8>),
+    /// A request of ours, which the client must see.
+    Request(Vec<u8>),
     Answer(Answer),
     /// A request that was accepted ends without an answer: it was cancelled, or needed none.
     NoAnswer(Option<Access>),
@@ -103,6 +105,8 @@ struct State {
 enum Queued {
     /// Not sent any more once its call is cancelled.
     Event(Vec<u8>, CancellationToken),
+    /// Never dropped: somebody waits for its answer. There are at most as many as there are workers.
+    Request(Vec<u8>, CancellationToken),
     Answer(Answer),
     NoAnswer(Option<Access>),
 }
@@ -162,7 +166,7 @@ impl State {
 impl Queued {
     fn len(&self) -> usize {
         match self {
-            Queued::Event(bytes, _) => bytes.len(),
+            Queued::Event(bytes, _) | Queued::Request(bytes, _) => bytes.len(),
             Queued::Answer(answer) => answer.body.len(),
             Queued::NoAnswer(_) => 0,
         }
@@ -203,6 +207,14 @@ impl Outbox {
         if !state.reader_gone && state.make_room(bytes.len(), &self.0.bounds) {
             state.events += 1;
             self.0.push(state, Queued::Event(bytes, call.clone()));
+        }
+    }
+
+    /// Puts a request of ours in. It is not sent once `call` is cancelled.
+    pub(crate) fn send_request(&self, bytes: Vec<u8>, call: &CancellationToken) {
+        let state = self.0.lock();
+        if !state.reader_gone {
+            self.0.push(state, Queued::Request(bytes, call.clone()));
         }
     }
 
@@ -271,6 +283,11 @@ impl OutboxReader {
                             self.0.room.notify_one();
                         }
                         return Item::Event(bytes);
+                    }
+                }
+                Some(Queued::Request(bytes, call)) => {
+                    if !call.is_cancelled() {
+                        return Item::Request(bytes);
                     }
                 }
                 Some(Queued::Answer(answer)) => {
@@ -364,7 +381,9 @@ mod tests {
 
     fn next(reader: &OutboxReader) -> String {
         match reader.recv(Some(Instant::now())) {
-            Item::Event(bytes) => String::from_utf8(bytes).expect("the test sends text"),
+            Item::Event(bytes) | Item::Request(bytes) => {
+                String::from_utf8(bytes).expect("the test sends text")
+            }
             Item::Answer(answer) => format!(
                 "answer {}",
                 String::from_utf8(answer.body).expect("the test sends text")

@@ -14,6 +14,8 @@ pub struct Stats {
     pub connections: usize,
     /// Living legacy sessions.
     pub sessions: usize,
+    /// Calls that wait for their client to answer a question. Handshake era only; each holds its worker.
+    pub asks: usize,
     /// Whether the server is shutting down.
     pub draining: bool,
 }

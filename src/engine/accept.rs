@@ -15,7 +15,7 @@ use crate::engine::{Accepted, Arrival, Engine, Origin};
 use crate::outbox::{AnswerSlot, Standing};
 use crate::protocol::jsonrpc::{
     self, ErrorCode, ErrorObject, Frame, Malformed, Message, Notification, Request, RequestId,
-    shortened,
+    Response, shortened,
 };
 use crate::protocol::meta::Params;
 use crate::protocol::method::Method;
@@ -34,6 +34,12 @@ enum Rules {
     NoSession,
     /// A session's request under a version that is not of its era.
     WrongVersion,
+}
+
+/// A message that has no answer.
+enum OneWay<'a> {
+    Notification(Notification<'a>),
+    Response(Response<'a>),
 }
 
 impl Engine {
@@ -68,16 +74,22 @@ impl Engine {
         arrival: &Arrival<'_>,
         slot: ReplySlot,
     ) -> Accepted {
-        let (method, notification) = match message {
+        let (method, one_way) = match message {
             Message::Request(request) => return self.accept_request(request, arrival, slot),
-            Message::Notification(notification) => ("notification", Some(notification)),
-            Message::Response => ("response", None),
+            Message::Notification(notification) => {
+                ("notification", OneWay::Notification(notification))
+            }
+            Message::Response(response) => ("response", OneWay::Response(response)),
         };
-        match self.rules(method, &Params::default(), arrival) {
-            Rules::UnknownSession => arrival.refuse_unknown_session(None, method, slot),
-            Rules::Legacy(session) => self.notified(notification, Some(&session), arrival),
-            _ => self.notified(notification, None, arrival),
-        }
+        let session = match self.rules(method, &Params::default(), arrival) {
+            Rules::UnknownSession => {
+                arrival.refuse_unknown_session(None, method, slot);
+                return Accepted::default();
+            }
+            Rules::Legacy(session) => Some(session),
+            _ => None,
+        };
+        self.take(one_way, session.as_ref(), arrival);
         Accepted::default()
     }
 
@@ -187,9 +199,11 @@ impl Engine {
         let Request { id, method, params } = match jsonrpc::parse_message(member.get().as_bytes()) {
             Ok(Message::Request(request)) => request,
             Ok(Message::Notification(notification)) => {
-                return self.notified(Some(notification), Some(session), arrival);
+                return self.take(OneWay::Notification(notification), Some(session), arrival);
             }
-            Ok(Message::Response) => return,
+            Ok(Message::Response(response)) => {
+                return self.take(OneWay::Response(response), Some(session), arrival);
+            }
             Err(malformed) => return arrival.refuse_malformed(malformed, place),
         };
         match Params::parse(params) {
@@ -243,16 +257,27 @@ impl Engine {
         }
     }
 
-    /// Notifications never have an answer; one that means nothing here is ignored.
+    /// What has no answer. A notification that means nothing here is ignored, and so is an answer that nobody waits for.
+    fn take(&self, message: OneWay<'_>, session: Option<&Arc<Session>>, arrival: &Arrival<'_>) {
+        match (message, session) {
+            (OneWay::Notification(notification), _) => {
+                self.notified(&notification, session, arrival);
+            }
+            (OneWay::Response(Response { id, body }), Some(session)) => {
+                session.asks.answer(&id, body);
+            }
+            // Only a session is ever asked.
+            (OneWay::Response(_), None) => {}
+        }
+    }
+
     fn notified(
         &self,
-        notification: Option<Notification<'_>>,
+        notification: &Notification<'_>,
         session: Option<&Arc<Session>>,
         arrival: &Arrival<'_>,
     ) {
-        let Some(Notification { method, params }) = notification else {
-            return;
-        };
+        let Notification { method, params } = notification;
         if method != "notifications/cancelled" {
             return;
         }
@@ -266,7 +291,7 @@ impl Engine {
             request_id: Some(id),
             reason,
             ..
-        }) = Params::parse(params)
+        }) = Params::parse(*params)
         {
             let reason = reason.as_ref().map_or("", |reason| &*reason.0);
             calls.cancel(&id, &shortened(reason));

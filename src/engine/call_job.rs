@@ -1,4 +1,4 @@
-//! The job that runs one tool call on a worker: fork, call, catch, encode, answer.
+//! The job that runs one call on a worker: fork, call, catch, encode, answer.
 //!
 //! Everything here happens on the worker's thread. Must not know which lane it is on, or how the answer travels.
 
@@ -6,28 +6,32 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use crate::access::Outcome;
-use crate::engine::catalogue::RegisteredTool;
+use crate::engine::catalogue::Target;
+use crate::engine::encode;
 use crate::engine::identity::Identity;
 use crate::engine::in_flight::{Call, Responder, internal_error};
 use crate::engine::lane::{Ended, Job};
+use crate::engine::rounds::{Attempted, Retry, RoundRules};
 use crate::engine::shutting_down;
 use crate::handler::context::CallControl;
-use crate::protocol::jsonrpc::{self, ErrorObject};
-use crate::protocol::types::{CallToolResult, ContentBlock};
+use crate::handler::reply::Reply;
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::version::Era;
 
 /// A call on its way to a worker.
 pub(crate) struct CallJob {
     pub(crate) responder: Responder,
-    pub(crate) tool: Arc<RegisteredTool>,
+    pub(crate) target: Arc<Target>,
     /// `None` stands for `{}`.
     pub(crate) arguments: Option<Box<RawValue>>,
+    /// What a modern client came back with.
+    pub(crate) retry: Option<Retry>,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) rules: Arc<RoundRules>,
 }
 
 impl Job for CallJob {
@@ -54,25 +58,17 @@ impl Job for CallJob {
             Err(panic) => {
                 let text = panic_text(&*panic);
                 log::error!(
-                    "tool `{}` panicked: {text} request_id={}",
-                    self.tool.name,
+                    "{} `{}` panicked: {text} request_id={}",
+                    call.method.name(),
+                    self.target.name,
                     call.info.tag
                 );
                 call.fail(&internal_error(call), Outcome::Panicked);
                 Ended::Panicked
             }
             _ if call.has_ended() => Ended::Cancelled,
-            Ok(Ok(result)) => {
-                let outcome = if result.is_error {
-                    Outcome::ToolError
-                } else {
-                    Outcome::Ok
-                };
-                call.answer(self.encode(&result), None, outcome);
-                Ended::Done
-            }
-            Ok(Err(error)) => {
-                call.fail(&error, Outcome::Error);
+            Ok(result) => {
+                self.answer(result);
                 Ended::Done
             }
         }
@@ -80,82 +76,74 @@ impl Job for CallJob {
 }
 
 impl CallJob {
-    fn invoke(&self) -> Result<CallToolResult, ErrorObject> {
+    /// Gives the attempt what earlier ones left for it, and calls the handler.
+    fn invoke(&self) -> Result<Reply, ErrorObject> {
+        if let Some(retry) = &self.retry {
+            let mut rounds = self.responder.0.rounds();
+            rounds.resume(retry, &self.attempted(), &self.rules)?;
+        }
         let call: Arc<dyn CallControl> = Arc::<Call>::clone(&self.responder.0);
         match &self.arguments {
-            Some(arguments) => self.tool.handler.invoke(call, arguments),
+            Some(arguments) => self.target.handler.invoke(call, arguments),
             None => {
                 let empty = RawValue::from_string("{}".into()).expect("an empty object is JSON");
-                self.tool.handler.invoke(call, &empty)
+                self.target.handler.invoke(call, &empty)
             }
         }
     }
 
-    /// The whole response, written into one buffer.
-    fn encode(&self, result: &CallToolResult) -> Vec<u8> {
+    /// Answers with what the handler returned, unless it asked the client something: then that is the answer, whatever it returned.
+    fn answer(&self, result: Result<Reply, ErrorObject>) {
         let call = &self.responder.0;
-        let mut out = Vec::with_capacity(256);
-        jsonrpc::open_result(&mut out, &call.id);
-        jsonrpc::write_json(
-            &mut out,
-            &wire_result(result, call.era, &self.identity.server_info),
-        );
-        jsonrpc::close_response(&mut out);
-        out
+        let server_info = &self.identity.server_info;
+        let rounds = call.rounds();
+        let required = rounds.required(&self.attempted(), &self.rules, server_info);
+        match required {
+            Some(Ok(required)) => {
+                let body = encode::write(&call.id, &required);
+                return call.answer(body, None, Outcome::Ok);
+            }
+            Some(Err(error)) => return call.fail(&error, Outcome::Error),
+            None => {}
+        }
+        match result {
+            Ok(Reply::NoResource) => {
+                let error = no_resource(&call.info.target, call.era);
+                call.fail(&error, Outcome::Error);
+            }
+            Ok(reply) => {
+                let outcome = match &reply {
+                    Reply::Tool(result) if result.is_error => Outcome::ToolError,
+                    _ => Outcome::Ok,
+                };
+                let body = encode::response(&call.id, &reply, call.era, server_info);
+                call.answer(body, None, outcome);
+            }
+            Err(error) => call.fail(&error, Outcome::Error),
+        }
     }
+
+    fn attempted(&self) -> Attempted<'_> {
+        let call = &self.responder.0;
+        Attempted {
+            method: call.method.name(),
+            target: &call.info.target,
+            arguments: self.arguments.as_deref(),
+        }
+    }
+}
+
+/// There is nothing at this URI. Specification: `server/resources` ("Error Handling") of each era.
+pub(crate) fn no_resource(uri: &str, era: Era) -> ErrorObject {
+    let code = match era {
+        Era::Modern => ErrorCode::INVALID_PARAMS,
+        Era::Legacy => ErrorCode::RESOURCE_NOT_FOUND,
+    };
+    ErrorObject::new(code, "Resource not found").with_data(json!({ "uri": uri }))
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("(not a text)")
-}
-
-/// A result as its era wants it on the wire.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WireResult<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result_type: Option<&'a str>,
-    content: &'a [ContentBlock],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    structured_content: Option<&'a Value>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    is_error: bool,
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    meta: Option<WireMeta<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum WireMeta<'a> {
-    ServerInfo(&'a RawValue),
-    Own(&'a Map<String, Value>),
-    Both(Map<String, Value>),
-}
-
-fn wire_result<'a>(
-    result: &'a CallToolResult,
-    era: Era,
-    server_info: &'a RawValue,
-) -> WireResult<'a> {
-    let modern = era == Era::Modern;
-    let structured = result.structured_content.as_ref();
-    WireResult {
-        result_type: modern.then_some("complete"),
-        content: &result.content,
-        structured_content: structured.filter(|value| modern || value.is_object()),
-        is_error: result.is_error,
-        meta: match (&result.meta, modern) {
-            (None, true) => Some(WireMeta::ServerInfo(server_info)),
-            (None, false) => None,
-            (Some(own), false) => Some(WireMeta::Own(own)),
-            (Some(own), true) => {
-                let mut both: Map<String, Value> =
-                    serde_json::from_str(server_info.get()).unwrap_or_default();
-                both.extend(own.clone());
-                Some(WireMeta::Both(both))
-            }
-        },
-    }
 }

@@ -1,169 +1,307 @@
-//! Everything the server offers, frozen at start: tools by name, and every page of their list rendered once.
+//! Everything the server offers: tools, prompts, resources and templates by name, and every page of their lists rendered once.
 //!
-//! Rendering at start means that a list is served by copying bytes, and that its order never changes. Must not know who asks.
-//! Specification: `server/tools` ("Listing Tools"), `server/utilities/pagination`, `server/utilities/caching`.
+//! Prompts and resources are frozen at start. Tools may come and go while serving; each change makes a new set, and a call keeps the
+//! one it found its tool in. Must not know who asks. Specification: `server/tools`, `server/prompts`, `server/resources` ("Listing ...").
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
+use crate::engine::listing::{Listing, Style};
 use crate::error::Error;
 use crate::handler::invoke::Invoke;
-use crate::handler::tool::Definition;
-use crate::protocol::jsonrpc::write_json;
-use crate::protocol::version::Era;
+use crate::handler::registration::{Draft, Kind, Registration};
+use crate::handler::{prompt, resource, tool};
+use crate::protocol::method::Method;
+use crate::protocol::results::CacheHint;
+use crate::protocol::uri_template::UriTemplate;
 
-/// How long a client may keep a list, in milliseconds. Lists do not change while the server runs; five minutes bound what a restart leaves behind.
-pub(crate) const LIST_TTL_MS: u64 = 300_000;
-
-/// A tool, ready to be called.
-pub(crate) struct RegisteredTool {
+/// What a call runs, and where.
+pub(crate) struct Target {
+    /// As it was registered: never a client's text.
     pub(crate) name: Arc<str>,
     /// The index of its lane in the engine.
     pub(crate) lane: usize,
     pub(crate) handler: Box<dyn Invoke>,
 }
 
-/// The tools and their list.
+/// Completers by the argument or variable they complete.
+type Completers = BTreeMap<String, Arc<Target>>;
+
+/// What is offered.
 pub(crate) struct Catalogue {
-    tools: HashMap<Arc<str>, Arc<RegisteredTool>>,
-    pages: Vec<Page>,
+    tools: HashMap<Arc<str>, Arc<Target>>,
+    prompts: HashMap<Arc<str>, (Arc<Target>, Completers)>,
+    resources: HashMap<Arc<str>, Arc<Target>>,
+    /// The first that matches reads.
+    templates: Vec<(UriTemplate, Arc<Target>, Completers)>,
+    lists: Lists,
 }
 
-/// One page of `tools/list`: the whole result object for each era.
-struct Page {
-    /// What the page before it gives as `nextCursor`; empty for the first.
-    cursor: String,
-    modern: Vec<u8>,
-    legacy: Vec<u8>,
+struct Lists {
+    tools: Listing,
+    prompts: Listing,
+    resources: Listing,
+    templates: Listing,
 }
 
-/// A tool as it is registered: what clients see and what the engine runs.
-pub(crate) struct Entry {
-    pub(crate) definition: Definition,
-    pub(crate) tool: RegisteredTool,
+/// A resource found by its URI: what reads it, and with which variables.
+pub(crate) struct Found {
+    pub(crate) target: Arc<Target>,
+    pub(crate) variables: Option<Box<RawValue>>,
+}
+
+/// What turns registrations into the catalogue.
+pub(crate) struct Rules<'a> {
+    /// The index of the lane with this name.
+    pub(crate) lane: &'a dyn Fn(&str) -> Option<usize>,
+    pub(crate) page_len: usize,
+    pub(crate) list_cache: CacheHint,
+    pub(crate) server_info: &'a RawValue,
+}
+
+/// The definitions, while the catalogue is being made.
+#[derive(Default)]
+struct Shown {
+    tools: Vec<tool::Definition>,
+    prompts: Vec<prompt::Definition>,
+    resources: Vec<resource::Definition>,
+    templates: Vec<resource::TemplateDefinition>,
 }
 
 impl Catalogue {
-    /// Freezes the tools in the order they were registered.
+    /// Takes everything in the order it was registered.
     ///
     /// # Errors
     ///
     /// When a definition is invalid or a name stands twice; the error names it.
-    pub(crate) fn new(
-        entries: Vec<Entry>,
-        page_len: usize,
-        server_info: &RawValue,
-    ) -> Result<Self, Error> {
-        let mut tools = HashMap::new();
-        let mut definitions = Vec::new();
-        for Entry { definition, tool } in entries {
-            if let Some(problem) = definition.problem() {
-                return Err(Error::configuration(problem));
-            }
-            if tools
-                .insert(Arc::clone(&tool.name), Arc::new(tool))
-                .is_some()
-            {
-                return Err(Error::configuration(format!(
-                    "tool `{}` is registered twice",
-                    definition.name
-                )));
-            }
-            definitions.push(definition);
+    pub(crate) fn new(registrations: Vec<Registration>, rules: &Rules<'_>) -> Result<Self, Error> {
+        let mut shown = Shown::default();
+        let mut catalogue = Catalogue {
+            tools: HashMap::new(),
+            prompts: HashMap::new(),
+            resources: HashMap::new(),
+            templates: Vec::new(),
+            lists: Lists {
+                tools: Listing::default(),
+                prompts: Listing::default(),
+                resources: Listing::default(),
+                templates: Listing::default(),
+            },
+        };
+        for Registration(kind) in registrations {
+            catalogue
+                .add(kind, &mut shown, rules)
+                .map_err(Error::configuration)?;
         }
-        Ok(Catalogue {
-            tools,
-            pages: render(&definitions, page_len.max(1), server_info),
-        })
+        catalogue.lists = Lists::render(&shown, rules);
+        Ok(catalogue)
     }
 
-    pub(crate) fn tool(&self, name: &str) -> Option<&Arc<RegisteredTool>> {
+    fn add(&mut self, kind: Kind, shown: &mut Shown, rules: &Rules<'_>) -> Result<(), String> {
+        match kind {
+            Kind::Tool { definition, draft } => {
+                reject(definition.problem())?;
+                let target = target("tool", draft, rules)?;
+                insert("tool", &mut self.tools, &Arc::clone(&target.name), target)?;
+                shown.tools.push(definition);
+            }
+            Kind::Prompt {
+                definition,
+                draft,
+                completers,
+            } => {
+                reject(definition.problem(&arguments(&completers)))?;
+                let target = target("prompt", draft, rules)?;
+                let name = Arc::clone(&target.name);
+                let entry = (target, complete(completers, rules)?);
+                insert("prompt", &mut self.prompts, &name, entry)?;
+                shown.prompts.push(definition);
+            }
+            Kind::Resource { definition, draft } => {
+                let target = target("resource", draft, rules)?;
+                insert(
+                    "resource",
+                    &mut self.resources,
+                    &Arc::clone(&target.name),
+                    target,
+                )?;
+                shown.resources.push(definition);
+            }
+            Kind::Template {
+                definition,
+                draft,
+                completers,
+            } => {
+                let template = definition.template(&arguments(&completers))?;
+                let target = target("resource template", draft, rules)?;
+                if self
+                    .templates
+                    .iter()
+                    .any(|(_, known, _)| known.name == target.name)
+                {
+                    return Err(twice("resource template", &target.name));
+                }
+                let completers = complete(completers, rules)?;
+                self.templates.push((template, target, completers));
+                shown.templates.push(definition);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn tool(&self, name: &str) -> Option<&Arc<Target>> {
         self.tools.get(name)
     }
 
-    /// The result of `tools/list` for this cursor, or `None` if no page ever gave it out.
-    pub(crate) fn page(&self, cursor: Option<&str>, era: Era) -> Option<&[u8]> {
-        let page = match cursor {
-            None => self.pages.first(),
-            Some(cursor) => self.pages.iter().skip(1).find(|page| page.cursor == cursor),
-        }?;
-        Some(match era {
-            Era::Modern => &page.modern,
-            Era::Legacy => &page.legacy,
+    pub(crate) fn prompt(&self, name: &str) -> Option<&Arc<Target>> {
+        self.prompts.get(name).map(|(target, _)| target)
+    }
+
+    /// The resource at this URI: a fixed one, else the first template that matches.
+    pub(crate) fn resource(&self, uri: &str) -> Option<Found> {
+        if let Some(target) = self.resources.get(uri) {
+            return Some(Found {
+                target: Arc::clone(target),
+                variables: None,
+            });
+        }
+        self.templates.iter().find_map(|(template, target, _)| {
+            let variables: BTreeMap<_, _> = template.matches(uri)?.into_iter().collect();
+            Some(Found {
+                target: Arc::clone(target),
+                variables: to_raw_value(&variables).ok(),
+            })
         })
+    }
+
+    /// What completes this argument of a prompt; `Err` when there is no such prompt.
+    pub(crate) fn prompt_completer(
+        &self,
+        name: &str,
+        argument: &str,
+    ) -> Result<Option<&Arc<Target>>, ()> {
+        let (_, completers) = self.prompts.get(name).ok_or(())?;
+        Ok(completers.get(argument))
+    }
+
+    /// What completes this variable of a template; `Err` when there is no such template or resource.
+    pub(crate) fn template_completer(
+        &self,
+        uri: &str,
+        variable: &str,
+    ) -> Result<Option<&Arc<Target>>, ()> {
+        let found = self.templates.iter().find(|entry| *entry.1.name == *uri);
+        match found {
+            Some((_, _, completers)) => Ok(completers.get(variable)),
+            None if self.resources.contains_key(uri) => Ok(None),
+            None => Err(()),
+        }
+    }
+
+    /// The list that a method pages through.
+    pub(crate) fn list(&self, method: Method) -> &Listing {
+        match method {
+            Method::PromptsList => &self.lists.prompts,
+            Method::ResourcesList => &self.lists.resources,
+            Method::TemplatesList => &self.lists.templates,
+            _ => &self.lists.tools,
+        }
+    }
+
+    pub(crate) fn has_prompts(&self) -> bool {
+        !self.prompts.is_empty()
+    }
+
+    pub(crate) fn has_resources(&self) -> bool {
+        !self.resources.is_empty() || !self.templates.is_empty()
+    }
+
+    pub(crate) fn has_completers(&self) -> bool {
+        let mut prompts = self.prompts.values().map(|(_, completers)| completers);
+        let mut templates = self.templates.iter().map(|(_, _, completers)| completers);
+        prompts.any(|completers| !completers.is_empty())
+            || templates.any(|completers| !completers.is_empty())
     }
 }
 
-fn render(definitions: &[Definition], page_len: usize, server_info: &RawValue) -> Vec<Page> {
-    let legacy: Vec<Definition> = definitions.iter().map(legacy_definition).collect();
-    let cursor_of = |page: usize| URL_SAFE_NO_PAD.encode(format!("tools {page}"));
-    let count = definitions.len().div_ceil(page_len).max(1);
-    (0..count)
-        .map(|page| {
-            let range = page * page_len..definitions.len().min((page + 1) * page_len);
-            let next_cursor = (page + 1 < count).then(|| cursor_of(page + 1));
-            let render = |tools, modern| {
-                let mut out = Vec::new();
-                write_json(
-                    &mut out,
-                    &ListToolsResult {
-                        tools,
-                        next_cursor: next_cursor.as_deref(),
-                        modern,
-                    },
-                );
-                out
-            };
-            let hints = Modern {
-                result_type: "complete",
-                ttl_ms: LIST_TTL_MS,
-                cache_scope: "public",
-                meta: server_info,
-            };
-            Page {
-                cursor: if page == 0 {
-                    String::new()
-                } else {
-                    cursor_of(page)
-                },
-                modern: render(&definitions[range.clone()], Some(hints)),
-                legacy: render(&legacy[range], None),
-            }
-        })
-        .collect()
+impl Lists {
+    fn render(shown: &Shown, rules: &Rules<'_>) -> Self {
+        let style = |member| Style {
+            member,
+            page_len: rules.page_len.max(1),
+            cache: rules.list_cache,
+            server_info: rules.server_info,
+        };
+        let legacy_tools: Vec<_> = shown.tools.iter().map(legacy_tool).collect();
+        Lists {
+            tools: Listing::render(&style("tools"), &shown.tools, &legacy_tools),
+            prompts: Listing::render(&style("prompts"), &shown.prompts, &shown.prompts),
+            resources: Listing::render(&style("resources"), &shown.resources, &shown.resources),
+            templates: Listing::render(
+                &style("resourceTemplates"),
+                &shown.templates,
+                &shown.templates,
+            ),
+        }
+    }
+}
+
+fn reject(problem: Option<String>) -> Result<(), String> {
+    problem.map_or(Ok(()), Err)
+}
+
+/// Resolves the lane, and insists on a handler.
+fn target(what: &str, draft: Draft, rules: &Rules<'_>) -> Result<Arc<Target>, String> {
+    let Draft {
+        name,
+        lane,
+        handler,
+    } = draft;
+    let handler = handler.ok_or_else(|| format!("{what} `{name}` has no handler"))?;
+    let lane = (rules.lane)(&lane).ok_or_else(|| {
+        format!(
+            "{what} `{name}` runs on lane `{lane}`, which does not exist; add it with `Server::lane`"
+        )
+    })?;
+    Ok(Arc::new(Target {
+        name,
+        lane,
+        handler,
+    }))
+}
+
+fn arguments(completers: &[(String, Draft)]) -> Vec<String> {
+    completers.iter().map(|(name, _)| name.clone()).collect()
+}
+
+fn complete(completers: Vec<(String, Draft)>, rules: &Rules<'_>) -> Result<Completers, String> {
+    let resolve = |(argument, draft)| Ok((argument, target("completer of", draft, rules)?));
+    completers.into_iter().map(resolve).collect()
+}
+
+fn insert<T>(
+    what: &str,
+    known: &mut HashMap<Arc<str>, T>,
+    name: &Arc<str>,
+    entry: T,
+) -> Result<(), String> {
+    match known.insert(Arc::clone(name), entry) {
+        None => Ok(()),
+        Some(_) => Err(twice(what, name)),
+    }
+}
+
+fn twice(what: &str, name: &str) -> String {
+    format!("{what} `{name}` is registered twice")
 }
 
 /// What handshake-era clients understand: structured content is an object there, and so is its schema.
-fn legacy_definition(definition: &Definition) -> Definition {
+fn legacy_tool(definition: &tool::Definition) -> tool::Definition {
     let is_object = |schema: &Value| schema.get("type") == Some(&Value::from("object"));
     let mut definition = definition.clone();
     definition.output_schema = definition.output_schema.filter(is_object);
     definition
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ListToolsResult<'a> {
-    tools: &'a [Definition],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<&'a str>,
-    #[serde(flatten)]
-    modern: Option<Modern<'a>>,
-}
-
-/// What every cacheable result of the modern era carries.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Modern<'a> {
-    pub(crate) result_type: &'a str,
-    pub(crate) ttl_ms: u64,
-    pub(crate) cache_scope: &'a str,
-    #[serde(rename = "_meta")]
-    pub(crate) meta: &'a RawValue,
 }

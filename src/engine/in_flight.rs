@@ -9,13 +9,19 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::access::{Access, Outcome};
 use crate::cancel::{CancellationToken, Canceller, cancellation};
 use crate::engine::Engine;
 use crate::engine::batch::ReplySlot;
+use crate::engine::legacy::Session;
+use crate::engine::rounds::Rounds;
+use crate::handler::ask::{Ask, AskError};
 use crate::handler::context::{CallControl, Overview, RequestInfo};
 use crate::outbox::{Answer, Standing};
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
+use crate::protocol::method::Method;
 use crate::protocol::version::Era;
 use crate::stats::Stats;
 
@@ -38,10 +44,16 @@ struct Registry {
 pub(crate) struct Call {
     pub(crate) id: RequestId,
     pub(crate) era: Era,
-    pub(crate) tool: Arc<str>,
+    pub(crate) method: Method,
+    /// What it calls, as it was registered.
+    pub(crate) name: Arc<str>,
     pub(crate) lane: Arc<str>,
     pub(crate) info: RequestInfo,
     engine: Weak<Engine>,
+    /// The legacy session it belongs to, whose client can be asked while it runs.
+    session: Option<Arc<Session>>,
+    /// What a modern call asks and keeps.
+    rounds: Mutex<Rounds>,
     token: CancellationToken,
     /// Where the call can be found by its id; `None` where ids need not be found (modern HTTP).
     registry: Option<Arc<InFlight>>,
@@ -103,10 +115,12 @@ impl InFlight {
 pub(crate) struct Opening {
     pub(crate) id: RequestId,
     pub(crate) era: Era,
-    pub(crate) tool: Arc<str>,
+    pub(crate) method: Method,
+    pub(crate) name: Arc<str>,
     pub(crate) lane: Arc<str>,
     pub(crate) info: RequestInfo,
     pub(crate) engine: Weak<Engine>,
+    pub(crate) session: Option<Arc<Session>>,
 }
 
 impl Call {
@@ -128,18 +142,23 @@ impl Call {
         let Opening {
             id,
             era,
-            tool,
+            method,
+            name,
             lane,
             info,
             engine,
+            session,
         } = opening;
         let call = Arc::new(Call {
             id,
             era,
-            tool,
+            method,
+            name,
             lane,
             info,
             engine,
+            session,
+            rounds: Mutex::default(),
             token,
             registry: registry.map(Arc::clone),
             state: Mutex::new(State {
@@ -234,8 +253,8 @@ impl Call {
         let now = Instant::now();
         let access = Access {
             tag: self.info.tag.clone(),
-            method: "tools/call",
-            tool: Some(Arc::clone(&self.tool)),
+            method: self.method.name(),
+            name: Some(Arc::clone(&self.name)),
             lane: Some(Arc::clone(&self.lane)),
             outcome,
             queued: started_at.unwrap_or(now) - queued_at,
@@ -246,6 +265,36 @@ impl Call {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect(HELD)
+    }
+
+    /// What it asks and keeps. Only its own worker looks, so nobody waits here.
+    pub(crate) fn rounds(&self) -> MutexGuard<'_, Rounds> {
+        self.rounds
+            .lock()
+            .expect("no code panics while it holds the rounds")
+    }
+
+    /// Asks a legacy session's client on the call's own stream, and waits.
+    fn ask_now(&self, session: &Session, ask: &Ask) -> Result<Value, AskError> {
+        let engine = self.engine.upgrade().ok_or(AskError::Cancelled)?;
+        let pending = session.asks.open(&engine.asks);
+        let patience = engine.limits.ask_timeout;
+        // Waiting must not keep the engine alive.
+        drop(engine);
+        let request = jsonrpc::request(&pending.id(), ask.method, &ask.params);
+        {
+            let state = self.lock();
+            let outbox = state.open.as_ref().and_then(|open| open.slot.outbox());
+            outbox
+                .ok_or(AskError::Cancelled)?
+                .send_request(request, &self.token);
+        }
+        let answer = pending.wait(&self.token, patience);
+        if answer == Err(AskError::TimedOut) {
+            let params = json!({ "requestId": pending.id(), "reason": "no answer in time" });
+            self.send_event(jsonrpc::notification("notifications/cancelled", &params));
+        }
+        answer
     }
 }
 
@@ -264,6 +313,25 @@ impl CallControl for Call {
         if let Some(outbox) = state.open.as_ref().and_then(|open| open.slot.outbox()) {
             outbox.send_event(notification, &self.token);
         }
+    }
+
+    fn ask(&self, key: &str, ask: &Ask) -> Result<Value, AskError> {
+        match &self.session {
+            _ if self.method == Method::Complete => Err(AskError::Unsupported {
+                required: json!({}),
+                era: Era::Legacy,
+            }),
+            Some(session) => self.ask_now(session, ask),
+            None => self.rounds().ask(key, ask),
+        }
+    }
+
+    fn kept(&self, key: &str) -> Option<Value> {
+        self.rounds().kept(key)
+    }
+
+    fn keep(&self, key: &str, value: Value) {
+        self.rounds().keep(key, value);
     }
 
     fn stats(&self) -> Stats {
@@ -292,5 +360,5 @@ pub(crate) fn internal_error(call: &Call) -> ErrorObject {
         ErrorCode::INTERNAL_ERROR,
         format!("Internal error; the server's log has more under request id {tag}"),
     )
-    .with_data(serde_json::json!({ "requestId": tag }))
+    .with_data(json!({ "requestId": tag }))
 }

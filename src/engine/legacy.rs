@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use crate::engine::asks::Asks;
 use crate::engine::in_flight::InFlight;
 use crate::handler::context::Client;
 use crate::protocol::types::LoggingLevel;
@@ -21,6 +22,7 @@ pub(crate) struct Session {
     pub(crate) client: Arc<Client>,
     pub(crate) version: ProtocolVersion,
     pub(crate) calls: Arc<InFlight>,
+    pub(crate) asks: Asks,
     mutable: Mutex<Mutable>,
 }
 
@@ -41,6 +43,7 @@ impl Session {
             version: client.protocol_version,
             client: Arc::new(client),
             calls,
+            asks: Asks::default(),
             mutable: Mutex::new(mutable),
         }
     }

@@ -4,44 +4,50 @@
 //! might take time goes to a lane. Must not know sockets, pipes or HTTP words.
 
 mod accept;
+mod asks;
 mod batch;
 mod call_job;
+mod calls;
 mod catalogue;
+mod encode;
 mod identity;
 mod in_flight;
 mod lane;
 mod legacy;
+mod listing;
 mod reply;
+mod rounds;
 mod routes;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the round trips that use it are not there yet")
-)]
 mod seal;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 pub use self::lane::Lane;
 
-pub(crate) use self::catalogue::{Entry, RegisteredTool};
 pub(crate) use self::in_flight::Call;
 
 use self::call_job::CallJob;
-use self::catalogue::Catalogue;
+use self::catalogue::{Catalogue, Rules};
 use self::identity::Identity;
 use self::in_flight::InFlight;
 use self::lane::RunningLane;
 use self::legacy::{Session, Sessions};
+use self::rounds::RoundRules;
+use self::seal::Sealer;
 use crate::access::RequestTag;
 use crate::cancel::{CancellationToken, Canceller, cancellation};
 use crate::deadline::after;
 use crate::error::Error;
 use crate::handler::context::Overview;
+use crate::handler::registration::Registration;
 use crate::limits::Limits;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::modern::Mirrored;
+use crate::protocol::results::CacheHint;
 use crate::protocol::types::Implementation;
 use crate::stats::Stats;
 
@@ -50,6 +56,9 @@ pub(crate) struct Engine {
     limits: Arc<Limits>,
     identity: Arc<Identity>,
     catalogue: Catalogue,
+    rounds: Arc<RoundRules>,
+    /// Requests of ours that legacy clients have not answered yet.
+    asks: Arc<AtomicUsize>,
     lanes: Vec<RunningLane<CallJob>>,
     sessions: Sessions,
     draining: AtomicBool,
@@ -128,15 +137,44 @@ pub(crate) struct Plan {
     pub(crate) implementation: Implementation,
     pub(crate) instructions: Option<String>,
     pub(crate) lanes: Vec<Lane>,
-    pub(crate) tools: Vec<Entry>,
+    pub(crate) registrations: Vec<Registration>,
+    pub(crate) list_cache: CacheHint,
+    /// The key that seals what travels between rounds; a random one if it is `None`.
+    pub(crate) seal_key: Option<Vec<u8>>,
     pub(crate) limits: Arc<Limits>,
 }
 
 impl Engine {
     /// Checks the plan and starts the lanes.
     pub(crate) fn start(plan: Plan) -> Result<Arc<Self>, Error> {
-        let identity = Arc::new(Identity::new(plan.implementation, plan.instructions));
-        let catalogue = Catalogue::new(plan.tools, plan.limits.page_len, &identity.server_info)?;
+        let names: Vec<_> = plan
+            .lanes
+            .iter()
+            .map(|lane| Arc::clone(&lane.name))
+            .collect();
+        let server_info = identity::server_info(&plan.implementation);
+        let catalogue = Catalogue::new(
+            plan.registrations,
+            &Rules {
+                lane: &|name| names.iter().position(|lane| **lane == *name),
+                page_len: plan.limits.page_len,
+                list_cache: plan.list_cache,
+                server_info: &server_info,
+            },
+        )?;
+        let identity = Arc::new(Identity::new(
+            plan.implementation,
+            plan.instructions,
+            server_info,
+            capabilities(&catalogue),
+        ));
+        let rounds = Arc::new(RoundRules {
+            sealer: plan
+                .seal_key
+                .map_or_else(Sealer::random, |key| Sealer::new(&key)),
+            state_bytes_max: plan.limits.request_state_bytes_max,
+            state_ttl: plan.limits.request_state_ttl,
+        });
         let lanes = plan
             .lanes
             .into_iter()
@@ -146,6 +184,8 @@ impl Engine {
         Ok(Arc::new_cyclic(|me| Engine {
             identity,
             catalogue,
+            rounds,
+            asks: Arc::default(),
             lanes,
             sessions: Sessions::new(plan.limits.sessions_max, plan.limits.session_idle_timeout),
             draining: AtomicBool::new(false),
@@ -244,9 +284,25 @@ impl Overview for Engine {
             lanes: self.lanes.iter().map(RunningLane::stats).collect(),
             connections: self.connections.load(Ordering::Relaxed),
             sessions: self.sessions.len(),
+            asks: self.asks.load(Ordering::Relaxed),
             draining: self.is_draining(),
         }
     }
+}
+
+/// What the server can do; the same in both eras.
+fn capabilities(catalogue: &Catalogue) -> Value {
+    let mut capabilities = json!({ "tools": {}, "logging": {} });
+    if catalogue.has_prompts() {
+        capabilities["prompts"] = json!({});
+    }
+    if catalogue.has_resources() {
+        capabilities["resources"] = json!({});
+    }
+    if catalogue.has_completers() {
+        capabilities["completions"] = json!({});
+    }
+    capabilities
 }
 
 /// What a call hears that came too late.

@@ -1,26 +1,17 @@
 //! What each method does: answered at once by the calling thread, or sent to a lane.
 //!
-//! One table an era, grouped by where a method runs. Cheap methods must never wait for a handler; only `tools/call` goes to a lane. Must not
-//! know how messages arrive or how answers travel.
+//! One table an era, grouped by where a method runs. Cheap methods must never wait for a handler; only what runs one goes to a lane (see
+//! `calls`). Must not know how messages arrive or how answers travel.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use serde_json::json;
-use serde_json::value::RawValue;
-
-use crate::access::Outcome;
-use crate::engine::call_job::CallJob;
-use crate::engine::in_flight::{Call, InFlight, Opening, Responder};
-use crate::engine::lane::Refused;
+use crate::engine::calls::Caller;
 use crate::engine::legacy::{Session, negotiate};
-use crate::engine::reply::{Asked, Refusal};
-use crate::engine::{Accepted, Arrival, Engine, Origin, RegisteredTool, shutting_down};
-use crate::handler::context::{Client, ClientSource, RequestInfo};
-use crate::outbox::Standing;
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, shortened};
-use crate::protocol::meta::Params;
+use crate::engine::reply::Asked;
+use crate::engine::{Accepted, Arrival, Engine, Origin};
+use crate::handler::context::Client;
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::method::{Method, UNKNOWN};
-use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::Era;
 
 /// The longest introduction a session keeps of its client, in bytes.
@@ -37,25 +28,14 @@ impl Engine {
         match method {
             // Answered at once.
             Method::Discover => asked.answer(method, &self.identity.discover),
-            Method::ToolsList => self.list_tools(asked),
-            // To the tool's lane.
-            Method::ToolsCall => {
-                let registry = match &arrival.origin {
-                    Origin::Pipe(pipe) => Some(&pipe.calls),
-                    Origin::Http { .. } => None,
-                };
-                let meta = asked.params.meta.as_ref();
-                let client = ClientSource::Request {
-                    info: meta
-                        .and_then(|meta| meta.client_info)
-                        .map(ToOwned::to_owned),
-                    capabilities: meta
-                        .and_then(|meta| meta.client_capabilities)
-                        .map(ToOwned::to_owned),
-                    parsed: OnceLock::new(),
-                };
-                let log_level = meta.and_then(|meta| meta.log_level);
-                let call = self.call_tool(asked, client, log_level, registry);
+            Method::ToolsList
+            | Method::PromptsList
+            | Method::ResourcesList
+            | Method::TemplatesList => self.list(method, asked),
+            // To the lane of what is called.
+            Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
+                let caller = Caller::modern(&asked.params, &arrival.origin);
+                let call = self.call(method, asked, caller);
                 return Accepted {
                     call,
                     ..Accepted::default()
@@ -77,7 +57,10 @@ impl Engine {
         match method {
             // Answered at once.
             Method::Ping => asked.answer(method, b"{}"),
-            Method::ToolsList => self.list_tools(asked),
+            Method::ToolsList
+            | Method::PromptsList
+            | Method::ResourcesList
+            | Method::TemplatesList => self.list(method, asked),
             Method::SetLevel => match asked.params.level {
                 Some(level) => {
                     session.set_log_level(level);
@@ -88,15 +71,9 @@ impl Engine {
                     &ErrorObject::invalid_params("`level` is missing"),
                 ),
             },
-            // To the tool's lane.
-            Method::ToolsCall => {
-                let client = ClientSource::Session(Arc::clone(&session.client));
-                self.call_tool(
-                    asked,
-                    client,
-                    Some(session.log_level()),
-                    Some(&session.calls),
-                );
+            // To the lane of what is called.
+            Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
+                self.call(method, asked, Caller::legacy(session));
             }
             Method::Initialize | Method::Discover => {
                 asked.fail(
@@ -163,119 +140,14 @@ impl Engine {
         }
     }
 
-    fn list_tools(&self, asked: Asked<'_>) {
+    fn list(&self, method: Method, asked: Asked<'_>) {
         let cursor = asked.params.cursor.as_ref().map(|cursor| &*cursor.0);
-        match self.catalogue.page(cursor, asked.era) {
-            Some(page) => asked.answer(Method::ToolsList, page),
+        match self.catalogue.list(method).page(cursor, asked.era) {
+            Some(page) => asked.answer(method, page),
             None => {
                 let error = ErrorObject::invalid_params("Invalid cursor; start again without one");
-                asked.fail(Method::ToolsList.name(), &error);
+                asked.fail(method.name(), &error);
             }
         }
-    }
-
-    /// Finds the tool a call names, opens the call and hands it to the tool's lane. It comes back if it is under way.
-    fn call_tool(
-        &self,
-        asked: Asked<'_>,
-        client: ClientSource,
-        log_level: Option<LoggingLevel>,
-        registry: Option<&Arc<InFlight>>,
-    ) -> Option<Arc<Call>> {
-        let tool = match self.find_tool(&asked.params) {
-            Ok(tool) => Arc::clone(tool),
-            Err(error) => {
-                asked.fail(Method::ToolsCall.name(), &error);
-                return None;
-            }
-        };
-        let Asked {
-            id,
-            params,
-            slot,
-            tag,
-            era,
-        } = asked;
-        let progress_token = params.meta.and_then(|meta| meta.progress_token);
-        let opening = Opening {
-            id,
-            era,
-            tool: Arc::clone(&tool.name),
-            lane: Arc::clone(self.lanes[tool.lane].name()),
-            info: RequestInfo {
-                tag: tag.clone(),
-                client,
-                progress_token,
-                log_level,
-            },
-            engine: self.me.clone(),
-        };
-        match Call::open(opening, slot, registry) {
-            Ok(call) => self.submit(call, tool, params.arguments.map(ToOwned::to_owned)),
-            Err((id, slot)) => {
-                let method = Method::ToolsCall.name();
-                let refusal = Refusal {
-                    tag,
-                    id: Some(&id),
-                    method,
-                    era,
-                    standing: Standing::Malformed,
-                };
-                let error =
-                    ErrorObject::invalid_request("A request with this `id` is still in flight");
-                refusal.send(&error, slot);
-                None
-            }
-        }
-    }
-
-    fn find_tool(&self, params: &Params<'_>) -> Result<&Arc<RegisteredTool>, ErrorObject> {
-        let name = &params
-            .name
-            .as_ref()
-            .ok_or_else(|| ErrorObject::invalid_params("`name` is missing"))?
-            .0;
-        if params
-            .arguments
-            .is_some_and(|arguments| !arguments.get().starts_with('{'))
-        {
-            return Err(ErrorObject::invalid_params("`arguments` must be an object"));
-        }
-        let unknown = || ErrorObject::invalid_params(format!("Unknown tool: {}", shortened(name)));
-        self.catalogue.tool(name).ok_or_else(unknown)
-    }
-
-    /// Hands a call to its lane, or refuses it now. Either way the call ends exactly once.
-    fn submit(
-        &self,
-        call: Arc<Call>,
-        tool: Arc<RegisteredTool>,
-        arguments: Option<Box<RawValue>>,
-    ) -> Option<Arc<Call>> {
-        if self.is_draining() {
-            call.fail(&shutting_down(), Outcome::Refused);
-            return None;
-        }
-        let lane = &self.lanes[tool.lane];
-        let responder = Responder(Arc::clone(&call));
-        let identity = Arc::clone(&self.identity);
-        let (error, _job) = match lane.try_submit(CallJob {
-            responder,
-            tool,
-            arguments,
-            identity,
-        }) {
-            Ok(()) => return Some(call),
-            Err(Refused::Full(job)) => {
-                let message = format!("The lane `{}` is full; try again in a second", lane.name());
-                let error = ErrorObject::new(ErrorCode::OVERLOADED, message)
-                    .with_data(json!({ "lane": &**lane.name(), "retryAfterMs": 1000 }));
-                (error, job)
-            }
-            Err(Refused::Closed(job)) => (shutting_down(), job),
-        };
-        // The job is dropped only after the call has its answer, or its responder would report it as lost.
-        call.fail(&error, Outcome::Refused);
-        None
     }
 }

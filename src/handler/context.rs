@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::access::RequestTag;
 use crate::cancel::CancellationToken;
+use crate::handler::ask::{Ask, AskError};
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::ProgressToken;
 use crate::protocol::types::{Implementation, LoggingLevel};
@@ -25,6 +26,11 @@ pub(crate) trait CallControl: Send + Sync {
     fn cancellation(&self) -> &CancellationToken;
     /// Sends a notification that belongs to this call; never waits, and goes nowhere once the call has ended.
     fn send_event(&self, notification: Vec<u8>);
+    /// Asks the client; in the modern era, says what it answered already or ends the attempt.
+    fn ask(&self, key: &str, ask: &Ask) -> Result<Value, AskError>;
+    /// A value that an earlier attempt, or this one, has kept.
+    fn kept(&self, key: &str) -> Option<Value>;
+    fn keep(&self, key: &str, value: Value);
     fn stats(&self) -> Stats;
 }
 
@@ -37,6 +43,8 @@ pub(crate) trait Overview: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct RequestInfo {
     pub(crate) tag: RequestTag,
+    /// What the client named: a tool, a prompt, a resource's URI.
+    pub(crate) target: Arc<str>,
     pub(crate) client: ClientSource,
     pub(crate) progress_token: Option<ProgressToken>,
     /// The least serious log message the client wants; `None` when it wants none.
@@ -81,6 +89,40 @@ impl Client {
             capabilities,
             protocol_version,
         }
+    }
+}
+
+impl Client {
+    /// Whether it can show a form; see [`RequestContext::elicit`].
+    pub fn supports_elicitation(&self) -> bool {
+        let declared = &self.capabilities["elicitation"];
+        // An empty object means forms, as it did before there was anything else.
+        declared
+            .as_object()
+            .is_some_and(|modes| modes.is_empty() || modes.contains_key("form"))
+    }
+
+    /// Whether it can send a person to a page; see [`RequestContext::elicit_url`].
+    pub fn supports_url_elicitation(&self) -> bool {
+        self.supports(&["elicitation", "url"])
+    }
+
+    /// Whether its model can be asked; see [`RequestContext::sample`].
+    pub fn supports_sampling(&self) -> bool {
+        self.supports(&["sampling"])
+    }
+
+    /// Whether it can name its user's folders; see [`RequestContext::roots`].
+    pub fn supports_roots(&self) -> bool {
+        self.supports(&["roots"])
+    }
+
+    /// Whether it declares the capability at this path.
+    pub(crate) fn supports(&self, path: &[&str]) -> bool {
+        let declared = path
+            .iter()
+            .try_fold(&self.capabilities, |at, name| at.get(name));
+        declared.is_some_and(Value::is_object)
     }
 }
 
@@ -132,6 +174,19 @@ impl<S> RequestContext<S> {
             call,
             last_progress: None,
         }
+    }
+
+    pub(crate) fn info(&self) -> &RequestInfo {
+        self.call.info()
+    }
+
+    pub(crate) fn control(&self) -> &dyn CallControl {
+        &*self.call
+    }
+
+    /// What the client named: the tool, the prompt, or the URI of the resource.
+    pub fn target(&self) -> &str {
+        &self.call.info().target
     }
 
     /// This call's own fork of the state.

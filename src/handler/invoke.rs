@@ -10,37 +10,38 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::handler::context::{CallControl, RequestContext};
+use crate::handler::context::{CallControl, RequestContext, RequestInfo};
 use crate::handler::fork::Fork;
-use crate::handler::result::IntoToolResult;
+use crate::handler::reply::Reply;
 use crate::protocol::jsonrpc::ErrorObject;
-use crate::protocol::types::CallToolResult;
 
-/// A function that can be a tool's handler. You do not implement it; these shapes do:
+/// A function that can be a handler. You do not implement it; these shapes do:
 ///
 /// - `|| -> R`
 /// - `|args: A| -> R`
 /// - `|cx: &mut RequestContext<S>| -> R`
 /// - `|cx: &mut RequestContext<S>, args: A| -> R`
 ///
-/// where `A` is a type with `serde::Deserialize` and `schemars::JsonSchema` (or `serde_json::Value` beside a hand-written schema), `R` is
-/// [`IntoToolResult`] and `S` is the server's state. The context's type must be written out, so that the compiler sees its lifetime.
+/// where `A` is a type with `serde::Deserialize` and `schemars::JsonSchema` (or `serde_json::Value` beside a hand-written schema) and `S` is the
+/// server's state. What `R` may be depends on what the handler is for: [`IntoToolResult`](crate::IntoToolResult),
+/// [`IntoPromptResult`](crate::IntoPromptResult), [`IntoResourceResult`](crate::IntoResourceResult) or `Into<`[`Completion`](crate::Completion)`>`.
+/// The context's type must be written out, so that the compiler sees its lifetime.
 ///
-/// A handler is called on a worker thread of its tool's lane, by several threads at once. It may block. What it returns is the answer; a
+/// A handler is called on a worker thread of its lane, by several threads at once. It may block. What it returns is the answer; a
 /// panic in it is a generic internal error for this one call, and the worker lives on.
 #[diagnostic::on_unimplemented(
-    message = "this function cannot be the handler of a tool on a `Server<{S}>`",
+    message = "this function cannot be a handler on a `Server<{S}>`",
     note = "a handler is `|| -> R`, `|args: A| -> R`, `|cx: &mut RequestContext<{S}>| -> R` or `|cx: &mut RequestContext<{S}>, args: A| -> R`, with every argument's type written out",
-    note = "`A` needs `serde::Deserialize` and `schemars::JsonSchema` and owns what it holds; `R` is anything that implements `IntoToolResult`"
+    note = "`A` needs `serde::Deserialize` and `schemars::JsonSchema` and owns what it holds"
 )]
 pub trait Handler<S, Shape>: Send + Sync + 'static {
+    /// What the function returns.
+    #[doc(hidden)]
+    type Output;
+
     /// The schema of the arguments, as an object.
     #[doc(hidden)]
-    fn input_schema() -> Value;
-
-    /// The schema of the structured content, if the return type has one.
-    #[doc(hidden)]
-    fn output_schema() -> Option<Value>;
+    fn arguments_schema() -> Value;
 
     /// Calls the function.
     #[doc(hidden)]
@@ -48,8 +49,13 @@ pub trait Handler<S, Shape>: Send + Sync + 'static {
         &self,
         cx: &mut RequestContext<S>,
         arguments: &RawValue,
-    ) -> Result<CallToolResult, ErrorObject>;
+    ) -> Result<Self::Output, BadArguments>;
 }
+
+/// The arguments did not fit the handler's type; it was not called.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct BadArguments(pub(crate) String);
 
 /// A handler with everything but the call filled in: what the engine stores and runs.
 pub(crate) trait Invoke: Send + Sync {
@@ -58,59 +64,66 @@ pub(crate) trait Invoke: Send + Sync {
         &self,
         call: Arc<dyn CallControl>,
         arguments: &RawValue,
-    ) -> Result<CallToolResult, ErrorObject>;
+    ) -> Result<Reply, ErrorObject>;
 }
 
-/// Joins a handler with the template that each of its calls forks.
-pub(crate) fn erase<S, Shape, H>(handler: H) -> impl FnOnce(Arc<S>) -> Box<dyn Invoke>
+/// Makes the handler that the engine stores, once the server's state is known.
+pub(crate) type Build<S> = Box<dyn FnOnce(Arc<S>) -> Box<dyn Invoke>>;
+
+/// Joins a handler with the template that each of its calls forks, and with `finish`, which turns what it returned into the reply.
+pub(crate) fn erase<S, Shape, H, F>(handler: H, finish: F) -> Build<S>
 where
     S: Fork + Send + Sync + 'static,
     Shape: 'static,
     H: Handler<S, Shape>,
+    F: Fn(&RequestInfo, Result<H::Output, BadArguments>) -> Result<Reply, ErrorObject>,
+    F: Send + Sync + 'static,
 {
-    struct Erased<S, Shape, H> {
+    struct Erased<S, Shape, H, F> {
         template: Arc<S>,
         handler: H,
+        finish: F,
         shape: std::marker::PhantomData<fn() -> Shape>,
     }
-    impl<S, Shape, H> Invoke for Erased<S, Shape, H>
+    impl<S, Shape, H, F> Invoke for Erased<S, Shape, H, F>
     where
         S: Fork + Send + Sync,
         H: Handler<S, Shape>,
+        F: Fn(&RequestInfo, Result<H::Output, BadArguments>) -> Result<Reply, ErrorObject>,
+        F: Send + Sync,
     {
         fn invoke(
             &self,
             call: Arc<dyn CallControl>,
             arguments: &RawValue,
-        ) -> Result<CallToolResult, ErrorObject> {
+        ) -> Result<Reply, ErrorObject> {
             let mut cx = RequestContext::new(S::fork(&self.template), call);
-            self.handler.call(&mut cx, arguments)
+            let output = self.handler.call(&mut cx, arguments);
+            (self.finish)(cx.info(), output)
         }
     }
-    move |template| {
+    Box::new(move |template| {
         Box::new(Erased {
             template,
             handler,
+            finish,
             shape: std::marker::PhantomData,
         })
-    }
+    })
 }
 
 impl<S, F, R> Handler<S, fn() -> R> for F
 where
     F: Fn() -> R + Send + Sync + 'static,
-    R: IntoToolResult,
 {
-    fn input_schema() -> Value {
+    type Output = R;
+
+    fn arguments_schema() -> Value {
         no_arguments()
     }
 
-    fn output_schema() -> Option<Value> {
-        R::output_schema()
-    }
-
-    fn call(&self, _: &mut RequestContext<S>, _: &RawValue) -> Result<CallToolResult, ErrorObject> {
-        self().into_tool_result()
+    fn call(&self, _: &mut RequestContext<S>, _: &RawValue) -> Result<R, BadArguments> {
+        Ok(self())
     }
 }
 
@@ -118,22 +131,15 @@ impl<S, F, R> Handler<S, fn(&mut RequestContext<S>) -> R> for F
 where
     S: 'static,
     F: Fn(&mut RequestContext<S>) -> R + Send + Sync + 'static,
-    R: IntoToolResult,
 {
-    fn input_schema() -> Value {
+    type Output = R;
+
+    fn arguments_schema() -> Value {
         no_arguments()
     }
 
-    fn output_schema() -> Option<Value> {
-        R::output_schema()
-    }
-
-    fn call(
-        &self,
-        cx: &mut RequestContext<S>,
-        _: &RawValue,
-    ) -> Result<CallToolResult, ErrorObject> {
-        self(cx).into_tool_result()
+    fn call(&self, cx: &mut RequestContext<S>, _: &RawValue) -> Result<R, BadArguments> {
+        Ok(self(cx))
     }
 }
 
@@ -141,25 +147,15 @@ impl<S, F, A, R> Handler<S, fn(A) -> R> for F
 where
     F: Fn(A) -> R + Send + Sync + 'static,
     A: DeserializeOwned + JsonSchema,
-    R: IntoToolResult,
 {
-    fn input_schema() -> Value {
+    type Output = R;
+
+    fn arguments_schema() -> Value {
         schema_of::<A>()
     }
 
-    fn output_schema() -> Option<Value> {
-        R::output_schema()
-    }
-
-    fn call(
-        &self,
-        _: &mut RequestContext<S>,
-        arguments: &RawValue,
-    ) -> Result<CallToolResult, ErrorObject> {
-        match read(arguments) {
-            Ok(arguments) => self(arguments).into_tool_result(),
-            Err(refused) => Ok(refused),
-        }
+    fn call(&self, _: &mut RequestContext<S>, arguments: &RawValue) -> Result<R, BadArguments> {
+        read(arguments).map(self)
     }
 }
 
@@ -168,25 +164,15 @@ where
     S: 'static,
     F: Fn(&mut RequestContext<S>, A) -> R + Send + Sync + 'static,
     A: DeserializeOwned + JsonSchema,
-    R: IntoToolResult,
 {
-    fn input_schema() -> Value {
+    type Output = R;
+
+    fn arguments_schema() -> Value {
         schema_of::<A>()
     }
 
-    fn output_schema() -> Option<Value> {
-        R::output_schema()
-    }
-
-    fn call(
-        &self,
-        cx: &mut RequestContext<S>,
-        arguments: &RawValue,
-    ) -> Result<CallToolResult, ErrorObject> {
-        match read(arguments) {
-            Ok(arguments) => self(cx, arguments).into_tool_result(),
-            Err(refused) => Ok(refused),
-        }
+    fn call(&self, cx: &mut RequestContext<S>, arguments: &RawValue) -> Result<R, BadArguments> {
+        read(arguments).map(|arguments| self(cx, arguments))
     }
 }
 
@@ -210,8 +196,8 @@ fn schema_of<A: JsonSchema>() -> Value {
     }
 }
 
-/// Reads the arguments, or makes the tool error that tells the model what is wrong with them.
-fn read<A: DeserializeOwned>(arguments: &RawValue) -> Result<A, CallToolResult> {
+/// Reads the arguments.
+fn read<A: DeserializeOwned>(arguments: &RawValue) -> Result<A, BadArguments> {
     serde_json::from_str(arguments.get())
-        .map_err(|error| CallToolResult::error(format!("Invalid arguments: {error}")))
+        .map_err(|error| BadArguments(format!("Invalid arguments: {error}")))
 }

@@ -1,19 +1,31 @@
-//! What users write: tools, their handlers, their results, and the context a handler sees.
+//! What users write: tools, prompts, resources, their handlers, their results, and the context a handler sees.
 //!
 //! Must not know how calls are dispatched, on which thread they run, or how their results travel.
 
+pub(crate) mod ask;
+mod ask_schema;
 #[cfg(unix)]
 mod command;
+mod completion;
 pub(crate) mod context;
 mod fork;
 pub(crate) mod invoke;
+pub(crate) mod prompt;
+pub(crate) mod registration;
+pub(crate) mod reply;
+pub(crate) mod resource;
 mod result;
 pub(crate) mod tool;
 
+pub use ask::{AskError, Elicited, Root, Sampled, Sampling};
 #[cfg(unix)]
 pub use command::{CommandOutput, RunCommand};
+pub use completion::Completing;
 pub use context::{Cancelled, Client, Progress, RequestContext};
 pub use fork::Fork;
 pub use invoke::Handler;
+pub use prompt::{IntoPromptResult, Prompt};
+pub use registration::Register;
+pub use resource::{IntoResourceResult, Resource, ResourceTemplate};
 pub use result::{IntoToolResult, Json, ToolError};
 pub use tool::Tool;

@@ -2,12 +2,16 @@
 //!
 //! An `Err` becomes a tool error that the model can read and react to, not a protocol error. Must not know how a result is sent.
 
+use std::any::Any;
 use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::protocol::jsonrpc::ErrorObject;
+use crate::handler::ask::AskError;
+use crate::handler::invoke::BadArguments;
+use crate::handler::reply::Reply;
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::types::{CallToolResult, ContentBlock};
 
 /// Anything a tool's handler may return: text, numbers, `()`, [`Json`], content blocks, a whole [`CallToolResult`], or a `Result` of these
@@ -25,6 +29,17 @@ pub trait IntoToolResult {
     fn output_schema() -> Option<Value> {
         None
     }
+}
+
+/// The reply of a tool call, whatever its handler returned.
+pub(crate) fn tool_reply<R: IntoToolResult>(
+    output: Result<R, BadArguments>,
+) -> Result<Reply, ErrorObject> {
+    match output {
+        Ok(output) => output.into_tool_result(),
+        Err(BadArguments(problem)) => Ok(CallToolResult::error(problem)),
+    }
+    .map(Reply::Tool)
 }
 
 /// Structured content: the value as JSON for programs, and the same JSON as text for clients that only read text.
@@ -68,9 +83,22 @@ impl ToolError {
     }
 }
 
-impl<E: fmt::Display> From<E> for ToolError {
+impl ToolError {
+    /// What it is where there is no result to put a sentence in: a prompt or a resource that fails.
+    pub(crate) fn into_error_object(self) -> ErrorObject {
+        match self.0 {
+            Failure::Tool(message) => ErrorObject::new(ErrorCode::INTERNAL_ERROR, message),
+            Failure::Protocol(error) => error,
+        }
+    }
+}
+
+impl<E: fmt::Display + 'static> From<E> for ToolError {
     fn from(error: E) -> Self {
-        ToolError::new(error.to_string())
+        match (&error as &dyn Any).downcast_ref::<AskError>() {
+            Some(ask) => ask.tool_error(),
+            None => ToolError::new(error.to_string()),
+        }
     }
 }
 

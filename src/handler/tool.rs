@@ -8,7 +8,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::handler::fork::Fork;
-use crate::handler::invoke::{Handler, Invoke, erase};
+use crate::handler::invoke::{Build, Handler, erase};
+use crate::handler::registration::{Draft, Kind, Register, Registration, sealed};
+use crate::handler::result::{IntoToolResult, tool_reply};
 use crate::protocol::types::{Icon, ToolAnnotations};
 
 /// The lane of tools that name none.
@@ -39,9 +41,6 @@ pub struct Tool<S = ()> {
     pub(crate) lane: Arc<str>,
     pub(crate) handler: Option<Build<S>>,
 }
-
-/// Makes the handler that the engine stores, once the server's state is known.
-type Build<S> = Box<dyn FnOnce(Arc<S>) -> Box<dyn Invoke>>;
 
 /// A tool as `tools/list` shows it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -151,19 +150,36 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
 
     /// The function that is called; see [`Handler`] for its shapes. Its argument and return types make the schemas that were not set.
     #[must_use]
-    pub fn handler<Shape: 'static, H: Handler<S, Shape>>(mut self, handler: H) -> Self {
+    pub fn handler<Shape: 'static, H: Handler<S, Shape>>(mut self, handler: H) -> Self
+    where
+        H::Output: IntoToolResult,
+    {
         let definition = &mut self.definition;
-        definition.input_schema.get_or_insert_with(H::input_schema);
+        definition
+            .input_schema
+            .get_or_insert_with(H::arguments_schema);
         if definition.output_schema.is_none() {
-            definition.output_schema = H::output_schema();
+            definition.output_schema = H::Output::output_schema();
         }
-        self.handler = Some(Box::new(erase(handler)));
+        self.handler = Some(erase(handler, |_, output| tool_reply(output)));
         self
     }
 
     fn annotate(mut self, change: impl FnOnce(&mut ToolAnnotations)) -> Self {
         change(self.definition.annotations.get_or_insert_default());
         self
+    }
+}
+
+impl<S> sealed::Sealed for Tool<S> {}
+
+impl<S: Fork + Send + Sync + 'static> Register<S> for Tool<S> {
+    fn registration(self, template: &Arc<S>) -> Registration {
+        let draft = Draft::new(&self.definition.name, self.lane, self.handler, template);
+        Registration(Kind::Tool {
+            definition: self.definition,
+            draft,
+        })
     }
 }
 

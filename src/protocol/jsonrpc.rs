@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::protocol::depth;
+pub use crate::protocol::errors::{ErrorCode, ErrorObject};
 
 /// The longest id or progress token, in bytes. They are echoed and kept for as long as a call runs.
 const ID_BYTES_MAX: usize = 1024;
@@ -24,93 +25,13 @@ pub(crate) enum RequestId {
     String(Box<str>),
 }
 
-/// A JSON-RPC error, for the peer's program: a code, a sentence, and optional data.
-///
-/// Codes of MCP and JSON-RPC are in [`ErrorCode`]. A tool that fails in a way the *model* can mend returns a
-/// [`ToolError`](crate::ToolError) instead.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ErrorObject {
-    /// The code, see [`ErrorCode`]. Your own codes should stay outside -32768 to -32000.
-    pub code: i64,
-    /// One sentence that says what to do.
-    pub message: Cow<'static, str>,
-    /// More about it, in a shape that belongs to the code.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<serde_json::Value>,
-}
-
-/// The error codes this library sends. Specification: `basic/index` ("Error Codes").
-#[derive(Debug)]
-pub struct ErrorCode;
-
-impl ErrorCode {
-    /// The bytes are not JSON.
-    pub const PARSE_ERROR: i64 = -32700;
-    /// JSON, but not a JSON-RPC message that can be served here.
-    pub const INVALID_REQUEST: i64 = -32600;
-    /// No such method in this revision.
-    pub const METHOD_NOT_FOUND: i64 = -32601;
-    /// The parameters do not fit: missing metadata, an unknown tool, a bad cursor.
-    pub const INVALID_PARAMS: i64 = -32602;
-    /// The server failed. The text of a panic never leaves the process; the log has it under the request id.
-    pub const INTERNAL_ERROR: i64 = -32603;
-    /// Modern: an HTTP header does not match the body.
-    pub const HEADER_MISMATCH: i64 = -32020;
-    /// Modern: the client did not declare a capability that the call needs.
-    pub const MISSING_CLIENT_CAPABILITY: i64 = -32021;
-    /// Modern: the server does not speak this protocol version.
-    pub const UNSUPPORTED_PROTOCOL_VERSION: i64 = -32022;
-    /// The lane of this call is full, or the server is shutting down: try again later. Outside the reserved range, and the same
-    /// number as the HTTP status that carries it.
-    pub const OVERLOADED: i64 = 503;
-}
-
-impl ErrorObject {
-    /// An error with a code and a sentence.
-    pub fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
-        ErrorObject {
-            code,
-            message: message.into(),
-            data: None,
-        }
-    }
-
-    /// The same with data.
-    #[must_use]
-    pub fn with_data(mut self, data: serde_json::Value) -> Self {
-        self.data = Some(data);
-        self
-    }
-
-    pub(crate) fn invalid_request(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(ErrorCode::INVALID_REQUEST, message)
-    }
-
-    pub(crate) fn invalid_params(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(ErrorCode::INVALID_PARAMS, message)
-    }
-
-    pub(crate) fn method_not_found(method: &str) -> Self {
-        Self::new(
-            ErrorCode::METHOD_NOT_FOUND,
-            format!("Method not found: {}", shortened(method)),
-        )
-    }
-}
-
-impl fmt::Display for ErrorObject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.message, self.code)
-    }
-}
-
 /// One message, borrowed from the bytes it was read from.
 #[derive(Debug)]
 pub(crate) enum Message<'a> {
     Request(Request<'a>),
     Notification(Notification<'a>),
-    /// The client's answer to a request of ours. Which request, and what it says, nobody has to know yet.
-    Response,
+    /// The client's answer to a request of ours.
+    Response(Response<'a>),
 }
 
 #[derive(Debug)]
@@ -124,6 +45,19 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Notification<'a> {
     pub(crate) method: Cow<'a, str>,
     pub(crate) params: Option<&'a RawValue>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Response<'a> {
+    pub(crate) id: RequestId,
+    pub(crate) body: ResponseBody<'a>,
+}
+
+/// How a request of ours ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ResponseBody<'a> {
+    Result(&'a RawValue),
+    Error(&'a RawValue),
 }
 
 /// What one body or line holds.
@@ -210,8 +144,13 @@ impl<'a> Envelope<'a> {
             return Err(refuse("`jsonrpc` must be \"2.0\""));
         }
         let Some(Text(method)) = self.method else {
-            return match (self.result.is_some() != self.error.is_some(), &id) {
-                (true, Some(_)) => Ok(Message::Response),
+            let body = match (self.result, self.error) {
+                (Some(result), None) => Some(ResponseBody::Result(result)),
+                (None, Some(error)) => Some(ResponseBody::Error(error)),
+                _ => None,
+            };
+            return match (body, id.clone()) {
+                (Some(body), Some(id)) => Ok(Message::Response(Response { id, body })),
                 _ => Err(refuse(
                     "A message needs a `method`, or an `id` with a `result` or an `error`",
                 )),
@@ -359,6 +298,19 @@ pub(crate) fn notification(method: &str, params: &impl Serialize) -> Vec<u8> {
     out
 }
 
+/// A request of ours.
+pub(crate) fn request(id: &RequestId, method: &str, params: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    write_json(&mut out, id);
+    out.extend_from_slice(b",\"method\":");
+    write_json(&mut out, method);
+    out.extend_from_slice(b",\"params\":");
+    write_json(&mut out, params);
+    out.push(b'}');
+    out
+}
+
 /// Appends a value of ours as JSON.
 ///
 /// # Panics
@@ -399,10 +351,10 @@ mod tests {
                 "request 1766000000000 x",
             ),
             (r#"{"jsonrpc":"2.0","method":"n"}"#, "notification n"),
-            (r#"{"jsonrpc":"2.0","id":1,"result":null}"#, "response"),
+            (r#"{"jsonrpc":"2.0","id":1,"result":null}"#, "response 1"),
             (
                 r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}"#,
-                "response",
+                "response 1",
             ),
             (
                 r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#,
@@ -454,7 +406,7 @@ mod tests {
             Ok(Frame::One(Message::Notification(n))) => {
                 format!("notification {}{}", n.method, params(n.params))
             }
-            Ok(Frame::One(Message::Response)) => "response".into(),
+            Ok(Frame::One(Message::Response(response))) => format!("response {}", response.id),
             Ok(Frame::Batch(members)) => format!("batch {}", members.len()),
             Err(Malformed {
                 id: Some(id),

@@ -4,6 +4,8 @@
 //! routes it. A field of the wrong type is refused for every method. Must not know HTTP headers or lanes.
 //! Specification: `basic/index` ("_meta") of revision 2026-07-28.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -25,6 +27,21 @@ pub(crate) struct Params<'a> {
     pub(crate) arguments: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) cursor: Option<Text<'a>>,
+    /// Of `resources/read`.
+    #[serde(borrow)]
+    pub(crate) uri: Option<Text<'a>>,
+    /// Of `completion/complete`.
+    #[serde(borrow, rename = "ref")]
+    pub(crate) reference: Option<Reference<'a>>,
+    #[serde(borrow)]
+    pub(crate) argument: Option<Argument<'a>>,
+    #[serde(borrow)]
+    pub(crate) context: Option<Context<'a>>,
+    /// Of a call that comes back with answers. Anything but an object answers nothing.
+    #[serde(borrow)]
+    pub(crate) input_responses: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) request_state: Option<Text<'a>>,
     /// Of `initialize`.
     #[serde(borrow)]
     pub(crate) protocol_version: Option<Text<'a>>,
@@ -53,6 +70,38 @@ pub(crate) struct Meta<'a> {
     pub(crate) log_level: Option<LoggingLevel>,
     #[serde(rename = "progressToken")]
     pub(crate) progress_token: Option<ProgressToken>,
+}
+
+/// What is to be completed.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type")]
+pub(crate) enum Reference<'a> {
+    #[serde(rename = "ref/prompt")]
+    Prompt {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+    },
+    #[serde(rename = "ref/resource")]
+    Resource {
+        #[serde(borrow)]
+        uri: Cow<'a, str>,
+    },
+}
+
+/// The argument or variable that is being typed.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Argument<'a> {
+    #[serde(borrow)]
+    pub(crate) name: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(crate) value: Cow<'a, str>,
+}
+
+/// What else is known while it is being typed.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Context<'a> {
+    #[serde(borrow)]
+    pub(crate) arguments: Option<&'a RawValue>,
 }
 
 /// Opts a request into progress notifications; echoed as it came. A string or an integer, like an id.

@@ -12,6 +12,12 @@ pub(crate) enum Method {
     Discover,
     ToolsList,
     ToolsCall,
+    PromptsList,
+    PromptsGet,
+    ResourcesList,
+    TemplatesList,
+    ResourcesRead,
+    Complete,
     SetLevel,
 }
 
@@ -35,6 +41,17 @@ const fn row(name: &'static str, method: Method, modern: bool, legacy: bool) -> 
 const TABLE: &[Row] = &[
     row("tools/call", Method::ToolsCall, true, true),
     row("tools/list", Method::ToolsList, true, true),
+    row("resources/read", Method::ResourcesRead, true, true),
+    row("resources/list", Method::ResourcesList, true, true),
+    row(
+        "resources/templates/list",
+        Method::TemplatesList,
+        true,
+        true,
+    ),
+    row("prompts/get", Method::PromptsGet, true, true),
+    row("prompts/list", Method::PromptsList, true, true),
+    row("completion/complete", Method::Complete, true, true),
     row("server/discover", Method::Discover, true, false),
     row("initialize", Method::Initialize, false, true),
     row("ping", Method::Ping, false, true),

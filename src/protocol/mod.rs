@@ -3,14 +3,12 @@
 //! Bytes become values here and values become bytes. No I/O, no threads, no clock; must not know handlers, lanes or transports.
 
 mod depth;
+mod errors;
 pub(crate) mod jsonrpc;
 pub(crate) mod meta;
 pub(crate) mod method;
 pub(crate) mod modern;
+pub(crate) mod results;
 pub(crate) mod types;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the resources that use it are not there yet")
-)]
 pub(crate) mod uri_template;
 pub(crate) mod version;

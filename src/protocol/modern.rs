@@ -83,7 +83,8 @@ fn supported(version: &str) -> Result<(), ErrorObject> {
 /// What `Mcp-Name` has to say for this method, if anything.
 fn mirrored_name<'a>(method: Method, params: &'a Params<'_>) -> Option<Option<&'a str>> {
     match method {
-        Method::ToolsCall => Some(params.name.as_ref().map(|name| &*name.0)),
+        Method::ToolsCall | Method::PromptsGet => Some(params.name.as_ref().map(|name| &*name.0)),
+        Method::ResourcesRead => Some(params.uri.as_ref().map(|uri| &*uri.0)),
         _ => None,
     }
 }

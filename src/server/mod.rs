@@ -19,14 +19,23 @@ pub use self::mount::Mount;
 pub use self::running::{DrainReport, RunningServer, ServerHandle};
 
 use self::running::Front;
-use crate::engine::{Engine, Entry, Lane, Plan, RegisteredTool};
+use crate::engine::{Engine, Lane, Plan};
 use crate::error::{Error, Result};
-use crate::handler::invoke::Invoke;
-use crate::handler::tool::Definition;
-use crate::handler::{Fork, Handler, Tool};
+use crate::handler::registration::Registration;
+use crate::handler::{
+    Fork, Handler, IntoPromptResult, IntoResourceResult, IntoToolResult, Prompt, Register,
+    Resource, Tool,
+};
 use crate::limits::Limits;
+use crate::protocol::results::CacheHint;
 use crate::protocol::types::{Icon, Implementation};
 use crate::transport::pipe::PipeFront;
+
+/// How long clients may keep lists unless it is said otherwise: they rarely change, and a client that cares is told when they do.
+const LIST_TTL: Duration = Duration::from_secs(300);
+
+/// A shorter key could be guessed.
+const SEAL_KEY_BYTES_MIN: usize = 32;
 
 /// An MCP server in the making: who it is, what it offers, how large it is.
 ///
@@ -80,19 +89,14 @@ pub struct Server<S = ()> {
 struct Settings {
     implementation: Implementation,
     instructions: Option<String>,
-    tools: Vec<Registered>,
+    registrations: Vec<Registration>,
+    list_cache: CacheHint,
+    seal_key: Option<Vec<u8>>,
     lanes: Vec<Lane>,
     limits: Limits,
     drain_deadline: Duration,
     #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
     http: http::HttpSettings,
-}
-
-/// A tool whose handler has been joined with the state.
-struct Registered {
-    definition: Definition,
-    lane: Arc<str>,
-    handler: Option<Box<dyn Invoke>>,
 }
 
 impl Server {
@@ -106,7 +110,9 @@ impl Server {
                 ..Implementation::default()
             },
             instructions: None,
-            tools: Vec::new(),
+            registrations: Vec::new(),
+            list_cache: CacheHint::public(LIST_TTL),
+            seal_key: None,
             lanes: vec![Lane::main(), Lane::urgent()],
             limits: Limits::default(),
             drain_deadline: Duration::from_secs(10),
@@ -136,19 +142,63 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         name: &str,
         description: &str,
         handler: H,
-    ) -> Self {
+    ) -> Self
+    where
+        H::Output: IntoToolResult,
+    {
         self.register(Tool::new(name).description(description).handler(handler))
     }
 
-    /// Registers a tool. Tools are listed in the order of their registration; a mistake in one is reported when the server starts.
+    /// Registers a prompt in one line; see [`Prompt`].
     #[must_use]
-    pub fn register(mut self, tool: Tool<S>) -> Self {
-        let handler = tool.handler.map(|build| build(Arc::clone(&self.template)));
-        self.settings.tools.push(Registered {
-            definition: tool.definition,
-            lane: tool.lane,
-            handler,
-        });
+    pub fn prompt<Shape: 'static, H: Handler<S, Shape>>(
+        self,
+        name: &str,
+        description: &str,
+        handler: H,
+    ) -> Self
+    where
+        H::Output: IntoPromptResult,
+    {
+        self.register(Prompt::new(name).description(description).handler(handler))
+    }
+
+    /// Registers a resource at a fixed URI in one line; see [`Resource`], and [`ResourceTemplate`](crate::ResourceTemplate) for a family of them.
+    #[must_use]
+    pub fn resource<Shape: 'static, H: Handler<S, Shape>>(
+        self,
+        uri: &str,
+        name: &str,
+        handler: H,
+    ) -> Self
+    where
+        H::Output: IntoResourceResult,
+    {
+        self.register(Resource::new(uri, name).handler(handler))
+    }
+
+    /// Registers a [`Tool`], a [`Prompt`], a [`Resource`] or a [`ResourceTemplate`](crate::ResourceTemplate) with everything set. Each kind is
+    /// listed in the order of its registration; a mistake is reported when the server starts.
+    #[must_use]
+    pub fn register(mut self, item: impl Register<S>) -> Self {
+        let registration = item.registration(&self.template);
+        self.settings.registrations.push(registration);
+        self
+    }
+
+    /// How long clients may keep the lists of tools, prompts, resources and templates. Default 5 minutes, for anyone.
+    #[must_use]
+    pub fn list_cache(mut self, hint: CacheHint) -> Self {
+        self.settings.list_cache = hint;
+        self
+    }
+
+    /// The key that seals what travels with a client between the rounds of a call (revision 2026-07-28): at least 32 bytes, secret and random.
+    /// Default: a random one for this process. Set it when several instances stand behind one address, so that each understands what another gave
+    /// out.
+    #[must_use]
+    pub fn seal_key(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.settings.seal_key = Some(key.into());
         self
     }
 
@@ -275,40 +325,22 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         if let Some(problem) = lane_problem.or_else(|| self.settings.limits.problem()) {
             return Err(Error::configuration(problem));
         }
-        let lanes = &self.settings.lanes;
-        let entry = |tool: Registered| {
-            let name = &tool.definition.name;
-            let lane = lanes.iter().position(|lane| lane.name == tool.lane).ok_or_else(|| {
-                Error::configuration(format!(
-                    "tool `{name}` runs on lane `{}`, which does not exist; add it with `Server::lane`",
-                    tool.lane
-                ))
-            })?;
-            let handler = tool
-                .handler
-                .ok_or_else(|| Error::configuration(format!("tool `{name}` has no handler")))?;
-            let tool_name = name.as_str().into();
-            Ok(Entry {
-                definition: tool.definition,
-                tool: RegisteredTool {
-                    name: tool_name,
-                    lane,
-                    handler,
-                },
-            })
-        };
-        let tools = self
-            .settings
-            .tools
-            .into_iter()
-            .map(entry)
-            .collect::<Result<_>>()?;
+        if let Some(key) = &self.settings.seal_key
+            && key.len() < SEAL_KEY_BYTES_MIN
+        {
+            return Err(Error::configuration(format!(
+                "the seal key has {} bytes; it needs at least {SEAL_KEY_BYTES_MIN}",
+                key.len()
+            )));
+        }
         let limits = Arc::new(self.settings.limits);
         let engine = Engine::start(Plan {
             implementation: self.settings.implementation,
             instructions: self.settings.instructions,
             lanes: self.settings.lanes,
-            tools,
+            registrations: self.settings.registrations,
+            list_cache: self.settings.list_cache,
+            seal_key: self.settings.seal_key,
             limits: Arc::clone(&limits),
         })?;
         Ok(Parts {

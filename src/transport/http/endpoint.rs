@@ -164,6 +164,7 @@ impl Endpoint {
                         speak_at = after(self.limits.heartbeat_interval);
                     }
                 }
+                Item::Request(message) => reply.request(&message)?,
                 Item::Answer(answer) => {
                     if self.engine.is_draining() {
                         reply.exchange.close_after();
@@ -242,6 +243,12 @@ impl<'a> StreamPlace<'a> {
         streams.fetch_sub(1, Ordering::Relaxed);
         None
     }
+
+    /// Takes a place even beyond the bound.
+    fn insist(endpoint: &'a Endpoint) -> Self {
+        endpoint.streams.fetch_add(1, Ordering::Relaxed);
+        StreamPlace(&endpoint.streams)
+    }
 }
 
 impl Drop for StreamPlace<'_> {
@@ -250,7 +257,7 @@ impl Drop for StreamPlace<'_> {
     }
 }
 
-impl<E: Exchange> Reply<'_, E> {
+impl<'a, E: Exchange> Reply<'a, E> {
     fn is_streaming(&self) -> bool {
         matches!(self.stream, Stream::Open(_))
     }
@@ -262,16 +269,20 @@ impl<E: Exchange> Reply<'_, E> {
                 self.stream = Stream::Refused;
                 return Ok(false);
             };
-            self.stream = Stream::Open(place);
-            let fields = [
-                ("Cache-Control", "no-cache"),
-                // Otherwise a proxy may hold events back.
-                ("X-Accel-Buffering", "no"),
-                ("X-Request-Id", self.tag.as_str()),
-            ];
-            self.exchange.begin_stream(&fields)?;
+            self.begin_stream(place)?;
         }
         Ok(self.is_streaming())
+    }
+
+    fn begin_stream(&mut self, place: StreamPlace<'a>) -> io::Result<()> {
+        self.stream = Stream::Open(place);
+        let fields = [
+            ("Cache-Control", "no-cache"),
+            // Otherwise a proxy may hold events back.
+            ("X-Accel-Buffering", "no"),
+            ("X-Request-Id", self.tag.as_str()),
+        ];
+        self.exchange.begin_stream(&fields)
     }
 
     fn event(&mut self, message: &[u8]) -> io::Result<()> {
@@ -280,6 +291,15 @@ impl<E: Exchange> Reply<'_, E> {
         }
         sse::write_event(&mut self.unsent, message);
         Ok(())
+    }
+
+    /// A request of ours opens the stream whatever else is open: a worker waits for its answer, and there are not many of those.
+    fn request(&mut self, message: &[u8]) -> io::Result<()> {
+        if !self.is_streaming() {
+            self.begin_stream(StreamPlace::insist(self.endpoint))?;
+        }
+        sse::write_event(&mut self.unsent, message);
+        self.send_events()
     }
 
     fn send_events(&mut self) -> io::Result<()> {

@@ -1,0 +1,107 @@
+//! Requests of ours that a legacy session's client has not answered yet.
+//!
+//! The worker that asks waits here for the answer, for its call's cancellation or for the deadline, whichever comes first. An answer is found by
+//! the id we gave, in the session it was asked in and nowhere else. Must not know what is asked. Specification: `client/elicitation`,
+//! `client/sampling`, `client/roots` of revision 2025-11-25.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use serde_json::Value;
+
+use crate::cancel::CancellationToken;
+use crate::deadline::after;
+use crate::handler::ask::AskError;
+use crate::protocol::jsonrpc::{RequestId, ResponseBody};
+
+/// The open requests of one session.
+#[derive(Default)]
+pub(crate) struct Asks {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: HashMap<i64, Sender<Result<Value, AskError>>>,
+    last_id: i64,
+}
+
+/// One request of ours, from before it is sent until its answer is there or nobody waits any more.
+pub(crate) struct PendingAsk<'a> {
+    asks: &'a Asks,
+    id: i64,
+    answered: Receiver<Result<Value, AskError>>,
+    /// The server's count of them.
+    count: Arc<AtomicUsize>,
+}
+
+impl Asks {
+    /// Opens a request and gives it an id.
+    pub(crate) fn open(&self, count: &Arc<AtomicUsize>) -> PendingAsk<'_> {
+        let (sender, answered) = bounded(1);
+        let mut state = self.lock();
+        state.last_id += 1;
+        let id = state.last_id;
+        state.open.insert(id, sender);
+        count.fetch_add(1, Ordering::Relaxed);
+        PendingAsk {
+            asks: self,
+            id,
+            answered,
+            count: Arc::clone(count),
+        }
+    }
+
+    /// Hands an answer to whoever waits for it. One that nobody waits for is ignored.
+    pub(crate) fn answer(&self, id: &RequestId, body: ResponseBody<'_>) {
+        let RequestId::Number(id) = id else { return };
+        let Some(waiting) = self.lock().open.remove(id) else {
+            log::debug!("a client answered a request that is not open");
+            return;
+        };
+        let answer = match body {
+            ResponseBody::Result(raw) => serde_json::from_str(raw.get())
+                .map_err(|error| AskError::Invalid(error.to_string())),
+            ResponseBody::Error(raw) => Err(AskError::refused(raw)),
+        };
+        // An error means that nobody waits any more.
+        let _nobody_waits = waiting.send(answer);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no code panics while it holds the open asks")
+    }
+}
+
+impl PendingAsk<'_> {
+    /// The id to send it under.
+    pub(crate) fn id(&self) -> RequestId {
+        RequestId::Number(self.id)
+    }
+
+    /// Waits for the answer.
+    pub(crate) fn wait(
+        &self,
+        call: &CancellationToken,
+        patience: Duration,
+    ) -> Result<Value, AskError> {
+        let deadline = crossbeam_channel::at(after(patience));
+        select! {
+            recv(self.answered) -> answer => answer.unwrap_or(Err(AskError::Cancelled)),
+            recv(call.channel()) -> _ => Err(AskError::Cancelled),
+            recv(deadline) -> _ => Err(AskError::TimedOut),
+        }
+    }
+}
+
+impl Drop for PendingAsk<'_> {
+    fn drop(&mut self) {
+        self.asks.lock().open.remove(&self.id);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,275 @@
+//! From a request that calls something to a job on a lane: find the target, open the call, submit it or refuse it now.
+//!
+//! Must not know how messages arrive or how answers travel.
+
+use std::sync::{Arc, OnceLock};
+
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::access::Outcome;
+use crate::engine::call_job::{CallJob, no_resource};
+use crate::engine::catalogue::Target;
+use crate::engine::encode;
+use crate::engine::in_flight::{Call, InFlight, Opening, Responder};
+use crate::engine::lane::Refused;
+use crate::engine::legacy::Session;
+use crate::engine::reply::{Asked, Refusal};
+use crate::engine::rounds::Retry;
+use crate::engine::{Engine, Origin, shutting_down};
+use crate::handler::context::{ClientSource, RequestInfo};
+use crate::handler::reply::Reply;
+use crate::outbox::Standing;
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, Text, shortened};
+use crate::protocol::meta::{Params, Reference};
+use crate::protocol::method::Method;
+use crate::protocol::results::Completion;
+use crate::protocol::types::LoggingLevel;
+use crate::protocol::version::Era;
+
+/// Who calls, as far as its era tells.
+pub(super) struct Caller<'a> {
+    client: ClientSource,
+    log_level: Option<LoggingLevel>,
+    /// Where its calls can be found by their ids.
+    registry: Option<&'a Arc<InFlight>>,
+    session: Option<&'a Arc<Session>>,
+}
+
+impl<'a> Caller<'a> {
+    pub(super) fn modern(params: &Params<'_>, origin: &'a Origin<'_>) -> Self {
+        let meta = params.meta.as_ref();
+        let owned = |raw: Option<&RawValue>| raw.map(ToOwned::to_owned);
+        Caller {
+            client: ClientSource::Request {
+                info: owned(meta.and_then(|meta| meta.client_info)),
+                capabilities: owned(meta.and_then(|meta| meta.client_capabilities)),
+                parsed: OnceLock::new(),
+            },
+            log_level: meta.and_then(|meta| meta.log_level),
+            registry: match origin {
+                Origin::Pipe(pipe) => Some(&pipe.calls),
+                Origin::Http { .. } => None,
+            },
+            session: None,
+        }
+    }
+
+    pub(super) fn legacy(session: &'a Arc<Session>) -> Self {
+        Caller {
+            client: ClientSource::Session(Arc::clone(&session.client)),
+            log_level: Some(session.log_level()),
+            registry: Some(&session.calls),
+            session: Some(session),
+        }
+    }
+}
+
+/// What a request calls.
+struct Wanted {
+    target: Arc<Target>,
+    /// What the client named.
+    named: Arc<str>,
+    arguments: Option<Box<RawValue>>,
+}
+
+/// What a request that looks for its target can come to.
+enum Lookup {
+    Found(Wanted),
+    /// There is nothing to run: an argument that nothing completes.
+    Nothing,
+}
+
+impl Engine {
+    /// Finds what a request calls, opens the call and hands it to the lane. It comes back if it is under way.
+    pub(super) fn call(
+        &self,
+        method: Method,
+        asked: Asked<'_>,
+        caller: Caller<'_>,
+    ) -> Option<Arc<Call>> {
+        let wanted = match self.look_up(method, &asked.params, asked.era) {
+            Ok(Lookup::Found(wanted)) => wanted,
+            Ok(Lookup::Nothing) => {
+                self.complete_nothing(asked);
+                return None;
+            }
+            Err(error) => {
+                asked.fail(method.name(), &error);
+                return None;
+            }
+        };
+        let Asked {
+            id,
+            params,
+            slot,
+            tag,
+            era,
+        } = asked;
+        let retry = retry(&params, era);
+        let opening = Opening {
+            id,
+            era,
+            method,
+            name: Arc::clone(&wanted.target.name),
+            lane: Arc::clone(self.lanes[wanted.target.lane].name()),
+            info: RequestInfo {
+                tag: tag.clone(),
+                target: wanted.named,
+                client: caller.client,
+                progress_token: params.meta.and_then(|meta| meta.progress_token),
+                log_level: caller.log_level,
+            },
+            engine: self.me.clone(),
+            session: caller.session.cloned(),
+        };
+        match Call::open(opening, slot, caller.registry) {
+            Ok(call) => self.submit(CallJob {
+                responder: Responder(call),
+                target: wanted.target,
+                arguments: wanted.arguments,
+                retry,
+                identity: Arc::clone(&self.identity),
+                rules: Arc::clone(&self.rounds),
+            }),
+            Err((id, slot)) => {
+                let refusal = Refusal {
+                    tag,
+                    id: Some(&id),
+                    method: method.name(),
+                    era,
+                    standing: Standing::Malformed,
+                };
+                let error =
+                    ErrorObject::invalid_request("A request with this `id` is still in flight");
+                refusal.send(&error, slot);
+                None
+            }
+        }
+    }
+
+    fn look_up(
+        &self,
+        method: Method,
+        params: &Params<'_>,
+        era: Era,
+    ) -> Result<Lookup, ErrorObject> {
+        match method {
+            Method::ResourcesRead => {
+                let uri = named("uri", params.uri.as_ref())?;
+                let found = self.catalogue.resource(uri);
+                let found = found.ok_or_else(|| no_resource(&shortened(uri), era))?;
+                Ok(Lookup::Found(Wanted {
+                    target: found.target,
+                    named: uri.into(),
+                    arguments: found.variables,
+                }))
+            }
+            Method::Complete => self.find_completer(params),
+            _ => {
+                let name = named("name", params.name.as_ref())?;
+                let arguments = params.arguments;
+                if arguments.is_some_and(|arguments| !arguments.get().starts_with('{')) {
+                    return Err(ErrorObject::invalid_params("`arguments` must be an object"));
+                }
+                let (what, found) = match method {
+                    Method::PromptsGet => ("prompt", self.catalogue.prompt(name)),
+                    _ => ("tool", self.catalogue.tool(name)),
+                };
+                let target = Arc::clone(found.ok_or_else(|| unknown(what, name))?);
+                Ok(Lookup::Found(Wanted {
+                    named: Arc::clone(&target.name),
+                    target,
+                    arguments: arguments.map(ToOwned::to_owned),
+                }))
+            }
+        }
+    }
+
+    fn complete_nothing(&self, asked: Asked<'_>) {
+        let nothing = Reply::Completion(Completion::default());
+        let result = encode::result(&nothing, asked.era, &self.identity.server_info);
+        asked.answer(Method::Complete, &result);
+    }
+
+    fn find_completer(&self, params: &Params<'_>) -> Result<Lookup, ErrorObject> {
+        let missing = |what| ErrorObject::invalid_params(format!("`{what}` is missing"));
+        let reference = params.reference.as_ref().ok_or_else(|| missing("ref"))?;
+        let argument = params.argument.as_ref();
+        let argument = argument.ok_or_else(|| missing("argument"))?;
+        let found = match reference {
+            Reference::Prompt { name } => {
+                let found = self.catalogue.prompt_completer(name, &argument.name);
+                found.map_err(|()| unknown("prompt", name))?
+            }
+            Reference::Resource { uri } => {
+                let found = self.catalogue.template_completer(uri, &argument.name);
+                found.map_err(|()| unknown("resource template", uri))?
+            }
+        };
+        let Some(target) = found else {
+            return Ok(Lookup::Nothing);
+        };
+        #[derive(Serialize)]
+        struct Typed<'a> {
+            value: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            arguments: Option<&'a RawValue>,
+        }
+        let context = params.context.as_ref();
+        let typed = Typed {
+            value: &argument.value,
+            arguments: context.and_then(|context| context.arguments),
+        };
+        Ok(Lookup::Found(Wanted {
+            target: Arc::clone(target),
+            named: Arc::clone(&target.name),
+            arguments: to_raw_value(&typed).ok(),
+        }))
+    }
+
+    /// Hands a call to its lane, or refuses it now. Either way the call ends exactly once.
+    fn submit(&self, job: CallJob) -> Option<Arc<Call>> {
+        let call = Arc::clone(&job.responder.0);
+        if self.is_draining() {
+            call.fail(&shutting_down(), Outcome::Refused);
+            return None;
+        }
+        let lane = &self.lanes[job.target.lane];
+        let (error, _job) = match lane.try_submit(job) {
+            Ok(()) => return Some(call),
+            Err(Refused::Full(job)) => {
+                let message = format!("The lane `{}` is full; try again in a second", lane.name());
+                let error = ErrorObject::new(ErrorCode::OVERLOADED, message)
+                    .with_data(json!({ "lane": &**lane.name(), "retryAfterMs": 1000 }));
+                (error, job)
+            }
+            Err(Refused::Closed(job)) => (shutting_down(), job),
+        };
+        // The job is dropped only after the call has its answer, or its responder would report it as lost.
+        call.fail(&error, Outcome::Refused);
+        None
+    }
+}
+
+/// What a modern client comes back with, if it does.
+fn retry(params: &Params<'_>, era: Era) -> Option<Retry> {
+    let state = params.request_state.as_ref();
+    if era == Era::Legacy || (params.input_responses.is_none() && state.is_none()) {
+        return None;
+    }
+    Some(Retry {
+        responses: params.input_responses.map(ToOwned::to_owned),
+        state: state.map(|state| state.0.to_string()),
+    })
+}
+
+fn named<'a>(member: &str, text: Option<&'a Text<'_>>) -> Result<&'a str, ErrorObject> {
+    let missing = || ErrorObject::invalid_params(format!("`{member}` is missing"));
+    text.map(|text| &*text.0).ok_or_else(missing)
+}
+
+fn unknown(what: &str, name: &str) -> ErrorObject {
+    ErrorObject::invalid_params(format!("Unknown {what}: {}", shortened(name)))
+}

@@ -1,0 +1,163 @@
+//! Results as their era wants them on the wire, written into one buffer with the envelope around them.
+//!
+//! Must not know who computed a result, or where it goes.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::handler::reply::Reply;
+use crate::protocol::jsonrpc::{self, RequestId, write_json};
+use crate::protocol::results::{CacheScope, Completion, PromptMessage};
+use crate::protocol::types::{ContentBlock, ResourceContents};
+use crate::protocol::version::Era;
+
+/// The whole response.
+pub(crate) fn response(id: &RequestId, reply: &Reply, era: Era, server_info: &RawValue) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    jsonrpc::open_result(&mut out, id);
+    write_result(&mut out, reply, era, server_info);
+    jsonrpc::close_response(&mut out);
+    out
+}
+
+/// The result alone.
+pub(crate) fn result(reply: &Reply, era: Era, server_info: &RawValue) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_result(&mut out, reply, era, server_info);
+    out
+}
+
+fn write_result(out: &mut Vec<u8>, reply: &Reply, era: Era, server_info: &RawValue) {
+    let around = |meta| Around::new(era, meta, server_info);
+    let modern = era == Era::Modern;
+    match reply {
+        Reply::Tool(result) => {
+            let structured = result.structured_content.as_ref();
+            write_json(
+                out,
+                &ToolResult {
+                    content: &result.content,
+                    structured_content: structured.filter(|value| modern || value.is_object()),
+                    is_error: result.is_error,
+                    around: around(result.meta.as_ref()),
+                },
+            )
+        }
+        Reply::Prompt(result) => write_json(
+            out,
+            &PromptResult {
+                description: result.description.as_deref(),
+                messages: &result.messages,
+                around: around(result.meta.as_ref()),
+            },
+        ),
+        Reply::Resource(result) => {
+            let cache = result.cache.filter(|_| modern);
+            write_json(
+                out,
+                &ResourceResult {
+                    contents: &result.contents,
+                    ttl_ms: cache.map(|cache| cache.ttl_ms()),
+                    cache_scope: cache.map(|cache| cache.scope),
+                    around: around(result.meta.as_ref()),
+                },
+            )
+        }
+        Reply::NoResource => write_json(out, &around(None)),
+        Reply::Completion(completion) => write_json(
+            out,
+            &CompleteResult {
+                completion,
+                around: around(None),
+            },
+        ),
+    }
+}
+
+/// A response around this result.
+pub(crate) fn write(id: &RequestId, result: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    jsonrpc::open_result(&mut out, id);
+    write_json(&mut out, result);
+    jsonrpc::close_response(&mut out);
+    out
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolResult<'a> {
+    content: &'a [ContentBlock],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    structured_content: Option<&'a Value>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_error: bool,
+    #[serde(flatten)]
+    around: Around<'a>,
+}
+
+#[derive(Serialize)]
+struct PromptResult<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    messages: &'a [PromptMessage],
+    #[serde(flatten)]
+    around: Around<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceResult<'a> {
+    contents: &'a [ResourceContents],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_scope: Option<CacheScope>,
+    #[serde(flatten)]
+    around: Around<'a>,
+}
+
+#[derive(Serialize)]
+struct CompleteResult<'a> {
+    completion: &'a Completion,
+    #[serde(flatten)]
+    around: Around<'a>,
+}
+
+/// What every result carries, as far as its era knows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Around<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_type: Option<&'a str>,
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<Meta<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Meta<'a> {
+    ServerInfo(&'a RawValue),
+    Own(&'a Map<String, Value>),
+    Both(Map<String, Value>),
+}
+
+impl<'a> Around<'a> {
+    fn new(era: Era, own: Option<&'a Map<String, Value>>, server_info: &'a RawValue) -> Self {
+        let modern = era == Era::Modern;
+        Around {
+            result_type: modern.then_some("complete"),
+            meta: match (own, modern) {
+                (None, true) => Some(Meta::ServerInfo(server_info)),
+                (None, false) => None,
+                (Some(own), false) => Some(Meta::Own(own)),
+                (Some(own), true) => {
+                    let mut both: Map<String, Value> =
+                        serde_json::from_str(server_info.get()).unwrap_or_default();
+                    both.extend(own.clone());
+                    Some(Meta::Both(both))
+                }
+            },
+        }
+    }
+}

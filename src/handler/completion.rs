@@ -1,0 +1,40 @@
+//! Completion: suggesting values while a person fills in a prompt or a resource template.
+//!
+//! A completer is a handler like any other, with [`Completing`] as its arguments. Must not know how it is dispatched. Specification:
+//! `server/utilities/completion` of revision 2026-07-28.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::handler::fork::Fork;
+use crate::handler::invoke::{BadArguments, Build, Handler, erase};
+use crate::handler::reply::Reply;
+use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::results::Completion;
+
+/// What a person has typed so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Completing {
+    /// The value so far, to be completed.
+    pub value: String,
+    /// The other arguments that have a value already.
+    #[serde(default)]
+    pub arguments: BTreeMap<String, String>,
+}
+
+/// A completer as the engine stores it.
+pub(crate) fn complete<S, Shape, H>(handler: H) -> Build<S>
+where
+    S: Fork + Send + Sync + 'static,
+    Shape: 'static,
+    H: Handler<S, Shape>,
+    H::Output: Into<Completion>,
+{
+    erase(handler, |_, output| match output {
+        Ok(values) => Ok(Reply::Completion(values.into())),
+        Err(BadArguments(problem)) => Err(ErrorObject::invalid_params(problem)),
+    })
+}

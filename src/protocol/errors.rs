@@ -1,0 +1,92 @@
+//! JSON-RPC errors, for the peer's program: the object and the codes.
+//!
+//! Data only. Must not know who sends one, or with which HTTP status. Specification: `basic/index` ("Error Codes").
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::protocol::jsonrpc::shortened;
+
+/// A JSON-RPC error, for the peer's program: a code, a sentence, and optional data.
+///
+/// Codes of MCP and JSON-RPC are in [`ErrorCode`]. A tool that fails in a way the *model* can mend returns a
+/// [`ToolError`](crate::ToolError) instead.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ErrorObject {
+    /// The code, see [`ErrorCode`]. Your own codes should stay outside -32768 to -32000.
+    pub code: i64,
+    /// One sentence that says what to do.
+    pub message: Cow<'static, str>,
+    /// More about it, in a shape that belongs to the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<serde_json::Value>,
+}
+
+/// The error codes this library sends. Specification: `basic/index` ("Error Codes").
+#[derive(Debug)]
+pub struct ErrorCode;
+
+impl ErrorCode {
+    /// The bytes are not JSON.
+    pub const PARSE_ERROR: i64 = -32700;
+    /// JSON, but not a JSON-RPC message that can be served here.
+    pub const INVALID_REQUEST: i64 = -32600;
+    /// No such method in this revision.
+    pub const METHOD_NOT_FOUND: i64 = -32601;
+    /// The parameters do not fit: missing metadata, an unknown tool, a bad cursor.
+    pub const INVALID_PARAMS: i64 = -32602;
+    /// The server failed. The text of a panic never leaves the process; the log has it under the request id.
+    pub const INTERNAL_ERROR: i64 = -32603;
+    /// Handshake era: there is no such resource. The modern era says [`INVALID_PARAMS`](Self::INVALID_PARAMS).
+    pub const RESOURCE_NOT_FOUND: i64 = -32002;
+    /// Modern: an HTTP header does not match the body.
+    pub const HEADER_MISMATCH: i64 = -32020;
+    /// Modern: the client did not declare a capability that the call needs.
+    pub const MISSING_CLIENT_CAPABILITY: i64 = -32021;
+    /// Modern: the server does not speak this protocol version.
+    pub const UNSUPPORTED_PROTOCOL_VERSION: i64 = -32022;
+    /// The lane of this call is full, or the server is shutting down: try again later. Outside the reserved range, and the same
+    /// number as the HTTP status that carries it.
+    pub const OVERLOADED: i64 = 503;
+}
+
+impl ErrorObject {
+    /// An error with a code and a sentence.
+    pub fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
+        ErrorObject {
+            code,
+            message: message.into(),
+            data: None,
+        }
+    }
+
+    /// The same with data.
+    #[must_use]
+    pub fn with_data(mut self, data: serde_json::Value) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    pub(crate) fn invalid_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::INVALID_REQUEST, message)
+    }
+
+    pub(crate) fn invalid_params(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::INVALID_PARAMS, message)
+    }
+
+    pub(crate) fn method_not_found(method: &str) -> Self {
+        Self::new(
+            ErrorCode::METHOD_NOT_FOUND,
+            format!("Method not found: {}", shortened(method)),
+        )
+    }
+}
+
+impl fmt::Display for ErrorObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.code)
+    }
+}

@@ -1,0 +1,155 @@
+//! The schema's types for what prompts, resources and completions answer, and how long a client may keep an answer.
+//!
+//! Data only. Must not know who computes a result. Specification: `server/prompts`, `server/resources`, `server/utilities/completion` and
+//! `server/utilities/caching` of revision 2026-07-28.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::protocol::types::{ContentBlock, ResourceContents, Role};
+
+/// The most values one completion may have.
+const COMPLETION_VALUES_MAX: usize = 100;
+
+/// One message of a prompt.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PromptMessage {
+    /// Who says it.
+    pub role: Role,
+    /// What is said.
+    pub content: ContentBlock,
+}
+
+impl PromptMessage {
+    /// A message of any content.
+    pub fn new(role: Role, content: ContentBlock) -> Self {
+        PromptMessage { role, content }
+    }
+
+    /// A text of the user's.
+    pub fn user(text: impl Into<String>) -> Self {
+        Self::new(Role::User, ContentBlock::text(text))
+    }
+
+    /// A text of the model's.
+    pub fn assistant(text: impl Into<String>) -> Self {
+        Self::new(Role::Assistant, ContentBlock::text(text))
+    }
+}
+
+/// What `prompts/get` answers. Specification: `server/prompts` ("Getting a Prompt").
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetPromptResult {
+    /// What the prompt is for, if it differs from what its definition says.
+    pub description: Option<String>,
+    /// The messages, in order.
+    pub messages: Vec<PromptMessage>,
+    /// More about the result.
+    pub meta: Option<Map<String, Value>>,
+}
+
+/// What `resources/read` answers. Specification: `server/resources` ("Reading Resources").
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadResourceResult {
+    /// What the resource holds; several pieces when it is a collection.
+    pub contents: Vec<ResourceContents>,
+    /// How long the client may keep it, if it differs from what the resource says.
+    pub cache: Option<CacheHint>,
+    /// More about the result.
+    pub meta: Option<Map<String, Value>>,
+}
+
+/// What `completion/complete` answers. Specification: `server/utilities/completion`.
+///
+/// Made from a list of values with `into()`; of more than 100 only the first 100 are sent, with the true total.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Completion {
+    values: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<usize>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    has_more: bool,
+}
+
+impl<T: Into<String>> From<Vec<T>> for Completion {
+    fn from(values: Vec<T>) -> Self {
+        let total = values.len();
+        Completion {
+            values: values
+                .into_iter()
+                .take(COMPLETION_VALUES_MAX)
+                .map(Into::into)
+                .collect(),
+            total: Some(total),
+            has_more: total > COMPLETION_VALUES_MAX,
+        }
+    }
+}
+
+/// How long a client may keep an answer, and whether others may see what it kept. Specification: `server/utilities/caching`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheHint {
+    pub(crate) ttl: Duration,
+    pub(crate) scope: CacheScope,
+}
+
+/// Who may be given a kept answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CacheScope {
+    Public,
+    Private,
+}
+
+impl CacheHint {
+    /// Do not keep it.
+    pub const NONE: CacheHint = CacheHint::private(Duration::ZERO);
+
+    /// Keep it this long, for anyone who asks: it holds nothing of one user's.
+    pub const fn public(ttl: Duration) -> Self {
+        CacheHint {
+            ttl,
+            scope: CacheScope::Public,
+        }
+    }
+
+    /// Keep it this long, for this user only.
+    pub const fn private(ttl: Duration) -> Self {
+        CacheHint {
+            ttl,
+            scope: CacheScope::Private,
+        }
+    }
+
+    pub(crate) fn ttl_ms(&self) -> u64 {
+        // Beyond this a client that reads numbers as doubles would read another one.
+        const EXACT_MAX: u64 = (1 << 53) - 1;
+        u64::try_from(self.ttl.as_millis()).map_or(EXACT_MAX, |ttl| ttl.min(EXACT_MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_completion_sends_a_hundred_values_and_the_true_total() {
+        let many: Completion = (0..101).map(|n| n.to_string()).collect::<Vec<_>>().into();
+        let wire = serde_json::to_value(&many).expect("a completion is JSON");
+        assert_eq!(wire["values"].as_array().map(Vec::len), Some(100));
+        assert_eq!(
+            (&wire["total"], &wire["hasMore"]),
+            (&json!(101), &json!(true))
+        );
+        let few: Completion = vec!["a"].into();
+        assert_eq!(
+            serde_json::to_value(&few).expect("a completion is JSON"),
+            json!({"values": ["a"], "total": 1})
+        );
+    }
+}
