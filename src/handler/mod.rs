@@ -9,6 +9,12 @@ mod fork;
 pub(crate) mod invoke;
 mod result;
 pub(crate) mod tool;
+#[cfg(feature = "validate")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the calls that it checks do not ask it yet")
+)]
+pub(crate) mod validation;
 
 #[cfg(unix)]
 pub use command::{CommandOutput, RunCommand};
