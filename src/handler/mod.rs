@@ -16,6 +16,12 @@ pub(crate) mod reply;
 pub(crate) mod resource;
 mod result;
 pub(crate) mod tool;
+#[cfg(feature = "validate")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the calls that it checks do not ask it yet")
+)]
+pub(crate) mod validation;
 
 pub use ask::{AskError, Elicited, Root, Sampled, Sampling};
 #[cfg(unix)]

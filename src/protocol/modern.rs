@@ -124,7 +124,8 @@ fn must_match(name: &str, header: Option<&str>, body: &str) -> Result<(), ErrorO
     }
 }
 
-fn mismatch(what: String) -> ErrorObject {
+/// What a client hears when a header field and the body differ.
+pub(crate) fn mismatch(what: String) -> ErrorObject {
     ErrorObject::new(
         ErrorCode::HEADER_MISMATCH,
         format!("Header mismatch: {what}"),

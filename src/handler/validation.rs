@@ -1,0 +1,298 @@
+//! Checks values against a JSON Schema: a tool's arguments, or its structured content.
+//!
+//! Neither the network nor a file is ever read for it: a schema that needs more than itself does not compile. Must not know tools.
+//! Specification: `basic/index` ("JSON Schema Usage") of revision 2026-07-28.
+
+use std::fmt::{self, Write};
+
+use serde_json::Value;
+
+/// How many mistakes are told at once.
+const ERRORS_MAX: usize = 3;
+/// How long the telling may be, however long the names in the value or the schema are.
+const MESSAGE_BYTES_MAX: usize = 512;
+/// How many values an instance may have for its mistakes to be told. They are collected before the first can be read, at some 400 bytes each
+/// and for every branch of the schema: without this, a body of 4 MiB could cost 700 MiB.
+const TOLD_VALUES_MAX: usize = 10_000;
+
+/// A compiled schema.
+#[derive(Clone, Debug)]
+pub(crate) struct Validator(jsonschema::Validator);
+
+impl Validator {
+    /// Compiles a schema: of the dialect that its `$schema` names, or of 2020-12.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, when it is not a valid schema or refers to one outside itself.
+    pub(crate) fn compile(schema: &Value) -> Result<Validator, String> {
+        // Said here and not only by leaving features out, because another crate in the program may ask for them.
+        jsonschema::options()
+            .offline()
+            .build(schema)
+            .map(Validator)
+            .map_err(|error| told([error].into_iter(), "invalid schema, "))
+    }
+
+    /// Checks a value.
+    ///
+    /// # Errors
+    ///
+    /// Where the first mistakes are, as JSON Pointers, and what was expected there. The value itself is not repeated.
+    pub(crate) fn check(&self, instance: &Value) -> Result<(), String> {
+        // Needs no memory, and mostly there is nothing to tell.
+        if self.0.is_valid(instance) {
+            return Ok(());
+        }
+        if room_left(instance, TOLD_VALUES_MAX).is_none() {
+            return Err(format!(
+                "the value does not match the schema; with more than {TOLD_VALUES_MAX} values in it, it is too large to say where"
+            ));
+        }
+        Err(told(self.0.iter_errors(instance), ""))
+    }
+}
+
+/// What is left of `room` when every value in this one has taken its place, itself included; `None` if there are more.
+fn room_left(value: &Value, room: usize) -> Option<usize> {
+    let room = room.checked_sub(1)?;
+    match value {
+        Value::Array(items) => items
+            .iter()
+            .try_fold(room, |room, item| room_left(item, room)),
+        Value::Object(members) => members
+            .values()
+            .try_fold(room, |room, member| room_left(member, room)),
+        _ => Some(room),
+    }
+}
+
+/// Writes the first mistakes into one bounded line.
+fn told<'i>(
+    mut errors: impl Iterator<Item = jsonschema::ValidationError<'i>>,
+    prefix: &str,
+) -> String {
+    let mut line = Bounded(prefix.to_owned());
+    let written = (|| {
+        for (index, error) in errors.by_ref().take(ERRORS_MAX).enumerate() {
+            if index > 0 {
+                line.write_str("; ")?;
+            }
+            match error.instance_path().as_str() {
+                "" => line.write_str("at the root: ")?,
+                path => write!(line, "at `{path}`: ")?,
+            }
+            write!(line, "{}", error.masked_with("the value"))?;
+        }
+        match errors.next() {
+            Some(_) => line.write_str("; and more"),
+            None => Ok(()),
+        }
+    })();
+    match written {
+        Ok(()) => line.0,
+        Err(fmt::Error) => line.0 + Bounded::CUT,
+    }
+}
+
+/// A text that takes in no more than it may hold and its end mark, so that nobody formats what nobody will read.
+struct Bounded(String);
+
+impl Bounded {
+    const CUT: &str = "...";
+}
+
+impl Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = MESSAGE_BYTES_MAX - Self::CUT.len() - self.0.len();
+        if text.len() <= room {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        let end = (0..=room).rev().find(|end| text.is_char_boundary(*end));
+        self.0.push_str(&text[..end.unwrap_or_default()]);
+        Err(fmt::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn compiled(schema: &Value) -> Validator {
+        Validator::compile(schema).expect("the row is a schema")
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_place_and_what_was_expected() {
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "a": {"type": "integer", "minimum": 1},
+                "list": {"type": "array", "items": {"enum": ["x", "y"]}},
+                "a/b": {"$ref": "#/$defs/flag"},
+            },
+            "required": ["a"],
+            "additionalProperties": false,
+            "$defs": {"flag": {"type": "boolean"}},
+        });
+        let rows = [
+            (json!({"a": 1, "list": ["x"], "a/b": true}), None),
+            (
+                json!([]),
+                Some("at the root: the value is not of type \"object\""),
+            ),
+            (json!({}), Some("at the root: \"a\" is a required property")),
+            (
+                json!({"a": "1"}),
+                Some("at `/a`: the value is not of type \"integer\""),
+            ),
+            (
+                json!({"a": 0}),
+                Some("at `/a`: the value is less than the minimum of 1"),
+            ),
+            (
+                json!({"a": 1, "list": ["x", "z"]}),
+                Some("at `/list/1`: the value is not one of \"x\" or \"y\""),
+            ),
+            (
+                json!({"a": 1, "a/b": 1}),
+                Some("at `/a~1b`: the value is not of type \"boolean\""),
+            ),
+            (
+                json!({"a": 1, "c": 1}),
+                Some("at the root: Additional properties are not allowed ('c' was unexpected)"),
+            ),
+        ];
+        let validator = compiled(&schema);
+        for (instance, expected) in rows {
+            let found = validator.check(&instance);
+            assert_eq!(found.err().as_deref(), expected, "{instance}");
+        }
+    }
+
+    #[test]
+    fn only_the_first_mistakes_are_told() {
+        let validator = compiled(&json!({"items": {"type": "null"}}));
+        let told = |count: usize| {
+            validator
+                .check(&json!(vec![1; count]))
+                .expect_err("numbers are not null")
+        };
+        assert_eq!(told(3).matches("is not of type").count(), 3, "{}", told(3));
+        assert!(!told(3).contains("more"), "{}", told(3));
+        assert_eq!(told(500).matches("is not of type").count(), 3);
+        assert!(told(500).ends_with("; and more"), "{}", told(500));
+    }
+
+    #[test]
+    fn a_large_value_is_refused_without_collecting_its_mistakes() {
+        let validator = compiled(&json!({"items": {"items": {"type": "null"}}}));
+        // The outer list, ten lists, and what is in them: 9011 values and `inner`.
+        let nested = |inner: usize| {
+            let mut lists = vec![json!(vec![1; 1000]); 9];
+            lists.push(json!(vec![1; inner]));
+            json!(lists)
+        };
+        for (inner, told_where) in [(989, true), (990, false), (100_000, false)] {
+            let told = validator
+                .check(&nested(inner))
+                .expect_err("numbers are not null");
+            assert_eq!(told.starts_with("at `/0/0`: "), told_where, "{told}");
+            assert_eq!(told.contains("too large to say where"), !told_where);
+        }
+        let valid = json!([vec![Value::Null; 100_000]]);
+        assert_eq!(validator.check(&valid), Ok(()));
+    }
+
+    #[test]
+    fn a_long_mistake_is_cut() {
+        let validator = compiled(&json!({"additionalProperties": {"type": "null"}}));
+        for length in [400, 500, 511, 100_000] {
+            let instance = json!({ "é".repeat(length): "x".repeat(length) });
+            let told = validator
+                .check(&instance)
+                .expect_err("a string is not null");
+            assert!(told.len() <= MESSAGE_BYTES_MAX, "{}", told.len());
+            assert!(
+                told.starts_with("at `/é") && told.ends_with("..."),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_dialect_is_2020_12_unless_the_schema_names_another() {
+        let tuple = json!({"prefixItems": [{"type": "integer"}]});
+        assert!(compiled(&tuple).check(&json!(["x"])).is_err());
+        let mut old = tuple;
+        old["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+        assert!(compiled(&old).check(&json!(["x"])).is_ok());
+        let mut new = old;
+        new["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+        assert!(compiled(&new).check(&json!(["x"])).is_err());
+    }
+
+    #[test]
+    fn a_schema_that_cannot_work_does_not_compile() {
+        let rows = [
+            (json!({"type": "nothing"}), "invalid schema, at `/type`"),
+            (json!({"minimum": "1"}), "invalid schema, at `/minimum`"),
+            (json!({"pattern": "("}), "invalid schema, at `/pattern`"),
+            (json!({"$ref": "#/$defs/none"}), "invalid schema"),
+            (json!(7), "invalid schema"),
+        ];
+        for (schema, expected) in rows {
+            let error = Validator::compile(&schema).expect_err("the row is no schema");
+            assert!(error.starts_with(expected), "{schema}: {error}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_fetched() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+        listener
+            .set_nonblocking(true)
+            .expect("a listener can be asked without waiting");
+        let address = listener.local_addr().expect("it is bound");
+        let file = std::env::temp_dir().join(format!("schema-{}.json", std::process::id()));
+        std::fs::write(&file, "true").expect("a temporary file can be written");
+        let local = format!("http://{address}/schema");
+        let rows = [
+            json!({"$ref": local}),
+            json!({"properties": {"a": {"$ref": local}}}),
+            json!({"$id": local, "$ref": "other"}),
+            json!({"$dynamicRef": local}),
+            json!({"$schema": local}),
+            json!({"$ref": format!("https://{address}/schema#/a")}),
+            json!({"$ref": format!("file://{}", file.display())}),
+        ];
+        for schema in rows {
+            let error = Validator::compile(&schema).expect_err("it needs more than itself");
+            assert!(error.starts_with("invalid schema, "), "{schema}: {error}");
+        }
+        std::fs::remove_file(&file).expect("it was written above");
+        let nobody = listener.accept().expect_err("nobody has come");
+        assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn it_can_be_shared_by_workers() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Validator>();
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_told_is_bounded(name in ".*", value in ".*", count in 0_usize..40) {
+            let validator = compiled(&json!({"additionalProperties": {"items": {"const": name}}}));
+            let instance = json!({ name: vec![value; count] });
+            if let Err(told) = validator.check(&instance) {
+                prop_assert!(told.len() <= MESSAGE_BYTES_MAX, "{}", told);
+            }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Tool parameters that HTTP header fields mirror: which ones a schema names with `x-mcp-header`, and whether a call's fields say what its
+//! body says.
+//!
+//! Somebody between client and server may have acted on the fields without reading the body, so a call whose two halves differ in any way is
+//! refused. Pure; must not know where header fields are read. Specification: `basic/transports/streamable-http` ("Custom Headers from Tool
+//! Parameters", "Server Validation") and `server/tools` ("x-mcp-header") of revision 2026-07-28.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::protocol::jsonrpc::{ErrorObject, Text, shortened};
+use crate::protocol::modern::{decode_value, mismatch};
+
+const ANNOTATION: &str = "x-mcp-header";
+/// The largest integer that JavaScript can tell from its neighbours.
+const INTEGER_MAX: i64 = (1 << 53) - 1;
+
+/// The mirrored parameters of one tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ParamHeaders {
+    members: Vec<Member>,
+}
+
+/// A property that is mirrored, or one inside it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Member {
+    name: String,
+    /// The field that mirrors it, such as `Mcp-Param-Region`.
+    field: Option<String>,
+    members: Vec<Member>,
+}
+
+/// What a request has under the name of a header field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderValue<'a> {
+    Absent,
+    /// Without the blanks around it, and not decoded.
+    One(&'a str),
+    Repeated,
+}
+
+impl ParamHeaders {
+    /// Finds the annotations of an input schema.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says which annotation breaks which rule. Clients drop a tool with such a schema.
+    pub(crate) fn from_schema(input_schema: &Value) -> Result<ParamHeaders, String> {
+        let mut taken = BTreeSet::new();
+        let members = match input_schema {
+            Value::Object(schema) if schema.contains_key(ANNOTATION) => {
+                return Err(misplaced(&[]));
+            }
+            Value::Object(schema) => members(schema, &mut Vec::new(), &mut taken)?,
+            _ => Vec::new(),
+        };
+        Ok(ParamHeaders { members })
+    }
+
+    /// Whether nothing is mirrored.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Compares the header fields of a call with its arguments. `header` is asked for whole names, such as `Mcp-Param-Region`, and has to
+    /// compare them without case.
+    pub(crate) fn check<'a>(
+        &self,
+        arguments: Option<&RawValue>,
+        header: &dyn Fn(&str) -> HeaderValue<'a>,
+    ) -> Result<(), ErrorObject> {
+        check_members(&self.members, arguments, header)
+    }
+}
+
+/// The mirrored properties of a schema, which stands at this path.
+fn members<'s>(
+    schema: &'s Map<String, Value>,
+    path: &mut Vec<&'s str>,
+    taken: &mut BTreeSet<String>,
+) -> Result<Vec<Member>, String> {
+    let hidden = schema
+        .iter()
+        .filter(|(keyword, _)| *keyword != "properties");
+    if hidden
+        .flat_map(|(keyword, value)| subschemas(keyword, value))
+        .any(is_annotated)
+    {
+        return Err(misplaced(path));
+    }
+    let mut found = Vec::new();
+    let properties = schema.get("properties").and_then(Value::as_object);
+    for (name, property) in properties.into_iter().flatten() {
+        let Value::Object(property) = property else {
+            continue;
+        };
+        path.push(name);
+        let field = match property.get(ANNOTATION) {
+            None => None,
+            Some(value) => Some(field(value, property, taken).map_err(|what| at(path, &what))?),
+        };
+        let members = members(property, path, taken)?;
+        path.pop();
+        if field.is_some() || !members.is_empty() {
+            found.push(Member {
+                name: name.clone(),
+                field,
+                members,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// The field that an annotation asks for.
+fn field(
+    annotation: &Value,
+    property: &Map<String, Value>,
+    taken: &mut BTreeSet<String>,
+) -> Result<String, String> {
+    let name = annotation
+        .as_str()
+        .filter(|name| !name.is_empty() && name.bytes().all(is_token))
+        .ok_or_else(|| {
+            format!("`{ANNOTATION}` is {annotation}; it must be a string of the characters that a header name can have")
+        })?;
+    let kind = property.get("type").and_then(Value::as_str);
+    if !matches!(kind, Some("string" | "integer" | "boolean")) {
+        return Err(format!(
+            "`{ANNOTATION}` needs a \"type\" that is \"string\", \"integer\" or \"boolean\", and no other"
+        ));
+    }
+    if !taken.insert(name.to_ascii_lowercase()) {
+        return Err(format!(
+            "`{ANNOTATION}` is \"{name}\", which another property has already; case does not matter"
+        ));
+    }
+    Ok(format!("Mcp-Param-{name}"))
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn misplaced(path: &[&str]) -> String {
+    let what = format!(
+        "`{ANNOTATION}` can only stand in a property that is reached through `properties` alone"
+    );
+    at(path, &what)
+}
+
+fn at(path: &[&str], what: &str) -> String {
+    match path {
+        [] => format!("input schema: {what}"),
+        path => format!("property `{}`: {what}", path.join(".")),
+    }
+}
+
+/// Whether a schema or one below it has an annotation.
+fn is_annotated(schema: &Value) -> bool {
+    schema.as_object().is_some_and(|schema| {
+        schema.contains_key(ANNOTATION)
+            || schema
+                .iter()
+                .flat_map(|(keyword, value)| subschemas(keyword, value))
+                .any(is_annotated)
+    })
+}
+
+/// The schemas that the value of a keyword consists of. Other keywords, such as `default`, hold values in which the annotation means nothing.
+fn subschemas<'s>(keyword: &str, value: &'s Value) -> Vec<&'s Value> {
+    match (keyword, value) {
+        (
+            "properties" | "patternProperties" | "dependentSchemas" | "dependencies" | "$defs"
+            | "definitions",
+            Value::Object(schemas),
+        ) => schemas.values().collect(),
+        ("allOf" | "anyOf" | "oneOf" | "prefixItems" | "items", Value::Array(schemas)) => {
+            schemas.iter().collect()
+        }
+        (
+            "items"
+            | "additionalItems"
+            | "unevaluatedItems"
+            | "contains"
+            | "additionalProperties"
+            | "unevaluatedProperties"
+            | "propertyNames"
+            | "not"
+            | "if"
+            | "then"
+            | "else"
+            | "contentSchema",
+            schema,
+        ) => vec![schema],
+        _ => Vec::new(),
+    }
+}
+
+fn check_members<'a>(
+    members: &[Member],
+    object: Option<&RawValue>,
+    header: &dyn Fn(&str) -> HeaderValue<'a>,
+) -> Result<(), ErrorObject> {
+    let found = find(members, object)
+        .map_err(|error| mismatch(format!("the arguments cannot be compared: {error}")))?;
+    for (member, value) in members.iter().zip(found) {
+        if let Some(field) = &member.field {
+            check_field(field, header(field), value).map_err(mismatch)?;
+        }
+        check_members(&member.members, value, header)?;
+    }
+    Ok(())
+}
+
+/// The values of these members, in their order. What is not an object has none.
+fn find<'v>(
+    members: &[Member],
+    object: Option<&'v RawValue>,
+) -> serde_json::Result<Vec<Option<&'v RawValue>>> {
+    match object.map(RawValue::get) {
+        Some(text) if text.starts_with('{') && !members.is_empty() => {
+            serde_json::Deserializer::from_str(text).deserialize_map(Wanted(members))
+        }
+        _ => Ok(vec![None; members.len()]),
+    }
+}
+
+/// Reads an object and keeps the values of some members.
+struct Wanted<'m>(&'m [Member]);
+
+impl<'de> Visitor<'de> for Wanted<'_> {
+    type Value = Vec<Option<&'de RawValue>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = vec![None; self.0.len()];
+        while let Some(Text(key)) = map.next_key()? {
+            let Some(index) = self.0.iter().position(|member| member.name == key) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            // Whoever else reads the body may take the other one.
+            if found[index].replace(map.next_value()?).is_some() {
+                let key = shortened(&key);
+                return Err(A::Error::custom(format_args!("`{key}` stands twice")));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Compares one field with the value it mirrors; `null` is no value.
+fn check_field(
+    field: &str,
+    header: HeaderValue<'_>,
+    value: Option<&RawValue>,
+) -> Result<(), String> {
+    let value = value.map(RawValue::get).filter(|text| *text != "null");
+    let header = match (header, value) {
+        (HeaderValue::Absent, None) => return Ok(()),
+        (HeaderValue::Absent, Some(value)) => {
+            return Err(format!(
+                "{field} is missing; the body says '{}'",
+                shortened(&shown(value))
+            ));
+        }
+        (HeaderValue::Repeated, _) => return Err(format!("{field} stands more than once")),
+        (HeaderValue::One(header), _) => header,
+    };
+    let is_sendable = |byte: u8| matches!(byte, b'\t' | b' '..=b'~');
+    if !header.bytes().all(is_sendable) {
+        return Err(format!(
+            "{field} has characters that must be sent in Base64"
+        ));
+    }
+    let header = decode_value(header).ok_or_else(|| format!("{field} is not valid Base64"))?;
+    match value {
+        Some(value) if says(&header, value) => Ok(()),
+        Some(value) => Err(format!(
+            "{field} header value '{}' does not match body value '{}'",
+            shortened(&header),
+            shortened(&shown(value))
+        )),
+        None => Err(format!(
+            "{field} header value '{}' has no value in the body to match",
+            shortened(&header)
+        )),
+    }
+}
+
+/// A JSON value as an error shows it: a string without its quotes.
+fn shown(value: &str) -> Cow<'_, str> {
+    serde_json::from_str(value).map_or(Cow::Borrowed(value), |Text(text)| text)
+}
+
+/// Whether a decoded field says the same as this JSON value. Only strings, booleans and integers can be said in a field.
+fn says(header: &str, value: &str) -> bool {
+    match value.bytes().next() {
+        Some(b'"') => serde_json::from_str::<Text<'_>>(value).is_ok_and(|text| text.0 == header),
+        Some(b't' | b'f') => header == value,
+        Some(b'-' | b'0'..=b'9') => {
+            let said = integer(header);
+            said.is_some() && said == integer(value)
+        }
+        _ => false,
+    }
+}
+
+/// The integer that a JSON number is, however it is written, if it is one that every client can represent. Exact: a float could not tell
+/// `1.00000000000000000001` from `1`.
+fn integer(text: &str) -> Option<i64> {
+    let raw: &RawValue = serde_json::from_str(text).ok()?;
+    if raw.get() != text || !text.starts_with(|char: char| char == '-' || char.is_ascii_digit()) {
+        return None;
+    }
+    let (sign, number) = match text.strip_prefix('-') {
+        Some(number) => (-1, number),
+        None => (1, text),
+    };
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = [whole, fraction].concat();
+    let significant = digits.trim_end_matches('0');
+    if significant.is_empty() {
+        return Some(0);
+    }
+    let zeros = digits.len() - significant.len();
+    let exponent = exponent.parse::<i32>().ok()?;
+    // How many zeros stand behind what is significant, before the decimal point.
+    let shift =
+        i64::from(exponent) + i64::try_from(zeros).ok()? - i64::try_from(fraction.len()).ok()?;
+    let power = 10_i64.checked_pow(u32::try_from(shift).ok()?)?;
+    let value = significant.parse::<i64>().ok()?.checked_mul(power)?;
+    (value <= INTEGER_MAX).then_some(sign * value)
+}
+
+#[cfg(test)]
+mod tests;
