@@ -8,10 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac};
+use hmac_sha256::{HMAC, Hash};
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// The form of what is sealed. Anything else was sealed by another release, or by nobody.
@@ -24,7 +23,7 @@ const MAC_BYTES: usize = 32;
 #[derive(Clone)]
 pub(crate) struct Sealer {
     /// Has taken in the key and nothing else.
-    keyed: Hmac<Sha256>,
+    keyed: HMAC,
 }
 
 /// What a state belongs to; presented with anything else, it is worth nothing.
@@ -53,8 +52,9 @@ impl Sealer {
     /// A sealer with this key, for states that must outlive the process or be understood by others. Keys should have 32 random bytes; any length
     /// works, and a short one can be guessed.
     pub(crate) fn new(key: &[u8]) -> Self {
-        let keyed = Hmac::new_from_slice(key).expect("HMAC takes keys of any length");
-        Sealer { keyed }
+        Sealer {
+            keyed: HMAC::new(key),
+        }
     }
 
     /// A sealer with a key of its own that nobody else has, so its states end with the process.
@@ -76,7 +76,7 @@ impl Sealer {
         sealed.push(VERSION);
         sealed.extend_from_slice(&millis(expires).to_be_bytes());
         sealed.extend_from_slice(payload);
-        let mac = self.mac(&sealed, bound_to).finalize().into_bytes();
+        let mac = self.mac(&sealed, bound_to).finalize();
         sealed.extend_from_slice(&mac);
         URL_SAFE_NO_PAD.encode(sealed)
     }
@@ -100,9 +100,9 @@ impl Sealer {
             .split_last_chunk::<MAC_BYTES>()
             .ok_or(Unsealable::Tampered)?;
         // In constant time, and before anything inside is believed.
-        self.mac(content, bound_to)
-            .verify_slice(mac)
-            .map_err(|_| Unsealable::Tampered)?;
+        if !self.mac(content, bound_to).finalize_verify(mac) {
+            return Err(Unsealable::Tampered);
+        }
         let Some(&[VERSION, ref expires @ ..]) = content.first_chunk::<HEAD_BYTES>() else {
             return Err(Unsealable::Tampered);
         };
@@ -115,15 +115,15 @@ impl Sealer {
     }
 
     /// Takes in the binding and the content. Every field but the last has a fixed length or says its own, so none can run into the next.
-    fn mac(&self, content: &[u8], bound_to: &Binding<'_>) -> Hmac<Sha256> {
+    fn mac(&self, content: &[u8], bound_to: &Binding<'_>) -> HMAC {
         let mut mac = self.keyed.clone();
-        mac.update(&[u8::from(bound_to.principal.is_some())]);
+        mac.update([u8::from(bound_to.principal.is_some())]);
         let principal = bound_to.principal.unwrap_or_default();
         for field in [principal, bound_to.method, bound_to.target] {
-            mac.update(&(field.len() as u64).to_be_bytes());
+            mac.update((field.len() as u64).to_be_bytes());
             mac.update(field.as_bytes());
         }
-        mac.update(&bound_to.arguments_digest);
+        mac.update(bound_to.arguments_digest);
         mac.update(content);
         mac
     }
@@ -146,9 +146,9 @@ pub(crate) fn digest_of(arguments: Option<&RawValue>) -> [u8; 32] {
         serde_json::to_vec(&value)
     });
     match canonical {
-        Ok(bytes) => Sha256::digest(bytes).into(),
+        Ok(bytes) => Hash::hash(&bytes),
         // Deeper than the parser goes, or half of a surrogate pair. Then it has to come again as it was; the NUL keeps it apart from the rest.
-        Err(_) => Sha256::digest(["\0", text].concat()).into(),
+        Err(_) => Hash::hash(["\0", text].concat().as_bytes()),
     }
 }
 
@@ -302,7 +302,7 @@ mod tests {
     fn another_version_is_refused_even_when_it_is_genuine() {
         let sealer = Sealer::new(b"key");
         for content in [&b""[..], &[VERSION; 8], &[VERSION + 1; 20], &[0; 9]] {
-            let mac = sealer.mac(content, &BINDING).finalize().into_bytes();
+            let mac = sealer.mac(content, &BINDING).finalize();
             let sealed = URL_SAFE_NO_PAD.encode([content, &mac].concat());
             assert!(is_refused(&sealer, &sealed, &BINDING), "{content:?}");
         }
