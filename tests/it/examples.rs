@@ -218,3 +218,52 @@ fn a_command_line_that_makes_no_sense_is_refused() {
         );
     }
 }
+
+#[test]
+fn notes_are_read_completed_prompted_for_and_torn_out_when_asked() {
+    let mut command = child::example("notes");
+    command.arg("127.0.0.1:0");
+    let (mut running, http) = child::http(command);
+    let mut ids = 0..;
+    let mut ask = |method: &str, params: Value| {
+        http.ask(&modern(ids.next().expect("there are more"), method, params))["result"].take()
+    };
+
+    let read = ask("resources/read", json!({ "uri": "notes://friday" }));
+    assert_eq!(
+        read["contents"],
+        json!([{ "uri": "notes://friday", "mimeType": "text/plain", "text": "Buy bread." }])
+    );
+    let day = json!({
+        "ref": { "type": "ref/resource", "uri": "notes://{day}" },
+        "argument": { "name": "day", "value": "m" }
+    });
+    let completed = ask("completion/complete", day);
+    assert_eq!(completed["completion"]["values"], json!(["monday"]));
+    let prompt = ask(
+        "prompts/get",
+        json!({ "name": "summary", "arguments": { "day": "monday" } }),
+    );
+    assert_eq!(
+        prompt["messages"][0]["content"]["text"],
+        "Summarise this note in three words: Water the plants."
+    );
+
+    let forget = json!({ "name": "forget", "arguments": { "day": "monday" } });
+    let can_ask = json!({ "elicitation": {} });
+    let asked = http.ask(&with_capabilities(
+        modern(50, "tools/call", forget.clone()),
+        can_ask.clone(),
+    ));
+    assert_eq!(asked["result"]["resultType"], "input_required");
+    let question = &asked["result"]["inputRequests"]["sure"];
+    assert_eq!(question["params"]["message"], "Tear out the page for monday?");
+    let mut again = forget;
+    again["inputResponses"] =
+        json!({ "sure": { "action": "accept", "content": { "sure": true } } });
+    let answered = http.ask(&with_capabilities(modern(51, "tools/call", again), can_ask));
+    assert_eq!(text(&answered), "The page for monday is gone.");
+
+    running.signal(Signal::INT);
+    running.exits_well();
+}
