@@ -25,6 +25,8 @@ pub(crate) trait CallControl: Send + Sync {
     fn cancellation(&self) -> &CancellationToken;
     /// Sends a notification that belongs to this call; never waits, and goes nowhere once the call has ended.
     fn send_event(&self, notification: Vec<u8>);
+    /// Ends the response stream; the client comes back for the rest.
+    fn close_stream(&self);
     fn stats(&self) -> Stats;
 }
 
@@ -255,6 +257,17 @@ impl<S> RequestContext<S> {
                 );
             }
         }
+    }
+}
+
+impl<S> RequestContext<S> {
+    /// Ends the response stream of a long call without ending the call, so that no connection has to last as long as it does. The client
+    /// comes back by itself and finds what was said in between, and the answer. Never waits.
+    ///
+    /// Does something only over HTTP in a session of revision 2025-11-25, whose clients know that a stream may end early.
+    /// Specification: `basic/transports` ("Sending Messages to the Server") of that revision.
+    pub fn close_stream(&self) {
+        self.call.close_stream();
     }
 }
 
