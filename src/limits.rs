@@ -77,6 +77,9 @@ pub struct Limits {
     /// Most event streams of one legacy session that are kept for a client to come back with `Last-Event-ID`, their calls still in flight
     /// or just answered. Default 16. Beyond it the oldest is forgotten, one that has been answered first; its call goes on.
     pub parked_streams_max: usize,
+    /// Bytes of answers and events in the parked streams of one legacy session together. Default 1 MiB. Beyond it the oldest of these
+    /// streams is forgotten when the next one comes; the last may hold an answer of any length.
+    pub parked_bytes_max: usize,
     /// Bytes of one legacy session that have been sent and are kept to be sent again, and of announcements that nobody listens to yet.
     /// Default 64 KiB each. Beyond it the oldest go; an answer longer than this is kept only until it has been sent.
     pub replay_bytes_max: usize,
@@ -194,6 +197,7 @@ impl Default for Limits {
             requests_per_connection_max: 1_000_000,
             streams_max: 512,
             parked_streams_max: 16,
+            parked_bytes_max: 1024 * 1024,
             replay_bytes_max: 64 * 1024,
             announcements_max: 32,
             retry_hint: Duration::from_secs(1),

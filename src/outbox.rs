@@ -349,6 +349,11 @@ impl OutboxReader {
         state.relieved = false;
     }
 
+    /// The length of what has not been read yet.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.0.lock().bytes
+    }
+
     /// The way in to this way out.
     pub(crate) fn outbox(&self) -> Outbox {
         Outbox(Arc::clone(&self.0))

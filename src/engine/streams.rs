@@ -5,11 +5,15 @@
 //! streams that only listen. A message goes to one stream, never to two. Must not know HTTP, or how an event looks on the wire.
 //! Specification: `basic/transports` ("Multiple Connections", "Resumability and Redelivery") of revision 2025-11-25.
 
+mod replay;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+pub(crate) use self::replay::Cursor;
+
+use self::replay::Replay;
 use crate::limits::Limits;
 use crate::outbox::{Outbox, OutboxReader};
 use crate::protocol::version::ProtocolVersion;
@@ -22,6 +26,7 @@ pub(crate) struct Streams {
     /// Whether this revision's clients know that a stream may end before its answer.
     pub(crate) can_pause: bool,
     parked_max: usize,
+    parked_bytes_max: usize,
     replay_bytes_max: usize,
     announcements_max: usize,
     state: Mutex<State>,
@@ -37,9 +42,8 @@ struct State {
     last_stream: u64,
     /// Streams that answer a request, the oldest first.
     answering: BTreeMap<u64, Answering>,
-    /// What has been sent on them and may have to be sent again, the oldest first.
-    sent: VecDeque<Sent>,
-    sent_bytes: usize,
+    /// What has been sent on them and may have to be sent again.
+    replay: Replay,
     /// Streams that only listen, the latest last.
     listening: Vec<(u64, Outbox)>,
     /// Announcements that wait for somebody to listen, the oldest first.
@@ -70,38 +74,6 @@ enum Phase {
     Finished,
 }
 
-#[derive(Debug)]
-struct Sent {
-    at: Cursor,
-    message: Vec<u8>,
-}
-
-/// A place in a stream: the event id that a client sends back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cursor {
-    stream: u64,
-    /// Zero stands in front of the first event.
-    event: u64,
-}
-
-impl Cursor {
-    /// Takes what [`Display`](fmt::Display) writes and nothing else, for it comes from the client.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (stream, event) = text.split_once('-')?;
-        let cursor = Cursor {
-            stream: stream.parse().ok()?,
-            event: event.parse().ok()?,
-        };
-        (cursor.to_string() == text).then_some(cursor)
-    }
-}
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.stream, self.event)
-    }
-}
-
 /// What somebody who comes back for a stream finds.
 #[derive(Debug)]
 pub(crate) enum Resumed {
@@ -118,6 +90,7 @@ impl Streams {
         Streams {
             can_pause: version >= ProtocolVersion::V2025_11_25,
             parked_max: limits.parked_streams_max,
+            parked_bytes_max: limits.parked_bytes_max,
             replay_bytes_max: limits.replay_bytes_max,
             announcements_max: limits.announcements_max,
             state: Mutex::default(),
@@ -165,11 +138,7 @@ impl Streams {
                 true => None,
                 false => self.reopen(from.stream, answering),
             };
-            let sent = state.sent.iter();
-            let behind =
-                sent.filter(|sent| sent.at.stream == from.stream && sent.at.event > from.event);
-            let replay = behind.map(|sent| (sent.at, sent.message.clone()));
-            return Resumed::Rest(replay.collect(), rest);
+            return Resumed::Rest(state.replay.behind(from), rest);
         }
     }
 
@@ -243,8 +212,7 @@ impl Streams {
         let mut state = self.lock();
         state.ended = true;
         let answering = std::mem::take(&mut state.answering);
-        state.sent = VecDeque::new();
-        state.sent_bytes = 0;
+        state.replay = Replay::default();
         state.backlog = VecDeque::new();
         drop(state);
         self.let_go.notify_all();
@@ -278,9 +246,8 @@ impl Streams {
         if state.has_lost_its_answer(stream) {
             dropped.extend(state.forget(stream));
         }
-        let most = if state.ended { 0 } else { self.parked_max };
-        while let Some(oldest) = state.oldest_over(most) {
-            dropped.extend(state.forget(oldest));
+        while let Some(other) = state.one_too_many(self.parked_max, self.parked_bytes_max) {
+            dropped.extend(state.forget(other));
         }
         drop(state);
         self.let_go.notify_all();
@@ -292,56 +259,42 @@ impl Streams {
 }
 
 impl State {
-    /// The stream to forget if more than `max` are kept without being open: one whose answer has been sent before one whose answer has
-    /// not, and the oldest of them.
-    fn oldest_over(&self, max: usize) -> Option<u64> {
-        let kept = || {
-            let all = self.answering.iter();
-            all.filter(|(_, answering)| !matches!(answering.phase, Phase::Open(_)))
-        };
-        if kept().count() <= max {
-            return None;
+    /// The stream to forget if too much is kept that is not open: one whose answer has been sent before one whose answer has not, and the
+    /// oldest of them. The bytes that wait are looked at whenever a stream is parked, and what is parked alone may have any number.
+    fn one_too_many(&self, parked_max: usize, bytes_max: usize) -> Option<u64> {
+        let mut parked = Vec::new();
+        let mut finished = Vec::new();
+        let mut bytes = 0;
+        for (stream, answering) in &self.answering {
+            match &answering.phase {
+                Phase::Open(_) => {}
+                Phase::Parked(reader) => {
+                    bytes += reader.waiting_bytes();
+                    parked.push(*stream);
+                }
+                Phase::Finished => finished.push(*stream),
+            }
         }
-        let finished = kept().find(|(_, answering)| matches!(answering.phase, Phase::Finished));
-        finished
-            .or_else(|| kept().next())
-            .map(|(stream, _)| *stream)
+        let most = if self.ended { 0 } else { parked_max };
+        if parked.len() + finished.len() > most {
+            return finished.first().or(parked.first()).copied();
+        }
+        let too_long = parked.len() > 1 && bytes > bytes_max;
+        parked.first().filter(|_| too_long).copied()
     }
 
     /// Whether it is finished, but newer messages have left its answer no room: there is nothing to come back for.
     fn has_lost_its_answer(&self, stream: u64) -> bool {
         self.answering.get(&stream).is_some_and(|answering| {
             let event = answering.last_event;
-            let answer = Cursor { stream, event };
-            matches!(answering.phase, Phase::Finished)
-                && !self.sent.iter().any(|sent| sent.at == answer)
+            let is_finished = matches!(answering.phase, Phase::Finished);
+            is_finished && !self.replay.holds(Cursor { stream, event })
         })
     }
 
     fn forget(&mut self, stream: u64) -> Option<Answering> {
-        self.sent.retain(|sent| sent.at.stream != stream);
-        self.sent_bytes = self.sent.iter().map(|sent| sent.message.len()).sum();
+        self.replay.forget(stream);
         self.answering.remove(&stream)
-    }
-
-    /// Keeps what is sent, as long as newer messages leave it room. A finished stream whose answer goes is forgotten with it.
-    fn keep(&mut self, at: Cursor, message: &[u8], bytes_max: usize) -> bool {
-        if message.len() > bytes_max {
-            return false;
-        }
-        self.sent_bytes += message.len();
-        let message = message.to_vec();
-        self.sent.push_back(Sent { at, message });
-        while self.sent_bytes > bytes_max {
-            let Some(oldest) = self.sent.pop_front() else {
-                break;
-            };
-            self.sent_bytes -= oldest.message.len();
-            if self.has_lost_its_answer(oldest.at.stream) {
-                self.answering.remove(&oldest.at.stream);
-            }
-        }
-        true
     }
 }
 
@@ -385,8 +338,15 @@ impl OpenStream {
         };
         answering.last_event += 1;
         at.event = answering.last_event;
-        let kept = state.keep(at, message, self.streams.replay_bytes_max);
-        (at, kept)
+        let kept = state
+            .replay
+            .keep(at, message, self.streams.replay_bytes_max);
+        for gone in kept.iter().flatten() {
+            if state.has_lost_its_answer(gone.stream) {
+                state.forget(gone.stream);
+            }
+        }
+        (at, kept.is_ok())
     }
 
     /// No connection carries it any more; its call goes on.

@@ -4,6 +4,7 @@ use std::thread;
 
 use super::*;
 use crate::access::{Access, Outcome, RequestTag};
+use crate::cancel::cancellation;
 use crate::deadline::after;
 use crate::outbox::{Answer, Bounds, Item, Standing, outbox};
 use crate::protocol::version::Era;
@@ -14,6 +15,7 @@ fn streams(parked_streams_max: usize, replay_bytes_max: usize) -> Arc<Streams> {
     let limits = Limits {
         parked_streams_max,
         replay_bytes_max,
+        parked_bytes_max: 10,
         announcements_max: 3,
         ..Limits::default()
     };
@@ -136,6 +138,24 @@ fn law_9_streams_that_have_answered_are_forgotten_before_those_that_have_not() {
 }
 
 #[test]
+fn law_9_what_waits_for_those_who_left_is_bounded_in_bytes() {
+    let streams = streams(8, 100);
+    let (_canceller, call) = cancellation();
+    let park = |waiting: &str| {
+        let (outbox, reader) = new_outbox();
+        outbox.send_event(waiting.into(), &call);
+        streams.open(outbox).park(reader);
+    };
+    park("long, but alone");
+    assert!(resumed(&streams, at(1, 0)).is_some());
+    park("12345");
+    assert!(resumed(&streams, at(1, 0)).is_none());
+    park("67890");
+    let kept = [2, 3].map(|stream| resumed(&streams, at(stream, 0)).is_some());
+    assert_eq!(kept, [true, true], "together they just fit");
+}
+
+#[test]
 fn a_stream_that_is_dropped_is_forgotten() {
     let streams = streams(2, 100);
     let (outbox, _reader) = new_outbox();
@@ -144,7 +164,7 @@ fn a_stream_that_is_dropped_is_forgotten() {
     assert_eq!(streams.idle_for(), Some(Duration::ZERO));
     drop(stream);
     assert_eq!(resumed(&streams, at(1, 0)), None);
-    assert_eq!(streams.lock().sent_bytes, 0);
+    assert_eq!(streams.lock().replay.bytes(), 0);
 }
 
 #[test]
@@ -230,5 +250,5 @@ fn an_ended_session_keeps_nothing() {
     }
     assert!(streams.listen(new_outbox().0).is_none());
     let state = streams.lock();
-    assert!(state.answering.is_empty() && state.sent.is_empty() && state.backlog.is_empty());
+    assert!(state.answering.is_empty() && state.replay.bytes() == 0 && state.backlog.is_empty());
 }
