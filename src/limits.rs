@@ -79,8 +79,21 @@ pub struct Limits {
     /// Most requests on one connection before it is closed with `Connection: close`. Default 1,000,000. Guarded front.
     pub requests_per_connection_max: u64,
     /// Most event streams open at once. Default 512. A call beyond it says nothing on the way and is answered as plain JSON when it
-    /// ends.
+    /// ends; a `GET` beyond it gets `503`.
     pub streams_max: usize,
+    /// Most event streams of one legacy session that are kept for a client to come back with `Last-Event-ID`, their calls still in flight
+    /// or just answered. Default 16. Beyond it the oldest is forgotten, one that has been answered first; its call goes on.
+    pub parked_streams_max: usize,
+    /// Bytes of answers and events in the parked streams of one legacy session together. Default 1 MiB. Beyond it the oldest of these
+    /// streams is forgotten when the next one comes; the last may hold an answer of any length.
+    pub parked_bytes_max: usize,
+    /// Bytes of one legacy session that have been sent and are kept to be sent again, and of announcements that nobody listens to yet.
+    /// Default 64 KiB each. Beyond it the oldest go; an answer longer than this is kept only until it has been sent.
+    pub replay_bytes_max: usize,
+    /// Announcements of one legacy session that wait until a client listens. Default 32. Beyond it the oldest go.
+    pub announcements_max: usize,
+    /// How long a client shall wait before it comes back for the rest of a stream. Default 1 s.
+    pub retry_hint: Duration,
     /// How soon a client that has left is noticed while its call is in flight. Default 100 ms; looking starts only when a call
     /// has lasted this long, so that fast calls pay nothing. Guarded front.
     pub departure_interval: Duration,
@@ -193,6 +206,11 @@ impl Default for Limits {
             connections_max: 1024,
             requests_per_connection_max: 1_000_000,
             streams_max: 512,
+            parked_streams_max: 16,
+            parked_bytes_max: 1024 * 1024,
+            replay_bytes_max: 64 * 1024,
+            announcements_max: 32,
+            retry_hint: Duration::from_secs(1),
             departure_interval: Duration::from_millis(100),
             chunk_line_bytes_max: 256,
             chunk_extension_bytes_max: 16 * 1024,

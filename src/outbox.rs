@@ -37,6 +37,10 @@ pub(crate) enum Item {
     Answer(Answer),
     /// A request that was accepted ends without an answer: it was cancelled, or needed none.
     NoAnswer(Option<Access>),
+    /// A handler wants the stream to end here; the rest is for whoever comes back for it.
+    Pause,
+    /// Somebody else is to read on from here.
+    Relieved,
     /// Nothing came before the deadline.
     TimedOut,
     /// Nothing will come any more.
@@ -93,6 +97,10 @@ struct State {
     bytes: usize,
     /// Answer places taken: reserved, or filled and not read yet.
     answers: usize,
+    /// Whether a pause is in the queue. One says as much as many, so that a handler cannot make the queue grow.
+    pause_waits: bool,
+    /// The reader is to stop now, whatever is in the queue.
+    relieved: bool,
     /// Nobody will reserve any more.
     closed: bool,
     reader_waits: bool,
@@ -103,12 +111,13 @@ struct State {
 
 #[derive(Debug)]
 enum Queued {
-    /// Not sent any more once its call is cancelled.
-    Event(Vec<u8>, CancellationToken),
+    /// Not sent any more once its call, if it belongs to one, is cancelled.
+    Event(Vec<u8>, Option<CancellationToken>),
     /// Never dropped: somebody waits for its answer. There are at most as many as there are workers.
     Request(Vec<u8>, CancellationToken),
     Answer(Answer),
     NoAnswer(Option<Access>),
+    Pause,
 }
 
 /// A new outbox within these bounds.
@@ -168,7 +177,14 @@ impl Queued {
         match self {
             Queued::Event(bytes, _) | Queued::Request(bytes, _) => bytes.len(),
             Queued::Answer(answer) => answer.body.len(),
-            Queued::NoAnswer(_) => 0,
+            Queued::NoAnswer(_) | Queued::Pause => 0,
+        }
+    }
+
+    /// Nobody will read it, so nobody else will write its line.
+    fn log_unread(self) {
+        if let Queued::Answer(Answer { access, .. }) | Queued::NoAnswer(Some(access)) = self {
+            access.log(None);
         }
     }
 }
@@ -203,10 +219,19 @@ impl Outbox {
 
     /// Puts an event in, dropping the oldest ones if there is no room left. It is not sent once `call` is cancelled.
     pub(crate) fn send_event(&self, bytes: Vec<u8>, call: &CancellationToken) {
+        self.push_event(bytes, Some(call.clone()));
+    }
+
+    /// Puts in an event that belongs to no call.
+    pub(crate) fn announce(&self, bytes: Vec<u8>) {
+        self.push_event(bytes, None);
+    }
+
+    fn push_event(&self, bytes: Vec<u8>, call: Option<CancellationToken>) {
         let mut state = self.0.lock();
         if !state.reader_gone && state.make_room(bytes.len(), &self.0.bounds) {
             state.events += 1;
-            self.0.push(state, Queued::Event(bytes, call.clone()));
+            self.0.push(state, Queued::Event(bytes, call));
         }
     }
 
@@ -216,6 +241,23 @@ impl Outbox {
         if !state.reader_gone {
             self.0.push(state, Queued::Request(bytes, call.clone()));
         }
+    }
+
+    /// Asks the reader to end its stream here, behind what has been put in. Never dropped for want of room.
+    pub(crate) fn pause(&self) {
+        let mut state = self.0.lock();
+        if !state.reader_gone && !state.pause_waits {
+            state.pause_waits = true;
+            self.0.push(state, Queued::Pause);
+        }
+    }
+
+    /// Makes the reader stop at once, because another one stands ready.
+    pub(crate) fn relieve(&self) {
+        let mut state = self.0.lock();
+        state.relieved = true;
+        drop(state);
+        self.0.readable.notify_one();
     }
 
     /// Says that nothing more will be reserved, so that the reader finishes when everything is read.
@@ -251,13 +293,7 @@ impl AnswerSlot {
                 return;
             }
             drop(state);
-            // Nobody will read it, so nobody else will write its line.
-            match item {
-                Queued::Answer(Answer { access, .. }) | Queued::NoAnswer(Some(access)) => {
-                    access.log(None);
-                }
-                _ => {}
-            }
+            item.log_unread();
         }
     }
 }
@@ -273,12 +309,15 @@ impl OutboxReader {
     pub(crate) fn recv(&self, deadline: Option<Instant>) -> Item {
         let mut state = self.0.lock();
         loop {
+            if std::mem::take(&mut state.relieved) {
+                return Item::Relieved;
+            }
             let item = state.queue.pop_front();
             state.bytes -= item.as_ref().map_or(0, Queued::len);
             match item {
                 Some(Queued::Event(bytes, call)) => {
                     state.events -= 1;
-                    if !call.is_cancelled() {
+                    if !call.is_some_and(|call| call.is_cancelled()) {
                         if state.room_waited_for {
                             self.0.room.notify_one();
                         }
@@ -286,6 +325,9 @@ impl OutboxReader {
                     }
                 }
                 Some(Queued::Request(bytes, call)) => {
+                    if state.room_waited_for {
+                        self.0.room.notify_one();
+                    }
                     if !call.is_cancelled() {
                         return Item::Request(bytes);
                     }
@@ -298,6 +340,10 @@ impl OutboxReader {
                     self.free_answer(state);
                     return Item::NoAnswer(access);
                 }
+                Some(Queued::Pause) => {
+                    state.pause_waits = false;
+                    return Item::Pause;
+                }
                 None if state.closed && state.answers == 0 => return Item::Finished,
                 None => match self.wait(state, deadline) {
                     Some(woken) => state = woken,
@@ -305,6 +351,32 @@ impl OutboxReader {
                 },
             }
         }
+    }
+
+    /// Puts an answer back that could not be written, for the next one who reads here.
+    pub(crate) fn put_back(&self, answer: Answer) {
+        let mut state = self.0.lock();
+        state.answers += 1;
+        state.bytes += answer.body.len();
+        state.queue.push_front(Queued::Answer(answer));
+    }
+
+    /// Begins anew with another stream: what asked the one before to end has been heard.
+    pub(crate) fn read_on(&self) {
+        let mut state = self.0.lock();
+        state.queue.retain(|item| !matches!(item, Queued::Pause));
+        state.pause_waits = false;
+        state.relieved = false;
+    }
+
+    /// The length of what has not been read yet.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.0.lock().bytes
+    }
+
+    /// The way in to this way out.
+    pub(crate) fn outbox(&self) -> Outbox {
+        Outbox(Arc::clone(&self.0))
     }
 
     fn free_answer(&self, mut state: MutexGuard<'_, State>) {
@@ -345,143 +417,15 @@ impl Drop for OutboxReader {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.reader_gone = true;
-        state.queue.clear();
+        let unread = std::mem::take(&mut state.queue);
         state.events = 0;
         drop(state);
         self.0.room.notify_all();
+        for item in unread {
+            item.log_unread();
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::access::{Outcome, RequestTag};
-    use crate::cancel::cancellation;
-
-    fn answer(text: &str) -> Answer {
-        let access = Access::immediate(RequestTag::fresh(), "test", Outcome::Ok);
-        Answer {
-            body: text.into(),
-            error: None,
-            standing: Standing::Served,
-            era: Era::Modern,
-            access,
-        }
-    }
-
-    fn bounds(answers_max: usize, events_max: usize) -> Bounds {
-        Bounds {
-            answers_max,
-            events_max,
-            bytes_max: 10,
-        }
-    }
-
-    fn next(reader: &OutboxReader) -> String {
-        match reader.recv(Some(Instant::now())) {
-            Item::Event(bytes) | Item::Request(bytes) => {
-                String::from_utf8(bytes).expect("the test sends text")
-            }
-            Item::Answer(answer) => format!(
-                "answer {}",
-                String::from_utf8(answer.body).expect("the test sends text")
-            ),
-            Item::NoAnswer(_) => "no answer".into(),
-            Item::TimedOut => "nothing".into(),
-            Item::Finished => "finished".into(),
-        }
-    }
-
-    #[test]
-    fn law_1_the_oldest_event_is_dropped_and_the_answer_never_is() {
-        let (outbox, reader) = outbox(bounds(1, 2));
-        let (_canceller, call) = cancellation();
-        let slot = outbox.reserve().expect("the reader lives");
-        for event in ["1", "2", "3", "4"] {
-            outbox.send_event(event.into(), &call);
-        }
-        slot.send(answer("5"));
-        outbox.close();
-        let read: Vec<String> = (0..4).map(|_| next(&reader)).collect();
-        assert_eq!(read, ["3", "4", "answer 5", "finished"]);
-    }
-
-    #[test]
-    fn events_of_a_cancelled_call_are_not_sent() {
-        let (outbox, reader) = outbox(bounds(1, 2));
-        let (canceller, call) = cancellation();
-        outbox.send_event("late".into(), &call);
-        canceller.cancel();
-        assert_eq!(next(&reader), "nothing");
-    }
-
-    #[test]
-    fn a_dropped_slot_tells_the_reader() {
-        let (outbox, reader) = outbox(bounds(1, 0));
-        drop(outbox.reserve());
-        assert_eq!(next(&reader), "no answer");
-    }
-
-    #[test]
-    fn law_9_bytes_are_bounded_too() {
-        let (outbox, reader) = outbox(bounds(4, 4));
-        let (_canceller, call) = cancellation();
-        outbox.send_event("12345".into(), &call);
-        outbox.send_event("67890".into(), &call);
-        outbox.send_event("abcdef".into(), &call);
-        outbox.send_event("longer than all".into(), &call);
-        assert_eq!(next(&reader), "nothing");
-        outbox.send_event("ghijkl".into(), &call);
-        outbox
-            .reserve()
-            .expect("the reader lives")
-            .send(answer("0123456789"));
-        assert_eq!(
-            [next(&reader), next(&reader)],
-            ["ghijkl", "answer 0123456789"]
-        );
-    }
-
-    #[test]
-    fn the_next_request_waits_until_an_answer_has_been_read() {
-        for text in ["1", "many bytes, which are bounded too"] {
-            let max = if text == "1" { 1 } else { 100 };
-            let (outbox, reader) = outbox(bounds(max, 0));
-            outbox
-                .reserve()
-                .expect("the reader lives")
-                .send(answer(text));
-            let waiting = std::thread::spawn(move || {
-                assert!(outbox.await_room());
-                outbox.reserve().map(|slot| slot.send(answer("2")))
-            });
-            let first = reader.recv(Some(Instant::now() + Duration::from_secs(10)));
-            assert!(matches!(first, Item::Answer(first) if first.body == text.as_bytes()));
-            let Item::Answer(second) = reader.recv(Some(Instant::now() + Duration::from_secs(10)))
-            else {
-                panic!("the second answer comes once the first has been read");
-            };
-            assert_eq!(second.body, b"2");
-            assert!(
-                waiting
-                    .join()
-                    .expect("the accepting thread does not panic")
-                    .is_some()
-            );
-        }
-    }
-
-    #[test]
-    fn nobody_waits_for_a_reader_that_has_gone() {
-        let (outbox, reader) = outbox(bounds(1, 1));
-        let slot = outbox.reserve().expect("the reader lives");
-        let again = outbox.clone();
-        let waiting = std::thread::spawn(move || !again.await_room());
-        drop(reader);
-        assert!(waiting.join().expect("the accepting thread does not panic"));
-        assert!(outbox.reserve().is_none());
-        slot.send(answer("to nobody"));
-    }
-}
+mod tests;

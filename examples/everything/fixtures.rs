@@ -86,6 +86,9 @@ pub(crate) fn register(server: Server<Counter>) -> Server<Counter> {
             }),
         )
         .register(
+            fixture("test_reconnection", "Ends its stream before it answers").handler(reconnection),
+        )
+        .register(
             Tool::new("json_schema_2020_12_tool")
                 .description("Tool with JSON Schema 2020-12 features")
                 .input_schema(schema_2020_12())
@@ -124,6 +127,12 @@ fn progress(cx: &mut Context, _: Value) -> Result<&'static str, Cancelled> {
         cx.progress((step, 100.0));
     }
     Ok("Tool with progress executed successfully")
+}
+
+fn reconnection(cx: &mut Context, _: Value) -> Result<&'static str, Cancelled> {
+    cx.close_stream();
+    cx.sleep(Duration::from_millis(100))?;
+    Ok("The client came back for this")
 }
 
 fn missing_capability(cx: &mut Context, _: Value) -> Result<&'static str, ToolError> {

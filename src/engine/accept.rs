@@ -57,10 +57,7 @@ impl Engine {
             Ok(Frame::One(message)) => {
                 self.accept_message(message, &arrival, ReplySlot::Single(slot))
             }
-            Ok(Frame::Batch(members)) => {
-                self.accept_batch(&members, &arrival, slot);
-                Accepted::default()
-            }
+            Ok(Frame::Batch(members)) => self.accept_batch(&members, &arrival, slot),
             Err(malformed) => {
                 arrival.refuse_malformed(malformed, ReplySlot::Single(slot));
                 Accepted::default()
@@ -135,6 +132,7 @@ impl Engine {
                     era: Era::Legacy,
                 };
                 self.serve_legacy(&method, asked, &session);
+                return Accepted::in_session(&session);
             }
             Rules::Handshake => {
                 let asked = Asked {
@@ -166,12 +164,18 @@ impl Engine {
     }
 
     /// The array of its members' answers. Only revision 2025-03-26 has batches.
-    fn accept_batch(&self, members: &[&RawValue], arrival: &Arrival<'_>, slot: AnswerSlot) {
+    fn accept_batch(
+        &self,
+        members: &[&RawValue],
+        arrival: &Arrival<'_>,
+        slot: AnswerSlot,
+    ) -> Accepted {
         let most = self.limits.batch_len_max;
         let refused = match self.rules("batch", &Params::default(), arrival) {
             Rules::UnknownSession => {
                 let slot = ReplySlot::Single(slot);
-                return arrival.refuse_unknown_session(None, "batch", slot);
+                arrival.refuse_unknown_session(None, "batch", slot);
+                return Accepted::default();
             }
             Rules::Legacy(session) if session.version == ProtocolVersion::V2025_03_26 => {
                 if (1..=most).contains(&members.len()) {
@@ -179,7 +183,7 @@ impl Engine {
                     for (member, place) in members.iter().zip(places) {
                         self.accept_member(member, &session, arrival, place);
                     }
-                    return;
+                    return Accepted::in_session(&session);
                 }
                 format!("A batch has 1 to {most} messages")
             }
@@ -187,6 +191,7 @@ impl Engine {
         };
         let error = ErrorObject::invalid_request(refused);
         arrival.refuse(None, "batch", Era::Legacy, &error, ReplySlot::Single(slot));
+        Accepted::default()
     }
 
     fn accept_member(
@@ -295,6 +300,15 @@ impl Engine {
         {
             let reason = reason.as_ref().map_or("", |reason| &*reason.0);
             calls.cancel(&id, &shortened(reason));
+        }
+    }
+}
+
+impl Accepted {
+    fn in_session(session: &Session) -> Self {
+        Accepted {
+            streams: Some(Arc::clone(&session.streams)),
+            ..Accepted::default()
         }
     }
 }

@@ -334,6 +334,17 @@ impl CallControl for Call {
         self.rounds().keep(key, value);
     }
 
+    fn close_stream(&self) {
+        if self.era == Era::Modern {
+            // There the end of the stream is the end of the call.
+            return;
+        }
+        let state = self.lock();
+        if let Some(outbox) = state.open.as_ref().and_then(|open| open.slot.outbox()) {
+            outbox.pause();
+        }
+    }
+
     fn stats(&self) -> Stats {
         self.engine
             .upgrade()

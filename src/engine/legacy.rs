@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 use crate::engine::asks::Asks;
 use crate::engine::in_flight::InFlight;
+use crate::engine::streams::Streams;
 use crate::handler::context::Client;
+use crate::limits::Limits;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::{Era, ProtocolVersion};
 
@@ -23,6 +25,7 @@ pub(crate) struct Session {
     pub(crate) version: ProtocolVersion,
     pub(crate) calls: Arc<InFlight>,
     pub(crate) asks: Asks,
+    pub(crate) streams: Arc<Streams>,
     mutable: Mutex<Mutable>,
 }
 
@@ -34,13 +37,14 @@ struct Mutable {
 }
 
 impl Session {
-    pub(crate) fn new(client: Client, calls: Arc<InFlight>) -> Self {
+    pub(crate) fn new(client: Client, calls: Arc<InFlight>, limits: &Limits) -> Self {
         let mutable = Mutable {
             log_level: LoggingLevel::Info,
             last_seen: Instant::now(),
         };
         Session {
             version: client.protocol_version,
+            streams: Arc::new(Streams::new(client.protocol_version, limits)),
             client: Arc::new(client),
             calls,
             asks: Asks::default(),
@@ -56,16 +60,27 @@ impl Session {
         self.lock().log_level = level;
     }
 
+    /// Sends a notification that belongs to no request, once. On HTTP it waits until the client listens.
+    #[expect(dead_code, reason = "the notifications of changes will use it")]
+    pub(crate) fn announce(&self, notification: Vec<u8>) {
+        self.streams.announce(notification);
+    }
+
+    /// Cancels its calls and lets go of its streams.
+    fn end(&self) {
+        self.calls.cancel_all();
+        self.streams.end();
+    }
+
     fn touch(&self) {
         self.lock().last_seen = Instant::now();
     }
 
-    /// How long nothing has happened in it: no message, no call under way.
+    /// How long nothing has happened in it: no message, no call under way, no stream open.
     fn idle_for(&self) -> Duration {
         let silent = self.lock().last_seen.elapsed();
-        self.calls
-            .idle_for()
-            .map_or(silent, |idle| idle.min(silent))
+        let others = [self.calls.idle_for(), self.streams.idle_for()];
+        others.into_iter().flatten().fold(silent, Duration::min)
     }
 
     fn lock(&self) -> MutexGuard<'_, Mutable> {
@@ -100,7 +115,13 @@ impl Sessions {
     pub(crate) fn open(&self, session: Session) -> Option<Arc<str>> {
         let mut by_id = self.lock();
         if by_id.len() >= self.sessions_max {
-            by_id.retain(|_, session| session.idle_for() < self.idle_timeout);
+            by_id.retain(|_, session| {
+                let lives = session.idle_for() < self.idle_timeout;
+                if !lives {
+                    session.end();
+                }
+                lives
+            });
         }
         if by_id.len() >= self.sessions_max {
             let idle = by_id.iter().map(|(id, session)| (session.idle_for(), id));
@@ -113,7 +134,9 @@ impl Sessions {
                 "{} sessions are open; the one idle for {idle_for:?} ends",
                 by_id.len()
             );
-            by_id.remove(&longest_idle);
+            if let Some(session) = by_id.remove(&longest_idle) {
+                session.end();
+            }
         }
         let id: Arc<str> = Uuid::new_v4().to_string().into();
         by_id.insert(Arc::clone(&id), Arc::new(session));
@@ -126,6 +149,8 @@ impl Sessions {
         let session = Arc::clone(by_id.get(id)?);
         if session.idle_for() >= self.idle_timeout {
             by_id.remove(id);
+            drop(by_id);
+            session.end();
             return None;
         }
         session.touch();
@@ -136,9 +161,16 @@ impl Sessions {
     pub(crate) fn end(&self, id: &str) -> bool {
         let ended = self.lock().remove(id);
         if let Some(session) = &ended {
-            session.calls.cancel_all();
+            session.end();
         }
         ended.is_some()
+    }
+
+    /// Ends every stream that only listens, in every session.
+    pub(crate) fn end_listening(&self) {
+        for session in self.lock().values() {
+            session.streams.end_listening();
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -155,12 +187,23 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outbox::{Bounds, Outbox, outbox};
 
     fn session() -> Session {
         Session::new(
             Client::from_raw(None, None, ProtocolVersion::V2025_11_25),
             Arc::default(),
+            &Limits::default(),
         )
+    }
+
+    fn new_outbox() -> Outbox {
+        let bounds = Bounds {
+            answers_max: 1,
+            events_max: 1,
+            bytes_max: 1,
+        };
+        outbox(bounds).0
     }
 
     #[test]
@@ -176,6 +219,19 @@ mod tests {
         assert_eq!(sessions.len(), 2);
         assert!(sessions.find(&second).is_none());
         assert!(sessions.find(&first).is_some() && sessions.find(&third).is_some());
+    }
+
+    #[test]
+    fn a_session_with_an_open_stream_is_not_idle() {
+        let sessions = Sessions::new(1, Duration::from_secs(3600));
+        let id = sessions.open(session()).expect("there is room");
+        let streams = Arc::clone(&sessions.find(&id).expect("it lives").streams);
+        let listening = streams.listen(new_outbox());
+        assert!(sessions.open(session()).is_none(), "its client is alive");
+        drop(listening);
+        assert!(sessions.open(session()).is_some(), "it makes room");
+        assert!(sessions.find(&id).is_none());
+        assert!(streams.listen(new_outbox()).is_none(), "it has ended");
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod reply;
 mod rounds;
 mod routes;
 mod seal;
+mod streams;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -29,6 +30,9 @@ use serde_json::{Value, json};
 pub use self::lane::Lane;
 
 pub(crate) use self::in_flight::Call;
+#[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+pub(crate) use self::streams::{Cursor, OpenStream, Resumed};
+pub(crate) use self::streams::{Listening, Streams};
 
 use self::call_job::CallJob;
 use self::catalogue::{Catalogue, Rules};
@@ -45,6 +49,7 @@ use crate::error::Error;
 use crate::handler::context::Overview;
 use crate::handler::registration::Registration;
 use crate::limits::Limits;
+use crate::outbox::Outbox;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::modern::Mirrored;
 use crate::protocol::results::CacheHint;
@@ -98,7 +103,13 @@ const PIPE_HELD: &str = "no code panics while it holds the pipe's session";
 #[derive(Default)]
 pub(crate) struct Pipe {
     calls: Arc<InFlight>,
-    session: Mutex<Option<Arc<Session>>>,
+    session: Mutex<Option<Conversation>>,
+}
+
+/// A session on a pipe, which listens to what is announced from the first to the last.
+struct Conversation {
+    session: Arc<Session>,
+    _listening: Option<Listening>,
 }
 
 impl Pipe {
@@ -107,13 +118,20 @@ impl Pipe {
         self.calls.cancel_all();
     }
 
-    /// Remembers the handshake; a second one replaces the first.
-    fn begin_session(&self, session: Session) {
-        *self.session.lock().expect(PIPE_HELD) = Some(Arc::new(session));
+    /// Remembers the handshake; a second one replaces the first. What the session announces goes into `outbox`.
+    fn begin_session(&self, session: Session, outbox: Option<Outbox>) {
+        let _listening = outbox.and_then(|outbox| session.streams.listen(outbox));
+        let session = Arc::new(session);
+        *self.session.lock().expect(PIPE_HELD) = Some(Conversation {
+            session,
+            _listening,
+        });
     }
 
     fn session(&self) -> Option<Arc<Session>> {
-        self.session.lock().expect(PIPE_HELD).clone()
+        let held = self.session.lock().expect(PIPE_HELD);
+        let session = held.as_ref().map(|held| &held.session);
+        session.map(Arc::clone)
     }
 }
 
@@ -124,6 +142,8 @@ pub(crate) struct Accepted {
     pub(crate) call: Option<Arc<Call>>,
     /// The session that this message opened.
     pub(crate) opened: Option<Arc<str>>,
+    /// The streams of the session it belongs to: if its answer becomes one of them, the client can come back for it.
+    pub(crate) streams: Option<Arc<Streams>>,
 }
 
 /// One message on its way through the engine.
@@ -207,9 +227,16 @@ impl Engine {
         self.sessions.end(id)
     }
 
-    /// Refuses new calls from now on.
+    /// The streams of the legacy session with this id, if there is one.
+    pub(crate) fn streams_of(&self, session_id: &str) -> Option<Arc<Streams>> {
+        let session = self.sessions.find(session_id)?;
+        Some(Arc::clone(&session.streams))
+    }
+
+    /// Refuses new calls from now on, and ends the streams that only listen.
     pub(crate) fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.sessions.end_listening();
     }
 
     pub(crate) fn is_draining(&self) -> bool {

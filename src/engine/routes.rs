@@ -118,20 +118,27 @@ impl Engine {
         let client = Client::from_raw(asked.params.client_info, asked.params.capabilities, version);
         let opened = match &arrival.origin {
             Origin::Pipe(pipe) => {
-                pipe.begin_session(Session::new(client, Arc::clone(&pipe.calls)));
+                let session = Session::new(client, Arc::clone(&pipe.calls), &self.limits);
+                pipe.begin_session(session, asked.slot.outbox().cloned());
                 None
             }
-            Origin::Http { .. } => match self.sessions.open(Session::new(client, Arc::default())) {
-                Some(id) => Some(id),
-                None => {
-                    let message = "As many sessions as there may be are all busy; try again later";
-                    asked.fail(
-                        "initialize",
-                        &ErrorObject::new(ErrorCode::OVERLOADED, message),
-                    );
-                    return Accepted::default();
+            Origin::Http { .. } => {
+                match self
+                    .sessions
+                    .open(Session::new(client, Arc::default(), &self.limits))
+                {
+                    Some(id) => Some(id),
+                    None => {
+                        let message =
+                            "As many sessions as there may be are all busy; try again later";
+                        asked.fail(
+                            "initialize",
+                            &ErrorObject::new(ErrorCode::OVERLOADED, message),
+                        );
+                        return Accepted::default();
+                    }
                 }
-            },
+            }
         };
         asked.answer(Method::Initialize, &self.identity.initialize(version));
         Accepted {

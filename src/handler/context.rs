@@ -31,6 +31,8 @@ pub(crate) trait CallControl: Send + Sync {
     /// A value that an earlier attempt, or this one, has kept.
     fn kept(&self, key: &str) -> Option<Value>;
     fn keep(&self, key: &str, value: Value);
+    /// Ends the response stream; the client comes back for the rest.
+    fn close_stream(&self);
     fn stats(&self) -> Stats;
 }
 
@@ -310,6 +312,17 @@ impl<S> RequestContext<S> {
                 );
             }
         }
+    }
+}
+
+impl<S> RequestContext<S> {
+    /// Ends the response stream of a long call without ending the call, so that no connection has to last as long as it does. The client
+    /// comes back by itself and finds what was said in between, and the answer. Never waits.
+    ///
+    /// Does something only over HTTP in a session of revision 2025-11-25, whose clients know that a stream may end early.
+    /// Specification: `basic/transports` ("Sending Messages to the Server") of that revision.
+    pub fn close_stream(&self) {
+        self.call.close_stream();
     }
 }
 

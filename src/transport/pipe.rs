@@ -195,6 +195,8 @@ fn drain(answers: &OutboxReader, mut write: impl Write) -> io::Result<()> {
                 }
                 false
             }
+            // A pipe is one stream without an end.
+            Item::Pause | Item::Relieved => false,
             Item::TimedOut => true,
             Item::Finished => {
                 write.write_all(&out)?;

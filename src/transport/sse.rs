@@ -1,6 +1,10 @@
-//! Server-sent events: one event, one comment.
+//! Server-sent events: one event, one comment, one event that only says where to come back.
 //!
 //! Pure: values in, bytes appended. A message of ours is JSON without line breaks, so it is always one `data` line.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::time::Duration;
 
 /// Appends one event that carries this message.
 pub(crate) fn write_event(out: &mut Vec<u8>, message: &[u8]) {
@@ -9,6 +13,18 @@ pub(crate) fn write_event(out: &mut Vec<u8>, message: &[u8]) {
     out.extend_from_slice(b"data: ");
     out.extend_from_slice(message);
     out.extend_from_slice(b"\n\n");
+}
+
+/// Appends the id of the event that follows.
+pub(crate) fn write_id(out: &mut Vec<u8>, id: impl Display) {
+    writeln!(out, "id: {id}").expect("a Vec takes any number of bytes");
+}
+
+/// Appends an event without a message: from now on the client has an id to come back with, and knows how long it shall wait before.
+pub(crate) fn write_priming(out: &mut Vec<u8>, id: impl Display, retry: Duration) {
+    write_id(out, id);
+    let millis = retry.as_millis();
+    write!(out, "retry: {millis}\ndata:\n\n").expect("a Vec takes any number of bytes");
 }
 
 /// A comment line, which clients ignore: proof of life.

@@ -160,7 +160,7 @@ fn every_http_request_has_one_line_and_its_id_on_the_answer() {
             ),
             (
                 "verb",
-                http.bare("GET", "/mcp"),
+                http.bare("PUT", "/mcp"),
                 405,
                 ["-", "-", "refused", "-"],
             ),

@@ -250,18 +250,19 @@ fn notes_are_read_completed_prompted_for_and_torn_out_when_asked() {
     );
 
     let forget = json!({ "name": "forget", "arguments": { "day": "monday" } });
-    let can_ask = json!({ "elicitation": {} });
-    let asked = http.ask(&with_capabilities(
-        modern(50, "tools/call", forget.clone()),
-        can_ask.clone(),
-    ));
+    let can_ask = json!({ "io.modelcontextprotocol/clientCapabilities": { "elicitation": {} } });
+    let first = modern(50, "tools/call", forget.clone());
+    let asked = http.ask(&with_meta(first, can_ask.clone()));
     assert_eq!(asked["result"]["resultType"], "input_required");
     let question = &asked["result"]["inputRequests"]["sure"];
-    assert_eq!(question["params"]["message"], "Tear out the page for monday?");
+    assert_eq!(
+        question["params"]["message"],
+        "Tear out the page for monday?"
+    );
     let mut again = forget;
     again["inputResponses"] =
         json!({ "sure": { "action": "accept", "content": { "sure": true } } });
-    let answered = http.ask(&with_capabilities(modern(51, "tools/call", again), can_ask));
+    let answered = http.ask(&with_meta(modern(51, "tools/call", again), can_ask));
     assert_eq!(text(&answered), "The page for monday is gone.");
 
     running.signal(Signal::INT);

@@ -110,7 +110,7 @@ fn law_6_a_stuck_server_still_answers_over_http() {
         assert_eq!(http.modern(&call(15, "echo", json!({}))).send().status, 503);
         assert_eq!(session.post(&cancel(3)).send().status, 202);
         assert_eq!(queued.reply().body(), "", "a queued call can be cancelled");
-        assert_eq!(http.bare("GET", "/mcp").send().status, 405);
+        assert_eq!(http.bare("PUT", "/mcp").send().status, 405);
         assert_eq!(session.delete(), 204);
 
         gate.let_go(2);

@@ -35,6 +35,8 @@ mod eras;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
 mod examples;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
+mod legacy_streams;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 mod modern_headers;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod reach;

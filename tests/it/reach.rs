@@ -157,7 +157,7 @@ fn a_program_s_own_tiny_http_hands_over_what_is_meant_for_mcp() {
         http.bare("GET", "/").send().body(),
         "the program's own page"
     );
-    assert_eq!(http.bare("GET", "/mcp").send().status, 405);
+    assert_eq!(http.bare("PUT", "/mcp").send().status, 405);
     let report = mount.shutdown(PATIENCE);
     assert_eq!(report.abandoned_handlers, 0);
     let refused = http

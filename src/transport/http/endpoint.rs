@@ -1,24 +1,21 @@
 //! One HTTP exchange from head to last byte, told once for every front.
 //!
-//! Runs on the thread that owns the connection: checks the head, reads the body, hands the message to the engine, waits on its outbox,
-//! writes. An answer is plain JSON if it comes before anything else; the first event, or a settled wait, turns it into an event stream.
-//! Must not know how bytes are read, which lane runs what, or what a method means.
+//! Runs on the thread that owns the connection: checks the head, reads the body, hands the message to the engine and what it answers to
+//! `reply`. Must not know how bytes are read, which lane runs what, or what a method means.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::AtomicUsize;
 
 use crate::access::{Access, Outcome, RequestTag};
-use crate::deadline::after;
-use crate::engine::{Call, Engine, Origin};
+use crate::engine::{Accepted, Engine, Origin};
 use crate::limits::Limits;
-use crate::outbox::{Answer, Bounds, Item, OutboxReader, outbox};
+use crate::outbox::{Bounds, Outbox, OutboxReader, outbox};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
 use crate::protocol::modern::Mirrored;
 use crate::transport::http::exchange::{BodyError, Exchange, Field, Response, Serve, single};
-use crate::transport::http::policy::{ALLOW, Guard, Verb, status};
-use crate::transport::sse;
+use crate::transport::http::policy::{ALLOW, Guard, Verb};
+use crate::transport::http::reply::Reply;
 
 /// The MCP endpoint.
 pub(crate) struct Endpoint {
@@ -26,11 +23,11 @@ pub(crate) struct Endpoint {
     guard: Guard,
     pub(crate) limits: Arc<Limits>,
     /// Event streams open now.
-    streams: AtomicUsize,
+    pub(super) streams: AtomicUsize,
 }
 
 /// What a header that may stand only once says; `Err` when it stands twice.
-fn optional<'a, E: Exchange>(
+pub(super) fn optional<'a, E: Exchange>(
     exchange: &'a E,
     name: &'a str,
 ) -> Result<Option<&'a str>, &'static str> {
@@ -53,6 +50,7 @@ impl Serve for Endpoint {
         }
         let outcome = match self.guard.check(exchange) {
             Ok(Verb::Post) => self.post(exchange, &tag),
+            Ok(Verb::Get) => self.get(exchange, &tag),
             Ok(Verb::Delete) => self.delete(exchange, &tag),
             Err(refusal) => refuse(exchange, &tag, refusal.status, refusal.message),
         };
@@ -103,11 +101,7 @@ impl Endpoint {
             Ok(body) => body,
             Err(error) => return refuse_body(exchange, tag, &error),
         };
-        let (outbox, reader) = outbox(Bounds {
-            answers_max: 1,
-            events_max: self.limits.outbox_events_max,
-            bytes_max: self.limits.outbox_bytes_max,
-        });
+        let (outbox, reader) = self.outbox();
         let slot = outbox
             .reserve()
             .expect("a new outbox has its one place free");
@@ -117,81 +111,32 @@ impl Endpoint {
         };
         let accepted = self.engine.accept(&body, tag.clone(), origin, slot);
         drop(body);
-        let session = accepted.opened.as_deref();
-        let call = accepted.call.as_deref();
-        let mut reply = Reply {
-            endpoint: self,
-            exchange,
-            tag,
-            session,
-            stream: Stream::NotYet,
-            unsent: Vec::new(),
-        };
-        let written = self.write_answer(&mut reply, &reader, call);
-        if written.is_err() {
+        let Accepted {
+            call,
+            opened,
+            streams,
+        } = accepted;
+        let mut reply = Reply::new(self, exchange, tag, reader);
+        reply.opened = opened;
+        reply.streams = streams;
+        let looks = call.as_ref().map(|_| self.limits.departure_interval);
+        let written = reply.write(looks);
+        if written.is_err()
+            && let Some(call) = call
+        {
             // Closing the response stream is how a modern client cancels.
-            if let Some(call) = call {
-                call.cancel();
-            }
-            if let Item::NoAnswer(Some(access)) = reader.recv(Some(Instant::now())) {
-                access.log(None);
-            }
+            call.cancel();
         }
-        written
+        reply.part(written)
     }
 
-    /// Waits on the outbox and writes what comes, until the one terminal item. `call` is the one to watch for a client that leaves.
-    fn write_answer<E: Exchange>(
-        &self,
-        reply: &mut Reply<'_, E>,
-        reader: &OutboxReader,
-        call: Option<&Call>,
-    ) -> io::Result<()> {
-        let mut speak_at = after(self.limits.stream_after);
-        let mut look_at = call.map(|_| after(self.limits.departure_interval));
-        loop {
-            // Wait only with nothing left to send, so that events which come together leave in one write.
-            let deadline = if reply.unsent.is_empty() {
-                look_at.map_or(speak_at, |look_at| look_at.min(speak_at))
-            } else {
-                Instant::now()
-            };
-            match reader.recv(Some(deadline)) {
-                Item::Event(message) => {
-                    reply.event(&message)?;
-                    if reply.unsent.len() >= WRITE_BYTES_MAX {
-                        reply.send_events()?;
-                        speak_at = after(self.limits.heartbeat_interval);
-                    }
-                }
-                Item::Request(message) => reply.request(&message)?,
-                Item::Answer(answer) => {
-                    if self.engine.is_draining() {
-                        reply.exchange.close_after();
-                    }
-                    return reply.answer(&answer);
-                }
-                Item::NoAnswer(access) => return reply.nothing(access),
-                Item::TimedOut if !reply.unsent.is_empty() => {
-                    reply.send_events()?;
-                    speak_at = after(self.limits.heartbeat_interval);
-                }
-                Item::TimedOut => {
-                    let now = Instant::now();
-                    if look_at.is_some_and(|look_at| now >= look_at) {
-                        if reply.exchange.client_left() {
-                            return Err(io::ErrorKind::ConnectionAborted.into());
-                        }
-                        look_at = Some(after(self.limits.departure_interval));
-                    }
-                    if now >= speak_at {
-                        reply.heartbeat()?;
-                        speak_at = after(self.limits.heartbeat_interval);
-                    }
-                }
-                Item::Finished => return Ok(()),
-            }
-        }
+    /// What one exchange reads from.
+    pub(super) fn outbox(&self) -> (Outbox, OutboxReader) {
+        outbox(Bounds {
+            answers_max: 1,
+            events_max: self.limits.outbox_events_max,
+            bytes_max: self.limits.outbox_bytes_max,
+        })
     }
 }
 
@@ -206,172 +151,6 @@ fn origin<E: Exchange>(exchange: &E) -> Result<Origin<'_>, &'static str> {
         mirrored,
         session_id: optional(exchange, "Mcp-Session-Id")?,
     })
-}
-
-/// An answer in the making.
-struct Reply<'a, E> {
-    endpoint: &'a Endpoint,
-    exchange: &'a mut E,
-    tag: &'a RequestTag,
-    session: Option<&'a str>,
-    stream: Stream<'a>,
-    /// Events of the open stream that wait for others to leave with.
-    unsent: Vec<u8>,
-}
-
-/// The most bytes of events that are gathered into one write.
-const WRITE_BYTES_MAX: usize = 64 * 1024;
-
-/// Whether the answer has become an event stream.
-enum Stream<'a> {
-    NotYet,
-    /// It has, and this is its place among those that may be open.
-    Open(#[expect(dead_code, reason = "held, and given back when dropped")] StreamPlace<'a>),
-    /// It wanted to, but as many as may be are open: it stays silent until it can answer as plain JSON.
-    Refused,
-}
-
-/// One of the event streams that may be open at once.
-struct StreamPlace<'a>(&'a AtomicUsize);
-
-impl<'a> StreamPlace<'a> {
-    fn take(endpoint: &'a Endpoint) -> Option<Self> {
-        let streams = &endpoint.streams;
-        if streams.fetch_add(1, Ordering::Relaxed) < endpoint.limits.streams_max {
-            return Some(StreamPlace(streams));
-        }
-        streams.fetch_sub(1, Ordering::Relaxed);
-        None
-    }
-
-    /// Takes a place even beyond the bound.
-    fn insist(endpoint: &'a Endpoint) -> Self {
-        endpoint.streams.fetch_add(1, Ordering::Relaxed);
-        StreamPlace(&endpoint.streams)
-    }
-}
-
-impl Drop for StreamPlace<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl<'a, E: Exchange> Reply<'a, E> {
-    fn is_streaming(&self) -> bool {
-        matches!(self.stream, Stream::Open(_))
-    }
-
-    /// Opens the stream if it is not open yet. Says whether it is open now.
-    fn open_stream(&mut self) -> io::Result<bool> {
-        if let Stream::NotYet = self.stream {
-            let Some(place) = StreamPlace::take(self.endpoint) else {
-                self.stream = Stream::Refused;
-                return Ok(false);
-            };
-            self.begin_stream(place)?;
-        }
-        Ok(self.is_streaming())
-    }
-
-    fn begin_stream(&mut self, place: StreamPlace<'a>) -> io::Result<()> {
-        self.stream = Stream::Open(place);
-        let fields = [
-            ("Cache-Control", "no-cache"),
-            // Otherwise a proxy may hold events back.
-            ("X-Accel-Buffering", "no"),
-            ("X-Request-Id", self.tag.as_str()),
-        ];
-        self.exchange.begin_stream(&fields)
-    }
-
-    fn event(&mut self, message: &[u8]) -> io::Result<()> {
-        if !self.open_stream()? {
-            return Ok(());
-        }
-        sse::write_event(&mut self.unsent, message);
-        Ok(())
-    }
-
-    /// A request of ours opens the stream whatever else is open: a worker waits for its answer, and there are not many of those.
-    fn request(&mut self, message: &[u8]) -> io::Result<()> {
-        if !self.is_streaming() {
-            self.begin_stream(StreamPlace::insist(self.endpoint))?;
-        }
-        sse::write_event(&mut self.unsent, message);
-        self.send_events()
-    }
-
-    fn send_events(&mut self) -> io::Result<()> {
-        let sent = self.exchange.send(&self.unsent);
-        self.unsent.clear();
-        sent
-    }
-
-    fn heartbeat(&mut self) -> io::Result<()> {
-        if !self.open_stream()? {
-            return Ok(());
-        }
-        self.exchange.send(sse::HEARTBEAT)
-    }
-
-    fn answer(&mut self, answer: &Answer) -> io::Result<()> {
-        let status = if self.is_streaming() {
-            200
-        } else {
-            status(answer)
-        };
-        answer.access.log(Some(status));
-        if self.is_streaming() {
-            sse::write_event(&mut self.unsent, &answer.body);
-            return self.exchange.finish(&self.unsent);
-        }
-        let mut fields = [
-            ("Content-Type", "application/json"),
-            ("X-Request-Id", self.tag.as_str()),
-            ("", ""),
-        ];
-        let count = match (self.session, status) {
-            (Some(session), _) => {
-                fields[2] = ("Mcp-Session-Id", session);
-                3
-            }
-            (None, 503) => {
-                fields[2] = ("Retry-After", "1");
-                3
-            }
-            _ => 2,
-        };
-        self.exchange.respond(&Response {
-            status,
-            fields: &fields[..count],
-            body: &answer.body,
-        })
-    }
-
-    /// A notification was taken: `202`. A call was cancelled: a stream that ends without an answer, for a request must be answered with
-    /// JSON or a stream, and there is nothing to say.
-    fn nothing(&mut self, cancelled: Option<Access>) -> io::Result<()> {
-        match cancelled {
-            Some(access) => {
-                access.log(Some(200));
-                self.open_stream()?;
-            }
-            None => {
-                let outcome = Outcome::Ok;
-                Access::immediate(self.tag.clone(), "notification", outcome).log(Some(202));
-            }
-        }
-        if self.is_streaming() {
-            return self.exchange.finish(b"");
-        }
-        let fields = &[("X-Request-Id", self.tag.as_str())];
-        self.exchange.respond(&Response {
-            status: 202,
-            fields,
-            body: b"",
-        })
-    }
 }
 
 fn refuse_body<E: Exchange>(
@@ -394,7 +173,7 @@ fn refuse_body<E: Exchange>(
 }
 
 /// Answers what never became a message.
-fn refuse<E: Exchange>(
+pub(super) fn refuse<E: Exchange>(
     exchange: &mut E,
     tag: &RequestTag,
     status: u16,
@@ -404,9 +183,15 @@ fn refuse<E: Exchange>(
     let fields = [
         ("Content-Type", "application/json"),
         ("X-Request-Id", tag.as_str()),
-        ("Allow", ALLOW),
+        match status {
+            405 => ("Allow", ALLOW),
+            _ => ("Retry-After", "1"),
+        },
     ];
-    let count = if status == 405 { 3 } else { 2 };
+    let count = match status {
+        405 | 409 | 503 => 3,
+        _ => 2,
+    };
     Access::immediate(tag.clone(), "-", Outcome::Refused).log(Some(status));
     exchange.respond(&Response {
         status,

@@ -38,6 +38,11 @@ pub(crate) trait Exchange {
     /// Whether the client is known to have gone. Never blocks; a front that cannot know says `false`.
     fn client_left(&mut self) -> bool;
 
+    /// Whether the client can be sent a stream whose end is far away.
+    fn can_stream(&self) -> bool {
+        true
+    }
+
     /// Asks that the connection be closed after this exchange, and says so in the answer's head if that is still to come.
     fn close_after(&mut self);
 }

@@ -7,13 +7,14 @@ use std::net::IpAddr;
 
 use crate::outbox::{Answer, Standing};
 use crate::protocol::jsonrpc::ErrorCode;
-use crate::protocol::version::Era;
+use crate::protocol::version::{Era, ProtocolVersion};
 use crate::transport::http::exchange::{Exchange, Field, single};
 
 /// What a request wants, once it has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     Post,
+    Get,
     Delete,
 }
 
@@ -25,7 +26,7 @@ pub(crate) struct Refusal {
 }
 
 /// The methods the endpoint takes, for `Allow`.
-pub(crate) const ALLOW: &str = "POST, DELETE";
+pub(crate) const ALLOW: &str = "GET, POST, DELETE";
 
 /// Who may call the endpoint, and where it is.
 #[derive(Clone, Debug)]
@@ -56,8 +57,13 @@ impl Guard {
                 check_accept(exchange)?;
                 Ok(Verb::Post)
             }
+            "GET" => {
+                check_version(exchange)?;
+                check_accepts_events(exchange)?;
+                Ok(Verb::Get)
+            }
             "DELETE" => Ok(Verb::Delete),
-            _ => refuse(405, "The endpoint takes POST and DELETE"),
+            _ => refuse(405, "The endpoint takes GET, POST and DELETE"),
         }
     }
 
@@ -162,8 +168,42 @@ fn check_content_type<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
     refuse(415, "Content-Type must be application/json")
 }
 
+/// The streams that a `GET` opens exist only in the handshake era.
+fn check_version<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
+    match single(exchange, "MCP-Protocol-Version") {
+        Field::Absent => Ok(()),
+        Field::One(version) => match ProtocolVersion::parse(version).map(ProtocolVersion::era) {
+            Some(Era::Legacy) => Ok(()),
+            Some(Era::Modern) => refuse(
+                405,
+                "This revision has no GET; its streams are opened with `subscriptions/listen`",
+            ),
+            None => refuse(400, "This MCP-Protocol-Version is not supported"),
+        },
+        Field::Repeated => refuse(400, "MCP-Protocol-Version stands twice"),
+    }
+}
+
 /// The client must take both kinds of answer. No `Accept` at all means anything.
 fn check_accept<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
+    match accepted(exchange) {
+        (true, true) => Ok(()),
+        _ => refuse(
+            406,
+            "Accept must list both application/json and text/event-stream",
+        ),
+    }
+}
+
+fn check_accepts_events<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
+    match accepted(exchange) {
+        (_, true) => Ok(()),
+        _ => refuse(406, "Accept must list text/event-stream"),
+    }
+}
+
+/// Whether the client takes JSON, and whether it takes event streams.
+fn accepted<E: Exchange>(exchange: &E) -> (bool, bool) {
     let (mut json, mut events, mut absent) = (false, false, true);
     for value in exchange.fields("Accept") {
         absent = false;
@@ -178,13 +218,7 @@ fn check_accept<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
             events |= is("text/event-stream") || is("text/*") || is("*/*");
         }
     }
-    if absent || (json && events) {
-        return Ok(());
-    }
-    refuse(
-        406,
-        "Accept must list both application/json and text/event-stream",
-    )
+    (absent || json, absent || events)
 }
 
 fn refuse<T>(status: u16, message: &'static str) -> Result<T, Refusal> {
@@ -215,184 +249,4 @@ pub(crate) fn status(answer: &Answer) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io;
-
-    use super::*;
-    use crate::transport::http::exchange::{BodyError, Response};
-
-    struct Head(
-        &'static str,
-        &'static str,
-        Vec<(&'static str, &'static str)>,
-    );
-
-    impl Exchange for Head {
-        fn method(&self) -> &str {
-            self.0
-        }
-        fn target(&self) -> &str {
-            self.1
-        }
-        fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-            self.2
-                .iter()
-                .filter(move |field| field.0.eq_ignore_ascii_case(name))
-                .map(|field| field.1)
-        }
-        fn read_body(&mut self, _: usize) -> Result<Vec<u8>, BodyError> {
-            Err(BodyError::Gone)
-        }
-        fn respond(&mut self, _: &Response<'_>) -> io::Result<()> {
-            Ok(())
-        }
-        fn begin_stream(&mut self, _: &[(&str, &str)]) -> io::Result<()> {
-            Ok(())
-        }
-        fn send(&mut self, _: &[u8]) -> io::Result<()> {
-            Ok(())
-        }
-        fn finish(&mut self, _: &[u8]) -> io::Result<()> {
-            Ok(())
-        }
-        fn client_left(&mut self) -> bool {
-            false
-        }
-        fn close_after(&mut self) {}
-    }
-
-    fn check(
-        method: &'static str,
-        target: &'static str,
-        changes: &[(&'static str, Option<&'static str>)],
-    ) -> u16 {
-        let mut fields = vec![
-            ("host", "127.0.0.1:80"),
-            ("content-type", "application/json"),
-            ("accept", "*/*"),
-        ];
-        for (name, value) in changes {
-            fields.retain(|field| field.0 != *name);
-            fields.extend(value.map(|value| (*name, value)));
-        }
-        let guard = Guard {
-            path: "/mcp".into(),
-            loopback: true,
-            hosts: vec!["mcp.example".into()],
-            origins: vec!["https://app.example".into()],
-        };
-        guard
-            .check(&Head(method, target, fields))
-            .map_or_else(|refusal| refusal.status, |_| 0)
-    }
-
-    #[test]
-    fn every_refusal_of_the_head_has_its_status() {
-        type Row = (
-            &'static str,
-            &'static str,
-            &'static [(&'static str, Option<&'static str>)],
-            u16,
-        );
-        let rows: &[Row] = &[
-            ("POST", "/mcp", &[], 0),
-            ("POST", "/mcp?x=1", &[], 0),
-            ("POST", "http://localhost/mcp", &[], 0),
-            ("POST", "http://localhost", &[], 404),
-            (
-                "DELETE",
-                "/mcp",
-                &[("content-type", None), ("accept", None)],
-                0,
-            ),
-            ("POST", "/", &[], 404),
-            ("POST", "/mcp/", &[], 404),
-            ("GET", "/mcp", &[], 405),
-            ("POST", "/mcp", &[("host", None)], 403),
-            ("POST", "/mcp", &[("host", Some("evil.example"))], 403),
-            (
-                "POST",
-                "/mcp",
-                &[("host", Some("localhost.evil.example"))],
-                403,
-            ),
-            ("POST", "/mcp", &[("host", Some("127.0.0.1:80:80"))], 403),
-            (
-                "POST",
-                "/mcp",
-                &[("host", Some("127.0.0.1@evil.example"))],
-                403,
-            ),
-            ("POST", "/mcp", &[("host", Some("LOCALHOST:8080"))], 0),
-            ("POST", "/mcp", &[("host", Some("[::1]:8080"))], 0),
-            ("POST", "/mcp", &[("host", Some("[::1]8080"))], 403),
-            ("POST", "/mcp", &[("host", Some("MCP.example:443"))], 0),
-            (
-                "POST",
-                "/mcp",
-                &[("origin", Some("http://localhost:5173"))],
-                0,
-            ),
-            (
-                "POST",
-                "/mcp",
-                &[("origin", Some("https://app.example"))],
-                0,
-            ),
-            (
-                "POST",
-                "/mcp",
-                &[("origin", Some("https://app.example:444"))],
-                403,
-            ),
-            (
-                "POST",
-                "/mcp",
-                &[("origin", Some("http://evil.example"))],
-                403,
-            ),
-            ("POST", "/mcp", &[("origin", Some("null"))], 403),
-            (
-                "POST",
-                "/mcp",
-                &[("origin", Some("http://127.0.0.1/path"))],
-                403,
-            ),
-            ("POST", "/mcp", &[("content-type", None)], 415),
-            ("POST", "/mcp", &[("content-type", Some("text/plain"))], 415),
-            (
-                "POST",
-                "/mcp",
-                &[("content-type", Some("Application/JSON; charset=utf-8"))],
-                0,
-            ),
-            ("POST", "/mcp", &[("accept", None)], 0),
-            ("POST", "/mcp", &[("accept", Some("application/json"))], 406),
-            (
-                "POST",
-                "/mcp",
-                &[("accept", Some("text/event-stream"))],
-                406,
-            ),
-            (
-                "POST",
-                "/mcp",
-                &[("accept", Some("application/json, text/event-stream"))],
-                0,
-            ),
-            (
-                "POST",
-                "/mcp",
-                &[("accept", Some("application/json;q=0, text/event-stream"))],
-                406,
-            ),
-        ];
-        for (method, target, changes, status) in rows {
-            assert_eq!(
-                check(method, target, changes),
-                *status,
-                "{method} {target} {changes:?}"
-            );
-        }
-    }
-}
+mod tests;

@@ -59,6 +59,15 @@ pub(crate) enum Event {
     Comment,
 }
 
+/// The fields of one event, as they stand there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fields {
+    pub(crate) id: Option<String>,
+    pub(crate) retry: Option<String>,
+    pub(crate) data: Option<String>,
+    pub(crate) is_comment: bool,
+}
+
 impl Http {
     pub(crate) fn new(address: SocketAddr) -> Self {
         Http(address)
@@ -96,7 +105,8 @@ impl Http {
         if let Some(method) = message["method"].as_str() {
             ask = ask.field("Mcp-Method", method);
         }
-        match message["params"]["name"].as_str() {
+        let params = &message["params"];
+        match params["name"].as_str().or_else(|| params["uri"].as_str()) {
             Some(name) => ask.field("Mcp-Name", name),
             None => ask,
         }
@@ -145,6 +155,20 @@ impl Session {
     #[track_caller]
     pub(crate) fn ask(&self, message: &Value) -> Value {
         self.post(message).send().message()
+    }
+
+    /// Opens a stream that listens.
+    pub(crate) fn get(&self) -> Ask {
+        self.http
+            .bare("GET", "/mcp")
+            .field("Accept", "text/event-stream")
+            .field("MCP-Protocol-Version", &self.version)
+            .field("Mcp-Session-Id", &self.id)
+    }
+
+    /// Comes back for a stream.
+    pub(crate) fn resume(&self, from: &str) -> Ask {
+        self.get().field("Last-Event-ID", from)
     }
 
     /// Ends the session; the status of the answer.
@@ -431,9 +455,25 @@ impl Reply {
         self.field("Content-Type") == Some("text/event-stream")
     }
 
-    /// The next event of a stream, or `None` at its end.
+    /// The next message or comment of a stream, or `None` at its end. An event without a message, which only has an id, is left out.
     #[track_caller]
     pub(crate) fn event(&mut self) -> Option<Event> {
+        loop {
+            let fields = self.fields_of_event()?;
+            if fields.is_comment {
+                return Some(Event::Comment);
+            }
+            match fields.data.as_deref().map(serde_json::from_str) {
+                Some(Ok(message)) => return Some(Event::Message(message)),
+                _ if fields.data.as_deref() == Some("") && fields.id.is_some() => {}
+                _ => panic!("an event is one line of data: {fields:?} in {}", self.story),
+            }
+        }
+    }
+
+    /// The next event of a stream as it stands there, or `None` at its end.
+    #[track_caller]
+    pub(crate) fn fields_of_event(&mut self) -> Option<Fields> {
         assert!(self.is_stream(), "this is not a stream: {}", self.story);
         loop {
             if let Some(end) = self.decoded.windows(2).position(|pair| pair == b"\n\n") {
@@ -452,17 +492,24 @@ impl Reply {
     }
 
     #[track_caller]
-    fn parse(&self, event: &str) -> Event {
-        if event.starts_with(':') {
-            return Event::Comment;
+    fn parse(&self, event: &str) -> Fields {
+        let mut fields = Fields::default();
+        for line in event.lines() {
+            let (name, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value).to_owned();
+            let field = match name {
+                "" => {
+                    fields.is_comment = true;
+                    continue;
+                }
+                "id" => &mut fields.id,
+                "retry" => &mut fields.retry,
+                "data" => &mut fields.data,
+                _ => panic!("no event has the field {name:?}: {}", self.story),
+            };
+            assert_eq!(field.replace(value), None, "once an event: {}", self.story);
         }
-        let message = event
-            .strip_prefix("data: ")
-            .and_then(|data| serde_json::from_str(data).ok());
-        match message {
-            Some(message) => Event::Message(message),
-            None => panic!("an event is one line of data: {event:?} in {}", self.story),
-        }
+        fields
     }
 
     /// Every message of a stream to its end, or the one of a JSON answer. Comments are left out.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::gate::Gate;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
-pub(crate) use self::http::{Event, Http, Session};
+pub(crate) use self::http::{Event, Http, Reply, Session};
 pub(crate) use self::message::{call, code, legacy, legacy_call, modern, text, with_meta};
 pub(crate) use self::pipe::PipeClient;
 #[cfg(any(feature = "http", feature = "tiny-http"))]

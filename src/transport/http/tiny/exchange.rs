@@ -203,6 +203,10 @@ impl Exchange for TinyExchange {
         false
     }
 
+    fn can_stream(&self) -> bool {
+        self.held.is_none()
+    }
+
     fn close_after(&mut self) {
         self.close = true;
     }

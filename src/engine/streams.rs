@@ -1,0 +1,394 @@
+//! The event streams of one handshake-era session: which are open, which wait for a client to come back, and what was sent on them.
+//!
+//! A stream that answers a request is *open* while a connection carries it, *parked* while its call goes on without one, and *finished* when
+//! its answer has been sent; for a write into a dead connection succeeds, so a finished one is kept for a while, too. Besides there are
+//! streams that only listen. A message goes to one stream, never to two. Must not know HTTP, or how an event looks on the wire.
+//! Specification: `basic/transports` ("Multiple Connections", "Resumability and Redelivery") of revision 2025-11-25.
+
+mod replay;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+pub(crate) use self::replay::Cursor;
+
+use self::replay::Replay;
+use crate::limits::Limits;
+use crate::outbox::{Outbox, OutboxReader};
+use crate::protocol::version::ProtocolVersion;
+
+const HELD: &str = "no code panics while it holds a session's streams";
+
+/// The streams of one session.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    /// Whether this revision's clients know that a stream may end before its answer.
+    pub(crate) can_pause: bool,
+    parked_max: usize,
+    parked_bytes_max: usize,
+    replay_bytes_max: usize,
+    announcements_max: usize,
+    state: Mutex<State>,
+    /// Signalled when a stream is not open any more; only those who want to take one over wait here.
+    let_go: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The session is over: nothing is kept any more.
+    ended: bool,
+    /// The last stream's number, of either kind.
+    last_stream: u64,
+    /// Streams that answer a request, the oldest first.
+    answering: BTreeMap<u64, Answering>,
+    /// What has been sent on them and may have to be sent again.
+    replay: Replay,
+    /// Streams that only listen, the latest last.
+    listening: Vec<(u64, Outbox)>,
+    /// Announcements that wait for somebody to listen, the oldest first.
+    backlog: VecDeque<Vec<u8>>,
+    /// When the last stream stopped being open.
+    last_closed: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Answering {
+    last_event: u64,
+    phase: Phase,
+}
+
+impl Answering {
+    fn of(phase: Phase) -> Self {
+        Answering {
+            last_event: 0,
+            phase,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Phase {
+    Open(Outbox),
+    Parked(OutboxReader),
+    Finished,
+}
+
+/// What somebody who comes back for a stream finds.
+#[derive(Debug)]
+pub(crate) enum Resumed {
+    /// What was sent behind the cursor, and the stream to go on with if its answer is still to come.
+    Rest(Vec<(Cursor, Vec<u8>)>, Option<(OpenStream, OutboxReader)>),
+    /// There never was such an event, or it has been forgotten, or nothing came or will come behind it.
+    Nothing,
+    /// Another connection carries the stream and did not let go of it in time.
+    InUse,
+}
+
+impl Streams {
+    pub(crate) fn new(version: ProtocolVersion, limits: &Limits) -> Self {
+        Streams {
+            can_pause: version >= ProtocolVersion::V2025_11_25,
+            parked_max: limits.parked_streams_max,
+            parked_bytes_max: limits.parked_bytes_max,
+            replay_bytes_max: limits.replay_bytes_max,
+            announcements_max: limits.announcements_max,
+            state: Mutex::default(),
+            let_go: Condvar::new(),
+        }
+    }
+
+    /// Begins a stream for what comes out of this outbox.
+    pub(crate) fn open(self: &Arc<Self>, outbox: Outbox) -> OpenStream {
+        let mut state = self.lock();
+        state.last_stream += 1;
+        let stream = state.last_stream;
+        let answering = Answering::of(Phase::Open(outbox));
+        state.answering.insert(stream, answering);
+        OpenStream::new(self, stream)
+    }
+
+    /// Takes a stream back to an open connection. If another one carries it, that one is made to let go: a client comes back because it has
+    /// lost the other, and knows so before the server does. It gets until `deadline`.
+    pub(crate) fn resume(self: &Arc<Self>, from: Cursor, deadline: Instant) -> Resumed {
+        let mut state = self.lock();
+        loop {
+            let Some(answering) = state.answering.get_mut(&from.stream) else {
+                return Resumed::Nothing;
+            };
+            let is_finished = match &answering.phase {
+                Phase::Open(outbox) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Resumed::InUse;
+                    }
+                    outbox.relieve();
+                    state = self.let_go.wait_timeout(state, left).expect(HELD).0;
+                    continue;
+                }
+                Phase::Parked(_) => false,
+                Phase::Finished => true,
+            };
+            let last = answering.last_event;
+            // A client that has everything and is told of an empty stream would come back for ever.
+            if from.event > last || (is_finished && from.event == last) {
+                return Resumed::Nothing;
+            }
+            let rest = match is_finished {
+                true => None,
+                false => self.reopen(from.stream, answering),
+            };
+            return Resumed::Rest(state.replay.behind(from), rest);
+        }
+    }
+
+    fn reopen(
+        self: &Arc<Self>,
+        stream: u64,
+        answering: &mut Answering,
+    ) -> Option<(OpenStream, OutboxReader)> {
+        let Phase::Parked(reader) = &answering.phase else {
+            return None;
+        };
+        reader.read_on();
+        let open = Phase::Open(reader.outbox());
+        let Phase::Parked(reader) = std::mem::replace(&mut answering.phase, open) else {
+            return None;
+        };
+        Some((OpenStream::new(self, stream), reader))
+    }
+
+    /// Begins a stream that only listens. It gets what nobody was there to hear. `None` once the session is over.
+    pub(crate) fn listen(self: &Arc<Self>, outbox: Outbox) -> Option<Listening> {
+        let mut state = self.lock();
+        if state.ended {
+            return None;
+        }
+        for message in std::mem::take(&mut state.backlog) {
+            outbox.announce(message);
+        }
+        state.last_stream += 1;
+        let stream = state.last_stream;
+        state.listening.push((stream, outbox));
+        Some(Listening {
+            streams: Arc::clone(self),
+            stream,
+        })
+    }
+
+    /// Sends a notification that belongs to no request, to the latest of the streams that listen. Without one it waits; if the same one waits
+    /// already, once is enough.
+    pub(crate) fn announce(&self, message: Vec<u8>) {
+        let mut state = self.lock();
+        match state.listening.last() {
+            Some((_, outbox)) => outbox.announce(message),
+            None => self.put_by(&mut state, message),
+        }
+    }
+
+    fn put_by(&self, state: &mut State, message: Vec<u8>) {
+        if state.ended || state.backlog.contains(&message) {
+            return;
+        }
+        state.backlog.push_back(message);
+        let over = |state: &State| {
+            let bytes: usize = state.backlog.iter().map(Vec::len).sum();
+            state.backlog.len() > self.announcements_max || bytes > self.replay_bytes_max
+        };
+        while over(state) {
+            state.backlog.pop_front();
+        }
+    }
+
+    /// Ends the streams that only listen, because the server or the session ends.
+    pub(crate) fn end_listening(&self) {
+        for (_, outbox) in &self.lock().listening {
+            outbox.close();
+        }
+    }
+
+    /// The session is over: lets go of everything.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        let answering = std::mem::take(&mut state.answering);
+        state.replay = Replay::default();
+        state.backlog = VecDeque::new();
+        drop(state);
+        self.let_go.notify_all();
+        self.end_listening();
+        // What is parked here writes its access lines; nobody shall wait for the log.
+        drop(answering);
+    }
+
+    /// How long no stream has been open; `None` when there has been none. An open one means a client that is alive: one that is not fails to
+    /// take its heartbeats, and that ends the stream. What is parked does not count: its call does, while it runs.
+    pub(crate) fn idle_for(&self) -> Option<Duration> {
+        let state = self.lock();
+        let is_open = |answering: &Answering| matches!(answering.phase, Phase::Open(_));
+        if !state.listening.is_empty() || state.answering.values().any(is_open) {
+            return Some(Duration::ZERO);
+        }
+        state.last_closed.map(|closed| closed.elapsed())
+    }
+
+    /// What an open stream is from now on, or nothing; what has been forgotten stays forgotten.
+    fn let_go(&self, stream: u64, becomes: Option<Phase>) {
+        let mut state = self.lock();
+        state.last_closed = Some(Instant::now());
+        // Readers that are dropped write access lines; nobody shall wait for the log.
+        let mut dropped = Vec::new();
+        match (state.answering.get_mut(&stream), becomes) {
+            (Some(answering), Some(phase)) => answering.phase = phase,
+            (Some(_), None) => dropped.extend(state.forget(stream)),
+            (None, phase) => dropped.extend(phase.map(Answering::of)),
+        }
+        if state.has_lost_its_answer(stream) {
+            dropped.extend(state.forget(stream));
+        }
+        while let Some(other) = state.one_too_many(self.parked_max, self.parked_bytes_max) {
+            dropped.extend(state.forget(other));
+        }
+        drop(state);
+        self.let_go.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect(HELD)
+    }
+}
+
+impl State {
+    /// The stream to forget if too much is kept that is not open: one whose answer has been sent before one whose answer has not, and the
+    /// oldest of them. The bytes that wait are looked at whenever a stream is parked, and what is parked alone may have any number.
+    fn one_too_many(&self, parked_max: usize, bytes_max: usize) -> Option<u64> {
+        let mut parked = Vec::new();
+        let mut finished = Vec::new();
+        let mut bytes = 0;
+        for (stream, answering) in &self.answering {
+            match &answering.phase {
+                Phase::Open(_) => {}
+                Phase::Parked(reader) => {
+                    bytes += reader.waiting_bytes();
+                    parked.push(*stream);
+                }
+                Phase::Finished => finished.push(*stream),
+            }
+        }
+        let most = if self.ended { 0 } else { parked_max };
+        if parked.len() + finished.len() > most {
+            return finished.first().or(parked.first()).copied();
+        }
+        let too_long = parked.len() > 1 && bytes > bytes_max;
+        parked.first().filter(|_| too_long).copied()
+    }
+
+    /// Whether it is finished, but newer messages have left its answer no room: there is nothing to come back for.
+    fn has_lost_its_answer(&self, stream: u64) -> bool {
+        self.answering.get(&stream).is_some_and(|answering| {
+            let event = answering.last_event;
+            let is_finished = matches!(answering.phase, Phase::Finished);
+            is_finished && !self.replay.holds(Cursor { stream, event })
+        })
+    }
+
+    fn forget(&mut self, stream: u64) -> Option<Answering> {
+        self.replay.forget(stream);
+        self.answering.remove(&stream)
+    }
+}
+
+/// A stream that a connection carries. Dropped without another word it is forgotten.
+#[derive(Debug)]
+pub(crate) struct OpenStream {
+    streams: Arc<Streams>,
+    stream: u64,
+    /// What it is to be when it is dropped.
+    becomes: Option<Phase>,
+}
+
+impl OpenStream {
+    fn new(streams: &Arc<Streams>, stream: u64) -> Self {
+        OpenStream {
+            streams: Arc::clone(streams),
+            stream,
+            becomes: None,
+        }
+    }
+
+    /// The place in front of everything.
+    pub(crate) fn start(&self) -> Cursor {
+        Cursor {
+            stream: self.stream,
+            event: 0,
+        }
+    }
+
+    pub(crate) fn can_pause(&self) -> bool {
+        self.streams.can_pause
+    }
+
+    /// Numbers a message that is about to be sent, and keeps it for a client that comes back. Says whether it could be kept.
+    pub(crate) fn sending(&self, message: &[u8]) -> (Cursor, bool) {
+        let mut at = self.start();
+        let mut state = self.streams.lock();
+        let Some(answering) = state.answering.get_mut(&self.stream) else {
+            // The session is over. Nobody will ask for this.
+            return (at, false);
+        };
+        answering.last_event += 1;
+        at.event = answering.last_event;
+        let kept = state
+            .replay
+            .keep(at, message, self.streams.replay_bytes_max);
+        for gone in kept.iter().flatten() {
+            if state.has_lost_its_answer(gone.stream) {
+                state.forget(gone.stream);
+            }
+        }
+        (at, kept.is_ok())
+    }
+
+    /// No connection carries it any more; its call goes on.
+    pub(crate) fn park(mut self, reader: OutboxReader) {
+        self.becomes = Some(Phase::Parked(reader));
+    }
+
+    /// Its last message has been sent, and may be asked for again.
+    pub(crate) fn finish(mut self) {
+        self.becomes = Some(Phase::Finished);
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.streams.let_go(self.stream, self.becomes.take());
+    }
+}
+
+/// A stream that only listens. Dropped, it listens no more.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    streams: Arc<Streams>,
+    stream: u64,
+}
+
+impl Listening {
+    /// Ends it; what it has not heard is for the next one.
+    pub(crate) fn end(self, unheard: impl Iterator<Item = Vec<u8>>) {
+        let streams = Arc::clone(&self.streams);
+        drop(self);
+        unheard.for_each(|message| streams.announce(message));
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut state = self.streams.lock();
+        state.listening.retain(|(stream, _)| *stream != self.stream);
+        state.last_closed = Some(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests;

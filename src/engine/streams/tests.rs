@@ -1,0 +1,254 @@
+//! What a session keeps of its streams, asked of it alone.
+
+use std::thread;
+
+use super::*;
+use crate::access::{Access, Outcome, RequestTag};
+use crate::cancel::cancellation;
+use crate::deadline::after;
+use crate::outbox::{Answer, Bounds, Item, Standing, outbox};
+use crate::protocol::version::Era;
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn streams(parked_streams_max: usize, replay_bytes_max: usize) -> Arc<Streams> {
+    let limits = Limits {
+        parked_streams_max,
+        replay_bytes_max,
+        parked_bytes_max: 10,
+        announcements_max: 3,
+        ..Limits::default()
+    };
+    Arc::new(Streams::new(ProtocolVersion::V2025_11_25, &limits))
+}
+
+fn new_outbox() -> (Outbox, OutboxReader) {
+    outbox(Bounds {
+        answers_max: 1,
+        events_max: 10,
+        bytes_max: 1000,
+    })
+}
+
+fn at(stream: u64, event: u64) -> Cursor {
+    Cursor { stream, event }
+}
+
+/// The messages that are sent again from there, and whether the stream goes on.
+fn resumed(streams: &Arc<Streams>, from: Cursor) -> Option<(Vec<String>, bool)> {
+    match streams.resume(from, Instant::now()) {
+        Resumed::Rest(replay, rest) => {
+            let text = |(_, message)| String::from_utf8(message).expect("the test sends text");
+            let goes_on = rest.is_some();
+            if let Some((stream, reader)) = rest {
+                stream.park(reader);
+            }
+            Some((replay.into_iter().map(text).collect(), goes_on))
+        }
+        Resumed::Nothing => None,
+        Resumed::InUse => panic!("nobody else uses it"),
+    }
+}
+
+/// What the reader finds now.
+fn heard(reader: &OutboxReader) -> Vec<String> {
+    let now = || match reader.recv(Some(Instant::now())) {
+        Item::Event(bytes) => Some(String::from_utf8(bytes).expect("the test sends text")),
+        _ => None,
+    };
+    std::iter::from_fn(now).collect()
+}
+
+#[test]
+fn an_event_id_is_read_as_it_was_written_or_not_at_all() {
+    for (stream, event) in [(1, 0), (7, 42), (u64::MAX, u64::MAX)] {
+        let cursor = at(stream, event);
+        assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+    }
+    for text in [
+        "", "-", "1", "1-", "-1", "01-0", "1-00", "+1-0", "1- 0", "1-0 ", "1-0-0", "a-b",
+    ] {
+        assert_eq!(Cursor::parse(text), None, "{text:?}");
+    }
+}
+
+#[test]
+fn a_parked_stream_is_replayed_from_where_its_client_stands() {
+    let streams = streams(2, 100);
+    let (one, reader) = new_outbox();
+    let first = streams.open(one);
+    let (other, _other_reader) = new_outbox();
+    let second = streams.open(other);
+    assert_eq!(first.sending(b"a"), (at(1, 1), true));
+    assert_eq!(second.sending(b"x"), (at(2, 1), true));
+    assert_eq!(first.sending(b"b"), (at(1, 2), true));
+    first.park(reader);
+    let rows = [(0, &["a", "b"][..]), (1, &["b"]), (2, &[])];
+    for (event, expected) in rows {
+        let (replay, goes_on) = resumed(&streams, at(1, event)).expect("it is parked");
+        assert!(goes_on);
+        assert_eq!(replay, expected);
+    }
+    assert_eq!(resumed(&streams, at(1, 3)), None, "nothing had this id");
+    assert_eq!(
+        resumed(&streams, at(3, 0)),
+        None,
+        "there was no such stream"
+    );
+}
+
+#[test]
+fn law_9_what_was_sent_is_kept_within_the_bound_of_the_session() {
+    let streams = streams(8, 10);
+    let opened = [1, 2].map(|_| {
+        let (outbox, reader) = new_outbox();
+        (streams.open(outbox), reader)
+    });
+    let [(first, _), (second, reader)] = opened;
+    assert!(first.sending(b"12345").1);
+    first.finish();
+    assert!(resumed(&streams, at(1, 0)).is_some());
+    assert!(second.sending(b"6789").1);
+    assert!(resumed(&streams, at(1, 0)).is_some(), "both fit");
+    assert!(second.sending(b"ab").1);
+    assert_eq!(resumed(&streams, at(1, 0)), None, "its answer has gone");
+    assert!(!second.sending(b"longer than all").1);
+    second.park(reader);
+    let (replay, _) = resumed(&streams, at(2, 0)).expect("it is parked");
+    assert_eq!(replay, ["6789", "ab"]);
+}
+
+#[test]
+fn law_9_streams_that_have_answered_are_forgotten_before_those_that_have_not() {
+    let streams = streams(2, 100);
+    let [parked, finished, other] = [1, 2, 3].map(|_| {
+        let (outbox, reader) = new_outbox();
+        (streams.open(outbox), reader)
+    });
+    parked.0.park(parked.1);
+    finished.0.sending(b"answer");
+    finished.0.finish();
+    other.0.park(other.1);
+    let kept = [1, 2, 3].map(|stream| resumed(&streams, at(stream, 0)).is_some());
+    assert_eq!(kept, [true, false, true]);
+    let (outbox, reader) = new_outbox();
+    streams.open(outbox).park(reader);
+    let kept = [1, 3, 4].map(|stream| resumed(&streams, at(stream, 0)).is_some());
+    assert_eq!(kept, [false, true, true], "and then the oldest");
+}
+
+#[test]
+fn law_9_what_waits_for_those_who_left_is_bounded_in_bytes() {
+    let streams = streams(8, 100);
+    let (_canceller, call) = cancellation();
+    let park = |waiting: &str| {
+        let (outbox, reader) = new_outbox();
+        outbox.send_event(waiting.into(), &call);
+        streams.open(outbox).park(reader);
+    };
+    park("long, but alone");
+    assert!(resumed(&streams, at(1, 0)).is_some());
+    park("12345");
+    assert!(resumed(&streams, at(1, 0)).is_none());
+    park("67890");
+    let kept = [2, 3].map(|stream| resumed(&streams, at(stream, 0)).is_some());
+    assert_eq!(kept, [true, true], "together they just fit");
+}
+
+#[test]
+fn a_stream_that_is_dropped_is_forgotten() {
+    let streams = streams(2, 100);
+    let (outbox, _reader) = new_outbox();
+    let stream = streams.open(outbox);
+    stream.sending(b"a");
+    assert_eq!(streams.idle_for(), Some(Duration::ZERO));
+    drop(stream);
+    assert_eq!(resumed(&streams, at(1, 0)), None);
+    assert_eq!(streams.lock().replay.bytes(), 0);
+}
+
+#[test]
+fn who_comes_back_relieves_the_connection_that_has_the_stream() {
+    let streams = streams(2, 100);
+    let (outbox, reader) = new_outbox();
+    let stream = streams.open(outbox.clone());
+    assert!(matches!(
+        streams.resume(at(1, 0), Instant::now()),
+        Resumed::InUse
+    ));
+    let carrying = thread::spawn(move || {
+        assert!(matches!(reader.recv(Some(after(LONG))), Item::Relieved));
+        stream.park(reader);
+    });
+    let Resumed::Rest(_, Some((_stream, reader))) = streams.resume(at(1, 0), after(LONG)) else {
+        panic!("it has been let go");
+    };
+    carrying.join().expect("it does not panic");
+    let slot = outbox.reserve().expect("the reader lives");
+    slot.send(Answer {
+        body: b"answer".to_vec(),
+        error: None,
+        standing: Standing::Served,
+        era: Era::Legacy,
+        access: Access::immediate(RequestTag::fresh(), "test", Outcome::Ok),
+    });
+    assert!(matches!(reader.recv(Some(after(LONG))), Item::Answer(_)));
+}
+
+#[test]
+fn an_announcement_goes_to_the_latest_listener_only() {
+    let streams = streams(2, 100);
+    let [(one, first), (two, second)] = [new_outbox(), new_outbox()];
+    let _listens = streams.listen(one).expect("the session lives");
+    let latest = streams.listen(two).expect("the session lives");
+    streams.announce(b"a".to_vec());
+    assert_eq!((heard(&first).len(), heard(&second)), (0, vec!["a".into()]));
+    streams.announce(b"b".to_vec());
+    latest.end(heard(&second).into_iter().map(String::into_bytes));
+    streams.announce(b"c".to_vec());
+    assert_eq!(
+        heard(&first),
+        ["b", "c"],
+        "what was not heard is heard here"
+    );
+}
+
+#[test]
+fn law_9_announcements_wait_once_each_and_within_bounds() {
+    let streams = streams(2, 10);
+    for message in ["1", "2", "1", "3", "4"] {
+        streams.announce(message.into());
+    }
+    let (outbox, reader) = new_outbox();
+    let listening = streams.listen(outbox).expect("the session lives");
+    assert_eq!(heard(&reader), ["2", "3", "4"]);
+    drop(listening);
+    for message in ["12345", "67890", "a"] {
+        streams.announce(message.into());
+    }
+    let (outbox, reader) = new_outbox();
+    let _listening = streams.listen(outbox).expect("the session lives");
+    assert_eq!(heard(&reader), ["67890", "a"]);
+}
+
+#[test]
+fn an_ended_session_keeps_nothing() {
+    let streams = streams(2, 100);
+    let [(one, parked), (two, open), (three, listening)] =
+        [new_outbox(), new_outbox(), new_outbox()];
+    streams.open(one).park(parked);
+    let stream = streams.open(two);
+    let listens = streams.listen(three).expect("the session lives");
+    streams.end();
+    assert!(matches!(listening.recv(Some(after(LONG))), Item::Finished));
+    drop(listens);
+    stream.sending(b"late");
+    stream.park(open);
+    streams.announce(b"late".to_vec());
+    for stream in [1, 2] {
+        assert_eq!(resumed(&streams, at(stream, 0)), None);
+    }
+    assert!(streams.listen(new_outbox().0).is_none());
+    let state = streams.lock();
+    assert!(state.answering.is_empty() && state.replay.bytes() == 0 && state.backlog.is_empty());
+}
