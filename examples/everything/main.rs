@@ -5,10 +5,11 @@
 //! cargo run --example everything -- --stdio
 //! ```
 //!
-//! `fixtures` holds what the official conformance suite calls, `probes` what measures the server itself. The command line is a contract
+//! `fixtures` and `headers` hold what the official conformance suite calls, `probes` what measures the server itself. The command line is a contract
 //! that other programs rely on; when the server is ready it prints `listening on http://ADDRESS/mcp` on stderr.
 
 mod fixtures;
+mod headers;
 mod probes;
 
 use std::process::ExitCode;
@@ -59,7 +60,7 @@ fn run(options: Options) -> mcp_threads::Result<()> {
     if let Some(drain) = options.drain {
         server = server.drain_deadline(drain);
     }
-    let server = probes::register(fixtures::register(server));
+    let server = probes::register(headers::register(fixtures::register(server)));
     match options.http {
         None => server.serve_stdio()?.run_until_ctrl_c(),
         Some(address) => {

@@ -239,6 +239,7 @@ impl Engine {
             Origin::Http {
                 mirrored,
                 session_id,
+                ..
             } => {
                 let version = mirrored.version.map(ProtocolVersion::parse);
                 let is_legacy =

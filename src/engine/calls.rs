@@ -24,6 +24,7 @@ use crate::outbox::Standing;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, Text, shortened};
 use crate::protocol::meta::{Params, Reference};
 use crate::protocol::method::Method;
+use crate::protocol::param_headers::HeaderFields;
 use crate::protocol::results::Completion;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::Era;
@@ -35,6 +36,8 @@ pub(super) struct Caller<'a> {
     /// Where its calls can be found by their ids.
     registry: Option<&'a Arc<InFlight>>,
     session: Option<&'a Arc<Session>>,
+    /// Where a tool's parameters may be mirrored.
+    fields: Option<&'a dyn HeaderFields>,
 }
 
 impl<'a> Caller<'a> {
@@ -53,6 +56,7 @@ impl<'a> Caller<'a> {
                 Origin::Http { .. } => None,
             },
             session: None,
+            fields: origin.fields(),
         }
     }
 
@@ -62,6 +66,7 @@ impl<'a> Caller<'a> {
             log_level: Some(session.log_level()),
             registry: Some(&session.calls),
             session: Some(session),
+            fields: None,
         }
     }
 }
@@ -89,7 +94,7 @@ impl Engine {
         asked: Asked<'_>,
         caller: Caller<'_>,
     ) -> Option<Arc<Call>> {
-        let wanted = match self.look_up(method, &asked.params, asked.era) {
+        let wanted = match self.look_up(method, &asked.params, asked.era, caller.fields) {
             Ok(Lookup::Found(wanted)) => wanted,
             Ok(Lookup::Nothing) => {
                 self.complete_nothing(asked);
@@ -154,6 +159,7 @@ impl Engine {
         method: Method,
         params: &Params<'_>,
         era: Era,
+        fields: Option<&dyn HeaderFields>,
     ) -> Result<Lookup, ErrorObject> {
         match method {
             Method::ResourcesRead => {
@@ -170,14 +176,17 @@ impl Engine {
             _ => {
                 let name = named("name", params.name.as_ref())?;
                 let arguments = params.arguments;
-                if arguments.is_some_and(|arguments| !arguments.get().starts_with('{')) {
-                    return Err(ErrorObject::invalid_params("`arguments` must be an object"));
-                }
                 let (what, found) = match method {
                     Method::PromptsGet => ("prompt", self.catalogue.prompt(name)),
                     _ => ("tool", self.catalogue.tool(name)),
                 };
                 let target = Arc::clone(found.ok_or_else(|| unknown(what, name))?);
+                if let (Some(mirrors), Some(fields)) = (&target.mirrors, fields) {
+                    mirrors.check(arguments, &|name| fields.field(name))?;
+                }
+                if arguments.is_some_and(|arguments| !arguments.get().starts_with('{')) {
+                    return Err(ErrorObject::invalid_params("`arguments` must be an object"));
+                }
                 Ok(Lookup::Found(Wanted {
                     named: Arc::clone(&target.name),
                     target,

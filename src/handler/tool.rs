@@ -11,6 +11,7 @@ use crate::handler::fork::Fork;
 use crate::handler::invoke::{Build, Handler, erase};
 use crate::handler::registration::{Draft, Kind, Register, Registration, sealed};
 use crate::handler::result::{IntoToolResult, tool_reply};
+use crate::protocol::param_headers::ParamHeaders;
 use crate::protocol::types::{Icon, ToolAnnotations};
 
 /// The lane of tools that name none.
@@ -97,6 +98,9 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
     }
 
     /// A hand-written JSON Schema for the arguments, instead of the one made from the handler's type. It reaches clients unchanged.
+    ///
+    /// A property with `"x-mcp-header": "Region"` is mirrored: clients of revision 2026-07-28 repeat it over HTTP as `Mcp-Param-Region`, for
+    /// whatever stands between and does not read bodies, and a call whose two halves differ is refused.
     #[must_use]
     pub fn input_schema(mut self, schema: Value) -> Self {
         self.definition.input_schema = Some(schema);
@@ -212,6 +216,21 @@ impl Definition {
         let slip = schemas.into_iter().flatten().find_map(schema_slip)?;
         Some(format!("tool `{name}`: {slip}"))
     }
+
+    /// The arguments that HTTP header fields mirror, if any.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, when an `x-mcp-header` annotation breaks its rules.
+    pub(crate) fn mirrors(&self) -> Result<Option<ParamHeaders>, String> {
+        let Some(schema) = &self.input_schema else {
+            return Ok(None);
+        };
+        match ParamHeaders::from_schema(schema) {
+            Ok(mirrors) => Ok(Some(mirrors).filter(|mirrors| !mirrors.is_empty())),
+            Err(slip) => Err(format!("tool `{}`: {slip}", self.name)),
+        }
+    }
 }
 
 /// The first keyword of a schema whose value cannot be what JSON Schema says it is.
@@ -240,10 +259,6 @@ fn schema_slip(schema: &Value) -> Option<String> {
         if !fits {
             return Some(format!("invalid schema: `{keyword}` cannot be {value}"));
         }
-    }
-    if members.contains_key("x-mcp-header") {
-        // Its values would have to be checked against the request's headers, and they are not yet.
-        return Some("`x-mcp-header` is not supported yet; leave it out".into());
     }
     let maps = ["properties", "$defs", "definitions"]
         .into_iter()
@@ -304,10 +319,6 @@ mod tests {
                 Some("`type`"),
             ),
             (with(json!({"type": "object", "x-anything": 3})), None),
-            (
-                with(json!({"type": "object", "properties": {"a": {"x-mcp-header": "A"}}})),
-                Some("`x-mcp-header`"),
-            ),
         ];
         for (definition, expected) in rows {
             let problem = definition.problem();

@@ -36,6 +36,7 @@ mod eras;
 mod examples;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod modern_headers;
+mod param_headers;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod reach;
 mod results;
