@@ -11,6 +11,8 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::engine::listing::{Listing, Style};
 use crate::error::Error;
+#[cfg(feature = "validate")]
+use crate::handler::checked::checked;
 use crate::handler::invoke::Invoke;
 use crate::handler::registration::{Draft, Kind, Registration};
 use crate::handler::{prompt, resource, tool};
@@ -107,6 +109,8 @@ impl Catalogue {
         match kind {
             Kind::Tool { definition, draft } => {
                 reject(definition.problem())?;
+                #[cfg(feature = "validate")]
+                let draft = checked(&definition, draft)?;
                 let mut target = resolve("tool", draft, rules)?;
                 target.mirrors = definition.mirrors()?;
                 let target = Arc::new(target);

@@ -55,6 +55,10 @@ pub(crate) struct Definition {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     icons: Vec<Icon>,
     pub(crate) input_schema: Option<Value>,
+    /// Whether its author wrote it, and it was not made from the handler's type.
+    #[cfg(feature = "validate")]
+    #[serde(skip)]
+    pub(crate) is_input_written: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output_schema: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,13 +105,29 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
     ///
     /// A property with `"x-mcp-header": "Region"` is mirrored: clients of revision 2026-07-28 repeat it over HTTP as `Mcp-Param-Region`, for
     /// whatever stands between and does not read bodies, and a call whose two halves differ is refused.
+    ///
+    /// What is checked when:
+    ///
+    /// - At the start: that it is an object schema whose commonest keywords can be what they are. With the feature `validate`, that it compiles
+    ///   under the dialect its `$schema` names, or 2020-12; a `$ref` to another document does not, because nothing is ever fetched.
+    /// - At each call, with the feature `validate`: that the arguments match it, on the tool's lane before the handler runs. If they do not, the
+    ///   model gets a tool error that says where and what was expected.
+    /// - At each call, always: that the arguments can be read into the handler's type. That is the only check for a schema made from the type,
+    ///   and for a hand-written one without the feature.
     #[must_use]
     pub fn input_schema(mut self, schema: Value) -> Self {
         self.definition.input_schema = Some(schema);
+        #[cfg(feature = "validate")]
+        {
+            self.definition.is_input_written = true;
+        }
         self
     }
 
     /// A JSON Schema for the structured content, instead of the one made from the handler's return type.
+    ///
+    /// With the feature `validate` it has to compile at the start, and debug builds hold every result to it that is no failure: one that does
+    /// not match goes to the log as an error and to the client as a tool error, so that the mistake is found before a client finds it.
     #[must_use]
     pub fn output_schema(mut self, schema: Value) -> Self {
         self.definition.output_schema = Some(schema);

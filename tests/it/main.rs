@@ -43,5 +43,7 @@ mod results;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod streams;
 mod tidy;
+#[cfg(feature = "validate")]
+mod validation;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod web_care;

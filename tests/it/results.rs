@@ -311,7 +311,7 @@ fn a_definition_reaches_the_list_as_it_was_written_and_in_its_place() {
             meta["io.modelcontextprotocol/serverInfo"] = json!({ "name": "it", "version": "1" });
         }
         assert_eq!(
-            wire.call("full.name-1_B", json!({}))["result"]["_meta"],
+            wire.call("full.name-1_B", json!({ "a": "x" }))["result"]["_meta"],
             meta,
             "{}",
             wire.name
