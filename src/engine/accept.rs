@@ -326,6 +326,7 @@ impl Arrival<'_> {
             method,
             era,
             standing,
+            traceparent: None,
         }
         .send(error, slot);
     }
@@ -350,6 +351,7 @@ impl Arrival<'_> {
             method,
             era: Era::Legacy,
             standing,
+            traceparent: None,
         };
         refusal.send(&error, slot);
     }

@@ -26,6 +26,7 @@ use crate::protocol::meta::{Params, Reference};
 use crate::protocol::method::Method;
 use crate::protocol::param_headers::HeaderFields;
 use crate::protocol::results::Completion;
+use crate::protocol::trace::TraceContext;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::Era;
 
@@ -113,6 +114,8 @@ impl Engine {
             era,
         } = asked;
         let retry = retry(&params, era);
+        let trace = params.meta.as_ref().and_then(TraceContext::read);
+        let traceparent = trace.as_deref().and_then(TraceContext::logged);
         let opening = Opening {
             id,
             era,
@@ -123,6 +126,7 @@ impl Engine {
                 tag: tag.clone(),
                 target: wanted.named,
                 client: caller.client,
+                trace,
                 progress_token: params.meta.and_then(|meta| meta.progress_token),
                 log_level: caller.log_level,
             },
@@ -145,6 +149,7 @@ impl Engine {
                     method: method.name(),
                     era,
                     standing: Standing::Malformed,
+                    traceparent,
                 };
                 let error =
                     ErrorObject::invalid_request("A request with this `id` is still in flight");
