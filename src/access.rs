@@ -59,6 +59,36 @@ impl fmt::Display for RequestTag {
     }
 }
 
+/// A `traceparent` that is what W3C Trace Context says it is, so that it can stand in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Traceparent([u8; Traceparent::LEN]);
+
+impl Traceparent {
+    const LEN: usize = 55;
+
+    /// Takes `00-<32 digits>-<16 digits>-<2 digits>`, in lowercase hexadecimal.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let bytes: [u8; Self::LEN] = text.as_bytes().try_into().ok()?;
+        let fits = |(at, byte): (usize, u8)| match at {
+            2 | 35 | 52 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        };
+        bytes
+            .into_iter()
+            .enumerate()
+            .all(fits)
+            .then_some(Traceparent(bytes))
+    }
+}
+
+impl fmt::Display for Traceparent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|byte| write!(f, "{}", char::from(*byte)))
+    }
+}
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -98,6 +128,8 @@ pub(crate) struct Access {
     pub(crate) outcome: Outcome,
     pub(crate) queued: Duration,
     pub(crate) running: Duration,
+    /// Of the trace that the request is part of.
+    pub(crate) traceparent: Option<Traceparent>,
 }
 
 impl Access {
@@ -111,6 +143,7 @@ impl Access {
             outcome,
             queued: Duration::ZERO,
             running: Duration::ZERO,
+            traceparent: None,
         }
     }
 
@@ -120,9 +153,11 @@ impl Access {
             return;
         }
         let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+        let trace = self.traceparent;
+        let trace = trace.map_or_else(String::new, |trace| format!(" traceparent={trace}"));
         log::info!(
             target: TARGET,
-            "method={} {}={} status={status} outcome={} lane={} queued_us={} running_us={} request_id={}",
+            "method={} {}={} status={status} outcome={} lane={} queued_us={} running_us={} request_id={}{trace}",
             self.method,
             kind(self.method),
             self.name.as_deref().unwrap_or("-"),
@@ -159,6 +194,28 @@ mod tests {
         for id in distinct {
             let id = Uuid::parse_str(id).expect("a fresh id is a UUID");
             assert_eq!(id.get_version_num(), 4, "{id}");
+        }
+    }
+
+    #[test]
+    fn only_a_well_formed_traceparent_is_one() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+        let taken = Traceparent::parse(good).map(|trace| trace.to_string());
+        assert_eq!(taken.as_deref(), Some(good));
+        for at in 0..good.len() {
+            for other in ["g", "A", " ", "\n", "\0", "-", "0", "=", "é"] {
+                let text = format!("{}{other}{}", &good[..at], &good[at + 1..]);
+                let is_separator = good.as_bytes()[at] == b'-';
+                let fits = if is_separator {
+                    other == "-"
+                } else {
+                    other == "0"
+                };
+                assert_eq!(Traceparent::parse(&text).is_some(), fits, "{text:?}");
+            }
+        }
+        for text in ["", &good[1..], &format!("{good}0"), &format!("{good}\n")] {
+            assert_eq!(Traceparent::parse(text), None, "{text:?}");
         }
     }
 

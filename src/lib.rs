@@ -88,6 +88,7 @@ pub use protocol::jsonrpc::{ErrorCode, ErrorObject};
 pub use protocol::results::{
     CacheHint, Completion, GetPromptResult, PromptMessage, ReadResourceResult,
 };
+pub use protocol::trace::TraceContext;
 pub use protocol::types::{
     Annotations, CallToolResult, ContentBlock, Icon, Implementation, LoggingLevel,
     ResourceContents, ResourceLink, Role,

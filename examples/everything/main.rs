@@ -11,6 +11,7 @@
 mod asks;
 mod content;
 mod events;
+mod headers;
 mod probes;
 mod prompts;
 mod resources;
@@ -80,7 +81,7 @@ fn run(options: Options) -> mcp_threads::Result<()> {
 
 /// Everything there is; lists show it in this order.
 fn register(server: Server<probes::Counter>) -> Server<probes::Counter> {
-    let server = events::register(content::register(server));
+    let server = headers::register(events::register(content::register(server)));
     let server = rounds::register(asks::register(server));
     let server = prompts::register(resources::register(server));
     probes::register(server)

@@ -244,6 +244,7 @@ impl Engine {
             Origin::Http {
                 mirrored,
                 session_id,
+                ..
             } => {
                 let version = mirrored.version.map(ProtocolVersion::parse);
                 let is_legacy =
@@ -339,6 +340,7 @@ impl Arrival<'_> {
             method,
             era,
             standing,
+            traceparent: None,
         }
         .send(error, slot);
     }
@@ -363,6 +365,7 @@ impl Arrival<'_> {
             method,
             era: Era::Legacy,
             standing,
+            traceparent: None,
         };
         refusal.send(&error, slot);
     }

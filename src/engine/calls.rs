@@ -24,7 +24,9 @@ use crate::outbox::Standing;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, Text, shortened};
 use crate::protocol::meta::{Params, Reference};
 use crate::protocol::method::Method;
+use crate::protocol::param_headers::HeaderFields;
 use crate::protocol::results::Completion;
+use crate::protocol::trace::TraceContext;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::Era;
 
@@ -35,6 +37,8 @@ pub(super) struct Caller<'a> {
     /// Where its calls can be found by their ids.
     registry: Option<&'a Arc<InFlight>>,
     session: Option<&'a Arc<Session>>,
+    /// Where a tool's parameters may be mirrored.
+    fields: Option<&'a dyn HeaderFields>,
 }
 
 impl<'a> Caller<'a> {
@@ -53,6 +57,7 @@ impl<'a> Caller<'a> {
                 Origin::Http { .. } => None,
             },
             session: None,
+            fields: origin.fields(),
         }
     }
 
@@ -62,6 +67,7 @@ impl<'a> Caller<'a> {
             log_level: Some(session.log_level()),
             registry: Some(&session.calls),
             session: Some(session),
+            fields: None,
         }
     }
 }
@@ -89,7 +95,7 @@ impl Engine {
         asked: Asked<'_>,
         caller: Caller<'_>,
     ) -> Option<Arc<Call>> {
-        let wanted = match self.look_up(method, &asked.params, asked.era) {
+        let wanted = match self.look_up(method, &asked.params, asked.era, caller.fields) {
             Ok(Lookup::Found(wanted)) => wanted,
             Ok(Lookup::Nothing) => {
                 self.complete_nothing(asked);
@@ -108,6 +114,8 @@ impl Engine {
             era,
         } = asked;
         let retry = retry(&params, era);
+        let trace = params.meta.as_ref().and_then(TraceContext::read);
+        let traceparent = trace.as_deref().and_then(TraceContext::logged);
         let opening = Opening {
             id,
             era,
@@ -118,6 +126,7 @@ impl Engine {
                 tag: tag.clone(),
                 target: wanted.named,
                 client: caller.client,
+                trace,
                 progress_token: params.meta.and_then(|meta| meta.progress_token),
                 log_level: caller.log_level,
             },
@@ -140,6 +149,7 @@ impl Engine {
                     method: method.name(),
                     era,
                     standing: Standing::Malformed,
+                    traceparent,
                 };
                 let error =
                     ErrorObject::invalid_request("A request with this `id` is still in flight");
@@ -154,6 +164,7 @@ impl Engine {
         method: Method,
         params: &Params<'_>,
         era: Era,
+        fields: Option<&dyn HeaderFields>,
     ) -> Result<Lookup, ErrorObject> {
         match method {
             Method::ResourcesRead => {
@@ -170,14 +181,17 @@ impl Engine {
             _ => {
                 let name = named("name", params.name.as_ref())?;
                 let arguments = params.arguments;
-                if arguments.is_some_and(|arguments| !arguments.get().starts_with('{')) {
-                    return Err(ErrorObject::invalid_params("`arguments` must be an object"));
-                }
                 let (what, found) = match method {
                     Method::PromptsGet => ("prompt", self.catalogue.prompt(name)),
                     _ => ("tool", self.catalogue.tool(name)),
                 };
                 let target = Arc::clone(found.ok_or_else(|| unknown(what, name))?);
+                if let (Some(mirrors), Some(fields)) = (&target.mirrors, fields) {
+                    mirrors.check(arguments, &|name| fields.field(name))?;
+                }
+                if arguments.is_some_and(|arguments| !arguments.get().starts_with('{')) {
+                    return Err(ErrorObject::invalid_params("`arguments` must be an object"));
+                }
                 Ok(Lookup::Found(Wanted {
                     named: Arc::clone(&target.name),
                     target,

@@ -11,10 +11,13 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::engine::listing::{Listing, Style};
 use crate::error::Error;
+#[cfg(feature = "validate")]
+use crate::handler::checked::checked;
 use crate::handler::invoke::Invoke;
 use crate::handler::registration::{Draft, Kind, Registration};
 use crate::handler::{prompt, resource, tool};
 use crate::protocol::method::Method;
+use crate::protocol::param_headers::ParamHeaders;
 use crate::protocol::results::CacheHint;
 use crate::protocol::uri_template::UriTemplate;
 
@@ -25,6 +28,8 @@ pub(crate) struct Target {
     /// The index of its lane in the engine.
     pub(crate) lane: usize,
     pub(crate) handler: Box<dyn Invoke>,
+    /// The parameters of a tool that HTTP header fields mirror.
+    pub(crate) mirrors: Option<ParamHeaders>,
 }
 
 /// Completers by the argument or variable they complete.
@@ -104,7 +109,11 @@ impl Catalogue {
         match kind {
             Kind::Tool { definition, draft } => {
                 reject(definition.problem())?;
-                let target = target("tool", draft, rules)?;
+                #[cfg(feature = "validate")]
+                let draft = checked(&definition, draft)?;
+                let mut target = resolve("tool", draft, rules)?;
+                target.mirrors = definition.mirrors()?;
+                let target = Arc::new(target);
                 insert("tool", &mut self.tools, &Arc::clone(&target.name), target)?;
                 shown.tools.push(definition);
             }
@@ -253,8 +262,12 @@ fn reject(problem: Option<String>) -> Result<(), String> {
     problem.map_or(Ok(()), Err)
 }
 
-/// Resolves the lane, and insists on a handler.
 fn target(what: &str, draft: Draft, rules: &Rules<'_>) -> Result<Arc<Target>, String> {
+    resolve(what, draft, rules).map(Arc::new)
+}
+
+/// Resolves the lane, and insists on a handler.
+fn resolve(what: &str, draft: Draft, rules: &Rules<'_>) -> Result<Target, String> {
     let Draft {
         name,
         lane,
@@ -266,11 +279,12 @@ fn target(what: &str, draft: Draft, rules: &Rules<'_>) -> Result<Arc<Target>, St
             "{what} `{name}` runs on lane `{lane}`, which does not exist; add it with `Server::lane`"
         )
     })?;
-    Ok(Arc::new(Target {
+    Ok(Target {
         name,
         lane,
         handler,
-    }))
+        mirrors: None,
+    })
 }
 
 fn arguments(completers: &[(String, Draft)]) -> Vec<String> {

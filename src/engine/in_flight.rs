@@ -22,6 +22,7 @@ use crate::handler::context::{CallControl, Overview, RequestInfo};
 use crate::outbox::{Answer, Standing};
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::method::Method;
+use crate::protocol::trace::TraceContext;
 use crate::protocol::version::Era;
 use crate::stats::Stats;
 
@@ -259,6 +260,7 @@ impl Call {
             outcome,
             queued: started_at.unwrap_or(now) - queued_at,
             running: started_at.map_or(Duration::ZERO, |started_at| now - started_at),
+            traceparent: self.info.trace.as_deref().and_then(TraceContext::logged),
         };
         Some((open, access))
     }

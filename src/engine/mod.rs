@@ -52,6 +52,7 @@ use crate::limits::Limits;
 use crate::outbox::Outbox;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::modern::Mirrored;
+use crate::protocol::param_headers::HeaderFields;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::Implementation;
 use crate::stats::Stats;
@@ -79,10 +80,11 @@ pub(crate) struct Engine {
 
 /// Where a message came from, as far as its meaning depends on it.
 pub(crate) enum Origin<'a> {
-    /// Its own HTTP request: mirrored header fields, and the session it names.
+    /// Its own HTTP request: mirrored header fields, the session it names, and any other field.
     Http {
         mirrored: Mirrored<'a>,
         session_id: Option<&'a str>,
+        fields: &'a dyn HeaderFields,
     },
     /// A pipe, which is one conversation.
     Pipe(&'a Pipe),
@@ -92,6 +94,13 @@ impl<'a> Origin<'a> {
     fn mirrored(&self) -> Option<&Mirrored<'a>> {
         match self {
             Origin::Http { mirrored, .. } => Some(mirrored),
+            Origin::Pipe(_) => None,
+        }
+    }
+
+    fn fields(&self) -> Option<&'a dyn HeaderFields> {
+        match self {
+            Origin::Http { fields, .. } => Some(*fields),
             Origin::Pipe(_) => None,
         }
     }

@@ -2,12 +2,13 @@
 //!
 //! Must not know what a method means, or where its answer goes from the slot.
 
-use crate::access::{Access, Outcome, RequestTag};
+use crate::access::{Access, Outcome, RequestTag, Traceparent};
 use crate::engine::batch::ReplySlot;
 use crate::outbox::{Answer, Standing};
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::meta::Params;
 use crate::protocol::method::Method;
+use crate::protocol::trace;
 use crate::protocol::version::Era;
 
 /// One request that was understood, with its parameters and the place for its answer.
@@ -26,7 +27,10 @@ impl Asked<'_> {
         jsonrpc::open_result(&mut body, &self.id);
         body.extend_from_slice(result);
         jsonrpc::close_response(&mut body);
-        let access = Access::immediate(self.tag.clone(), method.name(), Outcome::Ok);
+        let access = Access {
+            traceparent: trace::logged(self.params.meta.as_ref()),
+            ..Access::immediate(self.tag.clone(), method.name(), Outcome::Ok)
+        };
         let standing = Standing::Served;
         self.slot.send(Answer {
             body,
@@ -45,6 +49,7 @@ impl Asked<'_> {
             method,
             era: self.era,
             standing: Standing::Served,
+            traceparent: trace::logged(self.params.meta.as_ref()),
         };
         refusal.send(error, self.slot);
     }
@@ -59,6 +64,7 @@ pub(super) struct Refusal<'a> {
     pub(super) method: &'static str,
     pub(super) era: Era,
     pub(super) standing: Standing,
+    pub(super) traceparent: Option<Traceparent>,
 }
 
 impl Refusal<'_> {
@@ -73,7 +79,10 @@ impl Refusal<'_> {
             error: Some(error.code),
             standing: self.standing,
             era: self.era,
-            access: Access::immediate(self.tag.clone(), self.method, outcome),
+            access: Access {
+                traceparent: self.traceparent,
+                ..Access::immediate(self.tag.clone(), self.method, outcome)
+            },
         });
     }
 }

@@ -16,6 +16,7 @@ use crate::cancel::CancellationToken;
 use crate::handler::ask::{Ask, AskError};
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::ProgressToken;
+use crate::protocol::trace::{NO_TRACE, TraceContext};
 use crate::protocol::types::{Implementation, LoggingLevel};
 use crate::protocol::version::ProtocolVersion;
 use crate::stats::Stats;
@@ -48,6 +49,8 @@ pub(crate) struct RequestInfo {
     /// What the client named: a tool, a prompt, a resource's URI.
     pub(crate) target: Arc<str>,
     pub(crate) client: ClientSource,
+    /// `None` when it is part of none; see [`TraceContext::read`].
+    pub(crate) trace: Option<Box<TraceContext>>,
     pub(crate) progress_token: Option<ProgressToken>,
     /// The least serious log message the client wants; `None` when it wants none.
     pub(crate) log_level: Option<LoggingLevel>,
@@ -204,6 +207,11 @@ impl<S> RequestContext<S> {
     /// The id under which this request stands in the log: the client's `X-Request-Id`, or a fresh UUID.
     pub fn request_id(&self) -> &str {
         self.call.info().tag.as_str()
+    }
+
+    /// The trace that this request is part of, if its client says so.
+    pub fn trace(&self) -> &TraceContext {
+        self.call.info().trace.as_deref().unwrap_or(&NO_TRACE)
     }
 
     /// Who asks.

@@ -4,6 +4,8 @@
 
 pub(crate) mod ask;
 mod ask_schema;
+#[cfg(feature = "validate")]
+pub(crate) mod checked;
 #[cfg(unix)]
 mod command;
 mod completion;
@@ -17,11 +19,7 @@ pub(crate) mod resource;
 mod result;
 pub(crate) mod tool;
 #[cfg(feature = "validate")]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the calls that it checks do not ask it yet")
-)]
-pub(crate) mod validation;
+mod validation;
 
 pub use ask::{AskError, Elicited, Root, Sampled, Sampling};
 #[cfg(unix)]

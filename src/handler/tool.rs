@@ -11,6 +11,7 @@ use crate::handler::fork::Fork;
 use crate::handler::invoke::{Build, Handler, erase};
 use crate::handler::registration::{Draft, Kind, Register, Registration, sealed};
 use crate::handler::result::{IntoToolResult, tool_reply};
+use crate::protocol::param_headers::ParamHeaders;
 use crate::protocol::types::{Icon, ToolAnnotations};
 
 /// The lane of tools that name none.
@@ -54,6 +55,10 @@ pub(crate) struct Definition {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     icons: Vec<Icon>,
     pub(crate) input_schema: Option<Value>,
+    /// Whether its author wrote it, and it was not made from the handler's type.
+    #[cfg(feature = "validate")]
+    #[serde(skip)]
+    pub(crate) is_input_written: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output_schema: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,13 +102,32 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
     }
 
     /// A hand-written JSON Schema for the arguments, instead of the one made from the handler's type. It reaches clients unchanged.
+    ///
+    /// A property with `"x-mcp-header": "Region"` is mirrored: clients of revision 2026-07-28 repeat it over HTTP as `Mcp-Param-Region`, for
+    /// whatever stands between and does not read bodies, and a call whose two halves differ is refused.
+    ///
+    /// What is checked when:
+    ///
+    /// - At the start: that it is an object schema whose commonest keywords can be what they are. With the feature `validate`, that it compiles
+    ///   under the dialect its `$schema` names, or 2020-12; a `$ref` to another document does not, because nothing is ever fetched.
+    /// - At each call, with the feature `validate`: that the arguments match it, on the tool's lane before the handler runs. If they do not, the
+    ///   model gets a tool error that says where and what was expected.
+    /// - At each call, always: that the arguments can be read into the handler's type. That is the only check for a schema made from the type,
+    ///   and for a hand-written one without the feature.
     #[must_use]
     pub fn input_schema(mut self, schema: Value) -> Self {
         self.definition.input_schema = Some(schema);
+        #[cfg(feature = "validate")]
+        {
+            self.definition.is_input_written = true;
+        }
         self
     }
 
     /// A JSON Schema for the structured content, instead of the one made from the handler's return type.
+    ///
+    /// With the feature `validate` it has to compile at the start, and debug builds hold every result to it that is no failure: one that does
+    /// not match goes to the log as an error and to the client as a tool error, so that the mistake is found before a client finds it.
     #[must_use]
     pub fn output_schema(mut self, schema: Value) -> Self {
         self.definition.output_schema = Some(schema);
@@ -212,6 +236,21 @@ impl Definition {
         let slip = schemas.into_iter().flatten().find_map(schema_slip)?;
         Some(format!("tool `{name}`: {slip}"))
     }
+
+    /// The arguments that HTTP header fields mirror, if any.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, when an `x-mcp-header` annotation breaks its rules.
+    pub(crate) fn mirrors(&self) -> Result<Option<ParamHeaders>, String> {
+        let Some(schema) = &self.input_schema else {
+            return Ok(None);
+        };
+        match ParamHeaders::from_schema(schema) {
+            Ok(mirrors) => Ok(Some(mirrors).filter(|mirrors| !mirrors.is_empty())),
+            Err(slip) => Err(format!("tool `{}`: {slip}", self.name)),
+        }
+    }
 }
 
 /// The first keyword of a schema whose value cannot be what JSON Schema says it is.
@@ -240,10 +279,6 @@ fn schema_slip(schema: &Value) -> Option<String> {
         if !fits {
             return Some(format!("invalid schema: `{keyword}` cannot be {value}"));
         }
-    }
-    if members.contains_key("x-mcp-header") {
-        // Its values would have to be checked against the request's headers, and they are not yet.
-        return Some("`x-mcp-header` is not supported yet; leave it out".into());
     }
     let maps = ["properties", "$defs", "definitions"]
         .into_iter()
@@ -304,10 +339,6 @@ mod tests {
                 Some("`type`"),
             ),
             (with(json!({"type": "object", "x-anything": 3})), None),
-            (
-                with(json!({"type": "object", "properties": {"a": {"x-mcp-header": "A"}}})),
-                Some("`x-mcp-header`"),
-            ),
         ];
         for (definition, expected) in rows {
             let problem = definition.problem();

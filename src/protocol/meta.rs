@@ -70,6 +70,13 @@ pub(crate) struct Meta<'a> {
     pub(crate) log_level: Option<LoggingLevel>,
     #[serde(rename = "progressToken")]
     pub(crate) progress_token: Option<ProgressToken>,
+    /// Of OpenTelemetry, like the two below it; whatever is wrong with them, the request is served.
+    #[serde(borrow)]
+    pub(crate) traceparent: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) tracestate: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) baggage: Option<&'a RawValue>,
 }
 
 /// What is to be completed.

@@ -8,15 +8,9 @@ pub(crate) mod jsonrpc;
 pub(crate) mod meta;
 pub(crate) mod method;
 pub(crate) mod modern;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "tools that have such parameters are refused as yet"
-    )
-)]
 pub(crate) mod param_headers;
 pub(crate) mod results;
+pub(crate) mod trace;
 pub(crate) mod types;
 pub(crate) mod uri_template;
 pub(crate) mod version;

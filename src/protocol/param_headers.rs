@@ -36,13 +36,19 @@ struct Member {
     members: Vec<Member>,
 }
 
-/// What a request has under the name of a header field.
+/// What a request has under the name of a header field that may stand only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeaderValue<'a> {
+pub(crate) enum Field<'a> {
     Absent,
     /// Without the blanks around it, and not decoded.
     One(&'a str),
     Repeated,
+}
+
+/// Whoever has the header fields of a request.
+pub(crate) trait HeaderFields {
+    /// Names compare without case.
+    fn field<'a>(&'a self, name: &'a str) -> Field<'a>;
 }
 
 impl ParamHeaders {
@@ -71,9 +77,9 @@ impl ParamHeaders {
     /// Compares the header fields of a call with its arguments. `header` is asked for whole names, such as `Mcp-Param-Region`, and has to
     /// compare them without case.
     pub(crate) fn check<'a>(
-        &self,
+        &'a self,
         arguments: Option<&RawValue>,
-        header: &dyn Fn(&str) -> HeaderValue<'a>,
+        header: &dyn Fn(&'a str) -> Field<'a>,
     ) -> Result<(), ErrorObject> {
         check_members(&self.members, arguments, header)
     }
@@ -205,9 +211,9 @@ fn subschemas<'s>(keyword: &str, value: &'s Value) -> Vec<&'s Value> {
 }
 
 fn check_members<'a>(
-    members: &[Member],
+    members: &'a [Member],
     object: Option<&RawValue>,
-    header: &dyn Fn(&str) -> HeaderValue<'a>,
+    header: &dyn Fn(&'a str) -> Field<'a>,
 ) -> Result<(), ErrorObject> {
     let found = find(members, object)
         .map_err(|error| mismatch(format!("the arguments cannot be compared: {error}")))?;
@@ -261,22 +267,18 @@ impl<'de> Visitor<'de> for Wanted<'_> {
 }
 
 /// Compares one field with the value it mirrors; `null` is no value.
-fn check_field(
-    field: &str,
-    header: HeaderValue<'_>,
-    value: Option<&RawValue>,
-) -> Result<(), String> {
+fn check_field(field: &str, header: Field<'_>, value: Option<&RawValue>) -> Result<(), String> {
     let value = value.map(RawValue::get).filter(|text| *text != "null");
     let header = match (header, value) {
-        (HeaderValue::Absent, None) => return Ok(()),
-        (HeaderValue::Absent, Some(value)) => {
+        (Field::Absent, None) => return Ok(()),
+        (Field::Absent, Some(value)) => {
             return Err(format!(
                 "{field} is missing; the body says '{}'",
                 shortened(&shown(value))
             ));
         }
-        (HeaderValue::Repeated, _) => return Err(format!("{field} stands more than once")),
-        (HeaderValue::One(header), _) => header,
+        (Field::Repeated, _) => return Err(format!("{field} stands more than once")),
+        (Field::One(header), _) => header,
     };
     let is_sendable = |byte: u8| matches!(byte, b'\t' | b' '..=b'~');
     if !header.bytes().all(is_sendable) {

@@ -4,7 +4,7 @@ use mcp_threads::{RequestContext, Server};
 use serde_json::{Value, json};
 
 use crate::harness::message::{cancel, initialize};
-use crate::harness::{Gate, Served, call, legacy, legacy_call, logs, probes, text};
+use crate::harness::{Gate, Served, call, legacy, legacy_call, logs, on_every_wire, probes, text};
 
 fn server(gate: &Gate) -> Server {
     probes(gate)
@@ -263,6 +263,68 @@ fn every_request_on_a_pipe_has_one_line() {
     assert_line(id, ["tools/call", "panic", "-", "panicked", "main"]);
     client.close();
     served.stop();
+}
+
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+
+/// The trace that a request is part of stands at the end of its line, if it is one: it is the client's text, too.
+#[test]
+fn a_line_names_the_trace_if_it_is_well_formed() {
+    logs::keep();
+    on_every_wire(
+        || server(&Gate::new()),
+        |wire| {
+            let traced = |trace: &Value| json!({ "traceparent": trace, "tracestate": "a=b" });
+            let forged = format!("{TRACE} outcome=forged");
+            let upper = TRACE.to_uppercase();
+            for (trace, expected) in [
+                (json!(TRACE), Some(TRACE)),
+                (json!(upper), None),
+                (json!(forged), None),
+                (json!(format!("{TRACE}\n")), None),
+                (json!(""), None),
+                (json!(7), None),
+                (json!({ "a": TRACE }), None),
+                (Value::Null, None),
+            ] {
+                let params = json!({ "name": "id", "arguments": {}, "_meta": traced(&trace) });
+                let answer = wire.ask("tools/call", params);
+                let fields = logs::access_of(text(&answer));
+                let last = fields.last().expect("a line has fields");
+                match expected {
+                    Some(expected) => {
+                        assert_eq!((&*last.0, &*last.1), ("traceparent", expected));
+                    }
+                    None => assert_eq!(last.0, "request_id", "{trace}: {fields:?}"),
+                }
+            }
+        },
+    );
+    assert_eq!(logs::lines_with("outcome=forged").len(), 0);
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn what_no_handler_answers_names_its_trace_too() {
+    use crate::harness::{modern, on_every_front, with_meta};
+    logs::keep();
+    on_every_front(|front| {
+        let (served, http) = front.serve(server(&Gate::new()));
+        for (name, message) in [
+            ("trace-list", modern(1, "tools/list", json!({}))),
+            ("trace-unknown", call(1, "nowhere", json!({}))),
+            ("trace-panic", call(1, "panic", json!({}))),
+        ] {
+            let id = format!("{}-{name}", front.name);
+            let message = with_meta(message, json!({ "traceparent": TRACE }));
+            let ask = http.modern(&message).field("X-Request-Id", &id);
+            assert_eq!(ask.send().request_id(), id);
+            let fields = logs::access_of(&id);
+            let last = fields.last().expect("a line has fields");
+            assert_eq!((&*last.0, &*last.1), ("traceparent", TRACE), "{name}");
+        }
+        served.stop();
+    });
 }
 
 /// A method's name is the client's text. It must not be able to write lines or fields of its own into the log.

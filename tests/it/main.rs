@@ -38,11 +38,14 @@ mod examples;
 mod legacy_streams;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod modern_headers;
+mod param_headers;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod reach;
 mod results;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod streams;
 mod tidy;
+#[cfg(feature = "validate")]
+mod validation;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod web_care;

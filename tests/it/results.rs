@@ -311,11 +311,37 @@ fn a_definition_reaches_the_list_as_it_was_written_and_in_its_place() {
             meta["io.modelcontextprotocol/serverInfo"] = json!({ "name": "it", "version": "1" });
         }
         assert_eq!(
-            wire.call("full.name-1_B", json!({}))["result"]["_meta"],
+            wire.call("full.name-1_B", json!({ "a": "x" }))["result"]["_meta"],
             meta,
             "{}",
             wire.name
         );
+    });
+}
+
+#[test]
+fn a_handler_knows_the_trace_it_is_part_of() {
+    let make = || {
+        Server::new("it", "1").tool("trace", "", |cx: &mut RequestContext, _: Value| {
+            let trace = cx.trace();
+            json!([trace.traceparent, trace.tracestate, trace.baggage])
+        })
+    };
+    on_every_wire(make, |wire| {
+        let mut traced = |meta: Value| {
+            let params = json!({ "name": "trace", "arguments": {}, "_meta": meta });
+            let answer = wire.ask("tools/call", params);
+            serde_json::from_str::<Value>(text(&answer)).expect("the tool says JSON")
+        };
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+        let whole = json!({ "traceparent": parent, "tracestate": "a=1,b=2", "baggage": "k=v" });
+        assert_eq!(traced(whole), json!([parent, "a=1,b=2", "k=v"]));
+        assert_eq!(traced(json!({})), json!([null, null, null]));
+        // What is not a string, or too long, is ignored and no reason to refuse.
+        let odd = json!({ "traceparent": 7, "tracestate": ["a"], "baggage": "k=v" });
+        assert_eq!(traced(odd), json!([null, null, "k=v"]));
+        let long = json!({ "traceparent": parent, "baggage": "x".repeat(8 * 1024) });
+        assert_eq!(traced(long), json!([null, null, null]));
     });
 }
 

@@ -158,9 +158,9 @@ fn check(arguments: &str, fields: &[&str]) -> Result<(), ErrorObject> {
             .filter_map(|line| line.split_once(": "))
             .filter(|(field, _)| field.eq_ignore_ascii_case(name));
         match (values.next(), values.next()) {
-            (None, _) => HeaderValue::Absent,
-            (Some((_, value)), None) => HeaderValue::One(value),
-            _ => HeaderValue::Repeated,
+            (None, _) => Field::Absent,
+            (Some((_, value)), None) => Field::One(value),
+            _ => Field::Repeated,
         }
     })
 }
@@ -396,10 +396,11 @@ fn fields_have_to_say_what_the_body_says() {
 
 #[test]
 fn no_arguments_want_no_fields() {
-    let absent = |_: &str| HeaderValue::Absent;
-    let present = |_: &str| HeaderValue::One("x");
-    assert_eq!(headers().check(None, &absent), Ok(()));
-    assert!(headers().check(None, &present).is_err());
+    let absent = |_: &str| Field::Absent;
+    let present = |_: &str| Field::One("x");
+    let headers = headers();
+    assert_eq!(headers.check(None, &absent), Ok(()));
+    assert!(headers.check(None, &present).is_err());
     assert_eq!(ParamHeaders::default().check(None, &present), Ok(()));
 }
 
@@ -471,7 +472,7 @@ proptest! {
         body in prop_oneof!["[-+0-9.eE]{1,30}", Just("[]".to_owned()), Just(r#""x""#.to_owned())],
     ) {
         integer(&header);
-        let _ = check_field("Mcp-Param-R", HeaderValue::One(&header), None);
+        let _ = check_field("Mcp-Param-R", Field::One(&header), None);
         says(&header, &body);
     }
 }

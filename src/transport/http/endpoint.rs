@@ -150,6 +150,7 @@ fn origin<E: Exchange>(exchange: &E) -> Result<Origin<'_>, &'static str> {
     Ok(Origin::Http {
         mirrored,
         session_id: optional(exchange, "Mcp-Session-Id")?,
+        fields: exchange,
     })
 }
 

@@ -5,6 +5,10 @@
 
 use std::io;
 
+use crate::protocol::param_headers::HeaderFields;
+
+pub(crate) use crate::protocol::param_headers::Field;
+
 /// One HTTP request whose head has been read, and the way to answer it.
 ///
 /// The endpoint calls [`read_body`](Exchange::read_body) at most once and then answers exactly once: either
@@ -77,14 +81,6 @@ pub(crate) enum BodyError {
     Gone,
 }
 
-/// What a header field that may stand only once has turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field<'a> {
-    Absent,
-    One(&'a str),
-    Repeated,
-}
-
 /// The value of a field that may stand only once.
 pub(crate) fn single<'a, E: Exchange>(exchange: &'a E, name: &'a str) -> Field<'a> {
     let mut values = exchange.fields(name);
@@ -92,5 +88,11 @@ pub(crate) fn single<'a, E: Exchange>(exchange: &'a E, name: &'a str) -> Field<'
         (None, _) => Field::Absent,
         (Some(value), None) => Field::One(value),
         (Some(_), Some(_)) => Field::Repeated,
+    }
+}
+
+impl<E: Exchange> HeaderFields for E {
+    fn field<'a>(&'a self, name: &'a str) -> Field<'a> {
+        single(self, name)
     }
 }

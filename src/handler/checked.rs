@@ -1,0 +1,101 @@
+//! A tool's handler behind its schemas: what goes in is checked before it runs, what comes out after.
+//!
+//! Both happen on the worker, as part of the call. Must not know how a schema is checked.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::handler::context::CallControl;
+use crate::handler::invoke::Invoke;
+use crate::handler::registration::Draft;
+use crate::handler::reply::Reply;
+use crate::handler::tool::Definition;
+use crate::handler::validation::Validator;
+use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::types::CallToolResult;
+
+/// A handler, and the schemas it is held to.
+struct Checked {
+    handler: Box<dyn Invoke>,
+    input: Option<Validator>,
+    output: Option<Validator>,
+}
+
+/// Puts a tool's handler behind its schemas: the one its author wrote for the arguments and, in debug builds, the one of its results.
+///
+/// # Errors
+///
+/// A sentence that names the tool, when one of its schemas does not compile. The one made from the handler's type is not compiled: reading
+/// the arguments into the type is the check.
+pub(crate) fn checked(definition: &Definition, mut draft: Draft) -> Result<Draft, String> {
+    let compile = |what: &str, schema: Option<&Value>| {
+        let compiled = schema.map(Validator::compile).transpose();
+        compiled.map_err(|problem| format!("tool `{}`: its {what} schema: {problem}", draft.name))
+    };
+    let written = definition.input_schema.as_ref();
+    let input = compile("input", written.filter(|_| definition.is_input_written))?;
+    let output = compile("output", definition.output_schema.as_ref())?;
+    let output = output.filter(|_| cfg!(debug_assertions));
+    if input.is_none() && output.is_none() {
+        return Ok(draft);
+    }
+    draft.handler = draft.handler.map(|handler| -> Box<dyn Invoke> {
+        Box::new(Checked {
+            handler,
+            input,
+            output,
+        })
+    });
+    Ok(draft)
+}
+
+impl Invoke for Checked {
+    fn invoke(
+        &self,
+        call: Arc<dyn CallControl>,
+        arguments: &RawValue,
+    ) -> Result<Reply, ErrorObject> {
+        if let Some(input) = &self.input
+            && let Err(problem) = check_arguments(input, arguments)
+        {
+            let problem = format!("Invalid arguments: {problem}");
+            return Ok(Reply::Tool(CallToolResult::error(problem)));
+        }
+        let Some(output) = &self.output else {
+            return self.handler.invoke(call, arguments);
+        };
+        let reply = self.handler.invoke(Arc::clone(&call), arguments)?;
+        match check_reply(output, &reply) {
+            Ok(()) => Ok(reply),
+            Err(problem) => {
+                let info = call.info();
+                log::error!(
+                    "tool `{}` breaks its own output schema: {problem} request_id={}",
+                    info.target,
+                    info.tag
+                );
+                let problem = format!("The tool broke its own output schema: {problem}");
+                Ok(Reply::Tool(CallToolResult::error(problem)))
+            }
+        }
+    }
+}
+
+fn check_arguments(input: &Validator, arguments: &RawValue) -> Result<(), String> {
+    let arguments: Value =
+        serde_json::from_str(arguments.get()).map_err(|error| error.to_string())?;
+    input.check(&arguments)
+}
+
+/// A failure needs no structured content; any other result of a tool that promises some does.
+fn check_reply(output: &Validator, reply: &Reply) -> Result<(), String> {
+    match reply {
+        Reply::Tool(result) if !result.is_error => match &result.structured_content {
+            Some(content) => output.check(content),
+            None => Err("there is no structured content".into()),
+        },
+        _ => Ok(()),
+    }
+}
