@@ -45,7 +45,6 @@ fn rows() -> Vec<(Value, Fields, Option<&'static str>)> {
             ],
             None,
         ),
-        (json!({ "region": null }), &[], None),
         // Names have no case, values do; blanks around a value are not part of it.
         (json!({ "region": "a" }), &["mcp-PARAM-region:  a "], None),
         (
