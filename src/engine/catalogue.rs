@@ -177,6 +177,15 @@ impl Catalogue {
         })
     }
 
+    /// Whether there is, or may be, a resource at this URI.
+    pub(crate) fn covers(&self, uri: &str) -> bool {
+        self.resources.contains_key(uri)
+            || self
+                .templates
+                .iter()
+                .any(|(template, _, _)| template.matches(uri).is_some())
+    }
+
     /// What completes this argument of a prompt; `Err` when there is no such prompt.
     pub(crate) fn prompt_completer(
         &self,

@@ -29,6 +29,7 @@ mod signals;
 
 mod access_log;
 mod batches;
+mod changes;
 mod command;
 mod configuration;
 mod eras;
