@@ -1,15 +1,16 @@
 //! Everything the server offers: tools, prompts, resources and templates by name, and every page of their lists rendered once.
 //!
-//! Prompts and resources are frozen at start. Tools may come and go while serving; each change makes a new set, and a call keeps the
-//! one it found its tool in. Must not know who asks. Specification: `server/tools`, `server/prompts`, `server/resources` ("Listing ...").
+//! Prompts and resources are frozen at start. Tools may come and go while serving; see `tools`. Must not know who asks. Specification: `server/tools`,
+//! `server/prompts`, `server/resources` ("Listing ...").
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::engine::listing::{Listing, Style};
+use crate::engine::tools::{Tool, Tools};
 use crate::error::Error;
 use crate::handler::invoke::Invoke;
 use crate::handler::registration::{Draft, Kind, Registration};
@@ -29,22 +30,23 @@ pub(crate) struct Target {
 
 /// Completers by the argument or variable they complete.
 type Completers = BTreeMap<String, Arc<Target>>;
+type Prompts = HashMap<Arc<str>, (Arc<Target>, Completers)>;
+type Templates = Vec<(UriTemplate, Arc<Target>, Completers)>;
 
 /// What is offered.
 pub(crate) struct Catalogue {
-    tools: HashMap<Arc<str>, Arc<Target>>,
-    prompts: HashMap<Arc<str>, (Arc<Target>, Completers)>,
+    tools: Tools,
+    prompts: Prompts,
     resources: HashMap<Arc<str>, Arc<Target>>,
     /// The first that matches reads.
-    templates: Vec<(UriTemplate, Arc<Target>, Completers)>,
+    templates: Templates,
     lists: Lists,
 }
 
 struct Lists {
-    tools: Listing,
-    prompts: Listing,
-    resources: Listing,
-    templates: Listing,
+    prompts: Arc<Listing>,
+    resources: Arc<Listing>,
+    templates: Arc<Listing>,
 }
 
 /// A resource found by its URI: what reads it, and with which variables.
@@ -62,10 +64,19 @@ pub(crate) struct Rules<'a> {
     pub(crate) server_info: &'a RawValue,
 }
 
-/// The definitions, while the catalogue is being made.
+/// What is gathered while the catalogue is being made.
+#[derive(Default)]
+struct Gathered {
+    tools: Vec<Tool>,
+    prompts: Prompts,
+    resources: HashMap<Arc<str>, Arc<Target>>,
+    templates: Templates,
+    shown: Shown,
+}
+
+/// The definitions of what is frozen.
 #[derive(Default)]
 struct Shown {
-    tools: Vec<tool::Definition>,
     prompts: Vec<prompt::Definition>,
     resources: Vec<resource::Definition>,
     templates: Vec<resource::TemplateDefinition>,
@@ -78,86 +89,31 @@ impl Catalogue {
     ///
     /// When a definition is invalid or a name stands twice; the error names it.
     pub(crate) fn new(registrations: Vec<Registration>, rules: &Rules<'_>) -> Result<Self, Error> {
-        let mut shown = Shown::default();
-        let mut catalogue = Catalogue {
-            tools: HashMap::new(),
-            prompts: HashMap::new(),
-            resources: HashMap::new(),
-            templates: Vec::new(),
-            lists: Lists {
-                tools: Listing::default(),
-                prompts: Listing::default(),
-                resources: Listing::default(),
-                templates: Listing::default(),
-            },
-        };
+        let mut gathered = Gathered::default();
         for Registration(kind) in registrations {
-            catalogue
-                .add(kind, &mut shown, rules)
-                .map_err(Error::configuration)?;
+            gathered.add(kind, rules).map_err(Error::configuration)?;
         }
-        catalogue.lists = Lists::render(&shown, rules);
-        Ok(catalogue)
+        let tools = Tools::new(gathered.tools, rules).map_err(Error::configuration)?;
+        Ok(Catalogue {
+            tools,
+            prompts: gathered.prompts,
+            resources: gathered.resources,
+            templates: gathered.templates,
+            lists: Lists::render(&gathered.shown, rules),
+        })
     }
 
-    fn add(&mut self, kind: Kind, shown: &mut Shown, rules: &Rules<'_>) -> Result<(), String> {
-        match kind {
-            Kind::Tool { definition, draft } => {
-                reject(definition.problem())?;
-                let target = target("tool", draft, rules)?;
-                insert("tool", &mut self.tools, &Arc::clone(&target.name), target)?;
-                shown.tools.push(definition);
-            }
-            Kind::Prompt {
-                definition,
-                draft,
-                completers,
-            } => {
-                reject(definition.problem(&arguments(&completers)))?;
-                let target = target("prompt", draft, rules)?;
-                let name = Arc::clone(&target.name);
-                let entry = (target, complete(completers, rules)?);
-                insert("prompt", &mut self.prompts, &name, entry)?;
-                shown.prompts.push(definition);
-            }
-            Kind::Resource { definition, draft } => {
-                let target = target("resource", draft, rules)?;
-                insert(
-                    "resource",
-                    &mut self.resources,
-                    &Arc::clone(&target.name),
-                    target,
-                )?;
-                shown.resources.push(definition);
-            }
-            Kind::Template {
-                definition,
-                draft,
-                completers,
-            } => {
-                let template = definition.template(&arguments(&completers))?;
-                let target = target("resource template", draft, rules)?;
-                if self
-                    .templates
-                    .iter()
-                    .any(|(_, known, _)| known.name == target.name)
-                {
-                    return Err(twice("resource template", &target.name));
-                }
-                let completers = complete(completers, rules)?;
-                self.templates.push((template, target, completers));
-                shown.templates.push(definition);
-            }
-        }
-        Ok(())
+    /// The tools, to change them.
+    pub(crate) fn tools(&self) -> &Tools {
+        &self.tools
     }
 
-    pub(crate) fn tool(&self, name: &str) -> Option<&Arc<Target>> {
-        self.tools.get(name)
+    pub(crate) fn tool(&self, name: &str) -> Option<Arc<Target>> {
+        self.tools.find(name)
     }
 
-    pub(crate) fn prompt(&self, name: &str) -> Option<&Arc<Target>> {
-        self.prompts.get(name).map(|(target, _)| target)
+    pub(crate) fn prompt(&self, name: &str) -> Option<Arc<Target>> {
+        self.prompts.get(name).map(|(target, _)| Arc::clone(target))
     }
 
     /// The resource at this URI: a fixed one, else the first template that matches.
@@ -211,12 +167,12 @@ impl Catalogue {
     }
 
     /// The list that a method pages through.
-    pub(crate) fn list(&self, method: Method) -> &Listing {
+    pub(crate) fn list(&self, method: Method) -> Arc<Listing> {
         match method {
-            Method::PromptsList => &self.lists.prompts,
-            Method::ResourcesList => &self.lists.resources,
-            Method::TemplatesList => &self.lists.templates,
-            _ => &self.lists.tools,
+            Method::PromptsList => Arc::clone(&self.lists.prompts),
+            Method::ResourcesList => Arc::clone(&self.lists.resources),
+            Method::TemplatesList => Arc::clone(&self.lists.templates),
+            _ => self.tools.list(),
         }
     }
 
@@ -236,26 +192,95 @@ impl Catalogue {
     }
 }
 
+impl Gathered {
+    fn add(&mut self, kind: Kind, rules: &Rules<'_>) -> Result<(), String> {
+        let shown = &mut self.shown;
+        match kind {
+            Kind::Tool { definition, draft } => self.tools.push(tool(definition, draft, rules)?),
+            Kind::Prompt {
+                definition,
+                draft,
+                completers,
+            } => {
+                reject(definition.problem(&arguments(&completers)))?;
+                let target = target("prompt", draft, rules)?;
+                let name = Arc::clone(&target.name);
+                let entry = (target, complete(completers, rules)?);
+                insert("prompt", &mut self.prompts, &name, entry)?;
+                shown.prompts.push(definition);
+            }
+            Kind::Resource { definition, draft } => {
+                let target = target("resource", draft, rules)?;
+                insert(
+                    "resource",
+                    &mut self.resources,
+                    &Arc::clone(&target.name),
+                    target,
+                )?;
+                shown.resources.push(definition);
+            }
+            Kind::Template {
+                definition,
+                draft,
+                completers,
+            } => {
+                let template = definition.template(&arguments(&completers))?;
+                let target = target("resource template", draft, rules)?;
+                if self
+                    .templates
+                    .iter()
+                    .any(|(_, known, _)| known.name == target.name)
+                {
+                    return Err(twice("resource template", &target.name));
+                }
+                let completers = complete(completers, rules)?;
+                self.templates.push((template, target, completers));
+                shown.templates.push(definition);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Lists {
     fn render(shown: &Shown, rules: &Rules<'_>) -> Self {
-        let style = |member| Style {
-            member,
-            page_len: rules.page_len.max(1),
-            cache: rules.list_cache,
-            server_info: rules.server_info,
-        };
-        let legacy_tools: Vec<_> = shown.tools.iter().map(legacy_tool).collect();
+        fn list<T: Serialize>(
+            member: &'static str,
+            items: &[T],
+            rules: &Rules<'_>,
+        ) -> Arc<Listing> {
+            Arc::new(Listing::render(&rules.style(member, 0), items, items))
+        }
         Lists {
-            tools: Listing::render(&style("tools"), &shown.tools, &legacy_tools),
-            prompts: Listing::render(&style("prompts"), &shown.prompts, &shown.prompts),
-            resources: Listing::render(&style("resources"), &shown.resources, &shown.resources),
-            templates: Listing::render(
-                &style("resourceTemplates"),
-                &shown.templates,
-                &shown.templates,
-            ),
+            prompts: list("prompts", &shown.prompts, rules),
+            resources: list("resources", &shown.resources, rules),
+            templates: list("resourceTemplates", &shown.templates, rules),
         }
     }
+}
+
+impl Rules<'_> {
+    /// How a list is rendered that has changed so often.
+    pub(crate) fn style(&self, member: &'static str, generation: u64) -> Style<'_> {
+        Style {
+            member,
+            generation,
+            page_len: self.page_len.max(1),
+            cache: self.list_cache,
+            server_info: self.server_info,
+        }
+    }
+}
+
+/// A tool that can be called, or what is wrong with it.
+pub(crate) fn tool(
+    definition: tool::Definition,
+    draft: Draft,
+    rules: &Rules<'_>,
+) -> Result<Tool, String> {
+    reject(definition.problem())?;
+    let target = target("tool", draft, rules)?;
+    Ok(Tool::new(definition, target))
 }
 
 fn reject(problem: Option<String>) -> Result<(), String> {
@@ -305,12 +330,4 @@ fn insert<T>(
 
 fn twice(what: &str, name: &str) -> String {
     format!("{what} `{name}` is registered twice")
-}
-
-/// What handshake-era clients understand: structured content is an object there, and so is its schema.
-fn legacy_tool(definition: &tool::Definition) -> tool::Definition {
-    let is_object = |schema: &Value| schema.get("type") == Some(&Value::from("object"));
-    let mut definition = definition.clone();
-    definition.output_schema = definition.output_schema.filter(is_object);
-    definition
 }

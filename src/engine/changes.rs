@@ -1,4 +1,4 @@
-//! Who hears of a change: the streams of the modern era, and the sessions of the handshake era.
+//! What changes while a server serves, and who hears of it: the streams of the modern era, and the sessions of the handshake era.
 //!
 //! Publishing never waits: each client has its own bounded outbox, and one that reads slowly loses its oldest events. Must not know what a
 //! change means to a client. Specification: `server/resources` ("List Changed Notification", "Subscriptions") of each revision.
@@ -8,10 +8,13 @@ use serde_json::{Map, Value};
 
 use crate::engine::Engine;
 use crate::engine::call_job::no_resource;
+use crate::engine::catalogue::{Rules, tool};
 use crate::engine::legacy::Session;
 use crate::engine::reply::Asked;
 use crate::engine::subscriptions::subscription_meta;
+use crate::error::Error;
 use crate::handler::change::Change;
+use crate::handler::registration::{Kind, Registration};
 use crate::protocol::jsonrpc::{self, ErrorObject, RequestId, shortened};
 use crate::protocol::method::Method;
 use crate::protocol::version::Era;
@@ -41,6 +44,50 @@ impl Engine {
             Change::Prompts => self.catalogue.has_prompts(),
             Change::Resources | Change::Resource(_) => self.catalogue.has_resources(),
         }
+    }
+
+    /// Adds a tool while serving, at the end of the list.
+    pub(crate) fn add_tool(&self, registration: Registration) -> Result<(), Error> {
+        let Registration(Kind::Tool { definition, draft }) = registration else {
+            return Err(Error::configuration(
+                "only tools can be added to a running server",
+            ));
+        };
+        self.with_rules(|rules| {
+            let tool = tool(definition, draft, rules)?;
+            self.catalogue.tools().add(tool, rules)
+        })
+        .map_err(Error::configuration)?;
+        self.publish(Change::Tools);
+        Ok(())
+    }
+
+    /// Removes a tool. False when there is none of that name.
+    pub(crate) fn remove_tool(&self, name: &str) -> bool {
+        let removed = self.with_rules(|rules| self.catalogue.tools().remove(name, rules));
+        if removed {
+            self.publish(Change::Tools);
+        }
+        removed
+    }
+
+    /// Offers a tool or keeps it back. False when there is none of that name.
+    pub(crate) fn enable_tool(&self, name: &str, enabled: bool) -> bool {
+        let changed = self.with_rules(|rules| self.catalogue.tools().enable(name, enabled, rules));
+        if changed == Some(true) {
+            self.publish(Change::Tools);
+        }
+        changed.is_some()
+    }
+
+    /// The rules that a tool is held to at the start hold later, too.
+    fn with_rules<T>(&self, act: impl FnOnce(&Rules<'_>) -> T) -> T {
+        act(&Rules {
+            lane: &|name| self.lanes.iter().position(|lane| **lane.name() == *name),
+            page_len: self.limits.page_len,
+            list_cache: self.list_cache,
+            server_info: &self.identity.server_info,
+        })
     }
 
     /// `resources/subscribe` of the handshake era.

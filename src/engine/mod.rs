@@ -21,6 +21,7 @@ mod rounds;
 mod routes;
 mod seal;
 mod subscriptions;
+mod tools;
 mod watched;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -61,6 +62,8 @@ pub(crate) struct Engine {
     limits: Arc<Limits>,
     identity: Arc<Identity>,
     catalogue: Catalogue,
+    /// How long clients may keep a list.
+    list_cache: CacheHint,
     rounds: Arc<RoundRules>,
     /// Requests of ours that legacy clients have not answered yet.
     asks: Arc<AtomicUsize>,
@@ -197,6 +200,7 @@ impl Engine {
         Ok(Arc::new_cyclic(|me| Engine {
             identity,
             catalogue,
+            list_cache: plan.list_cache,
             rounds,
             asks: Arc::default(),
             lanes,

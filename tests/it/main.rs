@@ -32,6 +32,7 @@ mod batches;
 mod changes;
 mod command;
 mod configuration;
+mod dynamic_tools;
 mod eras;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
 mod examples;
