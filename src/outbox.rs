@@ -34,6 +34,8 @@ pub(crate) enum Item {
     Event(Vec<u8>),
     /// A request of ours, which the client must see.
     Request(Vec<u8>),
+    /// The first message of a stream that makes no sense without it.
+    Opening(Vec<u8>),
     Answer(Answer),
     /// A request that was accepted ends without an answer: it was cancelled, or needed none.
     NoAnswer(Option<Access>),
@@ -115,6 +117,8 @@ enum Queued {
     Event(Vec<u8>, Option<CancellationToken>),
     /// Never dropped: somebody waits for its answer. There are at most as many as there are workers.
     Request(Vec<u8>, CancellationToken),
+    /// Never dropped: whatever follows it means nothing without it. There is at most one for each answer that is due.
+    Opening(Vec<u8>, CancellationToken),
     Answer(Answer),
     NoAnswer(Option<Access>),
     Pause,
@@ -175,7 +179,8 @@ impl State {
 impl Queued {
     fn len(&self) -> usize {
         match self {
-            Queued::Event(bytes, _) | Queued::Request(bytes, _) => bytes.len(),
+            Queued::Event(bytes, _) => bytes.len(),
+            Queued::Request(bytes, _) | Queued::Opening(bytes, _) => bytes.len(),
             Queued::Answer(answer) => answer.body.len(),
             Queued::NoAnswer(_) | Queued::Pause => 0,
         }
@@ -260,6 +265,14 @@ impl Outbox {
         self.0.readable.notify_one();
     }
 
+    /// Puts in what must be read before everything else of its call. It is not sent once `call` is cancelled.
+    pub(crate) fn send_opening(&self, bytes: Vec<u8>, call: &CancellationToken) {
+        let state = self.0.lock();
+        if !state.reader_gone {
+            self.0.push(state, Queued::Opening(bytes, call.clone()));
+        }
+    }
+
     /// Says that nothing more will be reserved, so that the reader finishes when everything is read.
     pub(crate) fn close(&self) {
         let mut state = self.0.lock();
@@ -314,22 +327,25 @@ impl OutboxReader {
             }
             let item = state.queue.pop_front();
             state.bytes -= item.as_ref().map_or(0, Queued::len);
+            if item.is_some() && state.room_waited_for {
+                // Also for what is not sent any more: its bytes are free, and there may be nothing behind it.
+                self.0.room.notify_one();
+            }
             match item {
                 Some(Queued::Event(bytes, call)) => {
                     state.events -= 1;
                     if !call.is_some_and(|call| call.is_cancelled()) {
-                        if state.room_waited_for {
-                            self.0.room.notify_one();
-                        }
                         return Item::Event(bytes);
                     }
                 }
                 Some(Queued::Request(bytes, call)) => {
-                    if state.room_waited_for {
-                        self.0.room.notify_one();
-                    }
                     if !call.is_cancelled() {
                         return Item::Request(bytes);
+                    }
+                }
+                Some(Queued::Opening(bytes, call)) => {
+                    if !call.is_cancelled() {
+                        return Item::Opening(bytes);
                     }
                 }
                 Some(Queued::Answer(answer)) => {

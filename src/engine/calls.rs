@@ -185,7 +185,7 @@ impl Engine {
                     Method::PromptsGet => ("prompt", self.catalogue.prompt(name)),
                     _ => ("tool", self.catalogue.tool(name)),
                 };
-                let target = Arc::clone(found.ok_or_else(|| unknown(what, name))?);
+                let target = found.ok_or_else(|| unknown(what, name))?;
                 if let (Some(mirrors), Some(fields)) = (&target.mirrors, fields) {
                     mirrors.check(arguments, &|name| fields.field(name))?;
                 }

@@ -4,7 +4,7 @@
 //! ("Session Management") of revision 2025-11-25.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -12,12 +12,14 @@ use uuid::Uuid;
 use crate::engine::asks::Asks;
 use crate::engine::in_flight::InFlight;
 use crate::engine::streams::Streams;
+use crate::engine::watched::Watched;
 use crate::handler::context::Client;
 use crate::limits::Limits;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::{Era, ProtocolVersion};
 
 const HELD: &str = "no code panics while it holds a session";
+const SESSIONS_HELD: &str = "no code panics while it holds the sessions";
 
 /// What one handshake established.
 pub(crate) struct Session {
@@ -26,6 +28,7 @@ pub(crate) struct Session {
     pub(crate) calls: Arc<InFlight>,
     pub(crate) asks: Asks,
     pub(crate) streams: Arc<Streams>,
+    pub(crate) watched: Watched,
     mutable: Mutex<Mutable>,
 }
 
@@ -48,6 +51,7 @@ impl Session {
             client: Arc::new(client),
             calls,
             asks: Asks::default(),
+            watched: Watched::default(),
             mutable: Mutex::new(mutable),
         }
     }
@@ -61,7 +65,6 @@ impl Session {
     }
 
     /// Sends a notification that belongs to no request, once. On HTTP it waits until the client listens.
-    #[expect(dead_code, reason = "the notifications of changes will use it")]
     pub(crate) fn announce(&self, notification: Vec<u8>) {
         self.streams.announce(notification);
     }
@@ -100,6 +103,8 @@ pub(crate) struct Sessions {
     sessions_max: usize,
     idle_timeout: Duration,
     by_id: Mutex<HashMap<Arc<str>, Arc<Session>>>,
+    /// Those without an id. Each belongs to its pipe.
+    on_pipes: Mutex<Vec<Weak<Session>>>,
 }
 
 impl Sessions {
@@ -108,6 +113,7 @@ impl Sessions {
             sessions_max,
             idle_timeout,
             by_id: Mutex::default(),
+            on_pipes: Mutex::default(),
         }
     }
 
@@ -141,6 +147,21 @@ impl Sessions {
         let id: Arc<str> = Uuid::new_v4().to_string().into();
         by_id.insert(Arc::clone(&id), Arc::new(session));
         Some(id)
+    }
+
+    /// Remembers a session that has no id, for as long as its pipe does.
+    pub(crate) fn add_on_pipe(&self, session: &Arc<Session>) {
+        let mut on_pipes = self.on_pipes.lock().expect(SESSIONS_HELD);
+        on_pipes.retain(|session| session.strong_count() > 0);
+        on_pipes.push(Arc::downgrade(session));
+    }
+
+    /// Every living session.
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        let mut all: Vec<_> = self.lock().values().map(Arc::clone).collect();
+        let on_pipes = self.on_pipes.lock().expect(SESSIONS_HELD);
+        all.extend(on_pipes.iter().filter_map(Weak::upgrade));
+        all
     }
 
     /// The living session with this id.
@@ -178,9 +199,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Session>>> {
-        self.by_id
-            .lock()
-            .expect("no code panics while it holds the sessions")
+        self.by_id.lock().expect(SESSIONS_HELD)
     }
 }
 

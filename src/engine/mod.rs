@@ -9,6 +9,7 @@ mod batch;
 mod call_job;
 mod calls;
 mod catalogue;
+mod changes;
 mod encode;
 mod identity;
 mod in_flight;
@@ -20,6 +21,9 @@ mod rounds;
 mod routes;
 mod seal;
 mod streams;
+mod subscriptions;
+mod tools;
+mod watched;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -42,6 +46,7 @@ use self::lane::RunningLane;
 use self::legacy::{Session, Sessions};
 use self::rounds::RoundRules;
 use self::seal::Sealer;
+use self::subscriptions::Subscriptions;
 use crate::access::RequestTag;
 use crate::cancel::{CancellationToken, Canceller, cancellation};
 use crate::deadline::after;
@@ -62,11 +67,14 @@ pub(crate) struct Engine {
     limits: Arc<Limits>,
     identity: Arc<Identity>,
     catalogue: Catalogue,
+    /// How long clients may keep a list.
+    list_cache: CacheHint,
     rounds: Arc<RoundRules>,
     /// Requests of ours that legacy clients have not answered yet.
     asks: Arc<AtomicUsize>,
     lanes: Vec<RunningLane<CallJob>>,
     sessions: Sessions,
+    subscriptions: Subscriptions,
     draining: AtomicBool,
     /// Fires when a drain must not wait any longer.
     hurry: CancellationToken,
@@ -128,13 +136,14 @@ impl Pipe {
     }
 
     /// Remembers the handshake; a second one replaces the first. What the session announces goes into `outbox`.
-    fn begin_session(&self, session: Session, outbox: Option<Outbox>) {
+    fn begin_session(&self, session: Session, outbox: Option<Outbox>) -> Arc<Session> {
         let _listening = outbox.and_then(|outbox| session.streams.listen(outbox));
         let session = Arc::new(session);
         *self.session.lock().expect(PIPE_HELD) = Some(Conversation {
-            session,
+            session: Arc::clone(&session),
             _listening,
         });
+        session
     }
 
     fn session(&self) -> Option<Arc<Session>> {
@@ -213,10 +222,12 @@ impl Engine {
         Ok(Arc::new_cyclic(|me| Engine {
             identity,
             catalogue,
+            list_cache: plan.list_cache,
             rounds,
             asks: Arc::default(),
             lanes,
             sessions: Sessions::new(plan.limits.sessions_max, plan.limits.session_idle_timeout),
+            subscriptions: Subscriptions::default(),
             draining: AtomicBool::new(false),
             hurry,
             hurrier: Mutex::new(Some(hurrier)),
@@ -242,10 +253,11 @@ impl Engine {
         Some(Arc::clone(&session.streams))
     }
 
-    /// Refuses new calls from now on, and ends the streams that only listen.
+    /// Refuses new calls from now on, and ends what would go on for ever.
     pub(crate) fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.sessions.end_listening();
+        self.end_subscriptions();
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -321,6 +333,7 @@ impl Overview for Engine {
             connections: self.connections.load(Ordering::Relaxed),
             sessions: self.sessions.len(),
             asks: self.asks.load(Ordering::Relaxed),
+            subscriptions: self.subscriptions.len(),
             draining: self.is_draining(),
         }
     }
@@ -328,12 +341,12 @@ impl Overview for Engine {
 
 /// What the server can do; the same in both eras.
 fn capabilities(catalogue: &Catalogue) -> Value {
-    let mut capabilities = json!({ "tools": {}, "logging": {} });
+    let mut capabilities = json!({ "tools": { "listChanged": true }, "logging": {} });
     if catalogue.has_prompts() {
-        capabilities["prompts"] = json!({});
+        capabilities["prompts"] = json!({ "listChanged": true });
     }
     if catalogue.has_resources() {
-        capabilities["resources"] = json!({});
+        capabilities["resources"] = json!({ "listChanged": true, "subscribe": true });
     }
     if catalogue.has_completers() {
         capabilities["completions"] = json!({});

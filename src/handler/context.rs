@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use crate::access::RequestTag;
 use crate::cancel::CancellationToken;
 use crate::handler::ask::{Ask, AskError};
+use crate::handler::change::Change;
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::ProgressToken;
 use crate::protocol::trace::{NO_TRACE, TraceContext};
@@ -34,6 +35,8 @@ pub(crate) trait CallControl: Send + Sync {
     fn keep(&self, key: &str, value: Value);
     /// Ends the response stream; the client comes back for the rest.
     fn close_stream(&self);
+    /// Tells whoever wants to know; never waits.
+    fn changed(&self, change: Change<'_>);
     fn stats(&self) -> Stats;
 }
 

@@ -1,4 +1,4 @@
-//! What the policy of the outbox promises, asked of it alone.
+//! What the outbox keeps, what it drops, and who waits.
 
 use std::time::Duration;
 
@@ -27,7 +27,9 @@ fn bounds(answers_max: usize, events_max: usize) -> Bounds {
 
 fn next(reader: &OutboxReader) -> String {
     match reader.recv(Some(Instant::now())) {
-        Item::Event(bytes) => String::from_utf8(bytes).expect("the test sends text"),
+        Item::Event(bytes) | Item::Opening(bytes) => {
+            String::from_utf8(bytes).expect("the test sends text")
+        }
         Item::Request(bytes) => {
             format!(
                 "request {}",
@@ -181,4 +183,31 @@ fn a_relieved_reader_leaves_everything_to_the_next() {
     outbox.announce("later".into());
     reader.put_back(unsent);
     assert_eq!([next(&reader), next(&reader)], ["answer whole", "later"]);
+}
+
+#[test]
+fn an_opening_stays_in_front_however_many_events_follow() {
+    let (outbox, reader) = outbox(bounds(1, 2));
+    let (_canceller, call) = cancellation();
+    outbox.send_opening("first".into(), &call);
+    for event in ["1", "2", "3"] {
+        outbox.send_event(event.into(), &call);
+    }
+    outbox.announce("4".into());
+    let read: Vec<String> = (0..4).map(|_| next(&reader)).collect();
+    assert_eq!(read, ["first", "3", "4", "nothing"]);
+}
+
+#[test]
+fn what_is_not_sent_any_more_makes_room_too() {
+    let (outbox, reader) = outbox(bounds(2, 2));
+    let (canceller, call) = cancellation();
+    outbox.send_opening("more bytes than may be".into(), &call);
+    canceller.cancel();
+    let waiting = std::thread::spawn(move || outbox.await_room());
+    while !reader.0.lock().room_waited_for {
+        std::thread::yield_now();
+    }
+    assert_eq!(next(&reader), "nothing");
+    assert!(waiting.join().expect("the accepting thread does not panic"));
 }

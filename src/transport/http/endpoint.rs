@@ -120,9 +120,10 @@ impl Endpoint {
         reply.opened = opened;
         reply.streams = streams;
         let looks = call.as_ref().map(|_| self.limits.departure_interval);
+        reply.call = call;
         let written = reply.write(looks);
         if written.is_err()
-            && let Some(call) = call
+            && let Some(call) = &reply.call
         {
             // Closing the response stream is how a modern client cancels.
             call.cancel();

@@ -10,10 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::access::{Access, Outcome, RequestTag};
 use crate::deadline::after;
-use crate::engine::{Cursor, OpenStream, Streams};
+use crate::engine::{Call, Cursor, OpenStream, Streams};
 use crate::outbox::{Answer, Item, OutboxReader};
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::{Exchange, Response};
 use crate::transport::http::policy::status;
@@ -25,6 +28,8 @@ pub(super) struct Reply<'a, E> {
     exchange: &'a mut E,
     tag: &'a RequestTag,
     reader: OutboxReader,
+    /// The modern call it answers, which ends when its client leaves.
+    pub(super) call: Option<Arc<Call>>,
     /// The session that this answer opens.
     pub(super) opened: Option<Arc<str>>,
     /// Where this answer's stream belongs, should it become one, so that the client can come back for it.
@@ -95,6 +100,7 @@ impl<'a, E: Exchange> Reply<'a, E> {
             exchange,
             tag,
             reader,
+            call: None,
             opened: None,
             streams: None,
             stream: Stream::NotYet,
@@ -131,6 +137,7 @@ impl<'a, E: Exchange> Reply<'a, E> {
                         speak_at = after(limits.heartbeat_interval);
                     }
                 }
+                Item::Opening(message) => self.opening(&message)?,
                 Item::Request(message) => {
                     self.request(&message)?;
                     speak_at = after(limits.heartbeat_interval);
@@ -265,6 +272,16 @@ impl<'a, E: Exchange> Reply<'a, E> {
         Ok(())
     }
 
+    /// What makes no sense without a stream opens it at once, or is refused.
+    fn opening(&mut self, message: &[u8]) -> io::Result<()> {
+        if self.open_stream()? {
+            self.write_event(message);
+        } else if let Some(call) = &self.call {
+            call.fail(&too_many_streams(), Outcome::Refused);
+        }
+        Ok(())
+    }
+
     /// A request of ours opens the stream whatever else is open: a worker waits for its answer, and there are not many of those.
     fn request(&mut self, message: &[u8]) -> io::Result<()> {
         if !matches!(self.stream, Stream::Open(_)) {
@@ -389,4 +406,10 @@ impl<'a, E: Exchange> Reply<'a, E> {
             _ => None,
         })
     }
+}
+
+/// What a client hears that needs a stream when there may not be another.
+fn too_many_streams() -> ErrorObject {
+    let message = "As many event streams as there may be are open; try again in a second";
+    ErrorObject::new(ErrorCode::OVERLOADED, message).with_data(json!({ "retryAfterMs": 1000 }))
 }
