@@ -28,6 +28,7 @@ mod law_12_drain;
 mod signals;
 
 mod access_log;
+mod asking;
 mod batches;
 mod command;
 mod configuration;

@@ -96,7 +96,8 @@ impl Http {
         if let Some(method) = message["method"].as_str() {
             ask = ask.field("Mcp-Method", method);
         }
-        match message["params"]["name"].as_str() {
+        let params = &message["params"];
+        match params["name"].as_str().or(params["uri"].as_str()) {
             Some(name) => ask.field("Mcp-Name", name),
             None => ask,
         }
