@@ -29,6 +29,7 @@ mod signals;
 
 mod access_log;
 mod asking;
+mod asking_rounds;
 mod batches;
 mod command;
 mod configuration;
