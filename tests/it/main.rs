@@ -28,6 +28,8 @@ mod law_12_drain;
 mod signals;
 
 mod access_log;
+mod asking;
+mod asking_rounds;
 mod batches;
 mod changes;
 mod command;

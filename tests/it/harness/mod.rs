@@ -10,6 +10,7 @@ pub(crate) mod logs;
 pub(crate) mod message;
 pub(crate) mod pipe;
 pub(crate) mod served;
+pub(crate) mod talk;
 pub(crate) mod wire;
 
 use std::process::Command;
@@ -24,6 +25,7 @@ pub(crate) use self::pipe::PipeClient;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 pub(crate) use self::served::{Front, on_every_front};
 pub(crate) use self::served::{Served, probes};
+pub(crate) use self::talk::on_every_talk;
 pub(crate) use self::wire::on_every_wire;
 
 /// The bound of every wait. Nothing takes this long; a slow machine must not fail a test.
