@@ -5,11 +5,16 @@
 //! cargo run --example everything -- --stdio
 //! ```
 //!
-//! `fixtures` holds what the official conformance suite calls, `probes` what measures the server itself. The command line is a contract
-//! that other programs rely on; when the server is ready it prints `listening on http://ADDRESS/mcp` on stderr.
+//! `probes` holds what measures the server itself, the other modules what the official conformance suite calls, by subject. The command
+//! line is a contract that other programs rely on; when the server is ready it prints `listening on http://ADDRESS/mcp` on stderr.
 
-mod fixtures;
+mod asks;
+mod content;
+mod events;
 mod probes;
+mod prompts;
+mod resources;
+mod rounds;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -59,7 +64,7 @@ fn run(options: Options) -> mcp_threads::Result<()> {
     if let Some(drain) = options.drain {
         server = server.drain_deadline(drain);
     }
-    let server = probes::register(fixtures::register(server));
+    let server = register(server);
     match options.http {
         None => server.serve_stdio()?.run_until_ctrl_c(),
         Some(address) => {
@@ -71,6 +76,14 @@ fn run(options: Options) -> mcp_threads::Result<()> {
             running.run_until_ctrl_c()
         }
     }
+}
+
+/// Everything there is; lists show it in this order.
+fn register(server: Server<probes::Counter>) -> Server<probes::Counter> {
+    let server = events::register(content::register(server));
+    let server = rounds::register(asks::register(server));
+    let server = prompts::register(resources::register(server));
+    probes::register(server)
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {

@@ -1,13 +1,10 @@
-//! The tools the official conformance suite calls, with the answers it expects.
-
-use std::time::Duration;
+//! Tools that show what a result can hold: text, pictures, sound, resources, a failure, a schema.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mcp_threads::{
-    CallToolResult, Cancelled, ContentBlock, ErrorCode, ErrorObject, LoggingLevel, RequestContext,
-    ResourceContents, Server, Tool, ToolError,
-};
+use mcp_threads::schemars::JsonSchema;
+use mcp_threads::{CallToolResult, ContentBlock, ResourceContents, Server, Tool};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::probes::Counter;
@@ -15,9 +12,14 @@ use crate::probes::Counter;
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==";
 const WAV: &str = "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAA=";
 
-type Context = RequestContext<Counter>;
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Name {
+    /// Who is greeted.
+    name: String,
+}
 
-/// Adds the fixtures, `test_simple_text` first.
+/// Adds them, `test_simple_text` first.
 pub(crate) fn register(server: Server<Counter>) -> Server<Counter> {
     server
         .register(
@@ -56,33 +58,9 @@ pub(crate) fn register(server: Server<Counter>) -> Server<Counter> {
                 ]
             }),
         )
-        .register(fixture("test_tool_with_logging", "Sends three info logs").handler(logging))
         .register(
             fixture("test_error_handling", "Always fails as a tool error").handler(|_: Value| {
                 CallToolResult::error("This tool intentionally returns an error for testing")
-            }),
-        )
-        .register(fixture("test_tool_with_progress", "Reports progress").handler(progress))
-        .register(
-            fixture("test_missing_capability", "Needs a client that can sample")
-                .handler(missing_capability),
-        )
-        .register(
-            fixture("test_logging_tool", "Logs to a client that asked for it").handler(
-                |cx: &mut Context, _: Value| {
-                    cx.log(LoggingLevel::Info, "a message for whoever asked");
-                    "logged"
-                },
-            ),
-        )
-        .register(
-            fixture(
-                "test_streaming_elicitation",
-                "Answers on a stream that never carries a request",
-            )
-            .handler(|cx: &mut Context, _: Value| {
-                cx.progress(1.0);
-                "A stream carries notifications and the answer, nothing else"
             }),
         )
         .register(
@@ -91,9 +69,13 @@ pub(crate) fn register(server: Server<Counter>) -> Server<Counter> {
                 .input_schema(schema_2020_12())
                 .handler(|args: Value| format!("JSON Schema 2020-12 tool called with: {args}")),
         )
+        .tool("greet", "Says hello.", |args: Name| {
+            format!("Hello, {}!", args.name)
+        })
 }
 
-fn fixture(name: &str, description: &str) -> Tool<Counter> {
+/// A tool without arguments that needs its handler yet.
+pub(crate) fn fixture(name: &str, description: &str) -> Tool<Counter> {
     Tool::new(name)
         .description(description)
         .input_schema(json!({ "type": "object", "properties": {} }))
@@ -103,39 +85,13 @@ fn decode(base64: &str) -> Vec<u8> {
     STANDARD.decode(base64).expect("the constants are Base64")
 }
 
-fn image() -> ContentBlock {
-    ContentBlock::image(decode(PNG), "image/png")
+/// A picture of one pixel.
+pub(crate) fn png() -> Vec<u8> {
+    decode(PNG)
 }
 
-fn logging(cx: &mut Context, _: Value) -> Result<&'static str, Cancelled> {
-    cx.log(LoggingLevel::Info, "Tool execution started");
-    cx.sleep(Duration::from_millis(50))?;
-    cx.log(LoggingLevel::Info, "Tool processing data");
-    cx.sleep(Duration::from_millis(50))?;
-    cx.log(LoggingLevel::Info, "Tool execution completed");
-    Ok("Tool with logging executed successfully")
-}
-
-fn progress(cx: &mut Context, _: Value) -> Result<&'static str, Cancelled> {
-    for step in [0.0, 50.0, 100.0] {
-        if step > 0.0 {
-            cx.sleep(Duration::from_millis(50))?;
-        }
-        cx.progress((step, 100.0));
-    }
-    Ok("Tool with progress executed successfully")
-}
-
-fn missing_capability(cx: &mut Context, _: Value) -> Result<&'static str, ToolError> {
-    if cx.client().capabilities.get("sampling").is_none() {
-        let error = ErrorObject::new(
-            ErrorCode::MISSING_CLIENT_CAPABILITY,
-            "This tool needs a client that can sample",
-        )
-        .with_data(json!({ "requiredCapabilities": { "sampling": {} } }));
-        return Err(ToolError::protocol(error));
-    }
-    Ok("The client can sample")
+pub(crate) fn image() -> ContentBlock {
+    ContentBlock::image(png(), "image/png")
 }
 
 fn schema_2020_12() -> Value {
