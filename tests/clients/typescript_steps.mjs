@@ -57,12 +57,19 @@ async function fastCallOvertakesSlowOne(c) {
     assert.deepEqual(order, ['fast', 'slow']);
 }
 
+/**
+ * Of what comes in one piece with the answer this SDK loses the last event: it handles answers at once and notifications a moment later
+ * (https://github.com/modelcontextprotocol/typescript-sdk/issues/2580).
+ */
 async function progressArrivesInOrder(c) {
     const seen = [];
     const onprogress = ({ progress, total, message }) => seen.push([progress, total, message]);
-    assert.equal(await c.text('progress', { n: 3, delay_ms: 20 }, { onprogress }), '3 steps');
-    assert.deepEqual(seen, [1, 2, 3].map((step) => [step, 3, 'working']));
+    assert.equal(await c.text('progress', { n: 4, delay_ms: 20 }, { onprogress }), '4 steps');
+    assert.deepEqual(seen.slice(0, 3), [1, 2, 3].map((step) => [step, 4, 'working']));
+    assert.deepEqual(seen.slice(3), c.faults.splice(0).some(isLateProgress) ? [] : [[4, 4, 'working']]);
 }
+
+const isLateProgress = ({ message }) => /progress notification for an unknown token: .*"progress":4,/.test(message);
 
 async function logMessagesArriveInOrder(c) {
     c.logs.length = 0;
