@@ -52,6 +52,16 @@ pub struct Limits {
     pub request_state_bytes_max: usize,
     /// How long a client may take to come back with answers. Default 1 hour. Then: `-32602`, and the call starts again.
     pub request_state_ttl: Duration,
+    /// Most streams of change notifications (`subscriptions/listen`) open on one pipe. Default 64, and never more than half of
+    /// [`outbox_answers_max`](Self::outbox_answers_max), because each is a request that waits for its answer. Beyond it: `503`. On HTTP they
+    /// count among [`streams_max`](Self::streams_max).
+    pub subscriptions_max: usize,
+    /// Most resources that one `subscriptions/listen` may watch. Default 256. Beyond it: `-32602`.
+    pub subscription_uris_max: usize,
+    /// Longest URI of a resource that is watched, in bytes. Default 4 KiB. Beyond it: `-32602`.
+    pub subscription_uri_bytes_max: usize,
+    /// Most resources that one legacy session may watch. Default 1024. Beyond it: `-32602`.
+    pub session_subscriptions_max: usize,
     /// Items on one page of a list. Default 100.
     pub page_len: usize,
 
@@ -181,6 +191,10 @@ impl Default for Limits {
             ask_timeout: Duration::from_secs(5 * 60),
             request_state_bytes_max: 64 * 1024,
             request_state_ttl: Duration::from_secs(60 * 60),
+            subscriptions_max: 64,
+            subscription_uris_max: 256,
+            subscription_uri_bytes_max: 4 * 1024,
+            session_subscriptions_max: 1024,
             page_len: 100,
             head_bytes_max: 16 * 1024,
             header_count_max: 100,

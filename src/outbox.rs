@@ -34,6 +34,8 @@ pub(crate) enum Item {
     Event(Vec<u8>),
     /// A request of ours, which the client must see.
     Request(Vec<u8>),
+    /// The first message of a stream that makes no sense without it.
+    Opening(Vec<u8>),
     Answer(Answer),
     /// A request that was accepted ends without an answer: it was cancelled, or needed none.
     NoAnswer(Option<Access>),
@@ -103,10 +105,12 @@ struct State {
 
 #[derive(Debug)]
 enum Queued {
-    /// Not sent any more once its call is cancelled.
-    Event(Vec<u8>, CancellationToken),
+    /// Not sent any more once its call, if it belongs to one, is cancelled.
+    Event(Vec<u8>, Option<CancellationToken>),
     /// Never dropped: somebody waits for its answer. There are at most as many as there are workers.
     Request(Vec<u8>, CancellationToken),
+    /// Never dropped: whatever follows it means nothing without it. There is at most one for each answer that is due.
+    Opening(Vec<u8>, CancellationToken),
     Answer(Answer),
     NoAnswer(Option<Access>),
 }
@@ -166,7 +170,8 @@ impl State {
 impl Queued {
     fn len(&self) -> usize {
         match self {
-            Queued::Event(bytes, _) | Queued::Request(bytes, _) => bytes.len(),
+            Queued::Event(bytes, _) => bytes.len(),
+            Queued::Request(bytes, _) | Queued::Opening(bytes, _) => bytes.len(),
             Queued::Answer(answer) => answer.body.len(),
             Queued::NoAnswer(_) => 0,
         }
@@ -203,10 +208,19 @@ impl Outbox {
 
     /// Puts an event in, dropping the oldest ones if there is no room left. It is not sent once `call` is cancelled.
     pub(crate) fn send_event(&self, bytes: Vec<u8>, call: &CancellationToken) {
+        self.push_event(bytes, Some(call.clone()));
+    }
+
+    /// Puts in an event that belongs to no call.
+    pub(crate) fn announce(&self, bytes: Vec<u8>) {
+        self.push_event(bytes, None);
+    }
+
+    fn push_event(&self, bytes: Vec<u8>, call: Option<CancellationToken>) {
         let mut state = self.0.lock();
         if !state.reader_gone && state.make_room(bytes.len(), &self.0.bounds) {
             state.events += 1;
-            self.0.push(state, Queued::Event(bytes, call.clone()));
+            self.0.push(state, Queued::Event(bytes, call));
         }
     }
 
@@ -215,6 +229,14 @@ impl Outbox {
         let state = self.0.lock();
         if !state.reader_gone {
             self.0.push(state, Queued::Request(bytes, call.clone()));
+        }
+    }
+
+    /// Puts in what must be read before everything else of its call. It is not sent once `call` is cancelled.
+    pub(crate) fn send_opening(&self, bytes: Vec<u8>, call: &CancellationToken) {
+        let state = self.0.lock();
+        if !state.reader_gone {
+            self.0.push(state, Queued::Opening(bytes, call.clone()));
         }
     }
 
@@ -275,19 +297,25 @@ impl OutboxReader {
         loop {
             let item = state.queue.pop_front();
             state.bytes -= item.as_ref().map_or(0, Queued::len);
+            if item.is_some() && state.room_waited_for {
+                // Also for what is not sent any more: its bytes are free, and there may be nothing behind it.
+                self.0.room.notify_one();
+            }
             match item {
                 Some(Queued::Event(bytes, call)) => {
                     state.events -= 1;
-                    if !call.is_cancelled() {
-                        if state.room_waited_for {
-                            self.0.room.notify_one();
-                        }
+                    if !call.is_some_and(|call| call.is_cancelled()) {
                         return Item::Event(bytes);
                     }
                 }
                 Some(Queued::Request(bytes, call)) => {
                     if !call.is_cancelled() {
                         return Item::Request(bytes);
+                    }
+                }
+                Some(Queued::Opening(bytes, call)) => {
+                    if !call.is_cancelled() {
+                        return Item::Opening(bytes);
                     }
                 }
                 Some(Queued::Answer(answer)) => {
@@ -353,135 +381,4 @@ impl Drop for OutboxReader {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::access::{Outcome, RequestTag};
-    use crate::cancel::cancellation;
-
-    fn answer(text: &str) -> Answer {
-        let access = Access::immediate(RequestTag::fresh(), "test", Outcome::Ok);
-        Answer {
-            body: text.into(),
-            error: None,
-            standing: Standing::Served,
-            era: Era::Modern,
-            access,
-        }
-    }
-
-    fn bounds(answers_max: usize, events_max: usize) -> Bounds {
-        Bounds {
-            answers_max,
-            events_max,
-            bytes_max: 10,
-        }
-    }
-
-    fn next(reader: &OutboxReader) -> String {
-        match reader.recv(Some(Instant::now())) {
-            Item::Event(bytes) | Item::Request(bytes) => {
-                String::from_utf8(bytes).expect("the test sends text")
-            }
-            Item::Answer(answer) => format!(
-                "answer {}",
-                String::from_utf8(answer.body).expect("the test sends text")
-            ),
-            Item::NoAnswer(_) => "no answer".into(),
-            Item::TimedOut => "nothing".into(),
-            Item::Finished => "finished".into(),
-        }
-    }
-
-    #[test]
-    fn law_1_the_oldest_event_is_dropped_and_the_answer_never_is() {
-        let (outbox, reader) = outbox(bounds(1, 2));
-        let (_canceller, call) = cancellation();
-        let slot = outbox.reserve().expect("the reader lives");
-        for event in ["1", "2", "3", "4"] {
-            outbox.send_event(event.into(), &call);
-        }
-        slot.send(answer("5"));
-        outbox.close();
-        let read: Vec<String> = (0..4).map(|_| next(&reader)).collect();
-        assert_eq!(read, ["3", "4", "answer 5", "finished"]);
-    }
-
-    #[test]
-    fn events_of_a_cancelled_call_are_not_sent() {
-        let (outbox, reader) = outbox(bounds(1, 2));
-        let (canceller, call) = cancellation();
-        outbox.send_event("late".into(), &call);
-        canceller.cancel();
-        assert_eq!(next(&reader), "nothing");
-    }
-
-    #[test]
-    fn a_dropped_slot_tells_the_reader() {
-        let (outbox, reader) = outbox(bounds(1, 0));
-        drop(outbox.reserve());
-        assert_eq!(next(&reader), "no answer");
-    }
-
-    #[test]
-    fn law_9_bytes_are_bounded_too() {
-        let (outbox, reader) = outbox(bounds(4, 4));
-        let (_canceller, call) = cancellation();
-        outbox.send_event("12345".into(), &call);
-        outbox.send_event("67890".into(), &call);
-        outbox.send_event("abcdef".into(), &call);
-        outbox.send_event("longer than all".into(), &call);
-        assert_eq!(next(&reader), "nothing");
-        outbox.send_event("ghijkl".into(), &call);
-        outbox
-            .reserve()
-            .expect("the reader lives")
-            .send(answer("0123456789"));
-        assert_eq!(
-            [next(&reader), next(&reader)],
-            ["ghijkl", "answer 0123456789"]
-        );
-    }
-
-    #[test]
-    fn the_next_request_waits_until_an_answer_has_been_read() {
-        for text in ["1", "many bytes, which are bounded too"] {
-            let max = if text == "1" { 1 } else { 100 };
-            let (outbox, reader) = outbox(bounds(max, 0));
-            outbox
-                .reserve()
-                .expect("the reader lives")
-                .send(answer(text));
-            let waiting = std::thread::spawn(move || {
-                assert!(outbox.await_room());
-                outbox.reserve().map(|slot| slot.send(answer("2")))
-            });
-            let first = reader.recv(Some(Instant::now() + Duration::from_secs(10)));
-            assert!(matches!(first, Item::Answer(first) if first.body == text.as_bytes()));
-            let Item::Answer(second) = reader.recv(Some(Instant::now() + Duration::from_secs(10)))
-            else {
-                panic!("the second answer comes once the first has been read");
-            };
-            assert_eq!(second.body, b"2");
-            assert!(
-                waiting
-                    .join()
-                    .expect("the accepting thread does not panic")
-                    .is_some()
-            );
-        }
-    }
-
-    #[test]
-    fn nobody_waits_for_a_reader_that_has_gone() {
-        let (outbox, reader) = outbox(bounds(1, 1));
-        let slot = outbox.reserve().expect("the reader lives");
-        let again = outbox.clone();
-        let waiting = std::thread::spawn(move || !again.await_room());
-        drop(reader);
-        assert!(waiting.join().expect("the accepting thread does not panic"));
-        assert!(outbox.reserve().is_none());
-        slot.send(answer("to nobody"));
-    }
-}
+mod tests;

@@ -16,6 +16,8 @@ pub struct Stats {
     pub sessions: usize,
     /// Calls that wait for their client to answer a question. Handshake era only; each holds its worker.
     pub asks: usize,
+    /// Open streams of change notifications (`subscriptions/listen`).
+    pub subscriptions: usize,
     /// Whether the server is shutting down.
     pub draining: bool,
 }

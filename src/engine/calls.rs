@@ -177,7 +177,7 @@ impl Engine {
                     Method::PromptsGet => ("prompt", self.catalogue.prompt(name)),
                     _ => ("tool", self.catalogue.tool(name)),
                 };
-                let target = Arc::clone(found.ok_or_else(|| unknown(what, name))?);
+                let target = found.ok_or_else(|| unknown(what, name))?;
                 Ok(Lookup::Found(Wanted {
                     named: Arc::clone(&target.name),
                     target,

@@ -1,15 +1,16 @@
 //! Everything the server offers: tools, prompts, resources and templates by name, and every page of their lists rendered once.
 //!
-//! Prompts and resources are frozen at start. Tools may come and go while serving; each change makes a new set, and a call keeps the
-//! one it found its tool in. Must not know who asks. Specification: `server/tools`, `server/prompts`, `server/resources` ("Listing ...").
+//! Prompts and resources are frozen at start. Tools may come and go while serving; see `tools`. Must not know who asks. Specification: `server/tools`,
+//! `server/prompts`, `server/resources` ("Listing ...").
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::engine::listing::{Listing, Style};
+use crate::engine::tools::{Tool, Tools};
 use crate::error::Error;
 use crate::handler::invoke::Invoke;
 use crate::handler::registration::{Draft, Kind, Registration};
@@ -29,22 +30,23 @@ pub(crate) struct Target {
 
 /// Completers by the argument or variable they complete.
 type Completers = BTreeMap<String, Arc<Target>>;
+type Prompts = HashMap<Arc<str>, (Arc<Target>, Completers)>;
+type Templates = Vec<(UriTemplate, Arc<Target>, Completers)>;
 
 /// What is offered.
 pub(crate) struct Catalogue {
-    tools: HashMap<Arc<str>, Arc<Target>>,
-    prompts: HashMap<Arc<str>, (Arc<Target>, Completers)>,
+    tools: Tools,
+    prompts: Prompts,
     resources: HashMap<Arc<str>, Arc<Target>>,
     /// The first that matches reads.
-    templates: Vec<(UriTemplate, Arc<Target>, Completers)>,
+    templates: Templates,
     lists: Lists,
 }
 
 struct Lists {
-    tools: Listing,
-    prompts: Listing,
-    resources: Listing,
-    templates: Listing,
+    prompts: Arc<Listing>,
+    resources: Arc<Listing>,
+    templates: Arc<Listing>,
 }
 
 /// A resource found by its URI: what reads it, and with which variables.
@@ -62,10 +64,19 @@ pub(crate) struct Rules<'a> {
     pub(crate) server_info: &'a RawValue,
 }
 
-/// The definitions, while the catalogue is being made.
+/// What is gathered while the catalogue is being made.
+#[derive(Default)]
+struct Gathered {
+    tools: Vec<Tool>,
+    prompts: Prompts,
+    resources: HashMap<Arc<str>, Arc<Target>>,
+    templates: Templates,
+    shown: Shown,
+}
+
+/// The definitions of what is frozen.
 #[derive(Default)]
 struct Shown {
-    tools: Vec<tool::Definition>,
     prompts: Vec<prompt::Definition>,
     resources: Vec<resource::Definition>,
     templates: Vec<resource::TemplateDefinition>,
@@ -78,36 +89,114 @@ impl Catalogue {
     ///
     /// When a definition is invalid or a name stands twice; the error names it.
     pub(crate) fn new(registrations: Vec<Registration>, rules: &Rules<'_>) -> Result<Self, Error> {
-        let mut shown = Shown::default();
-        let mut catalogue = Catalogue {
-            tools: HashMap::new(),
-            prompts: HashMap::new(),
-            resources: HashMap::new(),
-            templates: Vec::new(),
-            lists: Lists {
-                tools: Listing::default(),
-                prompts: Listing::default(),
-                resources: Listing::default(),
-                templates: Listing::default(),
-            },
-        };
+        let mut gathered = Gathered::default();
         for Registration(kind) in registrations {
-            catalogue
-                .add(kind, &mut shown, rules)
-                .map_err(Error::configuration)?;
+            gathered.add(kind, rules).map_err(Error::configuration)?;
         }
-        catalogue.lists = Lists::render(&shown, rules);
-        Ok(catalogue)
+        let tools = Tools::new(gathered.tools, rules).map_err(Error::configuration)?;
+        Ok(Catalogue {
+            tools,
+            prompts: gathered.prompts,
+            resources: gathered.resources,
+            templates: gathered.templates,
+            lists: Lists::render(&gathered.shown, rules),
+        })
     }
 
-    fn add(&mut self, kind: Kind, shown: &mut Shown, rules: &Rules<'_>) -> Result<(), String> {
+    /// The tools, to change them.
+    pub(crate) fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
+    pub(crate) fn tool(&self, name: &str) -> Option<Arc<Target>> {
+        self.tools.find(name)
+    }
+
+    pub(crate) fn prompt(&self, name: &str) -> Option<Arc<Target>> {
+        self.prompts.get(name).map(|(target, _)| Arc::clone(target))
+    }
+
+    /// The resource at this URI: a fixed one, else the first template that matches.
+    pub(crate) fn resource(&self, uri: &str) -> Option<Found> {
+        if let Some(target) = self.resources.get(uri) {
+            return Some(Found {
+                target: Arc::clone(target),
+                variables: None,
+            });
+        }
+        self.templates.iter().find_map(|(template, target, _)| {
+            let variables: BTreeMap<_, _> = template.matches(uri)?.into_iter().collect();
+            Some(Found {
+                target: Arc::clone(target),
+                variables: to_raw_value(&variables).ok(),
+            })
+        })
+    }
+
+    /// Whether there is, or may be, a resource at this URI.
+    pub(crate) fn covers(&self, uri: &str) -> bool {
+        self.resources.contains_key(uri)
+            || self
+                .templates
+                .iter()
+                .any(|(template, _, _)| template.matches(uri).is_some())
+    }
+
+    /// What completes this argument of a prompt; `Err` when there is no such prompt.
+    pub(crate) fn prompt_completer(
+        &self,
+        name: &str,
+        argument: &str,
+    ) -> Result<Option<&Arc<Target>>, ()> {
+        let (_, completers) = self.prompts.get(name).ok_or(())?;
+        Ok(completers.get(argument))
+    }
+
+    /// What completes this variable of a template; `Err` when there is no such template or resource.
+    pub(crate) fn template_completer(
+        &self,
+        uri: &str,
+        variable: &str,
+    ) -> Result<Option<&Arc<Target>>, ()> {
+        let found = self.templates.iter().find(|entry| *entry.1.name == *uri);
+        match found {
+            Some((_, _, completers)) => Ok(completers.get(variable)),
+            None if self.resources.contains_key(uri) => Ok(None),
+            None => Err(()),
+        }
+    }
+
+    /// The list that a method pages through.
+    pub(crate) fn list(&self, method: Method) -> Arc<Listing> {
+        match method {
+            Method::PromptsList => Arc::clone(&self.lists.prompts),
+            Method::ResourcesList => Arc::clone(&self.lists.resources),
+            Method::TemplatesList => Arc::clone(&self.lists.templates),
+            _ => self.tools.list(),
+        }
+    }
+
+    pub(crate) fn has_prompts(&self) -> bool {
+        !self.prompts.is_empty()
+    }
+
+    pub(crate) fn has_resources(&self) -> bool {
+        !self.resources.is_empty() || !self.templates.is_empty()
+    }
+
+    pub(crate) fn has_completers(&self) -> bool {
+        let mut prompts = self.prompts.values().map(|(_, completers)| completers);
+        let mut templates = self.templates.iter().map(|(_, _, completers)| completers);
+        prompts.any(|completers| !completers.is_empty())
+            || templates.any(|completers| !completers.is_empty())
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, kind: Kind, rules: &Rules<'_>) -> Result<(), String> {
+        let shown = &mut self.shown;
         match kind {
-            Kind::Tool { definition, draft } => {
-                reject(definition.problem())?;
-                let target = target("tool", draft, rules)?;
-                insert("tool", &mut self.tools, &Arc::clone(&target.name), target)?;
-                shown.tools.push(definition);
-            }
+            Kind::Tool { definition, draft } => self.tools.push(tool(definition, draft, rules)?),
             Kind::Prompt {
                 definition,
                 draft,
@@ -151,102 +240,47 @@ impl Catalogue {
         }
         Ok(())
     }
-
-    pub(crate) fn tool(&self, name: &str) -> Option<&Arc<Target>> {
-        self.tools.get(name)
-    }
-
-    pub(crate) fn prompt(&self, name: &str) -> Option<&Arc<Target>> {
-        self.prompts.get(name).map(|(target, _)| target)
-    }
-
-    /// The resource at this URI: a fixed one, else the first template that matches.
-    pub(crate) fn resource(&self, uri: &str) -> Option<Found> {
-        if let Some(target) = self.resources.get(uri) {
-            return Some(Found {
-                target: Arc::clone(target),
-                variables: None,
-            });
-        }
-        self.templates.iter().find_map(|(template, target, _)| {
-            let variables: BTreeMap<_, _> = template.matches(uri)?.into_iter().collect();
-            Some(Found {
-                target: Arc::clone(target),
-                variables: to_raw_value(&variables).ok(),
-            })
-        })
-    }
-
-    /// What completes this argument of a prompt; `Err` when there is no such prompt.
-    pub(crate) fn prompt_completer(
-        &self,
-        name: &str,
-        argument: &str,
-    ) -> Result<Option<&Arc<Target>>, ()> {
-        let (_, completers) = self.prompts.get(name).ok_or(())?;
-        Ok(completers.get(argument))
-    }
-
-    /// What completes this variable of a template; `Err` when there is no such template or resource.
-    pub(crate) fn template_completer(
-        &self,
-        uri: &str,
-        variable: &str,
-    ) -> Result<Option<&Arc<Target>>, ()> {
-        let found = self.templates.iter().find(|entry| *entry.1.name == *uri);
-        match found {
-            Some((_, _, completers)) => Ok(completers.get(variable)),
-            None if self.resources.contains_key(uri) => Ok(None),
-            None => Err(()),
-        }
-    }
-
-    /// The list that a method pages through.
-    pub(crate) fn list(&self, method: Method) -> &Listing {
-        match method {
-            Method::PromptsList => &self.lists.prompts,
-            Method::ResourcesList => &self.lists.resources,
-            Method::TemplatesList => &self.lists.templates,
-            _ => &self.lists.tools,
-        }
-    }
-
-    pub(crate) fn has_prompts(&self) -> bool {
-        !self.prompts.is_empty()
-    }
-
-    pub(crate) fn has_resources(&self) -> bool {
-        !self.resources.is_empty() || !self.templates.is_empty()
-    }
-
-    pub(crate) fn has_completers(&self) -> bool {
-        let mut prompts = self.prompts.values().map(|(_, completers)| completers);
-        let mut templates = self.templates.iter().map(|(_, _, completers)| completers);
-        prompts.any(|completers| !completers.is_empty())
-            || templates.any(|completers| !completers.is_empty())
-    }
 }
 
 impl Lists {
     fn render(shown: &Shown, rules: &Rules<'_>) -> Self {
-        let style = |member| Style {
-            member,
-            page_len: rules.page_len.max(1),
-            cache: rules.list_cache,
-            server_info: rules.server_info,
-        };
-        let legacy_tools: Vec<_> = shown.tools.iter().map(legacy_tool).collect();
+        fn list<T: Serialize>(
+            member: &'static str,
+            items: &[T],
+            rules: &Rules<'_>,
+        ) -> Arc<Listing> {
+            Arc::new(Listing::render(&rules.style(member, 0), items, items))
+        }
         Lists {
-            tools: Listing::render(&style("tools"), &shown.tools, &legacy_tools),
-            prompts: Listing::render(&style("prompts"), &shown.prompts, &shown.prompts),
-            resources: Listing::render(&style("resources"), &shown.resources, &shown.resources),
-            templates: Listing::render(
-                &style("resourceTemplates"),
-                &shown.templates,
-                &shown.templates,
-            ),
+            prompts: list("prompts", &shown.prompts, rules),
+            resources: list("resources", &shown.resources, rules),
+            templates: list("resourceTemplates", &shown.templates, rules),
         }
     }
+}
+
+impl Rules<'_> {
+    /// How a list is rendered that has changed so often.
+    pub(crate) fn style(&self, member: &'static str, generation: u64) -> Style<'_> {
+        Style {
+            member,
+            generation,
+            page_len: self.page_len.max(1),
+            cache: self.list_cache,
+            server_info: self.server_info,
+        }
+    }
+}
+
+/// A tool that can be called, or what is wrong with it.
+pub(crate) fn tool(
+    definition: tool::Definition,
+    draft: Draft,
+    rules: &Rules<'_>,
+) -> Result<Tool, String> {
+    reject(definition.problem())?;
+    let target = target("tool", draft, rules)?;
+    Ok(Tool::new(definition, target))
 }
 
 fn reject(problem: Option<String>) -> Result<(), String> {
@@ -296,12 +330,4 @@ fn insert<T>(
 
 fn twice(what: &str, name: &str) -> String {
     format!("{what} `{name}` is registered twice")
-}
-
-/// What handshake-era clients understand: structured content is an object there, and so is its schema.
-fn legacy_tool(definition: &tool::Definition) -> tool::Definition {
-    let is_object = |schema: &Value| schema.get("type") == Some(&Value::from("object"));
-    let mut definition = definition.clone();
-    definition.output_schema = definition.output_schema.filter(is_object);
-    definition
 }

@@ -18,6 +18,7 @@ use crate::engine::batch::ReplySlot;
 use crate::engine::legacy::Session;
 use crate::engine::rounds::Rounds;
 use crate::handler::ask::{Ask, AskError};
+use crate::handler::change::Change;
 use crate::handler::context::{CallControl, Overview, RequestInfo};
 use crate::outbox::{Answer, Standing};
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
@@ -187,6 +188,20 @@ impl Call {
             .is_some_and(|engine| engine.is_hurried())
     }
 
+    /// Whether its client can find it among these calls.
+    pub(crate) fn is_among(&self, calls: &Arc<InFlight>) -> bool {
+        let registry = self.registry.as_ref();
+        registry.is_some_and(|registry| Arc::ptr_eq(registry, calls))
+    }
+
+    /// Sends what its client must read before anything else of it.
+    pub(crate) fn send_opening(&self, notification: Vec<u8>) {
+        let state = self.lock();
+        if let Some(outbox) = state.open.as_ref().and_then(|open| open.slot.outbox()) {
+            outbox.send_opening(notification, &self.token);
+        }
+    }
+
     /// Whether it has been answered or cancelled.
     pub(crate) fn has_ended(&self) -> bool {
         self.lock().open.is_none()
@@ -332,6 +347,12 @@ impl CallControl for Call {
 
     fn keep(&self, key: &str, value: Value) {
         self.rounds().keep(key, value);
+    }
+
+    fn changed(&self, change: Change<'_>) {
+        if let Some(engine) = self.engine.upgrade() {
+            engine.publish(change);
+        }
     }
 
     fn stats(&self) -> Stats {

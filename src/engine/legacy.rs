@@ -4,18 +4,21 @@
 //! ("Session Management") of revision 2025-11-25.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use crate::engine::asks::Asks;
 use crate::engine::in_flight::InFlight;
+use crate::engine::watched::Watched;
 use crate::handler::context::Client;
+use crate::outbox::Outbox;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::{Era, ProtocolVersion};
 
 const HELD: &str = "no code panics while it holds a session";
+const SESSIONS_HELD: &str = "no code panics while it holds the sessions";
 
 /// What one handshake established.
 pub(crate) struct Session {
@@ -23,6 +26,7 @@ pub(crate) struct Session {
     pub(crate) version: ProtocolVersion,
     pub(crate) calls: Arc<InFlight>,
     pub(crate) asks: Asks,
+    pub(crate) watched: Watched,
     mutable: Mutex<Mutable>,
 }
 
@@ -31,6 +35,8 @@ struct Mutable {
     /// `info` until the client sets one; the specification leaves the choice to the server.
     log_level: LoggingLevel,
     last_seen: Instant,
+    /// Where a pipe takes what belongs to no request.
+    outlet: Option<Outbox>,
 }
 
 impl Session {
@@ -38,12 +44,14 @@ impl Session {
         let mutable = Mutable {
             log_level: LoggingLevel::Info,
             last_seen: Instant::now(),
+            outlet: None,
         };
         Session {
             version: client.protocol_version,
             client: Arc::new(client),
             calls,
             asks: Asks::default(),
+            watched: Watched::default(),
             mutable: Mutex::new(mutable),
         }
     }
@@ -54,6 +62,19 @@ impl Session {
 
     pub(crate) fn set_log_level(&self, level: LoggingLevel) {
         self.lock().log_level = level;
+    }
+
+    /// Sends a notification that belongs to no request.
+    pub(crate) fn announce(&self, notification: Vec<u8>) {
+        let outlet = self.lock().outlet.clone();
+        if let Some(outlet) = outlet {
+            outlet.announce(notification);
+        }
+    }
+
+    /// Where announcements go from now on.
+    pub(crate) fn announce_to(&self, outlet: Option<Outbox>) {
+        self.lock().outlet = outlet;
     }
 
     fn touch(&self) {
@@ -85,6 +106,8 @@ pub(crate) struct Sessions {
     sessions_max: usize,
     idle_timeout: Duration,
     by_id: Mutex<HashMap<Arc<str>, Arc<Session>>>,
+    /// Those without an id. Each belongs to its pipe.
+    on_pipes: Mutex<Vec<Weak<Session>>>,
 }
 
 impl Sessions {
@@ -93,6 +116,7 @@ impl Sessions {
             sessions_max,
             idle_timeout,
             by_id: Mutex::default(),
+            on_pipes: Mutex::default(),
         }
     }
 
@@ -118,6 +142,21 @@ impl Sessions {
         let id: Arc<str> = Uuid::new_v4().to_string().into();
         by_id.insert(Arc::clone(&id), Arc::new(session));
         Some(id)
+    }
+
+    /// Remembers a session that has no id, for as long as its pipe does.
+    pub(crate) fn add_on_pipe(&self, session: &Arc<Session>) {
+        let mut on_pipes = self.on_pipes.lock().expect(SESSIONS_HELD);
+        on_pipes.retain(|session| session.strong_count() > 0);
+        on_pipes.push(Arc::downgrade(session));
+    }
+
+    /// Every living session.
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        let mut all: Vec<_> = self.lock().values().map(Arc::clone).collect();
+        let on_pipes = self.on_pipes.lock().expect(SESSIONS_HELD);
+        all.extend(on_pipes.iter().filter_map(Weak::upgrade));
+        all
     }
 
     /// The living session with this id.
@@ -146,9 +185,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Session>>> {
-        self.by_id
-            .lock()
-            .expect("no code panics while it holds the sessions")
+        self.by_id.lock().expect(SESSIONS_HELD)
     }
 }
 

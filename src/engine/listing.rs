@@ -1,6 +1,6 @@
 //! A list that clients page through, every page rendered once for each era.
 //!
-//! Rendering beforehand means that a list is served by copying bytes, and that its order never changes. A cursor is opaque to the client
+//! Rendering beforehand means that a list is served by copying bytes. A cursor is opaque to the client
 //! and only one that was given out is taken back. Specification: `server/utilities/pagination`, `server/utilities/caching`.
 
 use base64::Engine as _;
@@ -31,6 +31,8 @@ struct Page {
 pub(crate) struct Style<'a> {
     /// The member of the result that holds the items.
     pub(crate) member: &'static str,
+    /// How often the list has changed, so that a cursor leads to a page of the list it came from or to none.
+    pub(crate) generation: u64,
     pub(crate) page_len: usize,
     pub(crate) cache: CacheHint,
     pub(crate) server_info: &'a RawValue,
@@ -39,7 +41,9 @@ pub(crate) struct Style<'a> {
 impl Listing {
     /// Renders these items; `legacy` is what handshake-era clients are shown of them, one for one.
     pub(crate) fn render<T: Serialize>(style: &Style<'_>, modern: &[T], legacy: &[T]) -> Self {
-        let cursor_of = |page: usize| URL_SAFE_NO_PAD.encode(format!("{} {page}", style.member));
+        let cursor_of = |page: usize| {
+            URL_SAFE_NO_PAD.encode(format!("{} {} {page}", style.member, style.generation))
+        };
         let count = modern.len().div_ceil(style.page_len).max(1);
         let page = |page: usize| {
             let range = page * style.page_len..modern.len().min((page + 1) * style.page_len);

@@ -9,6 +9,7 @@ mod batch;
 mod call_job;
 mod calls;
 mod catalogue;
+mod changes;
 mod encode;
 mod identity;
 mod in_flight;
@@ -19,6 +20,9 @@ mod reply;
 mod rounds;
 mod routes;
 mod seal;
+mod subscriptions;
+mod tools;
+mod watched;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -38,6 +42,7 @@ use self::lane::RunningLane;
 use self::legacy::{Session, Sessions};
 use self::rounds::RoundRules;
 use self::seal::Sealer;
+use self::subscriptions::Subscriptions;
 use crate::access::RequestTag;
 use crate::cancel::{CancellationToken, Canceller, cancellation};
 use crate::deadline::after;
@@ -45,6 +50,7 @@ use crate::error::Error;
 use crate::handler::context::Overview;
 use crate::handler::registration::Registration;
 use crate::limits::Limits;
+use crate::outbox::Outbox;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::modern::Mirrored;
 use crate::protocol::results::CacheHint;
@@ -56,11 +62,14 @@ pub(crate) struct Engine {
     limits: Arc<Limits>,
     identity: Arc<Identity>,
     catalogue: Catalogue,
+    /// How long clients may keep a list.
+    list_cache: CacheHint,
     rounds: Arc<RoundRules>,
     /// Requests of ours that legacy clients have not answered yet.
     asks: Arc<AtomicUsize>,
     lanes: Vec<RunningLane<CallJob>>,
     sessions: Sessions,
+    subscriptions: Subscriptions,
     draining: AtomicBool,
     /// Fires when a drain must not wait any longer.
     hurry: CancellationToken,
@@ -108,8 +117,15 @@ impl Pipe {
     }
 
     /// Remembers the handshake; a second one replaces the first.
-    fn begin_session(&self, session: Session) {
-        *self.session.lock().expect(PIPE_HELD) = Some(Arc::new(session));
+    fn begin_session(&self, session: Session, outlet: Option<Outbox>) -> Arc<Session> {
+        session.announce_to(outlet);
+        let session = Arc::new(session);
+        let mut held = self.session.lock().expect(PIPE_HELD);
+        if let Some(before) = held.replace(Arc::clone(&session)) {
+            // A call of it may keep it for a while, and nobody shall hear anything twice.
+            before.announce_to(None);
+        }
+        session
     }
 
     fn session(&self) -> Option<Arc<Session>> {
@@ -184,10 +200,12 @@ impl Engine {
         Ok(Arc::new_cyclic(|me| Engine {
             identity,
             catalogue,
+            list_cache: plan.list_cache,
             rounds,
             asks: Arc::default(),
             lanes,
             sessions: Sessions::new(plan.limits.sessions_max, plan.limits.session_idle_timeout),
+            subscriptions: Subscriptions::default(),
             draining: AtomicBool::new(false),
             hurry,
             hurrier: Mutex::new(Some(hurrier)),
@@ -207,9 +225,10 @@ impl Engine {
         self.sessions.end(id)
     }
 
-    /// Refuses new calls from now on.
+    /// Refuses new calls from now on, and ends what would go on for ever.
     pub(crate) fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.end_subscriptions();
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -285,6 +304,7 @@ impl Overview for Engine {
             connections: self.connections.load(Ordering::Relaxed),
             sessions: self.sessions.len(),
             asks: self.asks.load(Ordering::Relaxed),
+            subscriptions: self.subscriptions.len(),
             draining: self.is_draining(),
         }
     }
@@ -292,12 +312,12 @@ impl Overview for Engine {
 
 /// What the server can do; the same in both eras.
 fn capabilities(catalogue: &Catalogue) -> Value {
-    let mut capabilities = json!({ "tools": {}, "logging": {} });
+    let mut capabilities = json!({ "tools": { "listChanged": true }, "logging": {} });
     if catalogue.has_prompts() {
-        capabilities["prompts"] = json!({});
+        capabilities["prompts"] = json!({ "listChanged": true });
     }
     if catalogue.has_resources() {
-        capabilities["resources"] = json!({});
+        capabilities["resources"] = json!({ "listChanged": true, "subscribe": true });
     }
     if catalogue.has_completers() {
         capabilities["completions"] = json!({});

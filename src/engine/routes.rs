@@ -41,8 +41,19 @@ impl Engine {
                     ..Accepted::default()
                 };
             }
+            // Stays open without a worker.
+            Method::Listen => {
+                return Accepted {
+                    call: self.listen(asked, &arrival.origin),
+                    ..Accepted::default()
+                };
+            }
             // Not of this era; `admit` has refused them.
-            Method::Initialize | Method::Ping | Method::SetLevel => {
+            Method::Initialize
+            | Method::Ping
+            | Method::SetLevel
+            | Method::Subscribe
+            | Method::Unsubscribe => {
                 asked.fail(method.name(), &ErrorObject::method_not_found(method.name()));
             }
         }
@@ -71,11 +82,13 @@ impl Engine {
                     &ErrorObject::invalid_params("`level` is missing"),
                 ),
             },
+            Method::Subscribe => self.subscribe(asked, session),
+            Method::Unsubscribe => self.unsubscribe(asked, session),
             // To the lane of what is called.
             Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
                 self.call(method, asked, Caller::legacy(session));
             }
-            Method::Initialize | Method::Discover => {
+            Method::Initialize | Method::Discover | Method::Listen => {
                 asked.fail(
                     method.name(),
                     &ErrorObject::invalid_request("This session is initialized already"),
@@ -118,7 +131,9 @@ impl Engine {
         let client = Client::from_raw(asked.params.client_info, asked.params.capabilities, version);
         let opened = match &arrival.origin {
             Origin::Pipe(pipe) => {
-                pipe.begin_session(Session::new(client, Arc::clone(&pipe.calls)));
+                let session = Session::new(client, Arc::clone(&pipe.calls));
+                let session = pipe.begin_session(session, asked.slot.outbox().cloned());
+                self.sessions.add_on_pipe(&session);
                 None
             }
             Origin::Http { .. } => match self.sessions.open(Session::new(client, Arc::default())) {

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use crate::access::RequestTag;
 use crate::cancel::CancellationToken;
 use crate::handler::ask::{Ask, AskError};
+use crate::handler::change::Change;
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::ProgressToken;
 use crate::protocol::types::{Implementation, LoggingLevel};
@@ -31,6 +32,8 @@ pub(crate) trait CallControl: Send + Sync {
     /// A value that an earlier attempt, or this one, has kept.
     fn kept(&self, key: &str) -> Option<Value>;
     fn keep(&self, key: &str, value: Value);
+    /// Tells whoever wants to know; never waits.
+    fn changed(&self, change: Change<'_>);
     fn stats(&self) -> Stats;
 }
 

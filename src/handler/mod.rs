@@ -4,6 +4,7 @@
 
 pub(crate) mod ask;
 mod ask_schema;
+pub(crate) mod change;
 #[cfg(unix)]
 mod command;
 mod completion;

@@ -15,6 +15,9 @@ use crate::protocol::types::LoggingLevel;
 /// The key under which a result names the server.
 pub(crate) const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
 
+/// The key under which a message names the subscription it belongs to.
+pub(crate) const SUBSCRIPTION_ID_KEY: &str = "io.modelcontextprotocol/subscriptionId";
+
 /// The parameters of any request or notification that this library serves.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,7 +30,7 @@ pub(crate) struct Params<'a> {
     pub(crate) arguments: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) cursor: Option<Text<'a>>,
-    /// Of `resources/read`.
+    /// Of `resources/read`, `resources/subscribe` and `resources/unsubscribe`.
     #[serde(borrow)]
     pub(crate) uri: Option<Text<'a>>,
     /// Of `completion/complete`.
@@ -51,6 +54,9 @@ pub(crate) struct Params<'a> {
     pub(crate) client_info: Option<&'a RawValue>,
     /// Of `logging/setLevel`.
     pub(crate) level: Option<LoggingLevel>,
+    /// Of `subscriptions/listen`.
+    #[serde(borrow)]
+    pub(crate) notifications: Option<SubscriptionFilter<'a>>,
     /// Of `notifications/cancelled`.
     pub(crate) request_id: Option<RequestId>,
     #[serde(borrow)]
@@ -70,6 +76,17 @@ pub(crate) struct Meta<'a> {
     pub(crate) log_level: Option<LoggingLevel>,
     #[serde(rename = "progressToken")]
     pub(crate) progress_token: Option<ProgressToken>,
+}
+
+/// What a client wants to be told.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct SubscriptionFilter<'a> {
+    pub(crate) tools_list_changed: bool,
+    pub(crate) prompts_list_changed: bool,
+    pub(crate) resources_list_changed: bool,
+    #[serde(borrow)]
+    pub(crate) resource_subscriptions: Vec<Text<'a>>,
 }
 
 /// What is to be completed.

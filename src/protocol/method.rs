@@ -19,6 +19,9 @@ pub(crate) enum Method {
     ResourcesRead,
     Complete,
     SetLevel,
+    Listen,
+    Subscribe,
+    Unsubscribe,
 }
 
 struct Row {
@@ -56,6 +59,9 @@ const TABLE: &[Row] = &[
     row("initialize", Method::Initialize, false, true),
     row("ping", Method::Ping, false, true),
     row("logging/setLevel", Method::SetLevel, false, true),
+    row("subscriptions/listen", Method::Listen, true, false),
+    row("resources/subscribe", Method::Subscribe, false, true),
+    row("resources/unsubscribe", Method::Unsubscribe, false, true),
 ];
 
 /// What stands in the log for a name that is not here.

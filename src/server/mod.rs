@@ -2,6 +2,7 @@
 //!
 //! It freezes what was registered, checks it, starts the lanes and a front. Must not know parsing or what a request means.
 
+mod changes;
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 mod http;
 #[cfg(feature = "tiny-http")]

@@ -36,7 +36,7 @@ pub(crate) enum Front {
 /// Dropped, it goes on serving until the process ends; call [`shutdown`](Self::shutdown) or [`join`](Self::join) to end it in order.
 #[must_use = "the server runs until it is shut down; call `join`, `shutdown` or `run_until_ctrl_c`"]
 pub struct RunningServer {
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
     front: Front,
     limits: Arc<Limits>,
     drain_deadline: Duration,
@@ -46,7 +46,7 @@ pub struct RunningServer {
 /// A handle to a running server, to look at it or to stop it from another thread.
 #[derive(Clone)]
 pub struct ServerHandle {
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
     stop: Sender<()>,
 }
 

@@ -180,7 +180,7 @@ fn drain(answers: &OutboxReader, mut write: impl Write) -> io::Result<()> {
         // Wait only with nothing left to write.
         let deadline = (!out.is_empty()).then(Instant::now);
         let flush = match answers.recv(deadline) {
-            Item::Event(message) | Item::Request(message) => {
+            Item::Event(message) | Item::Request(message) | Item::Opening(message) => {
                 push_line(&mut out, &message);
                 false
             }

@@ -30,7 +30,7 @@ fn assert_initialized(answer: &Value, settled: &str) {
     assert_eq!(result["instructions"], "Ask.");
     assert_eq!(
         result["capabilities"],
-        json!({ "tools": {}, "logging": {} })
+        json!({ "tools": { "listChanged": true }, "logging": {} })
     );
     for absent in ["resultType", "_meta", "ttlMs", "cacheScope"] {
         assert_eq!(
@@ -304,7 +304,7 @@ fn discover_says_everything_and_every_modern_result_is_stamped() {
         let expected = json!({
             "resultType": "complete",
             "supportedVersions": ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"],
-            "capabilities": { "tools": {}, "logging": {} },
+            "capabilities": { "tools": { "listChanged": true }, "logging": {} },
             "instructions": "Ask.",
             "ttlMs": 300_000,
             "cacheScope": "public",

@@ -29,8 +29,10 @@ mod signals;
 
 mod access_log;
 mod batches;
+mod changes;
 mod command;
 mod configuration;
+mod dynamic_tools;
 mod eras;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
 mod examples;

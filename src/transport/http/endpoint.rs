@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use serde_json::json;
+
 use crate::access::{Access, Outcome, RequestTag};
 use crate::deadline::after;
 use crate::engine::{Call, Engine, Origin};
@@ -165,6 +167,13 @@ impl Endpoint {
                     }
                 }
                 Item::Request(message) => reply.request(&message)?,
+                Item::Opening(message) => {
+                    if !reply.opening(&message)?
+                        && let Some(call) = call
+                    {
+                        call.fail(&too_many_streams(), Outcome::Refused);
+                    }
+                }
                 Item::Answer(answer) => {
                     if self.engine.is_draining() {
                         reply.exchange.close_after();
@@ -302,6 +311,15 @@ impl<'a, E: Exchange> Reply<'a, E> {
         self.send_events()
     }
 
+    /// What makes no sense without a stream opens it at once. Says whether there was room for one.
+    fn opening(&mut self, message: &[u8]) -> io::Result<bool> {
+        let is_open = self.open_stream()?;
+        if is_open {
+            sse::write_event(&mut self.unsent, message);
+        }
+        Ok(is_open)
+    }
+
     fn send_events(&mut self) -> io::Result<()> {
         let sent = self.exchange.send(&self.unsent);
         self.unsent.clear();
@@ -372,6 +390,12 @@ impl<'a, E: Exchange> Reply<'a, E> {
             body: b"",
         })
     }
+}
+
+/// What a client hears that needs a stream when there may not be another.
+fn too_many_streams() -> ErrorObject {
+    let message = "As many event streams as there may be are open; try again in a second";
+    ErrorObject::new(ErrorCode::OVERLOADED, message).with_data(json!({ "retryAfterMs": 1000 }))
 }
 
 fn refuse_body<E: Exchange>(

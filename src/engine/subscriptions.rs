@@ -1,0 +1,249 @@
+//! The modern era's streams of change notifications: opened by `subscriptions/listen`, ended by the client or by the drain.
+//!
+//! A subscription is a call without a worker: it is cancelled, logged and answered as calls are, and costs the thread of its connection
+//! and a bounded outbox. The list of them is locked while one is acknowledged and while a change is published, so that nothing can come in
+//! front of an acknowledgement; and again while they end, so that nothing can come behind the result. Must not know HTTP.
+//! Specification: `basic/patterns/subscriptions` of revision 2026-07-28.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::access::Outcome;
+use crate::engine::changes::notification;
+use crate::engine::in_flight::{Call, InFlight, Opening};
+use crate::engine::reply::{Asked, Refusal};
+use crate::engine::{Engine, Origin, encode, shutting_down};
+use crate::handler::change::Change;
+use crate::handler::context::{CallControl, ClientSource, RequestInfo};
+use crate::outbox::Standing;
+use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
+use crate::protocol::meta::{SUBSCRIPTION_ID_KEY, SubscriptionFilter};
+use crate::protocol::method::Method;
+use crate::protocol::version::Era;
+
+/// What stands in the log where a call names what it calls, and its lane.
+const NOTHING: &str = "-";
+
+/// The open streams.
+#[derive(Default)]
+pub(super) struct Subscriptions(Mutex<Vec<Subscription>>);
+
+struct Subscription {
+    call: Arc<Call>,
+    wants: Wants,
+}
+
+/// What is honoured of a client's wishes, as the acknowledgement shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Wants {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tools_list_changed: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    prompts_list_changed: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    resources_list_changed: bool,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    resource_subscriptions: BTreeSet<Box<str>>,
+}
+
+impl Wants {
+    fn include(&self, change: Change<'_>) -> bool {
+        match change {
+            Change::Tools => self.tools_list_changed,
+            Change::Prompts => self.prompts_list_changed,
+            Change::Resources => self.resources_list_changed,
+            Change::Resource(uri) => self.resource_subscriptions.contains(uri),
+        }
+    }
+}
+
+impl Subscriptions {
+    /// Puts a change into the outbox of every stream that wants it.
+    pub(super) fn publish(&self, change: Change<'_>) {
+        let mut open = self.lock();
+        prune(&mut open);
+        for Subscription { call, wants } in &*open {
+            if wants.include(change) {
+                call.send_event(notification(change, Some(&call.id)));
+            }
+        }
+    }
+
+    /// How many are open.
+    pub(super) fn len(&self) -> usize {
+        let open = self.lock();
+        open.iter().filter(|one| !one.call.has_ended()).count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Subscription>> {
+        self.0
+            .lock()
+            .expect("no code panics while it holds the subscriptions")
+    }
+}
+
+/// Forgets those that have ended, so that the list is never longer than what is open and one.
+fn prune(open: &mut Vec<Subscription>) {
+    open.retain(|one| !one.call.has_ended());
+}
+
+impl Engine {
+    /// `subscriptions/listen`: acknowledged at once, and open until somebody ends it.
+    pub(super) fn listen(&self, asked: Asked<'_>, origin: &Origin<'_>) -> Option<Arc<Call>> {
+        let wants = match self.honoured(asked.params.notifications.as_ref()) {
+            Ok(wants) => wants,
+            Err(error) => {
+                asked.fail(Method::Listen.name(), &error);
+                return None;
+            }
+        };
+        let calls = match origin {
+            Origin::Pipe(pipe) => Some(&pipe.calls),
+            Origin::Http { .. } => None,
+        };
+        let mut open = self.subscriptions.lock();
+        prune(&mut open);
+        if let Err(error) = self.has_room(&open, calls) {
+            drop(open);
+            asked.fail(Method::Listen.name(), &error);
+            return None;
+        }
+        let call = self.open_subscription(asked, calls)?;
+        call.start();
+        call.send_opening(acknowledgement(&call.id, &wants));
+        open.push(Subscription {
+            call: Arc::clone(&call),
+            wants,
+        });
+        Some(call)
+    }
+
+    /// Of what the client wants, what this server tells of. A resource is watched only if there is one at its URI or a template that covers it: to
+    /// name another in the acknowledgement would promise what can never come true.
+    fn honoured(&self, wanted: Option<&SubscriptionFilter<'_>>) -> Result<Wants, ErrorObject> {
+        let wanted =
+            wanted.ok_or_else(|| ErrorObject::invalid_params("`notifications` is missing"))?;
+        let most = self.limits.subscription_uris_max;
+        if wanted.resource_subscriptions.len() > most {
+            return Err(ErrorObject::invalid_params(format!(
+                "One subscription may watch {most} resources"
+            )));
+        }
+        let mut resource_subscriptions = BTreeSet::new();
+        for uri in &wanted.resource_subscriptions {
+            self.check_watchable(&uri.0)?;
+            if self.catalogue.covers(&uri.0) {
+                resource_subscriptions.insert((&*uri.0).into());
+            }
+        }
+        Ok(Wants {
+            tools_list_changed: wanted.tools_list_changed && self.announces(Change::Tools),
+            prompts_list_changed: wanted.prompts_list_changed && self.announces(Change::Prompts),
+            resources_list_changed: wanted.resources_list_changed
+                && self.announces(Change::Resources),
+            resource_subscriptions,
+        })
+    }
+
+    /// Whether one more may be open. Over HTTP it is the transport that counts streams.
+    fn has_room(
+        &self,
+        open: &[Subscription],
+        calls: Option<&Arc<InFlight>>,
+    ) -> Result<(), ErrorObject> {
+        if self.is_draining() {
+            return Err(shutting_down());
+        }
+        let Some(calls) = calls else { return Ok(()) };
+        // Each holds a place for its answer, and without one left nothing would be read any more, not even their cancellation.
+        let most = self
+            .limits
+            .subscriptions_max
+            .min(self.limits.outbox_answers_max / 2);
+        if open.iter().filter(|one| one.call.is_among(calls)).count() < most {
+            return Ok(());
+        }
+        Err(ErrorObject::new(
+            ErrorCode::OVERLOADED,
+            format!("{most} subscriptions are open on this pipe, which is the most; end one first"),
+        ))
+    }
+
+    fn open_subscription(
+        &self,
+        asked: Asked<'_>,
+        calls: Option<&Arc<InFlight>>,
+    ) -> Option<Arc<Call>> {
+        let opening = Opening {
+            id: asked.id,
+            era: asked.era,
+            method: Method::Listen,
+            name: NOTHING.into(),
+            lane: NOTHING.into(),
+            info: RequestInfo {
+                tag: asked.tag.clone(),
+                target: NOTHING.into(),
+                client: ClientSource::Request {
+                    info: None,
+                    capabilities: None,
+                    parsed: Default::default(),
+                },
+                progress_token: None,
+                log_level: None,
+            },
+            engine: self.me.clone(),
+            session: None,
+        };
+        let opened = Call::open(opening, asked.slot, calls);
+        let refuse = |(id, slot)| {
+            let refusal = Refusal {
+                tag: asked.tag,
+                id: Some(&id),
+                method: Method::Listen.name(),
+                era: Era::Modern,
+                standing: Standing::Malformed,
+            };
+            let error = ErrorObject::invalid_request("A request with this `id` is still in flight");
+            refusal.send(&error, slot);
+        };
+        opened.map_err(refuse).ok()
+    }
+
+    /// Ends every stream with its result. There will be no others: the server drains.
+    pub(super) fn end_subscriptions(&self) {
+        let mut open = self.subscriptions.lock();
+        for Subscription { call, .. } in open.drain(..) {
+            let mut meta = subscription_meta(&call.id);
+            if let Ok(Value::Object(server_info)) =
+                serde_json::from_str(self.identity.server_info.get())
+            {
+                meta.extend(server_info);
+            }
+            let result = json!({ "resultType": "complete", "_meta": meta });
+            call.answer(encode::write(&call.id, &result), None, Outcome::Ok);
+        }
+    }
+}
+
+fn acknowledgement(id: &RequestId, wants: &Wants) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Params<'a> {
+        #[serde(rename = "_meta")]
+        meta: Map<String, Value>,
+        notifications: &'a Wants,
+    }
+    let params = Params {
+        meta: subscription_meta(id),
+        notifications: wants,
+    };
+    jsonrpc::notification("notifications/subscriptions/acknowledged", &params)
+}
+
+/// What every message of a stream says: which one it belongs to.
+pub(super) fn subscription_meta(id: &RequestId) -> Map<String, Value> {
+    Map::from_iter([(SUBSCRIPTION_ID_KEY.to_owned(), json!(id))])
+}

@@ -1,0 +1,159 @@
+//! What the outbox keeps, what it drops, and who waits.
+
+use std::time::Duration;
+
+use super::*;
+use crate::access::{Outcome, RequestTag};
+use crate::cancel::cancellation;
+
+fn answer(text: &str) -> Answer {
+    let access = Access::immediate(RequestTag::fresh(), "test", Outcome::Ok);
+    Answer {
+        body: text.into(),
+        error: None,
+        standing: Standing::Served,
+        era: Era::Modern,
+        access,
+    }
+}
+
+fn bounds(answers_max: usize, events_max: usize) -> Bounds {
+    Bounds {
+        answers_max,
+        events_max,
+        bytes_max: 10,
+    }
+}
+
+fn next(reader: &OutboxReader) -> String {
+    match reader.recv(Some(Instant::now())) {
+        Item::Event(bytes) | Item::Request(bytes) | Item::Opening(bytes) => {
+            String::from_utf8(bytes).expect("the test sends text")
+        }
+        Item::Answer(answer) => format!(
+            "answer {}",
+            String::from_utf8(answer.body).expect("the test sends text")
+        ),
+        Item::NoAnswer(_) => "no answer".into(),
+        Item::TimedOut => "nothing".into(),
+        Item::Finished => "finished".into(),
+    }
+}
+
+#[test]
+fn law_1_the_oldest_event_is_dropped_and_the_answer_never_is() {
+    let (outbox, reader) = outbox(bounds(1, 2));
+    let (_canceller, call) = cancellation();
+    let slot = outbox.reserve().expect("the reader lives");
+    for event in ["1", "2", "3", "4"] {
+        outbox.send_event(event.into(), &call);
+    }
+    slot.send(answer("5"));
+    outbox.close();
+    let read: Vec<String> = (0..4).map(|_| next(&reader)).collect();
+    assert_eq!(read, ["3", "4", "answer 5", "finished"]);
+}
+
+#[test]
+fn events_of_a_cancelled_call_are_not_sent() {
+    let (outbox, reader) = outbox(bounds(1, 2));
+    let (canceller, call) = cancellation();
+    outbox.send_event("late".into(), &call);
+    canceller.cancel();
+    assert_eq!(next(&reader), "nothing");
+}
+
+#[test]
+fn a_dropped_slot_tells_the_reader() {
+    let (outbox, reader) = outbox(bounds(1, 0));
+    drop(outbox.reserve());
+    assert_eq!(next(&reader), "no answer");
+}
+
+#[test]
+fn law_9_bytes_are_bounded_too() {
+    let (outbox, reader) = outbox(bounds(4, 4));
+    let (_canceller, call) = cancellation();
+    outbox.send_event("12345".into(), &call);
+    outbox.send_event("67890".into(), &call);
+    outbox.send_event("abcdef".into(), &call);
+    outbox.send_event("longer than all".into(), &call);
+    assert_eq!(next(&reader), "nothing");
+    outbox.send_event("ghijkl".into(), &call);
+    outbox
+        .reserve()
+        .expect("the reader lives")
+        .send(answer("0123456789"));
+    assert_eq!(
+        [next(&reader), next(&reader)],
+        ["ghijkl", "answer 0123456789"]
+    );
+}
+
+#[test]
+fn the_next_request_waits_until_an_answer_has_been_read() {
+    for text in ["1", "many bytes, which are bounded too"] {
+        let max = if text == "1" { 1 } else { 100 };
+        let (outbox, reader) = outbox(bounds(max, 0));
+        outbox
+            .reserve()
+            .expect("the reader lives")
+            .send(answer(text));
+        let waiting = std::thread::spawn(move || {
+            assert!(outbox.await_room());
+            outbox.reserve().map(|slot| slot.send(answer("2")))
+        });
+        let first = reader.recv(Some(Instant::now() + Duration::from_secs(10)));
+        assert!(matches!(first, Item::Answer(first) if first.body == text.as_bytes()));
+        let Item::Answer(second) = reader.recv(Some(Instant::now() + Duration::from_secs(10)))
+        else {
+            panic!("the second answer comes once the first has been read");
+        };
+        assert_eq!(second.body, b"2");
+        assert!(
+            waiting
+                .join()
+                .expect("the accepting thread does not panic")
+                .is_some()
+        );
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_reader_that_has_gone() {
+    let (outbox, reader) = outbox(bounds(1, 1));
+    let slot = outbox.reserve().expect("the reader lives");
+    let again = outbox.clone();
+    let waiting = std::thread::spawn(move || !again.await_room());
+    drop(reader);
+    assert!(waiting.join().expect("the accepting thread does not panic"));
+    assert!(outbox.reserve().is_none());
+    slot.send(answer("to nobody"));
+}
+
+#[test]
+fn an_opening_stays_in_front_however_many_events_follow() {
+    let (outbox, reader) = outbox(bounds(1, 2));
+    let (_canceller, call) = cancellation();
+    outbox.send_opening("first".into(), &call);
+    for event in ["1", "2", "3"] {
+        outbox.send_event(event.into(), &call);
+    }
+    outbox.announce("4".into());
+    let read: Vec<String> = (0..4).map(|_| next(&reader)).collect();
+    assert_eq!(read, ["first", "3", "4", "nothing"]);
+}
+
+#[test]
+fn what_is_not_sent_any_more_makes_room_too() {
+    let (outbox, reader) = outbox(bounds(2, 2));
+    let (canceller, call) = cancellation();
+    outbox.send_opening("more bytes than may be".into(), &call);
+    canceller.cancel();
+    let waiting = std::thread::spawn(move || outbox.await_room());
+    while !reader.0.lock().room_waited_for {
+        std::thread::yield_now();
+    }
+    assert_eq!(next(&reader), "nothing");
+    assert!(waiting.join().expect("the accepting thread does not panic"));
+}
