@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager
 
 import anyio
 from mcp import Client, MCPError, types
+from mcp.client.subscriptions import PromptsListChanged, ResourcesListChanged, ResourceUpdated, ToolsListChanged
 
 import steps_asking
+import steps_changes
 import steps_content
 import steps_tools
 from sdk import LEGACY, MODERN, STEP_SECONDS_MAX, Connection, ProtocolError, check, check_equal, main, run_connection, stdio_server, wire
@@ -81,11 +83,43 @@ class Connection2(Connection):
         else:
             await self.client.set_logging_level("debug")
 
+    async def subscribe(self, uri):
+        await request(self.client.subscribe_resource(uri))
+
+    async def unsubscribe(self, uri):
+        await request(self.client.unsubscribe_resource(uri))
+
+    @asynccontextmanager
+    async def listen(self, **wanted):
+        async with self.client.listen(**wanted) as subscription:
+            yield Changes(subscription)
+
     async def abandon(self, tool, arguments, seconds):
         """Stops waiting for a call, which is how this SDK cancels."""
         with anyio.move_on_after(seconds) as cancelled:
             await self.call(tool, arguments)
         check(cancelled.cancelled_caught, f"{tool} came back within {seconds} s")
+
+
+class Changes:
+    """What one listen stream tells."""
+
+    def __init__(self, subscription):
+        self.subscription = subscription
+        self.honored = wire(subscription.honored)
+
+    async def next(self):
+        """The next change, by the name of its notification and with the URI if it has one."""
+        event = await anext(self.subscription)
+        return EVENTS[type(event)], getattr(event, "uri", None)
+
+
+EVENTS = {
+    ToolsListChanged: "tools/list_changed",
+    PromptsListChanged: "prompts/list_changed",
+    ResourcesListChanged: "resources/list_changed",
+    ResourceUpdated: "resources/updated",
+}
 
 
 async def request(awaited):
@@ -108,7 +142,7 @@ async def negotiated(c):
         check(MODERN in versions, f"server/discover names {versions}")
 
 
-STEPS = [negotiated] + steps_tools.ALL + steps_content.ALL + steps_asking.ALL
+STEPS = [negotiated] + steps_tools.ALL + steps_content.ALL + steps_asking.ALL + steps_changes.ALL
 STEPS_UNABLE = [
     steps_tools.tools_are_listed_in_order,
     steps_tools.echo_returns_its_text,
@@ -122,6 +156,10 @@ def applies(step, transport, era, front):
     connections opened in a burst tiny_http may leave one unanswered for seconds, which is why it is not asked for five at once."""
     if step is steps_tools.ping_is_answered:
         return era == LEGACY
+    if step in steps_changes.ON_STREAMS:
+        return era == MODERN
+    if step in steps_changes.IN_SESSIONS:
+        return era == LEGACY and transport == "stdio"
     if step is steps_tools.five_calls_at_once:
         return not (transport == "http" and front == "tiny")
     if step is steps_tools.cancelling_frees_the_worker:

@@ -12,6 +12,7 @@ from mcp import ClientSession, McpError, types
 from mcp.client.streamable_http import streamable_http_client
 
 import steps_asking
+import steps_changes
 import steps_content
 import steps_tools
 from sdk import LEGACY, STEP_SECONDS_MAX, Connection, ProtocolError, check, check_equal, main, run_connection, stdio_server, wire
@@ -79,6 +80,12 @@ class Connection1(Connection):
     async def log_from_now_on(self):
         await self.session.set_logging_level("debug")
 
+    async def subscribe(self, uri):
+        await request(self.session.subscribe_resource(uri))
+
+    async def unsubscribe(self, uri):
+        await request(self.session.unsubscribe_resource(uri))
+
     async def abandon(self, tool, arguments, seconds):
         """Cancels a call. This SDK has no method for that: the notification is written by hand, and no answer follows it."""
         async with anyio.create_task_group() as group:
@@ -109,7 +116,7 @@ async def initialized(c):
     check_equal([name for name in wanted if name not in capabilities], [])
 
 
-STEPS = [initialized] + steps_tools.ALL + steps_content.ALL + steps_asking.ALL
+STEPS = [initialized] + steps_tools.ALL + steps_content.ALL + steps_asking.ALL + steps_changes.IN_SESSIONS
 STEPS_UNABLE = [steps_asking.a_client_that_can_answer_nothing]
 
 
@@ -117,8 +124,10 @@ def steps(transport, front, able):
     """Of connections opened in a burst tiny_http may leave one unanswered for seconds, so it is not asked for five at once."""
     if not able:
         return STEPS_UNABLE
-    burst = not (transport == "http" and front == "tiny")
-    return [step for step in STEPS if burst or step is not steps_tools.five_calls_at_once]
+    left_out = steps_changes.IN_SESSIONS if transport == "http" else []
+    if transport == "http" and front == "tiny":
+        left_out = left_out + [steps_tools.five_calls_at_once]
+    return [step for step in STEPS if step not in left_out]
 
 
 async def run_stdio(report, binary):

@@ -44,7 +44,8 @@ def wire(model):
 class Connection:
     """One connected client, what it was asked and told, and how it answers.
 
-    A script fills in how its SDK does it: `call`, `fetch`, `read`, `prompt`, `complete`, `ping`, `subscribe`, `abandon`.
+    A script fills in how its SDK does it: `call`, `fetch`, `read`, `prompt`, `complete`, `ping`, `log_from_now_on`,
+    `subscribe`, `unsubscribe`, `abandon`, and `listen` where there is the stateless era.
     """
 
     transport: str
