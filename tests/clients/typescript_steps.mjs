@@ -3,6 +3,7 @@
 import { strict as assert } from 'node:assert';
 
 const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==';
+const WATCHED = 'test://watched-resource';
 const LOG_LEVEL = 'io.modelcontextprotocol/logLevel';
 
 const accept = (content) => ({ action: 'accept', content });
@@ -256,6 +257,46 @@ async function aPromptAsks(c) {
     assert.deepEqual(messages, [says('Keep this context in mind: a garden')]);
 }
 
+/** Calls the tools that announce something. */
+async function trigger(c, ...names) {
+    for (const name of names) await c.text(`test_trigger_${name}`, {});
+}
+
+async function aStreamTellsWhatItWasAskedFor(c) {
+    const filter = { toolsListChanged: true, resourceSubscriptions: [WATCHED] };
+    const stream = await c.client.listen(filter);
+    assert.deepEqual(stream.honoredFilter, filter);
+    c.told.length = 0;
+    await trigger(c, 'prompt_change', 'tool_change', 'resource_update');
+    await c.waitUntilTold(['resources/updated', WATCHED]);
+    assert.deepEqual(c.told, [['tools/list_changed', undefined], ['resources/updated', WATCHED]]);
+    assert.equal((await c.status()).stats.subscriptions, 1);
+    await stream.close();
+    assert.equal(await stream.closed, 'local');
+    // The tiny front notices by writing.
+    while ((await c.status()).stats.subscriptions > 0) await (c.front === 'tiny' ? trigger(c, 'tool_change') : pause(20));
+}
+
+async function aSessionHearsOfLists(c) {
+    c.told.length = 0;
+    await trigger(c, 'tool_change', 'prompt_change');
+    await c.waitUntilTold(['tools/list_changed', undefined]);
+    await c.waitUntilTold(['prompts/list_changed', undefined]);
+}
+
+async function aSessionWatchesAResource(c) {
+    c.told.length = 0;
+    await c.client.subscribeResource({ uri: WATCHED });
+    await trigger(c, 'resource_update');
+    await c.waitUntilTold(['resources/updated', WATCHED]);
+    await c.client.unsubscribeResource({ uri: WATCHED });
+    c.told.length = 0;
+    // What is told in the end shows that nothing came before it.
+    await trigger(c, 'resource_update', 'tool_change');
+    await c.waitUntilTold(['tools/list_changed', undefined]);
+    assert.deepEqual(c.told, [['tools/list_changed', undefined]]);
+}
+
 async function aClientThatCanAnswerNothing(c) {
     assert.equal(await c.text('test_input_required_result_capabilities', {}), '0 of 3 could be asked');
     for (const [tool, args, needed] of [
@@ -298,7 +339,10 @@ export const STEPS = [
     aModelAnswers,
     threeQuestionsOfOneCall,
     severalRounds,
-    aPromptAsks
+    aPromptAsks,
+    aStreamTellsWhatItWasAskedFor,
+    aSessionHearsOfLists,
+    aSessionWatchesAResource
 ];
 
 export const STEPS_UNABLE = [negotiated, echoReturnsItsText, aClientThatCanAnswerNothing];
