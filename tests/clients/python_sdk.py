@@ -18,7 +18,7 @@ import steps_asking
 import steps_changes
 import steps_content
 import steps_tools
-from sdk import LEGACY, MODERN, STEP_SECONDS_MAX, Connection, ProtocolError, check, check_equal, main, run_connection, stdio_server, wire
+from sdk import LEGACY, MODERN, STEP_SECONDS_MAX, Connection, ProtocolError, check, check_equal, main, run_connection, run_step, stdio_server, wire
 
 
 class Connection2(Connection):
@@ -180,9 +180,18 @@ async def run_stdio(report, binary):
             await run_one(report, label, target, "stdio", era, mode, None, able)
 
 
-async def run_http(report, url, front):
+async def run_http(report, server, front):
     for label, era, mode, able in connections("http"):
-        await run_one(report, label, url, "http", era, mode, front, able)
+        await run_one(report, label, server.url, "http", era, mode, front, able)
+    await run_step(report, "http: a server that ends says so to whoever listens", drain_ends_a_stream, server, front)
+
+
+async def drain_ends_a_stream(server, front):
+    """The end of a drained stream is a result; the SDK raises when a stream breaks off without one."""
+    c = Connection2("http", MODERN, front)
+    async with c.connect(server.url, "auto", True), c.listen(tools_list_changed=True) as changes:
+        server.ask_to_end()
+        check_equal([change async for change in changes.subscription], [])
 
 
 def connections(transport):

@@ -137,10 +137,10 @@ async def run_stdio(report, binary):
             await run_connection(report, label, connection.connect(target, able), connection, steps("stdio", None, able))
 
 
-async def run_http(report, url, front):
+async def run_http(report, server, front):
     for label, able in [("http", True), ("http, unable to answer", False)]:
         connection = Connection1("http", LEGACY, front)
-        target = streamable_http_client(url)
+        target = streamable_http_client(server.url)
         await run_connection(report, label, connection.connect(target, able), connection, steps("http", front, able))
 
 

@@ -219,7 +219,7 @@ def give_up(report, server, seconds):
 
 
 def main(description, run_stdio, run_http):
-    """The command line of a script: `run_stdio(report, binary)`, then `run_http(report, url, front)` against one server."""
+    """The command line of a script: `run_stdio(report, binary)`, then `run_http(report, server, front)` against one server."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--server", required=True, help="the `everything` binary")
     parser.add_argument("--front", choices=["tiny", "guarded"], help="handed on to the server, for HTTP")
@@ -236,7 +236,7 @@ def main(description, run_stdio, run_http):
     anyio.run(run_stdio, report, binary)
     try:
         with HttpServer(binary, arguments.front) as http:
-            anyio.run(run_http, report, http.url, arguments.front)
+            anyio.run(run_http, report, http, arguments.front)
             http.stop()
         report.line("http: the server ends with exit code 0 after SIGTERM")
     except ServerFailed as error:

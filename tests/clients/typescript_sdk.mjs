@@ -193,7 +193,13 @@ await runStdio(report, binary);
 await report.step('http: the server starts', async () => (server = await startServer(binary, values.front)));
 if (server) {
     await runHttp(report, server, values.front);
-    await report.step('http: the server ends with exit code 0 after SIGTERM', () => server.stop());
+    await report.step('http: the server ends with exit code 0 after SIGTERM, and says so to whoever listens', async () => {
+        const { client } = new Connection(CONNECTIONS[0], 'http', values.front);
+        await client.connect(new StreamableHTTPClientTransport(new URL(server.url)));
+        const stream = await client.listen({ toolsListChanged: true });
+        await server.stop();
+        assert.equal(await stream.closed, 'graceful');
+    });
     server.kill();
 }
 report.end();
