@@ -18,7 +18,8 @@ import steps_asking
 import steps_changes
 import steps_content
 import steps_tools
-from sdk import LEGACY, MODERN, STEP_SECONDS_MAX, Connection, ProtocolError, check, check_equal, main, run_connection, run_step, stdio_server, wire
+from sdk import LEGACY, MODERN, STEP_SECONDS_MAX, Connection, ProtocolError, check, check_equal, wire
+from sdk import main, run_connection, run_step, stdio_server
 
 
 class Connection2(Connection):
