@@ -9,6 +9,7 @@
 //! line is a contract that other programs rely on; when the server is ready it prints `listening on http://ADDRESS/mcp` on stderr.
 
 mod asks;
+mod changes;
 mod content;
 mod events;
 mod headers;
@@ -81,7 +82,8 @@ fn run(options: Options) -> mcp_threads::Result<()> {
 
 /// Everything there is; lists show it in this order.
 fn register(server: Server<probes::Counter>) -> Server<probes::Counter> {
-    let server = headers::register(events::register(content::register(server)));
+    let server = events::register(content::register(server));
+    let server = changes::register(headers::register(server));
     let server = rounds::register(asks::register(server));
     let server = prompts::register(resources::register(server));
     probes::register(server)

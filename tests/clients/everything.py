@@ -31,6 +31,7 @@ class HttpServer:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         except OSError as error:
             raise ServerFailed(f"cannot be started: {error}") from None
+        self._asked_to_end = False
         self._last_words = deque(maxlen=20)
         self._found = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -66,10 +67,16 @@ class HttpServer:
         if self.process.poll() is not None:
             raise ServerFailed(f"the server died with {self.process.returncode}{self.last_words()}")
 
-    def stop(self):
-        """Asks the server to end (SIGTERM) and raises `ServerFailed` unless it exits 0 in time."""
+    def ask_to_end(self):
+        """Asks the server to end (SIGTERM) and does not wait for it."""
         self.check_alive()
         self.process.send_signal(signal.SIGTERM)
+        self._asked_to_end = True
+
+    def stop(self):
+        """Asks the server to end, unless it was asked before, and raises `ServerFailed` unless it exits 0 in time."""
+        if not self._asked_to_end:
+            self.ask_to_end()
         try:
             code = self.process.wait(timeout=STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired:

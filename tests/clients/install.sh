@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs the real clients that the tests drive, each at an exact version, into one cache folder and nowhere else:
 #
-#   npm      the official conformance suite, and a Node that is new enough for it (package.json, package-lock.json)
+#   npm      the official conformance suite, the TypeScript SDK, and a Node that is new enough for both (package.json, package-lock.json)
 #   python   the Python SDK in a virtual environment (requirements.txt)
+#   python1  the last major version of the Python SDK before it, which knows only the handshake era (requirements-1.txt)
 #
-# usage: tests/clients/install.sh [npm] [python]      both when none is named
+# usage: tests/clients/install.sh [npm] [python] [python1]      all when none is named
 #
 # MCP_CLIENTS_CACHE   the cache folder, .cache/clients at the root of the repository by default
 # PYTHON              the Python to build the environment with, python3 by default (3.10 or newer)
@@ -49,28 +50,29 @@ install_npm() {
     printf '%s' "$pins" >"$folder/installed"
 }
 
-install_python() {
-    local folder=$cache/python pins
-    pins=$(cat "$here/requirements.txt" && "$python" --version)
+install_python() { # folder in the cache, file of pins
+    local folder=$cache/$1 file=$here/$2 pins
+    pins=$(cat "$file" && "$python" --version)
     if installed "$folder" "$pins"; then
-        echo "clients: Python packages are there"
+        echo "clients: Python packages of $2 are there"
         return
     fi
-    echo "clients: installing Python packages into $folder"
+    echo "clients: installing Python packages of $2 into $folder"
     rm -rf "$folder"
     "$python" -m venv "$folder"
     twice "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
-        --only-binary :all: --requirement "$here/requirements.txt"
+        --only-binary :all: --requirement "$file"
     "$folder/bin/python" -c 'import mcp' # an import that fails is a broken installation: say so here
     printf '%s' "$pins" >"$folder/installed"
 }
 
-[ $# -gt 0 ] || set -- npm python
+[ $# -gt 0 ] || set -- npm python python1
 mkdir -p "$cache"
 for part in "$@"; do
     case $part in
     npm) install_npm ;;
-    python) install_python ;;
+    python) install_python python requirements.txt ;;
+    python1) install_python python1 requirements-1.txt ;;
     *)
         echo "clients: no such part: $part" >&2
         exit 2
