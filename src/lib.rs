@@ -46,6 +46,9 @@
 //! - Nothing limits how long a call may run; a handler is told when it is cancelled, and decides itself when to leave.
 //! - The library installs no logger and, unless you call [`RunningServer::run_until_ctrl_c`], no signal handler.
 //!
+//! Besides tools there are [`Prompt`]s, [`Resource`]s and [`ResourceTemplate`]s, registered with [`Server::register`], and any handler may ask its
+//! client: [`RequestContext::elicit`], [`RequestContext::sample`], [`RequestContext::roots`].
+//!
 //! Both eras of the protocol are served side by side on one endpoint and on one pipe: revision 2026-07-28, which is stateless, and the
 //! revisions 2025-11-25, 2025-06-18 and 2025-03-26, which begin with a handshake.
 
