@@ -10,13 +10,13 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::access::Outcome;
-use crate::engine::catalogue::Target;
 use crate::engine::encode;
 use crate::engine::identity::Identity;
 use crate::engine::in_flight::{Call, Responder, internal_error};
 use crate::engine::lane::{Ended, Job};
 use crate::engine::rounds::{Attempted, Retry, RoundRules};
 use crate::engine::shutting_down;
+use crate::engine::target::Target;
 use crate::handler::context::CallControl;
 use crate::handler::reply::Reply;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};

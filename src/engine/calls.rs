@@ -10,13 +10,13 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::access::Outcome;
 use crate::engine::call_job::{CallJob, no_resource};
-use crate::engine::catalogue::Target;
 use crate::engine::encode;
 use crate::engine::in_flight::{Call, InFlight, Opening, Responder};
 use crate::engine::lane::Refused;
 use crate::engine::legacy::Session;
 use crate::engine::reply::{Asked, Refusal};
 use crate::engine::rounds::Retry;
+use crate::engine::target::Target;
 use crate::engine::{Engine, Origin, shutting_down};
 use crate::handler::context::{ClientSource, RequestInfo};
 use crate::handler::reply::Reply;

@@ -9,29 +9,17 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::engine::listing::{Listing, Style};
+use crate::engine::listing::Listing;
+use crate::engine::target::{Rules, Target, resolve, target};
 use crate::engine::tools::{Tool, Tools};
 use crate::error::Error;
 #[cfg(feature = "validate")]
 use crate::handler::checked::checked;
-use crate::handler::invoke::Invoke;
-use crate::handler::registration::{Draft, Kind, Registration};
+use crate::handler::draft::Draft;
+use crate::handler::registration::{Kind, Registration};
 use crate::handler::{prompt, resource, tool};
 use crate::protocol::method::Method;
-use crate::protocol::param_headers::ParamHeaders;
-use crate::protocol::results::CacheHint;
 use crate::protocol::uri_template::UriTemplate;
-
-/// What a call runs, and where.
-pub(crate) struct Target {
-    /// As it was registered: never a client's text.
-    pub(crate) name: Arc<str>,
-    /// The index of its lane in the engine.
-    pub(crate) lane: usize,
-    pub(crate) handler: Box<dyn Invoke>,
-    /// The parameters of a tool that HTTP header fields mirror.
-    pub(crate) mirrors: Option<ParamHeaders>,
-}
 
 /// Completers by the argument or variable they complete.
 type Completers = BTreeMap<String, Arc<Target>>;
@@ -58,15 +46,6 @@ struct Lists {
 pub(crate) struct Found {
     pub(crate) target: Arc<Target>,
     pub(crate) variables: Option<Box<RawValue>>,
-}
-
-/// What turns registrations into the catalogue.
-pub(crate) struct Rules<'a> {
-    /// The index of the lane with this name.
-    pub(crate) lane: &'a dyn Fn(&str) -> Option<usize>,
-    pub(crate) page_len: usize,
-    pub(crate) list_cache: CacheHint,
-    pub(crate) server_info: &'a RawValue,
 }
 
 /// What is gathered while the catalogue is being made.
@@ -264,19 +243,6 @@ impl Lists {
     }
 }
 
-impl Rules<'_> {
-    /// How a list is rendered that has changed so often.
-    pub(crate) fn style(&self, member: &'static str, generation: u64) -> Style<'_> {
-        Style {
-            member,
-            generation,
-            page_len: self.page_len.max(1),
-            cache: self.list_cache,
-            server_info: self.server_info,
-        }
-    }
-}
-
 /// A tool that can be called, or what is wrong with it.
 pub(crate) fn tool(
     definition: tool::Definition,
@@ -293,31 +259,6 @@ pub(crate) fn tool(
 
 fn reject(problem: Option<String>) -> Result<(), String> {
     problem.map_or(Ok(()), Err)
-}
-
-fn target(what: &str, draft: Draft, rules: &Rules<'_>) -> Result<Arc<Target>, String> {
-    resolve(what, draft, rules).map(Arc::new)
-}
-
-/// Resolves the lane, and insists on a handler.
-fn resolve(what: &str, draft: Draft, rules: &Rules<'_>) -> Result<Target, String> {
-    let Draft {
-        name,
-        lane,
-        handler,
-    } = draft;
-    let handler = handler.ok_or_else(|| format!("{what} `{name}` has no handler"))?;
-    let lane = (rules.lane)(&lane).ok_or_else(|| {
-        format!(
-            "{what} `{name}` runs on lane `{lane}`, which does not exist; add it with `Server::lane`"
-        )
-    })?;
-    Ok(Target {
-        name,
-        lane,
-        handler,
-        mirrors: None,
-    })
 }
 
 fn arguments(completers: &[(String, Draft)]) -> Vec<String> {

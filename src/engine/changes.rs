@@ -3,19 +3,17 @@
 //! Publishing never waits: each client has its own bounded outbox, and one that reads slowly loses its oldest events. Must not know what a
 //! change means to a client. Specification: `server/resources` ("List Changed Notification", "Subscriptions") of each revision.
 
-use serde::Serialize;
-use serde_json::{Map, Value};
-
 use crate::engine::Engine;
 use crate::engine::call_job::no_resource;
-use crate::engine::catalogue::{Rules, tool};
+use crate::engine::catalogue::tool;
 use crate::engine::legacy::Session;
 use crate::engine::reply::Asked;
-use crate::engine::subscriptions::subscription_meta;
+use crate::engine::subscriptions::notification;
+use crate::engine::target::Rules;
 use crate::error::Error;
 use crate::handler::change::Change;
 use crate::handler::registration::{Kind, Registration};
-use crate::protocol::jsonrpc::{self, ErrorObject, RequestId, shortened};
+use crate::protocol::jsonrpc::{ErrorObject, shortened};
 use crate::protocol::method::Method;
 use crate::protocol::version::Era;
 
@@ -138,23 +136,4 @@ impl Engine {
 fn watched_uri<'a>(asked: &'a Asked<'_>) -> Result<&'a str, ErrorObject> {
     let uri = asked.params.uri.as_ref().map(|uri| &*uri.0);
     uri.ok_or_else(|| ErrorObject::invalid_params("`uri` is missing"))
-}
-
-/// The notification of a change; on a modern stream it names its subscription.
-pub(super) fn notification(change: Change<'_>, subscription: Option<&RequestId>) -> Vec<u8> {
-    let (method, uri) = match change {
-        Change::Tools => ("notifications/tools/list_changed", None),
-        Change::Prompts => ("notifications/prompts/list_changed", None),
-        Change::Resources => ("notifications/resources/list_changed", None),
-        Change::Resource(uri) => ("notifications/resources/updated", Some(uri)),
-    };
-    #[derive(Serialize)]
-    struct Params<'a> {
-        #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-        meta: Option<Map<String, Value>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        uri: Option<&'a str>,
-    }
-    let meta = subscription.map(subscription_meta);
-    jsonrpc::notification(method, &Params { meta, uri })
 }

@@ -22,6 +22,7 @@ mod routes;
 mod seal;
 mod streams;
 mod subscriptions;
+mod target;
 mod tools;
 mod watched;
 
@@ -39,7 +40,7 @@ pub(crate) use self::streams::{Cursor, OpenStream, Resumed};
 pub(crate) use self::streams::{Listening, Streams};
 
 use self::call_job::CallJob;
-use self::catalogue::{Catalogue, Rules};
+use self::catalogue::Catalogue;
 use self::identity::Identity;
 use self::in_flight::InFlight;
 use self::lane::RunningLane;
@@ -47,6 +48,7 @@ use self::legacy::{Session, Sessions};
 use self::rounds::RoundRules;
 use self::seal::Sealer;
 use self::subscriptions::Subscriptions;
+use self::target::Rules;
 use crate::access::RequestTag;
 use crate::cancel::{CancellationToken, Canceller, cancellation};
 use crate::deadline::after;

@@ -12,7 +12,6 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::access::Outcome;
-use crate::engine::changes::notification;
 use crate::engine::in_flight::{Call, InFlight, Opening};
 use crate::engine::reply::{Asked, Refusal};
 use crate::engine::{Engine, Origin, encode, shutting_down};
@@ -251,4 +250,23 @@ fn acknowledgement(id: &RequestId, wants: &Wants) -> Vec<u8> {
 /// What every message of a stream says: which one it belongs to.
 pub(super) fn subscription_meta(id: &RequestId) -> Map<String, Value> {
     Map::from_iter([(SUBSCRIPTION_ID_KEY.to_owned(), json!(id))])
+}
+
+/// The notification of a change; on a modern stream it names its subscription.
+pub(super) fn notification(change: Change<'_>, subscription: Option<&RequestId>) -> Vec<u8> {
+    let (method, uri) = match change {
+        Change::Tools => ("notifications/tools/list_changed", None),
+        Change::Prompts => ("notifications/prompts/list_changed", None),
+        Change::Resources => ("notifications/resources/list_changed", None),
+        Change::Resource(uri) => ("notifications/resources/updated", Some(uri)),
+    };
+    #[derive(Serialize)]
+    struct Params<'a> {
+        #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+        meta: Option<Map<String, Value>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        uri: Option<&'a str>,
+    }
+    let meta = subscription.map(subscription_meta);
+    jsonrpc::notification(method, &Params { meta, uri })
 }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use serde_json::Value;
 
-use crate::engine::catalogue::{Rules, Target};
 use crate::engine::listing::Listing;
+use crate::engine::target::{Rules, Target};
 use crate::handler::tool::Definition;
 
 const HELD: &str = "no code panics while it holds the tools";

@@ -8,8 +8,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::handler::context::CallControl;
+use crate::handler::draft::Draft;
 use crate::handler::invoke::Invoke;
-use crate::handler::registration::Draft;
 use crate::handler::reply::Reply;
 use crate::handler::tool::Definition;
 use crate::handler::validation::Validator;

@@ -11,6 +11,7 @@ pub(crate) mod checked;
 mod command;
 mod completion;
 pub(crate) mod context;
+pub(crate) mod draft;
 mod fork;
 pub(crate) mod invoke;
 pub(crate) mod prompt;

@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::handler::completion::complete;
+use crate::handler::draft::{Draft, drafts};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{BadArguments, Build, Handler, erase};
-use crate::handler::registration::{Draft, Kind, Register, Registration, drafts, sealed};
 use crate::handler::reply::Reply;
 use crate::handler::result::ToolError;
 use crate::handler::tool::MAIN_LANE;
@@ -185,18 +185,13 @@ impl Definition {
     }
 }
 
-impl<S> sealed::Sealed for Prompt<S> {}
-
-impl<S: Fork + Send + Sync + 'static> Register<S> for Prompt<S> {
-    fn registration(self, template: &Arc<S>) -> Registration {
+impl<S> Prompt<S> {
+    /// What clients are shown, what is run, and what completes it.
+    pub(crate) fn parts(self, template: &Arc<S>) -> (Definition, Draft, Vec<(String, Draft)>) {
         let name = &self.definition.name;
         let completers = drafts(name, &self.lane, self.completers, template);
         let draft = Draft::new(name, self.lane, self.handler, template);
-        Registration(Kind::Prompt {
-            definition: self.definition,
-            draft,
-            completers,
-        })
+        (self.definition, draft, completers)
     }
 }
 

@@ -4,8 +4,11 @@
 
 use std::sync::Arc;
 
-use crate::handler::invoke::{Build, Invoke};
-use crate::handler::{prompt, resource, tool};
+use crate::handler::draft::Draft;
+use crate::handler::fork::Fork;
+use crate::handler::prompt::{self, Prompt};
+use crate::handler::resource::{self, Resource, ResourceTemplate};
+use crate::handler::tool::{self, Tool};
 
 /// Something that can be registered with a server: a [`Tool`](crate::Tool), a [`Prompt`](crate::Prompt), a [`Resource`](crate::Resource) or a
 /// [`ResourceTemplate`](crate::ResourceTemplate). You do not implement it.
@@ -45,41 +48,43 @@ pub(crate) enum Kind {
     },
 }
 
-/// What calls of it run, and on which lane.
-pub(crate) struct Draft {
-    pub(crate) name: Arc<str>,
-    pub(crate) lane: Arc<str>,
-    /// `None` when its author forgot.
-    pub(crate) handler: Option<Box<dyn Invoke>>,
-}
+impl<S> sealed::Sealed for Tool<S> {}
+impl<S> sealed::Sealed for Prompt<S> {}
+impl<S> sealed::Sealed for Resource<S> {}
+impl<S> sealed::Sealed for ResourceTemplate<S> {}
 
-impl Draft {
-    pub(crate) fn new<S>(
-        name: &str,
-        lane: Arc<str>,
-        handler: Option<Build<S>>,
-        template: &Arc<S>,
-    ) -> Self {
-        Draft {
-            name: name.into(),
-            lane,
-            handler: handler.map(|build| build(Arc::clone(template))),
-        }
+impl<S: Fork + Send + Sync + 'static> Register<S> for Tool<S> {
+    fn registration(self, template: &Arc<S>) -> Registration {
+        let (definition, draft) = self.parts(template);
+        Registration(Kind::Tool { definition, draft })
     }
 }
 
-/// The completers of a prompt's arguments or a template's variables, which run on its lane.
-pub(crate) fn drafts<S>(
-    name: &str,
-    lane: &Arc<str>,
-    completers: Vec<(String, Build<S>)>,
-    template: &Arc<S>,
-) -> Vec<(String, Draft)> {
-    completers
-        .into_iter()
-        .map(|(argument, build)| {
-            let draft = Draft::new(name, Arc::clone(lane), Some(build), template);
-            (argument, draft)
+impl<S: Fork + Send + Sync + 'static> Register<S> for Prompt<S> {
+    fn registration(self, template: &Arc<S>) -> Registration {
+        let (definition, draft, completers) = self.parts(template);
+        Registration(Kind::Prompt {
+            definition,
+            draft,
+            completers,
         })
-        .collect()
+    }
+}
+
+impl<S: Fork + Send + Sync + 'static> Register<S> for Resource<S> {
+    fn registration(self, template: &Arc<S>) -> Registration {
+        let (definition, draft) = self.parts(template);
+        Registration(Kind::Resource { definition, draft })
+    }
+}
+
+impl<S: Fork + Send + Sync + 'static> Register<S> for ResourceTemplate<S> {
+    fn registration(self, template: &Arc<S>) -> Registration {
+        let (definition, draft, completers) = self.parts(template);
+        Registration(Kind::Template {
+            definition,
+            draft,
+            completers,
+        })
+    }
 }

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::handler::completion::complete;
 use crate::handler::context::RequestInfo;
+use crate::handler::draft::{Draft, drafts};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{BadArguments, Build, Handler, erase};
-use crate::handler::registration::{Draft, Kind, Register, Registration, drafts, sealed};
 use crate::handler::reply::Reply;
 use crate::handler::result::ToolError;
 use crate::handler::tool::MAIN_LANE;
@@ -329,31 +329,29 @@ impl TemplateDefinition {
     }
 }
 
-impl<S> sealed::Sealed for Resource<S> {}
-
-impl<S: Fork + Send + Sync + 'static> Register<S> for Resource<S> {
-    fn registration(self, template: &Arc<S>) -> Registration {
-        let definition = self.definition;
-        let mime_type = definition.shown.mime_type.as_ref();
-        let draft = self.reading.draft(&definition.uri, mime_type, template);
-        Registration(Kind::Resource { definition, draft })
+impl<S> Resource<S> {
+    /// What clients are shown, and what is run.
+    pub(crate) fn parts(self, template: &Arc<S>) -> (Definition, Draft) {
+        let mime_type = self.definition.shown.mime_type.as_ref();
+        let draft = self
+            .reading
+            .draft(&self.definition.uri, mime_type, template);
+        (self.definition, draft)
     }
 }
 
-impl<S> sealed::Sealed for ResourceTemplate<S> {}
-
-impl<S: Fork + Send + Sync + 'static> Register<S> for ResourceTemplate<S> {
-    fn registration(self, template: &Arc<S>) -> Registration {
+impl<S> ResourceTemplate<S> {
+    /// What clients are shown, what is run, and what completes it.
+    pub(crate) fn parts(
+        self,
+        template: &Arc<S>,
+    ) -> (TemplateDefinition, Draft, Vec<(String, Draft)>) {
         let definition = self.definition;
         let name = &definition.uri_template;
         let completers = drafts(name, &self.reading.lane, self.completers, template);
         let mime_type = definition.shown.mime_type.as_ref();
         let draft = self.reading.draft(name, mime_type, template);
-        Registration(Kind::Template {
-            definition,
-            draft,
-            completers,
-        })
+        (definition, draft, completers)
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::handler::draft::Draft;
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Build, Handler, erase};
-use crate::handler::registration::{Draft, Kind, Register, Registration, sealed};
 use crate::handler::result::{IntoToolResult, tool_reply};
 use crate::protocol::param_headers::ParamHeaders;
 use crate::protocol::types::{Icon, ToolAnnotations};
@@ -195,15 +195,11 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
     }
 }
 
-impl<S> sealed::Sealed for Tool<S> {}
-
-impl<S: Fork + Send + Sync + 'static> Register<S> for Tool<S> {
-    fn registration(self, template: &Arc<S>) -> Registration {
+impl<S> Tool<S> {
+    /// What clients are shown, and what is run.
+    pub(crate) fn parts(self, template: &Arc<S>) -> (Definition, Draft) {
         let draft = Draft::new(&self.definition.name, self.lane, self.handler, template);
-        Registration(Kind::Tool {
-            definition: self.definition,
-            draft,
-        })
+        (self.definition, draft)
     }
 }
 

@@ -7,8 +7,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::protocol::jsonrpc::shortened;
-
 /// A JSON-RPC error, for the peer's program: a code, a sentence, and optional data.
 ///
 /// Codes of MCP and JSON-RPC are in [`ErrorCode`]. A tool that fails in a way the *model* can mend returns a
@@ -88,5 +86,14 @@ impl ErrorObject {
 impl fmt::Display for ErrorObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
+/// A peer's text, cut to a length that may stand in an error or a log line.
+pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
+    const CHARS_MAX: usize = 128;
+    match text.char_indices().nth(CHARS_MAX) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
     }
 }

@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::protocol::depth;
+pub(crate) use crate::protocol::errors::shortened;
 pub use crate::protocol::errors::{ErrorCode, ErrorObject};
 
 /// The longest id or progress token, in bytes. They are echoed and kept for as long as a call runs.
@@ -319,15 +320,6 @@ pub(crate) fn request(id: &RequestId, method: &str, params: &impl Serialize) -> 
 pub(crate) fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     serde_json::to_writer(out, value)
         .expect("the library's own types are always JSON and a Vec takes every write");
-}
-
-/// A peer's text, cut to a length that may stand in an error or a log line.
-pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
-    const CHARS_MAX: usize = 128;
-    match text.char_indices().nth(CHARS_MAX) {
-        None => Cow::Borrowed(text),
-        Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
-    }
 }
 
 #[cfg(test)]
