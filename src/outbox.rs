@@ -275,13 +275,14 @@ impl OutboxReader {
         loop {
             let item = state.queue.pop_front();
             state.bytes -= item.as_ref().map_or(0, Queued::len);
+            if item.is_some() && state.room_waited_for {
+                // Whatever it is and wherever it goes: one who is asked must be able to answer.
+                self.0.room.notify_one();
+            }
             match item {
                 Some(Queued::Event(bytes, call)) => {
                     state.events -= 1;
                     if !call.is_cancelled() {
-                        if state.room_waited_for {
-                            self.0.room.notify_one();
-                        }
                         return Item::Event(bytes);
                     }
                 }
@@ -291,11 +292,11 @@ impl OutboxReader {
                     }
                 }
                 Some(Queued::Answer(answer)) => {
-                    self.free_answer(state);
+                    state.answers -= 1;
                     return Item::Answer(answer);
                 }
                 Some(Queued::NoAnswer(access)) => {
-                    self.free_answer(state);
+                    state.answers -= 1;
                     return Item::NoAnswer(access);
                 }
                 None if state.closed && state.answers == 0 => return Item::Finished,
@@ -304,15 +305,6 @@ impl OutboxReader {
                     None => return Item::TimedOut,
                 },
             }
-        }
-    }
-
-    fn free_answer(&self, mut state: MutexGuard<'_, State>) {
-        state.answers -= 1;
-        let waiting = state.room_waited_for;
-        drop(state);
-        if waiting {
-            self.0.room.notify_one();
         }
     }
 

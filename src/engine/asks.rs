@@ -27,6 +27,8 @@ pub(crate) struct Asks {
 struct State {
     open: HashMap<i64, Sender<Result<Value, AskError>>>,
     last_id: i64,
+    /// The client has closed its side, so nothing will be answered any more.
+    closed: bool,
 }
 
 /// One request of ours, from before it is sent until its answer is there or nobody waits any more.
@@ -40,19 +42,33 @@ pub(crate) struct PendingAsk<'a> {
 
 impl Asks {
     /// Opens a request and gives it an id.
-    pub(crate) fn open(&self, count: &Arc<AtomicUsize>) -> PendingAsk<'_> {
+    ///
+    /// # Errors
+    ///
+    /// When the client can answer nothing any more.
+    pub(crate) fn open(&self, count: &Arc<AtomicUsize>) -> Result<PendingAsk<'_>, AskError> {
         let (sender, answered) = bounded(1);
         let mut state = self.lock();
+        if state.closed {
+            return Err(AskError::Left);
+        }
         state.last_id += 1;
         let id = state.last_id;
         state.open.insert(id, sender);
         count.fetch_add(1, Ordering::Relaxed);
-        PendingAsk {
+        Ok(PendingAsk {
             asks: self,
             id,
             answered,
             count: Arc::clone(count),
-        }
+        })
+    }
+
+    /// Ends every wait, now and later, because the client can answer nothing any more.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.open.clear();
     }
 
     /// Hands an answer to whoever waits for it. One that nobody waits for is ignored.
@@ -92,7 +108,7 @@ impl PendingAsk<'_> {
     ) -> Result<Value, AskError> {
         let deadline = crossbeam_channel::at(after(patience));
         select! {
-            recv(self.answered) -> answer => answer.unwrap_or(Err(AskError::Cancelled)),
+            recv(self.answered) -> answer => answer.unwrap_or(Err(AskError::Left)),
             recv(call.channel()) -> _ => Err(AskError::Cancelled),
             recv(deadline) -> _ => Err(AskError::TimedOut),
         }

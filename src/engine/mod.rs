@@ -107,6 +107,13 @@ impl Pipe {
         self.calls.cancel_all();
     }
 
+    /// Nothing more will be read, answers to requests of ours included.
+    pub(crate) fn end_asks(&self) {
+        if let Some(session) = self.session() {
+            session.asks.close();
+        }
+    }
+
     /// Remembers the handshake; a second one replaces the first.
     fn begin_session(&self, session: Session) {
         *self.session.lock().expect(PIPE_HELD) = Some(Arc::new(session));

@@ -51,6 +51,8 @@ pub enum AskError {
     Cancelled,
     /// Nobody answered within [`Limits::ask_timeout`](crate::Limits::ask_timeout). Handshake era only.
     TimedOut,
+    /// The client has closed its side of the pipe and can answer nothing any more. Handshake era only.
+    Left,
     /// The client answered with an error.
     Refused {
         /// Its code.
@@ -101,6 +103,7 @@ impl fmt::Display for AskError {
             }
             AskError::Cancelled => f.write_str("the call was cancelled"),
             AskError::TimedOut => f.write_str("The client did not answer in time"),
+            AskError::Left => f.write_str("The client has left and cannot answer"),
             AskError::Refused { code, message } => {
                 write!(f, "The client refused: {message} ({code})")
             }

@@ -30,6 +30,7 @@ mod signals;
 mod access_log;
 mod asking;
 mod asking_rounds;
+mod asking_sessions;
 mod batches;
 mod command;
 mod configuration;
