@@ -33,14 +33,18 @@ mod asking_rounds;
 mod asking_sessions;
 mod batches;
 mod command;
+mod completion;
 mod configuration;
 mod eras;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
 mod examples;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod modern_headers;
+mod pagination;
+mod prompts;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod reach;
+mod resources;
 mod results;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod streams;
