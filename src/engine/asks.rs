@@ -121,3 +121,80 @@ impl Drop for PendingAsk<'_> {
         self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use serde_json::value::{RawValue, to_raw_value};
+
+    use super::*;
+    use crate::cancel::cancellation;
+
+    fn raw(value: &Value) -> Box<RawValue> {
+        to_raw_value(value).expect("it is JSON")
+    }
+
+    fn answer(asks: &Asks, id: &RequestId, value: &Value) {
+        asks.answer(id, ResponseBody::Result(&raw(value)));
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn each_answer_finds_its_question_and_the_first_one_counts() {
+        let (asks, count) = (Asks::default(), Arc::default());
+        let (_canceller, call) = cancellation();
+        let one = asks.open(&count).expect("it is open");
+        let two = asks.open(&count).expect("it is open");
+        assert_eq!(count.load(Ordering::Relaxed), 2);
+        answer(&asks, &two.id(), &json!("two"));
+        answer(&asks, &RequestId::String("1".into()), &json!("text"));
+        answer(&asks, &RequestId::Number(99), &json!("unknown"));
+        answer(&asks, &one.id(), &json!("one"));
+        answer(&asks, &one.id(), &json!("once more"));
+        assert_eq!(one.wait(&call, LONG), Ok(json!("one")));
+        assert_eq!(two.wait(&call, LONG), Ok(json!("two")));
+        drop((one, two));
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+        assert!(asks.lock().open.is_empty());
+    }
+
+    #[test]
+    fn an_id_is_never_used_again() {
+        let (asks, count) = (Asks::default(), Arc::default());
+        let first = asks.open(&count).expect("it is open").id();
+        let (_canceller, call) = cancellation();
+        let second = asks.open(&count).expect("it is open");
+        assert_ne!(first, second.id());
+        answer(&asks, &first, &json!("late"));
+        assert_eq!(second.wait(&call, Duration::ZERO), Err(AskError::TimedOut));
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_call_and_with_its_client() {
+        let (asks, count) = (Asks::default(), Arc::default());
+        let (canceller, call) = cancellation();
+        let one = asks.open(&count).expect("it is open");
+        canceller.cancel();
+        assert_eq!(one.wait(&call, LONG), Err(AskError::Cancelled));
+        let (_canceller, call) = cancellation();
+        let two = asks.open(&count).expect("it is open");
+        asks.close();
+        assert_eq!(two.wait(&call, LONG), Err(AskError::Left));
+        assert_eq!(asks.open(&count).err(), Some(AskError::Left));
+    }
+
+    #[test]
+    fn an_error_is_handed_on() {
+        let (asks, count) = (Asks::default(), Arc::default());
+        let (_canceller, call) = cancellation();
+        let one = asks.open(&count).expect("it is open");
+        let error = raw(&json!({ "code": -1, "message": "no" }));
+        asks.answer(&one.id(), ResponseBody::Error(&error));
+        let refused = AskError::Refused {
+            code: -1,
+            message: "no".into(),
+        };
+        assert_eq!(one.wait(&call, LONG), Err(refused));
+    }
+}

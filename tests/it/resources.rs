@@ -81,7 +81,7 @@ fn library() -> Server {
                 meta: json!({ "own": 1 }).as_object().cloned(),
             }),
         )
-        .resource("it://empty", "empty", || ReadResourceResult::default())
+        .resource("it://empty", "empty", ReadResourceResult::default)
         .resource("it://none", "none", || None::<String>)
         .resource("it://some", "some", || Some("thing"))
         .resource("it://fails", "fails", || {
