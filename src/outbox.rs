@@ -328,7 +328,7 @@ impl OutboxReader {
             let item = state.queue.pop_front();
             state.bytes -= item.as_ref().map_or(0, Queued::len);
             if item.is_some() && state.room_waited_for {
-                // Also for what is not sent any more: its bytes are free, and there may be nothing behind it.
+                // Whatever it is and wherever it goes, for its bytes are free now, and one who is asked must be able to answer.
                 self.0.room.notify_one();
             }
             match item {
@@ -349,11 +349,11 @@ impl OutboxReader {
                     }
                 }
                 Some(Queued::Answer(answer)) => {
-                    self.free_answer(state);
+                    state.answers -= 1;
                     return Item::Answer(answer);
                 }
                 Some(Queued::NoAnswer(access)) => {
-                    self.free_answer(state);
+                    state.answers -= 1;
                     return Item::NoAnswer(access);
                 }
                 Some(Queued::Pause) => {
@@ -393,15 +393,6 @@ impl OutboxReader {
     /// The way in to this way out.
     pub(crate) fn outbox(&self) -> Outbox {
         Outbox(Arc::clone(&self.0))
-    }
-
-    fn free_answer(&self, mut state: MutexGuard<'_, State>) {
-        state.answers -= 1;
-        let waiting = state.room_waited_for;
-        drop(state);
-        if waiting {
-            self.0.room.notify_one();
-        }
     }
 
     /// `None` once the deadline has passed.

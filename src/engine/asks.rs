@@ -27,6 +27,8 @@ pub(crate) struct Asks {
 struct State {
     open: HashMap<i64, Sender<Result<Value, AskError>>>,
     last_id: i64,
+    /// The client has closed its side, so nothing will be answered any more.
+    closed: bool,
 }
 
 /// One request of ours, from before it is sent until its answer is there or nobody waits any more.
@@ -40,19 +42,33 @@ pub(crate) struct PendingAsk<'a> {
 
 impl Asks {
     /// Opens a request and gives it an id.
-    pub(crate) fn open(&self, count: &Arc<AtomicUsize>) -> PendingAsk<'_> {
+    ///
+    /// # Errors
+    ///
+    /// When the client can answer nothing any more.
+    pub(crate) fn open(&self, count: &Arc<AtomicUsize>) -> Result<PendingAsk<'_>, AskError> {
         let (sender, answered) = bounded(1);
         let mut state = self.lock();
+        if state.closed {
+            return Err(AskError::Left);
+        }
         state.last_id += 1;
         let id = state.last_id;
         state.open.insert(id, sender);
         count.fetch_add(1, Ordering::Relaxed);
-        PendingAsk {
+        Ok(PendingAsk {
             asks: self,
             id,
             answered,
             count: Arc::clone(count),
-        }
+        })
+    }
+
+    /// Ends every wait, now and later, because the client can answer nothing any more.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.open.clear();
     }
 
     /// Hands an answer to whoever waits for it. One that nobody waits for is ignored.
@@ -92,7 +108,7 @@ impl PendingAsk<'_> {
     ) -> Result<Value, AskError> {
         let deadline = crossbeam_channel::at(after(patience));
         select! {
-            recv(self.answered) -> answer => answer.unwrap_or(Err(AskError::Cancelled)),
+            recv(self.answered) -> answer => answer.unwrap_or(Err(AskError::Left)),
             recv(call.channel()) -> _ => Err(AskError::Cancelled),
             recv(deadline) -> _ => Err(AskError::TimedOut),
         }
@@ -103,5 +119,82 @@ impl Drop for PendingAsk<'_> {
     fn drop(&mut self) {
         self.asks.lock().open.remove(&self.id);
         self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use serde_json::value::{RawValue, to_raw_value};
+
+    use super::*;
+    use crate::cancel::cancellation;
+
+    fn raw(value: &Value) -> Box<RawValue> {
+        to_raw_value(value).expect("it is JSON")
+    }
+
+    fn answer(asks: &Asks, id: &RequestId, value: &Value) {
+        asks.answer(id, ResponseBody::Result(&raw(value)));
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn each_answer_finds_its_question_and_the_first_one_counts() {
+        let (asks, count) = (Asks::default(), Arc::default());
+        let (_canceller, call) = cancellation();
+        let one = asks.open(&count).expect("it is open");
+        let two = asks.open(&count).expect("it is open");
+        assert_eq!(count.load(Ordering::Relaxed), 2);
+        answer(&asks, &two.id(), &json!("two"));
+        answer(&asks, &RequestId::String("1".into()), &json!("text"));
+        answer(&asks, &RequestId::Number(99), &json!("unknown"));
+        answer(&asks, &one.id(), &json!("one"));
+        answer(&asks, &one.id(), &json!("once more"));
+        assert_eq!(one.wait(&call, LONG), Ok(json!("one")));
+        assert_eq!(two.wait(&call, LONG), Ok(json!("two")));
+        drop((one, two));
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+        assert!(asks.lock().open.is_empty());
+    }
+
+    #[test]
+    fn an_id_is_never_used_again() {
+        let (asks, count) = (Asks::default(), Arc::default());
+        let first = asks.open(&count).expect("it is open").id();
+        let (_canceller, call) = cancellation();
+        let second = asks.open(&count).expect("it is open");
+        assert_ne!(first, second.id());
+        answer(&asks, &first, &json!("late"));
+        assert_eq!(second.wait(&call, Duration::ZERO), Err(AskError::TimedOut));
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_call_and_with_its_client() {
+        let (asks, count) = (Asks::default(), Arc::default());
+        let (canceller, call) = cancellation();
+        let one = asks.open(&count).expect("it is open");
+        canceller.cancel();
+        assert_eq!(one.wait(&call, LONG), Err(AskError::Cancelled));
+        let (_canceller, call) = cancellation();
+        let two = asks.open(&count).expect("it is open");
+        asks.close();
+        assert_eq!(two.wait(&call, LONG), Err(AskError::Left));
+        assert_eq!(asks.open(&count).err(), Some(AskError::Left));
+    }
+
+    #[test]
+    fn an_error_is_handed_on() {
+        let (asks, count) = (Asks::default(), Arc::default());
+        let (_canceller, call) = cancellation();
+        let one = asks.open(&count).expect("it is open");
+        let error = raw(&json!({ "code": -1, "message": "no" }));
+        asks.answer(&one.id(), ResponseBody::Error(&error));
+        let refused = AskError::Refused {
+            code: -1,
+            message: "no".into(),
+        };
+        assert_eq!(one.wait(&call, LONG), Err(refused));
     }
 }

@@ -294,7 +294,7 @@ impl Call {
     /// Asks a legacy session's client on the call's own stream, and waits.
     fn ask_now(&self, session: &Session, ask: &Ask) -> Result<Value, AskError> {
         let engine = self.engine.upgrade().ok_or(AskError::Cancelled)?;
-        let pending = session.asks.open(&engine.asks);
+        let pending = session.asks.open(&engine.asks)?;
         let patience = engine.limits.ask_timeout;
         // Waiting must not keep the engine alive.
         drop(engine);

@@ -134,3 +134,93 @@ impl<'a> Cacheable<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn render(member: &'static str, items: &[u32], page_len: usize) -> Listing {
+        let server_info = RawValue::from_string("{}".into()).expect("it is JSON");
+        let style = Style {
+            member,
+            generation: 0,
+            page_len,
+            cache: CacheHint::NONE,
+            server_info: &server_info,
+        };
+        let legacy: Vec<_> = items.iter().map(|item| item.wrapping_add(1)).collect();
+        Listing::render(&style, items, &legacy)
+    }
+
+    /// Everything from the first page to the last, and the cursors on the way.
+    fn walk(listing: &Listing, era: Era) -> (Vec<Value>, Vec<String>) {
+        let (mut items, mut cursors) = (Vec::new(), Vec::<String>::new());
+        loop {
+            let cursor = cursors.last().map(String::as_str);
+            let page = listing.page(cursor, era).expect("the cursor was given out");
+            let page: Value = serde_json::from_slice(page).expect("a page is JSON");
+            assert_eq!(page.get("resultType").is_some(), era == Era::Modern);
+            items.extend(page["items"].as_array().expect("a list").clone());
+            match page.get("nextCursor").and_then(Value::as_str) {
+                Some(next) => cursors.push(next.to_owned()),
+                None => return (items, cursors),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_pages_together_are_the_list(
+            items in prop::collection::vec(any::<u32>(), 0..50),
+            page_len in 1_usize..60,
+        ) {
+            let listing = render("items", &items, page_len);
+            let (modern, cursors) = walk(&listing, Era::Modern);
+            prop_assert_eq!(modern, items.iter().map(|item| Value::from(*item)).collect::<Vec<_>>());
+            prop_assert_eq!(cursors.len() + 1, items.len().div_ceil(page_len).max(1));
+            let (legacy, same) = walk(&listing, Era::Legacy);
+            prop_assert_eq!(same, cursors);
+            prop_assert_eq!(legacy, items.iter().map(|item| Value::from(item.wrapping_add(1))).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn a_cursor_of_another_list_or_none_at_all_is_refused(text in ".*|[A-Za-z0-9_-]*") {
+            let listing = render("items", &[1, 2, 3], 1);
+            let other = walk(&render("items", &[1, 2], 1), Era::Modern).1;
+            let own = walk(&listing, Era::Modern).1;
+            prop_assert_eq!(listing.page(Some(&text), Era::Modern).is_some(), own.contains(&text));
+            // The same page of a shorter list of the same kind: a tool more or less does not matter.
+            prop_assert!(listing.page(Some(&other[0]), Era::Modern).is_some());
+        }
+    }
+
+    #[test]
+    fn lists_do_not_share_cursors() {
+        let server_info = RawValue::from_string("{}".into()).expect("it is JSON");
+        let one = |member| {
+            let style = Style {
+                member,
+                generation: 0,
+                page_len: 1,
+                cache: CacheHint::NONE,
+                server_info: &server_info,
+            };
+            Listing::render(&style, &[1, 2], &[1, 2])
+        };
+        let (tools, prompts) = (one("tools"), one("prompts"));
+        for (listing, other) in [(&tools, &prompts), (&prompts, &tools)] {
+            let cursor = &listing.pages[1].cursor;
+            assert!(listing.page(Some(cursor), Era::Legacy).is_some());
+            assert!(other.page(Some(cursor), Era::Legacy).is_none());
+            // The first page's is never given out.
+            assert!(
+                listing
+                    .page(Some(&listing.pages[0].cursor), Era::Legacy)
+                    .is_none()
+            );
+        }
+    }
+}

@@ -137,6 +137,13 @@ impl Pipe {
         self.calls.cancel_all();
     }
 
+    /// Nothing more will be read, answers to requests of ours included.
+    pub(crate) fn end_asks(&self) {
+        if let Some(session) = self.session() {
+            session.asks.close();
+        }
+    }
+
     /// Remembers the handshake; a second one replaces the first. What the session announces goes into `outbox`.
     fn begin_session(&self, session: Session, outbox: Option<Outbox>) -> Arc<Session> {
         let _listening = outbox.and_then(|outbox| session.streams.listen(outbox));

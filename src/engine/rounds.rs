@@ -193,3 +193,106 @@ impl Rounds {
         Ok(Some(state))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use serde_json::value::to_raw_value;
+
+    use super::*;
+
+    fn rules() -> RoundRules {
+        RoundRules {
+            sealer: Sealer::new(b"key"),
+            state_bytes_max: 1000,
+            state_ttl: Duration::from_secs(60),
+        }
+    }
+
+    const ATTEMPTED: Attempted<'_> = Attempted {
+        method: "tools/call",
+        target: "deploy",
+        arguments: None,
+    };
+
+    fn ask() -> Ask {
+        Ask::new("roots/list", json!({}), "roots")
+    }
+
+    fn retry(responses: &Value, state: Option<String>) -> Retry {
+        Retry {
+            responses: to_raw_value(responses).ok(),
+            state,
+        }
+    }
+
+    /// What one attempt that asks for these keys leaves for the next: the state, and what is asked.
+    fn attempt(retry: &Retry, keys: &[&str]) -> (Option<String>, Vec<String>) {
+        let mut rounds = Rounds::default();
+        rounds
+            .resume(retry, &ATTEMPTED, &rules())
+            .expect("the state is ours");
+        for key in keys {
+            let _unanswered = rounds.ask(key, &ask());
+        }
+        let pending = rounds.pending.keys().cloned().collect();
+        (
+            rounds.sealed(&ATTEMPTED, &rules()).expect("it fits"),
+            pending,
+        )
+    }
+
+    #[test]
+    fn answers_gather_from_round_to_round() {
+        let answered = |key: &str| json!({ key: { "roots": [] } });
+        let (state, pending) = attempt(&Retry::default(), &["a", "b", "c"]);
+        assert_eq!((state, pending.len()), (None, 3));
+        let (state, pending) = attempt(&retry(&answered("b"), None), &["a", "b", "c"]);
+        assert_eq!(pending, ["a", "c"]);
+        let (state, pending) = attempt(&retry(&answered("a"), state), &["a", "b", "c"]);
+        assert_eq!(pending, ["c"]);
+        let (_, pending) = attempt(&retry(&answered("c"), state), &["a", "b", "c"]);
+        assert_eq!(pending.len(), 0);
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_carried() {
+        let stranger = json!({ "stranger": { "roots": [] }, "a": { "content": 7 } });
+        let (state, pending) = attempt(&retry(&stranger, None), &["a"]);
+        assert_eq!((state, pending), (None, vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_kept_travels_and_a_later_answer_replaces_an_earlier_one() {
+        let mut rounds = Rounds::default();
+        rounds.keep("number", json!(7));
+        let state = rounds.sealed(&ATTEMPTED, &rules()).expect("it fits");
+        let mut again = Rounds::default();
+        let first = retry(&json!({ "a": { "roots": [1] } }), state);
+        again
+            .resume(&first, &ATTEMPTED, &rules())
+            .expect("the state is ours");
+        assert_eq!(again.kept("number"), Some(json!(7)));
+        assert_eq!(again.kept("other"), None);
+        assert_eq!(again.ask("a", &ask()), Ok(json!({ "roots": [1] })));
+        let state = again.sealed(&ATTEMPTED, &rules()).expect("it fits");
+        let second = retry(&json!({ "a": { "roots": [2] } }), state);
+        let mut last = Rounds::default();
+        last.resume(&second, &ATTEMPTED, &rules())
+            .expect("the state is ours");
+        assert_eq!(last.ask("a", &ask()), Ok(json!({ "roots": [2] })));
+    }
+
+    #[test]
+    fn a_genuine_state_of_another_version_is_refused() {
+        let rules = rules();
+        let expires = SystemTime::now() + rules.state_ttl;
+        for payload in [&b""[..], b"7", b"{\"a\":7}", b"\xff"] {
+            let state = rules.sealer.seal(payload, expires, &ATTEMPTED.binding());
+            let refused =
+                Rounds::default().resume(&retry(&json!({}), Some(state)), &ATTEMPTED, &rules);
+            let message = refused.expect_err("it cannot be read").message;
+            assert!(message.contains("another version"), "{message}");
+        }
+    }
+}

@@ -28,6 +28,15 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
+    /// A request with this method, whose every answer has the member `mark`.
+    pub(crate) fn new(method: &'static str, params: Value, mark: &'static str) -> Self {
+        Ask {
+            method,
+            params,
+            mark,
+        }
+    }
+
     /// Whether this can be an answer at all.
     pub(crate) fn accepts(&self, answer: &Value) -> bool {
         answer.get(self.mark).is_some()
@@ -51,6 +60,8 @@ pub enum AskError {
     Cancelled,
     /// Nobody answered within [`Limits::ask_timeout`](crate::Limits::ask_timeout). Handshake era only.
     TimedOut,
+    /// The client has closed its side of the pipe and can answer nothing any more. Handshake era only.
+    Left,
     /// The client answered with an error.
     Refused {
         /// Its code.
@@ -101,6 +112,7 @@ impl fmt::Display for AskError {
             }
             AskError::Cancelled => f.write_str("the call was cancelled"),
             AskError::TimedOut => f.write_str("The client did not answer in time"),
+            AskError::Left => f.write_str("The client has left and cannot answer"),
             AskError::Refused { code, message } => {
                 write!(f, "The client refused: {message} ({code})")
             }
@@ -399,12 +411,7 @@ impl<S> RequestContext<S> {
         params: Value,
         mark: &'static str,
     ) -> Result<Value, AskError> {
-        let ask = Ask {
-            method,
-            params,
-            mark,
-        };
-        self.control().ask(key, &ask)
+        self.control().ask(key, &Ask::new(method, params, mark))
     }
 }
 
@@ -427,3 +434,6 @@ fn elicited<T: DeserializeOwned>(answer: Value) -> Result<Elicited<T>, AskError>
 fn read<T: DeserializeOwned>(answer: Value) -> Result<T, AskError> {
     serde_json::from_value(answer).map_err(|error| AskError::Invalid(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

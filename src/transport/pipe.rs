@@ -158,6 +158,7 @@ impl<R: Read> Reader<R> {
                 }
             }
         }
+        self.pipe.end_asks();
         self.outbox.close();
     }
 }

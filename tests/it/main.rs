@@ -30,9 +30,11 @@ mod signals;
 mod access_log;
 mod asking;
 mod asking_rounds;
+mod asking_sessions;
 mod batches;
 mod changes;
 mod command;
+mod completion;
 mod configuration;
 mod dynamic_tools;
 mod eras;
@@ -42,9 +44,12 @@ mod examples;
 mod legacy_streams;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod modern_headers;
+mod pagination;
 mod param_headers;
+mod prompts;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod reach;
+mod resources;
 mod results;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod streams;
