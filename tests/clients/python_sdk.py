@@ -160,7 +160,7 @@ def applies(step, transport, era, front):
     if step in steps_changes.ON_STREAMS:
         return era == MODERN
     if step in steps_changes.IN_SESSIONS:
-        return era == LEGACY and transport == "stdio"
+        return era == LEGACY
     if step is steps_tools.five_calls_at_once:
         return not (transport == "http" and front == "tiny")
     if step is steps_tools.cancelling_frees_the_worker:

@@ -123,10 +123,8 @@ def steps(transport, front, able):
     """Of connections opened in a burst tiny_http may leave one unanswered for seconds, so it is not asked for five at once."""
     if not able:
         return STEPS_UNABLE
-    left_out = steps_changes.IN_SESSIONS if transport == "http" else []
-    if transport == "http" and front == "tiny":
-        left_out = left_out + [steps_tools.five_calls_at_once]
-    return [step for step in STEPS if step not in left_out]
+    burst = not (transport == "http" and front == "tiny")
+    return [step for step in STEPS if burst or step is not steps_tools.five_calls_at_once]
 
 
 async def run_stdio(report, binary):

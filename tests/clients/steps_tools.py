@@ -151,6 +151,17 @@ async def log_messages_arrive_in_order(c):
     check_equal(c.logs, [("info", text) for text in said])
 
 
+async def a_parameter_that_a_header_mirrors(c):
+    """Over HTTP the stateless era has the SDK say it twice, encoded where a header field can not hold it as it is."""
+    for value in ["plain", "", " padded ", "héllo 世界", "=?base64?cGxhaW4=?="]:
+        check_equal(await c.text("test_custom_header", value=value), value)
+
+
+async def an_answer_after_the_stream_ended(c):
+    """The tool ends its response stream early, where there is one and its revision allows that; the SDK comes back for the answer."""
+    check_equal(await c.text("test_reconnection"), "The client came back for this")
+
+
 async def ping_is_answered(c):
     await c.ping()
 
@@ -176,6 +187,8 @@ ALL = [
     print_does_not_reach_the_wire,
     status_describes_the_main_lane,
     log_messages_arrive_in_order,
+    a_parameter_that_a_header_mirrors,
+    an_answer_after_the_stream_ended,
     ping_is_answered,
     cancelling_frees_the_worker,
 ]

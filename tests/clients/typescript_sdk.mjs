@@ -147,7 +147,7 @@ async function runConnection(report, label, connection, transport) {
 function applies(step, { modern, transport, front }) {
     if (step === 'pingIsAnswered') return !modern;
     if (step === 'aStreamTellsWhatItWasAskedFor') return modern;
-    if (step.startsWith('aSession')) return !modern && transport === 'stdio';
+    if (step.startsWith('aSession')) return !modern;
     if (step === 'cancellingFreesTheWorker') return !(transport === 'http' && modern && front !== 'guarded');
     return true;
 }

@@ -106,6 +106,18 @@ async function structuredContentFitsItsSchema(c) {
     assert.deepEqual(content.map(({ text }) => JSON.parse(text)), [structuredContent]);
 }
 
+/** Over HTTP the stateless era has the SDK say it twice, encoded where a header field can not hold it as it is. */
+async function aParameterThatAHeaderMirrors(c) {
+    for (const value of ['plain', '', ' padded ', 'héllo 世界', '=?base64?cGxhaW4=?=']) {
+        assert.equal(await c.text('test_custom_header', { value }), value);
+    }
+}
+
+/** The tool ends its response stream early, where there is one and its revision allows that; the SDK comes back for the answer. */
+async function anAnswerAfterTheStreamEnded(c) {
+    assert.equal(await c.text('test_reconnection', {}), 'The client came back for this');
+}
+
 async function pingIsAnswered(c) {
     await c.client.ping();
 }
@@ -325,6 +337,8 @@ export const STEPS = [
     toolErrorIsAResult,
     unknownToolIsInvalidParams,
     structuredContentFitsItsSchema,
+    aParameterThatAHeaderMirrors,
+    anAnswerAfterTheStreamEnded,
     pingIsAnswered,
     cancellingFreesTheWorker,
     resourcesAreListed,
