@@ -9,11 +9,15 @@ use crate::limits::Limits;
 
 /// For whole heads of the origin form. `None`: not accepted.
 fn naive(bytes: &[u8]) -> Option<Said> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let start = text.trim_start_matches("\r\n");
-    let skipped = text.len() - start.len();
-    let end = start.find("\r\n\r\n")?;
-    let mut lines = start[..end].split("\r\n");
+    let mut start = bytes;
+    while let Some(rest) = start.strip_prefix(b"\r\n") {
+        start = rest;
+    }
+    let skipped = bytes.len() - start.len();
+    let end = start.windows(4).position(|four| four == b"\r\n\r\n")?;
+    // What stands behind the head is not its business.
+    let head = std::str::from_utf8(&start[..end]).ok()?;
+    let mut lines = head.split("\r\n");
     let request_line: Vec<&str> = lines.next()?.split(' ').collect();
     let [method, target, version] = request_line[..] else {
         return None;
