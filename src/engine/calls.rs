@@ -9,6 +9,7 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::access::Outcome;
+use crate::engine::asks::Asks;
 use crate::engine::call_job::{CallJob, no_resource};
 use crate::engine::encode;
 use crate::engine::in_flight::{Call, InFlight, Opening, Responder};
@@ -36,7 +37,8 @@ pub(super) struct Caller<'a> {
     log_level: Option<LoggingLevel>,
     /// Where its calls can be found by their ids.
     registry: Option<&'a Arc<InFlight>>,
-    session: Option<&'a Arc<Session>>,
+    /// Where it can be asked while a call of it runs.
+    asks: Option<&'a Arc<Asks>>,
     /// Where a tool's parameters may be mirrored.
     fields: Option<&'a dyn HeaderFields>,
 }
@@ -56,7 +58,7 @@ impl<'a> Caller<'a> {
                 Origin::Pipe(pipe) => Some(&pipe.calls),
                 Origin::Http { .. } => None,
             },
-            session: None,
+            asks: None,
             fields: origin.fields(),
         }
     }
@@ -66,7 +68,7 @@ impl<'a> Caller<'a> {
             client: ClientSource::Session(Arc::clone(&session.client)),
             log_level: Some(session.log_level()),
             registry: Some(&session.calls),
-            session: Some(session),
+            asks: Some(&session.asks),
             fields: None,
         }
     }
@@ -131,7 +133,7 @@ impl Engine {
                 log_level: caller.log_level,
             },
             engine: self.me.clone(),
-            session: caller.session.cloned(),
+            asks: caller.asks.cloned(),
         };
         match Call::open(opening, slot, caller.registry) {
             Ok(call) => self.submit(CallJob {

@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use crate::access::{Access, Outcome};
 use crate::cancel::{CancellationToken, Canceller, cancellation};
 use crate::engine::Engine;
+use crate::engine::asks::Asks;
 use crate::engine::batch::ReplySlot;
-use crate::engine::legacy::Session;
 use crate::engine::rounds::Rounds;
 use crate::handler::ask::{Ask, AskError};
-use crate::handler::change::Change;
 use crate::handler::context::{CallControl, Overview, RequestInfo};
 use crate::outbox::{Answer, Standing};
+use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::method::Method;
 use crate::protocol::trace::TraceContext;
@@ -52,8 +52,8 @@ pub(crate) struct Call {
     pub(crate) lane: Arc<str>,
     pub(crate) info: RequestInfo,
     engine: Weak<Engine>,
-    /// The legacy session it belongs to, whose client can be asked while it runs.
-    session: Option<Arc<Session>>,
+    /// Where a legacy session's client is asked while it runs.
+    asks: Option<Arc<Asks>>,
     /// What a modern call asks and keeps.
     rounds: Mutex<Rounds>,
     token: CancellationToken,
@@ -122,7 +122,7 @@ pub(crate) struct Opening {
     pub(crate) lane: Arc<str>,
     pub(crate) info: RequestInfo,
     pub(crate) engine: Weak<Engine>,
-    pub(crate) session: Option<Arc<Session>>,
+    pub(crate) asks: Option<Arc<Asks>>,
 }
 
 impl Call {
@@ -149,7 +149,7 @@ impl Call {
             lane,
             info,
             engine,
-            session,
+            asks,
         } = opening;
         let call = Arc::new(Call {
             id,
@@ -159,7 +159,7 @@ impl Call {
             lane,
             info,
             engine,
-            session,
+            asks,
             rounds: Mutex::default(),
             token,
             registry: registry.map(Arc::clone),
@@ -292,9 +292,9 @@ impl Call {
     }
 
     /// Asks a legacy session's client on the call's own stream, and waits.
-    fn ask_now(&self, session: &Session, ask: &Ask) -> Result<Value, AskError> {
+    fn ask_now(&self, asks: &Asks, ask: &Ask) -> Result<Value, AskError> {
         let engine = self.engine.upgrade().ok_or(AskError::Cancelled)?;
-        let pending = session.asks.open(&engine.asks)?;
+        let pending = asks.open(&engine.asks)?;
         let patience = engine.limits.ask_timeout;
         // Waiting must not keep the engine alive.
         drop(engine);
@@ -333,12 +333,9 @@ impl CallControl for Call {
     }
 
     fn ask(&self, key: &str, ask: &Ask) -> Result<Value, AskError> {
-        match &self.session {
-            _ if self.method == Method::Complete => Err(AskError::Unsupported {
-                required: json!({}),
-                era: Era::Legacy,
-            }),
-            Some(session) => self.ask_now(session, ask),
+        match &self.asks {
+            _ if self.method == Method::Complete => Err(AskError::NotHere),
+            Some(asks) => self.ask_now(asks, ask),
             None => self.rounds().ask(key, ask),
         }
     }

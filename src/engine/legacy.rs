@@ -26,7 +26,7 @@ pub(crate) struct Session {
     pub(crate) client: Arc<Client>,
     pub(crate) version: ProtocolVersion,
     pub(crate) calls: Arc<InFlight>,
-    pub(crate) asks: Asks,
+    pub(crate) asks: Arc<Asks>,
     pub(crate) streams: Arc<Streams>,
     pub(crate) watched: Watched,
     mutable: Mutex<Mutable>,
@@ -50,7 +50,7 @@ impl Session {
             streams: Arc::new(Streams::new(client.protocol_version, limits)),
             client: Arc::new(client),
             calls,
-            asks: Asks::default(),
+            asks: Arc::default(),
             watched: Watched::default(),
             mutable: Mutex::new(mutable),
         }

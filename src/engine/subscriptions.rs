@@ -15,9 +15,9 @@ use crate::access::Outcome;
 use crate::engine::in_flight::{Call, InFlight, Opening};
 use crate::engine::reply::{Asked, Refusal};
 use crate::engine::{Engine, Origin, encode, shutting_down};
-use crate::handler::change::Change;
 use crate::handler::context::{CallControl, ClientSource, RequestInfo};
 use crate::outbox::Standing;
+use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::meta::{SUBSCRIPTION_ID_KEY, SubscriptionFilter};
 use crate::protocol::method::Method;
@@ -199,7 +199,7 @@ impl Engine {
                 trace,
             },
             engine: self.me.clone(),
-            session: None,
+            asks: None,
         };
         let opened = Call::open(opening, asked.slot, calls);
         let refuse = |(id, slot)| {

@@ -1,22 +1,10 @@
-//! What of a server can change while it serves, and how a handler says so.
+//! How a handler says that something of the server has changed.
 //!
 //! Must not know who listens, or how they hear of it. Specification: `server/tools`, `server/prompts`, `server/resources` ("List Changed
 //! Notification", "Subscriptions").
 
 use crate::handler::context::RequestContext;
-
-/// Something that clients may want to hear of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change<'a> {
-    /// The list of tools.
-    Tools,
-    /// The list of prompts.
-    Prompts,
-    /// The list of resources or of templates.
-    Resources,
-    /// What the resource at this URI holds.
-    Resource(&'a str),
-}
+use crate::protocol::change::Change;
 
 impl<S> RequestContext<S> {
     /// Tells the clients that want to know that the list of tools has changed. Never waits. Adding, removing and enabling a tool says so by

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::access::RequestTag;
 use crate::cancel::CancellationToken;
 use crate::handler::ask::{Ask, AskError};
-use crate::handler::change::Change;
+use crate::protocol::change::Change;
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::ProgressToken;
 use crate::protocol::trace::{NO_TRACE, TraceContext};

@@ -4,6 +4,7 @@
 
 pub(crate) mod ask;
 mod ask_schema;
+mod asking;
 pub(crate) mod change;
 #[cfg(feature = "validate")]
 pub(crate) mod checked;

@@ -95,8 +95,9 @@ impl ToolError {
 
 impl<E: fmt::Display + 'static> From<E> for ToolError {
     fn from(error: E) -> Self {
-        match (&error as &dyn Any).downcast_ref::<AskError>() {
-            Some(ask) => ask.tool_error(),
+        let ask = (&error as &dyn Any).downcast_ref::<AskError>();
+        match ask.and_then(AskError::protocol_error) {
+            Some(error) => ToolError::protocol(error),
             None => ToolError::new(error.to_string()),
         }
     }

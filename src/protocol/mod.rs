@@ -2,6 +2,7 @@
 //!
 //! Bytes become values here and values become bytes. No I/O, no threads, no clock; must not know handlers, lanes or transports.
 
+pub(crate) mod change;
 mod depth;
 mod errors;
 pub(crate) mod jsonrpc;

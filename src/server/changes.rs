@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::handler::change::Change;
 use crate::handler::{Register, Tool};
+use crate::protocol::change::Change;
 use crate::server::running::{RunningServer, ServerHandle};
 
 impl ServerHandle {

@@ -49,7 +49,9 @@ fn only_a_missing_capability_of_the_modern_era_is_an_error_of_the_protocol() {
         required: json!({ "roots": {} }),
         era,
     };
-    let error = unsupported(Era::Modern).tool_error().into_error_object();
+    let error = unsupported(Era::Modern)
+        .protocol_error()
+        .expect("it is one");
     assert_eq!(error.code, ErrorCode::MISSING_CLIENT_CAPABILITY);
     assert_eq!(
         error.data,
@@ -68,10 +70,6 @@ fn only_a_missing_capability_of_the_modern_era_is_an_error_of_the_protocol() {
         AskError::Invalid("no".into()),
     ];
     for error in others {
-        let told = error.tool_error().into_error_object();
-        assert_eq!(
-            (told.code, &*told.message),
-            (ErrorCode::INTERNAL_ERROR, &*error.to_string())
-        );
+        assert_eq!(error.protocol_error(), None, "{error}");
     }
 }

@@ -1,63 +1,23 @@
-//! One HTTP exchange from head to last byte, told once for every front.
+//! The MCP endpoint: what all its exchanges share.
 //!
-//! Runs on the thread that owns the connection: checks the head, reads the body, hands the message to the engine and what it answers to
-//! `reply`. Must not know how bytes are read, which lane runs what, or what a method means.
+//! The engine, who may call, the bounds, and the places for event streams. What is done with an exchange stands in `serve`, `get` and `reply`. Must not
+//! know how bytes are read.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::access::{Access, Outcome, RequestTag};
-use crate::engine::{Accepted, Engine, Origin};
+use crate::engine::Engine;
 use crate::limits::Limits;
 use crate::outbox::{Bounds, Outbox, OutboxReader, outbox};
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
-use crate::protocol::modern::Mirrored;
-use crate::transport::http::exchange::{BodyError, Exchange, Field, Response, Serve, single};
-use crate::transport::http::policy::{ALLOW, Guard, Verb};
-use crate::transport::http::reply::Reply;
+use crate::transport::http::policy::Guard;
 
 /// The MCP endpoint.
 pub(crate) struct Endpoint {
     pub(crate) engine: Arc<Engine>,
-    guard: Guard,
+    pub(super) guard: Guard,
     pub(crate) limits: Arc<Limits>,
     /// Event streams open now.
-    pub(super) streams: AtomicUsize,
-}
-
-/// What a header that may stand only once says; `Err` when it stands twice.
-pub(super) fn optional<'a, E: Exchange>(
-    exchange: &'a E,
-    name: &'a str,
-) -> Result<Option<&'a str>, &'static str> {
-    match single(exchange, name) {
-        Field::Absent => Ok(None),
-        Field::One(value) => Ok(Some(value)),
-        Field::Repeated => Err("A header field that may stand only once stands twice"),
-    }
-}
-
-impl Serve for Endpoint {
-    /// Serves one exchange. Errors of writing mean that the client has gone, and end it.
-    fn serve<E: Exchange>(&self, exchange: &mut E) {
-        let tag = match single(exchange, "X-Request-Id") {
-            Field::One(id) => RequestTag::from_client(Some(id)),
-            _ => RequestTag::fresh(),
-        };
-        if self.engine.is_draining() {
-            exchange.close_after();
-        }
-        let outcome = match self.guard.check(exchange) {
-            Ok(Verb::Post) => self.post(exchange, &tag),
-            Ok(Verb::Get) => self.get(exchange, &tag),
-            Ok(Verb::Delete) => self.delete(exchange, &tag),
-            Err(refusal) => refuse(exchange, &tag, refusal.status, refusal.message),
-        };
-        if let Err(error) = outcome {
-            log::debug!("the client has gone: {error} request_id={tag}");
-        }
-    }
+    streams: AtomicUsize,
 }
 
 impl Endpoint {
@@ -70,67 +30,6 @@ impl Endpoint {
         }
     }
 
-    /// Ends the session the request names.
-    fn delete<E: Exchange>(&self, exchange: &mut E, tag: &RequestTag) -> io::Result<()> {
-        let ended = match single(exchange, "Mcp-Session-Id") {
-            Field::One(id) => self.engine.end_session(id),
-            _ => {
-                return refuse(
-                    exchange,
-                    tag,
-                    400,
-                    "DELETE needs the Mcp-Session-Id of the session to end",
-                );
-            }
-        };
-        if !ended {
-            return refuse(exchange, tag, 404, "No such session");
-        }
-        let response = Response {
-            status: 204,
-            fields: &[("X-Request-Id", tag.as_str())],
-            body: b"",
-        };
-        exchange.respond(&response)?;
-        Access::immediate(tag.clone(), "DELETE", Outcome::Ok).log(Some(204));
-        Ok(())
-    }
-
-    fn post<E: Exchange>(&self, exchange: &mut E, tag: &RequestTag) -> io::Result<()> {
-        let body = match exchange.read_body(self.limits.body_bytes_max) {
-            Ok(body) => body,
-            Err(error) => return refuse_body(exchange, tag, &error),
-        };
-        let (outbox, reader) = self.outbox();
-        let slot = outbox
-            .reserve()
-            .expect("a new outbox has its one place free");
-        let origin = match origin(exchange) {
-            Ok(origin) => origin,
-            Err(message) => return refuse(exchange, tag, 400, message),
-        };
-        let accepted = self.engine.accept(&body, tag.clone(), origin, slot);
-        drop(body);
-        let Accepted {
-            call,
-            opened,
-            streams,
-        } = accepted;
-        let mut reply = Reply::new(self, exchange, tag, reader);
-        reply.opened = opened;
-        reply.streams = streams;
-        let looks = call.as_ref().map(|_| self.limits.departure_interval);
-        reply.call = call;
-        let written = reply.write(looks);
-        if written.is_err()
-            && let Some(call) = &reply.call
-        {
-            // Closing the response stream is how a modern client cancels.
-            call.cancel();
-        }
-        reply.part(written)
-    }
-
     /// What one exchange reads from.
     pub(super) fn outbox(&self) -> (Outbox, OutboxReader) {
         outbox(Bounds {
@@ -141,63 +40,28 @@ impl Endpoint {
     }
 }
 
-/// The header fields that matter to the engine.
-fn origin<E: Exchange>(exchange: &E) -> Result<Origin<'_>, &'static str> {
-    let mirrored = Mirrored {
-        version: optional(exchange, "MCP-Protocol-Version")?,
-        method: optional(exchange, "Mcp-Method")?,
-        name: optional(exchange, "Mcp-Name")?,
-    };
-    Ok(Origin::Http {
-        mirrored,
-        session_id: optional(exchange, "Mcp-Session-Id")?,
-        fields: exchange,
-    })
-}
+/// One of the event streams that may be open at once.
+pub(super) struct StreamPlace<'a>(&'a AtomicUsize);
 
-fn refuse_body<E: Exchange>(
-    exchange: &mut E,
-    tag: &RequestTag,
-    error: &BodyError,
-) -> io::Result<()> {
-    exchange.close_after();
-    match error {
-        BodyError::TooLarge => refuse(
-            exchange,
-            tag,
-            413,
-            "The body is longer than this server takes",
-        ),
-        BodyError::TooSlow => refuse(exchange, tag, 408, "The body did not come in time"),
-        BodyError::Malformed(message) => refuse(exchange, tag, 400, message),
-        BodyError::Gone => Err(io::ErrorKind::ConnectionAborted.into()),
+impl<'a> StreamPlace<'a> {
+    pub(super) fn take(endpoint: &'a Endpoint) -> Option<Self> {
+        let streams = &endpoint.streams;
+        if streams.fetch_add(1, Ordering::Relaxed) < endpoint.limits.streams_max {
+            return Some(StreamPlace(streams));
+        }
+        streams.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+
+    /// Takes a place even beyond the bound.
+    pub(super) fn insist(endpoint: &'a Endpoint) -> Self {
+        endpoint.streams.fetch_add(1, Ordering::Relaxed);
+        StreamPlace(&endpoint.streams)
     }
 }
 
-/// Answers what never became a message.
-pub(super) fn refuse<E: Exchange>(
-    exchange: &mut E,
-    tag: &RequestTag,
-    status: u16,
-    message: &'static str,
-) -> io::Result<()> {
-    let body = error_response(None, &ErrorObject::new(ErrorCode::INVALID_REQUEST, message));
-    let fields = [
-        ("Content-Type", "application/json"),
-        ("X-Request-Id", tag.as_str()),
-        match status {
-            405 => ("Allow", ALLOW),
-            _ => ("Retry-After", "1"),
-        },
-    ];
-    let count = match status {
-        405 | 409 | 503 => 3,
-        _ => 2,
-    };
-    Access::immediate(tag.clone(), "-", Outcome::Refused).log(Some(status));
-    exchange.respond(&Response {
-        status,
-        fields: &fields[..count],
-        body: &body,
-    })
+impl Drop for StreamPlace<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }

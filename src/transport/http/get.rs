@@ -10,9 +10,10 @@ use std::time::Duration;
 use crate::access::{Access, Outcome, RequestTag};
 use crate::deadline::after;
 use crate::engine::{Cursor, Resumed, Streams};
-use crate::transport::http::endpoint::{Endpoint, optional, refuse};
+use crate::transport::http::endpoint::{Endpoint, StreamPlace};
 use crate::transport::http::exchange::Exchange;
-use crate::transport::http::reply::{Reply, StreamPlace};
+use crate::transport::http::reply::Reply;
+use crate::transport::http::serve::{optional, refuse};
 
 /// How long a stream may take to leave the connection it was on. That one only has to wake and to write a few bytes, unless it is stuck in a
 /// write to a client that has gone; waiting costs nobody but the client that asks.

@@ -10,5 +10,6 @@ pub(crate) mod guarded;
 pub(crate) mod policy;
 mod reply;
 pub(crate) mod response;
+mod serve;
 #[cfg(feature = "tiny-http")]
 pub(crate) mod tiny;

@@ -7,7 +7,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -17,7 +16,7 @@ use crate::deadline::after;
 use crate::engine::{Call, Cursor, OpenStream, Streams};
 use crate::outbox::{Answer, Item, OutboxReader};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
-use crate::transport::http::endpoint::Endpoint;
+use crate::transport::http::endpoint::{Endpoint, StreamPlace};
 use crate::transport::http::exchange::{Exchange, Response};
 use crate::transport::http::policy::status;
 use crate::transport::sse;
@@ -51,32 +50,6 @@ enum Stream<'a> {
     Open(#[expect(dead_code, reason = "held, and given back when dropped")] StreamPlace<'a>),
     /// It wanted to, but as many as may be are open: it stays silent until it can answer as plain JSON.
     Refused,
-}
-
-/// One of the event streams that may be open at once.
-pub(super) struct StreamPlace<'a>(&'a AtomicUsize);
-
-impl<'a> StreamPlace<'a> {
-    pub(super) fn take(endpoint: &'a Endpoint) -> Option<Self> {
-        let streams = &endpoint.streams;
-        if streams.fetch_add(1, Ordering::Relaxed) < endpoint.limits.streams_max {
-            return Some(StreamPlace(streams));
-        }
-        streams.fetch_sub(1, Ordering::Relaxed);
-        None
-    }
-
-    /// Takes a place even beyond the bound.
-    fn insist(endpoint: &'a Endpoint) -> Self {
-        endpoint.streams.fetch_add(1, Ordering::Relaxed);
-        StreamPlace(&endpoint.streams)
-    }
-}
-
-impl Drop for StreamPlace<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// How far writing got.
