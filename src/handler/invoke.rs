@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::handler::context::{CallControl, RequestContext, RequestInfo};
 use crate::handler::fork::Fork;
 use crate::handler::reply::Reply;
+use crate::handler::type_schema;
 use crate::protocol::jsonrpc::ErrorObject;
 
 /// A function that can be a handler. You do not implement it; these shapes do:
@@ -183,10 +184,9 @@ fn no_arguments() -> Value {
 
 /// The schema a type's arguments have. A type that takes any JSON takes any object, because arguments always are one.
 fn schema_of<A: JsonSchema>() -> Value {
-    let mut schema = schemars::schema_for!(A).to_value();
+    let mut schema = type_schema::schema_of::<A>();
     match schema.as_object_mut() {
         Some(members) => {
-            members.remove("$schema");
             if !members.contains_key("type") && !members.contains_key("$ref") {
                 members.insert("type".into(), "object".into());
             }

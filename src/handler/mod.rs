@@ -21,6 +21,7 @@ pub(crate) mod reply;
 pub(crate) mod resource;
 mod result;
 pub(crate) mod tool;
+mod type_schema;
 #[cfg(feature = "validate")]
 mod validation;
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::handler::ask::AskError;
 use crate::handler::invoke::BadArguments;
 use crate::handler::reply::Reply;
+use crate::handler::type_schema::schema_of;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::types::{CallToolResult, ContentBlock};
 
@@ -203,12 +204,11 @@ impl<T: Serialize + schemars::JsonSchema> IntoToolResult for Json<T> {
     }
 
     fn output_schema() -> Option<Value> {
-        let mut schema = schemars::schema_for!(T).to_value();
+        let schema = schema_of::<T>();
         // A type that is any JSON at all says nothing worth declaring.
-        let says_something = schema.as_object_mut().is_some_and(|members| {
-            members.remove("$schema");
-            members.keys().any(|key| key != "title")
-        });
+        let says_something = schema
+            .as_object()
+            .is_some_and(|members| members.keys().any(|key| key != "title"));
         says_something.then_some(schema)
     }
 }

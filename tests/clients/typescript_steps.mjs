@@ -100,6 +100,7 @@ async function unknownToolIsInvalidParams(c) {
 }
 
 async function structuredContentFitsItsSchema(c) {
+    await c.client.listTools(); // so that the SDK has the schema and checks the result itself
     await c.waitUntilIdle();
     const { structuredContent, content } = await c.call('status', {});
     assert.equal(structuredContent.active, 0);
