@@ -92,7 +92,7 @@ fn mirrored_name<'a>(method: Method, params: &'a Params<'_>) -> Option<Option<&'
 fn name_must_match(header: Option<&str>, body: Option<&str>) -> Result<(), ErrorObject> {
     let Some(raw) = header else {
         return Err(mismatch(
-            "Mcp-Name is missing; it mirrors `params.name`".into(),
+            "Mcp-Name is missing; it mirrors `params.name` or `params.uri`".into(),
         ));
     };
     let header =
