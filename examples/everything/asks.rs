@@ -5,8 +5,8 @@ use mcp_threads::{AskError, Elicited, RequestContext, Sampling, Server, Tool};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::content::fixture;
-use crate::probes::Counter;
+use super::content::fixture;
+use super::probes::Counter;
 
 type Context = RequestContext<Counter>;
 

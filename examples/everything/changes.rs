@@ -3,8 +3,8 @@
 use mcp_threads::{RequestContext, Server};
 use serde_json::Value;
 
-use crate::content::fixture;
-use crate::probes::Counter;
+use super::content::fixture;
+use super::probes::Counter;
 
 type Context = RequestContext<Counter>;
 

@@ -7,7 +7,7 @@ use mcp_threads::{CallToolResult, ContentBlock, ResourceContents, Server, Tool};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::probes::Counter;
+use super::probes::Counter;
 
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==";
 const WAV: &str = "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAA=";

@@ -5,8 +5,8 @@ use std::time::Duration;
 use mcp_threads::{Cancelled, LoggingLevel, RequestContext, Server};
 use serde_json::Value;
 
-use crate::content::fixture;
-use crate::probes::Counter;
+use super::content::fixture;
+use super::probes::Counter;
 
 type Context = RequestContext<Counter>;
 

@@ -3,7 +3,7 @@
 use mcp_threads::{Server, Tool};
 use serde_json::{Value, json};
 
-use crate::probes::Counter;
+use super::probes::Counter;
 
 /// Adds the tool.
 pub(crate) fn register(server: Server<Counter>) -> Server<Counter> {

@@ -5,23 +5,17 @@
 //! cargo run --example everything -- --stdio
 //! ```
 //!
-//! `probes` holds what measures the server itself, the other modules what the official conformance suite calls, by subject. The command
-//! line is a contract that other programs rely on; when the server is ready it prints `listening on http://ADDRESS/mcp` on stderr.
+//! What it serves stands in `server`. The command line is a contract that other programs rely on; when the server is ready it prints
+//! `listening on http://ADDRESS/mcp` on stderr.
 
-mod asks;
-mod changes;
-mod content;
-mod events;
-mod headers;
-mod probes;
-mod prompts;
-mod resources;
-mod rounds;
+// As a path, so that what is part of it stands beside it.
+#[path = "server.rs"]
+mod server;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use mcp_threads::{HttpFront, Server};
+use mcp_threads::HttpFront;
 
 const USAGE: &str = "usage: everything (--http ADDRESS [--front tiny|guarded] | --stdio) [--workers N] [--queue N] [--drain-ms N]";
 
@@ -53,10 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> mcp_threads::Result<()> {
-    let mut server = Server::new("everything", env!("CARGO_PKG_VERSION"))
-        .title("Everything")
-        .instructions("A server to test clients with. Call any tool; none does harm.")
-        .with_state(probes::Counter::default());
+    let mut server = server::everything();
     if let Some(workers) = options.workers {
         server = server.workers(workers);
     }
@@ -66,7 +57,6 @@ fn run(options: Options) -> mcp_threads::Result<()> {
     if let Some(drain) = options.drain {
         server = server.drain_deadline(drain);
     }
-    let server = register(server);
     match options.http {
         None => server.serve_stdio()?.run_until_ctrl_c(),
         Some(address) => {
@@ -78,15 +68,6 @@ fn run(options: Options) -> mcp_threads::Result<()> {
             running.run_until_ctrl_c()
         }
     }
-}
-
-/// Everything there is; lists show it in this order.
-fn register(server: Server<probes::Counter>) -> Server<probes::Counter> {
-    let server = events::register(content::register(server));
-    let server = changes::register(headers::register(server));
-    let server = rounds::register(asks::register(server));
-    let server = prompts::register(resources::register(server));
-    probes::register(server)
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {

@@ -6,8 +6,8 @@ use mcp_threads::{
 };
 use serde::Deserialize;
 
-use crate::content::image;
-use crate::probes::Counter;
+use super::content::image;
+use super::probes::Counter;
 
 #[derive(Deserialize, JsonSchema)]
 #[schemars(crate = "mcp_threads::schemars")]

@@ -7,8 +7,8 @@ use mcp_threads::{CacheHint, Completing, Resource, ResourceTemplate, Server};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::content::png;
-use crate::probes::Counter;
+use super::content::png;
+use super::probes::Counter;
 
 /// The variable of the template.
 #[derive(Deserialize, JsonSchema)]

@@ -7,8 +7,8 @@ use mcp_threads::{AskError, Prompt, RequestContext, Sampling, Server};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::content::fixture;
-use crate::probes::Counter;
+use super::content::fixture;
+use super::probes::Counter;
 
 type Context = RequestContext<Counter>;
 

@@ -1,0 +1,28 @@
+//! Everything that the reference server serves, without a way to it: the command line chooses one, the project's own tests play each.
+//!
+//! `probes` holds what measures the server itself, the other modules what the official conformance suite calls, by subject.
+
+mod asks;
+mod changes;
+mod content;
+mod events;
+mod headers;
+mod probes;
+mod prompts;
+mod resources;
+mod rounds;
+
+use mcp_threads::Server;
+
+/// Everything there is; lists show it in this order.
+pub(crate) fn everything() -> Server<probes::Counter> {
+    let server = Server::new("everything", env!("CARGO_PKG_VERSION"))
+        .title("Everything")
+        .instructions("A server to test clients with. Call any tool; none does harm.")
+        .with_state(probes::Counter::default());
+    let server = events::register(content::register(server));
+    let server = changes::register(headers::register(server));
+    let server = rounds::register(asks::register(server));
+    let server = prompts::register(resources::register(server));
+    probes::register(server)
+}
