@@ -36,6 +36,7 @@ mod changes;
 mod command;
 mod completion;
 mod configuration;
+mod dialogues;
 mod dynamic_tools;
 mod eras;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
