@@ -5,7 +5,7 @@
 //! `client/sampling`, `client/roots` of revision 2025-11-25.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,6 +17,21 @@ use crate::deadline::after;
 use crate::handler::ask::AskError;
 use crate::protocol::jsonrpc::{RequestId, ResponseBody};
 
+/// What the asks of every session have in common.
+#[derive(Default)]
+pub(crate) struct AskCounter {
+    open: AtomicUsize,
+    /// No two asks of a server have the same id, so that a late answer on a pipe that was initialized again is nobody's.
+    last_id: AtomicI64,
+}
+
+impl AskCounter {
+    /// How many are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
 /// The open requests of one session.
 #[derive(Default)]
 pub(crate) struct Asks {
@@ -26,7 +41,6 @@ pub(crate) struct Asks {
 #[derive(Default)]
 struct State {
     open: HashMap<i64, Sender<Result<Value, AskError>>>,
-    last_id: i64,
     /// The client has closed its side, so nothing will be answered any more.
     closed: bool,
 }
@@ -36,8 +50,7 @@ pub(crate) struct PendingAsk<'a> {
     asks: &'a Asks,
     id: i64,
     answered: Receiver<Result<Value, AskError>>,
-    /// The server's count of them.
-    count: Arc<AtomicUsize>,
+    counter: Arc<AskCounter>,
 }
 
 impl Asks {
@@ -46,21 +59,20 @@ impl Asks {
     /// # Errors
     ///
     /// When the client can answer nothing any more.
-    pub(crate) fn open(&self, count: &Arc<AtomicUsize>) -> Result<PendingAsk<'_>, AskError> {
+    pub(crate) fn open(&self, counter: &Arc<AskCounter>) -> Result<PendingAsk<'_>, AskError> {
         let (sender, answered) = bounded(1);
         let mut state = self.lock();
         if state.closed {
             return Err(AskError::Left);
         }
-        state.last_id += 1;
-        let id = state.last_id;
+        let id = counter.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         state.open.insert(id, sender);
-        count.fetch_add(1, Ordering::Relaxed);
+        counter.open.fetch_add(1, Ordering::Relaxed);
         Ok(PendingAsk {
             asks: self,
             id,
             answered,
-            count: Arc::clone(count),
+            counter: Arc::clone(counter),
         })
     }
 
@@ -118,7 +130,7 @@ impl PendingAsk<'_> {
 impl Drop for PendingAsk<'_> {
     fn drop(&mut self) {
         self.asks.lock().open.remove(&self.id);
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.counter.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -142,11 +154,11 @@ mod tests {
 
     #[test]
     fn each_answer_finds_its_question_and_the_first_one_counts() {
-        let (asks, count) = (Asks::default(), Arc::default());
+        let (asks, counter) = (Asks::default(), Arc::default());
         let (_canceller, call) = cancellation();
-        let one = asks.open(&count).expect("it is open");
-        let two = asks.open(&count).expect("it is open");
-        assert_eq!(count.load(Ordering::Relaxed), 2);
+        let one = asks.open(&counter).expect("it is open");
+        let two = asks.open(&counter).expect("it is open");
+        assert_eq!(counter.open(), 2);
         answer(&asks, &two.id(), &json!("two"));
         answer(&asks, &RequestId::String("1".into()), &json!("text"));
         answer(&asks, &RequestId::Number(99), &json!("unknown"));
@@ -155,40 +167,49 @@ mod tests {
         assert_eq!(one.wait(&call, LONG), Ok(json!("one")));
         assert_eq!(two.wait(&call, LONG), Ok(json!("two")));
         drop((one, two));
-        assert_eq!(count.load(Ordering::Relaxed), 0);
+        assert_eq!(counter.open(), 0);
         assert!(asks.lock().open.is_empty());
     }
 
     #[test]
     fn an_id_is_never_used_again() {
-        let (asks, count) = (Asks::default(), Arc::default());
-        let first = asks.open(&count).expect("it is open").id();
+        let (asks, counter) = (Asks::default(), Arc::default());
+        let first = asks.open(&counter).expect("it is open").id();
         let (_canceller, call) = cancellation();
-        let second = asks.open(&count).expect("it is open");
+        let second = asks.open(&counter).expect("it is open");
         assert_ne!(first, second.id());
         answer(&asks, &first, &json!("late"));
         assert_eq!(second.wait(&call, Duration::ZERO), Err(AskError::TimedOut));
     }
 
     #[test]
+    fn sessions_share_no_id() {
+        let counter = Arc::default();
+        let (one, other) = (Asks::default(), Asks::default());
+        let first = one.open(&counter).expect("it is open").id();
+        let second = other.open(&counter).expect("it is open").id();
+        assert_ne!(first, second);
+    }
+
+    #[test]
     fn a_wait_ends_with_its_call_and_with_its_client() {
-        let (asks, count) = (Asks::default(), Arc::default());
+        let (asks, counter) = (Asks::default(), Arc::default());
         let (canceller, call) = cancellation();
-        let one = asks.open(&count).expect("it is open");
+        let one = asks.open(&counter).expect("it is open");
         canceller.cancel();
         assert_eq!(one.wait(&call, LONG), Err(AskError::Cancelled));
         let (_canceller, call) = cancellation();
-        let two = asks.open(&count).expect("it is open");
+        let two = asks.open(&counter).expect("it is open");
         asks.close();
         assert_eq!(two.wait(&call, LONG), Err(AskError::Left));
-        assert_eq!(asks.open(&count).err(), Some(AskError::Left));
+        assert_eq!(asks.open(&counter).err(), Some(AskError::Left));
     }
 
     #[test]
     fn an_error_is_handed_on() {
-        let (asks, count) = (Asks::default(), Arc::default());
+        let (asks, counter) = (Asks::default(), Arc::default());
         let (_canceller, call) = cancellation();
-        let one = asks.open(&count).expect("it is open");
+        let one = asks.open(&counter).expect("it is open");
         let error = raw(&json!({ "code": -1, "message": "no" }));
         asks.answer(&one.id(), ResponseBody::Error(&error));
         let refused = AskError::Refused {

@@ -39,6 +39,7 @@ pub(crate) use self::in_flight::Call;
 pub(crate) use self::streams::{Cursor, OpenStream, Resumed};
 pub(crate) use self::streams::{Listening, Streams};
 
+use self::asks::AskCounter;
 use self::call_job::CallJob;
 use self::catalogue::Catalogue;
 use self::identity::Identity;
@@ -73,7 +74,7 @@ pub(crate) struct Engine {
     list_cache: CacheHint,
     rounds: Arc<RoundRules>,
     /// Requests of ours that legacy clients have not answered yet.
-    asks: Arc<AtomicUsize>,
+    asks: Arc<AskCounter>,
     lanes: Vec<RunningLane<CallJob>>,
     sessions: Sessions,
     subscriptions: Subscriptions,
@@ -144,14 +145,18 @@ impl Pipe {
         }
     }
 
-    /// Remembers the handshake; a second one replaces the first. What the session announces goes into `outbox`.
+    /// Remembers the handshake; a second one replaces the first, whose questions nobody answers any more. What the session announces goes into `outbox`.
     fn begin_session(&self, session: Session, outbox: Option<Outbox>) -> Arc<Session> {
         let _listening = outbox.and_then(|outbox| session.streams.listen(outbox));
         let session = Arc::new(session);
-        *self.session.lock().expect(PIPE_HELD) = Some(Conversation {
+        let conversation = Conversation {
             session: Arc::clone(&session),
             _listening,
-        });
+        };
+        let before = self.session.lock().expect(PIPE_HELD).replace(conversation);
+        if let Some(before) = before {
+            before.session.asks.close();
+        }
         session
     }
 
@@ -341,7 +346,7 @@ impl Overview for Engine {
             lanes: self.lanes.iter().map(RunningLane::stats).collect(),
             connections: self.connections.load(Ordering::Relaxed),
             sessions: self.sessions.len(),
-            asks: self.asks.load(Ordering::Relaxed),
+            asks: self.asks.open(),
             subscriptions: self.subscriptions.len(),
             draining: self.is_draining(),
         }

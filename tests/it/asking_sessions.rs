@@ -434,3 +434,20 @@ fn a_client_that_closes_its_side_is_not_waited_for() {
     assert_eq!(served.stats().asks, 0);
     served.stop();
 }
+
+#[test]
+fn a_client_that_shakes_hands_again_is_not_waited_for() {
+    let (served, mut client) = pipe(asking());
+    client.send(&legacy_call(1, "person", json!({})));
+    let first = question(&mut client);
+    client.initialize("2025-11-25");
+    assert_failed(&client.answer(1), "has left");
+    introduce(&mut client, &everything());
+    client.send(&legacy_call(2, "person", json!({})));
+    let second = question(&mut client);
+    // The late answer to the first question is nobody's.
+    client.send(&reply_to(&first, ada()));
+    client.send(&reply_to(&second, accept(json!({ "name": "Grace" }))));
+    assert!(text(&client.answer(2)).contains("Grace"));
+    end(served, client);
+}
