@@ -33,6 +33,7 @@ mod asking_rounds;
 mod asking_sessions;
 mod batches;
 mod changes;
+mod circles;
 mod command;
 mod completion;
 mod configuration;

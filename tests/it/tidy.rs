@@ -116,7 +116,7 @@ fn rank(room: &str) -> Option<u32> {
 }
 
 /// Every source file below `directory` that is not a test.
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(directory).expect("the source is beside the tests");
     for entry in entries.map(|entry| entry.expect("a directory can be read").path()) {
         if entry.is_dir() {
@@ -131,7 +131,7 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn src() -> PathBuf {
+pub(crate) fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 

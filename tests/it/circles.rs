@@ -1,0 +1,166 @@
+//! No two files of the source know each other, however long the way round.
+//!
+//! A room's `mod.rs` is its front door and names what is inside, so it is left out; everything else forms a graph that must have an order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use crate::tidy::{sources, src};
+
+/// Module path to the module paths it names, `mod.rs` files left out on both sides.
+type Graph = BTreeMap<String, BTreeSet<String>>;
+
+/// The module of a file, `None` for a front door.
+fn module(path: &str) -> Option<String> {
+    let path = path.strip_suffix(".rs")?.replace('/', "::");
+    (path != "lib" && !path.ends_with("mod")).then_some(path)
+}
+
+/// The paths that the code of a module names, from the root of the crate, with whatever stands behind the module in them.
+fn named(module: &str, text: &str) -> Vec<String> {
+    let code = &text[..text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len())];
+    let lines = code.lines().map(str::trim_start);
+    let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
+    let mut found = Vec::new();
+    for line in lines.filter(|line| !line.starts_with("//")) {
+        for (word, from) in [("crate::", ""), ("super::", parent), ("self::", module)] {
+            for (at, _) in line.match_indices(word) {
+                let is_whole_word = !line[..at]
+                    .ends_with(|char: char| char.is_alphanumeric() || "_$".contains(char));
+                let rest = &line[at + word.len()..];
+                let end = rest.find(|char: char| !char.is_alphanumeric() && !"_:".contains(char));
+                let path = rest[..end.unwrap_or(rest.len())].trim_end_matches(':');
+                if is_whole_word {
+                    found.push(format!("{from}::{path}").trim_start_matches(':').to_owned());
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Who knows whom. A path belongs to the longest module that begins it.
+fn graph(files: &[(String, String)]) -> Graph {
+    let texts: BTreeMap<_, _> = files
+        .iter()
+        .filter_map(|(path, text)| Some((module(path)?, text)))
+        .collect();
+    let owner = |path: &str| {
+        let ends = path
+            .match_indices("::")
+            .map(|(at, _)| at)
+            .chain([path.len()]);
+        let begun = ends
+            .map(|end| &path[..end])
+            .filter(|begun| texts.contains_key(*begun));
+        begun.last().map(str::to_owned)
+    };
+    let mut graph = Graph::new();
+    for (module, text) in &texts {
+        let known = named(module, text)
+            .into_iter()
+            .filter_map(|path| owner(&path));
+        let others = known.filter(|known| known != module).collect();
+        graph.insert(module.clone(), others);
+    }
+    graph
+}
+
+/// What is left when whoever knows nobody has been taken away, again and again: the circles, and who leads to them.
+fn circles(mut graph: Graph) -> Graph {
+    loop {
+        let ends: Vec<_> = graph
+            .iter()
+            .filter(|(_, known)| known.iter().all(|one| !graph.contains_key(one)))
+            .map(|(module, _)| module.clone())
+            .collect();
+        if ends.is_empty() {
+            return graph;
+        }
+        graph.retain(|module, _| !ends.contains(module));
+    }
+}
+
+#[test]
+fn no_files_know_each_other() {
+    let mut paths = Vec::new();
+    sources(&src(), &mut paths);
+    let files: Vec<_> = paths
+        .iter()
+        .map(|path| {
+            let below = path.strip_prefix(src()).expect("it is below src");
+            let text = fs::read_to_string(path).expect("a source file can be read");
+            (below.to_string_lossy().into_owned(), text)
+        })
+        .collect();
+    let graph = graph(&files);
+    let edges: usize = graph.values().map(BTreeSet::len).sum();
+    assert!(edges > 100, "the paths have been found: {graph:#?}");
+    let circles = circles(graph);
+    assert!(circles.is_empty(), "these know each other: {circles:#?}");
+}
+
+#[test]
+fn a_circle_is_found_however_it_is_spelled() {
+    let rows: &[(&[(&str, &str)], &[&str])] = &[
+        (
+            &[("a.rs", "use crate::b::B;"), ("b.rs", "use std::fmt;")],
+            &[],
+        ),
+        (
+            &[
+                ("a.rs", "use crate::b::B;"),
+                ("b.rs", "fn f() -> crate::a::A {}"),
+            ],
+            &["a", "b"],
+        ),
+        (
+            &[
+                ("r/a.rs", "use super::b::{B, C};"),
+                ("r/b.rs", "use crate::r::a::A;"),
+            ],
+            &["r::a", "r::b"],
+        ),
+        (
+            &[("a.rs", "use self::b::B;"), ("a/b.rs", "use crate::a::A;")],
+            &["a", "a::b"],
+        ),
+        (
+            &[
+                ("a.rs", "use crate::b::B;"),
+                ("b.rs", "use crate::c::C;"),
+                ("c.rs", "use crate::a::A;"),
+            ],
+            &["a", "b", "c"],
+        ),
+        (
+            &[
+                ("r/mod.rs", "use self::a::A;"),
+                ("r/a.rs", "use crate::r::R;"),
+            ],
+            &[],
+        ),
+        (
+            &[
+                ("a.rs", "// crate::b\nuse crate::bb::B;"),
+                ("b.rs", "use crate::a::A;"),
+            ],
+            &[],
+        ),
+        (
+            &[
+                ("a.rs", "use crate::b::B;"),
+                ("b.rs", "#[cfg(test)]\nmod tests {\nuse crate::a::A;\n}"),
+            ],
+            &[],
+        ),
+    ];
+    for (files, expected) in rows {
+        let files: Vec<_> = files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+            .collect();
+        let found: Vec<_> = circles(graph(&files)).into_keys().collect();
+        assert_eq!(found, *expected, "{files:?}");
+    }
+}
