@@ -70,6 +70,9 @@ pub(crate) struct Argument {
     description: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     required: bool,
+    /// Its type holds no string, so that nothing a client may send would fit.
+    #[serde(skip)]
+    is_unfillable: bool,
 }
 
 impl<S: Fork + Send + Sync + 'static> Prompt<S> {
@@ -138,6 +141,7 @@ impl<S: Fork + Send + Sync + 'static> Prompt<S> {
 
     /// The function that makes the messages; see [`Handler`] for its shapes and [`IntoPromptResult`] for what it may return. The fields of its
     /// argument type become the prompt's arguments, with their doc comments as descriptions; they are strings, and `Option`s of strings.
+    /// A field that can be no string is an error when the server starts.
     #[must_use]
     pub fn handler<Shape: 'static, H: Handler<S, Shape>>(mut self, handler: H) -> Self
     where
@@ -166,8 +170,18 @@ fn arguments_of(schema: &Value) -> Vec<Argument> {
             title: text(&property["title"]),
             description: text(&property["description"]),
             required: is_required(name),
+            is_unfillable: !takes_text(property),
         })
         .collect()
+}
+
+/// Whether a string may fit. A schema that names no type is taken at its word.
+fn takes_text(schema: &Value) -> bool {
+    match &schema["type"] {
+        Value::String(only) => only == "string",
+        Value::Array(some) => some.iter().any(|one| one == "string"),
+        _ => true,
+    }
 }
 
 impl Definition {
@@ -176,6 +190,15 @@ impl Definition {
         let name = &self.name;
         if name.is_empty() {
             return Some("a prompt needs a name".into());
+        }
+        if let Some(Argument { name: argument, .. }) = self
+            .arguments
+            .iter()
+            .find(|argument| argument.is_unfillable)
+        {
+            return Some(format!(
+                "prompt `{name}`: clients send strings, which `{argument}` cannot be made of; make that field a `String`"
+            ));
         }
         let known = |argument: &String| self.arguments.iter().any(|known| known.name == *argument);
         let stranger = completed.iter().find(|argument| !known(argument))?;

@@ -10,8 +10,8 @@ use crate::handler::prompt::{self, Prompt};
 use crate::handler::resource::{self, Resource, ResourceTemplate};
 use crate::handler::tool::{self, Tool};
 
-/// Something that can be registered with a server: a [`Tool`](crate::Tool), a [`Prompt`](crate::Prompt), a [`Resource`](crate::Resource) or a
-/// [`ResourceTemplate`](crate::ResourceTemplate). You do not implement it.
+/// Something that can be registered with a server: a [`Tool`], a [`Prompt`], a [`Resource`] or a
+/// [`ResourceTemplate`]. You do not implement it.
 pub trait Register<S>: sealed::Sealed {
     /// Joins it with the server's state.
     #[doc(hidden)]

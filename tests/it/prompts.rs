@@ -2,8 +2,8 @@
 
 use mcp_threads::schemars::JsonSchema;
 use mcp_threads::{
-    ContentBlock, ErrorObject, GetPromptResult, Prompt, PromptMessage, ResourceContents,
-    ResourceLink, Role, Server, ToolError,
+    Completing, ContentBlock, ErrorObject, GetPromptResult, Prompt, PromptMessage,
+    ResourceContents, ResourceLink, Role, Server, ToolError,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -96,6 +96,51 @@ fn prompts_are_listed_with_their_arguments() {
         );
         assert_eq!(answer["result"].get("ttlMs").is_some(), wire.is_modern);
     });
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Person {
+    #[expect(dead_code, reason = "only its type matters")]
+    name: Option<String>,
+    #[expect(dead_code, reason = "only its type matters")]
+    age: Option<u8>,
+}
+
+#[test]
+fn a_prompt_that_cannot_work_does_not_start() {
+    let server = || Server::new("it", "1.0.0");
+    let rows = [
+        (
+            server().prompt("", "Has no name.", || "text"),
+            "needs a name",
+        ),
+        (
+            server().prompt("aged", "Wants a number.", |_: Person| "text"),
+            "prompt `aged`: clients send strings, which `age` cannot be made of",
+        ),
+        (
+            server().register(
+                Prompt::new("trip")
+                    .complete("city", |_: Completing| vec!["Oslo"])
+                    .handler(|| "text"),
+            ),
+            "prompt `trip` completes `city`, which is not one of its arguments",
+        ),
+        (
+            server()
+                .prompt("twin", "", || "one")
+                .prompt("twin", "", || "two"),
+            "`twin`",
+        ),
+    ];
+    for (server, words) in rows {
+        let Err(error) = server.serve_pipe(std::io::empty(), std::io::sink()) else {
+            panic!("this must not start; it should say {words}");
+        };
+        assert!(error.is_configuration(), "{error}");
+        assert!(error.to_string().contains(words), "{error} says {words}");
+    }
 }
 
 #[test]
