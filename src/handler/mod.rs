@@ -19,7 +19,9 @@ pub(crate) mod prompt;
 pub(crate) mod registration;
 pub(crate) mod reply;
 pub(crate) mod resource;
+mod resource_output;
 mod result;
+mod text_arguments;
 pub(crate) mod tool;
 mod type_schema;
 #[cfg(feature = "validate")]
@@ -34,6 +36,7 @@ pub use fork::Fork;
 pub use invoke::Handler;
 pub use prompt::{IntoPromptResult, Prompt};
 pub use registration::Register;
-pub use resource::{IntoResourceResult, Resource, ResourceTemplate};
+pub use resource::{Resource, ResourceTemplate};
+pub use resource_output::IntoResourceResult;
 pub use result::{IntoToolResult, Json, ToolError};
 pub use tool::Tool;

@@ -13,6 +13,7 @@ use crate::handler::fork::Fork;
 use crate::handler::invoke::{BadArguments, Build, Handler, erase};
 use crate::handler::reply::Reply;
 use crate::handler::result::ToolError;
+use crate::handler::text_arguments::{TextArgument, text_arguments, unfillable};
 use crate::handler::tool::MAIN_LANE;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::results::{Completion, GetPromptResult, PromptMessage};
@@ -56,23 +57,9 @@ pub(crate) struct Definition {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     icons: Vec<Icon>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) arguments: Vec<Argument>,
+    pub(crate) arguments: Vec<TextArgument>,
     #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
     meta: Option<Map<String, Value>>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Argument {
-    pub(crate) name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    required: bool,
-    /// Its type holds no string, so that nothing a client may send would fit.
-    #[serde(skip)]
-    is_unfillable: bool,
 }
 
 impl<S: Fork + Send + Sync + 'static> Prompt<S> {
@@ -141,46 +128,18 @@ impl<S: Fork + Send + Sync + 'static> Prompt<S> {
 
     /// The function that makes the messages; see [`Handler`] for its shapes and [`IntoPromptResult`] for what it may return. The fields of its
     /// argument type become the prompt's arguments, with their doc comments as descriptions; they are strings, and `Option`s of strings.
-    /// A field that can be no string is an error when the server starts.
+    /// A field that no string can fill is an error at start.
     #[must_use]
     pub fn handler<Shape: 'static, H: Handler<S, Shape>>(mut self, handler: H) -> Self
     where
         H::Output: IntoPromptResult,
     {
-        self.definition.arguments = arguments_of(&H::arguments_schema());
+        self.definition.arguments = text_arguments(&H::arguments_schema());
         self.handler = Some(erase(handler, |_, output| match output {
             Ok(output) => output.into_prompt_result().map(Reply::Prompt),
             Err(BadArguments(problem)) => Err(ErrorObject::invalid_params(problem)),
         }));
         self
-    }
-}
-
-/// The arguments that an object's schema has, in its order.
-fn arguments_of(schema: &Value) -> Vec<Argument> {
-    let required = schema["required"].as_array();
-    let is_required = |name: &str| {
-        required.is_some_and(|names| names.iter().any(|known| known.as_str() == Some(name)))
-    };
-    let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
-    let properties = schema["properties"].as_object().into_iter().flatten();
-    properties
-        .map(|(name, property)| Argument {
-            name: name.clone(),
-            title: text(&property["title"]),
-            description: text(&property["description"]),
-            required: is_required(name),
-            is_unfillable: !takes_text(property),
-        })
-        .collect()
-}
-
-/// Whether a string may fit. A schema that names no type is taken at its word.
-fn takes_text(schema: &Value) -> bool {
-    match &schema["type"] {
-        Value::String(only) => only == "string",
-        Value::Array(some) => some.iter().any(|one| one == "string"),
-        _ => true,
     }
 }
 
@@ -191,14 +150,8 @@ impl Definition {
         if name.is_empty() {
             return Some("a prompt needs a name".into());
         }
-        if let Some(Argument { name: argument, .. }) = self
-            .arguments
-            .iter()
-            .find(|argument| argument.is_unfillable)
-        {
-            return Some(format!(
-                "prompt `{name}`: clients send strings, which `{argument}` cannot be made of; make that field a `String`"
-            ));
+        if let Some(problem) = unfillable(&self.arguments) {
+            return Some(format!("prompt `{name}`: {problem}"));
         }
         let known = |argument: &String| self.arguments.iter().any(|known| known.name == *argument);
         let stranger = completed.iter().find(|argument| !known(argument))?;

@@ -2,6 +2,7 @@
 //!
 //! Must not know how a call is dispatched. Specification: `server/resources` of revision 2026-07-28.
 
+use std::mem;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -13,11 +14,12 @@ use crate::handler::draft::{Draft, drafts};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{BadArguments, Build, Handler, erase};
 use crate::handler::reply::Reply;
-use crate::handler::result::ToolError;
+use crate::handler::resource_output::{IntoResourceResult, ResourceOutput};
+use crate::handler::text_arguments::{TextArgument, text_arguments, unfillable};
 use crate::handler::tool::MAIN_LANE;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::results::{CacheHint, Completion, ReadResourceResult};
-use crate::protocol::types::{Annotations, Icon, ResourceContents};
+use crate::protocol::types::{Annotations, Icon};
 use crate::protocol::uri_template::UriTemplate;
 
 /// A resource at a fixed URI, and the handler that reads it.
@@ -40,7 +42,7 @@ pub struct Resource<S = ()> {
 /// A family of resources whose URIs follow a template, and the handler that reads any of them.
 ///
 /// The template has plain `{name}` variables (RFC 6570, level 1); each stands for one or more characters other than `/`, `?` and `#`. They are the
-/// handler's arguments, by name, and always strings.
+/// handler's arguments, by name, and always strings: a field that no string can fill is an error at start.
 ///
 /// ```
 /// use mcp_threads::{ResourceTemplate, Server};
@@ -67,6 +69,7 @@ pub struct ResourceTemplate<S = ()> {
 struct Reading<S> {
     lane: Arc<str>,
     cache: CacheHint,
+    wanted: Vec<TextArgument>,
     make: Option<Make<S>>,
 }
 
@@ -96,6 +99,9 @@ pub(crate) struct TemplateDefinition {
     pub(crate) uri_template: String,
     #[serde(flatten)]
     shown: Shown,
+    /// What its handler takes.
+    #[serde(skip)]
+    wanted: Vec<TextArgument>,
 }
 
 /// What is shown of both.
@@ -122,6 +128,7 @@ impl<S> Default for Reading<S> {
         Reading {
             lane: MAIN_LANE.into(),
             cache: CacheHint::NONE,
+            wanted: Vec::new(),
             make: None,
         }
     }
@@ -192,6 +199,7 @@ macro_rules! shared_settings {
         where
             H::Output: IntoResourceResult,
         {
+            self.reading.wanted = text_arguments(&H::arguments_schema());
             self.reading.make = Some(make(handler));
             self
         }
@@ -234,6 +242,7 @@ impl<S: Fork + Send + Sync + 'static> ResourceTemplate<S> {
                     name: name.into(),
                     ..Shown::default()
                 },
+                wanted: Vec::new(),
             },
             reading: Reading::default(),
             completers: Vec::new(),
@@ -319,6 +328,9 @@ impl TemplateDefinition {
         let text = &self.uri_template;
         let template = UriTemplate::parse(text)
             .map_err(|problem| format!("resource template `{text}`: {problem}"))?;
+        if let Some(problem) = unfillable(&self.wanted) {
+            return Err(format!("resource template `{text}`: {problem}"));
+        }
         let known = |variable: &&String| template.variables().any(|known| known == **variable);
         match completed.iter().find(|variable| !known(variable)) {
             None => Ok(template),
@@ -343,91 +355,15 @@ impl<S> Resource<S> {
 impl<S> ResourceTemplate<S> {
     /// What clients are shown, what is run, and what completes it.
     pub(crate) fn parts(
-        self,
+        mut self,
         template: &Arc<S>,
     ) -> (TemplateDefinition, Draft, Vec<(String, Draft)>) {
-        let definition = self.definition;
+        let mut definition = self.definition;
+        definition.wanted = mem::take(&mut self.reading.wanted);
         let name = &definition.uri_template;
         let completers = drafts(name, &self.reading.lane, self.completers, template);
         let mime_type = definition.shown.mime_type.as_ref();
         let draft = self.reading.draft(name, mime_type, template);
         (definition, draft, completers)
-    }
-}
-
-/// Anything a resource's handler may return: text, bytes, [`ResourceContents`] or a list of them, a whole [`ReadResourceResult`], an `Option` of
-/// these (`None`: there is no such resource), or a `Result`.
-pub trait IntoResourceResult {
-    /// The result, or nothing.
-    ///
-    /// # Errors
-    ///
-    /// What the client's program is told instead: an internal error with the sentence of a [`ToolError`], or the error of
-    /// [`ToolError::protocol`].
-    #[doc(hidden)]
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject>;
-}
-
-/// What a handler returned, as far as that is known without the URI that was read.
-#[doc(hidden)]
-pub enum ResourceOutput {
-    /// One piece of contents, at the URI that was read.
-    Body(Box<dyn FnOnce(&str) -> ResourceContents>),
-    /// All of it.
-    Whole(ReadResourceResult),
-}
-
-impl IntoResourceResult for String {
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
-        let body = Box::new(move |uri: &str| ResourceContents::text(uri, self));
-        Ok(Some(ResourceOutput::Body(body)))
-    }
-}
-
-impl IntoResourceResult for &'static str {
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
-        self.to_owned().into_resource_result()
-    }
-}
-
-impl IntoResourceResult for Vec<u8> {
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
-        let body = Box::new(move |uri: &str| ResourceContents::blob(uri, self));
-        Ok(Some(ResourceOutput::Body(body)))
-    }
-}
-
-impl IntoResourceResult for ReadResourceResult {
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
-        Ok(Some(ResourceOutput::Whole(self)))
-    }
-}
-
-impl IntoResourceResult for Vec<ResourceContents> {
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
-        let result = ReadResourceResult {
-            contents: self,
-            ..ReadResourceResult::default()
-        };
-        result.into_resource_result()
-    }
-}
-
-impl IntoResourceResult for ResourceContents {
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
-        vec![self].into_resource_result()
-    }
-}
-
-impl<T: IntoResourceResult> IntoResourceResult for Option<T> {
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
-        self.map_or(Ok(None), T::into_resource_result)
-    }
-}
-
-impl<T: IntoResourceResult, E: Into<ToolError>> IntoResourceResult for Result<T, E> {
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
-        self.map_err(|error| error.into().into_error_object())?
-            .into_resource_result()
     }
 }

@@ -100,9 +100,15 @@ fn no_files_know_each_other() {
     assert!(circles.is_empty(), "these know each other: {circles:#?}");
 }
 
+/// Files by path, and which of them are in a circle.
+type Row = (
+    &'static [(&'static str, &'static str)],
+    &'static [&'static str],
+);
+
 #[test]
 fn a_circle_is_found_however_it_is_spelled() {
-    let rows: &[(&[(&str, &str)], &[&str])] = &[
+    let rows: &[Row] = &[
         (
             &[("a.rs", "use crate::b::B;"), ("b.rs", "use std::fmt;")],
             &[],

@@ -117,7 +117,7 @@ fn a_prompt_that_cannot_work_does_not_start() {
         ),
         (
             server().prompt("aged", "Wants a number.", |_: Person| "text"),
-            "prompt `aged`: clients send strings, which `age` cannot be made of",
+            "prompt `aged`: clients send text, which the field `age` cannot be made of",
         ),
         (
             server().register(

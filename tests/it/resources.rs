@@ -328,3 +328,48 @@ fn what_is_not_offered_is_not_declared() {
         }
     });
 }
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Numbered {
+    #[expect(dead_code, reason = "only its type matters")]
+    number: u32,
+}
+
+#[test]
+fn a_resource_that_cannot_be_read_does_not_start() {
+    let server = || Server::new("it", "1.0.0");
+    let template = |uri: &str| ResourceTemplate::new(uri, "odd");
+    let rows = [
+        (
+            server().register(template("it://n/{number}").handler(|_: Numbered| "text")),
+            "`it://n/{number}`: clients send text, which the field `number` cannot be made of",
+        ),
+        (
+            server().register(template("it://n/{number").handler(|| "text")),
+            "`it://n/{number`",
+        ),
+        (
+            server().register(
+                template("it://n/{number}")
+                    .complete("day", || vec!["monday"])
+                    .handler(|| "text"),
+            ),
+            "completes `day`, which is not one of its variables",
+        ),
+        (server().register(template("it://n/{number}")), "no handler"),
+        (
+            server()
+                .register(Resource::new("it://r", "r").handler(|| "one"))
+                .register(Resource::new("it://r", "r").handler(|| "two")),
+            "`it://r`",
+        ),
+    ];
+    for (server, words) in rows {
+        let Err(error) = server.serve_pipe(std::io::empty(), std::io::sink()) else {
+            panic!("this must not start; it should say {words}");
+        };
+        assert!(error.is_configuration(), "{error}");
+        assert!(error.to_string().contains(words), "{error} says {words}");
+    }
+}

@@ -1,0 +1,85 @@
+//! [`IntoResourceResult`]: what a handler that reads a resource may return.
+//!
+//! Pure. Must not know how a resource is found. Specification: `server/resources` of revision 2026-07-28.
+
+use crate::handler::result::ToolError;
+use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::results::ReadResourceResult;
+use crate::protocol::types::ResourceContents;
+
+/// Anything a resource's handler may return: text, bytes, [`ResourceContents`] or a list of them, a whole [`ReadResourceResult`], an `Option` of
+/// these (`None`: there is no such resource), or a `Result`.
+pub trait IntoResourceResult {
+    /// The result, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the client's program is told instead: an internal error with the sentence of a [`ToolError`], or the error of
+    /// [`ToolError::protocol`].
+    #[doc(hidden)]
+    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject>;
+}
+
+/// What a handler returned, as far as that is known without the URI that was read.
+#[doc(hidden)]
+pub enum ResourceOutput {
+    /// One piece of contents, at the URI that was read.
+    Body(Box<dyn FnOnce(&str) -> ResourceContents>),
+    /// All of it.
+    Whole(ReadResourceResult),
+}
+
+impl IntoResourceResult for String {
+    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
+        let body = Box::new(move |uri: &str| ResourceContents::text(uri, self));
+        Ok(Some(ResourceOutput::Body(body)))
+    }
+}
+
+impl IntoResourceResult for &'static str {
+    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
+        self.to_owned().into_resource_result()
+    }
+}
+
+impl IntoResourceResult for Vec<u8> {
+    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
+        let body = Box::new(move |uri: &str| ResourceContents::blob(uri, self));
+        Ok(Some(ResourceOutput::Body(body)))
+    }
+}
+
+impl IntoResourceResult for ReadResourceResult {
+    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
+        Ok(Some(ResourceOutput::Whole(self)))
+    }
+}
+
+impl IntoResourceResult for Vec<ResourceContents> {
+    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
+        let result = ReadResourceResult {
+            contents: self,
+            ..ReadResourceResult::default()
+        };
+        result.into_resource_result()
+    }
+}
+
+impl IntoResourceResult for ResourceContents {
+    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
+        vec![self].into_resource_result()
+    }
+}
+
+impl<T: IntoResourceResult> IntoResourceResult for Option<T> {
+    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
+        self.map_or(Ok(None), T::into_resource_result)
+    }
+}
+
+impl<T: IntoResourceResult, E: Into<ToolError>> IntoResourceResult for Result<T, E> {
+    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
+        self.map_err(|error| error.into().into_error_object())?
+            .into_resource_result()
+    }
+}
