@@ -186,6 +186,16 @@ impl Queued {
         }
     }
 
+    /// Whether it is an event that says this and will be sent.
+    fn announces(&self, announced: &[u8]) -> bool {
+        match self {
+            Queued::Event(bytes, call) => {
+                bytes == announced && !call.as_ref().is_some_and(CancellationToken::is_cancelled)
+            }
+            _ => false,
+        }
+    }
+
     /// Nobody will read it, so nobody else will write its line.
     fn log_unread(self) {
         if let Queued::Answer(Answer { access, .. }) | Queued::NoAnswer(Some(access)) = self {
@@ -224,16 +234,25 @@ impl Outbox {
 
     /// Puts an event in, dropping the oldest ones if there is no room left. It is not sent once `call` is cancelled.
     pub(crate) fn send_event(&self, bytes: Vec<u8>, call: &CancellationToken) {
-        self.push_event(bytes, Some(call.clone()));
+        let state = self.0.lock();
+        self.push_event(state, bytes, Some(call.clone()));
     }
 
-    /// Puts in an event that belongs to no call.
-    pub(crate) fn announce(&self, bytes: Vec<u8>) {
-        self.push_event(bytes, None);
+    /// Puts in that something has changed, unless that waits to be read already: it says as much once as many times, and so a client that
+    /// reads seldom misses none for the room they take. It is not sent once `call`, if it belongs to one, is cancelled.
+    pub(crate) fn announce(&self, bytes: Vec<u8>, call: Option<&CancellationToken>) {
+        let state = self.0.lock();
+        if !state.queue.iter().any(|item| item.announces(&bytes)) {
+            self.push_event(state, bytes, call.cloned());
+        }
     }
 
-    fn push_event(&self, bytes: Vec<u8>, call: Option<CancellationToken>) {
-        let mut state = self.0.lock();
+    fn push_event(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        bytes: Vec<u8>,
+        call: Option<CancellationToken>,
+    ) {
         if !state.reader_gone && state.make_room(bytes.len(), &self.0.bounds) {
             state.events += 1;
             self.0.push(state, Queued::Event(bytes, call));

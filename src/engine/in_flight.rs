@@ -291,6 +291,14 @@ impl Call {
             .expect("no code panics while it holds the rounds")
     }
 
+    /// Says that something has changed.
+    pub(crate) fn announce(&self, notification: Vec<u8>) {
+        let state = self.lock();
+        if let Some(outbox) = state.open.as_ref().and_then(|open| open.slot.outbox()) {
+            outbox.announce(notification, Some(&self.token));
+        }
+    }
+
     /// Asks a legacy session's client on the call's own stream, and waits.
     fn ask_now(&self, asks: &Asks, ask: &Ask) -> Result<Value, AskError> {
         let engine = self.engine.upgrade().ok_or(AskError::Cancelled)?;

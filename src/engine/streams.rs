@@ -165,7 +165,7 @@ impl Streams {
             return None;
         }
         for message in std::mem::take(&mut state.backlog) {
-            outbox.announce(message);
+            outbox.announce(message, None);
         }
         state.last_stream += 1;
         let stream = state.last_stream;
@@ -181,7 +181,7 @@ impl Streams {
     pub(crate) fn announce(&self, message: Vec<u8>) {
         let mut state = self.lock();
         match state.listening.last() {
-            Some((_, outbox)) => outbox.announce(message),
+            Some((_, outbox)) => outbox.announce(message, None),
             None => self.put_by(&mut state, message),
         }
     }

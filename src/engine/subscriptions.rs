@@ -68,7 +68,7 @@ impl Subscriptions {
         prune(&mut open);
         for Subscription { call, wants } in &*open {
             if wants.include(change) {
-                call.send_event(notification(change, Some(&call.id)));
+                call.announce(notification(change, Some(&call.id)));
             }
         }
     }

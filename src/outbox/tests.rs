@@ -180,7 +180,7 @@ fn a_relieved_reader_leaves_everything_to_the_next() {
     let Item::Answer(unsent) = reader.recv(None) else {
         panic!("the answer is next");
     };
-    outbox.announce("later".into());
+    outbox.announce("later".into(), None);
     reader.put_back(unsent);
     assert_eq!([next(&reader), next(&reader)], ["answer whole", "later"]);
 }
@@ -193,7 +193,7 @@ fn an_opening_stays_in_front_however_many_events_follow() {
     for event in ["1", "2", "3"] {
         outbox.send_event(event.into(), &call);
     }
-    outbox.announce("4".into());
+    outbox.announce("4".into(), None);
     let read: Vec<String> = (0..4).map(|_| next(&reader)).collect();
     assert_eq!(read, ["first", "3", "4", "nothing"]);
 }
@@ -210,4 +210,22 @@ fn what_is_not_sent_any_more_makes_room_too() {
     }
     assert_eq!(next(&reader), "nothing");
     assert!(waiting.join().expect("the accepting thread does not panic"));
+}
+
+#[test]
+fn a_change_that_waits_already_takes_no_second_place() {
+    let (outbox, reader) = outbox(bounds(1, 3));
+    let (canceller, left) = cancellation();
+    outbox.announce("all".into(), Some(&left));
+    canceller.cancel();
+    outbox.announce("all".into(), None);
+    for _ in 0..9 {
+        outbox.announce("one".into(), None);
+        outbox.announce("all".into(), None);
+    }
+    let read: Vec<String> = (0..3).map(|_| next(&reader)).collect();
+    assert_eq!(read, ["all", "one", "nothing"]);
+    // What has been read may be said again.
+    outbox.announce("one".into(), None);
+    assert_eq!(next(&reader), "one");
 }
