@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::handler::reply::Reply;
 use crate::protocol::jsonrpc::{self, RequestId, write_json};
 use crate::protocol::results::{CacheScope, Completion, PromptMessage};
+use crate::protocol::text::write_text;
 use crate::protocol::types::{ContentBlock, ResourceContents};
 use crate::protocol::version::Era;
 
@@ -34,10 +35,10 @@ fn write_result(out: &mut Vec<u8>, reply: &Reply, era: Era, server_info: &RawVal
     match reply {
         Reply::Tool(result) => {
             let structured = result.structured_content.as_ref();
-            write_json(
+            write_content(out, &result.content);
+            write_rest(
                 out,
                 &ToolResult {
-                    content: &result.content,
                     structured_content: structured.filter(|value| modern || value.is_object()),
                     is_error: result.is_error,
                     around: around(result.meta.as_ref()),
@@ -75,6 +76,35 @@ fn write_result(out: &mut Vec<u8>, reply: &Reply, era: Era, server_info: &RawVal
     }
 }
 
+/// The beginning of a tool's result. Text, which most of them are, takes the fast way.
+fn write_content(out: &mut Vec<u8>, content: &[ContentBlock]) {
+    out.extend_from_slice(b"{\"content\":[");
+    for (at, block) in content.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        match block.plain_text() {
+            Some(text) => {
+                out.extend_from_slice(b"{\"type\":\"text\",\"text\":");
+                write_text(out, text);
+                out.push(b'}');
+            }
+            None => write_json(out, block),
+        }
+    }
+    out.push(b']');
+}
+
+/// Adds these members to the object that is open, and ends it.
+fn write_rest(out: &mut Vec<u8>, members: &impl Serialize) {
+    let at = out.len();
+    write_json(out, members);
+    match out.len() - at {
+        2 => drop(out.remove(at)), // `{}` has no member to be parted from the others
+        _ => out[at] = b',',
+    }
+}
+
 /// A response around this result.
 pub(crate) fn write(id: &RequestId, result: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
@@ -84,10 +114,10 @@ pub(crate) fn write(id: &RequestId, result: &impl Serialize) -> Vec<u8> {
     out
 }
 
+/// What stands behind the content.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ToolResult<'a> {
-    content: &'a [ContentBlock],
     #[serde(skip_serializing_if = "Option::is_none")]
     structured_content: Option<&'a Value>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -167,6 +167,16 @@ impl ContentBlock {
         ContentKind::Text { text: text.into() }.into()
     }
 
+    /// The text, if that is all there is to it.
+    pub(crate) fn plain_text(&self) -> Option<&str> {
+        match &self.kind {
+            ContentKind::Text { text } if self.annotations.is_none() && self.meta.is_none() => {
+                Some(text)
+            }
+            _ => None,
+        }
+    }
+
     /// An image, such as `image/png`.
     pub fn image(bytes: impl Into<Vec<u8>>, mime_type: impl Into<String>) -> Self {
         ContentKind::Image {
