@@ -41,10 +41,10 @@
 //!
 //! - Each call has its own fork of the state ([`Fork`]); what is shared is shared because you put it into an `Arc`.
 //! - Each accepted request has exactly one answer, or none if its client cancelled it.
-//! - A panic is one failed call; its text goes to the log and never to the client.
+//! - A panic is one failed call; its text goes to the log and never to the client. [`log_backtraces`] adds where it happened.
 //! - A client that leaves, or reads slowly, never costs a worker. A worker is free again when its handler has returned, not before.
 //! - Nothing limits how long a call may run; a handler is told when it is cancelled, and decides itself when to leave.
-//! - The library installs no logger and, unless you call [`RunningServer::run_until_ctrl_c`], no signal handler.
+//! - The library installs no logger and, unless you call [`RunningServer::run_until_ctrl_c`] or [`log_backtraces`], no signal handler and no panic hook.
 //!
 //! Besides tools there are [`Prompt`]s, [`Resource`]s and [`ResourceTemplate`]s, registered with [`Server::register`], and any handler may ask its
 //! client: [`RequestContext::elicit`], [`RequestContext::sample`], [`RequestContext::roots`].
@@ -60,6 +60,7 @@ mod cancel;
 mod deadline;
 mod error;
 mod limits;
+mod panics;
 mod stats;
 
 mod protocol;
@@ -87,6 +88,7 @@ pub use handler::{
 #[cfg(unix)]
 pub use handler::{CommandOutput, RunCommand};
 pub use limits::Limits;
+pub use panics::log_backtraces;
 pub use protocol::jsonrpc::{ErrorCode, ErrorObject};
 pub use protocol::results::{
     CacheHint, Completion, GetPromptResult, PromptMessage, ReadResourceResult,

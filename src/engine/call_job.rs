@@ -2,8 +2,6 @@
 //!
 //! Everything here happens on the worker's thread. Must not know which lane it is on, or how the answer travels.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -19,6 +17,7 @@ use crate::engine::shutting_down;
 use crate::engine::target::Target;
 use crate::handler::context::CallControl;
 use crate::handler::reply::Reply;
+use crate::panics;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::version::Era;
 
@@ -53,15 +52,14 @@ impl Job for CallJob {
             call.abort(&shutting_down());
         }
         // Whatever the handler leaves half done when it panics is its own fork of the state, dropped with it, or shared by its author's choice.
-        let result = catch_unwind(AssertUnwindSafe(|| self.invoke()));
-        match result {
+        match panics::catch(|| self.invoke()) {
             Err(panic) => {
-                let text = panic_text(&*panic);
                 log::error!(
-                    "{} `{}` panicked: {text} request_id={}",
+                    "{} `{}` panicked: {panic} request_id={}{}",
                     call.method.name(),
                     self.target.name,
-                    call.info.tag
+                    call.info.tag,
+                    panic.way()
                 );
                 call.fail(&internal_error(call), Outcome::Panicked);
                 Ended::Panicked
@@ -140,10 +138,4 @@ pub(crate) fn no_resource(uri: &str, era: Era) -> ErrorObject {
         Era::Legacy => ErrorCode::RESOURCE_NOT_FOUND,
     };
     ErrorObject::new(code, "Resource not found").with_data(json!({ "uri": uri }))
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("(not a text)")
 }

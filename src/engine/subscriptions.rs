@@ -15,7 +15,7 @@ use crate::access::Outcome;
 use crate::engine::in_flight::{Call, InFlight, Opening};
 use crate::engine::reply::{Asked, Refusal};
 use crate::engine::{Engine, Origin, encode, shutting_down};
-use crate::handler::context::{CallControl, ClientSource, RequestInfo};
+use crate::handler::context::{ClientSource, RequestInfo};
 use crate::outbox::Standing;
 use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};

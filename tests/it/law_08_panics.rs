@@ -1,6 +1,6 @@
 //! Law 8: a panic is one failed call.
 
-use mcp_threads::RequestContext;
+use mcp_threads::{RequestContext, Server};
 use serde_json::{Value, json};
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
@@ -131,6 +131,40 @@ fn law_8_whatever_is_thrown_is_caught() {
     served.until_main("all are counted", |main| {
         (main.panicked, main.done) == (61, 1)
     });
+    client.close();
+    served.stop();
+}
+
+/// The hook is the whole process's, so the other tests of this binary may run with it, too; it adds to what they see and changes nothing.
+#[test]
+fn law_8_the_log_leads_to_the_panic_if_the_program_wants_it() {
+    #[inline(never)]
+    fn the_culprit() -> String {
+        panic!("a SECRET text")
+    }
+    logs::keep();
+    mcp_threads::log_backtraces();
+    mcp_threads::log_backtraces();
+    let server = Server::new("it", "1.0.0")
+        .workers(1)
+        .tool("swallows", "Catches a panic itself.", |_: Value| {
+            std::panic::catch_unwind(the_culprit).map_or("swallowed", |_| "?")
+        })
+        .tool("panics", "Panics.", |_: Value| the_culprit());
+    let (served, mut client) = Served::pipe(server);
+    for round in 1..=2_u64 {
+        let answer = client.ask(&call(round, "panics", json!({})));
+        let request_id = assert_generic(&answer, &json!(round));
+        let mark = format!("panicked: a SECRET text request_id={request_id} at ");
+        let told = logs::lines_with(&mark);
+        assert_eq!(told.len(), 1, "{told:?}");
+        for way in ["law_08_panics.rs:", "the_culprit"] {
+            assert!(told[0].text.contains(way), "{way}: {told:?}");
+        }
+    }
+    let answer = client.ask(&call(3, "swallows", json!({})));
+    assert_eq!(text(&answer), "swallowed");
+    assert_eq!(served.main().panicked, 2);
     client.close();
     served.stop();
 }

@@ -12,6 +12,7 @@ const RANKS: &[(&str, u32)] = &[
     ("limits", 0),
     ("cancel", 0),
     ("deadline", 0),
+    ("panics", 0),
     ("stats", 0),
     ("access", 0),
     ("protocol", 1),

@@ -1,0 +1,99 @@
+//! A handler's panic, caught: what it said, and the way to it if the program has asked for that.
+//!
+//! Only the process's panic hook sees a backtrace, and a library does not take over the process: the hook is installed when
+//! [`log_backtraces`] is called by name, never by serving. Must not know what panicked.
+
+use std::any::Any;
+use std::backtrace::Backtrace;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::Once;
+
+/// What a handler threw.
+pub(crate) struct Panic {
+    thrown: Box<dyn Any + Send>,
+    way: Option<Way>,
+}
+
+/// How it came to a panic.
+struct Way {
+    place: String,
+    backtrace: Backtrace,
+}
+
+thread_local! {
+    /// Whether this thread's panics are caught by [`catch`].
+    static CATCHES: Cell<bool> = const { Cell::new(false) };
+    /// The way to the newest of them.
+    static WAY: RefCell<Option<Way>> = const { RefCell::new(None) };
+}
+
+/// Runs something that may panic.
+pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
+    let outer = CATCHES.replace(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(run));
+    CATCHES.set(outer);
+    let way = WAY.take();
+    result.map_err(|thrown| Panic { thrown, way })
+}
+
+/// From now on the log says where each handler's panic happened, with its backtrace, beside what it said.
+///
+/// It installs a panic hook, which is the whole process's; that is why nobody but you calls this, once, at the start of `main`. The hook calls
+/// the one that was there before, so what a panic prints stays as it was. A backtrace takes time to make, milliseconds with debug information, and only
+/// handlers' panics have one. Clients never see any of it. Calling it again does nothing.
+///
+/// ```
+/// mcp_threads::log_backtraces();
+/// ```
+///
+/// # Panics
+///
+/// On a thread that is panicking.
+pub fn log_backtraces() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if CATCHES.get() {
+                WAY.set(Some(Way::to(info)));
+            }
+            before(info);
+        }));
+    });
+}
+
+impl Way {
+    fn to(info: &PanicHookInfo<'_>) -> Self {
+        Way {
+            place: info.location().map(ToString::to_string).unwrap_or_default(),
+            backtrace: Backtrace::force_capture(),
+        }
+    }
+}
+
+impl fmt::Display for Panic {
+    /// What it said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.thrown.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| self.thrown.downcast_ref::<&str>().copied());
+        f.write_str(text.unwrap_or("(not a text)"))
+    }
+}
+
+impl Panic {
+    /// Where it happened, for the end of a log line; nothing if nobody asked for it.
+    pub(crate) fn way(&self) -> impl fmt::Display {
+        struct Shown<'a>(Option<&'a Way>);
+        impl fmt::Display for Shown<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self.0 {
+                    Some(Way { place, backtrace }) => write!(f, " at {place}\n{backtrace}"),
+                    None => Ok(()),
+                }
+            }
+        }
+        Shown(self.way.as_ref())
+    }
+}
