@@ -25,6 +25,10 @@ impl Engine {
         asked: Asked<'_>,
         arrival: &Arrival<'_>,
     ) -> Accepted {
+        if !self.offers(method) {
+            asked.fail(method.name(), &ErrorObject::method_not_found(method.name()));
+            return Accepted::default();
+        }
         match method {
             // Answered at once.
             Method::Discover => asked.answer(method, &self.identity.discover),
@@ -65,6 +69,9 @@ impl Engine {
         let Some(method) = Method::find(method, Era::Legacy) else {
             return asked.fail(UNKNOWN, &ErrorObject::method_not_found(method));
         };
+        if !self.offers(method) {
+            return asked.fail(method.name(), &ErrorObject::method_not_found(method.name()));
+        }
         match method {
             // Answered at once.
             Method::Ping => asked.answer(method, b"{}"),
@@ -94,6 +101,21 @@ impl Engine {
                     &ErrorObject::invalid_request("This session is initialized already"),
                 );
             }
+        }
+    }
+
+    /// Whether the server has declared what the method belongs to; one of a capability that was not declared is as good as unknown. Specification:
+    /// `schema` ("MethodNotFoundError") of revision 2026-07-28.
+    fn offers(&self, method: Method) -> bool {
+        match method {
+            Method::PromptsList | Method::PromptsGet => self.catalogue.has_prompts(),
+            Method::ResourcesList
+            | Method::TemplatesList
+            | Method::ResourcesRead
+            | Method::Subscribe
+            | Method::Unsubscribe => self.catalogue.has_resources(),
+            Method::Complete => self.catalogue.has_completers(),
+            _ => true,
         }
     }
 

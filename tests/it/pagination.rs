@@ -81,7 +81,9 @@ fn the_pages_together_are_the_list() {
         on_every_wire(
             || many(count, page_len),
             |wire| {
-                for (method, member) in LISTS {
+                // A server may be without tools and still have them; without any of the others it has no such list.
+                let lists = if count == 0 { 1 } else { LISTS.len() };
+                for (method, member) in LISTS.into_iter().take(lists) {
                     let (pages, cursors) = pages(wire, method, member);
                     let found: Vec<_> = pages.iter().map(Vec::len).collect();
                     assert_eq!(found, lens, "{method} of {count}");

@@ -313,8 +313,26 @@ fn what_is_not_offered_is_not_declared() {
                 assert_eq!(declared.get(capability), None, "{answer}");
             }
         }
+        let prompt = json!({ "type": "ref/prompt", "name": "any" });
+        let argument = json!({ "name": "any", "value": "" });
+        let rows = [
+            ("resources/list", json!({})),
+            ("resources/templates/list", json!({})),
+            ("resources/read", json!({ "uri": "it://any" })),
+            ("resources/subscribe", json!({ "uri": "it://any" })),
+            ("resources/unsubscribe", json!({ "uri": "it://any" })),
+            ("prompts/list", json!({})),
+            ("prompts/get", json!({ "name": "any" })),
+            (
+                "completion/complete",
+                json!({ "ref": prompt, "argument": argument }),
+            ),
+        ];
+        for (method, params) in rows {
+            assert_eq!(code(&wire.ask(method, params)), -32601, "{}", wire.name);
+        }
         assert_eq!(
-            wire.ask("resources/list", json!({}))["result"]["resources"],
+            wire.ask("tools/list", json!({}))["result"]["tools"],
             json!([])
         );
     });
