@@ -78,15 +78,28 @@ impl Engine {
             }
             Message::Response(response) => ("response", OneWay::Response(response)),
         };
-        let session = match self.rules(method, &Params::default(), arrival) {
+        let refused = match self.rules(method, &Params::default(), arrival) {
             Rules::UnknownSession => {
                 arrival.refuse_unknown_session(None, method, slot);
                 return Accepted::default();
             }
-            Rules::Legacy(session) => Some(session),
-            _ => None,
+            Rules::Legacy(session) => {
+                self.take(one_way, Some(&session), arrival);
+                return Accepted::default();
+            }
+            Rules::WrongVersion => Some((Era::Legacy, wrong_version())),
+            Rules::NoSession => Some((Era::Legacy, no_session())),
+            // Its body names no version, so that its header field is all there is to go by.
+            Rules::Modern | Rules::Handshake => arrival
+                .origin
+                .mirrored()
+                .and_then(|mirrored| modern::supported(mirrored.version?).err())
+                .map(|error| (Era::Modern, error)),
         };
-        self.take(one_way, session.as_ref(), arrival);
+        match refused {
+            Some((era, error)) => arrival.refuse(None, "-", era, &error, slot),
+            None => self.take(one_way, None, arrival),
+        }
         Accepted::default()
     }
 
@@ -148,16 +161,10 @@ impl Engine {
                 arrival.refuse_unknown_session(Some(&id), Method::known(&method), slot);
             }
             Rules::WrongVersion => {
-                let error = ErrorObject::invalid_request(
-                    "MCP-Protocol-Version is not a version this session can have; send the one `initialize` answered",
-                );
-                arrival.refuse(Some(&id), &method, Era::Legacy, &error, slot);
+                arrival.refuse(Some(&id), &method, Era::Legacy, &wrong_version(), slot);
             }
             Rules::NoSession => {
-                let error = ErrorObject::invalid_request(
-                    "Send `initialize` first, then its Mcp-Session-Id with every request",
-                );
-                arrival.refuse(Some(&id), &method, Era::Legacy, &error, slot);
+                arrival.refuse(Some(&id), &method, Era::Legacy, &no_session(), slot);
             }
         }
         Accepted::default()
@@ -303,6 +310,18 @@ impl Engine {
             calls.cancel(&id, &shortened(reason));
         }
     }
+}
+
+fn wrong_version() -> ErrorObject {
+    ErrorObject::invalid_request(
+        "MCP-Protocol-Version is not a version this session can have; send the one `initialize` answered",
+    )
+}
+
+fn no_session() -> ErrorObject {
+    ErrorObject::invalid_request(
+        "Send `initialize` first, then its Mcp-Session-Id with every request",
+    )
 }
 
 impl Accepted {

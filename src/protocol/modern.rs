@@ -68,7 +68,8 @@ fn required_metadata<'a>(params: &'a Params<'_>) -> Result<&'a str, ErrorObject>
     }
 }
 
-fn supported(version: &str) -> Result<(), ErrorObject> {
+/// Whether a modern message may name this version.
+pub(crate) fn supported(version: &str) -> Result<(), ErrorObject> {
     if ProtocolVersion::parse(version).is_some_and(|version| version.era() == Era::Modern) {
         return Ok(());
     }

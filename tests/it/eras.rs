@@ -191,6 +191,45 @@ fn a_legacy_request_without_its_session_is_refused() {
     });
 }
 
+/// `MCP-Protocol-Version` counts for everything a client sends, not only for requests.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn what_is_no_request_must_name_a_version_and_its_session_too() {
+    on_every_front(|front| {
+        let (served, http) = front.serve(introduced());
+        let session = http.initialize("2025-11-25");
+        let silent = [
+            json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
+            json!({ "jsonrpc": "2.0", "id": 1, "result": {} }),
+        ];
+        for message in &silent {
+            let alone = http.post(message.to_string());
+            let rows = [
+                (session.post(message), "tomorrow", -32600),
+                (session.post(message), "2026-07-28", -32600),
+                (alone.clone(), "2025-11-25", -32600),
+                (alone.clone(), "tomorrow", -32022),
+            ];
+            for (ask, version, expected) in rows {
+                let mut reply = ask.field("MCP-Protocol-Version", version).send();
+                assert_eq!(reply.status, 400, "{version}: {message}");
+                let answer = reply.json();
+                assert_eq!((code(&answer), answer.get("id")), (expected, None));
+            }
+            let modern = alone.field("MCP-Protocol-Version", "2026-07-28");
+            assert_eq!(modern.send().status, 202, "{message}");
+        }
+        let delete = http
+            .bare("DELETE", "/mcp")
+            .field("Mcp-Session-Id", &session.id);
+        for (version, status) in [("tomorrow", 400), ("2026-07-28", 405), ("2025-11-25", 204)] {
+            let ask = delete.clone().field("MCP-Protocol-Version", version);
+            assert_eq!(ask.send().status, status, "{version}");
+        }
+        served.stop();
+    });
+}
+
 #[test]
 fn methods_of_the_other_era_do_not_exist() {
     on_every_wire(introduced, |wire| {

@@ -62,7 +62,10 @@ impl Guard {
                 check_accepts_events(exchange)?;
                 Ok(Verb::Get)
             }
-            "DELETE" => Ok(Verb::Delete),
+            "DELETE" => {
+                check_version(exchange)?;
+                Ok(Verb::Delete)
+            }
             _ => refuse(405, "The endpoint takes GET, POST and DELETE"),
         }
     }
@@ -168,7 +171,7 @@ fn check_content_type<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
     refuse(415, "Content-Type must be application/json")
 }
 
-/// The streams that a `GET` opens exist only in the handshake era.
+/// The streams that a `GET` opens and the sessions that a `DELETE` ends exist only in the handshake era.
 fn check_version<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
     match single(exchange, "MCP-Protocol-Version") {
         Field::Absent => Ok(()),
@@ -176,7 +179,7 @@ fn check_version<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
             Some(Era::Legacy) => Ok(()),
             Some(Era::Modern) => refuse(
                 405,
-                "This revision has no GET; its streams are opened with `subscriptions/listen`",
+                "This revision has no sessions, and so neither GET nor DELETE; its streams are opened with `subscriptions/listen`",
             ),
             None => refuse(400, "This MCP-Protocol-Version is not supported"),
         },
