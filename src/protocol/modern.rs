@@ -21,6 +21,8 @@ pub(crate) struct Mirrored<'a> {
     pub(crate) version: Option<&'a str>,
     pub(crate) method: Option<&'a str>,
     pub(crate) name: Option<&'a str>,
+    /// The first of these fields that stands more than once, although nobody can say then which of its values was acted on.
+    pub(crate) repeated: Option<&'static str>,
 }
 
 /// Checks a modern request and finds its method.
@@ -31,6 +33,9 @@ pub(crate) fn admit(
 ) -> Result<Method, ErrorObject> {
     let version = required_metadata(params)?;
     if let Some(mirrored) = mirrored {
+        if let Some(name) = mirrored.repeated {
+            return Err(mismatch(format!("{name} stands more than once")));
+        }
         must_match("MCP-Protocol-Version", mirrored.version, version)?;
     }
     supported(version)?;
@@ -96,6 +101,11 @@ fn name_must_match(header: Option<&str>, body: Option<&str>) -> Result<(), Error
             "Mcp-Name is missing; it mirrors `params.name` or `params.uri`".into(),
         ));
     };
+    if !is_sendable(raw) {
+        return Err(mismatch(
+            "Mcp-Name has characters that must be sent in Base64".into(),
+        ));
+    }
     let header =
         decode_value(raw).ok_or_else(|| mismatch("Mcp-Name is not valid Base64".into()))?;
     match body {
@@ -133,6 +143,13 @@ pub(crate) fn mismatch(what: String) -> ErrorObject {
     )
 }
 
+/// Whether a field's value is made of the characters that one may have as they are.
+pub(crate) fn is_sendable(value: &str) -> bool {
+    value
+        .bytes()
+        .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+}
+
 /// Decodes the `=?base64?...?=` form; any other value stands for itself. `None` when the Base64 is not valid.
 pub(crate) fn decode_value(value: &str) -> Option<Cow<'_, str>> {
     let Some(encoded) = value
@@ -160,6 +177,7 @@ mod tests {
             version,
             method: name_of_method,
             name,
+            repeated: None,
         };
         admit(method, &params, Some(&mirrored)).map_err(|error| error.code)
     }

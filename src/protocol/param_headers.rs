@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::protocol::jsonrpc::{ErrorObject, Text, shortened};
-use crate::protocol::modern::{decode_value, mismatch};
+use crate::protocol::modern::{decode_value, is_sendable, mismatch};
 
 const ANNOTATION: &str = "x-mcp-header";
 /// The largest integer that JavaScript can tell from its neighbours.
@@ -280,8 +280,7 @@ fn check_field(field: &str, header: Field<'_>, value: Option<&RawValue>) -> Resu
         (Field::Repeated, _) => return Err(format!("{field} stands more than once")),
         (Field::One(header), _) => header,
     };
-    let is_sendable = |byte: u8| matches!(byte, b'\t' | b' '..=b'~');
-    if !header.bytes().all(is_sendable) {
+    if !is_sendable(header) {
         return Err(format!(
             "{field} has characters that must be sent in Base64"
         ));

@@ -1,5 +1,6 @@
 //! The mirrored header fields of revision 2026-07-28: the nearest mistake is named first, with its code and its status.
 
+use mcp_threads::{ResourceTemplate, Server};
 use serde_json::{Value, json};
 
 use crate::harness::{Gate, call, code, modern, on_every_front, probes, text};
@@ -185,7 +186,14 @@ fn modern_errors_have_their_status() {
             let ask = http
                 .modern(&call(1, "echo", json!({})))
                 .and_field(name, "twice");
-            assert_eq!(ask.send().status, 400, "{name} stands twice");
+            let mut reply = ask.send();
+            assert_eq!(reply.status, 400, "{name} stands twice");
+            let answer = reply.json();
+            assert_eq!(
+                (code(&answer), &answer["id"]),
+                (-32020, &json!(1)),
+                "{name}"
+            );
         }
         // Names of fields have no case.
         let lower = http.modern(&call(1, "echo", json!({ "text": "a" })));
@@ -195,6 +203,28 @@ fn modern_errors_have_their_status() {
             .without("Mcp-Name")
             .field("MCP-NAME", "echo");
         assert_eq!(text(&lower.send().message()), "a");
+        served.stop();
+    });
+}
+
+/// What a header field cannot have as it is must come in Base64, even if both halves of the request say the same.
+#[test]
+fn a_name_beyond_ascii_is_mirrored_in_base64() {
+    on_every_front(|front| {
+        let template = ResourceTemplate::new("it://{name}", "names").handler(|_: Value| "found");
+        let (served, http) = front.serve(Server::new("it", "1").register(template));
+        let ask = http.modern(&modern(1, "resources/read", json!({ "uri": "it://café" })));
+        let encoded = ask.clone().field("Mcp-Name", "=?base64?aXQ6Ly9jYWbDqQ==?=");
+        assert_eq!(encoded.send().status, 200);
+        // tiny_http itself hangs up on such a head.
+        if !front.is_tiny() {
+            let mut plain = ask.send();
+            let answer = plain.json();
+            assert_eq!(
+                (plain.status, code(&answer), &answer["id"]),
+                (400, -32020, &json!(1))
+            );
+        }
         served.stop();
     });
 }

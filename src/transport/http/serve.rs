@@ -113,16 +113,35 @@ impl Endpoint {
 
 /// The header fields that matter to the engine.
 fn origin<E: Exchange>(exchange: &E) -> Result<Origin<'_>, &'static str> {
-    let mirrored = Mirrored {
-        version: optional(exchange, "MCP-Protocol-Version")?,
-        method: optional(exchange, "Mcp-Method")?,
-        name: optional(exchange, "Mcp-Name")?,
-    };
     Ok(Origin::Http {
-        mirrored,
+        mirrored: mirrored(exchange),
         session_id: optional(exchange, "Mcp-Session-Id")?,
         fields: exchange,
     })
+}
+
+/// The fields that mirror the body. Of one that stands twice there is no value, which is no version either.
+fn mirrored<E: Exchange>(exchange: &E) -> Mirrored<'_> {
+    let mut repeated = None;
+    let mut value = |name| match single(exchange, name) {
+        Field::Absent => None,
+        Field::One(value) => Some(value),
+        Field::Repeated => {
+            repeated.get_or_insert(name);
+            Some("")
+        }
+    };
+    let (version, method, name) = (
+        value("MCP-Protocol-Version"),
+        value("Mcp-Method"),
+        value("Mcp-Name"),
+    );
+    Mirrored {
+        version,
+        method,
+        name,
+        repeated,
+    }
 }
 
 fn refuse_body<E: Exchange>(
