@@ -157,10 +157,8 @@ impl<'a> Envelope<'a> {
                 )),
             };
         };
-        if self
-            .params
-            .is_some_and(|params| !params.get().starts_with('{'))
-        {
+        let is_object = |params: &&RawValue| params.get().starts_with('{');
+        if id.is_some() && !self.params.as_ref().is_none_or(is_object) {
             return Err(Malformed {
                 id,
                 error: ErrorObject::invalid_params("`params` must be an object"),
@@ -172,9 +170,10 @@ impl<'a> Envelope<'a> {
                 method,
                 params: self.params,
             }),
+            // It may have no answer, whatever is wrong with it.
             None => Message::Notification(Notification {
                 method,
-                params: self.params,
+                params: self.params.filter(is_object),
             }),
         })
     }
@@ -343,6 +342,10 @@ mod tests {
                 "request 1766000000000 x",
             ),
             (r#"{"jsonrpc":"2.0","method":"n"}"#, "notification n"),
+            (
+                r#"{"jsonrpc":"2.0","method":"n","params":[1]}"#,
+                "notification n",
+            ),
             (r#"{"jsonrpc":"2.0","id":1,"result":null}"#, "response 1"),
             (
                 r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}"#,

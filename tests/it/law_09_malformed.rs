@@ -200,6 +200,8 @@ fn law_9_what_is_no_request_has_no_answer() {
     let silent = [
         json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
         json!({ "jsonrpc": "2.0", "method": "notifications/unknown", "params": { "a": 1 } }),
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": null }),
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": [1] }),
         json!({ "jsonrpc": "2.0", "method": "tools/call", "params": { "name": "echo" } }),
         json!({ "jsonrpc": "2.0", "id": 1, "result": {} }),
         json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": 1, "message": "m" } }),
