@@ -117,7 +117,7 @@ impl CallJob {
                 let body = encode::response(&call.id, &reply, call.era, server_info);
                 call.answer(body, None, outcome);
             }
-            Err(error) => call.fail(&error, Outcome::Error),
+            Err(error) => call.fail(&in_words_of(call.era, error), Outcome::Error),
         }
     }
 
@@ -129,6 +129,14 @@ impl CallJob {
             arguments: self.arguments.as_deref(),
         }
     }
+}
+
+/// A handler's error with the code that its era has for it: the modern one must not hear of the earlier one's missing resources.
+fn in_words_of(era: Era, mut error: ErrorObject) -> ErrorObject {
+    if era == Era::Modern && error.code == ErrorCode::RESOURCE_NOT_FOUND {
+        error.code = ErrorCode::INVALID_PARAMS;
+    }
+    error
 }
 
 /// There is nothing at this URI. Specification: `server/resources` ("Error Handling") of each era.

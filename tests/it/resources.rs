@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mcp_threads::schemars::JsonSchema;
 use mcp_threads::{
-    CacheHint, ErrorObject, ReadResourceResult, RequestContext, Resource, ResourceContents,
-    ResourceTemplate, Server, ToolError,
+    CacheHint, ErrorCode, ErrorObject, ReadResourceResult, RequestContext, Resource,
+    ResourceContents, ResourceTemplate, Server, ToolError,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -88,6 +88,10 @@ fn library() -> Server {
             Err::<String, _>("the disk is gone")
         })
         .resource("it://coded", "coded", move || Err::<String, _>(protocol()))
+        .resource("it://gone", "gone", || {
+            let code = ErrorCode::RESOURCE_NOT_FOUND;
+            Err::<String, _>(ToolError::protocol(ErrorObject::new(code, "It is gone")))
+        })
         .resource("it://panics", "panics", || -> String {
             panic!("a SECRET text")
         })
@@ -259,6 +263,9 @@ fn a_handler_that_fails_is_an_error_of_the_server() {
             (code(&answer), &answer["error"]["message"]),
             (-32050, &json!("by hand"))
         );
+        // A code of the handshake era alone.
+        let answer = read(wire, "it://gone");
+        assert_eq!(code(&answer), if wire.is_modern { -32602 } else { -32002 });
         let answer = read(wire, "it://panics");
         assert_eq!(code(&answer), -32603);
         assert!(!answer.to_string().contains("SECRET"), "law 8: {answer}");
@@ -275,7 +282,8 @@ fn resources_and_templates_are_listed_in_order() {
             .clone();
         let names: Vec<_> = listed.iter().map(|resource| &resource["name"]).collect();
         let expected = [
-            "text", "bytes", "many", "whole", "empty", "none", "some", "fails", "coded", "panics",
+            "text", "bytes", "many", "whole", "empty", "none", "some", "fails", "coded", "gone",
+            "panics",
         ];
         assert_eq!(names, expected);
         assert_eq!(
