@@ -70,10 +70,12 @@ impl<S> RequestContext<S> {
         message: &str,
         schema: Value,
     ) -> Result<Elicited<T>, AskError> {
-        self.need(
-            self.client().supports_elicitation(),
-            json!({ "elicitation": {} }),
-        )?;
+        // Who declares pages alone has to hear that it is forms that are missing.
+        let required = match self.client().supports(&["elicitation"]) {
+            true => json!({ "elicitation": { "form": {} } }),
+            false => json!({ "elicitation": {} }),
+        };
+        self.need(self.client().supports_elicitation(), required)?;
         let params = json!({ "message": message, "requestedSchema": schema });
         elicited(self.ask(key, "elicitation/create", params, "action")?)
     }
@@ -110,7 +112,9 @@ impl<S> RequestContext<S> {
     ///
     /// See [`AskError`]; leave the handler with `?`.
     pub fn sample(&mut self, key: &str, question: Sampling) -> Result<Sampled, AskError> {
-        let with_tools = question.params.contains_key("tools");
+        let with_tools = ["tools", "toolChoice"]
+            .iter()
+            .any(|member| question.params.contains_key(*member));
         let required = match with_tools {
             true => json!({ "sampling": { "tools": {} } }),
             false => json!({ "sampling": {} }),

@@ -42,6 +42,15 @@ pub(crate) fn asking() -> Server {
             Ok::<_, AskError>(format!("{} {} {stopped}", sampled.text(), sampled.model))
         })
         .tool(
+            "choice",
+            "Asks about tools.",
+            |cx: &mut Context, _: Value| {
+                let choice = json!({ "mode": "none" });
+                let sampled = cx.sample("why", Sampling::new(7).set("toolChoice", choice))?;
+                Ok::<_, AskError>(sampled.text())
+            },
+        )
+        .tool(
             "folders",
             "Asks for folders.",
             |cx: &mut Context, _: Value| {
@@ -270,11 +279,16 @@ fn a_client_is_only_asked_what_it_declares() {
     let url_only = json!({ "elicitation": { "url": {} } });
     let rows = [
         ("person", json!({}), json!({ "elicitation": {} })),
-        ("person", url_only, json!({ "elicitation": {} })),
+        ("person", url_only, json!({ "elicitation": { "form": {} } })),
         (
             "person",
             json!({ "elicitation": true }),
             json!({ "elicitation": {} }),
+        ),
+        (
+            "choice",
+            json!({ "sampling": {} }),
+            json!({ "sampling": { "tools": {} } }),
         ),
         ("model", form_only.clone(), json!({ "sampling": {} })),
         ("folders", json!({ "sampling": {} }), json!({ "roots": {} })),
