@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::engine::listing::Listing;
 use crate::engine::target::{Rules, Target};
@@ -160,10 +160,27 @@ impl Known {
     }
 }
 
-/// What handshake-era clients understand: structured content is an object there, and so is its schema.
+/// What handshake-era clients understand: structured content is an object there, and so is its schema, and the schema of each member.
 fn legacy_tool(definition: &Definition) -> Definition {
     let is_object = |schema: &Value| schema.get("type") == Some(&Value::from("object"));
     let mut definition = definition.clone();
     definition.output_schema = definition.output_schema.filter(is_object);
+    let schemas = [&mut definition.input_schema, &mut definition.output_schema];
+    schemas
+        .into_iter()
+        .flatten()
+        .for_each(properties_as_objects);
     definition
+}
+
+/// Says in objects what a schema says of its properties with `true` and `false`.
+fn properties_as_objects(schema: &mut Value) {
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for property in properties.into_iter().flat_map(Map::values_mut) {
+        match property {
+            Value::Bool(true) => *property = json!({}),
+            Value::Bool(false) => *property = json!({ "not": {} }),
+            _ => {}
+        }
+    }
 }

@@ -101,7 +101,8 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         self
     }
 
-    /// A hand-written JSON Schema for the arguments, instead of the one made from the handler's type. It reaches clients unchanged.
+    /// A hand-written JSON Schema for the arguments, instead of the one made from the handler's type. It reaches clients unchanged,
+    /// except that clients of the handshake era see `{}` for a property that is `true`, because they know only objects there.
     ///
     /// A property with `"x-mcp-header": "Region"` is mirrored: clients of revision 2026-07-28 repeat it over HTTP as `Mcp-Param-Region`, for
     /// whatever stands between and does not read bodies, and a call whose two halves differ is refused.
