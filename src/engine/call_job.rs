@@ -15,11 +15,11 @@ use crate::engine::lane::{Ended, Job};
 use crate::engine::rounds::{Attempted, Retry, RoundRules};
 use crate::engine::shutting_down;
 use crate::engine::target::Target;
-use crate::handler::context::CallControl;
+use crate::handler::context::{CallControl, ClientSource};
 use crate::handler::reply::Reply;
 use crate::panics;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
-use crate::protocol::version::Era;
+use crate::protocol::version::{Era, ProtocolVersion};
 
 /// A call on its way to a worker.
 pub(crate) struct CallJob {
@@ -109,7 +109,10 @@ impl CallJob {
                 let error = no_resource(&call.info.target, call.era);
                 call.fail(&error, Outcome::Error);
             }
-            Ok(reply) => {
+            Ok(mut reply) => {
+                if knows_no_links(&call.info.client) {
+                    reply.links_as_text();
+                }
                 let outcome = match &reply {
                     Reply::Tool(result) if result.is_error => Outcome::ToolError,
                     _ => Outcome::Ok,
@@ -129,6 +132,12 @@ impl CallJob {
             arguments: self.arguments.as_deref(),
         }
     }
+}
+
+/// Whether a client speaks the revision that has no links to resources.
+fn knows_no_links(client: &ClientSource) -> bool {
+    let first = ProtocolVersion::V2025_03_26;
+    matches!(client, ClientSource::Session(client) if client.protocol_version == first)
 }
 
 /// A handler's error with the code that its era has for it: the modern one must not hear of the earlier one's missing resources.

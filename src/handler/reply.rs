@@ -3,7 +3,7 @@
 //! Data only. Must not know how a result is written for its era, or how it travels.
 
 use crate::protocol::results::{Completion, GetPromptResult, ReadResourceResult};
-use crate::protocol::types::CallToolResult;
+use crate::protocol::types::{CallToolResult, ContentBlock};
 
 /// The result of a call.
 #[derive(Debug)]
@@ -14,4 +14,21 @@ pub(crate) enum Reply {
     /// The resource's handler says that there is nothing at this URI.
     NoResource,
     Completion(Completion),
+}
+
+impl Reply {
+    /// Says links to resources in words, for clients that know no links.
+    pub(crate) fn links_as_text(&mut self) {
+        match self {
+            Reply::Tool(result) => result
+                .content
+                .iter_mut()
+                .for_each(ContentBlock::link_as_text),
+            Reply::Prompt(result) => {
+                let messages = result.messages.iter_mut();
+                messages.for_each(|message| message.content.link_as_text());
+            }
+            Reply::Resource(_) | Reply::NoResource | Reply::Completion(_) => {}
+        }
+    }
 }

@@ -205,6 +205,14 @@ impl ContentBlock {
         ContentKind::Resource { resource }.into()
     }
 
+    /// Says a link in words, for clients that know no links.
+    pub(crate) fn link_as_text(&mut self) {
+        if let ContentKind::ResourceLink(link) = &self.kind {
+            let text = format!("{}: {}", link.name, link.uri);
+            self.kind = ContentKind::Text { text };
+        }
+    }
+
     /// The same block with annotations.
     #[must_use]
     pub fn with_annotations(mut self, annotations: Annotations) -> Self {

@@ -1,5 +1,6 @@
 //! Both eras on one endpoint and one pipe: the handshake, sessions, and who is served under which rules.
 
+use mcp_threads::{ContentBlock, Json, Prompt, PromptMessage, ResourceLink, Role, Server, Tool};
 use serde_json::{Value, json};
 
 use crate::harness::message::initialize;
@@ -41,7 +42,7 @@ fn assert_initialized(answer: &Value, settled: &str) {
     }
 }
 
-fn introduced() -> mcp_threads::Server {
+fn introduced() -> Server {
     probes(&Gate::new()).title("It").instructions("Ask.")
 }
 
@@ -262,6 +263,56 @@ fn methods_of_the_other_era_do_not_exist() {
             );
         }
     });
+}
+
+/// Before 2026-07-28 the schema of a property is an object, and strict clients drop a whole list for one that is not.
+#[test]
+fn earlier_revisions_are_shown_properties_that_are_objects() {
+    let schema = json!({ "type": "object", "properties": { "any": true, "no": false, "one": { "type": "string" } } });
+    let make = || {
+        let tool = Tool::new("any").input_schema(schema.clone());
+        let tool = tool.output_schema(schema.clone());
+        Server::new("it", "1").register(tool.handler(|value: Value| Json(value)))
+    };
+    on_every_wire(make, |wire| {
+        let listed = wire.ask("tools/list", json!({}));
+        let tool = &listed["result"]["tools"][0];
+        let expected = match wire.is_modern {
+            true => schema["properties"].clone(),
+            false => json!({ "any": {}, "no": { "not": {} }, "one": { "type": "string" } }),
+        };
+        for schema in ["inputSchema", "outputSchema"] {
+            assert_eq!(tool[schema]["properties"], expected, "{}", wire.name);
+        }
+    });
+}
+
+/// A link to a resource exists since 2025-06-18; a client of an earlier revision cannot read a result that has one.
+#[test]
+fn the_first_revision_is_told_of_links_in_words() {
+    let make = || {
+        let link = || ContentBlock::resource_link(ResourceLink::new("it://a", "A"));
+        let prompt = Prompt::new("see").handler(move || PromptMessage::new(Role::User, link()));
+        Server::new("it", "1")
+            .tool("see", "Links.", move || vec![link()])
+            .register(prompt)
+    };
+    for (version, expected) in [
+        (
+            "2025-06-18",
+            json!({ "type": "resource_link", "uri": "it://a", "name": "A" }),
+        ),
+        ("2025-03-26", json!({ "type": "text", "text": "A: it://a" })),
+    ] {
+        let (served, mut client) = Served::pipe(make());
+        client.initialize(version);
+        let called = client.ask(&legacy_call(1, "see", json!({})));
+        assert_eq!(called["result"]["content"], json!([expected]));
+        let got = client.ask(&legacy(2, "prompts/get", json!({ "name": "see" })));
+        assert_eq!(got["result"]["messages"][0]["content"], expected);
+        client.close();
+        served.stop();
+    }
 }
 
 #[test]
