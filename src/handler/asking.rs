@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::handler::ask::{Ask, AskError, Elicited, Root, Sampled, Sampling};
 use crate::handler::ask_schema;
@@ -96,7 +97,7 @@ impl<S> RequestContext<S> {
         self.need(self.client().supports_url_elicitation(), required)?;
         let mut params = json!({ "mode": "url", "message": message, "url": url });
         if self.client().protocol_version == ProtocolVersion::V2025_11_25 {
-            params["elicitationId"] = format!("{}/{key}", self.request_id()).into();
+            params["elicitationId"] = Uuid::new_v4().to_string().into();
         }
         let answer = self.ask(key, "elicitation/create", params, "action")?;
         Ok(match elicited::<Value>(answer)? {

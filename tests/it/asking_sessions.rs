@@ -79,6 +79,29 @@ fn a_question_comes_on_the_stream_of_its_call_and_its_answer_in_a_post_of_its_ow
     });
 }
 
+/// Whatever stands in front of the server may give every request the same `X-Request-Id`.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn no_two_pages_have_the_same_elicitation_id() {
+    on_every_front(|front| {
+        let (served, http) = front.serve(asking());
+        let session = introduced(http, &everything());
+        let ids = [1, 2].map(|id| {
+            let ask = session.post(&legacy_call(id, "page", json!({})));
+            let mut reply = ask.field("X-Request-Id", "same").send();
+            let Some(Event::Message(question)) = reply.event() else {
+                panic!("the stream begins with the question");
+            };
+            let declined = reply_to(&question, json!({ "action": "decline" }));
+            assert_eq!(session.post(&declined).send().status, 202);
+            assert_eq!(text(&reply.message()), "Declined");
+            question["params"]["elicitationId"].clone()
+        });
+        assert!(ids[0].is_string() && ids[0] != ids[1], "{ids:?}");
+        served.stop();
+    });
+}
+
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_4_an_answer_from_elsewhere_is_nobodys() {
