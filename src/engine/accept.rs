@@ -110,33 +110,34 @@ impl Engine {
         slot: ReplySlot,
     ) -> Accepted {
         let Request { id, method, params } = request;
-        let params = match Params::parse(params) {
-            Ok(params) => params,
-            Err(error) => {
-                let era = match self.rules(&method, &Params::default(), arrival) {
-                    Rules::Modern => Era::Modern,
-                    _ => Era::Legacy,
-                };
-                arrival.refuse(Some(&id), &method, era, &error, slot);
-                return Accepted::default();
-            }
+        let (params, slip) = match Params::parse(params) {
+            Ok(params) => (params, None),
+            Err(error) => (Params::default(), Some(error)),
         };
-        match self.rules(&method, &params, arrival) {
-            Rules::Modern => match modern::admit(&method, &params, arrival.origin.mirrored()) {
-                Ok(method) => {
-                    let era = Era::Modern;
-                    let asked = Asked {
-                        id,
-                        params,
-                        slot,
-                        tag: &arrival.tag,
-                        era,
-                    };
-                    return self.serve_modern(method, asked, arrival);
+        match (self.rules(&method, &params, arrival), slip) {
+            (Rules::Modern | Rules::WrongVersion, Some(error)) => {
+                arrival.refuse(Some(&id), &method, Era::Modern, &error, slot);
+            }
+            (Rules::Legacy(_) | Rules::Handshake, Some(error)) => {
+                arrival.refuse(Some(&id), &method, Era::Legacy, &error, slot);
+            }
+            (Rules::Modern, None) => {
+                match modern::admit(&method, &params, arrival.origin.mirrored()) {
+                    Ok(method) => {
+                        let era = Era::Modern;
+                        let asked = Asked {
+                            id,
+                            params,
+                            slot,
+                            tag: &arrival.tag,
+                            era,
+                        };
+                        return self.serve_modern(method, asked, arrival);
+                    }
+                    Err(error) => arrival.refuse(Some(&id), &method, Era::Modern, &error, slot),
                 }
-                Err(error) => arrival.refuse(Some(&id), &method, Era::Modern, &error, slot),
-            },
-            Rules::Legacy(session) => {
+            }
+            (Rules::Legacy(session), None) => {
                 let asked = Asked {
                     id,
                     params,
@@ -147,7 +148,7 @@ impl Engine {
                 self.serve_legacy(&method, asked, &session);
                 return Accepted::in_session(&session);
             }
-            Rules::Handshake => {
+            (Rules::Handshake, None) => {
                 let asked = Asked {
                     id,
                     params,
@@ -157,13 +158,13 @@ impl Engine {
                 };
                 return self.shake_hands(&method, asked, arrival);
             }
-            Rules::UnknownSession => {
+            (Rules::UnknownSession, _) => {
                 arrival.refuse_unknown_session(Some(&id), Method::known(&method), slot);
             }
-            Rules::WrongVersion => {
+            (Rules::WrongVersion, None) => {
                 arrival.refuse(Some(&id), &method, Era::Legacy, &wrong_version(), slot);
             }
-            Rules::NoSession => {
+            (Rules::NoSession, _) => {
                 arrival.refuse(Some(&id), &method, Era::Legacy, &no_session(), slot);
             }
         }

@@ -141,7 +141,12 @@ fn a_session_lives_from_its_handshake_to_its_delete() {
         };
         for gone in [&one, &unknown] {
             assert_eq!(gone.delete(), 404);
-            for message in [ping.clone(), legacy_call("x", "echo", json!({}))] {
+            let unreadable = legacy("y", "tools/list", json!({ "cursor": 7 }));
+            for message in [
+                ping.clone(),
+                legacy_call("x", "echo", json!({})),
+                unreadable,
+            ] {
                 let mut reply = gone.post(&message).send();
                 assert_eq!(reply.status, 404);
                 let answer = reply.json();
