@@ -114,61 +114,55 @@ impl Engine {
             Ok(params) => (params, None),
             Err(error) => (Params::default(), Some(error)),
         };
-        match (self.rules(&method, &params, arrival), slip) {
-            (Rules::Modern | Rules::WrongVersion, Some(error)) => {
-                arrival.refuse(Some(&id), &method, Era::Modern, &error, slot);
-            }
-            (Rules::Legacy(_) | Rules::Handshake, Some(error)) => {
-                arrival.refuse(Some(&id), &method, Era::Legacy, &error, slot);
-            }
-            (Rules::Modern, None) => {
-                match modern::admit(&method, &params, arrival.origin.mirrored()) {
-                    Ok(method) => {
-                        let era = Era::Modern;
-                        let asked = Asked {
-                            id,
-                            params,
-                            slot,
-                            tag: &arrival.tag,
-                            era,
-                        };
-                        return self.serve_modern(method, asked, arrival);
-                    }
-                    Err(error) => arrival.refuse(Some(&id), &method, Era::Modern, &error, slot),
-                }
-            }
-            (Rules::Legacy(session), None) => {
-                let asked = Asked {
-                    id,
-                    params,
-                    slot,
-                    tag: &arrival.tag,
-                    era: Era::Legacy,
-                };
-                self.serve_legacy(&method, asked, &session);
-                return Accepted::in_session(&session);
-            }
-            (Rules::Handshake, None) => {
-                let asked = Asked {
-                    id,
-                    params,
-                    slot,
-                    tag: &arrival.tag,
-                    era: Era::Legacy,
-                };
-                return self.shake_hands(&method, asked, arrival);
-            }
+        let rules = self.rules(&method, &params, arrival);
+        let (era, error) = match (&rules, slip) {
+            // That a session has ended comes before what else is wrong.
             (Rules::UnknownSession, _) => {
                 arrival.refuse_unknown_session(Some(&id), Method::known(&method), slot);
+                return Accepted::default();
             }
-            (Rules::WrongVersion, None) => {
-                arrival.refuse(Some(&id), &method, Era::Legacy, &wrong_version(), slot);
-            }
-            (Rules::NoSession, _) => {
-                arrival.refuse(Some(&id), &method, Era::Legacy, &no_session(), slot);
-            }
+            (Rules::NoSession, _) => (Era::Legacy, Some(no_session())),
+            (Rules::WrongVersion, slip) => (Era::Legacy, slip.or_else(|| Some(wrong_version()))),
+            (Rules::Legacy(_) | Rules::Handshake, slip) => (Era::Legacy, slip),
+            (Rules::Modern, slip) => (Era::Modern, slip),
+        };
+        if let Some(error) = error {
+            arrival.refuse(Some(&id), &method, era, &error, slot);
+            return Accepted::default();
         }
-        Accepted::default()
+        let asked = Asked {
+            id,
+            params,
+            slot,
+            tag: &arrival.tag,
+            era,
+        };
+        self.serve(&rules, &method, asked, arrival)
+    }
+
+    /// Serves a request that its rules have nothing against.
+    fn serve(
+        &self,
+        rules: &Rules,
+        method: &str,
+        asked: Asked<'_>,
+        arrival: &Arrival<'_>,
+    ) -> Accepted {
+        match rules {
+            Rules::Legacy(session) => {
+                self.serve_legacy(method, asked, session);
+                Accepted::in_session(session)
+            }
+            Rules::Handshake => self.shake_hands(method, asked, arrival),
+            _ => match modern::admit(method, &asked.params, arrival.origin.mirrored()) {
+                Ok(method) => self.serve_modern(method, asked, arrival),
+                Err(error) => {
+                    let Asked { id, slot, era, .. } = asked;
+                    arrival.refuse(Some(&id), method, era, &error, slot);
+                    Accepted::default()
+                }
+            },
+        }
     }
 
     /// The array of its members' answers. Only revision 2025-03-26 has batches.
