@@ -20,6 +20,10 @@
 /// ```
 ///
 /// It runs on the worker's thread before each call, and its cost is paid by every call. A panic in it fails that one call.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a server's state",
+    note = "every call gets a copy of the state: derive `Clone`, and put what calls share into an `Arc`; or implement `mcp_threads::Fork`"
+)]
 pub trait Fork {
     /// The copy.
     #[must_use]

@@ -219,6 +219,10 @@ impl<S> Prompt<S> {
 }
 
 /// Anything a prompt's handler may return: text (one message of the user's), messages, a whole [`GetPromptResult`], or a `Result` of these.
+#[diagnostic::on_unimplemented(
+    message = "a prompt's handler cannot return `{Self}`",
+    note = "return text, a `PromptMessage`, a list of them, a `GetPromptResult`, or a `Result` of these"
+)]
 pub trait IntoPromptResult {
     /// The result.
     ///
