@@ -218,7 +218,7 @@ impl Definition {
         };
         if input.get("type") != Some(&Value::from("object")) {
             return Some(format!(
-                "tool `{name}`: its input schema must be an object with \"type\": \"object\""
+                "tool `{name}`: its input schema must be an object with \"type\": \"object\"; let the handler take a struct"
             ));
         }
         if let Some(output) = &self.output_schema

@@ -42,7 +42,7 @@ impl UriTemplate {
                 && last.tail.is_empty()
             {
                 return Err(slip(format!(
-                    "`{{{}}}` and `{{{name}}}` need a literal between them, or nobody can tell where one ends",
+                    "`{{{}}}` and `{{{name}}}` need a literal between them, which says where the first one ends",
                     last.name
                 )));
             }

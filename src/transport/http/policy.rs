@@ -49,7 +49,10 @@ impl Guard {
             .next()
             .unwrap_or_default();
         if path != self.path {
-            return refuse(404, "There is nothing at this path");
+            return refuse(
+                404,
+                "There is no MCP endpoint at this path; by default it is /mcp",
+            );
         }
         match exchange.method() {
             "POST" => {
