@@ -6,7 +6,9 @@
 use std::fmt;
 use std::io;
 
-/// A result whose error is an [`Error`].
+/// A result whose error is an [`Error`]: what setting up, starting and stopping a server returns.
+///
+/// Not for handlers, whose errors are for the model or the client: use `Result<T, `[`ToolError`](crate::ToolError)`>` there.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a server could not be configured, started or stopped.
