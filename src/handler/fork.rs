@@ -21,8 +21,7 @@
 ///
 /// It runs on the worker's thread before each call, and its cost is paid by every call. A panic in it fails that one call.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a server's state",
-    note = "every call gets a copy of the state: derive `Clone`, and put what calls share into an `Arc`; or implement `mcp_threads::Fork`"
+    message = "`{Self}` cannot be a server's state: derive `Clone` for it, or implement `mcp_threads::Fork`"
 )]
 pub trait Fork {
     /// The copy.

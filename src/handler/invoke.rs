@@ -35,7 +35,7 @@ use crate::protocol::jsonrpc::ErrorObject;
     message = "this function cannot be a handler on a `Server<{S}>`",
     note = "a handler is `|| -> R`, `|args: A| -> R`, `|cx: &mut RequestContext<{S}>| -> R` or `|cx: &mut RequestContext<{S}>, args: A| -> R`, with every argument's type written out",
     note = "`A` needs `serde::Deserialize` and `schemars::JsonSchema` and owns what it holds",
-    note = "the `{S}` in `RequestContext<{S}>` is the server's state; a handler with another state needs `with_state` before it is registered"
+    note = "the `S` of `RequestContext<S>` has to be the server's state: call `with_state` before registering handlers that use it"
 )]
 pub trait Handler<S, Shape>: Send + Sync + 'static {
     /// What the function returns.

@@ -358,10 +358,6 @@ impl<S> ResourceTemplate<S> {
 
 /// Anything a resource's handler may return: text, bytes, [`ResourceContents`] or a list of them, a whole [`ReadResourceResult`], an `Option` of
 /// these (`None`: there is no such resource), or a `Result`.
-#[diagnostic::on_unimplemented(
-    message = "a resource's handler cannot return `{Self}`",
-    note = "return text, bytes, `ResourceContents`, a list of them, a `ReadResourceResult`, or an `Option` or `Result` of these"
-)]
 pub trait IntoResourceResult {
     /// The result, or nothing.
     ///
