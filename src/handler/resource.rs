@@ -40,7 +40,7 @@ pub struct Resource<S = ()> {
 /// Resources whose URIs follow a template, and the handler that reads any of them. Specification: `server/resources` ("Resource Templates").
 ///
 /// The template has plain `{name}` variables (RFC 6570, level 1); each stands for one or more characters other than `/`, `?` and `#`. They are the
-/// handler's arguments: for `{day}` its argument type has a field `day`, a `String`.
+/// handler's arguments, by name, and always strings.
 ///
 /// ```
 /// use mcp_threads::{ResourceTemplate, Server};
