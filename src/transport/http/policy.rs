@@ -183,7 +183,7 @@ fn check_version<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
             ),
             None => refuse(400, "This MCP-Protocol-Version is not supported"),
         },
-        Field::Repeated => refuse(400, "MCP-Protocol-Version stands twice"),
+        Field::Repeated => refuse(400, "MCP-Protocol-Version is there twice"),
     }
 }
 
