@@ -4,7 +4,7 @@
 //! events, and the memory of an idle connection. Each server is a process of its own; rounds are interleaved (A B A B), so that a
 //! disturbance of the machine hits all alike; what is printed is the median of the rounds and its ratio to the bare loop of the same run.
 //!
-//! `cargo bench --bench fronts` takes about two minutes, with `-- --quick` less than half a minute.
+//! `cargo bench --bench fronts` takes two to three minutes, with `-- --quick` 40 seconds.
 
 #![allow(clippy::print_stdout, reason = "the table is the point")]
 
