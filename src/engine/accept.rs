@@ -149,7 +149,7 @@ impl Engine {
             }
             Rules::WrongVersion => {
                 let error = ErrorObject::invalid_request(
-                    "MCP-Protocol-Version does not fit this session; send the version in the result of `initialize`",
+                    "MCP-Protocol-Version is not a version this session can have; send the one `initialize` answered",
                 );
                 arrival.refuse(Some(&id), &method, Era::Legacy, &error, slot);
             }
