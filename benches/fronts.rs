@@ -1,10 +1,10 @@
-//! Question: what does the library cost on the wire, next to another front and next to a loop that does nothing of MCP?
+//! Question: what does the library cost on the wire, compared with another front and with a hand-written loop that does nothing of MCP?
 //!
 //! `echo` over keep-alive HTTP (requests a second, CPU of the server for each, p50, p99), over stdio with 64 outstanding, a stream of 1,000 progress
-//! events, and the memory of an idle connection. Each server is a process of its own; rounds are interleaved (A B A B), so that a change of the
-//! machine's mood hits all alike; what is printed is the median of the rounds and its ratio to the bare loop of the same run.
+//! events, and the memory of an idle connection. Each server is a process of its own; rounds are interleaved (A B A B), so that a
+//! disturbance of the machine hits all alike; what is printed is the median of the rounds and its ratio to the bare loop of the same run.
 //!
-//! `cargo bench --bench fronts` takes about two minutes, with `-- --quick` less than half a minute.
+//! `cargo bench --bench fronts` takes two to three minutes, with `-- --quick` 40 seconds.
 
 #![allow(clippy::print_stdout, reason = "the table is the point")]
 

@@ -5,7 +5,7 @@
 //! 2. *The global mutex*: do CPU-bound calls use every core, and what does overload do? Efficiency and p99 at 1, 2, 16 and 100 connections, and an
 //!    open loop at four times the capacity: how many are answered, refused, lost.
 //!
-//! `cargo bench --bench stories` takes about a minute, with `-- --quick` a quarter of it. Every figure is a ratio within one run, so the machine's
+//! `cargo bench --bench stories` takes two to three minutes, with `-- --quick` 45 seconds. Every figure is a ratio within one run, so the machine's
 //! speed does not matter, but other work on it does: the share of the CPU that others took stands beside the figures it spoils.
 
 #![allow(clippy::print_stdout, reason = "the table is the point")]

@@ -1,26 +1,32 @@
-//! A program with a life of its own that lets a model look inside: a small simulation with an MCP endpoint.
+//! A program with its own main loop that also serves MCP: a small simulation that a model can look into and change.
 //!
-//! Start it with `cargo run --example embed`. It counts sheep for ten rounds, serves MCP meanwhile on the address it prints, and shuts the server
-//! down when it is done. The world is shared because it stands in an `Arc`; the lock is held only for moments, so no call waits for a round.
-//! The number of rounds may be given as the only argument.
+//! Start it with `cargo run --example embed`. For ten rounds of half a second it counts sheep and serves MCP on the address that it prints; then it
+//! shuts the server down. Loop and tools share the world because it is in an `Arc`; the lock is held only briefly, so no call waits for a round.
+//! The number of rounds can be given as the only argument. With `cargo run --example embed -- 1000` there is time to buy some sheep:
+//!
+//! ```sh
+//! curl -s http://ADDRESS/mcp \
+//!   -H 'Content-Type: application/json' -H 'MCP-Protocol-Version: 2026-07-28' \
+//!   -H 'Mcp-Method: tools/call' -H 'Mcp-Name: buy' \
+//!   -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"buy","arguments":{"sheep":5},
+//!        "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
+//! ```
 
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use mcp_threads::schemars::JsonSchema;
+use mcp_threads::schemars::{self, JsonSchema};
 use mcp_threads::{Json, RequestContext, Server};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Default, Serialize, JsonSchema)]
-#[schemars(crate = "mcp_threads::schemars")]
 struct World {
     round: u64,
     sheep: u64,
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[schemars(crate = "mcp_threads::schemars")]
 struct Buy {
     /// How many sheep to buy.
     sheep: u64,

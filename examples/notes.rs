@@ -1,29 +1,40 @@
-//! Everything but tools alone: a notebook whose notes are resources, with a prompt, completion, and a tool that asks before it tears a page out.
+//! More than tools: a notebook whose notes are resources, with a prompt, completion, and a tool that asks the user before it tears a page out.
 //!
-//! Start it with `cargo run --example notes`, or with `--stdio` behind a client. Read `notes://all`, complete `day` in `notes://{day}`, get the
-//! prompt `summary`, and call `forget`: a client that shows forms is asked whether you are sure. The handler of `forget` is written once; it serves
-//! clients of both eras, though one waits for the answer and the other comes back with it.
+//! Start it with `cargo run --example notes`, then call `forget` from a second terminal, as a client that can show forms:
+//!
+//! ```sh
+//! curl -s http://127.0.0.1:8080/mcp \
+//!   -H 'Content-Type: application/json' -H 'MCP-Protocol-Version: 2026-07-28' \
+//!   -H 'Mcp-Method: tools/call' -H 'Mcp-Name: forget' \
+//!   -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"forget","arguments":{"day":"monday"},
+//!        "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"elicitation":{}}}}}'
+//! ```
+//!
+//! The result is the question (`"resultType":"input_required"`). Call again with the answer beside `"arguments"`, and the page is gone:
+//! `"inputResponses":{"sure":{"action":"accept","content":{"sure":true}}}`. A client of an earlier revision is asked while the call waits; the handler
+//! is the same for both.
+//!
+//! Another address can be given as the only argument; with `--stdio` it serves stdin and stdout for a client that starts it.
+//! Also try reading `notes://all`, completing `day` in `notes://{day}`, and getting the prompt `summary`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use mcp_threads::schemars::JsonSchema;
+use mcp_threads::schemars::{self, JsonSchema};
 use mcp_threads::{Prompt, RequestContext, ResourceTemplate, Result, Server, ToolError};
 use serde::Deserialize;
 
-/// All calls share the notes, because they stand in an `Arc`.
+/// All calls share the notes, because they are in an `Arc`.
 #[derive(Clone)]
 struct Notes(Arc<Mutex<BTreeMap<String, String>>>);
 
 #[derive(Deserialize, JsonSchema)]
-#[schemars(crate = "mcp_threads::schemars")]
 struct Day {
     /// A day of the week, such as `monday`.
     day: String,
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[schemars(crate = "mcp_threads::schemars")]
 struct Sure {
     /// Yes, tear it out
     sure: bool,
@@ -87,7 +98,7 @@ fn days(cx: &mut RequestContext<Notes>, typed: mcp_threads::Completing) -> Vec<S
     days.cloned().collect()
 }
 
-/// What stands before the question runs once more when the client comes back with the answer: it must do no harm twice.
+/// For a client of 2026-07-28 it runs again from the beginning when the answer is there, so what stands before the question must do no harm twice.
 fn forget(cx: &mut RequestContext<Notes>, page: Day) -> std::result::Result<String, ToolError> {
     if !cx.state().open().contains_key(&page.day) {
         return Err(ToolError::new(format!("There is no page for {}", page.day)));

@@ -1,6 +1,6 @@
-//! The ten lines of the README: a calculator over HTTP.
+//! The first program of the README: a calculator over HTTP.
 //!
-//! Start it with `cargo run --example quickstart`, then ask it something:
+//! Start it with `cargo run --example quickstart`, then call its tool from a second terminal:
 //!
 //! ```sh
 //! curl -s http://127.0.0.1:8080/mcp \
@@ -10,14 +10,14 @@
 //!        "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
 //! ```
 //!
-//! Stop it with Ctrl-C. A different address may be given as the only argument.
+//! The answer contains `"text":"42"`. Stop the server with Ctrl-C. Another address can be given as the only argument:
+//! `cargo run --example quickstart -- 127.0.0.1:9000`.
 
 use mcp_threads::Server;
-use mcp_threads::schemars::JsonSchema;
+use mcp_threads::schemars::{self, JsonSchema};
 use serde::Deserialize;
 
 #[derive(Deserialize, JsonSchema)]
-#[schemars(crate = "mcp_threads::schemars")]
 struct Add {
     a: i64,
     b: i64,

@@ -9,15 +9,16 @@
 //! ```
 //!
 //! The ping is answered at once, while the command still sleeps. `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}` kills the
-//! command and everything it started. The command is an argument list, not a line for a shell, so nothing in it is interpreted; whoever
-//! wants a shell asks for it by name: `["sh", "-c", "..."]`. With `--http 127.0.0.1:8080` it serves HTTP instead.
+//! command and everything it started. Ctrl-D ends the server.
+//!
+//! The command is a list of arguments, not a line for a shell, so nothing in it is interpreted; to use a shell, name it: `["sh", "-c", "..."]`.
+//! With `cargo run --example shell -- --http 127.0.0.1:8080` it serves HTTP instead. Do not let strangers reach it: it runs any program.
 
-use mcp_threads::schemars::JsonSchema;
+use mcp_threads::schemars::{self, JsonSchema};
 use mcp_threads::{Json, RequestContext, RunCommand, Server, Tool, ToolError};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize, JsonSchema)]
-#[schemars(crate = "mcp_threads::schemars")]
 struct Shell {
     /// The program and its arguments.
     argv: Vec<String>,
@@ -26,13 +27,12 @@ struct Shell {
 }
 
 #[derive(Serialize, JsonSchema)]
-#[schemars(crate = "mcp_threads::schemars")]
 struct Output {
     /// The exit code; absent when a signal ended the command.
     code: Option<i32>,
     stdout: String,
     stderr: String,
-    /// Whether the command said more than the 64 KiB of each stream that are kept.
+    /// Whether the output was longer than the 64 KiB of stdout and of stderr that are kept.
     truncated: bool,
 }
 
@@ -57,7 +57,7 @@ fn shell(cx: &mut RequestContext, args: Shell) -> Result<Json<Output>, ToolError
 fn main() -> mcp_threads::Result<()> {
     env_logger::init();
     let tool = Tool::new("shell")
-        .description("Runs a program to its end and returns what it said.")
+        .description("Runs a program to its end and returns its output.")
         .destructive(true)
         .open_world(true)
         .handler(shell);

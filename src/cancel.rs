@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-/// Sees whether something has been cancelled. Clones see the same cancellation.
+/// Says whether a call has been cancelled. Clones belong to the same call.
+///
+/// The example needs `crossbeam-channel = "0.5"` among your own dependencies.
 ///
 /// ```
 /// # use mcp_threads::RequestContext;
@@ -91,12 +93,12 @@ impl CancellationToken {
 
     /// A channel that never carries a message and disconnects on cancellation, for `crossbeam_channel::select!`.
     ///
-    /// It also disconnects once the call has been answered, so that a thread which outlives its call does not wait for ever.
+    /// It also disconnects once the call has been answered, so that a thread which outlives its call does not wait forever.
     pub fn channel(&self) -> &Receiver<Infallible> {
         self.0.gate.get_or_init(|| self.0.make_gate())
     }
 
-    /// Waits for the cancellation, at most this long, and says whether it came.
+    /// Waits for the cancellation, at most this long. Returns whether the call has been cancelled.
     pub fn wait(&self, longest: Duration) -> bool {
         let Some(deadline) = Instant::now().checked_add(longest) else {
             let Err(_) = self.channel().recv();

@@ -6,13 +6,14 @@
 use std::fmt;
 use std::io;
 
-/// A result whose error is an [`Error`].
+/// A result whose error is an [`Error`]: what setting up, starting and stopping a server returns.
+///
+/// Not for handlers, whose errors are for the model or the client: use `Result<T, `[`ToolError`](crate::ToolError)`>` there.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a server could not be configured, started or stopped.
 ///
-/// Opaque on purpose: ask it with the predicates, read it with `Display`, follow it with
-/// [`source`](std::error::Error::source).
+/// The `is_..` methods tell the kinds apart, `Display` has the message, and [`source`](std::error::Error::source) the I/O error behind it, if any.
 pub struct Error {
     kind: Kind,
     what: String,
@@ -70,22 +71,22 @@ impl Error {
         }
     }
 
-    /// Whether what was registered or set cannot work: a name twice, an invalid schema, an unknown lane.
+    /// Whether the configuration is wrong: a name is used twice, a schema is invalid, a lane does not exist.
     pub fn is_configuration(&self) -> bool {
         self.kind == Kind::Configuration
     }
 
-    /// Whether the address could not be listened on.
+    /// Whether the server could not listen on the address.
     pub fn is_bind(&self) -> bool {
         self.kind == Kind::Bind
     }
 
-    /// Whether a descriptor could not be used: a listener, stdin or stdout.
+    /// Whether a listener, stdin or stdout could not be used.
     pub fn is_io(&self) -> bool {
         self.kind == Kind::Io
     }
 
-    /// Whether the operating system refused a thread.
+    /// Whether a thread could not be started.
     pub fn is_spawn(&self) -> bool {
         self.kind == Kind::Spawn
     }

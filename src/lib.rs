@@ -1,13 +1,13 @@
 //! Model Context Protocol servers in plain, blocking Rust.
 //!
-//! A handler is an ordinary function. It may sleep, lock, shell out or burn CPU, and the server stays responsive while it does: calls run on
-//! a fixed pool of threads behind a bounded queue, and whatever is cheap never waits for them. There is no async runtime.
+//! A handler is an ordinary function. It may sleep, lock, run programs or burn CPU, and the server stays responsive while it does: calls run on
+//! a fixed pool of threads behind a bounded queue, and cheap requests never wait for them. There is no async runtime.
 //!
 //! ```no_run
 //! use mcp_threads::Server;
+//! use mcp_threads::schemars::{self, JsonSchema};
 //!
-//! #[derive(serde::Deserialize, mcp_threads::schemars::JsonSchema)]
-//! #[schemars(crate = "mcp_threads::schemars")]
+//! #[derive(serde::Deserialize, JsonSchema)]
 //! struct Add {
 //!     a: i64,
 //!     b: i64,
@@ -24,6 +24,18 @@
 //! # fn main() {}
 //! ```
 //!
+//! The derive of `JsonSchema` needs the name `schemars`: import it as above, or name it with `#[schemars(crate = "mcp_threads::schemars")]`, as other
+//! examples here do.
+//!
+//! # Where to look
+//!
+//! - [`Server`] to build and start a server, [`RunningServer`] and [`ServerHandle`] for what can be done while it runs.
+//! - [`Tool`], [`Prompt`], [`Resource`], [`ResourceTemplate`] for what it offers, and [`Handler`] for the functions behind them.
+//! - [`RequestContext`] for what a handler can do: state, progress, log messages, cancellation, and asking the client
+//!   ([`elicit`](RequestContext::elicit), [`sample`](RequestContext::sample), [`roots`](RequestContext::roots)).
+//! - [`ToolError`] for a failure that the model reads, [`ErrorObject`] for one that the client program reads, [`Error`] for one of the server itself.
+//! - [`Lane`] for workers and queues, [`Limits`] for everything else that is bounded.
+//!
 //! # How a call travels
 //!
 //! ```text
@@ -33,8 +45,8 @@
 //! ```
 //!
 //! - The *transport* has one thread for each connection or pipe, and only that thread reads and writes it.
-//! - The *engine* answers what is cheap at once, on that thread. A tool call goes to its tool's *lane*: a name, a fixed number of worker
-//!   threads, a bounded queue. A full lane refuses now: `503` over HTTP, the same error over stdio.
+//! - The *engine* answers cheap requests at once, on that thread. A tool call goes to its tool's *lane*: a name, a fixed number of worker
+//!   threads, a bounded queue. A full lane refuses the call at once: status `503` over HTTP, and the JSON-RPC error code `503` everywhere.
 //! - A *worker* forks the state, calls the handler, catches its panic, and puts the answer into the *outbox*. It never touches a socket.
 //!
 //! # What you can rely on
@@ -42,15 +54,15 @@
 //! - Each call has its own fork of the state ([`Fork`]); what is shared is shared because you put it into an `Arc`.
 //! - Each accepted request has exactly one answer, or none if its client cancelled it.
 //! - A panic is one failed call; its text goes to the log and never to the client. [`log_backtraces`] adds where it happened.
-//! - A client that leaves, or reads slowly, never costs a worker. A worker is free again when its handler has returned, not before.
-//! - Nothing limits how long a call may run; a handler is told when it is cancelled, and decides itself when to leave.
+//! - A client that disconnects or reads slowly never blocks a worker. A worker is free again when its handler has returned, not before.
+//! - Nothing limits how long a call may run. A handler can see that its call is cancelled ([`RequestContext::check`]) and decides when to return.
 //! - The library installs no logger and, unless you call [`RunningServer::run_until_ctrl_c`] or [`log_backtraces`], no signal handler and no panic hook.
 //!
-//! Besides tools there are [`Prompt`]s, [`Resource`]s and [`ResourceTemplate`]s, registered with [`Server::register`], and any handler may ask its
-//! client: [`RequestContext::elicit`], [`RequestContext::sample`], [`RequestContext::roots`].
+//! # Revisions of the protocol
 //!
-//! Both eras of the protocol are served side by side on one endpoint and on one pipe: revision 2026-07-28, which is stateless, and the
-//! revisions 2025-11-25, 2025-06-18 and 2025-03-26, which begin with a handshake.
+//! Both eras are served side by side, on the same endpoint or pipe: revision 2026-07-28, which is stateless (*modern*), and the revisions
+//! 2025-11-25, 2025-06-18 and 2025-03-26, which begin with a handshake (*legacy*, or the *handshake era*). `Specification:` in these docs names a page
+//! of revision 2026-07-28 unless it says otherwise: `server/tools` is <https://modelcontextprotocol.io/specification/2026-07-28/server/tools>.
 
 // Without the guarded front, what only HTTP needs has fewer callers or none; it is too little to be worth gating line by line.
 #![cfg_attr(not(all(feature = "http", unix)), allow(dead_code))]

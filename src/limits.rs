@@ -39,18 +39,21 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     /// Answers on stdio that may be in the making or unread before the reader stops reading stdin. Default 1024.
     pub outbox_answers_max: usize,
-    /// A call that has said nothing for this long opens its event stream, so that clients and proxies see life. Default 1 s.
+    /// A call that has sent nothing for this long is answered with an event stream, so that clients and proxies see that it is alive. Default
+    /// 1 s.
     pub stream_after: Duration,
     /// The longest silence on an open event stream before a comment line is sent. Default 10 s.
     pub heartbeat_interval: Duration,
-    /// How long a cancelled handler may take to return during shutdown before its thread is given up. Default 1 s.
+    /// How long a cancelled handler may take to return during shutdown before its thread is left behind. Default 1 s.
     pub cancel_grace: Duration,
-    /// How long a handler waits for a handshake-era client to answer a question. Default 5 minutes: there is a person at the other end.
+    /// How long a handler waits for a handshake-era client to answer a question. Default 5 minutes, because a person answers. Then:
+    /// [`AskError::TimedOut`](crate::AskError::TimedOut).
     pub ask_timeout: Duration,
-    /// The most bytes that answers and kept values may have while they travel between the rounds of a call. Default 64 KiB, which a client
-    /// sends with every further round.
+    /// Most bytes of answers and kept values in the request state, which a client sends with each further round of a call. Default 64 KiB. Beyond
+    /// it: `-32602`.
     pub request_state_bytes_max: usize,
-    /// How long a client may take to come back with answers. Default 1 hour. Then: `-32602`, and the call starts again.
+    /// How long a request state is valid, that is, how long a client may take to come back with answers. Default 1 hour. Then: `-32602`, and the
+    /// client has to start the call again.
     pub request_state_ttl: Duration,
     /// Most streams of change notifications (`subscriptions/listen`) open on one pipe. Default 64, and never more than half of
     /// [`outbox_answers_max`](Self::outbox_answers_max), because each is a request that waits for its answer. Beyond it: `503`. On HTTP they
@@ -88,7 +91,7 @@ pub struct Limits {
     pub connections_max: usize,
     /// Most requests on one connection before it is closed with `Connection: close`. Default 1,000,000. Guarded front.
     pub requests_per_connection_max: u64,
-    /// Most event streams open at once. Default 512. A call beyond it says nothing on the way and is answered as plain JSON when it
+    /// Most event streams open at once. Default 512. A call beyond it sends no progress and is answered as plain JSON when it
     /// ends; a `GET` beyond it gets `503`.
     pub streams_max: usize,
     /// Most event streams of one legacy session that are kept for a client to come back with `Last-Event-ID`, their calls still in flight
@@ -97,12 +100,12 @@ pub struct Limits {
     /// Bytes of answers and events in the parked streams of one legacy session together. Default 1 MiB. Beyond it the oldest of these
     /// streams is forgotten when the next one comes; the last may hold an answer of any length.
     pub parked_bytes_max: usize,
-    /// Bytes of one legacy session that have been sent and are kept to be sent again, and of announcements that nobody listens to yet.
-    /// Default 64 KiB each. Beyond it the oldest go; an answer longer than this is kept only until it has been sent.
+    /// Bytes of one legacy session that have been sent and are kept for a resumed stream, and bytes of notifications that wait until the client
+    /// listens. Default 64 KiB each. Beyond it the oldest go; an answer longer than this is kept only until it has been sent.
     pub replay_bytes_max: usize,
-    /// Announcements of one legacy session that wait until a client listens. Default 32. Beyond it the oldest go.
+    /// Notifications of one legacy session that wait until the client listens. Default 32. Beyond it the oldest go.
     pub announcements_max: usize,
-    /// How long a client shall wait before it comes back for the rest of a stream. Default 1 s.
+    /// How long a client should wait before it reconnects for the rest of a stream (`retry` of the event stream). Default 1 s.
     pub retry_hint: Duration,
     /// How soon a client that has left is noticed while its call is in flight. Default 100 ms; looking starts only when a call
     /// has lasted this long, so that fast calls pay nothing. Guarded front.
@@ -125,7 +128,7 @@ pub struct Limits {
     /// A connection that has been silent this long gives its buffers back. Default 100 ms: short enough that even a crowd that
     /// comes at once soon holds none, long enough that busy connections never pay for it. Guarded front.
     pub buffer_idle_timeout: Duration,
-    /// A peer that has vanished without a word is noticed after this long. Default 90 s, by TCP keep-alive probes and, on
+    /// A peer that has vanished without closing its connection is noticed after this long. Default 90 s, by TCP keep-alive probes and, on
     /// Linux, the bound on unacknowledged data. Guarded front.
     pub dead_peer_timeout: Duration,
     /// Stack of a connection's thread, in bytes. Default 256 KiB of address space; only touched pages cost memory. It must

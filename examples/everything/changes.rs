@@ -1,4 +1,4 @@
-//! Tools that say that something has changed, though nothing has: whoever listens hears of it and finds everything as it was.
+//! Tools that notify clients of a change although nothing has changed: a subscribed client is notified and finds everything as it was.
 
 use mcp_threads::{RequestContext, Server};
 use serde_json::Value;

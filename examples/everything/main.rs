@@ -1,11 +1,11 @@
-//! The reference server: every feature once, for test suites, benchmarks and the curious.
+//! The reference server: every feature once, for test suites and benchmarks, and to read.
 //!
 //! ```sh
 //! cargo run --example everything -- --http 127.0.0.1:8080
 //! cargo run --example everything -- --stdio
 //! ```
 //!
-//! What it serves stands in `server`. The command line is a contract that other programs rely on; when the server is ready it prints
+//! The module `server` lists what it serves. The command line must not change, because other programs rely on it; when the server is ready it prints
 //! `listening on http://ADDRESS/mcp` on stderr.
 
 // As a path, so that what is part of it stands beside it.

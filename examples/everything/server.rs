@@ -1,4 +1,4 @@
-//! Everything that the reference server serves, without a way to it: the command line chooses one, the project's own tests play each.
+//! Everything that the reference server serves. The transport is chosen elsewhere: by the command line, or by the project's own tests.
 //!
 //! `probes` holds what measures the server itself, the other modules what the official conformance suite calls, by subject.
 

@@ -15,10 +15,13 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, at, bounde
 use crate::error::Error;
 use crate::stats::LaneStats;
 
-/// A lane's size, as the builder sets it. Register it with [`Server::lane`](crate::Server::lane).
+/// A lane: a name, a fixed number of worker threads, and a bounded queue in front of them. Add it with [`Server::lane`](crate::Server::lane), and
+/// name it in [`Tool::lane`](crate::Tool::lane).
 ///
-/// Two lanes are always there: `main` (32 workers, or four per core if that is more, and a queue of 256) and `urgent` (2 workers, queue 64) for
-/// diagnostics that must answer when `main` is full. Name one of them here to change what you set and nothing else.
+/// Two lanes always exist: `main` (32 workers, or four per core if that is more, and a queue of 256) and `urgent` (2 workers, queue 64) for
+/// diagnostics that must answer when `main` is full. A `Lane` with one of these names changes what it sets and leaves the rest.
+///
+/// When all workers are busy and the queue is full, a call is refused at once: HTTP status `503` and JSON-RPC error code `503`, to be tried again.
 ///
 /// Tool calls mostly wait (for a disk, a child, another server), so the number of workers is how many calls may wait at once, not
 /// how many may compute. An idle worker costs one parked thread: no CPU, its stack's touched pages (about 10 KiB), and address space.
@@ -50,7 +53,7 @@ impl Lane {
     }
 
     /// How many calls may wait for a worker. Default 64, at most 1,048,576. With 0 a call is taken only when a worker is idle. A call that is
-    /// cancelled while it waits keeps its place until its turn comes, and is then dropped unrun.
+    /// cancelled while it waits keeps its place until a worker takes it, and is then dropped without being run.
     #[must_use]
     pub fn queue(mut self, queue_len_max: usize) -> Self {
         self.queue_len_max = Some(queue_len_max);

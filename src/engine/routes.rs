@@ -165,8 +165,7 @@ impl Engine {
                 {
                     Some(id) => Some(id),
                     None => {
-                        let message =
-                            "As many sessions as there may be are all busy; try again later";
+                        let message = "The server has its maximum of sessions, and all are busy; try again later";
                         asked.fail(
                             "initialize",
                             &ErrorObject::new(ErrorCode::OVERLOADED, message),

@@ -130,7 +130,7 @@ impl Engine {
         let most = self.limits.subscription_uris_max;
         if wanted.resource_subscriptions.len() > most {
             return Err(ErrorObject::invalid_params(format!(
-                "One subscription may watch {most} resources"
+                "One subscription may watch at most {most} resources"
             )));
         }
         let mut resource_subscriptions = BTreeSet::new();

@@ -37,35 +37,36 @@ impl Ask {
     }
 }
 
-/// Why an ask brought no answer. Leave the handler with `?`; the client is told the right thing.
+/// Why a question to the client has no answer (yet). Leave the handler with `?`: the library asks the client, or answers the call with the right
+/// error.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum AskError {
-    /// The client is asked when this attempt has ended, and the handler is called again with the answer. Revision 2026-07-28 only.
+    /// Not an error: the client is asked as soon as the handler returns, and the handler is called again with the answer. Revision 2026-07-28 only.
     Unanswered,
-    /// The client did not declare that it can be asked this.
+    /// The client did not declare the capability that this question needs.
     Unsupported {
-        /// What it would have to declare, as an object.
+        /// The capabilities that it would have to declare, as an object.
         required: Value,
-        /// The era it was asked in.
+        /// The era of the request.
         era: Era,
     },
-    /// It was asked where nobody can be asked: by a completer.
+    /// A completer cannot ask the client.
     NotHere,
     /// The call was cancelled.
     Cancelled,
-    /// Nobody answered within [`Limits::ask_timeout`](crate::Limits::ask_timeout). Handshake era only.
+    /// The client did not answer within [`Limits::ask_timeout`](crate::Limits::ask_timeout). Handshake era only.
     TimedOut,
-    /// The client has closed its side of the pipe and can answer nothing any more. Handshake era only.
+    /// The client has closed its side of the pipe and cannot answer any more. Handshake era only.
     Left,
     /// The client answered with an error.
     Refused {
-        /// Its code.
+        /// The error's code.
         code: i64,
-        /// What it said.
+        /// The error's message.
         message: String,
     },
-    /// The answer is not what was asked for.
+    /// The client's answer does not fit the question, or no form can be made from the type; the text says why.
     Invalid(String),
 }
 
@@ -104,7 +105,10 @@ impl fmt::Display for AskError {
         match self {
             AskError::Unanswered => f.write_str("the client has not been asked yet"),
             AskError::Unsupported { required, .. } => {
-                write!(f, "The client does not declare what this needs: {required}")
+                write!(
+                    f,
+                    "This needs client capabilities that were not declared: {required}"
+                )
             }
             AskError::NotHere => f.write_str("a completer cannot ask the client"),
             AskError::Cancelled => f.write_str("the call was cancelled"),
@@ -125,14 +129,14 @@ impl fmt::Display for AskError {
 
 impl std::error::Error for AskError {}
 
-/// What a person made of a question.
+/// How the user reacted to a question. Specification: `client/elicitation` ("Response Actions").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Elicited<T> {
-    /// They answered.
+    /// The user answered (`accept`).
     Accepted(T),
-    /// They said no.
+    /// The user said no (`decline`).
     Declined,
-    /// They closed the question without choosing.
+    /// The user closed the question without choosing (`cancel`).
     Dismissed,
 }
 
@@ -176,25 +180,25 @@ impl Sampling {
         Sampling { params }
     }
 
-    /// One more message of the user's.
+    /// One more message, from the user.
     #[must_use]
     pub fn user(self, text: impl Into<String>) -> Self {
         self.message(Role::User, text.into())
     }
 
-    /// One more message of the model's.
+    /// One more message, from the model.
     #[must_use]
     pub fn assistant(self, text: impl Into<String>) -> Self {
         self.message(Role::Assistant, text.into())
     }
 
-    /// What the model should know before it answers.
+    /// The system prompt.
     #[must_use]
     pub fn system(self, prompt: impl Into<String>) -> Self {
         self.set("systemPrompt", prompt.into())
     }
 
-    /// How daring the answer may be.
+    /// How random the answer may be; the scale is the model's own.
     #[must_use]
     pub fn temperature(self, temperature: f64) -> Self {
         self.set("temperature", temperature)

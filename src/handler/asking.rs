@@ -16,40 +16,46 @@ use crate::protocol::version::ProtocolVersion;
 
 /// Asking the client.
 ///
-/// In revision 2026-07-28 a question ends the attempt: leave the handler with `?`, the client is asked, and the handler is called again
-/// **from its beginning**, with the answers so far. So:
+/// In revision 2026-07-28 a question ends the attempt: the handler returns with `?`, the client gets the question as its answer, and when it comes
+/// back, the handler is called again **from its beginning**, with the answers so far. So:
 ///
-/// - what stands before a question runs again for each round; put what must happen once, or must not change, into [`keep`](Self::keep);
-/// - each question has a key that is the same in every round, and no other question of the handler has it;
-/// - questions that do not depend on each other travel together when none is left with `?` before all are asked:
+/// - Code before a question runs again in each round. Put what must happen once, or must not change, into [`keep`](Self::keep).
+/// - Each question has a key, which is the same in every round and belongs to no other question of the handler.
+/// - Questions that do not depend on each other are sent together when all are asked before the first `?`:
 ///   `let (a, b) = (cx.elicit("a", ..), cx.roots()); let (a, b) = (a?, b?);`
 ///
-/// In the handshake era the worker waits for the answer, and nothing runs twice. A handler cannot tell the difference. Answers come
-/// from the client and are not to be trusted more than arguments are.
+/// In the earlier revisions the worker waits for the answer and nothing runs twice. The handler is the same for both. An answer comes from the
+/// client: check it as you check arguments.
+///
+/// Specification: `basic/patterns/mrtr`, `client/elicitation`, `client/sampling`, `client/roots`.
 ///
 /// ```
 /// use mcp_threads::{RequestContext, ToolError};
 ///
-/// #[derive(serde::Serialize, serde::Deserialize, mcp_threads::schemars::JsonSchema)]
+/// #[derive(serde::Deserialize, mcp_threads::schemars::JsonSchema)]
+/// #[schemars(crate = "mcp_threads::schemars")]
+/// struct Delete { path: String }
+///
+/// #[derive(serde::Deserialize, mcp_threads::schemars::JsonSchema)]
 /// #[schemars(crate = "mcp_threads::schemars")]
 /// struct Confirm { sure: bool }
 ///
-/// fn delete(cx: &mut RequestContext, path: String) -> Result<String, ToolError> {
-///     let asked = cx.elicit::<Confirm>("sure", &format!("Delete {path}?"))?;
+/// fn delete(cx: &mut RequestContext, args: Delete) -> Result<String, ToolError> {
+///     let asked = cx.elicit::<Confirm>("sure", &format!("Delete {}?", args.path))?;
 ///     if !asked.accepted().is_some_and(|answer| answer.sure) {
 ///         return Ok("Nothing was deleted.".into());
 ///     }
-///     std::fs::remove_file(&path)?;
-///     Ok(format!("Deleted {path}."))
+///     std::fs::remove_file(&args.path)?;
+///     Ok(format!("Deleted {}.", args.path))
 /// }
 /// ```
 impl<S> RequestContext<S> {
-    /// Asks the person at the client to fill in a form, made from `T`: a struct whose fields are strings, numbers, booleans, enums without data,
-    /// lists of such enums, or `Option`s of these.
+    /// Asks the user to fill in a form, made from `T`: a struct whose fields are strings, numbers, booleans, enums without data, lists of such
+    /// enums, or `Option`s of these. `message` is shown above the form; a field's doc comment describes it.
     ///
     /// # Errors
     ///
-    /// See [`AskError`]; leave the handler with `?`.
+    /// See [`AskError`]; leave the handler with `?`. A `T` that cannot be a form is [`AskError::Invalid`].
     pub fn elicit<T: DeserializeOwned + JsonSchema>(
         &mut self,
         key: &str,
@@ -60,7 +66,8 @@ impl<S> RequestContext<S> {
         self.elicit_with(key, message, schema)
     }
 
-    /// The same with a hand-written schema, in the restricted form that the specification allows.
+    /// As [`elicit`](Self::elicit), with a hand-written schema in the restricted form that the specification allows (`client/elicitation`,
+    /// "Requested Schema").
     ///
     /// # Errors
     ///
@@ -81,8 +88,8 @@ impl<S> RequestContext<S> {
         elicited(self.ask(key, "elicitation/create", params, "action")?)
     }
 
-    /// Asks the person at the client to open a page, for what must not pass through the client: a payment, a login. That they accepted says only
-    /// that they went there.
+    /// Asks the user to open a web page, for what must not pass through the client: a payment, a login. [`Elicited::Accepted`] says that the user
+    /// agreed to open it, and nothing about what happened there.
     ///
     /// # Errors
     ///
@@ -107,7 +114,7 @@ impl<S> RequestContext<S> {
         })
     }
 
-    /// Asks the client's model.
+    /// Asks the client's model a question (sampling).
     ///
     /// # Errors
     ///
@@ -128,7 +135,7 @@ impl<S> RequestContext<S> {
         read(self.ask(key, "sampling/createMessage", params, "content")?)
     }
 
-    /// Asks in which folders the client's user works. Its key is `roots`.
+    /// Asks in which folders the user works. The key of this question is `roots`.
     ///
     /// # Errors
     ///
@@ -143,12 +150,34 @@ impl<S> RequestContext<S> {
         read(answer).map(|result: ListRootsResult| result.roots)
     }
 
-    /// Makes a value once, however often the handler is called again for the answers to its questions. The value travels with the client, sealed
-    /// against change but not hidden; it must fit into [`Limits::request_state_bytes_max`](crate::Limits::request_state_bytes_max).
+    /// Makes a value in the first round of a call and gives the same value back in every further round: an id, a time, the result of a step that
+    /// must not be taken twice. `make` runs when no value is kept under this key.
+    ///
+    /// In revision 2026-07-28 the value is sent to the client and back in the request state: signed, so that nobody can change it, but readable, so
+    /// put no secret into it. All answers and kept values of a call together have at most
+    /// [`Limits::request_state_bytes_max`](crate::Limits::request_state_bytes_max) bytes; beyond that the call fails with `-32602`. A client that
+    /// starts the call again without its request state starts a new call, and `make` runs again.
+    ///
+    /// ```
+    /// use mcp_threads::{RequestContext, ToolError};
+    /// # #[derive(serde::Deserialize, mcp_threads::schemars::JsonSchema)]
+    /// # #[schemars(crate = "mcp_threads::schemars")]
+    /// # struct Confirm { sure: bool }
+    /// # fn new_order_number() -> u64 { 7 }
+    ///
+    /// fn order(cx: &mut RequestContext) -> Result<String, ToolError> {
+    ///     let number = cx.keep("number", new_order_number); // once, though the handler runs twice
+    ///     let answer = cx.elicit::<Confirm>("sure", &format!("Place order {number}?"))?;
+    ///     Ok(match answer.accepted() {
+    ///         Some(Confirm { sure: true }) => format!("Order {number} is placed."),
+    ///         _ => format!("Order {number} is not placed."),
+    ///     })
+    /// }
+    /// ```
     ///
     /// # Panics
     ///
-    /// When the value cannot be written as JSON.
+    /// When the value cannot be written as JSON. As with every panic of a handler, this one call fails.
     pub fn keep<T: Serialize + DeserializeOwned>(
         &mut self,
         key: &str,

@@ -7,23 +7,24 @@ use crate::handler::context::RequestContext;
 use crate::protocol::change::Change;
 
 impl<S> RequestContext<S> {
-    /// Tells the clients that want to know that the list of tools has changed. Never waits. Adding, removing and enabling a tool says so by
-    /// itself.
+    /// Notifies the subscribed clients that the list of tools has changed (`notifications/tools/list_changed`). Never waits.
+    /// [`ServerHandle::add_tool`](crate::ServerHandle::add_tool), `remove_tool` and `enable_tool` do this themselves.
     pub fn tools_changed(&self) {
         self.control().changed(Change::Tools);
     }
 
-    /// Tells the clients that want to know that the list of prompts has changed. Never waits.
+    /// Notifies the subscribed clients that the list of prompts has changed (`notifications/prompts/list_changed`). Never waits.
     pub fn prompts_changed(&self) {
         self.control().changed(Change::Prompts);
     }
 
-    /// Tells the clients that want to know that the list of resources or of templates has changed. Never waits.
+    /// Notifies the subscribed clients that the list of resources or of templates has changed (`notifications/resources/list_changed`). Never waits.
     pub fn resources_changed(&self) {
         self.control().changed(Change::Resources);
     }
 
-    /// Tells the clients that watch this resource that it holds something else now. Never waits. The URI is compared as it is written.
+    /// Notifies the clients subscribed to this resource that its contents have changed (`notifications/resources/updated`). Never waits. URIs are
+    /// compared as they are written.
     pub fn resource_updated(&self, uri: &str) {
         self.control().changed(Change::Resource(uri));
     }

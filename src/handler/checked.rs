@@ -76,7 +76,8 @@ impl Invoke for Checked {
                     info.target,
                     info.tag
                 );
-                let problem = format!("The tool broke its own output schema: {problem}");
+                let problem =
+                    format!("The tool's result does not match its output schema: {problem}");
                 Ok(Reply::Tool(CallToolResult::error(problem)))
             }
         }

@@ -23,16 +23,25 @@ use crate::deadline;
 use crate::handler::context::{Cancelled, Progress, RequestContext};
 use crate::handler::result::ToolError;
 
-/// A command to run inside a handler.
+/// A child process to run inside a handler. Unix only.
 ///
-/// It is an argument list, never a shell line, so nothing a model says can be spliced into a command. The child reads from `/dev/null` and leads
-/// its own process group. When the call is cancelled that whole group is asked to end and then killed; when the child itself has ended, whatever
-/// is left of its group is killed. While it runs, the latest line of its output is reported as progress, as often as output arrives.
+/// It takes a list of arguments and no shell line, so nothing that a model writes can become a second command. The child reads from `/dev/null`
+/// and has its own process group. When the call is cancelled, the whole group gets `SIGTERM` and later `SIGKILL`; when the child has ended,
+/// what is left of its group is killed. While it runs, the latest line of its output is reported as progress.
 ///
 /// ```
 /// use mcp_threads::{RequestContext, RunCommand, ToolError};
-/// fn list(cx: &mut RequestContext, path: String) -> Result<String, ToolError> {
-///     Ok(RunCommand::new("ls").args(["-l", "--", &path]).run(cx)?.stdout)
+///
+/// #[derive(serde::Deserialize, mcp_threads::schemars::JsonSchema)]
+/// #[schemars(crate = "mcp_threads::schemars")]
+/// struct List { path: String }
+///
+/// fn list(cx: &mut RequestContext, args: List) -> Result<String, ToolError> {
+///     let output = RunCommand::new("ls").args(["-l", "--", &args.path]).run(cx)?;
+///     match output.code {
+///         Some(0) => Ok(output.stdout),
+///         _ => Err(ToolError::new(output.stderr)),
+///     }
 /// }
 /// ```
 #[derive(Debug)]
@@ -42,7 +51,7 @@ pub struct RunCommand {
     kill_grace: Duration,
 }
 
-/// How a command ended and what it said.
+/// How a command ended, and its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CommandOutput {
@@ -52,9 +61,9 @@ pub struct CommandOutput {
     pub signal: Option<i32>,
     /// The beginning of its standard output, with bytes that are not UTF-8 replaced.
     pub stdout: String,
-    /// The beginning of its standard error, likewise.
+    /// The beginning of its standard error, with bytes that are not UTF-8 replaced.
     pub stderr: String,
-    /// Whether it said more than was kept.
+    /// Whether stdout or stderr was longer than what was kept; see [`RunCommand::output_bytes_max`].
     pub truncated: bool,
 }
 
@@ -82,14 +91,14 @@ impl RunCommand {
         self
     }
 
-    /// One more environment variable.
+    /// One more environment variable. The others are inherited from the server.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// How many bytes of each stream are kept. Default 64 KiB; the rest is read and dropped.
+    /// How many bytes of stdout and of stderr are kept. Default 64 KiB each; the rest is read and dropped.
     #[must_use]
     pub fn output_bytes_max(mut self, bytes: usize) -> Self {
         self.output_bytes_max = bytes;
@@ -103,11 +112,11 @@ impl RunCommand {
         self
     }
 
-    /// Runs it to its end, on the caller's thread.
+    /// Runs it to its end, on the caller's thread. A command that fails is no error here: look at [`CommandOutput::code`].
     ///
     /// # Errors
     ///
-    /// When it cannot be started, and when the call is cancelled; the group is dead by then.
+    /// When it cannot be started, and when the call is cancelled; the process group has been killed by then.
     pub fn run<S>(mut self, cx: &mut RequestContext<S>) -> Result<CommandOutput, ToolError> {
         let program = self.command.get_program().to_string_lossy().into_owned();
         self.command

@@ -14,13 +14,13 @@ use crate::handler::reply::Reply;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::results::Completion;
 
-/// What a person has typed so far.
+/// What the user has typed so far: the arguments of a completion handler. Specification: `server/utilities/completion`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Completing {
-    /// The value so far, to be completed.
+    /// What was typed of the value that is to be completed.
     pub value: String,
-    /// The other arguments that have a value already.
+    /// The values of the other arguments, as far as they are known.
     #[serde(default)]
     pub arguments: BTreeMap<String, String>,
 }

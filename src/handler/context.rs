@@ -70,13 +70,14 @@ pub(crate) enum ClientSource {
     },
 }
 
-/// The client that sent a request: self-reported, to be shown and logged, never to be trusted.
+/// What a client says about itself. Show it and log it, but do not trust it. Specification: `basic/index` ("`_meta`") and, for the earlier
+/// revisions, `basic/lifecycle`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Client {
     /// Its name and version, if it gave them.
     pub info: Option<Implementation>,
-    /// What it says it can do, as the object it sent.
+    /// Its declared capabilities, as the object that it sent.
     pub capabilities: Value,
     /// The revision this request is served under.
     pub protocol_version: ProtocolVersion,
@@ -110,17 +111,17 @@ impl Client {
             .is_some_and(|modes| modes.is_empty() || modes.contains_key("form"))
     }
 
-    /// Whether it can send a person to a page; see [`RequestContext::elicit_url`].
+    /// Whether it can open a web page for the user; see [`RequestContext::elicit_url`].
     pub fn supports_url_elicitation(&self) -> bool {
         self.supports(&["elicitation", "url"])
     }
 
-    /// Whether its model can be asked; see [`RequestContext::sample`].
+    /// Whether it lets a server ask its model; see [`RequestContext::sample`].
     pub fn supports_sampling(&self) -> bool {
         self.supports(&["sampling"])
     }
 
-    /// Whether it can name its user's folders; see [`RequestContext::roots`].
+    /// Whether it can list the user's folders; see [`RequestContext::roots`].
     pub fn supports_roots(&self) -> bool {
         self.supports(&["roots"])
     }
@@ -153,11 +154,11 @@ impl ClientSource {
     }
 }
 
-/// A handler's view of its call: its state, its client, and the ways to report, wait and be cancelled.
+/// What a handler sees of its call: the state, the client, progress, log messages, cancellation, and questions to the client.
 ///
-/// A handler runs on a worker thread of its tool's lane. It may block, lock, sleep and compute; only its own lane's capacity is at stake. It
-/// should ask [`cancelled`](Self::cancelled) or wait through the context now and then, because a cancelled call keeps its worker until the
-/// handler returns.
+/// A handler runs on a worker thread of its lane. It may block, lock, sleep and compute; only the capacity of its own lane suffers. A cancelled call
+/// keeps its worker until the handler returns, so a long handler should call [`check`](Self::check) now and then, or wait with
+/// [`sleep`](Self::sleep).
 ///
 /// ```
 /// use mcp_threads::{Cancelled, RequestContext};
@@ -192,12 +193,12 @@ impl<S> RequestContext<S> {
         &*self.call
     }
 
-    /// What the client named: the tool, the prompt, or the URI of the resource.
+    /// The name of the tool or prompt that was called, or the URI of the resource.
     pub fn target(&self) -> &str {
         &self.call.info().target
     }
 
-    /// This call's own fork of the state.
+    /// This call's own copy of the state, made with [`Fork`](crate::Fork).
     pub fn state(&self) -> &S {
         &self.state
     }
@@ -207,17 +208,17 @@ impl<S> RequestContext<S> {
         &mut self.state
     }
 
-    /// The id under which this request stands in the log: the client's `X-Request-Id`, or a fresh UUID.
+    /// The id of this request in the log: the client's `X-Request-Id` header, or else a new UUID. Not the JSON-RPC id.
     pub fn request_id(&self) -> &str {
         self.call.info().tag.as_str()
     }
 
-    /// The trace that this request is part of, if its client says so.
+    /// The trace context that the client sent with this request; empty if there was none. Specification: `basic/index` ("`_meta`").
     pub fn trace(&self) -> &TraceContext {
         self.call.info().trace.as_deref().unwrap_or(&NO_TRACE)
     }
 
-    /// Who asks.
+    /// The client that sent this request.
     pub fn client(&self) -> &Client {
         self.call.info().client.client()
     }
@@ -228,16 +229,17 @@ impl<S> RequestContext<S> {
         self.call.stats()
     }
 
-    /// Whether the call has been cancelled: by the client, by its leaving, or by a shutdown that ran out of patience.
+    /// Whether the call has been cancelled: the client cancelled it or disconnected, or the deadline of a shutdown has passed.
+    /// Specification: `basic/patterns/cancellation`.
     pub fn cancelled(&self) -> bool {
         self.call.cancellation().is_cancelled()
     }
 
-    /// Leaves a cancelled call with `?`.
+    /// Call it with `?` to leave a handler whose call has been cancelled.
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] when the call has been cancelled. What the handler returns then goes nowhere.
+    /// [`Cancelled`] when the call has been cancelled. What the handler returns is then dropped.
     pub fn check(&self) -> Result<(), Cancelled> {
         if self.cancelled() {
             Err(Cancelled)
@@ -264,10 +266,10 @@ impl<S> RequestContext<S> {
         self.call.cancellation()
     }
 
-    /// Reports progress, if the client asked for it. Never waits.
+    /// Reports progress, if the client asked for it (with a `progressToken`). Never waits.
     ///
-    /// Takes a number, a pair of number and total, or a triple with a message. Numbers must grow; one that does not is left out, as the
-    /// specification demands. When the client reads too slowly the oldest reports are dropped.
+    /// Takes a number, a pair of number and total, or a triple of number, total and message. The number must grow from report to report; one that
+    /// does not is left out, as the specification demands. When the client reads too slowly, the oldest reports are dropped.
     /// Specification: `basic/patterns/progress`.
     pub fn progress(&mut self, progress: impl Into<Progress>) {
         let mut progress = progress.into();
@@ -297,9 +299,9 @@ impl<S> RequestContext<S> {
             .send_event(jsonrpc::notification("notifications/progress", &params));
     }
 
-    /// Sends a log message to the client, if it asked for messages of this level. Never waits.
+    /// Sends a log message to the client, if the client wants messages of this level. Never waits. A value that cannot be JSON is left out.
     ///
-    /// For the operator's log use the `log` crate. Specification: `server/utilities/logging`.
+    /// For your own log use the `log` crate. Specification: `server/utilities/logging`.
     pub fn log(&self, level: LoggingLevel, data: impl Serialize) {
         if self.call.info().log_level.is_none_or(|least| level < least) {
             return;
@@ -327,10 +329,10 @@ impl<S> RequestContext<S> {
 }
 
 impl<S> RequestContext<S> {
-    /// Ends the response stream of a long call without ending the call, so that no connection has to last as long as it does. The client
-    /// comes back by itself and finds what was said in between, and the answer. Never waits.
+    /// Ends the response stream of a long call but not the call, so that no connection has to stay open for all of it. The client reconnects and gets
+    /// the events since then, and the answer. Never waits.
     ///
-    /// Does something only over HTTP in a session of revision 2025-11-25, whose clients know that a stream may end early.
+    /// Has an effect only over HTTP in a session of revision 2025-11-25, whose clients know that a stream may end early.
     /// Specification: `basic/transports` ("Sending Messages to the Server") of that revision.
     pub fn close_stream(&self) {
         self.call.close_stream();

@@ -20,6 +20,9 @@
 /// ```
 ///
 /// It runs on the worker's thread before each call, and its cost is paid by every call. A panic in it fails that one call.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a server's state: derive `Clone` for it, or implement `mcp_threads::Fork`"
+)]
 pub trait Fork {
     /// The copy.
     #[must_use]

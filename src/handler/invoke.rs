@@ -23,8 +23,9 @@ use crate::protocol::jsonrpc::ErrorObject;
 /// - `|cx: &mut RequestContext<S>| -> R`
 /// - `|cx: &mut RequestContext<S>, args: A| -> R`
 ///
-/// where `A` is a type with `serde::Deserialize` and `schemars::JsonSchema` (or `serde_json::Value` beside a hand-written schema) and `S` is the
-/// server's state. What `R` may be depends on what the handler is for: [`IntoToolResult`](crate::IntoToolResult),
+/// where `A` is a struct with `serde::Deserialize` and `schemars::JsonSchema` (or `serde_json::Value`, with a hand-written schema or for a tool
+/// without arguments) and `S` is the server's state. Arguments are always a JSON object, so a tool whose `A` is a number, a string or a list does
+/// not start. What `R` may be depends on what the handler is for: [`IntoToolResult`](crate::IntoToolResult),
 /// [`IntoPromptResult`](crate::IntoPromptResult), [`IntoResourceResult`](crate::IntoResourceResult) or `Into<`[`Completion`](crate::Completion)`>`.
 /// The context's type must be written out, so that the compiler sees its lifetime.
 ///
@@ -33,7 +34,8 @@ use crate::protocol::jsonrpc::ErrorObject;
 #[diagnostic::on_unimplemented(
     message = "this function cannot be a handler on a `Server<{S}>`",
     note = "a handler is `|| -> R`, `|args: A| -> R`, `|cx: &mut RequestContext<{S}>| -> R` or `|cx: &mut RequestContext<{S}>, args: A| -> R`, with every argument's type written out",
-    note = "`A` needs `serde::Deserialize` and `schemars::JsonSchema` and owns what it holds"
+    note = "`A` needs `serde::Deserialize` and `schemars::JsonSchema` and owns what it holds",
+    note = "the `S` of `RequestContext<S>` has to be the server's state: call `with_state` before registering handlers that use it"
 )]
 pub trait Handler<S, Shape>: Send + Sync + 'static {
     /// What the function returns.

@@ -19,9 +19,9 @@ use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::results::{Completion, GetPromptResult, PromptMessage};
 use crate::protocol::types::{ContentBlock, Icon, Role};
 
-/// A prompt: its name, its arguments, and the handler that makes its messages.
+/// A prompt: messages that the user picks by name, with arguments, and the handler that makes them. Specification: `server/prompts`.
 ///
-/// The arguments are made from the handler's type; every one of them is a string on the wire.
+/// The prompt's arguments are the fields of the handler's argument type; on the wire they are all strings.
 ///
 /// ```
 /// use mcp_threads::{Prompt, Server};
@@ -90,7 +90,7 @@ impl<S: Fork + Send + Sync + 'static> Prompt<S> {
         self
     }
 
-    /// One more picture.
+    /// Adds an icon.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
         self.definition.icons.push(icon);
@@ -111,8 +111,8 @@ impl<S: Fork + Send + Sync + 'static> Prompt<S> {
         self
     }
 
-    /// Suggests values for an argument while a person types. A handler that takes arguments takes [`Completing`](crate::Completing). Specification:
-    /// `server/utilities/completion`.
+    /// Suggests values for an argument while the user types. The handler takes nothing or a [`Completing`](crate::Completing), and its values are
+    /// sent as they are: leave out those that do not fit what was typed. Specification: `server/utilities/completion`.
     #[must_use]
     pub fn complete<Shape: 'static, H: Handler<S, Shape>>(
         mut self,
@@ -172,6 +172,10 @@ impl<S> Prompt<S> {
 }
 
 /// Anything a prompt's handler may return: text (one message of the user's), messages, a whole [`GetPromptResult`], or a `Result` of these.
+#[diagnostic::on_unimplemented(
+    message = "a prompt's handler cannot return `{Self}`",
+    note = "return text, a `PromptMessage`, a list of them, a `GetPromptResult`, or a `Result` of these"
+)]
 pub trait IntoPromptResult {
     /// The result.
     ///

@@ -22,7 +22,7 @@ use crate::protocol::results::{CacheHint, Completion, ReadResourceResult};
 use crate::protocol::types::{Annotations, Icon};
 use crate::protocol::uri_template::UriTemplate;
 
-/// A resource at a fixed URI, and the handler that reads it.
+/// A resource at a fixed URI, and the handler that reads it. Specification: `server/resources`.
 ///
 /// ```
 /// use mcp_threads::{CacheHint, Resource, Server};
@@ -39,7 +39,7 @@ pub struct Resource<S = ()> {
     reading: Reading<S>,
 }
 
-/// A family of resources whose URIs follow a template, and the handler that reads any of them.
+/// Resources whose URIs follow a template, and the handler that reads any of them. Specification: `server/resources` ("Resource Templates").
 ///
 /// The template has plain `{name}` variables (RFC 6570, level 1); each stands for one or more characters other than `/`, `?` and `#`. They are the
 /// handler's arguments, by name, and always strings: a field that no string can fill is an error at start.
@@ -151,21 +151,21 @@ macro_rules! shared_settings {
             self
         }
 
-        /// Its media type, which its contents have too unless they say otherwise.
+        /// Its media type, such as `text/plain`. Contents without a media type of their own get this one.
         #[must_use]
         pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
             self.definition.shown.mime_type = Some(mime_type.into());
             self
         }
 
-        /// One more picture.
+        /// Adds an icon.
         #[must_use]
         pub fn icon(mut self, icon: Icon) -> Self {
             self.definition.shown.icons.push(icon);
             self
         }
 
-        /// For whom it is and how much it matters.
+        /// Whom it is for and how important it is.
         #[must_use]
         pub fn annotations(mut self, annotations: Annotations) -> Self {
             self.definition.shown.annotations = Some(annotations);
@@ -179,7 +179,7 @@ macro_rules! shared_settings {
             self
         }
 
-        /// How long a client may keep what it read. Default [`CacheHint::NONE`], because only its author knows when it changes.
+        /// How long a client may cache what it read. Default [`CacheHint::NONE`].
         #[must_use]
         pub fn cache(mut self, hint: CacheHint) -> Self {
             self.reading.cache = hint;
@@ -249,7 +249,8 @@ impl<S: Fork + Send + Sync + 'static> ResourceTemplate<S> {
         }
     }
 
-    /// Suggests values for a variable while a person types. A handler that takes arguments takes [`Completing`](crate::Completing).
+    /// Suggests values for a variable while the user types. The handler takes nothing or a [`Completing`](crate::Completing), and its values are
+    /// sent as they are: leave out those that do not fit what was typed. Specification: `server/utilities/completion`.
     #[must_use]
     pub fn complete<Shape: 'static, H: Handler<S, Shape>>(
         mut self,

@@ -17,6 +17,12 @@ use crate::protocol::types::{CallToolResult, ContentBlock};
 
 /// Anything a tool's handler may return: text, numbers, `()`, [`Json`], content blocks, a whole [`CallToolResult`], or a `Result` of these
 /// with any error that can be displayed.
+///
+/// A struct of your own is returned as [`Json`]`(value)`.
+#[diagnostic::on_unimplemented(
+    message = "a tool's handler cannot return `{Self}`",
+    note = "return `Json(value)` for a type with `serde::Serialize` and `schemars::JsonSchema`; text, numbers, `()`, content blocks and a `Result` of these are returned as they are"
+)]
 pub trait IntoToolResult {
     /// The result, or an error for the peer's program.
     ///
@@ -49,7 +55,10 @@ pub(crate) fn tool_reply<R: IntoToolResult>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
-/// A failure that the model can read. Make one from a sentence, or let `?` make it from anything that can be displayed.
+/// Why a handler failed, in words that the model can read. Make one from a sentence, or let `?` make it from any error.
+///
+/// A tool's call is then answered with a result whose `isError` is true; a prompt or a resource has no such result, and the client gets a JSON-RPC
+/// error with the sentence. Specification: `server/tools` ("Error Handling").
 ///
 /// It does not implement `Display` or `Error` itself, so that every other error converts into it.
 ///

@@ -94,7 +94,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         self
     }
 
-    /// One more picture.
+    /// Adds an icon.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
         self.definition.icons.push(icon);
@@ -104,12 +104,12 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
     /// A hand-written JSON Schema for the arguments, instead of the one made from the handler's type. It reaches clients unchanged,
     /// except that clients of the handshake era see `{}` for a property that is `true`, because they know only objects there.
     ///
-    /// A property with `"x-mcp-header": "Region"` is mirrored: clients of revision 2026-07-28 repeat it over HTTP as `Mcp-Param-Region`, for
-    /// whatever stands between and does not read bodies, and a call whose two halves differ is refused.
+    /// A property with `"x-mcp-header": "Region"` is mirrored: clients of revision 2026-07-28 send it over HTTP also as the header
+    /// `Mcp-Param-Region`, for proxies that do not read bodies. A call whose header and body differ is refused with `-32020`.
     ///
     /// What is checked when:
     ///
-    /// - At the start: that it is an object schema whose commonest keywords can be what they are. With the feature `validate`, that it compiles
+    /// - At the start: that it is an object schema, and that its most common keywords have values of the right type. With the feature `validate`, that it compiles
     ///   under the dialect its `$schema` names, or 2020-12; a `$ref` to another document does not, because nothing is ever fetched.
     /// - At each call, with the feature `validate`: that the arguments match it, on the tool's lane before the handler runs. If they do not, the
     ///   model gets a tool error that says where and what was expected.
@@ -127,8 +127,8 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
 
     /// A JSON Schema for the structured content, instead of the one made from the handler's return type.
     ///
-    /// With the feature `validate` it has to compile at the start, and debug builds hold every result to it that is no failure: one that does
-    /// not match goes to the log as an error and to the client as a tool error, so that the mistake is found before a client finds it.
+    /// With the feature `validate` it has to compile at the start, and in debug builds every successful result is checked against it: one that does
+    /// not match is logged as an error, and the client gets a tool error.
     #[must_use]
     pub fn output_schema(mut self, schema: Value) -> Self {
         self.definition.output_schema = Some(schema);
@@ -141,7 +141,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         self.annotate(|hints| hints.read_only_hint = Some(yes))
     }
 
-    /// Hint: the tool may destroy something. Clients assume so when it is not said.
+    /// Hint: the tool may destroy something. Clients assume `true` when it is not set.
     #[must_use]
     pub fn destructive(self, yes: bool) -> Self {
         self.annotate(|hints| hints.destructive_hint = Some(yes))
@@ -153,7 +153,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         self.annotate(|hints| hints.idempotent_hint = Some(yes))
     }
 
-    /// Hint: the tool talks to an open world, such as the web. Clients assume so when it is not said.
+    /// Hint: the tool talks to an open world, such as the web. Clients assume `true` when it is not set.
     #[must_use]
     pub fn open_world(self, yes: bool) -> Self {
         self.annotate(|hints| hints.open_world_hint = Some(yes))
@@ -219,7 +219,7 @@ impl Definition {
         };
         if input.get("type") != Some(&Value::from("object")) {
             return Some(format!(
-                "tool `{name}`: its input schema must be an object with \"type\": \"object\""
+                "tool `{name}`: its input schema must be an object with \"type\": \"object\"; let the handler take a struct"
             ));
         }
         if let Some(output) = &self.output_schema

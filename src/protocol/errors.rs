@@ -7,17 +7,17 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// A JSON-RPC error, for the peer's program: a code, a sentence, and optional data.
+/// A JSON-RPC error, for the client program: a code, a message, and optional data.
 ///
-/// Codes of MCP and JSON-RPC are in [`ErrorCode`]. A tool that fails in a way the *model* can mend returns a
-/// [`ToolError`](crate::ToolError) instead.
+/// The codes of MCP and JSON-RPC are in [`ErrorCode`]. When a tool fails and the *model* can do something about it, return a
+/// [`ToolError`](crate::ToolError) instead. Specification: `basic/index` ("Error Responses").
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ErrorObject {
     /// The code, see [`ErrorCode`]. Your own codes should stay outside -32768 to -32000.
     pub code: i64,
     /// One sentence that says what to do.
     pub message: Cow<'static, str>,
-    /// More about it, in a shape that belongs to the code.
+    /// Details; their shape depends on the code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<serde_json::Value>,
 }

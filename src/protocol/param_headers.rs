@@ -259,7 +259,7 @@ impl<'de> Visitor<'de> for Wanted<'_> {
             // Whoever else reads the body may take the other one.
             if found[index].replace(map.next_value()?).is_some() {
                 let key = shortened(&key);
-                return Err(A::Error::custom(format_args!("`{key}` stands twice")));
+                return Err(A::Error::custom(format_args!("`{key}` is there twice")));
             }
         }
         Ok(found)

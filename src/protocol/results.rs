@@ -13,12 +13,12 @@ use crate::protocol::types::{ContentBlock, ResourceContents, Role};
 /// The most values one completion may have.
 const COMPLETION_VALUES_MAX: usize = 100;
 
-/// One message of a prompt.
+/// One message of a prompt. Specification: `server/prompts` ("PromptMessage").
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PromptMessage {
-    /// Who says it.
+    /// Who speaks.
     pub role: Role,
-    /// What is said.
+    /// The content.
     pub content: ContentBlock,
 }
 
@@ -28,12 +28,12 @@ impl PromptMessage {
         PromptMessage { role, content }
     }
 
-    /// A text of the user's.
+    /// A text message from the user.
     pub fn user(text: impl Into<String>) -> Self {
         Self::new(Role::User, ContentBlock::text(text))
     }
 
-    /// A text of the model's.
+    /// A text message from the model.
     pub fn assistant(text: impl Into<String>) -> Self {
         Self::new(Role::Assistant, ContentBlock::text(text))
     }
@@ -46,7 +46,7 @@ pub struct GetPromptResult {
     pub description: Option<String>,
     /// The messages, in order.
     pub messages: Vec<PromptMessage>,
-    /// More about the result.
+    /// The result's `_meta` object.
     pub meta: Option<Map<String, Value>>,
 }
 
@@ -55,15 +55,15 @@ pub struct GetPromptResult {
 pub struct ReadResourceResult {
     /// What the resource holds; several pieces when it is a collection.
     pub contents: Vec<ResourceContents>,
-    /// How long the client may keep it, if it differs from what the resource says.
+    /// How long the client may cache it, if that differs from what was set for the resource.
     pub cache: Option<CacheHint>,
-    /// More about the result.
+    /// The result's `_meta` object.
     pub meta: Option<Map<String, Value>>,
 }
 
 /// What `completion/complete` answers. Specification: `server/utilities/completion`.
 ///
-/// Made from a list of values with `into()`; of more than 100 only the first 100 are sent, with the true total.
+/// Made from a list of values with `into()`. Of more than 100 values the first 100 are sent, with the number of all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Completion {
@@ -89,7 +89,7 @@ impl<T: Into<String>> From<Vec<T>> for Completion {
     }
 }
 
-/// How long a client may keep an answer, and whether others may see what it kept. Specification: `server/utilities/caching`.
+/// How long a client may cache an answer, and whether the cache may be shared between users. Clients of revision 2026-07-28 only. Specification: `server/utilities/caching`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheHint {
     pub(crate) ttl: Duration,
@@ -105,10 +105,10 @@ pub(crate) enum CacheScope {
 }
 
 impl CacheHint {
-    /// Do not keep it.
+    /// Do not cache it.
     pub const NONE: CacheHint = CacheHint::private(Duration::ZERO);
 
-    /// Keep it this long, for anyone who asks: it holds nothing of one user's.
+    /// Cache it this long, for all users: it contains nothing that belongs to one of them.
     pub const fn public(ttl: Duration) -> Self {
         CacheHint {
             ttl,
@@ -116,7 +116,7 @@ impl CacheHint {
         }
     }
 
-    /// Keep it this long, for this user only.
+    /// Cache it this long, for this user only.
     pub const fn private(ttl: Duration) -> Self {
         CacheHint {
             ttl,

@@ -12,17 +12,17 @@ use crate::protocol::meta::Meta;
 /// How many bytes the three values may have together; W3C Baggage wants 8192 carried. A request with more counts as one without.
 const TRACE_BYTES_MAX: usize = 8 * 1024;
 
-/// The trace that a request is part of, as its client sent it: the keys `traceparent`, `tracestate` and `baggage` of `_meta`, to be handed to a
-/// tracing library or to whatever a handler calls in turn.
+/// The trace context that a client sent with its request: the keys `traceparent`, `tracestate` and `baggage` of `_meta`. Pass it to a tracing
+/// library, or to the services that the handler calls. Specification: `basic/index` ("`_meta`").
 ///
 /// A value that is not a string is left out, and so is everything when it is longer than 8 KiB together. The formats are not checked.
-/// Client's text: to be parsed, never to be trusted.
+/// The text comes from the client: do not trust it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TraceContext {
-    /// W3C Trace Context: which trace, and which span of it asks.
+    /// W3C Trace Context: the trace, and the client's span in it.
     pub traceparent: Option<String>,
-    /// W3C Trace Context: what tracing vendors add.
+    /// W3C Trace Context: data of tracing vendors.
     pub tracestate: Option<String>,
     /// W3C Baggage: properties that travel with the trace.
     pub baggage: Option<String>,

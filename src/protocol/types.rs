@@ -25,12 +25,12 @@ pub struct Implementation {
     /// Where to read more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub website_url: Option<String>,
-    /// Pictures for it.
+    /// Its icons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub icons: Vec<Icon>,
 }
 
-/// A picture for a server, a tool, a resource or a prompt.
+/// An icon of a server, a tool, a resource or a prompt. Specification: `basic/index` ("`icons`").
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Icon {
@@ -99,7 +99,7 @@ pub enum LoggingLevel {
     Emergency,
 }
 
-/// For whom content is meant and how much it matters. Specification: `server/resources` ("Annotations").
+/// Whom content is for and how important it is. Specification: `server/resources` ("Annotations").
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Annotations {
@@ -114,11 +114,11 @@ pub struct Annotations {
     pub last_modified: Option<String>,
 }
 
-/// A side of the conversation.
+/// Who speaks in a conversation: the user or the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// The person.
+    /// The user.
     User,
     /// The model.
     Assistant,
@@ -238,7 +238,7 @@ impl From<ContentKind> for ContentBlock {
     }
 }
 
-/// Points at a resource without carrying it.
+/// A link to a resource, without its contents. Specification: `server/tools` ("Resource Links").
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceLink {
@@ -258,7 +258,7 @@ pub struct ResourceLink {
     /// Its size in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// Pictures for it.
+    /// Its icons.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub icons: Vec<Icon>,
 }
@@ -274,7 +274,7 @@ impl ResourceLink {
     }
 }
 
-/// What a resource holds: text or bytes.
+/// The contents of a resource: text or bytes. Specification: `server/resources` ("Resource Contents").
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceContents {
@@ -332,10 +332,10 @@ pub struct CallToolResult {
     /// What a program reads: any JSON value. Revisions before 2026-07-28 know only objects; others reach those clients as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub structured_content: Option<Value>,
-    /// The tool failed, and the content says how, so that the model can do better.
+    /// Whether the tool failed. The content then says why, so that the model can try something else.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_error: bool,
-    /// More about the result.
+    /// The result's `_meta` object.
     #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
     pub meta: Option<Map<String, Value>>,
 }

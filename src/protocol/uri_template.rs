@@ -42,12 +42,12 @@ impl UriTemplate {
                 && last.tail.is_empty()
             {
                 return Err(slip(format!(
-                    "`{{{}}}` and `{{{name}}}` need a literal between them, or nobody can tell where one ends",
+                    "`{{{}}}` and `{{{name}}}` need a literal between them, which says where the first one ends",
                     last.name
                 )));
             }
             if !names.insert(name.clone()) {
-                return Err(slip(format!("the variable `{name}` stands twice")));
+                return Err(slip(format!("the variable `{name}` is there twice")));
             }
             variables.push(Variable { name, tail });
         }
@@ -212,7 +212,7 @@ mod tests {
             ("{a,b}", "`{a,b}` is not supported"),
             ("{a:3}", "`{a:3}` is not supported"),
             ("{a*}", "`{a*}` is not supported"),
-            ("{a}/{b}/{a}", "the variable `a` stands twice"),
+            ("{a}/{b}/{a}", "the variable `a` is there twice"),
             ("{a}{b}", "`{a}` and `{b}` need a literal between them"),
             ("a b/{c}", "' ' cannot stand in a URI"),
             ("a\n{c}", "'\\n' cannot stand in a URI"),

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// A revision of the protocol, oldest first.
+/// A revision of the protocol; later ones are greater. Specification: `basic/versioning`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ProtocolVersion {
@@ -18,7 +18,7 @@ pub enum ProtocolVersion {
     V2026_07_28,
 }
 
-/// How a revision conveys version, identity and capabilities.
+/// The two kinds of revisions, which differ in how a client gives its version, name and capabilities. Specification: `basic/versioning`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Era {
     /// On every request, in `params._meta`. No sessions.
@@ -49,7 +49,7 @@ impl ProtocolVersion {
         }
     }
 
-    /// The revision with this name.
+    /// The revision with this name, or `None` if it is not supported.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()

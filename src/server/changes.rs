@@ -10,8 +10,9 @@ use crate::protocol::change::Change;
 use crate::server::running::{RunningServer, ServerHandle};
 
 impl ServerHandle {
-    /// Adds a tool at the end of the list, and tells the clients that want to know. Its handler captures what it needs; it has no part of the
-    /// server's state. One that captures a handle to its own server keeps that server in memory until the tool is removed.
+    /// Adds a tool at the end of the list and notifies the subscribed clients. Its handler has no access to the server's state: the type is
+    /// `Tool<()>`, so let the closure capture what it needs, such as a clone of an `Arc`. A handler that captures a handle to its own server keeps
+    /// that server in memory until the tool is removed.
     ///
     /// ```
     /// # use mcp_threads::{Server, Tool};
@@ -29,41 +30,43 @@ impl ServerHandle {
     ///
     /// # Errors
     ///
-    /// What is an error at the start is one here: an invalid definition, a name that is taken (by a disabled tool, too), a lane that does not exist.
+    /// The same as when the server starts: an invalid definition, a name that is taken (also by a disabled tool), a lane that does not exist.
     pub fn add_tool(&self, tool: Tool) -> Result<()> {
         self.engine.add_tool(tool.registration(&Arc::new(())))
     }
 
-    /// Removes a tool, and tells the clients that want to know. Calls of it that have been accepted go on. Says whether there was one of that
-    /// name.
+    /// Removes a tool and notifies the subscribed clients. Calls that have been accepted still run. Returns whether there was a tool of this name.
     pub fn remove_tool(&self, name: &str) -> bool {
         self.engine.remove_tool(name)
     }
 
-    /// Keeps a tool back or offers it again, and tells the clients that want to know if that is news. One that is kept back is not listed and to call
-    /// it is to call an unknown tool; offered again it stands where it stood. Says whether there is a tool of that name.
+    /// Disables a tool (`false`) or enables it again (`true`), and notifies the subscribed clients if that is a change. A disabled tool is not
+    /// listed, and a call of it is answered as one of an unknown tool; enabled again, it has its old place in the list. Returns whether there is a
+    /// tool of this name.
     pub fn enable_tool(&self, name: &str, enabled: bool) -> bool {
         self.engine.enable_tool(name, enabled)
     }
 
-    /// Tells the clients that want to know that the list of tools has changed. Never waits.
+    /// Notifies the subscribed clients that the list of tools has changed (`notifications/tools/list_changed`). Never waits. Adding, removing and
+    /// enabling a tool does this itself. Specification: `server/tools` ("List Changed Notification").
     pub fn tools_changed(&self) {
         self.engine.publish(Change::Tools);
     }
 
-    /// Tells the clients that want to know that the list of prompts has changed. Never waits.
+    /// Notifies the subscribed clients that the list of prompts has changed (`notifications/prompts/list_changed`). Never waits.
     pub fn prompts_changed(&self) {
         self.engine.publish(Change::Prompts);
     }
 
-    /// Tells the clients that want to know that the list of resources or of templates has changed. Never waits.
+    /// Notifies the subscribed clients that the list of resources or of templates has changed (`notifications/resources/list_changed`). Never waits.
     pub fn resources_changed(&self) {
         self.engine.publish(Change::Resources);
     }
 
-    /// Tells the clients that watch this resource that it holds something else now. Never waits. The URI is compared as it is written.
+    /// Notifies the clients subscribed to this resource that its contents have changed (`notifications/resources/updated`). Never waits. URIs are
+    /// compared as they are written. Specification: `server/resources` ("Subscriptions").
     ///
-    /// A client that reads slowly may miss some; the newest are kept.
+    /// A client that reads slowly may miss some notifications; the newest are kept.
     pub fn resource_updated(&self, uri: &str) {
         self.engine.publish(Change::Resource(uri));
     }

@@ -15,7 +15,8 @@ use crate::transport::http::policy::Guard;
 #[cfg(feature = "tiny-http")]
 use crate::transport::http::tiny::TinyFront;
 
-/// Which HTTP implementation reads the bytes. Both serve the same protocol; they differ in what they survive.
+/// Which HTTP implementation reads the bytes. Both serve the same protocol; they differ in how well they withstand
+/// slow, broken and hostile clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HttpFront {
@@ -59,15 +60,17 @@ impl Default for HttpSettings {
 }
 
 impl<S: Fork + Send + Sync + 'static> Server<S> {
-    /// The path of the HTTP endpoint. Default `/mcp`.
+    /// The path of the HTTP endpoint, beginning with `/`. Default `/mcp`.
     #[must_use]
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.settings.http.path = path.into();
         self
     }
 
-    /// Host names, without port, that HTTP requests may give in `Host` and `Origin`. A server on a loopback address takes loopback names besides; on any
-    /// other address this list is required, for it is what keeps a web page from reaching the server through DNS rebinding.
+    /// Host names, without scheme and port, that HTTP requests may have in `Host` and `Origin`, such as `mcp.example.com`. Any other gets `403`.
+    ///
+    /// A server on a loopback address accepts `localhost`, `127.0.0.1` and `[::1]` without being told. On any other address, `0.0.0.0` included, this
+    /// list is required, because it protects the server against DNS rebinding by a web page. Specification: `basic/transports/streamable-http`.
     #[must_use]
     pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.settings
@@ -77,7 +80,8 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Whole origins, such as `https://app.example`, that web pages may call from, besides those of the allowed hosts.
+    /// Origins of web pages that may call the server, with scheme, such as `https://app.example`. Origins on the
+    /// [`allowed_hosts`](Self::allowed_hosts) are accepted anyway.
     #[must_use]
     pub fn allowed_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.settings
@@ -98,7 +102,8 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     ///
     /// # Errors
     ///
-    /// When the address cannot be listened on, and when what was registered cannot work.
+    /// When the address cannot be listened on, when it is not a loopback address and no [`allowed_hosts`](Self::allowed_hosts) are set, when a
+    /// thread cannot be started, and when the configuration is wrong.
     pub fn serve_http(self, address: impl ToSocketAddrs + fmt::Debug) -> Result<RunningServer> {
         let listener = TcpListener::bind(&address)
             .map_err(|error| Error::bind(format_args!("{address:?}"), error))?;
@@ -134,7 +139,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// Starts serving over HTTP on a Unix-domain socket. Returns at once.
     ///
     /// The socket is made with these permissions, such as `0o600` for its owner alone, and removed at the end. A socket that
-    /// a dead server left behind is replaced. Clients give a loopback name in `Host`.
+    /// a dead server left behind is replaced. Clients send a loopback name, such as `localhost`, in `Host`.
     ///
     /// # Errors
     ///

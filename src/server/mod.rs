@@ -38,7 +38,10 @@ const LIST_TTL: Duration = Duration::from_secs(300);
 /// A shorter key could be guessed.
 const SEAL_KEY_BYTES_MIN: usize = 32;
 
-/// An MCP server in the making: who it is, what it offers, how large it is.
+/// Builds an MCP server: its name, its tools, prompts and resources, its lanes and limits. A `serve_..` method starts it.
+///
+/// What is wrong with the configuration is reported by that method, as an [`Error`] whose
+/// [`is_configuration`](Error::is_configuration) is true.
 ///
 /// ```
 /// use mcp_threads::{RequestContext, Server};
@@ -126,7 +129,9 @@ impl Server {
         }
     }
 
-    /// The same server with a state, of which every call of a tool registered from here on gets its own fork.
+    /// Gives the server a state. Every call gets its own copy, made by [`Fork`] (a clone, for most types); put into an `Arc` what calls share.
+    ///
+    /// Call it before registering the handlers that take a [`RequestContext<S>`](crate::RequestContext): what was registered earlier has no state.
     pub fn with_state<S: Fork + Send + Sync + 'static>(self, template: S) -> Server<S> {
         Server {
             template: Arc::new(template),
@@ -136,7 +141,8 @@ impl Server {
 }
 
 impl<S: Fork + Send + Sync + 'static> Server<S> {
-    /// Registers a tool in one line. [`register`](Self::register) takes one with everything set.
+    /// Registers a tool in one line; see [`Handler`] for the functions that can be one. For lanes, schemas and hints, use
+    /// [`register`](Self::register) with a [`Tool`].
     #[must_use]
     pub fn tool<Shape: 'static, H: Handler<S, Shape>>(
         self,
@@ -178,8 +184,8 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self.register(Resource::new(uri, name).handler(handler))
     }
 
-    /// Registers a [`Tool`], a [`Prompt`], a [`Resource`] or a [`ResourceTemplate`](crate::ResourceTemplate) with everything set. Each kind is
-    /// listed in the order of its registration; a mistake is reported when the server starts.
+    /// Registers a [`Tool`], a [`Prompt`], a [`Resource`] or a [`ResourceTemplate`](crate::ResourceTemplate) with everything set. Clients
+    /// see each kind in the order of registration. A mistake, such as a name used twice, is reported when the server starts.
     #[must_use]
     pub fn register(mut self, item: impl Register<S>) -> Self {
         let registration = item.registration(&self.template);
@@ -187,23 +193,24 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// How long clients may keep the lists of tools, prompts, resources and templates. Default 5 minutes, for anyone.
+    /// How long clients may cache the lists of tools, prompts, resources and templates. Default 5 minutes, public. Clients of revision 2026-07-28
+    /// only. Specification: `server/utilities/caching`.
     #[must_use]
     pub fn list_cache(mut self, hint: CacheHint) -> Self {
         self.settings.list_cache = hint;
         self
     }
 
-    /// The key that seals what travels with a client between the rounds of a call (revision 2026-07-28): at least 32 bytes, secret and random.
-    /// Default: a random one for this process. Set it when several instances stand behind one address, so that each understands what another gave
-    /// out.
+    /// The key that signs the request state, which a client keeps between the rounds of a call (revision 2026-07-28): at least 32 bytes, secret and
+    /// random. Default: a random one for this process. Set the same key in all instances behind one address, so that each accepts the
+    /// others' state.
     #[must_use]
     pub fn seal_key(mut self, key: impl Into<Vec<u8>>) -> Self {
         self.settings.seal_key = Some(key.into());
         self
     }
 
-    /// Adds a lane, or changes the size of one that is there.
+    /// Adds a lane, or changes the size of an existing one, such as `main` or `urgent`.
     #[must_use]
     pub fn lane(mut self, lane: Lane) -> Self {
         match self
@@ -236,7 +243,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Changes the bounds. Default [`Limits::default`].
+    /// Sets the limits. Default [`Limits::default`].
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits;
@@ -250,14 +257,14 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// What a model should know to use the server well.
+    /// Instructions for the model: how to use the server well. Default none.
     #[must_use]
     pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
         self.settings.instructions = Some(instructions.into());
         self
     }
 
-    /// The server's name for people.
+    /// The server's name as shown to people. Default: none, clients show the name given to [`new`](Server::new).
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.settings.implementation.title = Some(title.into());
@@ -278,21 +285,21 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// One more picture of the server.
+    /// Adds an icon of the server.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
         self.settings.implementation.icons.push(icon);
         self
     }
 
-    /// Starts serving on the process's stdin and stdout. Returns at once; [`RunningServer::join`] waits until the client closes stdin.
+    /// Starts serving on the process's stdin and stdout. Returns at once; [`RunningServer::join`] waits until the client closes stdin. Unix only.
     ///
-    /// From then on the process's own stdin is empty and whatever it or its children print goes to stderr, so that nothing
-    /// can corrupt the protocol.
+    /// From then on the process reads an empty stdin, and what it or its children print to stdout goes to stderr: a `println!` cannot corrupt the
+    /// protocol. Specification: `basic/transports/stdio`.
     ///
     /// # Errors
     ///
-    /// When stdin and stdout cannot be moved, and when what was registered cannot work.
+    /// When stdin and stdout cannot be taken over, when a thread cannot be started, and when the configuration is wrong.
     #[cfg(unix)]
     pub fn serve_stdio(self) -> Result<RunningServer> {
         let parts = self.start()?;
@@ -305,11 +312,11 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
 
     /// Starts serving on any pair of byte streams, one JSON message a line: a socket, a pipe, a serial line. Returns at once.
     ///
-    /// The reader must come to its end when the conversation does; a shutdown cannot wake it, and leaves its thread behind if it does not.
+    /// `read` must reach its end when the conversation ends, because a shutdown cannot interrupt it; if it does not, its thread is left behind.
     ///
     /// # Errors
     ///
-    /// When what was registered cannot work.
+    /// When a thread cannot be started, and when the configuration is wrong.
     pub fn serve_pipe(
         self,
         read: impl Read + Send + 'static,

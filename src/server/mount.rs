@@ -18,7 +18,7 @@ use crate::stats::Stats;
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::tiny;
 
-/// An MCP endpoint without a listener, for `tiny_http::Request`s that somebody else received.
+/// An MCP endpoint without a listener, for a program that receives `tiny_http::Request`s itself.
 ///
 /// ```no_run
 /// let mcp = std::sync::Arc::new(
@@ -46,12 +46,12 @@ pub struct Mount {
 }
 
 impl<S: Fork + Send + Sync + 'static> Server<S> {
-    /// Starts the lanes and gives back the endpoint, to be handed requests. `Host` and `Origin` must be loopback names or among the
-    /// [`allowed_hosts`](Self::allowed_hosts).
+    /// Starts the lanes and returns the endpoint, whose [`Mount::handle`] answers requests. Their `Host` and `Origin` must be loopback names or among
+    /// the [`allowed_hosts`](Self::allowed_hosts).
     ///
     /// # Errors
     ///
-    /// When what was registered cannot work.
+    /// When a thread cannot be started, and when the configuration is wrong.
     pub fn mount(self) -> Result<Mount> {
         self.check_names()?;
         let guard = self.guard_with(true);
@@ -79,7 +79,7 @@ impl Mount {
         tiny::answer(&self.endpoint, request);
     }
 
-    /// What it is doing now.
+    /// What the endpoint is doing now. Never waits.
     pub fn stats(&self) -> Stats {
         self.engine.stats()
     }

@@ -31,9 +31,9 @@ pub(crate) enum Front {
     Pipe(PipeFront),
 }
 
-/// A server that is serving. Nothing of it blocks unless its name says so.
+/// A running server. Only [`shutdown`](Self::shutdown), [`join`](Self::join) and `run_until_ctrl_c` block.
 ///
-/// Dropped, it goes on serving until the process ends; call [`shutdown`](Self::shutdown) or [`join`](Self::join) to end it in order.
+/// When it is dropped, the server runs on until the process ends.
 #[must_use = "the server runs until it is shut down; call `join`, `shutdown` or `run_until_ctrl_c`"]
 pub struct RunningServer {
     pub(super) engine: Arc<Engine>,
@@ -43,20 +43,20 @@ pub struct RunningServer {
     stop: (Sender<()>, Receiver<()>),
 }
 
-/// A handle to a running server, to look at it or to stop it from another thread.
+/// A handle to a running server, for other threads: to look at it, to change its tools, to notify its clients, to stop it. Clones are cheap.
 #[derive(Clone)]
 pub struct ServerHandle {
     pub(super) engine: Arc<Engine>,
     stop: Sender<()>,
 }
 
-/// How a shutdown went.
+/// What a shutdown had to leave behind; all zero when everything ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
     /// Handlers that ignored their cancellation. Their threads are left behind and end with the process.
     pub abandoned_handlers: usize,
-    /// Connections, or the pipe, whose client had not taken its answers in time.
+    /// Connections (or the pipe) whose client did not read its answers in time.
     pub abandoned_connections: usize,
 }
 
@@ -103,7 +103,7 @@ impl RunningServer {
         }
     }
 
-    /// What it is doing now.
+    /// What the server is doing now. Never waits.
     pub fn stats(&self) -> Stats {
         self.engine.stats()
     }
@@ -116,8 +116,8 @@ impl RunningServer {
         }
     }
 
-    /// Ends in order, and blocks until it has: refuses new calls, lets those in flight finish for at most `deadline`, cancels the rest, lets the
-    /// answers be written, joins every thread. The port is free again when it returns.
+    /// Shuts down and blocks until that is done: refuses new calls, lets the running ones finish for at most `deadline`, cancels the rest and waits
+    /// [`Limits::cancel_grace`](crate::Limits::cancel_grace) for them, writes the answers, joins the threads. Afterwards the port is free.
     pub fn shutdown(self, deadline: Duration) -> DrainReport {
         let deadline = after(deadline);
         self.engine.begin_drain();
@@ -146,21 +146,22 @@ impl RunningServer {
         }
     }
 
-    /// Blocks until the client closes its side of the pipe or someone calls [`ServerHandle::stop`], then shuts down.
+    /// Blocks until [`ServerHandle::stop`] is called or, on a pipe, until the client closes its side; then shuts down with the
+    /// [`drain_deadline`](crate::Server::drain_deadline).
     pub fn join(self) -> DrainReport {
         self.wait(&crossbeam_channel::never());
         let deadline = self.drain_deadline;
         self.shutdown(deadline)
     }
 
-    /// Blocks until SIGINT, SIGTERM or SIGHUP (or what ends [`join`](Self::join)), then shuts down. A second signal during that cancels every
-    /// call at once.
+    /// Blocks until SIGINT, SIGTERM or SIGHUP comes, or what ends [`join`](Self::join), then shuts down in the same way. A second signal during the
+    /// shutdown cancels every call at once.
     ///
     /// This is the only place where the library touches signals. The handler stays installed for the life of the process.
     ///
     /// # Errors
     ///
-    /// When the process has a handler for these signals already: handle them yourself and use [`handle`](Self::handle).
+    /// When the process has a handler for these signals already. Then call [`ServerHandle::stop`] in that handler and [`join`](Self::join) here.
     #[cfg(feature = "ctrlc")]
     pub fn run_until_ctrl_c(self) -> Result<()> {
         let (sender, signals) = bounded(1);

@@ -311,7 +311,7 @@ fn a_client_is_only_asked_what_it_declares() {
                 assert_eq!(talk.status, expected);
             } else {
                 assert_eq!(got["result"]["isError"], true, "{got}");
-                assert!(text(&got).contains("does not declare"), "{got}");
+                assert!(text(&got).contains("were not declared"), "{got}");
             }
         });
     }

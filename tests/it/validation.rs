@@ -188,7 +188,8 @@ fn a_result_that_breaks_its_tool_s_schema_is_found_in_debug_builds() {
             assert_eq!(answer["result"]["isError"], true, "{arguments}: {answer}");
             assert!(answer["result"].get("structuredContent").is_none());
             assert!(
-                said.starts_with("The tool broke its own output schema: ") && said.contains(part),
+                said.starts_with("The tool's result does not match its output schema: ")
+                    && said.contains(part),
                 "{arguments}: {said}"
             );
             let logged = logs::lines_with(&format!("tool `{tool}` breaks its own output schema"));

@@ -283,17 +283,17 @@ fn fields_have_to_say_what_the_body_says() {
         (
             r#"{"region":"a","region":"b"}"#,
             &["Mcp-Param-R: b"],
-            Some("the arguments cannot be compared: `region` stands twice"),
+            Some("the arguments cannot be compared: `region` is there twice"),
         ),
         (
             r#"{"region":"a","\u0072egion":null}"#,
             &["Mcp-Param-R: a"],
-            Some("`region` stands twice"),
+            Some("`region` is there twice"),
         ),
         (
             r#"{"inner":{},"inner":{"flag":true}}"#,
             &[],
-            Some("`inner` stands twice"),
+            Some("`inner` is there twice"),
         ),
         // Numbers and booleans.
         (r#"{"count":42}"#, &["Mcp-Param-N: 42"], None),

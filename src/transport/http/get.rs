@@ -26,7 +26,7 @@ impl Endpoint {
     pub(super) fn get<E: Exchange>(&self, exchange: &mut E, tag: &RequestTag) -> io::Result<()> {
         let asked = optional(exchange, "Mcp-Session-Id").and_then(|session| {
             let session =
-                session.ok_or("GET needs the Mcp-Session-Id of the session to listen to")?;
+                session.ok_or("GET opens the event stream of a session and needs its Mcp-Session-Id; send calls by POST")?;
             Ok((session, optional(exchange, "Last-Event-ID")?))
         });
         let (session, last) = match asked {
@@ -46,7 +46,7 @@ impl Endpoint {
                 exchange,
                 tag,
                 503,
-                "As many streams as there may be are open",
+                "The server has its maximum of event streams open; try again later",
             );
         };
         match last {
@@ -100,7 +100,12 @@ impl Endpoint {
             Resumed::Rest(unheard, rest) => (unheard, rest),
             Resumed::Nothing => return refuse(exchange, tag, 400, NOTHING_BEHIND),
             Resumed::InUse => {
-                return refuse(exchange, tag, 409, "Another connection carries this stream");
+                return refuse(
+                    exchange,
+                    tag,
+                    409,
+                    "This stream is open on another connection",
+                );
             }
         };
         Access::immediate(tag.clone(), "GET", Outcome::Ok).log(Some(200));
@@ -120,4 +125,4 @@ impl Endpoint {
 
 /// An ordinary stream would leave the client waiting for an answer that cannot come, and one that ends at once would make it come again for
 /// ever; a refusal lets it give up. It is not 404, which would make it think that its session has ended.
-const NOTHING_BEHIND: &str = "There is nothing behind this Last-Event-ID, or not any more";
+const NOTHING_BEHIND: &str = "This Last-Event-ID is unknown, or its stream has been dropped";

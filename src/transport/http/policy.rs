@@ -49,7 +49,10 @@ impl Guard {
             .next()
             .unwrap_or_default();
         if path != self.path {
-            return refuse(404, "There is nothing at this path");
+            return refuse(
+                404,
+                "There is no MCP endpoint at this path; by default it is /mcp",
+            );
         }
         match exchange.method() {
             "POST" => {
@@ -183,7 +186,7 @@ fn check_version<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
             ),
             None => refuse(400, "This MCP-Protocol-Version is not supported"),
         },
-        Field::Repeated => refuse(400, "MCP-Protocol-Version stands twice"),
+        Field::Repeated => refuse(400, "MCP-Protocol-Version is there twice"),
     }
 }
 

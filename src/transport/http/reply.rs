@@ -383,6 +383,6 @@ impl<'a, E: Exchange> Reply<'a, E> {
 
 /// What a client hears that needs a stream when there may not be another.
 fn too_many_streams() -> ErrorObject {
-    let message = "As many event streams as there may be are open; try again in a second";
+    let message = "The server has its maximum of event streams open; try again in a second";
     ErrorObject::new(ErrorCode::OVERLOADED, message).with_data(json!({ "retryAfterMs": 1000 }))
 }

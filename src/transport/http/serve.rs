@@ -22,7 +22,7 @@ pub(super) fn optional<'a, E: Exchange>(
     match single(exchange, name) {
         Field::Absent => Ok(None),
         Field::One(value) => Ok(Some(value)),
-        Field::Repeated => Err("A header field that may stand only once stands twice"),
+        Field::Repeated => Err("A header field that may be given once is there twice"),
     }
 }
 
