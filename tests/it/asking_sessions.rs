@@ -248,6 +248,10 @@ fn what_is_no_answer_fails_the_call() {
         (json!({ "result": null }), "not what was asked for"),
         (json!({ "result": 7 }), "not what was asked for"),
         (json!({ "result": {} }), "not what was asked for"),
+        (
+            json!({ "result": ["accept", { "name": "Ada" }] }),
+            "not what was asked for",
+        ),
         (json!({ "result": { "action": "think" } }), "unknown action"),
     ];
     for (body, why) in rows {
