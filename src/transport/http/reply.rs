@@ -48,7 +48,7 @@ enum Stream<'a> {
     NotYet,
     /// It has, and this is its place among those that may be open.
     Open(#[expect(dead_code, reason = "held, and given back when dropped")] StreamPlace<'a>),
-    /// It wanted to, but as many as may be are open: it stays silent until it can answer as plain JSON.
+    /// It wanted to, but as many as may be are open, or the client cannot be streamed to: it stays silent until it can answer as plain JSON.
     Refused,
 }
 
@@ -164,7 +164,9 @@ impl<'a, E: Exchange> Reply<'a, E> {
     /// Opens the stream if it is not open yet. Says whether it is open now.
     fn open_stream(&mut self) -> io::Result<bool> {
         if let Stream::NotYet = self.stream {
-            let Some(place) = StreamPlace::take(self.endpoint) else {
+            let can_stream = self.exchange.can_stream();
+            let place = can_stream.then(|| StreamPlace::take(self.endpoint));
+            let Some(place) = place.flatten() else {
                 self.stream = Stream::Refused;
                 return Ok(false);
             };
@@ -250,13 +252,22 @@ impl<'a, E: Exchange> Reply<'a, E> {
         if self.open_stream()? {
             self.write_event(message);
         } else if let Some(call) = &self.call {
-            call.fail(&too_many_streams(), Outcome::Refused);
+            let error = match self.exchange.can_stream() {
+                true => too_many_streams(),
+                false => ErrorObject::invalid_request("An event stream needs HTTP/1.1"),
+            };
+            call.fail(&error, Outcome::Refused);
         }
         Ok(())
     }
 
-    /// A request of ours opens the stream whatever else is open: a worker waits for its answer, and there are not many of those.
+    /// A request of ours opens the stream whatever else is open: a worker waits for its answer, and there are not many of those. A client that
+    /// cannot be streamed to cannot be asked; what is kept for it until the end would only grow.
     fn request(&mut self, message: &[u8]) -> io::Result<()> {
+        if !self.exchange.can_stream() {
+            log::debug!("a question for a client that cannot be streamed to is lost");
+            return Ok(());
+        }
         if !matches!(self.stream, Stream::Open(_)) {
             self.open_at(StreamPlace::insist(self.endpoint))?;
         }
