@@ -38,6 +38,8 @@ pub(super) struct Reply<'a, E> {
     resumable: Option<OpenStream>,
     /// Events of the open stream that wait for others to leave with.
     unsent: Vec<u8>,
+    /// The same as messages, if the stream only listens: what this one does not hear is for the next one.
+    gathered: Option<Vec<Vec<u8>>>,
 }
 
 /// The most bytes of events that are gathered into one write.
@@ -79,6 +81,7 @@ impl<'a, E: Exchange> Reply<'a, E> {
             stream: Stream::NotYet,
             resumable: None,
             unsent: Vec::new(),
+            gathered: None,
         }
     }
 
@@ -203,6 +206,7 @@ impl<'a, E: Exchange> Reply<'a, E> {
 
     /// Opens a stream that only listens, so that the client sees at once that it is open.
     pub(super) fn begin_listening(&mut self, place: StreamPlace<'a>) -> io::Result<()> {
+        self.gathered = Some(Vec::new());
         self.begin_stream(place)?;
         self.heartbeat()
     }
@@ -243,6 +247,9 @@ impl<'a, E: Exchange> Reply<'a, E> {
     fn event(&mut self, message: &[u8]) -> io::Result<()> {
         if self.open_stream()? {
             self.write_event(message);
+        }
+        if let Some(gathered) = &mut self.gathered {
+            gathered.push(message.to_vec());
         }
         Ok(())
     }
@@ -288,8 +295,15 @@ impl<'a, E: Exchange> Reply<'a, E> {
     }
 
     fn send_events(&mut self) -> io::Result<()> {
+        // The first write to a client that has left succeeds.
+        if self.gathered.is_some() && self.exchange.client_left() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         let sent = self.exchange.send(&self.unsent);
         self.unsent.clear();
+        if let (Ok(()), Some(gathered)) = (&sent, &mut self.gathered) {
+            gathered.clear();
+        }
         sent
     }
 
@@ -385,10 +399,12 @@ impl<'a, E: Exchange> Reply<'a, E> {
 
     /// What a stream that only listens has not heard.
     pub(super) fn unheard(self) -> impl Iterator<Item = Vec<u8>> {
-        std::iter::from_fn(move || match self.reader.recv(Some(Instant::now())) {
+        let unread = move || match self.reader.recv(Some(Instant::now())) {
             Item::Event(message) => Some(message),
             _ => None,
-        })
+        };
+        let gathered = self.gathered.unwrap_or_default();
+        gathered.into_iter().chain(std::iter::from_fn(unread))
     }
 }
 
