@@ -38,6 +38,8 @@ pub(crate) struct InFlight {
 #[derive(Default)]
 struct Registry {
     calls: HashMap<RequestId, Arc<Call>>,
+    /// The pipe or session has ended; what is opened now was on its way before, and nobody could cancel it later.
+    is_over: bool,
     /// When the last of them ended.
     last_ended: Option<Instant>,
 }
@@ -89,9 +91,12 @@ impl InFlight {
         }
     }
 
-    /// Cancels everything, because the pipe or session has ended.
+    /// Cancels everything, now and later, because the pipe or session has ended.
     pub(crate) fn cancel_all(&self) {
-        let calls: Vec<_> = self.lock().calls.values().map(Arc::clone).collect();
+        let mut registry = self.lock();
+        registry.is_over = true;
+        let calls: Vec<_> = registry.calls.values().map(Arc::clone).collect();
+        drop(registry);
         for call in calls {
             call.cancel();
         }
@@ -126,8 +131,8 @@ pub(crate) struct Opening {
 }
 
 impl Call {
-    /// Opens a call and registers it. A call of the same client with the same id that has not ended keeps the id: the new one gets its id and slot
-    /// back.
+    /// Opens a call and registers it; if the pipe or session has ended meanwhile, so has the call. A call of the same client with the same id that
+    /// has not ended keeps the id: the new one gets its id and slot back.
     pub(crate) fn open(
         opening: Opening,
         slot: ReplySlot,
@@ -173,6 +178,10 @@ impl Call {
             && let Entry::Vacant(entry) = found.calls.entry(call.id.clone())
         {
             entry.insert(Arc::clone(&call));
+        }
+        let is_over = found.is_some_and(|found| found.is_over);
+        if is_over {
+            call.cancel();
         }
         Ok(call)
     }

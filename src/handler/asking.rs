@@ -211,7 +211,16 @@ impl<S> RequestContext<S> {
         params: Value,
         mark: &'static str,
     ) -> Result<Value, AskError> {
-        self.control().ask(key, &Ask::new(method, params, mark))
+        let answer = self.control().ask(key, &Ask::new(method, params, mark))?;
+        object(answer)
+    }
+}
+
+/// What is derived would take a list as well, and read its items as members in the order of the code.
+fn object(value: Value) -> Result<Value, AskError> {
+    match value {
+        Value::Array(_) => Err(AskError::Invalid("a list is no object".into())),
+        value => Ok(value),
     }
 }
 
@@ -224,7 +233,7 @@ fn elicited<T: DeserializeOwned>(answer: Value) -> Result<Elicited<T>, AskError>
     }
     let ElicitResult { action, content } = read(answer)?;
     match action.as_str() {
-        "accept" => read(content).map(Elicited::Accepted),
+        "accept" => read(object(content)?).map(Elicited::Accepted),
         "decline" => Ok(Elicited::Declined),
         "cancel" => Ok(Elicited::Dismissed),
         other => Err(AskError::Invalid(format!("unknown action {other:?}"))),

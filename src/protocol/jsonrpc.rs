@@ -85,16 +85,27 @@ pub(crate) fn parse_frame(bytes: &[u8], depth_max: usize) -> Result<Frame<'_>, M
             error: ErrorObject::invalid_request(message),
         });
     }
-    match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'[') => serde_json::from_slice(bytes)
+    match is_array(bytes) {
+        true => serde_json::from_slice(bytes)
             .map(Frame::Batch)
             .map_err(|error| unreadable(bytes, &error)),
-        _ => parse_message(bytes).map(Frame::One),
+        false => parse_message(bytes).map(Frame::One),
     }
 }
 
-/// Reads one message that is not an array.
+fn is_array(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().first() == Some(&b'[')
+}
+
+/// Reads one message.
 pub(crate) fn parse_message(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
+    // Whoever derives how an object is read also reads an array, as its members in the order of the code.
+    if is_array(bytes) {
+        return Err(Malformed {
+            id: None,
+            error: ErrorObject::invalid_request("A message must be an object"),
+        });
+    }
     let envelope: Envelope<'_> =
         serde_json::from_slice(bytes).map_err(|error| unreadable(bytes, &error))?;
     envelope.into_message()

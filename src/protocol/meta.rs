@@ -5,8 +5,12 @@
 //! Specification: `basic/index` ("_meta") of revision 2026-07-28.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::protocol::jsonrpc::{ErrorObject, RequestId, Text, present};
@@ -22,7 +26,7 @@ pub(crate) const SUBSCRIPTION_ID_KEY: &str = "io.modelcontextprotocol/subscripti
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Params<'a> {
-    #[serde(borrow, rename = "_meta")]
+    #[serde(borrow, default, deserialize_with = "object", rename = "_meta")]
     pub(crate) meta: Option<Meta<'a>>,
     #[serde(borrow)]
     pub(crate) name: Option<Text<'a>>,
@@ -34,11 +38,11 @@ pub(crate) struct Params<'a> {
     #[serde(borrow)]
     pub(crate) uri: Option<Text<'a>>,
     /// Of `completion/complete`.
-    #[serde(borrow, rename = "ref")]
+    #[serde(borrow, default, deserialize_with = "object", rename = "ref")]
     pub(crate) reference: Option<Reference<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub(crate) argument: Option<Argument<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub(crate) context: Option<Context<'a>>,
     /// Of a call that comes back with answers. Anything but an object answers nothing.
     #[serde(borrow)]
@@ -55,7 +59,7 @@ pub(crate) struct Params<'a> {
     /// Of `logging/setLevel`.
     pub(crate) level: Option<LoggingLevel>,
     /// Of `subscriptions/listen`.
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub(crate) notifications: Option<SubscriptionFilter<'a>>,
     /// Of `notifications/cancelled`.
     pub(crate) request_id: Option<RequestId>,
@@ -132,6 +136,31 @@ pub(crate) struct Context<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(crate) struct ProgressToken(RequestId);
+
+/// An object, or `null` for none. What is derived would take a list as well, and read its items as members in the order of the code.
+fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Object<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_unit<E>(self) -> Result<Option<T>, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+    deserializer.deserialize_any(Object(PhantomData))
+}
 
 impl<'a> Params<'a> {
     /// Reads them; no `params` at all is the same as `{}`.

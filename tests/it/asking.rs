@@ -146,6 +146,7 @@ fn what_a_person_answers_comes_back_typed() {
             Err("not what was asked for"),
         ),
         (accept(json!({})), Err("not what was asked for")),
+        (accept(json!(["Ada", 7])), Err("not what was asked for")),
         (json!({ "action": "accept" }), Err("not what was asked for")),
         (json!({ "action": "think" }), Err("unknown action")),
         (json!({ "action": 7 }), Err("not what was asked for")),

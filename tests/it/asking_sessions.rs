@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "http")]
+use mcp_threads::HttpFront;
 use mcp_threads::{AskError, Elicited, Limits, RequestContext, Server};
 use serde_json::{Value, json};
 
 use crate::asking::{Person, accept, asking};
+#[cfg(feature = "http")]
+use crate::harness::Http;
 use crate::harness::message::cancel;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 use crate::harness::talk::introduced;
@@ -158,6 +162,37 @@ fn a_session_that_ends_ends_its_questions() {
     });
 }
 
+/// However the two meet, a call is never left behind in a session that has ended, where nobody could answer or cancel it any more.
+#[cfg(feature = "http")]
+#[test]
+fn law_3_a_call_that_comes_while_its_session_ends_ends_with_it() {
+    const ROUNDS: usize = 1000;
+    let server = asking().workers(ROUNDS / 10).front(HttpFront::Guarded);
+    let running = server.serve_http("127.0.0.1:0").expect("it can start");
+    let http = Http::new(running.addr().expect("it serves HTTP"));
+    let served = Served::new(running);
+    let mut dice = Dice::new(7);
+    for id in 0..ROUNDS {
+        let session = introduced(http, &everything());
+        let ask = session.post(&legacy_call(id, "person", json!({})));
+        let end = http.bare("DELETE", "/mcp");
+        let end = end.field("Mcp-Session-Id", &session.id);
+        // Both are on their way before either is answered.
+        let (_asked, ended) = match dice.roll(2) {
+            0 => (ask.connect(), end.connect()),
+            _ => {
+                let ended = end.connect();
+                (ask.connect(), ended)
+            }
+        };
+        assert_eq!(ended.reply().status, 204);
+    }
+    assert_eq!(served.stats().sessions, 0);
+    until("no question is left", || served.stats().asks == 0);
+    served.until_main("every worker is free", |main| main.busy == 0);
+    served.stop();
+}
+
 #[test]
 fn law_4_each_answer_reaches_the_call_that_asked() {
     const CALLS: usize = 24;
@@ -271,6 +306,10 @@ fn what_is_no_answer_fails_the_call() {
         (json!({ "result": null }), "not what was asked for"),
         (json!({ "result": 7 }), "not what was asked for"),
         (json!({ "result": {} }), "not what was asked for"),
+        (
+            json!({ "result": ["accept", { "name": "Ada" }] }),
+            "not what was asked for",
+        ),
         (json!({ "result": { "action": "think" } }), "unknown action"),
     ];
     for (body, why) in rows {

@@ -98,6 +98,33 @@ fn a_batch_on_a_pipe_is_answered_with_one_array() {
     served.stop();
 }
 
+/// A list of what a message consists of is none, whatever the order.
+#[test]
+fn law_9_a_member_that_is_a_list_is_no_message() {
+    let (served, mut client) = Served::pipe(probes(&Gate::new()));
+    client.initialize("2025-03-26");
+    client.send(&json!([
+        ["2.0", 1, "ping"],
+        ["2.0", 2, "tools/call", { "name": "echo", "arguments": { "text": "two" } }],
+        [3],
+        [],
+        legacy(4, "ping", json!({})),
+    ]));
+    let answers = client.recv();
+    let answers = answers.as_array().expect("an array");
+    let ids: Vec<_> = answers.iter().map(|answer| answer.get("id")).collect();
+    assert_eq!(
+        ids,
+        [None, None, None, None, Some(&json!(4))],
+        "{answers:?}"
+    );
+    assert!(answers[..4].iter().all(|answer| code(answer) == -32600));
+    client.close();
+    assert_eq!(client.rest().len(), 0);
+    assert_eq!(served.main().done, 0, "nothing of it was executed");
+    served.stop();
+}
+
 #[test]
 fn members_of_a_batch_are_cancelled_and_refused_like_others() {
     let gate = Gate::new();

@@ -59,9 +59,29 @@ fn malformed() -> Vec<(String, i64, Option<Value>)> {
         (
             with("params", json!({ "_meta": { "progressToken": {} } })),
             -32602,
-            four,
+            four.clone(),
         ),
     ]
+    .into_iter()
+    .chain(lists_for_objects().map(|params| (with("params", params), -32602, four.clone())))
+    .collect()
+}
+
+/// Parameters with a list where an object belongs, which names its members by their order alone.
+fn lists_for_objects() -> impl Iterator<Item = Value> {
+    let rows = [
+        ("_meta", json!(["2026-07-28", {}])),
+        ("ref", json!(["ref/prompt", "p"])),
+        ("argument", json!(["name", "value"])),
+        ("context", json!([{}])),
+        ("notifications", json!([true, true, true, []])),
+        ("notifications", json!([])),
+    ];
+    rows.into_iter().map(|(member, list)| {
+        let mut message = modern(4, "tools/list", json!({}));
+        message["params"][member] = list;
+        message["params"].take()
+    })
 }
 
 #[track_caller]

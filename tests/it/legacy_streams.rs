@@ -3,9 +3,13 @@
 use std::thread;
 use std::time::Duration;
 
+#[cfg(feature = "http")]
+use mcp_threads::HttpFront;
 use mcp_threads::{Limits, LoggingLevel, RequestContext, Server};
 use serde_json::{Value, json};
 
+#[cfg(feature = "http")]
+use crate::harness::Http;
 use crate::harness::http::Fields;
 use crate::harness::message::cancel;
 use crate::harness::{
@@ -493,6 +497,34 @@ fn a_stream_that_listens_lives_until_its_session_ends() {
         }
         served.stop();
     });
+}
+
+/// That it has left is only looked for from time to time, but always before something is said to it that would be lost.
+#[cfg(feature = "http")]
+#[test]
+fn what_is_said_to_a_listener_that_has_left_waits_for_the_next() {
+    let seldom = Limits {
+        heartbeat_interval: Duration::from_secs(3600),
+        departure_interval: Duration::from_secs(3600),
+        ..quiet()
+    };
+    let server = server(&Gate::new()).limits(seldom);
+    let server = server.front(HttpFront::Guarded);
+    let running = server.serve_http("127.0.0.1:0").expect("it can start");
+    let http = Http::new(running.addr().expect("it serves HTTP"));
+    let served = Served::new(running);
+    let session = http.initialize(VERSION);
+    let mut first = session.get().send();
+    assert_eq!(first.event(), Some(Event::Comment), "it listens");
+    drop(first);
+    served.handle().tools_changed();
+    let mut second = session.get().send();
+    let heard = next(&mut second).and_then(|event| event.data);
+    let heard = heard.expect("a message");
+    assert!(heard.contains("tools/list_changed"), "{heard}");
+    assert_eq!(session.delete(), 204);
+    assert_eq!(next(&mut second), None, "it is said once");
+    served.stop();
 }
 
 #[test]

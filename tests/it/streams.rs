@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "tiny-http")]
+use mcp_threads::HttpFront;
 use mcp_threads::{Limits, LoggingLevel, RequestContext, Server};
 use serde_json::{Value, json};
 
 use crate::harness::{
     Event, Gate, call, legacy_call, on_every_front, probes, text, until, with_meta,
 };
+#[cfg(feature = "tiny-http")]
+use crate::harness::{Http, Served, code, modern};
 
 fn patient() -> Limits {
     Limits {
@@ -245,4 +249,36 @@ fn a_connection_is_used_again_after_json_and_after_a_stream() {
         drop(reply);
         served.stop();
     });
+}
+
+/// What would be streamed to it can only be kept until the end, so it is not even made: not what a call says on the way, which has no bound,
+/// and not a stream that never ends.
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_2_nothing_is_gathered_for_a_client_that_cannot_be_streamed_to() {
+    let gate = Gate::new();
+    let server = server(&gate).front(HttpFront::Tiny);
+    let running = server.serve_http("127.0.0.1:0").expect("it can start");
+    let http = Http::new(running.addr().expect("it serves HTTP"));
+    let served = Served::new(running);
+    let talk = with_meta(
+        call(1, "talk", json!({})),
+        json!({ "progressToken": "t", "io.modelcontextprotocol/logLevel": "info" }),
+    );
+    let unread = http.modern(&talk).version("HTTP/1.0").connect();
+    gate.began();
+    gate.let_go(1);
+    let mut reply = unread.reply();
+    assert_eq!((reply.status, reply.is_stream()), (200, false));
+    assert_eq!(text(&reply.json()), "four");
+
+    let wanted = json!({ "notifications": { "toolsListChanged": true } });
+    let listen = modern(2, "subscriptions/listen", wanted);
+    let mut refused = http.modern(&listen).version("HTTP/1.0").send();
+    assert_eq!((refused.status, refused.is_stream()), (400, false));
+    let answer = refused.json();
+    assert_eq!((code(&answer), &answer["id"]), (-32600, &json!(2)));
+    assert!(answer.to_string().contains("HTTP/1.1"), "{answer}");
+    assert_eq!(served.stats().subscriptions, 0);
+    served.stop();
 }

@@ -38,6 +38,8 @@ pub(super) struct Reply<'a, E> {
     resumable: Option<OpenStream>,
     /// Events of the open stream that wait for others to leave with.
     unsent: Vec<u8>,
+    /// The same as messages, if the stream only listens: what this one does not hear is for the next one.
+    gathered: Option<Vec<Vec<u8>>>,
 }
 
 /// The most bytes of events that are gathered into one write.
@@ -48,7 +50,7 @@ enum Stream<'a> {
     NotYet,
     /// It has, and this is its place among those that may be open.
     Open(#[expect(dead_code, reason = "held, and given back when dropped")] StreamPlace<'a>),
-    /// It wanted to, but as many as may be are open: it stays silent until it can answer as plain JSON.
+    /// It wanted to, but as many as may be are open, or the client cannot be streamed to: it stays silent until it can answer as plain JSON.
     Refused,
 }
 
@@ -79,6 +81,7 @@ impl<'a, E: Exchange> Reply<'a, E> {
             stream: Stream::NotYet,
             resumable: None,
             unsent: Vec::new(),
+            gathered: None,
         }
     }
 
@@ -164,7 +167,9 @@ impl<'a, E: Exchange> Reply<'a, E> {
     /// Opens the stream if it is not open yet. Says whether it is open now.
     fn open_stream(&mut self) -> io::Result<bool> {
         if let Stream::NotYet = self.stream {
-            let Some(place) = StreamPlace::take(self.endpoint) else {
+            let can_stream = self.exchange.can_stream();
+            let place = can_stream.then(|| StreamPlace::take(self.endpoint));
+            let Some(place) = place.flatten() else {
                 self.stream = Stream::Refused;
                 return Ok(false);
             };
@@ -201,6 +206,7 @@ impl<'a, E: Exchange> Reply<'a, E> {
 
     /// Opens a stream that only listens, so that the client sees at once that it is open.
     pub(super) fn begin_listening(&mut self, place: StreamPlace<'a>) -> io::Result<()> {
+        self.gathered = Some(Vec::new());
         self.begin_stream(place)?;
         self.heartbeat()
     }
@@ -242,6 +248,9 @@ impl<'a, E: Exchange> Reply<'a, E> {
         if self.open_stream()? {
             self.write_event(message);
         }
+        if let Some(gathered) = &mut self.gathered {
+            gathered.push(message.to_vec());
+        }
         Ok(())
     }
 
@@ -250,13 +259,22 @@ impl<'a, E: Exchange> Reply<'a, E> {
         if self.open_stream()? {
             self.write_event(message);
         } else if let Some(call) = &self.call {
-            call.fail(&too_many_streams(), Outcome::Refused);
+            let error = match self.exchange.can_stream() {
+                true => too_many_streams(),
+                false => ErrorObject::invalid_request("An event stream needs HTTP/1.1"),
+            };
+            call.fail(&error, Outcome::Refused);
         }
         Ok(())
     }
 
-    /// A request of ours opens the stream whatever else is open: a worker waits for its answer, and there are not many of those.
+    /// A request of ours opens the stream whatever else is open: a worker waits for its answer, and there are not many of those. A client that
+    /// cannot be streamed to cannot be asked; what is kept for it until the end would only grow.
     fn request(&mut self, message: &[u8]) -> io::Result<()> {
+        if !self.exchange.can_stream() {
+            log::debug!("a question for a client that cannot be streamed to is lost");
+            return Ok(());
+        }
         if !matches!(self.stream, Stream::Open(_)) {
             self.open_at(StreamPlace::insist(self.endpoint))?;
         }
@@ -277,8 +295,15 @@ impl<'a, E: Exchange> Reply<'a, E> {
     }
 
     fn send_events(&mut self) -> io::Result<()> {
+        // The first write to a client that has left succeeds.
+        if self.gathered.is_some() && self.exchange.client_left() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         let sent = self.exchange.send(&self.unsent);
         self.unsent.clear();
+        if let (Ok(()), Some(gathered)) = (&sent, &mut self.gathered) {
+            gathered.clear();
+        }
         sent
     }
 
@@ -374,10 +399,12 @@ impl<'a, E: Exchange> Reply<'a, E> {
 
     /// What a stream that only listens has not heard.
     pub(super) fn unheard(self) -> impl Iterator<Item = Vec<u8>> {
-        std::iter::from_fn(move || match self.reader.recv(Some(Instant::now())) {
+        let unread = move || match self.reader.recv(Some(Instant::now())) {
             Item::Event(message) => Some(message),
             _ => None,
-        })
+        };
+        let gathered = self.gathered.unwrap_or_default();
+        gathered.into_iter().chain(std::iter::from_fn(unread))
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) struct Ask {
     address: SocketAddr,
     method: String,
     target: String,
+    version: &'static str,
     fields: Vec<(String, String)>,
     body: Vec<u8>,
     /// Whether `Content-Length` is sent.
@@ -83,6 +84,7 @@ impl Http {
             address: self.0,
             method: method.into(),
             target: target.into(),
+            version: "HTTP/1.1",
             fields: vec![("Host".into(), self.0.to_string())],
             body: Vec::new(),
             framed: true,
@@ -199,6 +201,13 @@ impl Ask {
         self
     }
 
+    /// As a client of another version of HTTP, such as `HTTP/1.0`.
+    #[cfg(feature = "tiny-http")]
+    pub(crate) fn version(mut self, version: &'static str) -> Self {
+        self.version = version;
+        self
+    }
+
     pub(crate) fn target(mut self, target: &str) -> Self {
         self.target = target.into();
         self
@@ -247,7 +256,8 @@ impl Ask {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
+        let line = format!("{} {} {}\r\n", self.method, self.target, self.version);
+        let mut bytes = line.into_bytes();
         for (name, value) in &self.fields {
             bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }
