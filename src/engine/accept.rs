@@ -78,7 +78,7 @@ impl Engine {
             }
             Message::Response(response) => ("response", OneWay::Response(response)),
         };
-        let refused = match self.rules(method, &Params::default(), arrival) {
+        let refused = match self.rules(method, false, arrival) {
             Rules::UnknownSession => {
                 arrival.refuse_unknown_session(None, method, slot);
                 return Accepted::default();
@@ -110,26 +110,29 @@ impl Engine {
         slot: ReplySlot,
     ) -> Accepted {
         let Request { id, method, params } = request;
-        let (params, slip) = match Params::parse(params) {
-            Ok(params) => (params, None),
-            Err(error) => (Params::default(), Some(error)),
-        };
-        let rules = self.rules(&method, &params, arrival);
-        let (era, error) = match (&rules, slip) {
+        let params = Params::parse(params);
+        let is_modern = params.as_ref().is_ok_and(|params| params.is_modern());
+        let rules = self.rules(&method, is_modern, arrival);
+        let (era, params) = match (&rules, params) {
             // That a session has ended comes before what else is wrong.
             (Rules::UnknownSession, _) => {
                 arrival.refuse_unknown_session(Some(&id), Method::known(&method), slot);
                 return Accepted::default();
             }
-            (Rules::NoSession, _) => (Era::Legacy, Some(no_session())),
-            (Rules::WrongVersion, slip) => (Era::Legacy, slip.or_else(|| Some(wrong_version()))),
-            (Rules::Legacy(_) | Rules::Handshake, slip) => (Era::Legacy, slip),
-            (Rules::Modern, slip) => (Era::Modern, slip),
+            (Rules::NoSession, _) => (Era::Legacy, Err(no_session())),
+            (Rules::WrongVersion, params) => {
+                (Era::Legacy, params.and_then(|_| Err(wrong_version())))
+            }
+            (Rules::Legacy(_) | Rules::Handshake, params) => (Era::Legacy, params),
+            (Rules::Modern, params) => (Era::Modern, params),
         };
-        if let Some(error) = error {
-            arrival.refuse(Some(&id), &method, era, &error, slot);
-            return Accepted::default();
-        }
+        let params = match params {
+            Ok(params) => params,
+            Err(error) => {
+                arrival.refuse(Some(&id), &method, era, &error, slot);
+                return Accepted::default();
+            }
+        };
         let asked = Asked {
             id,
             params,
@@ -140,7 +143,9 @@ impl Engine {
         self.serve(&rules, &method, asked, arrival)
     }
 
-    /// Serves a request that its rules have nothing against.
+    /// Serves a request that its rules have nothing against. Out of line, because each connection has a stack of its own: what serving needs
+    /// of it is not to be taken while the message is read.
+    #[inline(never)]
     fn serve(
         &self,
         rules: &Rules,
@@ -165,7 +170,8 @@ impl Engine {
         }
     }
 
-    /// The array of its members' answers. Only revision 2025-03-26 has batches.
+    /// The array of its members' answers. Only revision 2025-03-26 has batches. Out of line like [`serve`](Self::serve).
+    #[inline(never)]
     fn accept_batch(
         &self,
         members: &[&RawValue],
@@ -173,7 +179,7 @@ impl Engine {
         slot: AnswerSlot,
     ) -> Accepted {
         let most = self.limits.batch_len_max;
-        let refused = match self.rules("batch", &Params::default(), arrival) {
+        let refused = match self.rules("batch", false, arrival) {
             Rules::UnknownSession => {
                 let slot = ReplySlot::Single(slot);
                 arrival.refuse_unknown_session(None, "batch", slot);
@@ -231,8 +237,8 @@ impl Engine {
 
     /// The era of a message. Modern metadata always makes it modern; then the session it names, the version it names, or
     /// the handshake it is makes it legacy.
-    fn rules(&self, method: &str, params: &Params<'_>, arrival: &Arrival<'_>) -> Rules {
-        if params.is_modern() {
+    fn rules(&self, method: &str, is_modern: bool, arrival: &Arrival<'_>) -> Rules {
+        if is_modern {
             return Rules::Modern;
         }
         let is_handshake = method == "initialize";
@@ -295,14 +301,11 @@ impl Engine {
             // A modern HTTP client cancels by closing the stream.
             (Origin::Http { .. }, None) => return,
         };
-        if let Ok(Params {
-            request_id: Some(id),
-            reason,
-            ..
-        }) = Params::parse(*params)
+        if let Ok(params) = Params::parse(*params)
+            && let Some(id) = &params.request_id
         {
-            let reason = reason.as_ref().map_or("", |reason| &*reason.0);
-            calls.cancel(&id, &shortened(reason));
+            let reason = params.reason.as_ref().map_or("", |reason| &*reason.0);
+            calls.cancel(id, &shortened(reason));
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::protocol::version::Era;
 /// One request that was understood, with its parameters and the place for its answer.
 pub(super) struct Asked<'a> {
     pub(super) id: RequestId,
-    pub(super) params: Params<'a>,
+    pub(super) params: Box<Params<'a>>,
     pub(super) slot: ReplySlot,
     pub(super) tag: &'a RequestTag,
     pub(super) era: Era,

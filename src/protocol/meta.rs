@@ -163,10 +163,11 @@ where
 }
 
 impl<'a> Params<'a> {
-    /// Reads them; no `params` at all is the same as `{}`.
-    pub(crate) fn parse(raw: Option<&'a RawValue>) -> Result<Self, ErrorObject> {
+    /// Reads them; no `params` at all is the same as `{}`. They are boxed because they are large and handed from hand to hand, on the
+    /// stack of a thread that each connection has.
+    pub(crate) fn parse(raw: Option<&'a RawValue>) -> Result<Box<Self>, ErrorObject> {
         let Some(raw) = raw else {
-            return Ok(Params::default());
+            return Ok(Box::default());
         };
         serde_json::from_str(raw.get())
             .map_err(|error| ErrorObject::invalid_params(format!("Invalid params: {error}")))
