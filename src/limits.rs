@@ -37,7 +37,7 @@ pub struct Limits {
     /// Bytes of answers and events that wait for one slow reader. Default 4 MiB. Beyond it the oldest events are dropped; answers are
     /// kept, but on stdio no further request is read until some have been.
     pub outbox_bytes_max: usize,
-    /// Answers on stdio that may be in the making or unread before the reader stops reading stdin. Default 1024.
+    /// Answers on stdio that may wait to be read before the server stops reading stdin. Default 1024. Calls that are still running do not count.
     pub outbox_answers_max: usize,
     /// A call that has sent nothing for this long is answered with an event stream, so that clients and proxies see that it is alive. Default
     /// 1 s.
@@ -55,9 +55,8 @@ pub struct Limits {
     /// How long a request state is valid, that is, how long a client may take to come back with answers. Default 1 hour. Then: `-32602`, and the
     /// client has to start the call again.
     pub request_state_ttl: Duration,
-    /// Most streams of change notifications (`subscriptions/listen`) open on one pipe. Default 64, and never more than half of
-    /// [`outbox_answers_max`](Self::outbox_answers_max), because each is a request that waits for its answer. Beyond it: `503`. On HTTP they
-    /// count among [`streams_max`](Self::streams_max).
+    /// Most streams of change notifications (`subscriptions/listen`) open on one pipe. Default 64. Beyond it: `503`. On HTTP
+    /// they count among [`streams_max`](Self::streams_max).
     pub subscriptions_max: usize,
     /// Most resources that one `subscriptions/listen` may watch. Default 256. Beyond it: `-32602`.
     pub subscription_uris_max: usize,

@@ -97,7 +97,10 @@ struct State {
     events: usize,
     /// The length of everything in the queue.
     bytes: usize,
-    /// Answer places taken: reserved, or filled and not read yet.
+    /// Answers that have not been read: places reserved, and those that are in the queue.
+    due: usize,
+    /// How many of the queue are answers. Only these are held against a client: a call that is under way is the lanes' to bound, and while it
+    /// is, its client has to be heard.
     answers: usize,
     /// Whether a pause is in the queue. One says as much as many, so that a handler cannot make the queue grow.
     pause_waits: bool,
@@ -158,6 +161,11 @@ impl State {
         self.answers >= bounds.answers_max || self.bytes >= bounds.bytes_max
     }
 
+    fn answer_read(&mut self) {
+        self.due -= 1;
+        self.answers -= 1;
+    }
+
     /// Makes room for an event of this length by dropping the oldest ones. Says whether there is room now.
     fn make_room(&mut self, len: usize, bounds: &Bounds) -> bool {
         let over = |state: &State| {
@@ -205,7 +213,7 @@ impl Queued {
 }
 
 impl Outbox {
-    /// Waits until there is room for one more answer. False when the reader has gone.
+    /// Waits until there is room for one more answer to wait to be read. False when the reader has gone.
     pub(crate) fn await_room(&self) -> bool {
         let mut state = self.0.lock();
         while state.is_full(&self.0.bounds) && !state.reader_gone {
@@ -226,7 +234,7 @@ impl Outbox {
         if state.reader_gone {
             return None;
         }
-        state.answers += 1;
+        state.due += 1;
         Some(AnswerSlot {
             outbox: Some(self.clone()),
         })
@@ -319,8 +327,9 @@ impl AnswerSlot {
 
     fn fill(&mut self, item: Queued) {
         if let Some(Outbox(shared)) = self.outbox.take() {
-            let state = shared.lock();
+            let mut state = shared.lock();
             if !state.reader_gone {
+                state.answers += 1;
                 shared.push(state, item);
                 return;
             }
@@ -368,18 +377,18 @@ impl OutboxReader {
                     }
                 }
                 Some(Queued::Answer(answer)) => {
-                    state.answers -= 1;
+                    state.answer_read();
                     return Item::Answer(answer);
                 }
                 Some(Queued::NoAnswer(access)) => {
-                    state.answers -= 1;
+                    state.answer_read();
                     return Item::NoAnswer(access);
                 }
                 Some(Queued::Pause) => {
                     state.pause_waits = false;
                     return Item::Pause;
                 }
-                None if state.closed && state.answers == 0 => return Item::Finished,
+                None if state.closed && state.due == 0 => return Item::Finished,
                 None => match self.wait(state, deadline) {
                     Some(woken) => state = woken,
                     None => return Item::TimedOut,
@@ -391,6 +400,7 @@ impl OutboxReader {
     /// Puts an answer back that could not be written, for the next one who reads here.
     pub(crate) fn put_back(&self, answer: Answer) {
         let mut state = self.0.lock();
+        state.due += 1;
         state.answers += 1;
         state.bytes += answer.body.len();
         state.queue.push_front(Queued::Answer(answer));

@@ -159,11 +159,7 @@ impl Engine {
             return Err(shutting_down());
         }
         let Some(calls) = calls else { return Ok(()) };
-        // Each holds a place for its answer, and without one left nothing would be read any more, not even their cancellation.
-        let most = self
-            .limits
-            .subscriptions_max
-            .min(self.limits.outbox_answers_max / 2);
+        let most = self.limits.subscriptions_max;
         if open.iter().filter(|one| one.call.is_among(calls)).count() < most {
             return Ok(());
         }

@@ -294,6 +294,27 @@ fn a_call_that_is_cancelled_waits_no_longer() {
 }
 
 #[test]
+fn law_6_answers_are_heard_however_many_calls_ask() {
+    const ASKING: u64 = 6;
+    let limits = Limits {
+        outbox_answers_max: 1,
+        ..Limits::default()
+    };
+    let (served, mut client) = pipe(asking().workers(6).limits(limits));
+    for id in 1..=ASKING {
+        client.send(&legacy_call(id, "person", json!({})));
+    }
+    let questions: Vec<_> = (0..ASKING).map(|_| question(&mut client)).collect();
+    for question in &questions {
+        client.send(&reply_to(question, ada()));
+    }
+    for id in 1..=ASKING {
+        assert!(text(&client.answer(id)).contains("Ada"));
+    }
+    end(served, client);
+}
+
+#[test]
 fn what_is_no_answer_fails_the_call() {
     let (served, mut client) = pipe(asking());
     let rows = [

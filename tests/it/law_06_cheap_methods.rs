@@ -1,5 +1,6 @@
 //! Law 6: cheap methods never wait for handlers. Every worker is wedged and the queue is full, and the server still answers.
 
+use mcp_threads::Limits;
 use serde_json::{Value, json};
 
 use crate::harness::message::{cancel, initialize};
@@ -159,6 +160,37 @@ fn law_6_a_full_lane_leaves_the_others_alone() {
     gate.let_go(2);
     for id in [1, 2] {
         assert_eq!(text(&client.answer(id)), "rows");
+    }
+    client.close();
+    served.stop();
+}
+
+/// What limits the answers that wait to be read does not limit the calls that are under way: their client is heard all the same.
+#[test]
+fn law_6_a_pipe_is_read_however_many_calls_wait() {
+    const QUEUED: usize = 20;
+    let gate = Gate::new();
+    let limits = Limits {
+        outbox_answers_max: 1,
+        ..Limits::default()
+    };
+    let server = probes(&gate).workers(1).queue(QUEUED).limits(limits);
+    let (served, mut client) = Served::pipe(server);
+    client.initialize("2025-11-25");
+    client.send(&legacy_call(0, "gate", json!({})));
+    gate.began();
+    for id in 1..=QUEUED {
+        client.send(&legacy_call(id, "echo", json!({ "text": "after all" })));
+    }
+    assert_eq!(
+        client.ask(&legacy("ping", "ping", json!({})))["result"],
+        json!({})
+    );
+    assert_eq!(served.main().queued, QUEUED);
+    client.send(&cancel(0));
+    gate.let_go(1);
+    for id in 1..=QUEUED {
+        assert_eq!(text(&client.answer(id)), "after all");
     }
     client.close();
     served.stop();

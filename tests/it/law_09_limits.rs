@@ -301,29 +301,6 @@ fn law_9_outbox_answers_max_pushes_back_on_a_client_that_does_not_read() {
 
 /// The bound counts answers in the making, too: as many calls as it allows may be in flight, and then the reader waits.
 #[test]
-fn law_9_outbox_answers_max_counts_calls_in_flight() {
-    let gate = Gate::new();
-    let (served, mut client) = Served::pipe(probes(&gate).workers(8).limits(Limits {
-        outbox_answers_max: 4,
-        ..Limits::default()
-    }));
-    for id in 0..6 {
-        client.send(&call(id, "gate", json!({ "who": id.to_string() })));
-    }
-    for _ in 0..4 {
-        gate.began();
-    }
-    assert!(gate.nobody_came(), "the fifth has not been read");
-    assert_eq!(served.main().busy, 4);
-    gate.let_go(1);
-    gate.began();
-    gate.let_go(5);
-    client.close();
-    assert_eq!(client.rest().len(), 6);
-    served.stop();
-}
-
-#[test]
 fn law_9_page_len_and_cursors() {
     let make = |tools: usize, page_len: usize| {
         let limits = Limits {
