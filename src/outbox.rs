@@ -267,12 +267,14 @@ impl Outbox {
         }
     }
 
-    /// Puts a request of ours in. It is not sent once `call` is cancelled.
-    pub(crate) fn send_request(&self, bytes: Vec<u8>, call: &CancellationToken) {
+    /// Puts a request of ours in. It is not sent once `call` is cancelled. False when the reader has gone.
+    pub(crate) fn send_request(&self, bytes: Vec<u8>, call: &CancellationToken) -> bool {
         let state = self.0.lock();
-        if !state.reader_gone {
+        let is_read = !state.reader_gone;
+        if is_read {
             self.0.push(state, Queued::Request(bytes, call.clone()));
         }
+        is_read
     }
 
     /// Asks the reader to end its stream here, behind what has been put in. Never dropped for want of room.

@@ -308,6 +308,14 @@ impl Call {
         }
     }
 
+    /// Sends a request of ours on the call's own stream. False when nobody reads there any more.
+    fn send_request(&self, request: Vec<u8>) -> Result<bool, AskError> {
+        let state = self.lock();
+        let outbox = state.open.as_ref().and_then(|open| open.slot.outbox());
+        let outbox = outbox.ok_or(AskError::Cancelled)?;
+        Ok(outbox.send_request(request, &self.token))
+    }
+
     /// Asks a legacy session's client on the call's own stream, and waits.
     fn ask_now(&self, asks: &Asks, ask: &Ask) -> Result<Value, AskError> {
         let engine = self.engine.upgrade().ok_or(AskError::Cancelled)?;
@@ -316,12 +324,8 @@ impl Call {
         // Waiting must not keep the engine alive.
         drop(engine);
         let request = jsonrpc::request(&pending.id(), ask.method, &ask.params);
-        {
-            let state = self.lock();
-            let outbox = state.open.as_ref().and_then(|open| open.slot.outbox());
-            outbox
-                .ok_or(AskError::Cancelled)?
-                .send_request(request, &self.token);
+        if !self.send_request(request)? {
+            return Err(AskError::Left);
         }
         let answer = pending.wait(&self.token, patience);
         if answer == Err(AskError::TimedOut) {

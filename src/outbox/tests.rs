@@ -149,6 +149,8 @@ fn nobody_waits_for_a_reader_that_has_gone() {
     let again = outbox.clone();
     let waiting = std::thread::spawn(move || !again.await_room());
     drop(reader);
+    let (_canceller, call) = cancellation();
+    assert!(!outbox.send_request("lost".into(), &call));
     assert!(waiting.join().expect("the accepting thread does not panic"));
     assert!(outbox.reserve().is_none());
     slot.send(answer("to nobody"));
