@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::handler::arguments;
 use crate::handler::context::{CallControl, RequestContext, RequestInfo};
 use crate::handler::fork::Fork;
 use crate::handler::reply::Reply;
@@ -200,6 +201,6 @@ fn schema_of<A: JsonSchema>() -> Value {
 
 /// Reads the arguments.
 fn read<A: DeserializeOwned>(arguments: &RawValue) -> Result<A, BadArguments> {
-    serde_json::from_str(arguments.get())
-        .map_err(|error| BadArguments(format!("Invalid arguments: {error}")))
+    arguments::read(arguments.get())
+        .map_err(|problem| BadArguments(format!("Invalid arguments: {problem}")))
 }

@@ -2,6 +2,7 @@
 //!
 //! Must not know how calls are dispatched, on which thread they run, or how their results travel.
 
+mod arguments;
 pub(crate) mod ask;
 mod ask_schema;
 mod asking;

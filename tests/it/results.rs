@@ -219,7 +219,10 @@ fn arguments_that_do_not_fit_are_named_to_the_model() {
             );
             for (args, word) in [
                 (json!({}), "`steps`"),
-                (json!({ "steps": "three" }), "\"three\""),
+                (
+                    json!({ "steps": "three" }),
+                    "at `/steps`: invalid type: string \"three\"",
+                ),
                 (json!({ "steps": 300 }), "300"),
                 (json!({ "steps": -1 }), "-1"),
                 (json!({ "steps": 1, "backwards": 7 }), "boolean"),
