@@ -52,7 +52,10 @@ mod tests {
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "lowercase")]
     enum Shape {
-        Circle { radius: u8 },
+        Circle {
+            #[expect(dead_code, reason = "only its shape matters")]
+            radius: u8,
+        },
         Dot,
     }
 
