@@ -109,9 +109,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
 
 fn front(name: &str) -> Result<HttpFront, String> {
     match name {
-        "guarded" => Ok(HttpFront::Guarded),
+        "guarded" => Ok(HttpFront::GUARDED),
         #[cfg(feature = "tiny-http")]
-        "tiny" => Ok(HttpFront::Tiny),
+        "tiny" => Ok(HttpFront::TINY),
         _ => Err(format!("`{name}` is not a front that was built in")),
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::handler::Fork;
-use crate::server::Server;
-use crate::server::running::{Front, RunningServer};
+use crate::server::running::RunningServer;
+use crate::server::{Parts, Server};
+use crate::transport::front::Front;
 use crate::transport::http::endpoint::Endpoint;
 #[cfg(all(feature = "http", unix))]
 use crate::transport::http::guarded::{GuardedFront, Listener};
@@ -16,28 +17,76 @@ use crate::transport::http::policy::Guard;
 use crate::transport::http::tiny::TinyFront;
 
 /// Which HTTP implementation reads the bytes. Both serve the same protocol; they differ in how well they withstand
-/// slow, broken and hostile clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HttpFront {
+/// slow, broken and hostile clients. A program carries the code of those it names, and of the default if it serves HTTP at all.
+#[derive(Clone, Copy)]
+pub struct HttpFront {
+    name: &'static str,
+    start: StartFront,
+}
+
+type StartFront = fn(TcpListener, &Arc<Endpoint>, &Parts) -> Result<Box<dyn Front>>;
+
+impl HttpFront {
     /// A thread for each connection, every size bounded, every wait with a deadline, a client that leaves noticed. The
     /// default where it is compiled in (feature `http`, Unix).
     #[cfg(all(feature = "http", unix))]
-    Guarded,
+    pub const GUARDED: HttpFront = HttpFront {
+        name: "guarded",
+        start: |listener, endpoint, parts| {
+            let front = guarded(listener.into(), endpoint, parts);
+            Ok(Box::new(front.map_err(unusable)?))
+        },
+    };
+
     /// tiny_http (feature `tiny-http`): smaller, but it has no bound on the length of a header line, no deadline for a slow
     /// request, no cap on connections, and it notices that a client has left only when a write fails. In a burst of
     /// connections its thread pool can leave some unanswered for seconds. For loopback, or behind a proxy.
     #[cfg(feature = "tiny-http")]
-    Tiny,
+    pub const TINY: HttpFront = HttpFront {
+        name: "tiny",
+        start: |listener, endpoint, _| {
+            let front = TinyFront::start(listener, Arc::clone(endpoint))?;
+            Ok(Box::new(front))
+        },
+    };
 }
+
+impl fmt::Debug for HttpFront {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpFront({})", self.name)
+    }
+}
+
+impl PartialEq for HttpFront {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for HttpFront {}
 
 impl Default for HttpFront {
     fn default() -> Self {
         #[cfg(all(feature = "http", unix))]
-        return HttpFront::Guarded;
+        return HttpFront::GUARDED;
         #[cfg(not(all(feature = "http", unix)))]
-        return HttpFront::Tiny;
+        return HttpFront::TINY;
     }
+}
+
+#[cfg(all(feature = "http", unix))]
+fn guarded(
+    listener: Listener,
+    endpoint: &Arc<Endpoint>,
+    parts: &Parts,
+) -> std::io::Result<GuardedFront> {
+    let connections = Arc::clone(parts.engine.connections());
+    let limits = Arc::clone(&parts.limits);
+    GuardedFront::start(listener, Arc::clone(endpoint), limits, connections)
+}
+
+fn unusable(error: std::io::Error) -> Error {
+    Error::io("cannot use the listener", error)
 }
 
 /// What only HTTP needs to know.
@@ -45,7 +94,8 @@ pub(super) struct HttpSettings {
     path: String,
     hosts: Vec<String>,
     origins: Vec<String>,
-    front: HttpFront,
+    /// The default if there is none.
+    front: Option<HttpFront>,
 }
 
 impl Default for HttpSettings {
@@ -54,7 +104,7 @@ impl Default for HttpSettings {
             path: "/mcp".into(),
             hosts: Vec::new(),
             origins: Vec::new(),
-            front: HttpFront::default(),
+            front: None,
         }
     }
 }
@@ -94,7 +144,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// Chooses the HTTP implementation. Default [`HttpFront::default`].
     #[must_use]
     pub fn front(mut self, front: HttpFront) -> Self {
-        self.settings.http.front = front;
+        self.settings.http.front = Some(front);
         self
     }
 
@@ -116,23 +166,12 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     ///
     /// As [`serve_http`](Self::serve_http).
     pub fn serve_listener(self, listener: TcpListener) -> Result<RunningServer> {
-        let unusable = |error| Error::io("cannot use the listener", error);
         let address = listener.local_addr().map_err(unusable)?;
         let guard = self.guard(&address)?;
-        let front = self.settings.http.front;
+        let front = self.settings.http.front.unwrap_or_default();
         let parts = self.start()?;
         let endpoint = Arc::new(Endpoint::new(&parts.engine, guard, &parts.limits));
-        let front = match front {
-            #[cfg(all(feature = "http", unix))]
-            HttpFront::Guarded => {
-                let connections = Arc::clone(parts.engine.connections());
-                let limits = Arc::clone(&parts.limits);
-                let front = GuardedFront::start(listener.into(), endpoint, limits, connections);
-                Front::Guarded(front.map_err(unusable)?)
-            }
-            #[cfg(feature = "tiny-http")]
-            HttpFront::Tiny => Front::Tiny(TinyFront::start(listener, endpoint)?),
-        };
+        let front = (front.start)(listener, &endpoint, &parts)?;
         Ok(parts.run(front))
     }
 
@@ -157,11 +196,8 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         let listener = Listener::bind_unix(path, permissions)
             .map_err(|error| Error::bind(path.display(), error))?;
         let endpoint = Arc::new(Endpoint::new(&parts.engine, guard, &parts.limits));
-        let connections = Arc::clone(parts.engine.connections());
-        let limits = Arc::clone(&parts.limits);
-        let front = GuardedFront::start(listener, endpoint, limits, connections)
-            .map_err(|error| Error::io("cannot use the listener", error))?;
-        Ok(parts.run(Front::Guarded(front)))
+        let front = guarded(listener, &endpoint, &parts).map_err(unusable)?;
+        Ok(parts.run(Box::new(front)))
     }
 
     /// Who may call on this address.

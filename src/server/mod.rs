@@ -19,7 +19,6 @@ pub use self::http::HttpFront;
 pub use self::mount::Mount;
 pub use self::running::{DrainReport, RunningServer, ServerHandle};
 
-use self::running::Front;
 use crate::engine::{Engine, Lane, Plan};
 use crate::error::{Error, Result};
 use crate::handler::registration::Registration;
@@ -30,6 +29,7 @@ use crate::handler::{
 use crate::limits::Limits;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::{Icon, Implementation};
+use crate::transport::front::Front;
 use crate::transport::pipe::PipeFront;
 
 /// How long clients may keep lists unless it is said otherwise: they rarely change, and a client that cares is told when they do.
@@ -307,7 +307,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
             .map_err(|error| Error::io("cannot take over stdin and stdout", error))?;
         let wake = Some(Box::new(stdio.wake) as Box<dyn Send>);
         let front = PipeFront::start(stdio.read, stdio.write, wake, &parts.engine, &parts.limits)?;
-        Ok(parts.run(Front::Pipe(front)))
+        Ok(parts.run(Box::new(front)))
     }
 
     /// Starts serving on any pair of byte streams, one JSON message a line: a socket, a pipe, a serial line. Returns at once.
@@ -324,7 +324,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     ) -> Result<RunningServer> {
         let parts = self.start()?;
         let front = PipeFront::start(read, write, None, &parts.engine, &parts.limits)?;
-        Ok(parts.run(Front::Pipe(front)))
+        Ok(parts.run(Box::new(front)))
     }
 
     /// Checks everything and starts the lanes.
@@ -367,7 +367,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn run(self, front: Front) -> RunningServer {
+    fn run(self, front: Box<dyn Front>) -> RunningServer {
         RunningServer::new(self.engine, front, self.limits, self.drain_deadline)
     }
 }

@@ -16,20 +16,7 @@ use crate::error::{Error, Result};
 use crate::handler::context::Overview;
 use crate::limits::Limits;
 use crate::stats::Stats;
-#[cfg(all(feature = "http", unix))]
-use crate::transport::http::guarded::{GuardedFront, LocalAddr};
-#[cfg(feature = "tiny-http")]
-use crate::transport::http::tiny::TinyFront;
-use crate::transport::pipe::PipeFront;
-
-/// What bytes come through.
-pub(crate) enum Front {
-    #[cfg(all(feature = "http", unix))]
-    Guarded(GuardedFront),
-    #[cfg(feature = "tiny-http")]
-    Tiny(TinyFront),
-    Pipe(PipeFront),
-}
+use crate::transport::front::Front;
 
 /// A running server. Only [`shutdown`](Self::shutdown), [`join`](Self::join) and `run_until_ctrl_c` block.
 ///
@@ -37,7 +24,7 @@ pub(crate) enum Front {
 #[must_use = "the server runs until it is shut down; call `join`, `shutdown` or `run_until_ctrl_c`"]
 pub struct RunningServer {
     pub(super) engine: Arc<Engine>,
-    front: Front,
+    front: Box<dyn Front>,
     limits: Arc<Limits>,
     drain_deadline: Duration,
     stop: (Sender<()>, Receiver<()>),
@@ -76,7 +63,7 @@ impl ServerHandle {
 impl RunningServer {
     pub(crate) fn new(
         engine: Arc<Engine>,
-        front: Front,
+        front: Box<dyn Front>,
         limits: Arc<Limits>,
         drain_deadline: Duration,
     ) -> Self {
@@ -91,16 +78,7 @@ impl RunningServer {
 
     /// The address it listens on; `None` when that is not an IP address: a pipe or a Unix-domain socket.
     pub fn addr(&self) -> Option<SocketAddr> {
-        match &self.front {
-            #[cfg(all(feature = "http", unix))]
-            Front::Guarded(front) => match front.local_addr() {
-                LocalAddr::Tcp(address) => Some(*address),
-                LocalAddr::Unix(_) => None,
-            },
-            #[cfg(feature = "tiny-http")]
-            Front::Tiny(front) => Some(front.address()),
-            Front::Pipe(_) => None,
-        }
+        self.front.address()
     }
 
     /// What the server is doing now. Never waits.
@@ -121,10 +99,7 @@ impl RunningServer {
     pub fn shutdown(self, deadline: Duration) -> DrainReport {
         let deadline = after(deadline);
         self.engine.begin_drain();
-        #[cfg(all(feature = "http", unix))]
-        if let Front::Guarded(front) = &self.front {
-            front.stop_accepting();
-        }
+        self.front.stop_accepting();
         let abandoned_handlers = self.engine.drain(deadline, self.limits.cancel_grace);
         // Every answer is in its outbox by now; a client that reads gets it in this time.
         let grace = after(self.limits.cancel_grace);
@@ -133,16 +108,9 @@ impl RunningServer {
         } else {
             grace.max(deadline)
         };
-        let abandoned_connections = match self.front {
-            #[cfg(all(feature = "http", unix))]
-            Front::Guarded(front) => front.join(written),
-            #[cfg(feature = "tiny-http")]
-            Front::Tiny(front) => front.stop(written),
-            Front::Pipe(front) => usize::from(front.stop(written)),
-        };
         DrainReport {
             abandoned_handlers,
-            abandoned_connections,
+            abandoned_connections: self.front.finish(written),
         }
     }
 
@@ -185,18 +153,11 @@ impl RunningServer {
     }
 
     fn wait(&self, signals: &Receiver<()>) {
-        // Only a pipe ends by itself.
-        #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
         let never = crossbeam_channel::never();
-        let ended = match &self.front {
-            Front::Pipe(front) => front.ended(),
-            #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
-            _ => &never,
-        };
         select! {
             recv(self.stop.1) -> _ => {}
             recv(signals) -> _ => {}
-            recv(ended) -> _ => {}
+            recv(self.front.ended().unwrap_or(&never)) -> _ => {}
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::limits::Limits;
 use crate::outbox::{Answer, AnswerSlot, Bounds, Item, Outbox, OutboxReader, Standing, outbox};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
 use crate::protocol::version::Era;
+use crate::transport::front::Front;
 
 /// A served pipe with its two threads.
 pub(crate) struct PipeFront {
@@ -86,14 +87,15 @@ impl PipeFront {
             wake,
         })
     }
+}
 
-    /// Says so when the conversation is over: the client has closed its side, or reads no more. Calls may still be in flight.
-    pub(crate) fn ended(&self) -> &Receiver<()> {
-        &self.ended
+impl Front for PipeFront {
+    /// When the client has closed its side, or reads no more. Calls may still be in flight.
+    fn ended(&self) -> Option<&Receiver<()>> {
+        Some(&self.ended)
     }
 
-    /// Stops reading, writes what is left, and joins. Says whether the client had not taken everything by the deadline.
-    pub(crate) fn stop(self, deadline: Instant) -> bool {
+    fn finish(self: Box<Self>, deadline: Instant) -> usize {
         let can_be_woken = self.wake.is_some();
         drop(self.wake);
         self.outbox.close();
@@ -105,7 +107,7 @@ impl PipeFront {
         if self.reading.is_finished() || (can_be_woken && !timed_out) {
             join(self.reading);
         }
-        timed_out
+        usize::from(timed_out)
     }
 }
 

@@ -167,7 +167,7 @@ fn a_session_that_ends_ends_its_questions() {
 #[test]
 fn law_3_a_call_that_comes_while_its_session_ends_ends_with_it() {
     const ROUNDS: usize = 1000;
-    let server = asking().workers(ROUNDS / 10).front(HttpFront::Guarded);
+    let server = asking().workers(ROUNDS / 10).front(HttpFront::GUARDED);
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
     let http = Http::new(running.addr().expect("it serves HTTP"));
     let served = Served::new(running);

@@ -509,7 +509,7 @@ fn what_is_said_to_a_listener_that_has_left_waits_for_the_next() {
         ..quiet()
     };
     let server = server(&Gate::new()).limits(seldom);
-    let server = server.front(HttpFront::Guarded);
+    let server = server.front(HttpFront::GUARDED);
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
     let http = Http::new(running.addr().expect("it serves HTTP"));
     let served = Served::new(running);

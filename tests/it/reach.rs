@@ -19,7 +19,7 @@ fn silent(gate: &Gate) -> (Served, Http) {
     let server = probes(gate)
         .workers(1)
         .limits(limits)
-        .front(HttpFront::Guarded);
+        .front(HttpFront::GUARDED);
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
     let http = Http::new(running.addr().expect("it serves HTTP"));
     (Served::new(running), http)
@@ -75,7 +75,7 @@ fn a_call_beyond_the_bound_of_streams_is_answered_as_plain_json() {
         streams_max: 1,
         ..Limits::default()
     };
-    let server = probes(&gate).limits(limits).front(HttpFront::Guarded);
+    let server = probes(&gate).limits(limits).front(HttpFront::GUARDED);
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
     let http = Http::new(running.addr().expect("it serves HTTP"));
     let mut first = http

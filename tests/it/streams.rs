@@ -257,7 +257,7 @@ fn a_connection_is_used_again_after_json_and_after_a_stream() {
 #[test]
 fn law_2_nothing_is_gathered_for_a_client_that_cannot_be_streamed_to() {
     let gate = Gate::new();
-    let server = server(&gate).front(HttpFront::Tiny);
+    let server = server(&gate).front(HttpFront::TINY);
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
     let http = Http::new(running.addr().expect("it serves HTTP"));
     let served = Served::new(running);

@@ -111,12 +111,12 @@ pub(crate) fn on_every_front(body: impl Fn(Front)) {
         #[cfg(feature = "http")]
         Front {
             name: "guarded",
-            kind: HttpFront::Guarded,
+            kind: HttpFront::GUARDED,
         },
         #[cfg(feature = "tiny-http")]
         Front {
             name: "tiny",
-            kind: HttpFront::Tiny,
+            kind: HttpFront::TINY,
         },
     ];
     for front in fronts {

@@ -26,18 +26,21 @@ mod tests;
 mod wire;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use self::bound::LocalAddr;
 use self::listener::{Acceptor, Waker};
 use self::registry::{Connections, Link};
 use super::exchange::Serve;
 use crate::limits::Limits;
+use crate::transport::front::Front;
 
-pub(crate) use self::bound::{Listener, LocalAddr};
+pub(crate) use self::bound::Listener;
 
 /// A running front. Dropping it without [`join`](GuardedFront::join) stops it and cuts every connection, but waits for nobody.
 pub(crate) struct GuardedFront {
@@ -83,11 +86,6 @@ impl GuardedFront {
         })
     }
 
-    /// Where it listens, or did.
-    pub(crate) fn local_addr(&self) -> &LocalAddr {
-        &self.address
-    }
-
     /// Closes the listener; when this returns, its address is free. Connections that wait for a request are closed at once;
     /// one whose request has begun to arrive answers it with `Connection: close` and ends. Stopping twice does nothing more.
     pub(crate) fn stop_accepting(&self) {
@@ -109,6 +107,23 @@ impl GuardedFront {
     pub(crate) fn join(self, deadline: Instant) -> usize {
         self.stop_accepting();
         self.connections.join(deadline)
+    }
+}
+
+impl Front for GuardedFront {
+    fn address(&self) -> Option<SocketAddr> {
+        match &self.address {
+            LocalAddr::Tcp(address) => Some(*address),
+            LocalAddr::Unix(_) => None,
+        }
+    }
+
+    fn stop_accepting(&self) {
+        GuardedFront::stop_accepting(self);
+    }
+
+    fn finish(self: Box<Self>, deadline: Instant) -> usize {
+        self.join(deadline)
     }
 }
 

@@ -29,6 +29,7 @@ use tiny_http::Request;
 use self::exchange::TinyExchange;
 use crate::access::{Access, Outcome, RequestTag};
 use crate::error::Error;
+use crate::transport::front::Front;
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::{Exchange, Field, Response, Serve, single};
 
@@ -101,15 +102,17 @@ impl TinyFront {
             left,
         })
     }
+}
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+impl Front for TinyFront {
+    fn address(&self) -> Option<SocketAddr> {
+        Some(self.address)
     }
 
-    /// Takes no new requests, waits until every exchange has ended, and frees the port. Says how many had not ended at the deadline.
+    /// Takes no new requests, waits until every exchange has ended, and frees the port.
     ///
     /// tiny_http cannot stop accepting and go on serving, so a drain leaves it running and lets the engine refuse new calls until then.
-    pub(crate) fn stop(self, deadline: Instant) -> usize {
+    fn finish(self: Box<Self>, deadline: Instant) -> usize {
         self.shared.stopping.store(true, Ordering::Release);
         *self.shared.watch.lock().expect(HELD) = None;
         *self.shared.alive.lock().expect(HELD) = None;

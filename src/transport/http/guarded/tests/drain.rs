@@ -211,7 +211,7 @@ fn every_thread_is_joined() {
     let listener = any_port();
     let front = GuardedFront::start(listener, serve, Arc::new(patient()), Arc::default())
         .expect("it starts");
-    let LocalAddr::Tcp(address) = *front.local_addr() else {
+    let LocalAddr::Tcp(address) = front.address else {
         panic!("TCP");
     };
     let mut clients: Vec<_> = (0..20)

@@ -129,7 +129,7 @@ fn the_head_can_be_asked_for_after_the_body_was_read() {
         Arc::default(),
     )
     .expect("starts");
-    let LocalAddr::Tcp(address) = *front.local_addr() else {
+    let LocalAddr::Tcp(address) = front.address else {
         panic!("TCP");
     };
     let mut client = Client::new(TcpStream::connect(address).expect("it listens"));

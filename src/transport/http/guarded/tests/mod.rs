@@ -76,7 +76,7 @@ impl Site {
     }
 
     fn address(&self) -> SocketAddr {
-        match self.front.local_addr() {
+        match &self.front.address {
             LocalAddr::Tcp(address) => *address,
             LocalAddr::Unix(_) => panic!("not a TCP listener"),
         }
