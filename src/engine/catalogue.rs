@@ -194,6 +194,7 @@ impl Gathered {
                 shown.prompts.push(definition);
             }
             Kind::Resource { definition, draft } => {
+                reject(definition.problem())?;
                 let target = target("resource", draft, rules)?;
                 insert(
                     "resource",

@@ -78,6 +78,9 @@ impl Lane {
     /// What is wrong with it, in a sentence.
     pub(crate) fn problem(&self) -> Option<String> {
         let name = &self.name;
+        if name.is_empty() {
+            return Some("a lane needs a name".into());
+        }
         if self.worker_count() == 0 {
             return Some(format!(
                 "lane `{name}` has no workers; it needs at least one"

@@ -20,7 +20,7 @@ use crate::handler::tool::MAIN_LANE;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::results::{CacheHint, Completion, ReadResourceResult};
 use crate::protocol::types::{Annotations, Icon};
-use crate::protocol::uri_template::UriTemplate;
+use crate::protocol::uri_template::{UriTemplate, has_scheme};
 
 /// A resource at a fixed URI, and the handler that reads it. Specification: `server/resources`.
 ///
@@ -207,7 +207,7 @@ macro_rules! shared_settings {
 }
 
 impl<S: Fork + Send + Sync + 'static> Resource<S> {
-    /// A resource at this URI, unique in its server, with a name.
+    /// A resource at this URI, which begins with a scheme and is unique in its server, with a name.
     pub fn new(uri: impl Into<String>, name: impl Into<String>) -> Self {
         Resource {
             definition: Definition {
@@ -323,12 +323,26 @@ impl<S> Reading<S> {
     }
 }
 
+fn no_scheme(what: &str, uri: &str) -> String {
+    format!("{what} `{uri}` has no scheme; a URI begins with one, such as `notes:` or `file:`")
+}
+
+impl Definition {
+    /// What is wrong with it, in a sentence that says what to change.
+    pub(crate) fn problem(&self) -> Option<String> {
+        (!has_scheme(&self.uri)).then(|| no_scheme("resource", &self.uri))
+    }
+}
+
 impl TemplateDefinition {
     /// The template, ready to match.
     pub(crate) fn template(&self, completed: &[String]) -> Result<UriTemplate, String> {
         let text = &self.uri_template;
         let template = UriTemplate::parse(text)
             .map_err(|problem| format!("resource template `{text}`: {problem}"))?;
+        if !has_scheme(text) {
+            return Err(no_scheme("resource template", text));
+        }
         if let Some(problem) = unfillable(&self.wanted) {
             return Err(format!("resource template `{text}`: {problem}"));
         }

@@ -20,6 +20,14 @@ struct Variable {
     tail: String,
 }
 
+/// Whether this begins as a URI does. Specification: RFC 3986, section 3.1.
+pub(crate) fn has_scheme(uri: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    uri.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(is_part)
+    })
+}
+
 impl UriTemplate {
     /// Reads a template; a template without variables is one, too, and matches itself.
     ///

@@ -47,6 +47,7 @@ fn every_mistake_is_named_at_the_start() {
             server().register(tool("lost").lane("nowhere")),
             vec!["`lost`", "`nowhere`"],
         ),
+        (server().lane(Lane::new("")), vec!["a lane needs a name"]),
         (server().workers(0), vec!["`main`", "no workers"]),
         (
             server().lane(Lane::new("urgent").workers(0)),

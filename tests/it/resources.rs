@@ -385,6 +385,14 @@ fn a_resource_that_cannot_be_read_does_not_start() {
         ),
         (server().register(template("it://n/{number}")), "no handler"),
         (
+            server().register(template("n/{number}:a").handler(|| "text")),
+            "`n/{number}:a` has no scheme",
+        ),
+        (
+            server().register(Resource::new("7up:a", "odd").handler(|| "text")),
+            "resource `7up:a` has no scheme",
+        ),
+        (
             server()
                 .register(Resource::new("it://r", "r").handler(|| "one"))
                 .register(Resource::new("it://r", "r").handler(|| "two")),
