@@ -16,6 +16,7 @@ use crate::cancel::CancellationToken;
 use crate::deadline::after;
 use crate::handler::ask::AskError;
 use crate::protocol::jsonrpc::{RequestId, ResponseBody};
+use crate::protocol::sentence::Sentence;
 
 /// What the asks of every session have in common.
 #[derive(Default)]
@@ -92,7 +93,7 @@ impl Asks {
         };
         let answer = match body {
             ResponseBody::Result(raw) => serde_json::from_str(raw.get())
-                .map_err(|error| AskError::Invalid(error.to_string())),
+                .map_err(|error| AskError::Invalid(Sentence::of(&error))),
             ResponseBody::Error(raw) => Err(AskError::refused(raw)),
         };
         // An error means that nobody waits any more.

@@ -2,44 +2,56 @@
 //!
 //! Pure. Must not know what the arguments are for. Specification: `server/tools` ("Error Handling").
 
+use std::fmt::{self, Write};
+
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
+use crate::protocol::jsonrpc::shortened;
+use crate::protocol::sentence::Sentence;
+
 /// Reads a value. Where it does not fit is looked for only when it does not, because that takes longer.
 pub(crate) fn read<T: DeserializeOwned>(json: &str) -> Result<T, String> {
-    serde_json::from_str(json).map_err(|error| located::<T>(json).unwrap_or(error.to_string()))
+    if let Ok(value) = serde_json::from_str(json) {
+        return Ok(value);
+    }
+    located(json)
 }
 
-/// What does not fit, and where, as a JSON Pointer.
-fn located<T: DeserializeOwned>(json: &str) -> Option<String> {
+/// The value, or what does not fit and where, as a JSON Pointer.
+fn located<T: DeserializeOwned>(json: &str) -> Result<T, String> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let error = serde_path_to_error::deserialize::<_, T>(&mut deserializer).err()?;
-    let place = pointer(error.path());
-    let problem = error.inner().to_string();
+    let error = match serde_path_to_error::deserialize(&mut deserializer) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    let problem = Sentence::of(error.inner());
     // The line and column of a message that nobody wrote by hand say nothing.
     let problem = problem
         .rsplit_once(" at line ")
         .map_or(&*problem, |(problem, _)| problem);
-    Some(match place.is_empty() {
-        true => problem.to_owned(),
-        false => format!("at `{place}`: {problem}"),
-    })
+    Err(Sentence::write(|line| {
+        if error.path().iter().len() > 0 {
+            line.write_str("at `")?;
+            write_pointer(line, error.path())?;
+            line.write_str("`: ")?;
+        }
+        line.write_str(problem)
+    }))
 }
 
-fn pointer(path: &Path) -> String {
-    let mut pointer = String::new();
-    for segment in path.iter() {
-        match segment {
-            Segment::Map { key } => {
-                pointer += &format!("/{}", key.replace('~', "~0").replace('/', "~1"))
-            }
-            Segment::Seq { index } => pointer += &format!("/{index}"),
-            // The name of a variant is a member or a value by itself.
-            Segment::Enum { variant } => pointer += &format!("/{variant}"),
-            Segment::Unknown => {}
-        }
-    }
-    pointer
+fn write_pointer(line: &mut Sentence, path: &Path) -> fmt::Result {
+    path.iter().try_for_each(|segment| match segment {
+        Segment::Map { key } => write!(
+            line,
+            "/{}",
+            shortened(key).replace('~', "~0").replace('/', "~1")
+        ),
+        Segment::Seq { index } => write!(line, "/{index}"),
+        // The name of a variant is a member or a value by itself.
+        Segment::Enum { variant } => write!(line, "/{variant}"),
+        Segment::Unknown => Ok(()),
+    })
 }
 
 #[cfg(test)]
@@ -92,6 +104,14 @@ mod tests {
             let problem = read::<Drawing>(&arguments.to_string()).expect_err("it does not fit");
             assert_eq!(problem, *expected, "{arguments}");
         }
+        // However long and hostile, and whatever its escapes make of it.
+        let long = json!({ "title": "", "shapes": ["\u{7f}".repeat(1 << 20)] });
+        let problem = read::<Drawing>(&long.to_string()).expect_err("it does not fit");
+        let beginning = "at `/shapes/0`: unknown variant `\u{7f}\u{7f}";
+        assert!(
+            problem.starts_with(beginning) && problem.len() < 1024,
+            "{problem}"
+        );
         let fits =
             json!({ "title": " at line 1 ", "shapes": ["dot", { "circle": { "radius": 1 } }] });
         read::<Drawing>(&fits.to_string()).expect("it fits");

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
+use crate::protocol::sentence::Sentence;
 use crate::protocol::types::Role;
 use crate::protocol::version::Era;
 
@@ -81,7 +82,7 @@ impl AskError {
         }
         match serde_json::from_str(raw.get()) {
             Ok(Sent { code, message }) => AskError::Refused { code, message },
-            Err(error) => AskError::Invalid(error.to_string()),
+            Err(error) => AskError::Invalid(Sentence::of(&error)),
         }
     }
 

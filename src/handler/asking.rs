@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::handler::ask::{Ask, AskError, Elicited, Root, Sampled, Sampling};
 use crate::handler::ask_schema;
 use crate::handler::context::RequestContext;
+use crate::protocol::sentence::Sentence;
 use crate::protocol::version::ProtocolVersion;
 
 /// Asking the client.
@@ -241,5 +242,5 @@ fn elicited<T: DeserializeOwned>(answer: Value) -> Result<Elicited<T>, AskError>
 }
 
 fn read<T: DeserializeOwned>(answer: Value) -> Result<T, AskError> {
-    serde_json::from_value(answer).map_err(|error| AskError::Invalid(error.to_string()))
+    serde_json::from_value(answer).map_err(|error| AskError::Invalid(Sentence::of(&error)))
 }

@@ -14,6 +14,7 @@ use crate::handler::reply::Reply;
 use crate::handler::tool::Definition;
 use crate::handler::validation::Validator;
 use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::sentence::Sentence;
 use crate::protocol::types::CallToolResult;
 
 /// A handler, and the schemas it is held to.
@@ -86,7 +87,7 @@ impl Invoke for Checked {
 
 fn check_arguments(input: &Validator, arguments: &RawValue) -> Result<(), String> {
     let arguments: Value =
-        serde_json::from_str(arguments.get()).map_err(|error| error.to_string())?;
+        serde_json::from_str(arguments.get()).map_err(|error| Sentence::of(&error))?;
     input.check(&arguments)
 }
 

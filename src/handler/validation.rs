@@ -3,14 +3,14 @@
 //! Neither the network nor a file is ever read for it: a schema that needs more than itself does not compile. Must not know tools.
 //! Specification: `basic/index` ("JSON Schema Usage") of revision 2026-07-28.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 
 use serde_json::Value;
 
+use crate::protocol::sentence::Sentence;
+
 /// How many mistakes are told at once.
 const ERRORS_MAX: usize = 3;
-/// How long the telling may be, however long the names in the value or the schema are.
-const MESSAGE_BYTES_MAX: usize = 512;
 /// How many values an instance may have for its mistakes to be told. They are collected before the first can be read, at some 400 bytes each
 /// and for every branch of the schema: without this, a body of 4 MiB could cost 700 MiB.
 const TOLD_VALUES_MAX: usize = 10_000;
@@ -67,13 +67,13 @@ fn room_left(value: &Value, room: usize) -> Option<usize> {
     }
 }
 
-/// Writes the first mistakes into one bounded line.
+/// Tells of the first mistakes.
 fn told<'i>(
     mut errors: impl Iterator<Item = jsonschema::ValidationError<'i>>,
     prefix: &str,
 ) -> String {
-    let mut line = Bounded(prefix.to_owned());
-    let written = (|| {
+    Sentence::write(|line| {
+        line.write_str(prefix)?;
         for (index, error) in errors.by_ref().take(ERRORS_MAX).enumerate() {
             if index > 0 {
                 line.write_str("; ")?;
@@ -88,31 +88,7 @@ fn told<'i>(
             Some(_) => line.write_str("; and more"),
             None => Ok(()),
         }
-    })();
-    match written {
-        Ok(()) => line.0,
-        Err(fmt::Error) => line.0 + Bounded::CUT,
-    }
-}
-
-/// A text that takes in no more than it may hold and its end mark, so that nobody formats what nobody will read.
-struct Bounded(String);
-
-impl Bounded {
-    const CUT: &str = "...";
-}
-
-impl Write for Bounded {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = MESSAGE_BYTES_MAX - Self::CUT.len() - self.0.len();
-        if text.len() <= room {
-            self.0.push_str(text);
-            return Ok(());
-        }
-        let end = (0..=room).rev().find(|end| text.is_char_boundary(*end));
-        self.0.push_str(&text[..end.unwrap_or_default()]);
-        Err(fmt::Error)
-    }
+    })
 }
 
 #[cfg(test)]
@@ -216,7 +192,7 @@ mod tests {
             let told = validator
                 .check(&instance)
                 .expect_err("a string is not null");
-            assert!(told.len() <= MESSAGE_BYTES_MAX, "{}", told.len());
+            assert!(told.len() <= 512, "{}", told.len());
             assert!(
                 told.starts_with("at `/é") && told.ends_with("..."),
                 "{told}"
@@ -291,7 +267,7 @@ mod tests {
             let validator = compiled(&json!({"additionalProperties": {"items": {"const": name}}}));
             let instance = json!({ name: vec![value; count] });
             if let Err(told) = validator.check(&instance) {
-                prop_assert!(told.len() <= MESSAGE_BYTES_MAX, "{}", told);
+                prop_assert!(told.len() <= 512, "{}", told);
             }
         }
     }

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::protocol::depth;
 pub(crate) use crate::protocol::errors::shortened;
 pub use crate::protocol::errors::{ErrorCode, ErrorObject};
+use crate::protocol::sentence::Sentence;
 
 /// The longest id or progress token, in bytes. They are echoed and kept for as long as a call runs.
 const ID_BYTES_MAX: usize = 1024;
@@ -209,13 +210,13 @@ fn unreadable(bytes: &[u8], error: &serde_json::Error) -> Malformed {
         let id = serde_json::from_slice::<OnlyId>(bytes)
             .ok()
             .and_then(|found| found.id);
-        let message = format!("Not a JSON-RPC message: {error}");
+        let message = format!("Not a JSON-RPC message: {}", Sentence::of(error));
         return Malformed {
             id,
             error: ErrorObject::invalid_request(message),
         };
     }
-    let message = format!("Not valid JSON: {error}");
+    let message = format!("Not valid JSON: {}", Sentence::of(error));
     Malformed {
         id: None,
         error: ErrorObject::new(ErrorCode::PARSE_ERROR, message),

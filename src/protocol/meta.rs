@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::protocol::jsonrpc::{ErrorObject, RequestId, Text, present};
+use crate::protocol::sentence::Sentence;
 use crate::protocol::types::LoggingLevel;
 
 /// The key under which a result names the server.
@@ -169,8 +170,9 @@ impl<'a> Params<'a> {
         let Some(raw) = raw else {
             return Ok(Box::default());
         };
-        serde_json::from_str(raw.get())
-            .map_err(|error| ErrorObject::invalid_params(format!("Invalid params: {error}")))
+        serde_json::from_str(raw.get()).map_err(|error| {
+            ErrorObject::invalid_params(format!("Invalid params: {}", Sentence::of(&error)))
+        })
     }
 
     /// Whether the request carries the marks of the modern era.

@@ -11,6 +11,7 @@ pub(crate) mod method;
 pub(crate) mod modern;
 pub(crate) mod param_headers;
 pub(crate) mod results;
+pub(crate) mod sentence;
 pub(crate) mod text;
 pub(crate) mod trace;
 pub(crate) mod types;

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::protocol::jsonrpc::{ErrorObject, Text, shortened};
 use crate::protocol::modern::{decode_value, is_sendable, mismatch};
+use crate::protocol::sentence::Sentence;
 
 const ANNOTATION: &str = "x-mcp-header";
 /// The largest integer that JavaScript can tell from its neighbours.
@@ -215,8 +216,12 @@ fn check_members<'a>(
     object: Option<&RawValue>,
     header: &dyn Fn(&'a str) -> Field<'a>,
 ) -> Result<(), ErrorObject> {
-    let found = find(members, object)
-        .map_err(|error| mismatch(format!("the arguments cannot be compared: {error}")))?;
+    let found = find(members, object).map_err(|error| {
+        mismatch(format!(
+            "the arguments cannot be compared: {}",
+            Sentence::of(&error)
+        ))
+    })?;
     for (member, value) in members.iter().zip(found) {
         if let Some(field) = &member.field {
             check_field(field, header(field), value).map_err(mismatch)?;

@@ -277,3 +277,24 @@ fn law_9_every_id_comes_back_as_it_was() {
     client.close();
     served.stop();
 }
+
+#[test]
+fn law_9_an_error_does_not_repeat_all_that_was_sent() {
+    // Each of these characters is six more when it is shown.
+    let long = "\u{7f}".repeat(1 << 20);
+    on_every_wire(
+        || probes(&Gate::new()),
+        |wire| {
+            for params in [
+                json!({ "notifications": long }),
+                json!({ "ref": { "type": long } }),
+                json!({ "level": long }),
+            ] {
+                let answer = wire.ask("tools/list", params);
+                assert_eq!(code(&answer), -32602);
+                let len = answer.to_string().len();
+                assert!(len < 2048, "{}: an answer of {len} bytes", wire.name);
+            }
+        },
+    );
+}
