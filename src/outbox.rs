@@ -112,13 +112,15 @@ struct State {
     /// The one thread that accepts requests waits for room.
     room_waited_for: bool,
     reader_gone: bool,
+    /// Nobody on the other side can answer a request of ours.
+    takes_no_requests: bool,
 }
 
 #[derive(Debug)]
 enum Queued {
     /// Not sent any more once its call, if it belongs to one, is cancelled.
     Event(Vec<u8>, Option<CancellationToken>),
-    /// Never dropped: somebody waits for its answer. There are at most as many as there are workers.
+    /// Never dropped: somebody waits for its answer. A worker puts in the next one when it has the answer or has given up on it.
     Request(Vec<u8>, CancellationToken),
     /// Never dropped: whatever follows it means nothing without it. There is at most one for each answer that is due.
     Opening(Vec<u8>, CancellationToken),
@@ -267,14 +269,19 @@ impl Outbox {
         }
     }
 
-    /// Puts a request of ours in. It is not sent once `call` is cancelled. False when the reader has gone.
+    /// Puts a request of ours in. It is not sent once `call` is cancelled. False when nobody is there to answer it.
     pub(crate) fn send_request(&self, bytes: Vec<u8>, call: &CancellationToken) -> bool {
         let state = self.0.lock();
-        let is_read = !state.reader_gone;
+        let is_read = !state.reader_gone && !state.takes_no_requests;
         if is_read {
             self.0.push(state, Queued::Request(bytes, call.clone()));
         }
         is_read
+    }
+
+    /// Refuses requests of ours from now on.
+    pub(crate) fn take_no_requests(&self) {
+        self.0.lock().takes_no_requests = true;
     }
 
     /// Asks the reader to end its stream here, behind what has been put in. Never dropped for want of room.

@@ -12,7 +12,9 @@ pub struct Stats {
     pub lanes: Vec<LaneStats>,
     /// Open HTTP connections; for the tiny_http front, exchanges under way.
     pub connections: usize,
-    /// Living legacy sessions.
+    /// Open event streams over HTTP: answers that have become one, and streams that only listen.
+    pub streams: usize,
+    /// Legacy sessions over HTTP, those included that have been idle too long and end when they are next looked at.
     pub sessions: usize,
     /// Calls that wait for their client to answer a question. Handshake era only; each holds its worker.
     pub asks: usize,

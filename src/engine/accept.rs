@@ -120,9 +120,7 @@ impl Engine {
                 return Accepted::default();
             }
             (Rules::NoSession, _) => (Era::Legacy, Err(no_session())),
-            (Rules::WrongVersion, params) => {
-                (Era::Legacy, params.and_then(|_| Err(wrong_version())))
-            }
+            (Rules::WrongVersion, _) => (Era::Legacy, Err(wrong_version())),
             (Rules::Legacy(_) | Rules::Handshake, params) => (Era::Legacy, params),
             (Rules::Modern, params) => (Era::Modern, params),
         };

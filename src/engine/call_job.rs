@@ -51,6 +51,10 @@ impl Job for CallJob {
         if call.engine_is_hurried() {
             call.abort(&shutting_down());
         }
+        // What its client has been told is over must not begin.
+        if call.has_ended() {
+            return Ended::Cancelled;
+        }
         // Whatever the handler leaves half done when it panics is its own fork of the state, dropped with it, or shared by its author's choice.
         match panics::catch(|| self.invoke()) {
             Err(panic) => {

@@ -248,10 +248,6 @@ impl Engine {
     /// Hands a call to its lane, or refuses it now. Either way the call ends exactly once.
     fn submit(&self, job: CallJob) -> Option<Arc<Call>> {
         let call = Arc::clone(&job.responder.0);
-        if self.is_draining() {
-            call.fail(&shutting_down(), Outcome::Refused);
-            return None;
-        }
         let lane = &self.lanes[job.target.lane];
         let (error, _job) = match lane.try_submit(job) {
             Ok(()) => return Some(call),

@@ -400,6 +400,10 @@ pub(crate) struct Responder(pub(crate) Arc<Call>);
 impl Drop for Responder {
     fn drop(&mut self) {
         if !self.0.has_ended() {
+            log::error!(
+                "a call was dropped without an answer request_id={}",
+                self.0.info.tag
+            );
             self.0.fail(&internal_error(&self.0), Outcome::Panicked);
         }
     }

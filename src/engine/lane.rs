@@ -4,7 +4,7 @@
 //! keeps its worker until it has really returned, whoever has stopped caring about it. Must not know what a job means.
 
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::mem;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
@@ -13,6 +13,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, at, bounded, select};
 
 use crate::error::Error;
+use crate::panics;
 use crate::stats::LaneStats;
 
 /// A lane: a name, a fixed number of worker threads, and a bounded queue in front of them. Add it with [`Server::lane`](crate::Server::lane), and
@@ -227,9 +228,12 @@ impl<J: Job> RunningLane<J> {
             .collect()
     }
 
-    /// Takes everything out of the queue.
+    /// Takes everything out of the queue; none of it will run.
     pub(crate) fn take_queued(&self) -> Vec<J> {
-        self.shared.take.try_iter().collect()
+        let taken: Vec<J> = self.shared.take.try_iter().collect();
+        let count = u64::try_from(taken.len()).unwrap_or(u64::MAX);
+        self.shared.cancelled.fetch_add(count, Ordering::Relaxed);
+        taken
     }
 
     /// Takes no more jobs. Never waits; what is queued still runs, and then the workers leave.
@@ -293,7 +297,15 @@ impl<J: Job> Shared<J> {
             self.busy.fetch_add(1, Ordering::Relaxed);
             *self.running[index].lock().expect(HELD) = Some(job.running());
             // The job catches its handler's panic itself; this is for everything around it, so that the worker lives on.
-            let ended = catch_unwind(AssertUnwindSafe(|| job.run())).unwrap_or(Ended::Panicked);
+            let ended = panics::catch(|| job.run()).unwrap_or_else(|panic| {
+                log::error!(
+                    "a job panicked outside of its handler: {panic}{}",
+                    panic.way()
+                );
+                // What was thrown may panic again when it is dropped, and nobody is left to catch that.
+                mem::forget(panic);
+                Ended::Panicked
+            });
             *self.running[index].lock().expect(HELD) = None;
             self.busy.fetch_sub(1, Ordering::Relaxed);
             match ended {

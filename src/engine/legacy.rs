@@ -3,6 +3,7 @@
 //! A pipe has at most one session, without an id. Must not know HTTP. Specification: `basic/lifecycle` and `basic/transports`
 //! ("Session Management") of revision 2025-11-25.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
@@ -98,11 +99,13 @@ pub(crate) fn negotiate(requested: &str) -> ProtocolVersion {
         .unwrap_or(ProtocolVersion::LATEST_LEGACY)
 }
 
+type ById = HashMap<Arc<str>, Arc<Session>>;
+
 /// Every living session with an id.
 pub(crate) struct Sessions {
     sessions_max: usize,
     idle_timeout: Duration,
-    by_id: Mutex<HashMap<Arc<str>, Arc<Session>>>,
+    by_id: Mutex<ById>,
     /// Those without an id. Each belongs to its pipe.
     on_pipes: Mutex<Vec<Weak<Session>>>,
 }
@@ -119,34 +122,44 @@ impl Sessions {
 
     /// Keeps a session and gives it an id that cannot be guessed. `None` when as many as may live are all busy.
     pub(crate) fn open(&self, session: Session) -> Option<Arc<str>> {
-        let mut by_id = self.lock();
-        if by_id.len() >= self.sessions_max {
-            by_id.retain(|_, session| {
-                let lives = session.idle_for() < self.idle_timeout;
-                if !lives {
-                    session.end();
-                }
-                lives
-            });
-        }
-        if by_id.len() >= self.sessions_max {
-            let idle = by_id.iter().map(|(id, session)| (session.idle_for(), id));
-            let (idle_for, longest_idle) = idle.max_by_key(|(idle_for, _)| *idle_for)?;
-            if idle_for.is_zero() {
-                return None;
-            }
-            let longest_idle = Arc::clone(longest_idle);
-            log::info!(
-                "{} sessions are open; the one idle for {idle_for:?} ends",
-                by_id.len()
-            );
-            if let Some(session) = by_id.remove(&longest_idle) {
-                session.end();
-            }
-        }
         let id: Arc<str> = Uuid::new_v4().to_string().into();
+        let mut by_id = self.lock();
+        let outlived = self.make_room(&mut by_id)?;
         by_id.insert(Arc::clone(&id), Arc::new(session));
+        drop(by_id);
+        // Ending one writes to the log, for which nobody shall wait who looks for a session.
+        for (session, idle_for) in outlived {
+            log::info!("a session that was idle for {idle_for:?} ends, to make room for a new one");
+            session.end();
+        }
         Some(id)
+    }
+
+    /// Takes out who has been idle too long, if there is no room for one more, and then whoever has been idle the longest. `None` when nobody
+    /// is idle.
+    fn make_room(&self, by_id: &mut ById) -> Option<Vec<(Arc<Session>, Duration)>> {
+        if by_id.len() < self.sessions_max {
+            return Some(Vec::new());
+        }
+        let mut idle: Vec<_> = by_id
+            .iter()
+            .map(|(id, session)| (session.idle_for(), Arc::clone(id)))
+            .collect();
+        idle.sort_unstable_by_key(|(idle_for, _)| Reverse(*idle_for));
+        let (longest, _) = idle.first()?;
+        if longest.is_zero() {
+            return None;
+        }
+        let gone = idle
+            .iter()
+            .take_while(|(idle_for, _)| *idle_for >= self.idle_timeout)
+            .count();
+        idle.truncate(gone.max(1));
+        let ends = idle.into_iter();
+        Some(
+            ends.filter_map(|(idle_for, id)| Some((by_id.remove(&id)?, idle_for)))
+                .collect(),
+        )
     }
 
     /// Remembers a session that has no id, for as long as its pipe does.
@@ -198,7 +211,7 @@ impl Sessions {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Session>>> {
+    fn lock(&self) -> MutexGuard<'_, ById> {
         self.by_id.lock().expect(SESSIONS_HELD)
     }
 }

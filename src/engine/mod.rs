@@ -85,6 +85,8 @@ pub(crate) struct Engine {
     hurrier: Mutex<Option<Canceller>>,
     /// Open connections, kept by the transports.
     connections: Arc<AtomicUsize>,
+    /// Open event streams, kept by the transports.
+    streams: Arc<AtomicUsize>,
     /// Given to calls, so that a handler can look at the whole.
     me: Weak<Engine>,
 }
@@ -246,6 +248,7 @@ impl Engine {
             hurry,
             hurrier: Mutex::new(Some(hurrier)),
             connections: Arc::default(),
+            streams: Arc::default(),
             me: me.clone(),
             limits: plan.limits,
         }))
@@ -254,6 +257,11 @@ impl Engine {
     /// The number of open connections, for the transports to keep.
     pub(crate) fn connections(&self) -> &Arc<AtomicUsize> {
         &self.connections
+    }
+
+    /// The number of open event streams, for the transports to keep.
+    pub(crate) fn streams(&self) -> &Arc<AtomicUsize> {
+        &self.streams
     }
 
     /// Ends a legacy session; see [`Sessions::end`].
@@ -270,6 +278,10 @@ impl Engine {
     /// Refuses new calls from now on, and ends what would go on for ever.
     pub(crate) fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
+        for lane in &self.lanes {
+            // All at once, so that none waits for the patience with another.
+            lane.refuse_more();
+        }
         self.sessions.end_listening();
         self.end_subscriptions();
     }
@@ -282,10 +294,6 @@ impl Engine {
     /// handlers had not returned by then; their threads are given up.
     pub(crate) fn drain(&self, deadline: Instant, grace: Duration) -> usize {
         self.begin_drain();
-        for lane in &self.lanes {
-            // All at once, so that none waits for the patience with another.
-            lane.refuse_more();
-        }
         let hurry = self.hurry.channel();
         let late: Vec<_> = self
             .lanes
@@ -345,6 +353,7 @@ impl Overview for Engine {
         Stats {
             lanes: self.lanes.iter().map(RunningLane::stats).collect(),
             connections: self.connections.load(Ordering::Relaxed),
+            streams: self.streams.load(Ordering::Relaxed),
             sessions: self.sessions.len(),
             asks: self.asks.open(),
             subscriptions: self.subscriptions.len(),

@@ -188,10 +188,18 @@ impl Rounds {
                 rules.state_bytes_max
             )));
         }
-        let expires = SystemTime::now() + rules.state_ttl;
-        let state = rules.sealer.seal(&payload, expires, &attempted.binding());
+        let state = rules
+            .sealer
+            .seal(&payload, expiry(rules.state_ttl), &attempted.binding());
         Ok(Some(state))
     }
+}
+
+/// A time too long for the clock, such as `Duration::MAX`, ends in ten years.
+fn expiry(ttl: Duration) -> SystemTime {
+    const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 3650);
+    let now = SystemTime::now();
+    now.checked_add(ttl).unwrap_or(now + NEVER)
 }
 
 #[cfg(test)]

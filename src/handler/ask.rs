@@ -58,7 +58,8 @@ pub enum AskError {
     Cancelled,
     /// The client did not answer within [`Limits::ask_timeout`](crate::Limits::ask_timeout). Handshake era only.
     TimedOut,
-    /// The client has closed its side of the pipe and cannot answer any more. Handshake era only.
+    /// The client cannot answer any more: it has closed its side of the pipe, begun a new session on it, or left its HTTP request, which for a client
+    /// of HTTP/1.0 cannot carry a question. Handshake era only.
     Left,
     /// The client answered with an error.
     Refused {

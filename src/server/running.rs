@@ -122,8 +122,8 @@ impl RunningServer {
         self.shutdown(deadline)
     }
 
-    /// Blocks until SIGINT, SIGTERM or SIGHUP comes, or what ends [`join`](Self::join), then shuts down in the same way. A second signal during the
-    /// shutdown cancels every call at once.
+    /// Blocks until SIGINT, SIGTERM or SIGHUP comes, or what ends [`join`](Self::join), then shuts down in the same way. A signal that comes during a
+    /// shutdown, whatever began it, cancels every call at once.
     ///
     /// This is the only place where the library touches signals. The handler stays installed for the life of the process.
     ///

@@ -1,7 +1,7 @@
 //! MCP over a pipe: one message a line, both ways.
 //!
-//! Two threads own it. The reader takes lines and hands them to the engine; it reserves the place for an answer before it reads, so a client that
-//! does not read its answers is made to stop sending. The writer drains the outbox and writes whole lines, as many as are ready in one write. Must
+//! Two threads own it. The reader takes lines and hands them to the engine; it takes none while as many answers wait as may, so that a client that
+//! does not read them is made to stop sending. The writer drains the outbox and writes whole lines, as many as are ready in one write. Must
 //! not know lanes or methods. Specification: `basic/transports/stdio` of revision 2026-07-28.
 
 use std::convert::Infallible;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use mcp_threads::schemars::JsonSchema;
 use mcp_threads::{
-    AskError, Elicited, Prompt, RequestContext, Resource, ResourceTemplate, Sampling, Server,
+    AskError, Elicited, Limits, Prompt, RequestContext, Resource, ResourceTemplate, Sampling,
+    Server,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -358,5 +360,46 @@ fn what_is_kept_is_made_once() {
             runs.load(Ordering::Relaxed),
             if talk.is_modern { 3 } else { 1 }
         );
+    });
+}
+
+/// Every time that can be set may be set to for ever, whatever is counted from it.
+#[test]
+fn law_9_a_time_may_be_as_long_as_one_likes() {
+    let for_ever = || Limits {
+        session_idle_timeout: Duration::MAX,
+        stream_after: Duration::MAX,
+        heartbeat_interval: Duration::MAX,
+        cancel_grace: Duration::MAX,
+        ask_timeout: Duration::MAX,
+        request_state_ttl: Duration::MAX,
+        head_timeout: Duration::MAX,
+        body_timeout: Duration::MAX,
+        idle_timeout: Duration::MAX,
+        write_timeout: Duration::MAX,
+        retry_hint: Duration::MAX,
+        departure_interval: Duration::MAX,
+        linger_timeout: Duration::MAX,
+        buffer_idle_timeout: Duration::MAX,
+        dead_peer_timeout: Duration::MAX,
+        accept_retry_min: Duration::MAX,
+        accept_retry_max: Duration::MAX,
+        refused_linger: Duration::MAX,
+        ..Limits::default()
+    };
+    let make = || {
+        asking()
+            .limits(for_ever())
+            .tool("two", "Asks twice.", |cx: &mut Context, _: Value| {
+                let kept = cx.keep("kept", || 7);
+                let who = cx.elicit::<Person>("who", "Who?")?;
+                let whom = cx.elicit::<Person>("whom", "For whom?")?;
+                let names = [who, whom].map(|asked| asked.accepted().map(|person| person.name));
+                Ok::<_, AskError>(format!("{kept} {names:?}"))
+            })
+    };
+    on_every_talk(make, &everything(), |talk| {
+        let got = talk.call("two", json!({}), |_, _| accept(json!({ "name": "Ada" })));
+        assert_eq!(text(&got), r#"7 [Some("Ada"), Some("Ada")]"#);
     });
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 use mcp_threads::HttpFront;
 use mcp_threads::{AskError, Elicited, Limits, RequestContext, Server};
 use serde_json::{Value, json};
 
 use crate::asking::{Person, accept, asking};
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 use crate::harness::Http;
 use crate::harness::message::cancel;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
@@ -72,15 +72,33 @@ fn a_question_comes_on_the_stream_of_its_call_and_its_answer_in_a_post_of_its_ow
             panic!("the stream begins with the question");
         };
         assert_eq!(question["method"], "elicitation/create");
-        assert_eq!(served.stats().asks, 1);
+        let stats = served.stats();
+        assert_eq!((stats.asks, stats.streams), (1, 1));
         assert_eq!(served.main().busy, 1, "the worker waits");
         let mut taken = session.post(&reply_to(&question, ada())).send();
         assert_eq!((taken.status, taken.body().as_str()), (202, ""));
         let answer = reply.message();
         assert_eq!((&answer["id"], text(&answer)), (&json!(7), "Ada None"));
         assert_eq!(served.stats().asks, 0);
+        until("the stream has ended", || served.stats().streams == 0);
         served.stop();
     });
+}
+
+/// On tiny_http an answer to HTTP/1.0 cannot be streamed, so no question can come on it.
+#[cfg(feature = "tiny-http")]
+#[test]
+fn a_client_that_cannot_be_streamed_to_is_not_waited_for() {
+    let running = asking().front(HttpFront::TINY).serve_http("127.0.0.1:0");
+    let running = running.expect("it can start");
+    let http = Http::new(running.addr().expect("it serves HTTP"));
+    let served = Served::new(running);
+    let session = introduced(http, &everything());
+    let call = legacy_call(1, "person", json!({}));
+    let mut reply = session.post(&call).version("HTTP/1.0").send();
+    assert_eq!((reply.status, reply.is_stream()), (200, false));
+    assert_failed(&reply.json(), "cannot answer");
+    served.stop();
 }
 
 /// Whatever stands in front of the server may give every request the same `X-Request-Id`.

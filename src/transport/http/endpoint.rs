@@ -17,7 +17,7 @@ pub(crate) struct Endpoint {
     pub(super) guard: Guard,
     pub(crate) limits: Arc<Limits>,
     /// Event streams open now.
-    streams: AtomicUsize,
+    streams: Arc<AtomicUsize>,
 }
 
 impl Endpoint {
@@ -26,17 +26,21 @@ impl Endpoint {
             engine: Arc::clone(engine),
             guard,
             limits: Arc::clone(limits),
-            streams: AtomicUsize::new(0),
+            streams: Arc::clone(engine.streams()),
         }
     }
 
-    /// What one exchange reads from.
-    pub(super) fn outbox(&self) -> (Outbox, OutboxReader) {
-        outbox(Bounds {
+    /// What one exchange reads from. A client that cannot be streamed to cannot be asked either.
+    pub(super) fn outbox(&self, can_stream: bool) -> (Outbox, OutboxReader) {
+        let (outbox, reader) = outbox(Bounds {
             answers_max: 1,
             events_max: self.limits.outbox_events_max,
             bytes_max: self.limits.outbox_bytes_max,
-        })
+        });
+        if !can_stream {
+            outbox.take_no_requests();
+        }
+        (outbox, reader)
     }
 }
 

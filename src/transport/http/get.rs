@@ -64,7 +64,7 @@ impl Endpoint {
         streams: &Arc<Streams>,
         place: StreamPlace<'_>,
     ) -> io::Result<()> {
-        let (outbox, reader) = self.outbox();
+        let (outbox, reader) = self.outbox(exchange.can_stream());
         let listening = streams.listen(outbox.clone());
         // Asked only now, so that a drain either is seen here or finds this stream and ends it.
         if self.engine.is_draining() {
@@ -111,7 +111,7 @@ impl Endpoint {
         Access::immediate(tag.clone(), "GET", Outcome::Ok).log(Some(200));
         let (stream, reader) = rest.unzip();
         let is_whole = reader.is_none();
-        let reader = reader.unwrap_or_else(|| self.outbox().1);
+        let reader = reader.unwrap_or_else(|| self.outbox(true).1);
         let mut reply = Reply::new(self, exchange, tag, reader);
         reply.streams = Some(Arc::clone(streams));
         let written = match reply.begin_again(place, from, &unheard, stream) {

@@ -268,13 +268,8 @@ impl<'a, E: Exchange> Reply<'a, E> {
         Ok(())
     }
 
-    /// A request of ours opens the stream whatever else is open: a worker waits for its answer, and there are not many of those. A client that
-    /// cannot be streamed to cannot be asked; what is kept for it until the end would only grow.
+    /// A request of ours opens the stream whatever else is open: a worker waits for its answer, and there are not many of those.
     fn request(&mut self, message: &[u8]) -> io::Result<()> {
-        if !self.exchange.can_stream() {
-            log::debug!("a question for a client that cannot be streamed to is lost");
-            return Ok(());
-        }
         if !matches!(self.stream, Stream::Open(_)) {
             self.open_at(StreamPlace::insist(self.endpoint))?;
         }
@@ -318,6 +313,7 @@ impl<'a, E: Exchange> Reply<'a, E> {
     /// Ends the stream.
     pub(super) fn end(&mut self) -> io::Result<Written> {
         self.exchange.finish(&self.unsent)?;
+        self.gathered = None;
         Ok(Written::All)
     }
 

@@ -80,10 +80,8 @@ impl Endpoint {
             Ok(body) => body,
             Err(error) => return refuse_body(exchange, tag, &error),
         };
-        let (outbox, reader) = self.outbox();
-        let slot = outbox
-            .reserve()
-            .expect("a new outbox has its one place free");
+        let (outbox, reader) = self.outbox(exchange.can_stream());
+        let slot = outbox.reserve().expect("the reader is still here");
         let origin = match origin(exchange) {
             Ok(origin) => origin,
             Err(message) => return refuse(exchange, tag, 400, message),

@@ -175,7 +175,7 @@ impl Retry {
     fn failed(&mut self, error: &io::Error) -> Duration {
         self.failing(error);
         let pause = self.next;
-        self.next = (pause * 2).min(self.max);
+        self.next = pause.saturating_mul(2).min(self.max);
         pause
     }
 

@@ -134,7 +134,7 @@ fn set_tcp_options(stream: &TcpStream, dead_peer_timeout: Duration) -> io::Resul
     let whole_seconds = |time: Duration| Duration::from_secs(time.as_secs().max(1));
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, whole_seconds(dead_peer_timeout * 2 / 3))?;
+    sockopt::set_tcp_keepidle(stream, whole_seconds(dead_peer_timeout / 3 * 2))?;
     sockopt::set_tcp_keepintvl(stream, whole_seconds(dead_peer_timeout / 9))?;
     sockopt::set_tcp_keepcnt(stream, 3)?;
     // Probes stop while an answer is unacknowledged; this bounds that case.
