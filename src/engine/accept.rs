@@ -22,8 +22,8 @@ use crate::protocol::method::Method;
 use crate::protocol::modern;
 use crate::protocol::version::{Era, ProtocolVersion};
 
-/// Which rules a message is served under.
-enum Rules {
+/// On what footing a message is served: by the rules of which era, or why by none.
+enum Footing {
     Modern,
     Legacy(Arc<Session>),
     /// `initialize`, or a `ping` before it.
@@ -78,19 +78,19 @@ impl Engine {
             }
             Message::Response(response) => ("response", OneWay::Response(response)),
         };
-        let refused = match self.rules(method, false, arrival) {
-            Rules::UnknownSession => {
+        let refused = match self.footing(method, false, arrival) {
+            Footing::UnknownSession => {
                 arrival.refuse_unknown_session(None, method, slot);
                 return Accepted::default();
             }
-            Rules::Legacy(session) => {
+            Footing::Legacy(session) => {
                 self.take(one_way, Some(&session), arrival);
                 return Accepted::default();
             }
-            Rules::WrongVersion => Some((Era::Legacy, wrong_version())),
-            Rules::NoSession => Some((Era::Legacy, no_session())),
+            Footing::WrongVersion => Some((Era::Legacy, wrong_version())),
+            Footing::NoSession => Some((Era::Legacy, no_session())),
             // Its body names no version, so that its header field is all there is to go by.
-            Rules::Modern | Rules::Handshake => arrival
+            Footing::Modern | Footing::Handshake => arrival
                 .origin
                 .mirrored()
                 .and_then(|mirrored| modern::supported(mirrored.version?).err())
@@ -112,17 +112,17 @@ impl Engine {
         let Request { id, method, params } = request;
         let params = Params::parse(params);
         let is_modern = params.as_ref().is_ok_and(|params| params.is_modern());
-        let rules = self.rules(&method, is_modern, arrival);
-        let (era, params) = match (&rules, params) {
+        let footing = self.footing(&method, is_modern, arrival);
+        let (era, params) = match (&footing, params) {
             // That a session has ended comes before what else is wrong.
-            (Rules::UnknownSession, _) => {
+            (Footing::UnknownSession, _) => {
                 arrival.refuse_unknown_session(Some(&id), Method::known(&method), slot);
                 return Accepted::default();
             }
-            (Rules::NoSession, _) => (Era::Legacy, Err(no_session())),
-            (Rules::WrongVersion, _) => (Era::Legacy, Err(wrong_version())),
-            (Rules::Legacy(_) | Rules::Handshake, params) => (Era::Legacy, params),
-            (Rules::Modern, params) => (Era::Modern, params),
+            (Footing::NoSession, _) => (Era::Legacy, Err(no_session())),
+            (Footing::WrongVersion, _) => (Era::Legacy, Err(wrong_version())),
+            (Footing::Legacy(_) | Footing::Handshake, params) => (Era::Legacy, params),
+            (Footing::Modern, params) => (Era::Modern, params),
         };
         let params = match params {
             Ok(params) => params,
@@ -138,25 +138,25 @@ impl Engine {
             tag: &arrival.tag,
             era,
         };
-        self.serve(&rules, &method, asked, arrival)
+        self.serve(&footing, &method, asked, arrival)
     }
 
-    /// Serves a request that its rules have nothing against. Out of line, because each connection has a stack of its own: what serving needs
+    /// Serves a request that nothing stands against. Out of line, because each connection has a stack of its own: what serving needs
     /// of it is not to be taken while the message is read.
     #[inline(never)]
     fn serve(
         &self,
-        rules: &Rules,
+        footing: &Footing,
         method: &str,
         asked: Asked<'_>,
         arrival: &Arrival<'_>,
     ) -> Accepted {
-        match rules {
-            Rules::Legacy(session) => {
+        match footing {
+            Footing::Legacy(session) => {
                 self.serve_legacy(method, asked, session);
                 Accepted::in_session(session)
             }
-            Rules::Handshake => self.shake_hands(method, asked, arrival),
+            Footing::Handshake => self.shake_hands(method, asked, arrival),
             _ => match modern::admit(method, &asked.params, arrival.origin.mirrored()) {
                 Ok(method) => self.serve_modern(method, asked, arrival),
                 Err(error) => {
@@ -177,13 +177,13 @@ impl Engine {
         slot: AnswerSlot,
     ) -> Accepted {
         let most = self.limits.batch_len_max;
-        let refused = match self.rules("batch", false, arrival) {
-            Rules::UnknownSession => {
+        let refused = match self.footing("batch", false, arrival) {
+            Footing::UnknownSession => {
                 let slot = ReplySlot::Single(slot);
                 arrival.refuse_unknown_session(None, "batch", slot);
                 return Accepted::default();
             }
-            Rules::Legacy(session) if session.version == ProtocolVersion::V2025_03_26 => {
+            Footing::Legacy(session) if session.version == ProtocolVersion::V2025_03_26 => {
                 if (1..=most).contains(&members.len()) {
                     let places = split(slot, members.len(), arrival.tag.clone());
                     for (member, place) in members.iter().zip(places) {
@@ -235,17 +235,17 @@ impl Engine {
 
     /// The era of a message. Modern metadata always makes it modern; then the session it names, the version it names, or
     /// the handshake it is makes it legacy.
-    fn rules(&self, method: &str, is_modern: bool, arrival: &Arrival<'_>) -> Rules {
+    fn footing(&self, method: &str, is_modern: bool, arrival: &Arrival<'_>) -> Footing {
         if is_modern {
-            return Rules::Modern;
+            return Footing::Modern;
         }
         let is_handshake = method == "initialize";
         match &arrival.origin {
             Origin::Pipe(pipe) => match pipe.session() {
-                _ if is_handshake => Rules::Handshake,
-                Some(session) => Rules::Legacy(session),
-                None if method == "ping" => Rules::Handshake,
-                None => Rules::Modern,
+                _ if is_handshake => Footing::Handshake,
+                Some(session) => Footing::Legacy(session),
+                None if method == "ping" => Footing::Handshake,
+                None => Footing::Modern,
             },
             Origin::Http {
                 mirrored,
@@ -256,14 +256,14 @@ impl Engine {
                 let is_legacy =
                     matches!(version, Some(Some(version)) if version.era() == Era::Legacy);
                 match session_id {
-                    _ if is_handshake && (is_legacy || version.is_none()) => Rules::Handshake,
-                    Some(_) if version.is_some() && !is_legacy => Rules::WrongVersion,
+                    _ if is_handshake && (is_legacy || version.is_none()) => Footing::Handshake,
+                    Some(_) if version.is_some() && !is_legacy => Footing::WrongVersion,
                     Some(id) => self
                         .sessions
                         .find(id)
-                        .map_or(Rules::UnknownSession, Rules::Legacy),
-                    None if is_legacy => Rules::NoSession,
-                    None => Rules::Modern,
+                        .map_or(Footing::UnknownSession, Footing::Legacy),
+                    None if is_legacy => Footing::NoSession,
+                    None => Footing::Modern,
                 }
             }
         }

@@ -15,13 +15,12 @@ use crate::engine::encode;
 use crate::engine::in_flight::{Call, InFlight, Opening, Responder};
 use crate::engine::lane::Refused;
 use crate::engine::legacy::Session;
-use crate::engine::reply::{Asked, Refusal};
+use crate::engine::reply::{Asked, refuse_taken_id};
 use crate::engine::rounds::Retry;
 use crate::engine::target::Target;
 use crate::engine::{Engine, Origin, shutting_down};
 use crate::handler::context::{ClientSource, RequestInfo};
 use crate::handler::reply::Reply;
-use crate::outbox::Standing;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, Text, shortened};
 use crate::protocol::meta::{Params, Reference};
 use crate::protocol::method::Method;
@@ -144,18 +143,8 @@ impl Engine {
                 identity: Arc::clone(&self.identity),
                 rules: Arc::clone(&self.rounds),
             }),
-            Err((id, slot)) => {
-                let refusal = Refusal {
-                    tag,
-                    id: Some(&id),
-                    method: method.name(),
-                    era,
-                    standing: Standing::Malformed,
-                    traceparent,
-                };
-                let error =
-                    ErrorObject::invalid_request("A request with this `id` is still in flight");
-                refusal.send(&error, slot);
+            Err(taken) => {
+                refuse_taken_id(taken, tag, method, era, traceparent);
                 None
             }
         }

@@ -86,3 +86,23 @@ impl Refusal<'_> {
         });
     }
 }
+
+/// Refuses a request whose id belongs to another one, of the same client, that has not ended.
+pub(super) fn refuse_taken_id(
+    (id, slot): (RequestId, ReplySlot),
+    tag: &RequestTag,
+    method: Method,
+    era: Era,
+    traceparent: Option<Traceparent>,
+) {
+    let refusal = Refusal {
+        tag,
+        id: Some(&id),
+        method: method.name(),
+        era,
+        standing: Standing::Malformed,
+        traceparent,
+    };
+    let error = ErrorObject::invalid_request("A request with this `id` is still in flight");
+    refusal.send(&error, slot);
+}

@@ -13,10 +13,9 @@ use serde_json::{Map, Value, json};
 
 use crate::access::Outcome;
 use crate::engine::in_flight::{Call, InFlight, Opening};
-use crate::engine::reply::{Asked, Refusal};
+use crate::engine::reply::{Asked, refuse_taken_id};
 use crate::engine::{Engine, Origin, encode, shutting_down};
 use crate::handler::context::{ClientSource, RequestInfo};
-use crate::outbox::Standing;
 use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::meta::{SUBSCRIPTION_ID_KEY, SubscriptionFilter};
@@ -198,18 +197,8 @@ impl Engine {
             asks: None,
         };
         let opened = Call::open(opening, asked.slot, calls);
-        let refuse = |(id, slot)| {
-            let refusal = Refusal {
-                tag: asked.tag,
-                id: Some(&id),
-                method: Method::Listen.name(),
-                era: Era::Modern,
-                standing: Standing::Malformed,
-                traceparent,
-            };
-            let error = ErrorObject::invalid_request("A request with this `id` is still in flight");
-            refusal.send(&error, slot);
-        };
+        let refuse =
+            |taken| refuse_taken_id(taken, asked.tag, Method::Listen, Era::Modern, traceparent);
         opened.map_err(refuse).ok()
     }
 
