@@ -1,6 +1,6 @@
 //! What the outbox keeps, what it drops, and who waits.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::access::{Outcome, RequestTag};

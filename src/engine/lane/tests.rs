@@ -1,0 +1,159 @@
+//! What a lane takes, refuses, counts, and leaves behind.
+
+use std::time::Duration;
+
+use crossbeam_channel::never;
+
+use super::*;
+
+/// Says that it has begun, and waits until it is let go.
+struct Gate {
+    began: Sender<u32>,
+    go: Receiver<()>,
+    number: u32,
+    stale: bool,
+}
+
+impl Job for Gate {
+    type Running = u32;
+
+    fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    fn running(&self) -> u32 {
+        self.number
+    }
+
+    fn run(self) -> Ended {
+        self.began.send(self.number).expect("the test listens");
+        assert!(
+            self.go.recv().is_ok(),
+            "let go by dropping the sender: panic"
+        );
+        Ended::Done
+    }
+}
+
+struct Bench {
+    lane: RunningLane<Gate>,
+    began: (Sender<u32>, Receiver<u32>),
+    go: (Sender<()>, Receiver<()>),
+}
+
+impl Bench {
+    fn new(workers: usize, queue: usize) -> Self {
+        let lane = RunningLane::start(Lane::new("test").workers(workers).queue(queue))
+            .expect("threads can be started");
+        Bench {
+            lane,
+            began: crossbeam_channel::unbounded(),
+            go: crossbeam_channel::unbounded(),
+        }
+    }
+
+    fn job(&self, number: u32) -> Gate {
+        Gate {
+            began: self.began.0.clone(),
+            go: self.go.1.clone(),
+            number,
+            stale: false,
+        }
+    }
+
+    /// Submits to an idle worker, which a lane without a queue may need a moment to become.
+    fn start(&self, number: u32) {
+        let mut job = self.job(number);
+        while let Err(Refused::Full(back)) = self.lane.try_submit(job) {
+            job = back;
+            thread::yield_now();
+        }
+        assert_eq!(self.began.1.recv(), Ok(number));
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+#[test]
+fn law_2_a_full_lane_gives_the_job_back_at_once() {
+    let bench = Bench::new(1, 1);
+    bench.start(1);
+    assert!(bench.lane.try_submit(bench.job(2)).is_ok());
+    let Err(Refused::Full(back)) = bench.lane.try_submit(bench.job(3)) else {
+        panic!("one runs and one waits: there is no room for a third");
+    };
+    assert_eq!(back.number, 3);
+    let stats = bench.lane.stats();
+    assert_eq!((stats.busy, stats.queued, stats.refused), (1, 1, 1));
+    for _ in 0..2 {
+        bench.go.0.send(()).expect("the jobs listen");
+    }
+    assert_eq!(bench.lane.close(soon(), &never()), 0);
+    assert_eq!(bench.lane.stats().done, 2);
+}
+
+#[test]
+fn a_stale_job_is_dropped_before_it_runs() {
+    let bench = Bench::new(1, 2);
+    bench.start(1);
+    assert!(
+        bench
+            .lane
+            .try_submit(Gate {
+                stale: true,
+                ..bench.job(2)
+            })
+            .is_ok()
+    );
+    bench.go.0.send(()).expect("the job listens");
+    assert_eq!(bench.lane.close(soon(), &never()), 0);
+    assert!(bench.began.1.try_recv().is_err());
+    assert_eq!(bench.lane.stats().cancelled, 1);
+}
+
+#[test]
+fn law_8_a_panicking_job_leaves_its_worker_alive() {
+    let mut bench = Bench::new(1, 1);
+    bench.start(1);
+    bench.go = crossbeam_channel::unbounded();
+    bench.start(2);
+    assert_eq!(bench.lane.running(), [2]);
+    bench.go.0.send(()).expect("the job listens");
+    assert_eq!(bench.lane.close(soon(), &never()), 0);
+    let stats = bench.lane.stats();
+    assert_eq!((stats.panicked, stats.done, stats.busy), (1, 1, 0));
+}
+
+#[test]
+fn law_12_emptying_the_queue_of_a_closed_lane_leaves_no_worker_behind() {
+    let bench = Bench::new(2, 2);
+    bench.start(1);
+    bench.start(2);
+    assert!(bench.lane.try_submit(bench.job(3)).is_ok());
+    assert_eq!(bench.lane.close(Instant::now(), &never()), 2);
+    let queued = bench.lane.take_queued();
+    assert_eq!(queued.len(), 1);
+    for _ in 0..2 {
+        bench.go.0.send(()).expect("the jobs listen");
+    }
+    assert_eq!(bench.lane.close(soon(), &never()), 0);
+}
+
+#[test]
+fn a_worker_that_does_not_return_is_counted_at_the_deadline() {
+    let bench = Bench::new(2, 0);
+    bench.start(1);
+    assert_eq!(
+        bench
+            .lane
+            .close(Instant::now() + Duration::from_millis(1), &never()),
+        1
+    );
+    assert!(matches!(
+        bench.lane.try_submit(bench.job(2)),
+        Err(Refused::Closed(_) | Refused::Full(_))
+    ));
+    drop(bench.go.0);
+}
