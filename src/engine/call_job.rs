@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::access::Outcome;
@@ -18,8 +17,8 @@ use crate::engine::target::Target;
 use crate::handler::context::{CallControl, ClientSource};
 use crate::handler::reply::Reply;
 use crate::panics;
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
-use crate::protocol::version::{Era, ProtocolVersion};
+use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::version::ProtocolVersion;
 
 /// A call on its way to a worker.
 pub(crate) struct CallJob {
@@ -109,10 +108,6 @@ impl CallJob {
             None => {}
         }
         match result {
-            Ok(Reply::NoResource) => {
-                let error = no_resource(&call.info.target, call.era);
-                call.fail(&error, Outcome::Error);
-            }
             Ok(mut reply) => {
                 if knows_no_links(&call.info.client) {
                     reply.links_as_text();
@@ -124,7 +119,7 @@ impl CallJob {
                 let body = encode::response(&call.id, &reply, call.era, server_info);
                 call.answer(body, None, outcome);
             }
-            Err(error) => call.fail(&in_words_of(call.era, error), Outcome::Error),
+            Err(error) => call.fail(&error.in_era(call.era), Outcome::Error),
         }
     }
 
@@ -142,21 +137,4 @@ impl CallJob {
 fn knows_no_links(client: &ClientSource) -> bool {
     let first = ProtocolVersion::V2025_03_26;
     matches!(client, ClientSource::Session(client) if client.protocol_version == first)
-}
-
-/// A handler's error with the code that its era has for it: the modern one must not hear of the earlier one's missing resources.
-fn in_words_of(era: Era, mut error: ErrorObject) -> ErrorObject {
-    if era == Era::Modern && error.code == ErrorCode::RESOURCE_NOT_FOUND {
-        error.code = ErrorCode::INVALID_PARAMS;
-    }
-    error
-}
-
-/// There is nothing at this URI. Specification: `server/resources` ("Error Handling") of each era.
-pub(crate) fn no_resource(uri: &str, era: Era) -> ErrorObject {
-    let code = match era {
-        Era::Modern => ErrorCode::INVALID_PARAMS,
-        Era::Legacy => ErrorCode::RESOURCE_NOT_FOUND,
-    };
-    ErrorObject::new(code, "Resource not found").with_data(json!({ "uri": uri }))
 }

@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::access::Outcome;
 use crate::engine::asks::Asks;
-use crate::engine::call_job::{CallJob, no_resource};
+use crate::engine::call_job::CallJob;
 use crate::engine::encode;
 use crate::engine::in_flight::{Call, InFlight, Opening, Responder};
 use crate::engine::lane::Refused;
@@ -161,7 +161,7 @@ impl Engine {
             Method::ResourcesRead => {
                 let uri = named("uri", params.uri.as_ref())?;
                 let found = self.catalogue.resource(uri);
-                let found = found.ok_or_else(|| no_resource(&shortened(uri), era))?;
+                let found = found.ok_or_else(|| ErrorObject::no_resource(uri).in_era(era))?;
                 Ok(Lookup::Found(Wanted {
                     target: found.target,
                     named: uri.into(),

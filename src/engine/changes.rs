@@ -4,7 +4,6 @@
 //! change means to a client. Specification: `server/resources` ("List Changed Notification", "Subscriptions") of each revision.
 
 use crate::engine::Engine;
-use crate::engine::call_job::no_resource;
 use crate::engine::catalogue::tool;
 use crate::engine::legacy::Session;
 use crate::engine::reply::Asked;
@@ -13,9 +12,8 @@ use crate::engine::target::Rules;
 use crate::error::Error;
 use crate::handler::registration::{Kind, Registration};
 use crate::protocol::change::Change;
-use crate::protocol::jsonrpc::{ErrorObject, shortened};
+use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::method::Method;
-use crate::protocol::version::Era;
 
 impl Engine {
     /// Tells everybody who wants to know.
@@ -101,7 +99,7 @@ impl Engine {
         let uri = watched_uri(asked)?;
         self.check_watchable(uri)?;
         if !self.catalogue.covers(uri) {
-            return Err(no_resource(&shortened(uri), Era::Legacy));
+            return Err(ErrorObject::no_resource(uri));
         }
         let most = self.limits.session_subscriptions_max;
         match session.watched.add(uri, most) {

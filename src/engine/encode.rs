@@ -65,7 +65,6 @@ fn write_result(out: &mut Vec<u8>, reply: &Reply, era: Era, server_info: &RawVal
                 },
             )
         }
-        Reply::NoResource => write_json(out, &around(None)),
         Reply::Completion(completion) => write_json(
             out,
             &CompleteResult {

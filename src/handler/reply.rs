@@ -11,8 +11,6 @@ pub(crate) enum Reply {
     Tool(CallToolResult),
     Prompt(GetPromptResult),
     Resource(ReadResourceResult),
-    /// The resource's handler says that there is nothing at this URI.
-    NoResource,
     Completion(Completion),
 }
 
@@ -28,7 +26,7 @@ impl Reply {
                 let messages = result.messages.iter_mut();
                 messages.for_each(|message| message.content.link_as_text());
             }
-            Reply::Resource(_) | Reply::NoResource | Reply::Completion(_) => {}
+            Reply::Resource(_) | Reply::Completion(_) => {}
         }
     }
 }

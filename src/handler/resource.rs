@@ -291,10 +291,10 @@ impl Defaults {
             // Variables that do not fit the handler's type name nothing that exists.
             Err(BadArguments(problem)) => {
                 log::debug!("no such resource: {problem} request_id={}", info.tag);
-                return Ok(Reply::NoResource);
+                return Err(ErrorObject::no_resource(&info.target));
             }
             Ok(output) => match output? {
-                None => return Ok(Reply::NoResource),
+                None => return Err(ErrorObject::no_resource(&info.target)),
                 Some(ResourceOutput::Whole(result)) => result,
                 Some(ResourceOutput::Body(body)) => ReadResourceResult {
                     contents: vec![body(&info.target)],

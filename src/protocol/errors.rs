@@ -6,6 +6,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
+use serde_json::json;
+
+use crate::protocol::version::Era;
 
 /// A JSON-RPC error, for the client program: a code, a message, and optional data.
 ///
@@ -80,6 +83,22 @@ impl ErrorObject {
             ErrorCode::METHOD_NOT_FOUND,
             format!("Method not found: {}", shortened(method)),
         )
+    }
+}
+
+impl ErrorObject {
+    /// There is nothing at this URI. Specification: `server/resources` ("Error Handling") of each era.
+    pub(crate) fn no_resource(uri: &str) -> Self {
+        Self::new(ErrorCode::RESOURCE_NOT_FOUND, "Resource not found")
+            .with_data(json!({ "uri": shortened(uri) }))
+    }
+
+    /// The same with the code that this era has for it: the modern one must not hear of the earlier one's missing resources.
+    pub(crate) fn in_era(mut self, era: Era) -> Self {
+        if era == Era::Modern && self.code == ErrorCode::RESOURCE_NOT_FOUND {
+            self.code = ErrorCode::INVALID_PARAMS;
+        }
+        self
     }
 }
 

@@ -302,11 +302,8 @@ pub(crate) fn error_response(id: Option<&RequestId>, error: &ErrorObject) -> Vec
 /// A whole notification.
 pub(crate) fn notification(method: &str, params: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
-    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"method\":");
-    write_json(&mut out, method);
-    out.extend_from_slice(b",\"params\":");
-    write_json(&mut out, params);
-    out.push(b'}');
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
+    close_call(&mut out, method, params);
     out
 }
 
@@ -315,12 +312,18 @@ pub(crate) fn request(id: &RequestId, method: &str, params: &impl Serialize) -> 
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
     write_json(&mut out, id);
-    out.extend_from_slice(b",\"method\":");
-    write_json(&mut out, method);
-    out.extend_from_slice(b",\"params\":");
-    write_json(&mut out, params);
-    out.push(b'}');
+    out.push(b',');
+    close_call(&mut out, method, params);
     out
+}
+
+/// Ends a notification or a request with what they have in common.
+fn close_call(out: &mut Vec<u8>, method: &str, params: &impl Serialize) {
+    out.extend_from_slice(b"\"method\":");
+    write_json(out, method);
+    out.extend_from_slice(b",\"params\":");
+    write_json(out, params);
+    out.push(b'}');
 }
 
 /// Appends a value of ours as JSON.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::handler::{Register, Tool};
 use crate::protocol::change::Change;
-use crate::server::running::{RunningServer, ServerHandle};
+use crate::server::running::ServerHandle;
 
 impl ServerHandle {
     /// Adds a tool at the end of the list and notifies the subscribed clients. Its handler has no access to the server's state: the type is
@@ -67,28 +67,6 @@ impl ServerHandle {
     /// compared as they are written. Specification: `server/resources` ("Subscriptions").
     ///
     /// A client that reads slowly may miss some notifications; the newest are kept.
-    pub fn resource_updated(&self, uri: &str) {
-        self.engine.publish(Change::Resource(uri));
-    }
-}
-
-impl RunningServer {
-    /// See [`ServerHandle::tools_changed`].
-    pub fn tools_changed(&self) {
-        self.engine.publish(Change::Tools);
-    }
-
-    /// See [`ServerHandle::prompts_changed`].
-    pub fn prompts_changed(&self) {
-        self.engine.publish(Change::Prompts);
-    }
-
-    /// See [`ServerHandle::resources_changed`].
-    pub fn resources_changed(&self) {
-        self.engine.publish(Change::Resources);
-    }
-
-    /// See [`ServerHandle::resource_updated`].
     pub fn resource_updated(&self, uri: &str) {
         self.engine.publish(Change::Resource(uri));
     }

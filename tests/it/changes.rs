@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use mcp_threads::{Limits, RequestContext, Resource, ResourceTemplate, Server, ServerHandle};
 use serde_json::{Value, json};
@@ -12,18 +11,10 @@ use crate::harness::message::cancel;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 use crate::harness::{Event, Http, http::Reply, on_every_front};
 use crate::harness::{
-    Gate, PATIENCE, PipeClient, Served, call, code, legacy, modern, probes, text, until,
+    Gate, PATIENCE, PipeClient, Served, call, code, legacy, modern, patient, probes, text, until,
 };
 
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
-
-fn patient() -> Limits {
-    Limits {
-        stream_after: Duration::from_secs(3600),
-        heartbeat_interval: Duration::from_secs(3600),
-        ..Limits::default()
-    }
-}
 
 /// A server with tools, a prompt and resources, and tools that say that something has changed.
 fn server(gate: &Gate) -> Server {

@@ -186,6 +186,13 @@ fn a_legacy_request_without_its_session_is_refused() {
                 );
             }
         }
+        // The version comes before what else is wrong.
+        let session = http.initialize("2025-11-25");
+        for params in [json!({}), json!({ "level": 7 })] {
+            let ask = session.post(&legacy(4, "ping", params));
+            let mut reply = ask.field("MCP-Protocol-Version", "tomorrow").send();
+            assert_eq!((reply.status, code(&reply.json())), (400, -32600));
+        }
         let twice = http
             .initialize("2025-11-25")
             .post(&legacy(1, "ping", json!({})));

@@ -69,6 +69,13 @@ fn law_12_over_http_a_drain_answers_what_is_in_flight_and_refuses_what_is_new() 
 
         if front.is_tiny() {
             assert_refused_while_draining(http, &session);
+            let refused: Vec<_> = handle
+                .stats()
+                .lanes
+                .iter()
+                .map(|lane| lane.refused)
+                .collect();
+            assert_eq!(refused, [2, 1], "each lane counts what it refused");
         } else {
             // The other front has closed its listener by now, and idle connections with it.
             until("nobody is let in", || {

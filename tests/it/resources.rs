@@ -238,6 +238,14 @@ fn what_is_not_there_is_named() {
             );
             assert_eq!(answer["error"]["data"], json!({ "uri": uri }));
         }
+        for unknown in ["nowhere", "it://numbers/"] {
+            let answer = read(wire, &format!("{unknown}{}", "x".repeat(4000)));
+            let len = answer.to_string().len();
+            assert!(
+                len < 1000,
+                "an error does not repeat all that was asked: {len} bytes"
+            );
+        }
         // Over HTTP its header field is missed first.
         let missing = if wire.name == "HTTP, modern" {
             -32020

@@ -8,18 +8,10 @@ use mcp_threads::{Limits, LoggingLevel, RequestContext, Server};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Event, Gate, call, legacy_call, on_every_front, probes, text, until, with_meta,
+    Event, Gate, call, legacy_call, on_every_front, patient, probes, text, until, with_meta,
 };
 #[cfg(feature = "tiny-http")]
 use crate::harness::{Http, Served, code, modern};
-
-fn patient() -> Limits {
-    Limits {
-        stream_after: Duration::from_secs(3600),
-        heartbeat_interval: Duration::from_secs(3600),
-        ..Limits::default()
-    }
-}
 
 fn server(gate: &Gate) -> Server {
     let door = gate.door();

@@ -24,7 +24,7 @@ pub(crate) use self::message::{call, code, legacy, legacy_call, modern, text, wi
 pub(crate) use self::pipe::PipeClient;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 pub(crate) use self::served::{Front, on_every_front};
-pub(crate) use self::served::{Served, probes};
+pub(crate) use self::served::{Served, patient, probes};
 pub(crate) use self::talk::on_every_talk;
 pub(crate) use self::wire::on_every_wire;
 

@@ -189,3 +189,12 @@ pub(crate) fn probes(gate: &Gate) -> Server {
                 .handler(|_: Value| "looking"),
         )
 }
+
+/// Limits under which a server says nothing by itself, however long it takes.
+pub(crate) fn patient() -> Limits {
+    Limits {
+        stream_after: Duration::from_secs(3600),
+        heartbeat_interval: Duration::from_secs(3600),
+        ..Limits::default()
+    }
+}
