@@ -79,10 +79,7 @@ impl Piped {
             chunk: Arc::new([]),
             read: 0,
         };
-        let limits = Limits {
-            outbox_answers_max: 2 * MANY,
-            ..Limits::default()
-        };
+        let limits = Limits::default().outbox_answers_max(2 * MANY);
         // No call is refused: the queue takes all that are sent at once.
         let server = server.workers(2).queue(2 * MANY).limits(limits);
         let running = server

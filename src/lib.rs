@@ -67,17 +67,15 @@
 // Without the guarded front, what only HTTP needs has fewer callers or none; it is too little to be worth gating line by line.
 #![cfg_attr(not(all(feature = "http", unix)), allow(dead_code))]
 
-mod access;
-mod cancel;
-mod deadline;
-mod error;
-mod limits;
-mod panics;
-mod stats;
+mod base;
+
+mod observe;
 
 mod protocol;
 
 mod outbox;
+
+mod lane;
 
 mod handler;
 
@@ -89,9 +87,11 @@ mod server;
 
 pub use schemars;
 
-pub use cancel::CancellationToken;
-pub use engine::Lane;
-pub use error::{Error, Result};
+pub use base::cancel::CancellationToken;
+pub use base::error::{Error, Result};
+pub use base::limits::Limits;
+pub use base::panics::log_backtraces;
+pub use base::stats::{LaneStats, Stats};
 pub use handler::{
     AskError, Cancelled, Client, Completing, Elicited, Fork, Handler, IntoPromptResult,
     IntoResourceResult, IntoToolResult, Json, Progress, Prompt, Register, RequestContext, Resource,
@@ -99,8 +99,7 @@ pub use handler::{
 };
 #[cfg(unix)]
 pub use handler::{CommandOutput, RunCommand};
-pub use limits::Limits;
-pub use panics::log_backtraces;
+pub use lane::Lane;
 pub use protocol::jsonrpc::{ErrorCode, ErrorObject};
 pub use protocol::results::{
     CacheHint, Completion, GetPromptResult, PromptMessage, ReadResourceResult,
@@ -116,4 +115,3 @@ pub use server::HttpFront;
 #[cfg(feature = "tiny-http")]
 pub use server::Mount;
 pub use server::{DrainReport, RunningServer, Server, ServerHandle};
-pub use stats::{LaneStats, Stats};

@@ -81,14 +81,14 @@ pub(crate) fn ready(address: SocketAddr) -> ! {
 }
 
 fn server(spec: &Spec) -> Server {
-    let mut server = Server::new("bench", "1.0.0").limits(Limits {
-        // Two thousand idle connections are one of the questions.
-        connections_max: 4096,
-        exchanges_max: 4096,
-        // A thousand events on one stream are another, and none should be dropped.
-        outbox_events_max: 2048,
-        ..Limits::default()
-    });
+    let mut server = Server::new("bench", "1.0.0").limits(
+        Limits::default()
+            // Two thousand idle connections are one of the questions.
+            .connections_max(4096)
+            .exchanges_max(4096)
+            // A thousand events on one stream are another, and none should be dropped.
+            .outbox_events_max(2048),
+    );
     if let Some(workers) = spec.workers {
         server = server.workers(workers);
     }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::access::RequestTag;
 use crate::engine::batch::{ReplySlot, split};
 use crate::engine::legacy::Session;
 use crate::engine::reply::{Asked, Refusal};
 use crate::engine::{Accepted, Arrival, Engine, Origin};
+use crate::observe::access::RequestTag;
 use crate::outbox::{AnswerSlot, Standing};
 use crate::protocol::jsonrpc::{
     self, ErrorCode, ErrorObject, Frame, Malformed, Message, Notification, Request, RequestId,

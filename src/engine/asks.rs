@@ -12,8 +12,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use serde_json::Value;
 
-use crate::cancel::CancellationToken;
-use crate::deadline::after;
+use crate::base::cancel::CancellationToken;
+use crate::base::deadline::after;
 use crate::handler::ask::AskError;
 use crate::protocol::jsonrpc::{RequestId, ResponseBody};
 use crate::protocol::sentence::Sentence;
@@ -141,7 +141,7 @@ mod tests {
     use serde_json::value::{RawValue, to_raw_value};
 
     use super::*;
-    use crate::cancel::cancellation;
+    use crate::base::cancel::cancellation;
 
     fn raw(value: &Value) -> Box<RawValue> {
         to_raw_value(value).expect("it is JSON")

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::access::{Access, Outcome, RequestTag};
+use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{Answer, AnswerSlot, Outbox, Standing};
 use crate::protocol::version::Era;
 

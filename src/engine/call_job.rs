@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::access::Outcome;
+use crate::base::panics;
 use crate::engine::encode;
 use crate::engine::identity::Identity;
 use crate::engine::in_flight::{Call, Responder, internal_error};
-use crate::engine::lane::{Ended, Job};
 use crate::engine::rounds::{Attempted, Retry, RoundRules};
 use crate::engine::shutting_down;
 use crate::engine::target::Target;
 use crate::handler::context::{CallControl, ClientSource};
 use crate::handler::reply::Reply;
-use crate::panics;
+use crate::lane::{Ended, Job};
+use crate::observe::access::Outcome;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::version::ProtocolVersion;
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::base::error::Error;
 use crate::engine::listing::Listing;
 use crate::engine::target::{Rules, Target, resolve, target};
 use crate::engine::tools::{Tool, Tools};
-use crate::error::Error;
 #[cfg(feature = "validate")]
 use crate::handler::checked::checked;
 use crate::handler::draft::Draft;

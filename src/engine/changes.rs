@@ -3,13 +3,13 @@
 //! Publishing never waits: each client has its own bounded outbox, and one that reads slowly loses its oldest events. Must not know what a
 //! change means to a client. Specification: `server/resources` ("List Changed Notification", "Subscriptions") of each revision.
 
+use crate::base::error::Error;
 use crate::engine::Engine;
 use crate::engine::catalogue::tool;
 use crate::engine::legacy::Session;
 use crate::engine::reply::Asked;
 use crate::engine::subscriptions::notification;
 use crate::engine::target::Rules;
-use crate::error::Error;
 use crate::handler::registration::{Kind, Registration};
 use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::ErrorObject;

@@ -11,21 +11,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::access::{Access, Outcome};
-use crate::cancel::{CancellationToken, Canceller, cancellation};
+use crate::base::cancel::{CancellationToken, Canceller, cancellation};
+use crate::base::stats::Stats;
 use crate::engine::Engine;
 use crate::engine::asks::Asks;
 use crate::engine::batch::ReplySlot;
 use crate::engine::rounds::Rounds;
 use crate::handler::ask::{Ask, AskError};
 use crate::handler::context::{CallControl, Overview, RequestInfo};
+use crate::observe::access::{Access, Outcome};
 use crate::outbox::{Answer, Standing};
 use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::method::Method;
 use crate::protocol::trace::TraceContext;
 use crate::protocol::version::Era;
-use crate::stats::Stats;
 
 const HELD: &str = "no code panics while it holds a call";
 

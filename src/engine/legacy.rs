@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use crate::base::limits::Limits;
 use crate::engine::asks::Asks;
 use crate::engine::in_flight::InFlight;
 use crate::engine::streams::Streams;
 use crate::engine::watched::Watched;
 use crate::handler::context::Client;
-use crate::limits::Limits;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::{Era, ProtocolVersion};
 

@@ -13,7 +13,6 @@ mod changes;
 mod encode;
 mod identity;
 mod in_flight;
-mod lane;
 mod legacy;
 mod listing;
 mod reply;
@@ -32,8 +31,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-pub use self::lane::Lane;
-
 pub(crate) use self::in_flight::Call;
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub(crate) use self::streams::{Cursor, OpenStream, Resumed};
@@ -44,26 +41,26 @@ use self::call_job::CallJob;
 use self::catalogue::Catalogue;
 use self::identity::Identity;
 use self::in_flight::InFlight;
-use self::lane::RunningLane;
 use self::legacy::{Session, Sessions};
 use self::rounds::RoundRules;
 use self::seal::Sealer;
 use self::subscriptions::Subscriptions;
 use self::target::Rules;
-use crate::access::RequestTag;
-use crate::cancel::{CancellationToken, Canceller, cancellation};
-use crate::deadline::after;
-use crate::error::Error;
+use crate::base::cancel::{CancellationToken, Canceller, cancellation};
+use crate::base::deadline::after;
+use crate::base::error::Error;
+use crate::base::limits::Limits;
+use crate::base::stats::Stats;
 use crate::handler::context::Overview;
 use crate::handler::registration::Registration;
-use crate::limits::Limits;
+use crate::lane::{Lane, RunningLane};
+use crate::observe::access::RequestTag;
 use crate::outbox::Outbox;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::modern::Mirrored;
 use crate::protocol::param_headers::HeaderFields;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::Implementation;
-use crate::stats::Stats;
 
 /// The server's mind: its catalogue, its lanes, its sessions.
 pub(crate) struct Engine {

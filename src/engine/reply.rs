@@ -2,8 +2,8 @@
 //!
 //! Must not know what a method means, or where its answer goes from the slot.
 
-use crate::access::{Access, Outcome, RequestTag, Traceparent};
 use crate::engine::batch::ReplySlot;
+use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Answer, Standing};
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::meta::Params;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::replay::Cursor;
 
 use self::replay::Replay;
-use crate::limits::Limits;
+use crate::base::limits::Limits;
 use crate::outbox::{Outbox, OutboxReader};
 use crate::protocol::version::ProtocolVersion;
 

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::access::Outcome;
 use crate::engine::in_flight::{Call, InFlight, Opening};
 use crate::engine::reply::{Asked, refuse_taken_id};
 use crate::engine::{Engine, Origin, encode, shutting_down};
 use crate::handler::context::{ClientSource, RequestInfo};
+use crate::observe::access::Outcome;
 use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::meta::{SUBSCRIPTION_ID_KEY, SubscriptionFilter};

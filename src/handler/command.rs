@@ -18,8 +18,8 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use crate::cancel::CancellationToken;
-use crate::deadline;
+use crate::base::cancel::CancellationToken;
+use crate::base::deadline;
 use crate::handler::context::{Cancelled, Progress, RequestContext};
 use crate::handler::result::ToolError;
 

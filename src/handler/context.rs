@@ -11,16 +11,16 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::access::RequestTag;
-use crate::cancel::CancellationToken;
+use crate::base::cancel::CancellationToken;
+use crate::base::stats::Stats;
 use crate::handler::ask::{Ask, AskError};
+use crate::observe::access::RequestTag;
 use crate::protocol::change::Change;
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::ProgressToken;
 use crate::protocol::trace::{NO_TRACE, TraceContext};
 use crate::protocol::types::{Implementation, LoggingLevel};
 use crate::protocol::version::ProtocolVersion;
-use crate::stats::Stats;
 
 /// What a handler may know of its call and do about it. Implemented by the engine.
 pub(crate) trait CallControl: Send + Sync {

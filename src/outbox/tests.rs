@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::access::{Outcome, RequestTag};
-use crate::cancel::cancellation;
+use crate::base::cancel::cancellation;
+use crate::observe::access::{Outcome, RequestTag};
 
 fn answer(text: &str) -> Answer {
     let access = Access::immediate(RequestTag::fresh(), "test", Outcome::Ok);

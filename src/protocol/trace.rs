@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::access::Traceparent;
+use crate::observe::access::Traceparent;
 use crate::protocol::jsonrpc::Text;
 use crate::protocol::meta::Meta;
 

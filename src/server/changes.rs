@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::handler::{Register, Tool};
 use crate::protocol::change::Change;
 use crate::server::running::ServerHandle;

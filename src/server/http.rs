@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::handler::Fork;
 use crate::server::running::RunningServer;
 use crate::server::{Parts, Server};

@@ -19,14 +19,15 @@ pub use self::http::HttpFront;
 pub use self::mount::Mount;
 pub use self::running::{DrainReport, RunningServer, ServerHandle};
 
-use crate::engine::{Engine, Lane, Plan};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
+use crate::base::limits::Limits;
+use crate::engine::{Engine, Plan};
 use crate::handler::registration::Registration;
 use crate::handler::{
     Fork, Handler, IntoPromptResult, IntoResourceResult, IntoToolResult, Prompt, Register,
     Resource, Tool,
 };
-use crate::limits::Limits;
+use crate::lane::Lane;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::{Icon, Implementation};
 use crate::transport::front::Front;

@@ -6,15 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::deadline::after;
+use crate::base::deadline::after;
+use crate::base::error::Result;
+use crate::base::limits::Limits;
+use crate::base::stats::Stats;
 use crate::engine::Engine;
-use crate::error::Result;
 use crate::handler::Fork;
 use crate::handler::context::Overview;
-use crate::limits::Limits;
 use crate::server::Server;
 use crate::server::running::DrainReport;
-use crate::stats::Stats;
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::tiny;
 

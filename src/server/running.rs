@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use crate::deadline::after;
-use crate::engine::Engine;
+use crate::base::deadline::after;
 #[cfg(feature = "ctrlc")]
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
+use crate::base::limits::Limits;
+use crate::base::stats::Stats;
+use crate::engine::Engine;
 use crate::handler::context::Overview;
-use crate::limits::Limits;
-use crate::stats::Stats;
 use crate::transport::front::Front;
 
 /// A running server. Only [`shutdown`](Self::shutdown), [`join`](Self::join) and `run_until_ctrl_c` block.

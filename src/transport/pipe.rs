@@ -12,10 +12,10 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::access::{Access, Outcome, RequestTag};
+use crate::base::error::Error;
+use crate::base::limits::Limits;
 use crate::engine::{Engine, Origin, Pipe};
-use crate::error::Error;
-use crate::limits::Limits;
+use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{Answer, AnswerSlot, Bounds, Item, Outbox, OutboxReader, Standing, outbox};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
 use crate::protocol::version::Era;

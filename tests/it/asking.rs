@@ -366,26 +366,26 @@ fn what_is_kept_is_made_once() {
 /// Every time that can be set may be set to for ever, whatever is counted from it.
 #[test]
 fn law_9_a_time_may_be_as_long_as_one_likes() {
-    let for_ever = || Limits {
-        session_idle_timeout: Duration::MAX,
-        stream_after: Duration::MAX,
-        heartbeat_interval: Duration::MAX,
-        cancel_grace: Duration::MAX,
-        ask_timeout: Duration::MAX,
-        request_state_ttl: Duration::MAX,
-        head_timeout: Duration::MAX,
-        body_timeout: Duration::MAX,
-        idle_timeout: Duration::MAX,
-        write_timeout: Duration::MAX,
-        retry_hint: Duration::MAX,
-        departure_interval: Duration::MAX,
-        linger_timeout: Duration::MAX,
-        buffer_idle_timeout: Duration::MAX,
-        dead_peer_timeout: Duration::MAX,
-        accept_retry_min: Duration::MAX,
-        accept_retry_max: Duration::MAX,
-        refused_linger: Duration::MAX,
-        ..Limits::default()
+    let for_ever = || {
+        Limits::default()
+            .session_idle_timeout(Duration::MAX)
+            .stream_after(Duration::MAX)
+            .heartbeat_interval(Duration::MAX)
+            .cancel_grace(Duration::MAX)
+            .ask_timeout(Duration::MAX)
+            .request_state_ttl(Duration::MAX)
+            .head_timeout(Duration::MAX)
+            .body_timeout(Duration::MAX)
+            .idle_timeout(Duration::MAX)
+            .write_timeout(Duration::MAX)
+            .retry_hint(Duration::MAX)
+            .departure_interval(Duration::MAX)
+            .linger_timeout(Duration::MAX)
+            .buffer_idle_timeout(Duration::MAX)
+            .dead_peer_timeout(Duration::MAX)
+            .accept_retry_min(Duration::MAX)
+            .accept_retry_max(Duration::MAX)
+            .refused_linger(Duration::MAX)
     };
     let make = || {
         asking()

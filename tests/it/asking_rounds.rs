@@ -174,10 +174,9 @@ fn a_state_that_was_touched_is_refused() {
 
 #[test]
 fn a_state_expires() {
-    let (served, mut client) = Served::pipe(confirming(Limits {
-        request_state_ttl: Duration::ZERO,
-        ..Limits::default()
-    }));
+    let (served, mut client) = Served::pipe(confirming(
+        Limits::default().request_state_ttl(Duration::ZERO),
+    ));
     let state = first_round(&mut client, "a");
     let answer = client.ask(&call(2, "delete", json!({ "what": "a" }), sure(&state)));
     assert_refused(&answer, "has expired; start again");
@@ -207,10 +206,9 @@ fn instances_understand_each_other_if_they_share_a_key_and_only_then() {
 fn law_9_what_travels_between_rounds_is_bounded() {
     // What stands around the kept text.
     let around = r#"{"a":{},"k":{"what":""}}"#.len();
-    let (served, mut client) = Served::pipe(confirming(Limits {
-        request_state_bytes_max: around + 10,
-        ..Limits::default()
-    }));
+    let (served, mut client) = Served::pipe(confirming(
+        Limits::default().request_state_bytes_max(around + 10),
+    ));
     first_round(&mut client, &"x".repeat(10));
     let answer = client.ask(&call(
         1,

@@ -36,10 +36,7 @@ fn end(served: Served, mut client: PipeClient) {
 }
 
 fn patient(ask_timeout: Duration) -> Limits {
-    Limits {
-        ask_timeout,
-        ..Limits::default()
-    }
+    Limits::default().ask_timeout(ask_timeout)
 }
 
 fn ada() -> Value {
@@ -314,10 +311,7 @@ fn a_call_that_is_cancelled_waits_no_longer() {
 #[test]
 fn law_6_answers_are_heard_however_many_calls_ask() {
     const ASKING: u64 = 6;
-    let limits = Limits {
-        outbox_answers_max: 1,
-        ..Limits::default()
-    };
+    let limits = Limits::default().outbox_answers_max(1);
     let (served, mut client) = pipe(asking().workers(6).limits(limits));
     for id in 1..=ASKING {
         client.send(&legacy_call(id, "person", json!({})));
@@ -431,11 +425,9 @@ fn law_6_cheap_methods_do_not_wait_for_answers() {
 fn law_2_a_question_gets_through_a_pipe_that_is_full() {
     let gate = Gate::new();
     let door = gate.door();
-    let limits = Limits {
-        outbox_bytes_max: 10_000,
-        outbox_events_max: 2,
-        ..patient(PATIENCE)
-    };
+    let limits = patient(PATIENCE)
+        .outbox_bytes_max(10_000)
+        .outbox_events_max(2);
     let server = probes(&gate).limits(limits).workers(4).tool(
         "ask",
         "Asks at length.",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use mcp_threads::{Limits, RequestContext, Resource, ResourceTemplate, Server, ServerHandle};
+use mcp_threads::{RequestContext, Resource, ResourceTemplate, Server, ServerHandle};
 use serde_json::{Value, json};
 
 use crate::harness::message::cancel;
@@ -279,11 +279,9 @@ fn law_9_a_wish_that_cannot_be_understood_or_is_too_long_is_refused() {
         (json!({ "resourceSubscriptions": [long] }), -32602),
     ];
     let gate = Gate::new();
-    let limits = Limits {
-        subscription_uris_max: 3,
-        subscription_uri_bytes_max: 63,
-        ..patient()
-    };
+    let limits = patient()
+        .subscription_uris_max(3)
+        .subscription_uri_bytes_max(63);
     let (served, mut client) = Served::pipe(server(&gate).limits(limits));
     for (wanted, expected) in rows {
         let answer = client.ask(&listen(1, wanted));
@@ -303,10 +301,7 @@ fn law_9_a_wish_that_cannot_be_understood_or_is_too_long_is_refused() {
 fn law_2_over_http_there_are_so_many_streams_and_the_next_is_refused() {
     on_every_front(|front| {
         let gate = Gate::new();
-        let limits = Limits {
-            streams_max: 2,
-            ..patient()
-        };
+        let limits = patient().streams_max(2);
         let (served, http) = front.serve(server(&gate).limits(limits));
         let wanted = json!({ "promptsListChanged": true });
         let first = open(http, 1, json!({ "toolsListChanged": true }));
@@ -350,12 +345,10 @@ fn law_2_over_http_there_are_so_many_streams_and_the_next_is_refused() {
 #[test]
 fn law_2_on_a_pipe_there_are_so_many_streams_and_the_next_is_refused() {
     let gate = Gate::new();
-    let limits = Limits {
-        subscriptions_max: 2,
+    let limits = patient()
+        .subscriptions_max(2)
         // A stream that is open is no answer that waits to be read.
-        outbox_answers_max: 1,
-        ..patient()
-    };
+        .outbox_answers_max(1);
     let (_served, mut client) = Served::pipe(server(&gate).limits(limits));
     for id in [1, 2] {
         client.send(&listen(id, json!({})));
@@ -472,10 +465,7 @@ fn publish_all(handle: ServerHandle, uris: &[String]) {
 fn law_1_an_http_client_that_does_not_read_its_changes_costs_no_worker() {
     on_every_front(|front| {
         let gate = Gate::new();
-        let limits = Limits {
-            outbox_events_max: 100,
-            ..patient()
-        };
+        let limits = patient().outbox_events_max(100);
         let (served, http) = front.serve(server(&gate).workers(1).limits(limits));
         let uris = long_uris();
         let unread = http
@@ -500,10 +490,7 @@ fn law_1_an_http_client_that_does_not_read_its_changes_costs_no_worker() {
 #[test]
 fn law_1_a_pipe_client_that_does_not_read_its_changes_costs_no_worker() {
     let gate = Gate::new();
-    let limits = Limits {
-        outbox_events_max: 100,
-        ..patient()
-    };
+    let limits = patient().outbox_events_max(100);
     let (served, mut client) = Served::pipe(server(&gate).workers(1).limits(limits));
     let uris = long_uris();
     client.send(&listen(1, json!({ "resourceSubscriptions": uris })));
@@ -672,11 +659,9 @@ fn a_session_on_a_pipe_hears_of_lists_and_of_the_resources_it_watches() {
 #[test]
 fn law_9_a_session_watches_so_many_resources() {
     let gate = Gate::new();
-    let limits = Limits {
-        session_subscriptions_max: 2,
-        subscription_uri_bytes_max: 20,
-        ..patient()
-    };
+    let limits = patient()
+        .session_subscriptions_max(2)
+        .subscription_uri_bytes_max(20);
     let (_served, mut client) = Served::pipe(server(&gate).limits(limits));
     client.initialize("2025-11-25");
     let mut ask =

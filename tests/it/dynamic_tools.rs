@@ -19,10 +19,7 @@ fn tool(name: &str) -> Tool {
 }
 
 fn server() -> Server {
-    let server = Server::new("it", "1").limits(Limits {
-        page_len: 3,
-        ..Limits::default()
-    });
+    let server = Server::new("it", "1").limits(Limits::default().page_len(3));
     server.register(tool("a")).register(tool("b"))
 }
 
@@ -247,11 +244,7 @@ fn a_list_is_always_one_that_was_offered() {
     let server = (0..5).fold(Server::new("it", "1"), |server, at| {
         server.register(tool(&format!("old-{at}")))
     });
-    let server = server.limits(Limits {
-        page_len: 2,
-        outbox_events_max: 0,
-        ..Limits::default()
-    });
+    let server = server.limits(Limits::default().page_len(2).outbox_events_max(0));
     let (served, mut client) = Served::pipe(server);
     let handle = served.handle();
     let rounds = Arc::new(AtomicUsize::new(0));

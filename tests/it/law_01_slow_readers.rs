@@ -15,10 +15,7 @@ fn chatty(gate: &Gate) -> Server {
     let door = gate.door();
     probes(gate)
         .workers(1)
-        .limits(Limits {
-            outbox_events_max: 100,
-            ..Limits::default()
-        })
+        .limits(Limits::default().outbox_events_max(100))
         .tool(
             "chatter",
             "Reports progress all the time.",

@@ -20,10 +20,7 @@ fn law_4_any_interleaving_gives_each_request_one_answer() {
     const CALLS: u64 = 1500;
     let gate = Gate::new();
     // The client sends everything before it reads anything, so every answer must find room.
-    let limits = Limits {
-        outbox_answers_max: 10_000,
-        ..Limits::default()
-    };
+    let limits = Limits::default().outbox_answers_max(10_000);
     let server = probes(&gate).workers(6).queue(40).limits(limits).tool(
         "nap",
         "Sleeps for some microseconds, reporting progress.",

@@ -170,10 +170,7 @@ fn law_6_a_full_lane_leaves_the_others_alone() {
 fn law_6_a_pipe_is_read_however_many_calls_wait() {
     const QUEUED: usize = 20;
     let gate = Gate::new();
-    let limits = Limits {
-        outbox_answers_max: 1,
-        ..Limits::default()
-    };
+    let limits = Limits::default().outbox_answers_max(1);
     let server = probes(&gate).workers(1).queue(QUEUED).limits(limits);
     let (served, mut client) = Served::pipe(server);
     client.initialize("2025-11-25");

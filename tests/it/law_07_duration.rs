@@ -12,12 +12,12 @@ use crate::harness::{Event, Gate, call, probes, text};
 fn law_7_a_call_longer_than_every_interval_is_not_cut_and_shows_life() {
     on_every_front(|front| {
         let gate = Gate::new();
-        let server = probes(&gate).limits(Limits {
-            stream_after: Duration::from_millis(30),
-            heartbeat_interval: Duration::from_millis(10),
-            departure_interval: Duration::from_millis(5),
-            ..Limits::default()
-        });
+        let server = probes(&gate).limits(
+            Limits::default()
+                .stream_after(Duration::from_millis(30))
+                .heartbeat_interval(Duration::from_millis(10))
+                .departure_interval(Duration::from_millis(5)),
+        );
         let (served, http) = front.serve(server);
         let mut reply = http
             .modern(&call(1, "wait", json!({ "who": "long" })))

@@ -30,10 +30,7 @@ fn padded(message: &Value, bytes: usize) -> Vec<u8> {
 fn law_9_body_bytes_max() {
     on_every_front(|front| {
         for bytes_max in [1000, 200_000] {
-            let (served, http) = front.serve(limited(Limits {
-                body_bytes_max: bytes_max,
-                ..Limits::default()
-            }));
+            let (served, http) = front.serve(limited(Limits::default().body_bytes_max(bytes_max)));
             let message = call(1, "echo", json!({ "text": "fits" }));
             let fits = http.modern(&message).body(padded(&message, bytes_max));
             let too_long = http.modern(&message).body(padded(&message, bytes_max + 1));
@@ -57,10 +54,7 @@ fn law_9_body_bytes_max() {
 
 #[test]
 fn law_9_line_bytes_max() {
-    let (served, mut client) = Served::pipe(limited(Limits {
-        line_bytes_max: 1000,
-        ..Limits::default()
-    }));
+    let (served, mut client) = Served::pipe(limited(Limits::default().line_bytes_max(1000)));
     let line = |id: u32, bytes| {
         let message = call(id, "echo", json!({ "text": "fits" }));
         String::from_utf8(padded(&message, bytes)).expect("JSON is UTF-8")
@@ -91,12 +85,7 @@ fn law_9_line_bytes_max() {
 
 #[test]
 fn law_9_json_depth_max() {
-    let make = || {
-        limited(Limits {
-            json_depth_max: 20,
-            ..Limits::default()
-        })
-    };
+    let make = || limited(Limits::default().json_depth_max(20));
     // The message, its params and its arguments are three levels.
     let nested = |levels: usize| json!({ "text": "ok", "deep": (0..levels).fold(json!(1), |inner, _| json!([inner])) });
     on_every_wire(make, |wire| {
@@ -127,10 +116,7 @@ fn law_9_json_depth_max() {
 
 #[test]
 fn law_9_batch_len_max() {
-    let limits = Limits {
-        batch_len_max: 3,
-        ..Limits::default()
-    };
+    let limits = Limits::default().batch_len_max(3);
     let batch = |len: u64| Value::from_iter((1..=len).map(|id| legacy(id, "ping", json!({}))));
     let (served, mut client) = Served::pipe(limited(limits.clone()));
     client.initialize("2025-03-26");
@@ -170,10 +156,7 @@ fn law_9_batch_len_max() {
 fn law_9_sessions_max_ends_the_longest_idle_session() {
     on_every_front(|front| {
         let gate = Gate::new();
-        let server = probes(&gate).limits(Limits {
-            sessions_max: 2,
-            ..Limits::default()
-        });
+        let server = probes(&gate).limits(Limits::default().sessions_max(2));
         let (served, http) = front.serve(server);
         let ping = legacy(1, "ping", json!({}));
         let first = http.initialize("2025-11-25");
@@ -220,10 +203,7 @@ fn law_9_session_idle_timeout() {
     on_every_front(|front| {
         let gate = Gate::new();
         let timeout = Duration::from_millis(200);
-        let server = probes(&gate).limits(Limits {
-            session_idle_timeout: timeout,
-            ..Limits::default()
-        });
+        let server = probes(&gate).limits(Limits::default().session_idle_timeout(timeout));
         let (served, http) = front.serve(server);
         let ping = legacy(1, "ping", json!({}));
         let idle = http.initialize("2025-11-25");
@@ -252,10 +232,8 @@ fn law_9_session_idle_timeout() {
 fn law_9_outbox_answers_max_pushes_back_on_a_client_that_does_not_read() {
     const PINGS: usize = 200_000;
     let gate = Gate::new();
-    let (served, mut client) = Served::pipe(probes(&gate).limits(Limits {
-        outbox_answers_max: 4,
-        ..Limits::default()
-    }));
+    let (served, mut client) =
+        Served::pipe(probes(&gate).limits(Limits::default().outbox_answers_max(4)));
     client.initialize("2025-11-25");
     let mut pings = Vec::new();
     for id in 0..PINGS {
@@ -303,10 +281,7 @@ fn law_9_outbox_answers_max_pushes_back_on_a_client_that_does_not_read() {
 #[test]
 fn law_9_page_len_and_cursors() {
     let make = |tools: usize, page_len: usize| {
-        let limits = Limits {
-            page_len,
-            ..Limits::default()
-        };
+        let limits = Limits::default().page_len(page_len);
         let server = Server::new("it", "1").limits(limits);
         (0..tools).fold(server, |server, number| {
             server.tool(&format!("tool-{number}"), "", || "ok")
@@ -418,10 +393,7 @@ fn law_9_exchanges_max_bounds_the_tiny_front() {
             return;
         }
         let gate = Gate::new();
-        let (served, http) = front.serve(probes(&gate).limits(Limits {
-            exchanges_max: 2,
-            ..Limits::default()
-        }));
+        let (served, http) = front.serve(probes(&gate).limits(Limits::default().exchanges_max(2)));
         let mut unread = Vec::new();
         for id in 1..=2 {
             unread.push(http.modern(&call(id, "gate", json!({}))).connect());
@@ -455,10 +427,8 @@ fn law_9_connections_max_bounds_the_guarded_front() {
             return;
         }
         let gate = Gate::new();
-        let (served, http) = front.serve(probes(&gate).limits(Limits {
-            connections_max: 2,
-            ..Limits::default()
-        }));
+        let (served, http) =
+            front.serve(probes(&gate).limits(Limits::default().connections_max(2)));
         let mut unread = Vec::new();
         for id in 1..=2 {
             unread.push(http.modern(&call(id, "gate", json!({}))).connect());

@@ -157,10 +157,9 @@ fn law_12_on_a_pipe_what_outlives_the_deadline_is_cancelled_and_its_client_told(
 #[test]
 fn law_12_a_handler_that_ignores_its_cancellation_is_given_up_and_counted() {
     let gate = Gate::new();
-    let server = probes(&gate).workers(3).limits(Limits {
-        cancel_grace: Duration::from_millis(50),
-        ..Limits::default()
-    });
+    let server = probes(&gate)
+        .workers(3)
+        .limits(Limits::default().cancel_grace(Duration::from_millis(50)));
     let (served, mut client) = Served::pipe(server);
     client.send(&call(1, "gate", json!({})));
     client.send(&call(2, "wait", json!({})));

@@ -21,13 +21,11 @@ const VERSION: &str = "2025-11-25";
 
 /// Says nothing on its own account, and soon finds out who has left.
 fn quiet() -> Limits {
-    Limits {
-        stream_after: Duration::from_secs(3600),
-        heartbeat_interval: Duration::from_millis(20),
-        departure_interval: Duration::from_millis(5),
-        retry_hint: Duration::from_millis(20),
-        ..Limits::default()
-    }
+    Limits::default()
+        .stream_after(Duration::from_secs(3600))
+        .heartbeat_interval(Duration::from_millis(20))
+        .departure_interval(Duration::from_millis(5))
+        .retry_hint(Duration::from_millis(20))
 }
 
 /// `talk` says its first word, waits, says its second and answers with its third. `part` ends its stream instead of saying the first.
@@ -310,10 +308,7 @@ fn what_nobody_can_come_back_for_is_refused() {
 fn law_9_the_oldest_stream_that_nobody_comes_back_for_is_forgotten() {
     on_every_front(|front| {
         let gate = Gate::new();
-        let server = server(&gate).limits(Limits {
-            parked_streams_max: 2,
-            ..quiet()
-        });
+        let server = server(&gate).limits(quiet().parked_streams_max(2));
         let (served, http) = front.serve(server);
         let session = http.initialize(VERSION);
         let starts = [1, 2, 3].map(|call| parted(&session, &gate, call));
@@ -336,10 +331,7 @@ fn law_9_the_oldest_stream_that_nobody_comes_back_for_is_forgotten() {
 fn law_9_an_answer_too_long_to_be_kept_is_sent_once() {
     on_every_front(|front| {
         let gate = Gate::new();
-        let server = server(&gate).limits(Limits {
-            replay_bytes_max: 1000,
-            ..quiet()
-        });
+        let server = server(&gate).limits(quiet().replay_bytes_max(1000));
         let (served, http) = front.serve(server);
         let session = http.initialize(VERSION);
         let long = "long ".repeat(1000);
@@ -503,11 +495,9 @@ fn a_stream_that_listens_lives_until_its_session_ends() {
 #[cfg(feature = "http")]
 #[test]
 fn what_is_said_to_a_listener_that_has_left_waits_for_the_next() {
-    let seldom = Limits {
-        heartbeat_interval: Duration::from_secs(3600),
-        departure_interval: Duration::from_secs(3600),
-        ..quiet()
-    };
+    let seldom = quiet()
+        .heartbeat_interval(Duration::from_secs(3600))
+        .departure_interval(Duration::from_secs(3600));
     let server = server(&Gate::new()).limits(seldom);
     let server = server.front(HttpFront::GUARDED);
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
@@ -561,10 +551,7 @@ fn law_12_a_drain_ends_the_streams_that_listen_and_waits_for_those_that_answer()
 fn law_9_as_many_streams_listen_as_may_and_places_are_given_back() {
     on_every_front(|front| {
         let gate = Gate::new();
-        let server = server(&gate).limits(Limits {
-            streams_max: 1,
-            ..quiet()
-        });
+        let server = server(&gate).limits(quiet().streams_max(1));
         let (served, http) = front.serve(server);
         let session = http.initialize(VERSION);
         let start = parted(&session, &gate, 1);

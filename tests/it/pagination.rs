@@ -15,10 +15,7 @@ const LISTS: [(&str, &str); 4] = [
 
 /// A server with as many of everything.
 fn many(count: usize, page_len: usize) -> Server {
-    let limits = Limits {
-        page_len,
-        ..Limits::default()
-    };
+    let limits = Limits::default().page_len(page_len);
     // Counted down, so that an order by name would show.
     (0..count)
         .rev()

@@ -11,11 +11,9 @@ use crate::harness::{Gate, Http, PATIENCE, Served, call, probes, text, until};
 /// A server behind the guarded front that never writes before the answer, and looks for its client every 10 ms.
 #[cfg(feature = "http")]
 fn silent(gate: &Gate) -> (Served, Http) {
-    let limits = Limits {
-        stream_after: Duration::from_secs(600),
-        departure_interval: Duration::from_millis(10),
-        ..Limits::default()
-    };
+    let limits = Limits::default()
+        .stream_after(Duration::from_secs(600))
+        .departure_interval(Duration::from_millis(10));
     let server = probes(gate)
         .workers(1)
         .limits(limits)
@@ -70,11 +68,9 @@ fn a_queued_call_whose_client_has_left_is_dropped_before_it_runs() {
 #[test]
 fn a_call_beyond_the_bound_of_streams_is_answered_as_plain_json() {
     let gate = Gate::new();
-    let limits = Limits {
-        stream_after: Duration::from_millis(1),
-        streams_max: 1,
-        ..Limits::default()
-    };
+    let limits = Limits::default()
+        .stream_after(Duration::from_millis(1))
+        .streams_max(1);
     let server = probes(&gate).limits(limits).front(HttpFront::GUARDED);
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
     let http = Http::new(running.addr().expect("it serves HTTP"));

@@ -95,10 +95,7 @@ fn the_first_event_opens_the_stream_and_exactly_one_answer_ends_it() {
 fn a_long_silence_opens_the_stream_with_a_heartbeat() {
     on_every_front(|front| {
         let gate = Gate::new();
-        let server = probes(&gate).limits(Limits {
-            stream_after: Duration::from_millis(20),
-            ..patient()
-        });
+        let server = probes(&gate).limits(patient().stream_after(Duration::from_millis(20)));
         let (served, http) = front.serve(server);
         let session = http.initialize("2025-11-25");
         for ask in [
@@ -157,12 +154,12 @@ fn a_modern_client_that_leaves_cancels_its_call() {
         let gate = Gate::new();
         let door = gate.door();
         let server = probes(&gate)
-            .limits(Limits {
-                stream_after: Duration::from_millis(10),
-                heartbeat_interval: Duration::from_millis(10),
-                departure_interval: Duration::from_millis(10),
-                ..Limits::default()
-            })
+            .limits(
+                Limits::default()
+                    .stream_after(Duration::from_millis(10))
+                    .heartbeat_interval(Duration::from_millis(10))
+                    .departure_interval(Duration::from_millis(10)),
+            )
             .tool("report", "", move |cx: &mut RequestContext, _: Value| {
                 let mut step = 0.0;
                 while cx.sleep(Duration::from_millis(1)).is_ok() {
@@ -196,12 +193,12 @@ fn a_modern_client_that_leaves_cancels_its_call() {
 fn a_legacy_client_that_leaves_does_not_cancel_its_call() {
     on_every_front(|front| {
         let gate = Gate::new();
-        let server = probes(&gate).limits(Limits {
-            stream_after: Duration::from_millis(10),
-            heartbeat_interval: Duration::from_millis(5),
-            departure_interval: Duration::from_millis(5),
-            ..Limits::default()
-        });
+        let server = probes(&gate).limits(
+            Limits::default()
+                .stream_after(Duration::from_millis(10))
+                .heartbeat_interval(Duration::from_millis(5))
+                .departure_interval(Duration::from_millis(5)),
+        );
         let (served, http) = front.serve(server);
         let session = http.initialize("2025-11-25");
         let mut reply = session.post(&legacy_call(1, "wait", json!({}))).send();

@@ -8,25 +8,21 @@ use std::path::{Path, PathBuf};
 
 /// Every room with its rank. A `crate::` path points to a lower rank or stays in its room.
 const RANKS: &[(&str, u32)] = &[
-    ("error", 0),
-    ("limits", 0),
-    ("cancel", 0),
-    ("deadline", 0),
-    ("panics", 0),
-    ("stats", 0),
-    ("access", 0),
-    ("protocol", 1),
-    ("outbox", 2),
-    ("handler", 3),
-    ("engine", 4),
-    ("transport", 5),
-    ("server", 6),
-    ("lib", 7),
+    ("base", 0),
+    ("observe", 1),
+    ("protocol", 2),
+    ("outbox", 3),
+    ("lane", 3),
+    ("handler", 4),
+    ("engine", 5),
+    ("transport", 6),
+    ("server", 7),
+    ("lib", 8),
 ];
 
 /// The whole concurrency of the library: the files that start threads.
 const THREAD_FILES: &[&str] = &[
-    "engine/lane.rs",
+    "lane/mod.rs",
     "handler/command.rs",
     "transport/pipe.rs",
     "transport/http/tiny/mod.rs",
@@ -193,49 +189,53 @@ fn lib_lists_the_rooms_in_the_order_of_their_ranks() {
 #[test]
 fn the_rules_find_what_they_forbid() {
     let rows = [
-        ("outbox.rs", "//! Why.\nuse crate::access::Access;\n", 0),
-        ("outbox.rs", "//! Why.\nuse crate::engine::Engine;\n", 1),
         (
-            "engine/lane.rs",
+            "outbox/mod.rs",
+            "//! Why.\nuse crate::observe::access::Access;\n",
+            0,
+        ),
+        ("outbox/mod.rs", "//! Why.\nuse crate::engine::Engine;\n", 1),
+        (
+            "engine/mod.rs",
             "//! Why.\nuse crate::engine::route;\nuse crate::outbox::Outbox;\n",
             0,
         ),
         (
-            "engine/lane.rs",
+            "engine/mod.rs",
             "//! Why.\nfn f(_: crate::transport::Pipe) {}\n",
             1,
         ),
-        ("stats.rs", "//! Why.\nuse crate::limits::Limits;\n", 1),
         (
-            "engine/mod.rs",
-            "//! Why.\nuse crate::{outbox, stats};\n",
+            "base/stats.rs",
+            "//! Why.\nuse crate::observe::access::Access;\n",
             1,
         ),
+        ("engine/mod.rs", "//! Why.\nuse crate::{outbox, base};\n", 1),
         ("engine/mod.rs", "//! Why.\nuse crate::Server;\n", 1),
         (
             "engine/mod.rs",
             "//! [a](crate::Server)\n/// [`b`](crate::Server)\n",
             0,
         ),
-        ("error.rs", "use std::fmt;\n", 1),
+        ("base/error.rs", "use std::fmt;\n", 1),
         (
-            "error.rs",
+            "base/error.rs",
             "//! Why.\nfn f() { std::thread::spawn(|| ()); }\n",
             1,
         ),
         (
-            "engine/lane.rs",
+            "lane/mod.rs",
             "//! Why.\nfn f() { std::thread::spawn(|| ()); }\n",
             0,
         ),
-        ("error.rs", "//! Why.\nfn f() { g().unwrap() }\n", 1),
+        ("base/error.rs", "//! Why.\nfn f() { g().unwrap() }\n", 1),
         (
-            "error.rs",
+            "base/error.rs",
             "//! Why.\n/// g().unwrap()\nfn f() { todo!() }\n",
             1,
         ),
         (
-            "error.rs",
+            "base/error.rs",
             "//! Why.\n#[cfg(test)]\nmod tests {\n    fn f() { g().unwrap(); std::thread::spawn(h); }\n}\n",
             0,
         ),
@@ -245,5 +245,5 @@ fn the_rules_find_what_they_forbid() {
         assert_eq!(found.len(), expected, "{path}: {text} has {found:?}");
     }
     let long = "//! Why.\n".repeat(LINES_MAX + 1);
-    assert_eq!(slips("error.rs", &long).len(), 1);
+    assert_eq!(slips("base/error.rs", &long).len(), 1);
 }

@@ -3,22 +3,20 @@
 use std::thread;
 
 use super::*;
-use crate::access::{Access, Outcome, RequestTag};
-use crate::cancel::cancellation;
-use crate::deadline::after;
+use crate::base::cancel::cancellation;
+use crate::base::deadline::after;
+use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{Answer, Bounds, Item, Standing, outbox};
 use crate::protocol::version::Era;
 
 const LONG: Duration = Duration::from_secs(60);
 
 fn streams(parked_streams_max: usize, replay_bytes_max: usize) -> Arc<Streams> {
-    let limits = Limits {
-        parked_streams_max,
-        replay_bytes_max,
-        parked_bytes_max: 10,
-        announcements_max: 3,
-        ..Limits::default()
-    };
+    let limits = Limits::default()
+        .parked_streams_max(parked_streams_max)
+        .replay_bytes_max(replay_bytes_max)
+        .parked_bytes_max(10)
+        .announcements_max(3);
     Arc::new(Streams::new(ProtocolVersion::V2025_11_25, &limits))
 }
 

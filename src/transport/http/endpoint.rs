@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::base::limits::Limits;
 use crate::engine::Engine;
-use crate::limits::Limits;
 use crate::outbox::{Bounds, Outbox, OutboxReader, outbox};
 use crate::transport::http::policy::Guard;
 

@@ -7,9 +7,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::access::{Access, Outcome, RequestTag};
-use crate::deadline::after;
+use crate::base::deadline::after;
 use crate::engine::{Cursor, Resumed, Streams};
+use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
 use crate::transport::http::exchange::Exchange;
 use crate::transport::http::reply::Reply;

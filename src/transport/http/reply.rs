@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::access::{Access, Outcome, RequestTag};
-use crate::deadline::after;
+use crate::base::deadline::after;
 use crate::engine::{Call, Cursor, OpenStream, Streams};
+use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{Answer, Item, OutboxReader};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};

@@ -5,8 +5,8 @@
 
 use std::io;
 
-use crate::access::{Access, Outcome, RequestTag};
 use crate::engine::{Accepted, Origin};
+use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
 use crate::protocol::modern::Mirrored;
 use crate::transport::http::endpoint::Endpoint;

@@ -161,10 +161,7 @@ pub(crate) fn probes(gate: &Gate) -> Server {
     let (deaf, patient) = (gate.door(), gate.door());
     Server::new("it", "1.0.0")
         // On a slow machine any call may last a second; none shall become a stream for that alone.
-        .limits(Limits {
-            stream_after: Duration::from_secs(3600),
-            ..Limits::default()
-        })
+        .limits(Limits::default().stream_after(Duration::from_secs(3600)))
         .tool("echo", "Says what it is told.", |args: Value| {
             args["text"].as_str().unwrap_or_default().to_owned()
         })
@@ -192,9 +189,7 @@ pub(crate) fn probes(gate: &Gate) -> Server {
 
 /// Limits under which a server says nothing by itself, however long it takes.
 pub(crate) fn patient() -> Limits {
-    Limits {
-        stream_after: Duration::from_secs(3600),
-        heartbeat_interval: Duration::from_secs(3600),
-        ..Limits::default()
-    }
+    Limits::default()
+        .stream_after(Duration::from_secs(3600))
+        .heartbeat_interval(Duration::from_secs(3600))
 }

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::head::{Head, Version};
 use super::wire::Wire;
-use crate::limits::Limits;
+use crate::base::limits::Limits;
 use crate::transport::http::exchange::Response;
 use crate::transport::http::response::{
     Framing, date_now, write_chunk, write_head, write_last_chunk,

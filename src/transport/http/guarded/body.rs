@@ -5,7 +5,7 @@
 //! the clock or MCP. RFC 9112 §7.1.
 
 use super::scan::is_token_byte;
-use crate::limits::Limits;
+use crate::base::limits::Limits;
 use crate::transport::http::exchange::BodyError;
 
 /// How the end of a body is found.

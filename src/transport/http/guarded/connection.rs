@@ -29,8 +29,8 @@ use super::intake::Intake;
 use super::registry::{Connections, Link};
 use super::scan::{Refusal, Scanner};
 use super::wire::{Filled, Wire};
-use crate::deadline::after;
-use crate::limits::Limits;
+use crate::base::deadline::after;
+use crate::base::limits::Limits;
 use crate::transport::http::exchange::{BodyError, Exchange, Response, Serve};
 
 /// What an idle connection reads into before it has a buffer. On the stack; the rest of the request follows into the heap.

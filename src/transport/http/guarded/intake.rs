@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::body::{Chunked, Framing};
 use super::head::Head;
 use super::wire::{Filled, READ_BYTES, Wire};
-use crate::deadline::after;
-use crate::limits::Limits;
+use crate::base::deadline::after;
+use crate::base::limits::Limits;
 use crate::transport::http::exchange::BodyError;
 
 /// Less room than this is not worth a read.

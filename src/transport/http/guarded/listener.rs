@@ -18,8 +18,8 @@ use super::answer::error_body;
 use super::bound::Listener;
 use super::registry::{Connections, Link, NotAdmitted};
 use super::socket::Socket;
-use crate::deadline::after;
-use crate::limits::Limits;
+use crate::base::deadline::after;
+use crate::base::limits::Limits;
 use crate::transport::http::response::{Framing, date_now, write_head};
 
 /// Where connections come from. There is one outside of tests.

@@ -37,7 +37,7 @@ use self::bound::LocalAddr;
 use self::listener::{Acceptor, Waker};
 use self::registry::{Connections, Link};
 use super::exchange::Serve;
-use crate::limits::Limits;
+use crate::base::limits::Limits;
 use crate::transport::front::Front;
 
 pub(crate) use self::bound::Listener;

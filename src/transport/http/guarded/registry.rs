@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use super::socket::Socket;
-use crate::limits::Limits;
+use crate::base::limits::Limits;
 
 /// What a connection and the rest of the front share: the socket, and whether it may be closed without asking.
 ///

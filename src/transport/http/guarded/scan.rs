@@ -6,7 +6,7 @@
 
 use memchr::memchr;
 
-use crate::limits::Limits;
+use crate::base::limits::Limits;
 
 /// Why a request is refused, and with what status. The connection is closed after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

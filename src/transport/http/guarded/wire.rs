@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::registry::Link;
 use super::socket::Socket;
-use crate::deadline::after;
+use crate::base::deadline::after;
 
 /// A read waits this long at a time, then looks at its deadline again. Long enough to cost nothing, and the same for every
 /// deadline further away, which is what spares a busy connection a system call for each request.

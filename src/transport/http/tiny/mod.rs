@@ -27,8 +27,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tiny_http::Request;
 
 use self::exchange::TinyExchange;
-use crate::access::{Access, Outcome, RequestTag};
-use crate::error::Error;
+use crate::base::error::Error;
+use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::transport::front::Front;
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::{Exchange, Field, Response, Serve, single};

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::body::{Chunked, Decoded};
-use crate::limits::Limits;
+use crate::base::limits::Limits;
 use crate::transport::http::exchange::BodyError;
 
 /// What became of some bytes: the content and how many bytes it took, or that more are needed, or why not.
@@ -128,10 +128,7 @@ fn a_size_line_may_have_so_many_bytes() {
 
 #[test]
 fn all_extensions_together_may_have_so_many_bytes() {
-    let limits = Limits {
-        chunk_extension_bytes_max: 20,
-        ..Limits::default()
-    };
+    let limits = Limits::default().chunk_extension_bytes_max(20);
     // Nine bytes and the carriage return behind each semicolon.
     let twice = "1;123456789\r\na\r\n".repeat(2);
     assert_eq!(feed(twice.as_bytes(), &[], 1000, &limits), Outcome::More);

@@ -9,10 +9,7 @@ const SHORT: Duration = Duration::from_millis(150);
 
 #[test]
 fn a_head_must_come_whole() {
-    let site = Site::new(Limits {
-        head_timeout: SHORT,
-        ..patient()
-    });
+    let site = Site::new(patient().head_timeout(SHORT));
     let mut client = site.connect();
     client.send("GET /x HTTP/1.1\r\n");
     let answer = client.answer();
@@ -26,11 +23,7 @@ fn a_head_must_come_whole() {
 /// A byte from time to time must not extend it.
 #[test]
 fn a_head_that_drips_is_cut_like_one_that_stalls() {
-    let site = Site::new(Limits {
-        head_timeout: SHORT,
-        linger_timeout: Duration::ZERO,
-        ..patient()
-    });
+    let site = Site::new(patient().head_timeout(SHORT).linger_timeout(Duration::ZERO));
     let mut client = site.connect();
     let begun = Instant::now();
     for byte in b"GET / HTTP/1.1\r\nX: "
@@ -49,10 +42,7 @@ fn a_head_that_drips_is_cut_like_one_that_stalls() {
 
 #[test]
 fn the_next_head_has_its_own_time() {
-    let site = Site::new(Limits {
-        head_timeout: SHORT,
-        ..patient()
-    });
+    let site = Site::new(patient().head_timeout(SHORT));
     let mut client = site.connect();
     for _ in 0..3 {
         assert_eq!(client.get("/x").status, 404);
@@ -71,10 +61,7 @@ fn the_next_head_has_its_own_time() {
 
 #[test]
 fn a_body_must_come() {
-    let site = Site::new(Limits {
-        body_timeout: SHORT,
-        ..patient()
-    });
+    let site = Site::new(patient().body_timeout(SHORT));
     for head in [
         "Content-Length: 10\r\n\r\nsome",
         "Transfer-Encoding: chunked\r\n\r\n5\r\nso",
@@ -93,12 +80,12 @@ fn a_body_must_come() {
 
 #[test]
 fn a_body_that_drips_too_slowly_is_cut() {
-    let site = Site::new(Limits {
-        body_timeout: SHORT,
-        body_bytes_per_second_min: 1_000_000,
-        linger_timeout: Duration::ZERO,
-        ..patient()
-    });
+    let site = Site::new(
+        patient()
+            .body_timeout(SHORT)
+            .body_bytes_per_second_min(1_000_000)
+            .linger_timeout(Duration::ZERO),
+    );
     let mut client = site.connect();
     client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
     site.entered("/echo");
@@ -115,11 +102,7 @@ fn a_body_that_drips_too_slowly_is_cut() {
 #[test]
 fn a_body_earns_time_as_it_comes() {
     // Each byte earns a second, and nearly all come with the head, so the last may come long after the time without them.
-    let site = Site::new(Limits {
-        body_timeout: SHORT,
-        body_bytes_per_second_min: 1,
-        ..patient()
-    });
+    let site = Site::new(patient().body_timeout(SHORT).body_bytes_per_second_min(1));
     let mut client = site.connect();
     let head = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200\r\n\r\n";
     client.send(head.to_owned() + &"x".repeat(199));
@@ -132,10 +115,7 @@ fn a_body_earns_time_as_it_comes() {
 
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
-    let site = Site::new(Limits {
-        idle_timeout: SHORT,
-        ..patient()
-    });
+    let site = Site::new(patient().idle_timeout(SHORT));
     let mut never_spoke = site.connect();
     let mut spoke = site.connect();
     assert_eq!(spoke.get("/x").status, 404);
@@ -149,11 +129,11 @@ fn an_idle_connection_is_closed_without_a_word() {
 /// The same when it has given its buffers back in the meantime.
 #[test]
 fn idle_time_goes_on_after_the_buffers_were_given_back() {
-    let site = Site::new(Limits {
-        idle_timeout: SHORT,
-        buffer_idle_timeout: SHORT / 10,
-        ..patient()
-    });
+    let site = Site::new(
+        patient()
+            .idle_timeout(SHORT)
+            .buffer_idle_timeout(SHORT / 10),
+    );
     let mut client = site.connect();
     client.expect_end();
     site.close();
@@ -161,10 +141,7 @@ fn idle_time_goes_on_after_the_buffers_were_given_back() {
 
 #[test]
 fn a_connection_without_buffers_serves_again() {
-    let site = Site::new(Limits {
-        buffer_idle_timeout: Duration::from_millis(1),
-        ..patient()
-    });
+    let site = Site::new(patient().buffer_idle_timeout(Duration::from_millis(1)));
     let mut client = site.connect();
     let long = "l".repeat(10_000);
     for body in ["", "short", &long] {
@@ -179,10 +156,7 @@ fn a_connection_without_buffers_serves_again() {
 
 #[test]
 fn a_client_that_does_not_read_is_cut() {
-    let site = Site::new(Limits {
-        write_timeout: SHORT,
-        ..patient()
-    });
+    let site = Site::new(patient().write_timeout(SHORT));
     // An event stream without end, and one answer larger than any socket's buffers.
     let mut streaming = site.connect();
     streaming.send(get("/stream"));
@@ -206,10 +180,7 @@ fn a_client_that_does_not_read_is_cut() {
 /// The time is for the whole write: a reader that takes a little from time to time does not extend it.
 #[test]
 fn a_client_that_reads_a_little_is_cut_as_well() {
-    let site = Site::new(Limits {
-        write_timeout: SHORT * 2,
-        ..patient()
-    });
+    let site = Site::new(patient().write_timeout(SHORT * 2));
     let mut client = site.connect();
     client.send(get("/big?200000000"));
     site.entered("/big?200000000");
@@ -248,10 +219,7 @@ fn a_client_that_reads_slowly_but_in_time_gets_everything() {
 /// After an error it goes on reading, but not for ever.
 #[test]
 fn lingering_ends() {
-    let site = Site::new(Limits {
-        linger_timeout: SHORT,
-        ..patient()
-    });
+    let site = Site::new(patient().linger_timeout(SHORT));
     let mut client = site.connect();
     client.send("nonsense\n");
     assert_eq!(client.answer().status, 400);

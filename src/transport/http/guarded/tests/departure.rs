@@ -33,10 +33,7 @@ fn a_client_that_closes_has_left_a_stream() {
 /// With the default interval, from a real close to the moment at which the call knows.
 #[test]
 fn a_departure_is_noticed_within_the_promised_time() {
-    let site = Site::new(Limits {
-        departure_interval: Limits::default().departure_interval,
-        ..patient()
-    });
+    let site = Site::new(patient().departure_interval(Limits::default().departure_interval));
     // The quickest of a few: a busy machine may delay some.
     let quickest = (0..5).map(|_| {
         let mut client = site.connect();

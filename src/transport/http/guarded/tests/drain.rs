@@ -29,10 +29,7 @@ fn the_address_is_free_when_stopping_returns() {
 #[test]
 fn idle_connections_are_closed_at_once() {
     for buffer_idle_timeout in [PATIENCE, Duration::from_millis(1)] {
-        let site = Site::new(Limits {
-            buffer_idle_timeout,
-            ..patient()
-        });
+        let site = Site::new(patient().buffer_idle_timeout(buffer_idle_timeout));
         let mut idle: Vec<_> = (0..10).map(|_| site.connect()).collect();
         for client in &mut idle[..5] {
             assert_eq!(client.get("/x").status, 404);

@@ -24,11 +24,7 @@ fn full(client: &mut Client<TcpStream>) {
 
 #[test]
 fn one_connection_more_than_the_bound_is_refused() {
-    let site = Site::new(Limits {
-        connections_max: 3,
-        refused_linger: PATIENCE * 4,
-        ..patient()
-    });
+    let site = Site::new(patient().connections_max(3).refused_linger(PATIENCE * 4));
     let mut first: Vec<_> = (0..3).map(|_| site.connect()).collect();
     for client in &mut first {
         assert_eq!(client.get("/x").status, 404);
@@ -60,12 +56,12 @@ fn one_connection_more_than_the_bound_is_refused() {
 /// Far more than are kept open to read their refusal.
 #[test]
 fn a_flood_is_refused_to_the_last() {
-    let site = Site::new(Limits {
-        connections_max: 1,
-        refused_connections_max: 4,
-        refused_linger: PATIENCE * 4,
-        ..patient()
-    });
+    let site = Site::new(
+        patient()
+            .connections_max(1)
+            .refused_connections_max(4)
+            .refused_linger(PATIENCE * 4),
+    );
     let mut first = site.connect();
     assert_eq!(first.get("/x").status, 404);
     site.entered("/x");
@@ -84,11 +80,11 @@ fn a_flood_is_refused_to_the_last() {
 
 #[test]
 fn a_refused_connection_is_closed_after_a_moment() {
-    let site = Site::new(Limits {
-        connections_max: 0,
-        refused_linger: Duration::from_millis(20),
-        ..patient()
-    });
+    let site = Site::new(
+        patient()
+            .connections_max(0)
+            .refused_linger(Duration::from_millis(20)),
+    );
     let mut client = site.connect();
     full(&mut client);
     client.expect_end();
@@ -143,10 +139,7 @@ fn accepting_backs_off_while_it_fails_and_recovers() {
     let (wake, waker) = UnixStream::pair().expect("descriptors");
     let (accepted_in, accepted) = unbounded();
     let live = move |_: Arc<Link>| accepted_in.send(()).expect("the test listens");
-    let limits = Arc::new(Limits {
-        accept_retry_max: Duration::from_millis(100),
-        ..patient()
-    });
+    let limits = Arc::new(patient().accept_retry_max(Duration::from_millis(100)));
     let acceptor = Acceptor::new(listener, live, Arc::clone(&connections), limits, wake);
     let acceptor = acceptor.expect("descriptors");
     let thread = std::thread::spawn(move || acceptor.run());

@@ -3,7 +3,7 @@
 use super::super::body::Framing;
 use super::super::head::{Head, Version};
 use super::super::scan::{Refusal, Scanner};
-use crate::limits::Limits;
+use crate::base::limits::Limits;
 
 /// What the tests compare: everything that a head says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -382,10 +382,7 @@ fn there_may_be_so_many_fields() {
     check(of_count(100), 0);
     check(of_count(101), 431);
     // More than fit on the stack, and the bound lies elsewhere.
-    let roomy = Limits {
-        header_count_max: 300,
-        ..Limits::default()
-    };
+    let roomy = Limits::default().header_count_max(300);
     let many = feed(of_count(300).as_bytes(), &[], &roomy).expect("accepted");
     assert_eq!(many.expect("complete").x.len(), 299);
     assert!(feed(of_count(301).as_bytes(), &[], &roomy).is_err());

@@ -18,10 +18,7 @@ fn check(site: &Site, request: &str, status: u16) {
 
 #[test]
 fn head_bytes() {
-    let site = Site::new(Limits {
-        head_bytes_max: 100,
-        ..patient()
-    });
+    let site = Site::new(patient().head_bytes_max(100));
     let of_len = |len: usize| {
         let frame = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n".len();
         let filler = "x".repeat(len - frame);
@@ -41,10 +38,7 @@ fn head_bytes() {
 
 #[test]
 fn header_count() {
-    let site = Site::new(Limits {
-        header_count_max: 5,
-        ..patient()
-    });
+    let site = Site::new(patient().header_count_max(5));
     let of_count = |count: usize| {
         format!(
             "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
@@ -58,10 +52,7 @@ fn header_count() {
 
 #[test]
 fn target_bytes() {
-    let site = Site::new(Limits {
-        target_bytes_max: 20,
-        ..patient()
-    });
+    let site = Site::new(patient().target_bytes_max(20));
     check(&site, &get(&format!("/{}", "t".repeat(19))), 404);
     check(&site, &get(&format!("/{}", "t".repeat(20))), 414);
     site.close();
@@ -69,10 +60,7 @@ fn target_bytes() {
 
 #[test]
 fn body_bytes() {
-    let site = Site::new(Limits {
-        body_bytes_max: 1000,
-        ..patient()
-    });
+    let site = Site::new(patient().body_bytes_max(1000));
     let chunked = |sizes: &[usize]| {
         let chunk = |size: &usize| format!("{size:x}\r\n{}\r\n", "c".repeat(*size));
         let chunks: String = sizes.iter().map(chunk).collect();
@@ -94,10 +82,7 @@ fn body_bytes() {
 
 #[test]
 fn unread_body_bytes() {
-    let site = Site::new(Limits {
-        unread_body_bytes_max: 1000,
-        ..patient()
-    });
+    let site = Site::new(patient().unread_body_bytes_max(1000));
     // What was sent ahead proves that all of the body has arrived.
     for (len, closes) in [(1000, false), (1001, true)] {
         let mut client = site.connect();
@@ -115,10 +100,7 @@ fn unread_body_bytes() {
 
 #[test]
 fn requests_per_connection() {
-    let site = Site::new(Limits {
-        requests_per_connection_max: 2,
-        ..patient()
-    });
+    let site = Site::new(patient().requests_per_connection_max(2));
     let mut client = site.connect();
     client.send(get("/1") + &get("/2") + &get("/3"));
     assert!(!client.answer().closes());
@@ -132,10 +114,7 @@ fn requests_per_connection() {
 #[test]
 fn a_declared_length_alone_takes_no_memory() {
     // Sixty-four promises of 4 GiB each, which this machine does not have.
-    let site = Site::new(Limits {
-        body_bytes_max: 4 << 30,
-        ..patient()
-    });
+    let site = Site::new(patient().body_bytes_max(4 << 30));
     let clients: Vec<_> = (0..64)
         .map(|_| {
             let mut client = site.connect();
@@ -171,11 +150,11 @@ fn many_idle_connections() {
         Some(kib) if is_own_process() => kib,
         _ => return,
     };
-    let site = Site::new(Limits {
-        head_bytes_max: 64 * 1024,
-        buffer_idle_timeout: Duration::from_millis(1),
-        ..patient()
-    });
+    let site = Site::new(
+        patient()
+            .head_bytes_max(64 * 1024)
+            .buffer_idle_timeout(Duration::from_millis(1)),
+    );
     // Each has read a head for which it needed 60 KiB.
     let filler = "x".repeat(60_000);
     let clients: Vec<_> = (0..300)

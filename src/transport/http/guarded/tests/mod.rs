@@ -27,7 +27,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use self::toy::{Command, Event, Toy};
 
 use super::{GuardedFront, Listener, LocalAddr};
-use crate::limits::Limits;
+use crate::base::limits::Limits;
 use crate::transport::http::exchange::{Exchange, Response, Serve};
 
 /// Longer than anything takes; waiting this long is a failure.
@@ -280,15 +280,13 @@ fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
 /// Limits under which no deadline comes during a test, so that a test sets only the one it is about.
 fn patient() -> Limits {
     let long = PATIENCE * 4;
-    Limits {
-        head_timeout: long,
-        body_timeout: long,
-        idle_timeout: long,
-        write_timeout: long,
-        departure_interval: Duration::from_millis(5),
-        linger_timeout: long,
-        ..Limits::default()
-    }
+    Limits::default()
+        .head_timeout(long)
+        .body_timeout(long)
+        .idle_timeout(long)
+        .write_timeout(long)
+        .departure_interval(Duration::from_millis(5))
+        .linger_timeout(long)
 }
 
 /// Runs a test of this binary in a process of its own, for what belongs to the process. It looks for `IN_OWN_PROCESS`.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::super::body::Framing;
 use super::super::head::Version;
 use super::head::{Said, feed};
-use crate::limits::Limits;
+use crate::base::limits::Limits;
 
 /// For whole heads of the origin form. `None`: not accepted.
 fn naive(bytes: &[u8]) -> Option<Said> {

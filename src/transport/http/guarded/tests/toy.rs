@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::limits::Limits;
+use crate::base::limits::Limits;
 use crate::transport::http::exchange::{BodyError, Exchange, Response, Serve};
 
 /// What the toy tells the test.

@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, at, bounded, select};
 
-use crate::error::Error;
-use crate::panics;
-use crate::stats::LaneStats;
+use crate::base::error::Error;
+use crate::base::panics;
+use crate::base::stats::LaneStats;
 
 /// A lane: a name, a fixed number of worker threads, and a bounded queue in front of them. Add it with [`Server::lane`](crate::Server::lane), and
 /// name it in [`Tool::lane`](crate::Tool::lane).

@@ -5,145 +5,172 @@
 
 use std::time::Duration;
 
-/// The bounds of a server. Start from [`Limits::default`] and change what you need:
-///
-/// ```
-/// use mcp_threads::Limits;
-/// let limits = Limits { body_bytes_max: 1024 * 1024, ..Limits::default() };
-/// assert_eq!(limits.sessions_max, 1024);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+/// Declares each bound once: its documentation, its type and its default make the field, the setter and [`Limits::default`].
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr,)*) => {
+        /// The bounds of a server. Start from [`Limits::default`] and change what you need:
+        ///
+        /// ```
+        /// use mcp_threads::Limits;
+        /// let limits = Limits::default().body_bytes_max(1024 * 1024).sessions_max(64);
+        /// ```
+        ///
+        /// A bound that cannot work, such as a length of 0, is reported when the server starts.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $(pub(crate) $name: $type,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Limits { $($name: $default,)* }
+            }
+        }
+
+        impl Limits {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $name(mut self, $name: $type) -> Self {
+                    self.$name = $name;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+limits! {
     /// Longest HTTP request body, in bytes. Default 4 MiB, what most peers accept. Beyond it: `413`.
-    pub body_bytes_max: usize,
+    body_bytes_max: usize = 4 * 1024 * 1024,
     /// Longest line on stdio, in bytes. Default 4 MiB, so that both transports carry the same messages. Beyond it the line is
     /// skipped and answered with `-32600`.
-    pub line_bytes_max: usize,
+    line_bytes_max: usize = 4 * 1024 * 1024,
     /// Deepest nesting of arrays and objects in one message. Default 64, at most 120: real arguments stay below 20, and a parser that
     /// recurses must never meet more than its stack holds.
-    pub json_depth_max: usize,
+    json_depth_max: usize = 64,
     /// Most messages in one JSON-RPC batch (revision 2025-03-26 only). Default 64.
-    pub batch_len_max: usize,
+    batch_len_max: usize = 64,
     /// Most legacy sessions alive at once. Default 1024. At the bound the longest idle session without a call in flight ends;
     /// when all are busy, `initialize` is refused with `503`.
-    pub sessions_max: usize,
+    sessions_max: usize = 1024,
     /// A legacy session that has been silent this long ends. Default 30 minutes; most clients never send `DELETE`.
-    pub session_idle_timeout: Duration,
+    session_idle_timeout: Duration = Duration::from_secs(30 * 60),
     /// Most HTTP exchanges that may wait for their answer at once in the tiny_http front, each on its own I/O thread. Default 1024.
     /// The next one gets `503`.
-    pub exchanges_max: usize,
+    exchanges_max: usize = 1024,
     /// Progress and log events that wait for one slow reader before the oldest is dropped. Default 256 per HTTP answer or pipe.
-    pub outbox_events_max: usize,
+    outbox_events_max: usize = 256,
     /// Bytes of answers and events that wait for one slow reader. Default 4 MiB. Beyond it the oldest events are dropped; answers are
     /// kept, but on stdio no further request is read until some have been.
-    pub outbox_bytes_max: usize,
+    outbox_bytes_max: usize = 4 * 1024 * 1024,
     /// Answers on stdio that may wait to be read before the server stops reading stdin. Default 1024. Calls that are still running do not count.
-    pub outbox_answers_max: usize,
+    outbox_answers_max: usize = 1024,
     /// A call that has sent nothing for this long is answered with an event stream, so that clients and proxies see that it is alive. Default
     /// 1 s.
-    pub stream_after: Duration,
+    stream_after: Duration = Duration::from_secs(1),
     /// The longest silence on an open event stream before a comment line is sent. Default 10 s.
-    pub heartbeat_interval: Duration,
+    heartbeat_interval: Duration = Duration::from_secs(10),
     /// How long a cancelled handler may take to return during shutdown before its thread is left behind. Default 1 s.
-    pub cancel_grace: Duration,
+    cancel_grace: Duration = Duration::from_secs(1),
     /// How long a handler waits for a handshake-era client to answer a question. Default 5 minutes, because a person answers. Then:
     /// [`AskError::TimedOut`](crate::AskError::TimedOut).
-    pub ask_timeout: Duration,
+    ask_timeout: Duration = Duration::from_secs(5 * 60),
     /// Most bytes of answers and kept values in the request state, which a client sends with each further round of a call. Default 64 KiB. Beyond
     /// it: `-32602`.
-    pub request_state_bytes_max: usize,
+    request_state_bytes_max: usize = 64 * 1024,
     /// How long a request state is valid, that is, how long a client may take to come back with answers. Default 1 hour. Then: `-32602`, and the
     /// client has to start the call again.
-    pub request_state_ttl: Duration,
+    request_state_ttl: Duration = Duration::from_secs(60 * 60),
     /// Most streams of change notifications (`subscriptions/listen`) open on one pipe. Default 64. Beyond it: `503`. On HTTP
     /// they count among [`streams_max`](Self::streams_max).
-    pub subscriptions_max: usize,
+    subscriptions_max: usize = 64,
     /// Most resources that one `subscriptions/listen` may watch. Default 256. Beyond it: `-32602`.
-    pub subscription_uris_max: usize,
+    subscription_uris_max: usize = 256,
     /// Longest URI of a resource that is watched, in bytes. Default 4 KiB. Beyond it: `-32602`.
-    pub subscription_uri_bytes_max: usize,
+    subscription_uri_bytes_max: usize = 4 * 1024,
     /// Most resources that one legacy session may watch. Default 1024. Beyond it: `-32602`.
-    pub session_subscriptions_max: usize,
+    session_subscriptions_max: usize = 1024,
     /// Items on one page of a list. Default 100.
-    pub page_len: usize,
+    page_len: usize = 100,
 
     /// Longest HTTP request head, in bytes. Default 16 KiB. Beyond it: `431`. Guarded front.
-    pub head_bytes_max: usize,
+    head_bytes_max: usize = 16 * 1024,
     /// Most header fields in one request. Default 100. Beyond it: `431`. Guarded front.
-    pub header_count_max: usize,
+    header_count_max: usize = 100,
     /// Longest request target, in bytes. Default 4 KiB. Beyond it: `414`. Guarded front.
-    pub target_bytes_max: usize,
+    target_bytes_max: usize = 4 * 1024,
     /// Time for a whole request head, from its first byte to its last. Default 10 s, so a byte a second does not help.
     /// Then: `408`. Guarded front.
-    pub head_timeout: Duration,
+    head_timeout: Duration = Duration::from_secs(10),
     /// Time for a body before the first byte counts; see [`body_bytes_per_second_min`](Self::body_bytes_per_second_min).
     /// Default 10 s. Then: `408`. Guarded front.
-    pub body_timeout: Duration,
+    body_timeout: Duration = Duration::from_secs(10),
     /// A body earns one more second for every so many bytes that have arrived. Default 64 KiB, so that neither silence nor
     /// dripping holds a thread. Guarded front.
-    pub body_bytes_per_second_min: usize,
+    body_bytes_per_second_min: usize = 64 * 1024,
     /// How long a connection may stay open between two requests. Default 60 s. Guarded front.
-    pub idle_timeout: Duration,
+    idle_timeout: Duration = Duration::from_secs(60),
     /// How long one write may wait for a reader that does not read. Default 30 s, then the connection is closed. Guarded front.
-    pub write_timeout: Duration,
+    write_timeout: Duration = Duration::from_secs(30),
     /// Most connections at once. Default 1024. The next one gets `503` and is closed by the acceptor. Guarded front.
-    pub connections_max: usize,
+    connections_max: usize = 1024,
     /// Most requests on one connection before it is closed with `Connection: close`. Default 1,000,000. Guarded front.
-    pub requests_per_connection_max: u64,
+    requests_per_connection_max: u64 = 1_000_000,
     /// Most event streams open at once. Default 512. A call beyond it sends no progress and is answered as plain JSON when it
     /// ends; a `GET` beyond it gets `503`.
-    pub streams_max: usize,
+    streams_max: usize = 512,
     /// Most event streams of one legacy session that are kept for a client to come back with `Last-Event-ID`, their calls still in flight
     /// or just answered. Default 16. Beyond it the oldest is forgotten, one that has been answered first; its call goes on.
-    pub parked_streams_max: usize,
+    parked_streams_max: usize = 16,
     /// Bytes of answers and events in the parked streams of one legacy session together. Default 1 MiB. Beyond it the oldest of these
     /// streams is forgotten when the next one comes; the last may hold an answer of any length.
-    pub parked_bytes_max: usize,
+    parked_bytes_max: usize = 1024 * 1024,
     /// Bytes of one legacy session that have been sent and are kept for a resumed stream, and bytes of notifications that wait until the client
     /// listens. Default 64 KiB each. Beyond it the oldest go; an answer longer than this is kept only until it has been sent.
-    pub replay_bytes_max: usize,
+    replay_bytes_max: usize = 64 * 1024,
     /// Notifications of one legacy session that wait until the client listens. Default 32. Beyond it the oldest go.
-    pub announcements_max: usize,
+    announcements_max: usize = 32,
     /// How long a client should wait before it reconnects for the rest of a stream (`retry` of the event stream). Default 1 s.
-    pub retry_hint: Duration,
+    retry_hint: Duration = Duration::from_secs(1),
     /// How soon a client that has left is noticed while its call is in flight. Default 100 ms; looking starts only when a call
     /// has lasted this long, so that fast calls pay nothing. Guarded front.
-    pub departure_interval: Duration,
+    departure_interval: Duration = Duration::from_millis(100),
     /// Longest line that announces a chunk, in bytes: its size and its extension. Default 256; real ones have under ten.
     /// Beyond it: `400`. Guarded front.
-    pub chunk_line_bytes_max: usize,
+    chunk_line_bytes_max: usize = 256,
     /// Most bytes that the chunk extensions of one body may have together. Default 16 KiB. They carry nothing, so without a
     /// bound a body of the allowed size could cost any number of bytes to read. Beyond it: `400`. Guarded front.
-    pub chunk_extension_bytes_max: usize,
+    chunk_extension_bytes_max: usize = 16 * 1024,
     /// Longest trailer section behind a chunked body, in bytes. Default 4 KiB; trailers are read and dropped. Beyond it:
     /// `400`. Guarded front.
-    pub trailer_bytes_max: usize,
+    trailer_bytes_max: usize = 4 * 1024,
     /// The longest body that is read and dropped, in bytes, when a request was answered without it and it has arrived already.
     /// Default 64 KiB, which a rejected call rarely exceeds. For a longer one the connection is closed. Guarded front.
-    pub unread_body_bytes_max: usize,
+    unread_body_bytes_max: usize = 64 * 1024,
     /// How long a connection that the server closes goes on reading, so that the client can read the answer before a reset
     /// destroys it. Default 2 s. Guarded front.
-    pub linger_timeout: Duration,
+    linger_timeout: Duration = Duration::from_secs(2),
     /// A connection that has been silent this long gives its buffers back. Default 100 ms: short enough that even a crowd that
     /// comes at once soon holds none, long enough that busy connections never pay for it. Guarded front.
-    pub buffer_idle_timeout: Duration,
+    buffer_idle_timeout: Duration = Duration::from_millis(100),
     /// A peer that has vanished without closing its connection is noticed after this long. Default 90 s, by TCP keep-alive probes and, on
     /// Linux, the bound on unacknowledged data. Guarded front.
-    pub dead_peer_timeout: Duration,
+    dead_peer_timeout: Duration = Duration::from_secs(90),
     /// Stack of a connection's thread, in bytes. Default 256 KiB of address space; only touched pages cost memory. It must
     /// hold the parser of a message [`json_depth_max`](Self::json_depth_max) deep. Guarded front.
-    pub connection_stack_bytes: usize,
+    connection_stack_bytes: usize = 256 * 1024,
     /// Connections that may wait in the kernel to be accepted. Default 1024; the kernel may allow fewer. Guarded front.
-    pub accept_backlog_len: usize,
+    accept_backlog_len: usize = 1024,
     /// The first wait after accepting has failed, doubled with every further failure. Default 5 ms. Guarded front.
-    pub accept_retry_min: Duration,
+    accept_retry_min: Duration = Duration::from_millis(5),
     /// The longest wait after accepting has failed. Default 1 s. Guarded front.
-    pub accept_retry_max: Duration,
+    accept_retry_max: Duration = Duration::from_secs(1),
     /// Most refused connections kept open for [`refused_linger`](Self::refused_linger) at once, each costing a descriptor and
     /// no thread. Default 64; beyond it the oldest is closed. Guarded front.
-    pub refused_connections_max: usize,
+    refused_connections_max: usize = 64,
     /// How long a refused connection stays open so that the client can read the refusal. Default 250 ms. Guarded front.
-    pub refused_linger: Duration,
+    refused_linger: Duration = Duration::from_millis(250),
 }
 
 impl Limits {
@@ -186,61 +213,3 @@ impl Limits {
 
 /// The parser that reads arguments recurses and refuses more by itself.
 const JSON_DEPTH_MAX: usize = 120;
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            body_bytes_max: 4 * 1024 * 1024,
-            line_bytes_max: 4 * 1024 * 1024,
-            json_depth_max: 64,
-            batch_len_max: 64,
-            sessions_max: 1024,
-            session_idle_timeout: Duration::from_secs(30 * 60),
-            exchanges_max: 1024,
-            outbox_events_max: 256,
-            outbox_bytes_max: 4 * 1024 * 1024,
-            outbox_answers_max: 1024,
-            stream_after: Duration::from_secs(1),
-            heartbeat_interval: Duration::from_secs(10),
-            cancel_grace: Duration::from_secs(1),
-            ask_timeout: Duration::from_secs(5 * 60),
-            request_state_bytes_max: 64 * 1024,
-            request_state_ttl: Duration::from_secs(60 * 60),
-            subscriptions_max: 64,
-            subscription_uris_max: 256,
-            subscription_uri_bytes_max: 4 * 1024,
-            session_subscriptions_max: 1024,
-            page_len: 100,
-            head_bytes_max: 16 * 1024,
-            header_count_max: 100,
-            target_bytes_max: 4 * 1024,
-            head_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(10),
-            body_bytes_per_second_min: 64 * 1024,
-            idle_timeout: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(30),
-            connections_max: 1024,
-            requests_per_connection_max: 1_000_000,
-            streams_max: 512,
-            parked_streams_max: 16,
-            parked_bytes_max: 1024 * 1024,
-            replay_bytes_max: 64 * 1024,
-            announcements_max: 32,
-            retry_hint: Duration::from_secs(1),
-            departure_interval: Duration::from_millis(100),
-            chunk_line_bytes_max: 256,
-            chunk_extension_bytes_max: 16 * 1024,
-            trailer_bytes_max: 4 * 1024,
-            unread_body_bytes_max: 64 * 1024,
-            linger_timeout: Duration::from_secs(2),
-            buffer_idle_timeout: Duration::from_millis(100),
-            dead_peer_timeout: Duration::from_secs(90),
-            connection_stack_bytes: 256 * 1024,
-            accept_backlog_len: 1024,
-            accept_retry_min: Duration::from_millis(5),
-            accept_retry_max: Duration::from_secs(1),
-            refused_connections_max: 64,
-            refused_linger: Duration::from_millis(250),
-        }
-    }
-}

@@ -10,8 +10,8 @@ mod reader;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use crate::access::Access;
-use crate::cancel::CancellationToken;
+use crate::base::cancel::CancellationToken;
+use crate::observe::access::Access;
 use crate::protocol::version::Era;
 
 /// The way in, shared by everyone who answers on one HTTP exchange or one pipe.
