@@ -1,8 +1,10 @@
-//! What every room may use: errors, bounds, cancellation, deadlines, panics, counters.
+//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, panics, counters.
 //!
 //! Must not know what a request is.
 
+pub(crate) mod budget;
 pub(crate) mod cancel;
+pub(crate) mod clock;
 pub(crate) mod deadline;
 pub(crate) mod error;
 pub(crate) mod limits;

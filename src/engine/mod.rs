@@ -46,6 +46,7 @@ use self::rounds::RoundRules;
 use self::seal::Sealer;
 use self::subscriptions::Subscriptions;
 use self::target::Rules;
+use crate::base::budget::Budget;
 use crate::base::cancel::{CancellationToken, Canceller, cancellation};
 use crate::base::deadline::after;
 use crate::base::error::Error;
@@ -65,6 +66,8 @@ use crate::protocol::types::Implementation;
 /// The server's mind: its catalogue, its lanes, its sessions.
 pub(crate) struct Engine {
     limits: Arc<Limits>,
+    /// What is kept for all peers together.
+    memory: Arc<Budget>,
     identity: Arc<Identity>,
     catalogue: Catalogue,
     /// How long clients may keep a list.
@@ -233,6 +236,7 @@ impl Engine {
             .collect::<Result<_, _>>()?;
         let (hurrier, hurry) = cancellation();
         Ok(Arc::new_cyclic(|me| Engine {
+            memory: Budget::whole(plan.limits.memory_bytes_max),
             identity,
             catalogue,
             list_cache: plan.list_cache,
@@ -249,6 +253,11 @@ impl Engine {
             me: me.clone(),
             limits: plan.limits,
         }))
+    }
+
+    /// The account of the whole server, for the transports to charge.
+    pub(crate) fn memory(&self) -> &Arc<Budget> {
+        &self.memory
     }
 
     /// The number of open connections, for the transports to keep.

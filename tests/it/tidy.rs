@@ -22,6 +22,7 @@ const RANKS: &[(&str, u32)] = &[
 
 /// The whole concurrency of the library: the files that start threads.
 const THREAD_FILES: &[&str] = &[
+    "base/clock.rs",
     "lane/mod.rs",
     "handler/command.rs",
     "transport/pipe.rs",

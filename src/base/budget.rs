@@ -1,0 +1,214 @@
+//! Bytes kept for peers: one account for the whole server, and below it one for each peer.
+//!
+//! What is kept is charged where it arrives and given back when the [`Charge`] is dropped, so no path can forget it. An account never goes
+//! above its bound; what does not fit is refused, or something that may be dropped makes room for it (`on_shortage`). Two atomics a charge, no
+//! lock. Must not know what is kept, or for whom.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// An account of bytes with a bound.
+pub(crate) struct Budget {
+    bytes_max: usize,
+    used: AtomicUsize,
+    /// What is charged here is charged there too.
+    whole: Option<Arc<Budget>>,
+    /// Drops what may be dropped, the oldest first, when so many bytes do not fit.
+    relief: OnceLock<Box<Relief>>,
+}
+
+type Relief = dyn Fn(usize) + Send + Sync;
+
+/// Bytes that are in use. Dropped, it gives them back.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+/// Which account was too small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OverBudget {
+    /// The peer's own.
+    Own,
+    /// That of the whole server; the peer may come back later.
+    Whole,
+}
+
+impl Budget {
+    /// The account of a whole server.
+    pub(crate) fn whole(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Budget {
+            bytes_max,
+            used: AtomicUsize::new(0),
+            whole: None,
+            relief: OnceLock::new(),
+        })
+    }
+
+    /// A peer's account. What it is charged is charged to this one too.
+    pub(crate) fn of_peer(self: &Arc<Self>, bytes_max: usize) -> Arc<Self> {
+        Arc::new(Budget {
+            bytes_max,
+            used: AtomicUsize::new(0),
+            whole: Some(Arc::clone(self)),
+            relief: OnceLock::new(),
+        })
+    }
+
+    /// What is to be done when the whole server's account is too small, before anything is refused. Said once; it is called without any lock of
+    /// this room, on the thread that charges, with the bytes that do not fit.
+    pub(crate) fn on_shortage(&self, relief: impl Fn(usize) + Send + Sync + 'static) {
+        // A second one is ignored: the account belongs to one server.
+        let _said_before = self.relief.set(Box::new(relief));
+    }
+
+    /// Charges so many bytes, or none. Drops nothing to make room, so it may be called under any lock.
+    pub(crate) fn try_charge(self: &Arc<Self>, bytes: usize) -> Result<Charge, OverBudget> {
+        self.take(bytes)?;
+        Ok(Charge {
+            budget: Arc::clone(self),
+            bytes,
+        })
+    }
+
+    /// Charges so many bytes. When the server's account is too small, what may be dropped is dropped first: to be called without a lock that
+    /// dropping it could need.
+    pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Result<Charge, OverBudget> {
+        match self.try_charge(bytes) {
+            Err(OverBudget::Whole) => {
+                let whole = self.whole.as_ref().unwrap_or(self);
+                if let Some(relief) = whole.relief.get() {
+                    relief(bytes);
+                }
+                self.try_charge(bytes)
+            }
+            charged => charged,
+        }
+    }
+
+    /// Bytes in use.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), OverBudget> {
+        let fits = |used: usize| {
+            used.checked_add(bytes)
+                .filter(|used| *used <= self.bytes_max)
+        };
+        let taken = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        match (&self.whole, taken) {
+            (None, Err(_)) => Err(OverBudget::Whole),
+            (Some(_), Err(_)) => Err(OverBudget::Own),
+            (None, Ok(_)) => Ok(()),
+            (Some(whole), Ok(_)) => whole.take(bytes).inspect_err(|_| {
+                self.used.fetch_sub(bytes, Ordering::Relaxed);
+            }),
+        }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.give_back(bytes);
+        }
+    }
+}
+
+impl Charge {
+    /// Charges so many bytes more, or none. May be called under any lock.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        self.budget.take(bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Gives so many bytes back, at most all of them.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.budget.give_back(bytes);
+    }
+
+    /// What it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Budget({} of {} bytes)", self.used(), self.bytes_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn law_13_a_charge_counts_here_and_for_the_whole_until_it_is_dropped() {
+        let whole = Budget::whole(100);
+        let (one, other) = (whole.of_peer(60), whole.of_peer(60));
+        let mut first = one.charge(50).expect("it fits");
+        assert_eq!((one.used(), whole.used()), (50, 50));
+        assert_eq!(first.grow(11), Err(OverBudget::Own));
+        assert_eq!(other.charge(51).err(), Some(OverBudget::Whole));
+        assert_eq!((first.bytes(), other.used(), whole.used()), (50, 0, 50));
+        first.grow(10).expect("it fits exactly");
+        first.shrink(40);
+        assert_eq!((first.bytes(), one.used(), whole.used()), (20, 20, 20));
+        drop(first);
+        assert_eq!((one.used(), whole.used()), (0, 0));
+        assert_eq!(one.charge(usize::MAX).err(), Some(OverBudget::Own));
+    }
+
+    #[test]
+    fn what_may_be_dropped_makes_room() {
+        let whole = Budget::whole(100);
+        let kept = Arc::new(Mutex::new(vec![whole.charge(60).expect("it fits")]));
+        let droppable = Arc::clone(&kept);
+        whole.on_shortage(move |_bytes| drop(droppable.lock().expect("not poisoned").pop()));
+        assert_eq!(whole.try_charge(50).err(), Some(OverBudget::Whole));
+        let peer = whole.of_peer(100);
+        let charged = peer.charge(50).expect("the other one has made room");
+        assert_eq!((whole.used(), charged.bytes()), (50, 50));
+        assert_eq!(
+            peer.charge(51).err(),
+            Some(OverBudget::Own),
+            "no room to make"
+        );
+    }
+
+    #[test]
+    fn law_13_many_threads_never_go_above_the_bound() {
+        let whole = Budget::whole(64);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                let peer = whole.of_peer(64);
+                let whole = &whole;
+                scope.spawn(move || {
+                    for round in 0..2000 {
+                        let charge = peer.try_charge(1 + round % 40);
+                        assert!(whole.used() <= 64, "{whole:?}");
+                        drop(charge);
+                    }
+                });
+            }
+        });
+        assert_eq!(whole.used(), 0);
+    }
+}
