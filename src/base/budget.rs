@@ -1,4 +1,4 @@
-//! Bytes kept for peers: one account for the whole server, and below it one for each peer.
+//! Bytes kept for peers: one account for the whole server, and below it one for each peer, or for a share of them and below that for each.
 //!
 //! What is kept is charged where it arrives and given back when the [`Charge`] is dropped, so no path can forget it. An account never goes
 //! above its bound; what does not fit is refused, or something that may be dropped makes room for it (`on_shortage`). Two atomics a charge, no
@@ -32,7 +32,7 @@ pub(crate) struct Charge {
 pub(crate) enum OverBudget {
     /// The peer's own.
     Own,
-    /// That of the whole server; the peer may come back later.
+    /// One above it, that of the whole server or of a share of it; the peer may come back later.
     Whole,
 }
 
@@ -47,7 +47,7 @@ impl Budget {
         })
     }
 
-    /// A peer's account. What it is charged is charged to this one too.
+    /// An account below this one: a peer's, or the share of many. What it is charged is charged to this one too.
     pub(crate) fn of_peer(self: &Arc<Self>, bytes_max: usize) -> Arc<Self> {
         Arc::new(Budget {
             bytes_max,
@@ -78,13 +78,18 @@ impl Budget {
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Result<Charge, OverBudget> {
         match self.try_charge(bytes) {
             Err(OverBudget::Whole) => {
-                let whole = self.whole.as_ref().unwrap_or(self);
-                if let Some(relief) = whole.relief.get() {
-                    relief(bytes);
-                }
+                self.relieve(bytes);
                 self.try_charge(bytes)
             }
             charged => charged,
+        }
+    }
+
+    fn relieve(&self, bytes: usize) {
+        match (self.relief.get(), &self.whole) {
+            (Some(relief), _) => relief(bytes),
+            (None, Some(whole)) => whole.relieve(bytes),
+            (None, None) => {}
         }
     }
 
@@ -105,8 +110,9 @@ impl Budget {
             (None, Err(_)) => Err(OverBudget::Whole),
             (Some(_), Err(_)) => Err(OverBudget::Own),
             (None, Ok(_)) => Ok(()),
-            (Some(whole), Ok(_)) => whole.take(bytes).inspect_err(|_| {
+            (Some(whole), Ok(_)) => whole.take(bytes).map_err(|_| {
                 self.used.fetch_sub(bytes, Ordering::Relaxed);
+                OverBudget::Whole
             }),
         }
     }
@@ -125,6 +131,17 @@ impl Charge {
         self.budget.take(bytes)?;
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// Holds so many bytes from now on, or as many as before. May be called under any lock.
+    pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.grow(more),
+            None => {
+                self.shrink(self.bytes - bytes);
+                Ok(())
+            }
+        }
     }
 
     /// Gives so many bytes back, at most all of them.
@@ -174,6 +191,21 @@ mod tests {
         drop(first);
         assert_eq!((one.used(), whole.used()), (0, 0));
         assert_eq!(one.charge(usize::MAX).err(), Some(OverBudget::Own));
+    }
+
+    #[test]
+    fn law_13_a_share_is_less_than_the_whole() {
+        let whole = Budget::whole(100);
+        let share = whole.of_peer(40);
+        let (one, other) = (share.of_peer(30), share.of_peer(30));
+        let mut first = one.charge(25).expect("it fits");
+        assert_eq!(other.charge(16).err(), Some(OverBudget::Whole));
+        whole.on_shortage(|_bytes| {});
+        assert_eq!(first.resize(41), Err(OverBudget::Own));
+        assert_eq!((other.used(), share.used(), whole.used()), (0, 25, 25));
+        first.resize(10).expect("less always fits");
+        let _rest = other.charge(30).expect("it fits");
+        assert_eq!((first.bytes(), share.used(), whole.used()), (10, 40, 40));
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::engine::in_flight::{Call, Responder, internal_error};
 use crate::engine::rounds::{Attempted, Retry, RoundRules};
 use crate::engine::shutting_down;
 use crate::engine::target::Target;
-use crate::handler::context::{CallControl, ClientSource};
+use crate::handler::client::ClientSource;
+use crate::handler::context::CallControl;
 use crate::handler::reply::Reply;
 use crate::lane::{Ended, Job};
 use crate::observe::access::Outcome;
@@ -136,5 +137,5 @@ impl CallJob {
 /// Whether a client speaks the revision that has no links to resources.
 fn knows_no_links(client: &ClientSource) -> bool {
     let first = ProtocolVersion::V2025_03_26;
-    matches!(client, ClientSource::Session(client) if client.protocol_version == first)
+    matches!(client, ClientSource::Session(client) if client.protocol_version() == first)
 }

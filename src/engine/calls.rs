@@ -2,7 +2,7 @@
 //!
 //! Must not know how messages arrive or how answers travel.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
@@ -17,7 +17,8 @@ use crate::engine::reply::{Asked, refuse_taken_id};
 use crate::engine::rounds::Retry;
 use crate::engine::target::Target;
 use crate::engine::{Engine, Origin, shutting_down};
-use crate::handler::context::{ClientSource, RequestInfo};
+use crate::handler::client::{Client, ClientSource};
+use crate::handler::context::RequestInfo;
 use crate::handler::reply::Reply;
 use crate::lane::Refused;
 use crate::observe::access::Outcome;
@@ -28,7 +29,7 @@ use crate::protocol::param_headers::HeaderFields;
 use crate::protocol::results::Completion;
 use crate::protocol::trace::TraceContext;
 use crate::protocol::types::LoggingLevel;
-use crate::protocol::version::Era;
+use crate::protocol::version::{Era, ProtocolVersion};
 
 /// Who calls, as far as its era tells.
 pub(super) struct Caller<'a> {
@@ -45,13 +46,12 @@ pub(super) struct Caller<'a> {
 impl<'a> Caller<'a> {
     pub(super) fn modern(params: &Params<'_>, origin: &'a Origin<'_>) -> Self {
         let meta = params.meta.as_ref();
-        let owned = |raw: Option<&RawValue>| raw.map(ToOwned::to_owned);
         Caller {
-            client: ClientSource::Request {
-                info: owned(meta.and_then(|meta| meta.client_info)),
-                capabilities: owned(meta.and_then(|meta| meta.client_capabilities)),
-                parsed: OnceLock::new(),
-            },
+            client: ClientSource::Request(Client::new(
+                meta.and_then(|meta| meta.client_info),
+                meta.and_then(|meta| meta.client_capabilities),
+                ProtocolVersion::V2026_07_28,
+            )),
             log_level: meta.and_then(|meta| meta.log_level),
             registry: match origin {
                 Origin::Pipe(pipe) => Some(&pipe.calls),

@@ -15,7 +15,7 @@ use crate::engine::asks::Asks;
 use crate::engine::in_flight::InFlight;
 use crate::engine::streams::Streams;
 use crate::engine::watched::Watched;
-use crate::handler::context::Client;
+use crate::handler::client::Client;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::{Era, ProtocolVersion};
 
@@ -47,8 +47,8 @@ impl Session {
             last_seen: Instant::now(),
         };
         Session {
-            version: client.protocol_version,
-            streams: Arc::new(Streams::new(client.protocol_version, limits)),
+            version: client.protocol_version(),
+            streams: Arc::new(Streams::new(client.protocol_version(), limits)),
             client: Arc::new(client),
             calls,
             asks: Arc::default(),
@@ -223,7 +223,7 @@ mod tests {
 
     fn session() -> Session {
         Session::new(
-            Client::from_raw(None, None, ProtocolVersion::V2025_11_25),
+            Client::new(None, None, ProtocolVersion::V2025_11_25),
             Arc::default(),
             &Limits::default(),
         )

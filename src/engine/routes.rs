@@ -9,7 +9,7 @@ use crate::engine::calls::Caller;
 use crate::engine::legacy::{Session, negotiate};
 use crate::engine::reply::Asked;
 use crate::engine::{Accepted, Arrival, Engine, Origin};
-use crate::handler::context::Client;
+use crate::handler::client::Client;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::method::{Method, UNKNOWN};
 use crate::protocol::version::Era;
@@ -150,7 +150,7 @@ impl Engine {
             return Accepted::default();
         }
         let version = negotiate(&requested.0);
-        let client = Client::from_raw(asked.params.client_info, asked.params.capabilities, version);
+        let client = Client::new(asked.params.client_info, asked.params.capabilities, version);
         let opened = match &arrival.origin {
             Origin::Pipe(pipe) => {
                 let session = Session::new(client, Arc::clone(&pipe.calls), &self.limits);

@@ -14,14 +14,15 @@ use serde_json::{Map, Value, json};
 use crate::engine::in_flight::{Call, InFlight, Opening};
 use crate::engine::reply::{Asked, refuse_taken_id};
 use crate::engine::{Engine, Origin, encode, shutting_down};
-use crate::handler::context::{ClientSource, RequestInfo};
+use crate::handler::client::{Client, ClientSource};
+use crate::handler::context::RequestInfo;
 use crate::observe::access::Outcome;
 use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::meta::{SUBSCRIPTION_ID_KEY, SubscriptionFilter};
 use crate::protocol::method::Method;
 use crate::protocol::trace::TraceContext;
-use crate::protocol::version::Era;
+use crate::protocol::version::{Era, ProtocolVersion};
 
 /// What stands in the log where a call names what it calls, and its lane.
 const NOTHING: &str = "-";
@@ -184,11 +185,11 @@ impl Engine {
             info: RequestInfo {
                 tag: asked.tag.clone(),
                 target: NOTHING.into(),
-                client: ClientSource::Request {
-                    info: None,
-                    capabilities: None,
-                    parsed: Default::default(),
-                },
+                client: ClientSource::Request(Client::new(
+                    None,
+                    None,
+                    ProtocolVersion::V2026_07_28,
+                )),
                 progress_token: None,
                 log_level: None,
                 trace,

@@ -62,7 +62,7 @@ impl<S> RequestContext<S> {
         key: &str,
         message: &str,
     ) -> Result<Elicited<T>, AskError> {
-        let version = self.client().protocol_version;
+        let version = self.client().protocol_version();
         let schema = ask_schema::form::<T>(version).map_err(AskError::Invalid)?;
         self.elicit_with(key, message, schema)
     }
@@ -104,7 +104,7 @@ impl<S> RequestContext<S> {
         let required = json!({ "elicitation": { "url": {} } });
         self.need(self.client().supports_url_elicitation(), required)?;
         let mut params = json!({ "mode": "url", "message": message, "url": url });
-        if self.client().protocol_version == ProtocolVersion::V2025_11_25 {
+        if self.client().protocol_version() == ProtocolVersion::V2025_11_25 {
             params["elicitationId"] = Uuid::new_v4().to_string().into();
         }
         let answer = self.ask(key, "elicitation/create", params, "action")?;
@@ -200,7 +200,7 @@ impl<S> RequestContext<S> {
             true => Ok(()),
             false => Err(AskError::Unsupported {
                 required,
-                era: self.client().protocol_version.era(),
+                era: self.client().protocol_version().era(),
             }),
         }
     }

@@ -4,23 +4,22 @@
 //! lanes or transports.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
 use crate::base::stats::Stats;
 use crate::handler::ask::{Ask, AskError};
+use crate::handler::client::{Client, ClientSource};
 use crate::observe::access::RequestTag;
 use crate::protocol::change::Change;
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::ProgressToken;
 use crate::protocol::trace::{NO_TRACE, TraceContext};
-use crate::protocol::types::{Implementation, LoggingLevel};
-use crate::protocol::version::ProtocolVersion;
+use crate::protocol::types::LoggingLevel;
 
 /// What a handler may know of its call and do about it. Implemented by the engine.
 pub(crate) trait CallControl: Send + Sync {
@@ -57,101 +56,6 @@ pub(crate) struct RequestInfo {
     pub(crate) progress_token: Option<ProgressToken>,
     /// The least serious log message the client wants; `None` when it wants none.
     pub(crate) log_level: Option<LoggingLevel>,
-}
-
-/// Who asks. The modern era tells it with every request, so it is parsed only when a handler wants to know.
-#[derive(Debug)]
-pub(crate) enum ClientSource {
-    Session(Arc<Client>),
-    Request {
-        info: Option<Box<RawValue>>,
-        capabilities: Option<Box<RawValue>>,
-        parsed: OnceLock<Arc<Client>>,
-    },
-}
-
-/// What a client says about itself. Show it and log it, but do not trust it. Specification: `basic/index` ("`_meta`") and, for the earlier
-/// revisions, `basic/lifecycle`.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Client {
-    /// Its name and version, if it gave them.
-    pub info: Option<Implementation>,
-    /// Its declared capabilities, as the object that it sent.
-    pub capabilities: Value,
-    /// The revision this request is served under.
-    pub protocol_version: ProtocolVersion,
-}
-
-impl Client {
-    pub(crate) fn from_raw(
-        info: Option<&RawValue>,
-        capabilities: Option<&RawValue>,
-        protocol_version: ProtocolVersion,
-    ) -> Self {
-        let info = info.and_then(|raw| serde_json::from_str(raw.get()).ok());
-        let capabilities = capabilities
-            .and_then(|raw| serde_json::from_str(raw.get()).ok())
-            .unwrap_or_default();
-        Client {
-            info,
-            capabilities,
-            protocol_version,
-        }
-    }
-}
-
-impl Client {
-    /// Whether it can show a form; see [`RequestContext::elicit`].
-    pub fn supports_elicitation(&self) -> bool {
-        let declared = &self.capabilities["elicitation"];
-        // An empty object means forms, as it did before there was anything else.
-        declared
-            .as_object()
-            .is_some_and(|modes| modes.is_empty() || modes.contains_key("form"))
-    }
-
-    /// Whether it can open a web page for the user; see [`RequestContext::elicit_url`].
-    pub fn supports_url_elicitation(&self) -> bool {
-        self.supports(&["elicitation", "url"])
-    }
-
-    /// Whether it lets a server ask its model; see [`RequestContext::sample`].
-    pub fn supports_sampling(&self) -> bool {
-        self.supports(&["sampling"])
-    }
-
-    /// Whether it can list the user's folders; see [`RequestContext::roots`].
-    pub fn supports_roots(&self) -> bool {
-        self.supports(&["roots"])
-    }
-
-    /// Whether it declares the capability at this path.
-    pub(crate) fn supports(&self, path: &[&str]) -> bool {
-        let declared = path
-            .iter()
-            .try_fold(&self.capabilities, |at, name| at.get(name));
-        declared.is_some_and(Value::is_object)
-    }
-}
-
-impl ClientSource {
-    fn client(&self) -> &Client {
-        match self {
-            ClientSource::Session(client) => client,
-            ClientSource::Request {
-                info,
-                capabilities,
-                parsed,
-            } => parsed.get_or_init(|| {
-                Arc::new(Client::from_raw(
-                    info.as_deref(),
-                    capabilities.as_deref(),
-                    ProtocolVersion::V2026_07_28,
-                ))
-            }),
-        }
-    }
 }
 
 /// What a handler sees of its call: the state, the client, progress, log messages, cancellation, and questions to the client.
@@ -220,7 +124,7 @@ impl<S> RequestContext<S> {
 
     /// The client that sent this request.
     pub fn client(&self) -> &Client {
-        self.call.info().client.client()
+        self.call.info().client.get()
     }
 
     /// What the server is doing now: lanes, connections, sessions. Never waits, so that a tool on the `urgent` lane can show it when

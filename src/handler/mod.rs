@@ -9,6 +9,7 @@ mod asking;
 pub(crate) mod change;
 #[cfg(feature = "validate")]
 pub(crate) mod checked;
+pub(crate) mod client;
 #[cfg(unix)]
 mod command;
 mod completion;
@@ -29,10 +30,11 @@ mod type_schema;
 mod validation;
 
 pub use ask::{AskError, Elicited, Root, Sampled, Sampling};
+pub use client::Client;
 #[cfg(unix)]
 pub use command::{CommandOutput, RunCommand};
 pub use completion::Completing;
-pub use context::{Cancelled, Client, Progress, RequestContext};
+pub use context::{Cancelled, Progress, RequestContext};
 pub use fork::Fork;
 pub use invoke::Handler;
 pub use prompt::{IntoPromptResult, Prompt};

@@ -463,11 +463,11 @@ fn a_handler_knows_who_asks() {
     let make = || {
         Server::new("it", "1").tool("who", "", |cx: &mut RequestContext, _: Value| {
             let client = cx.client();
-            let info = client.info.as_ref().map(|info| info.name.clone());
+            let info = client.info().map(|info| info.name);
             format!(
                 "{info:?} {} {} {}",
-                client.protocol_version,
-                client.capabilities,
+                client.protocol_version(),
+                client.capabilities(),
                 cx.request_id().len()
             )
         })
