@@ -79,6 +79,8 @@ mod lane;
 
 mod handler;
 
+mod legacy;
+
 mod engine;
 
 mod transport;

@@ -7,6 +7,7 @@ pub(crate) mod cancel;
 pub(crate) mod clock;
 pub(crate) mod deadline;
 pub(crate) mod error;
+pub(crate) mod in_flight;
 pub(crate) mod limits;
 pub(crate) mod panics;
 pub(crate) mod stats;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::engine::batch::{ReplySlot, split};
-use crate::engine::legacy::Session;
+use crate::engine::origin::Arrival;
 use crate::engine::reply::{Asked, Refusal};
-use crate::engine::{Accepted, Arrival, Engine, Origin};
+use crate::engine::{Accepted, Engine, Origin};
+use crate::legacy::Session;
+use crate::legacy::{ReplySlot, split};
 use crate::observe::access::RequestTag;
 use crate::outbox::{AnswerSlot, Standing};
 use crate::protocol::jsonrpc::{

@@ -6,11 +6,11 @@
 use crate::base::error::Error;
 use crate::engine::Engine;
 use crate::engine::catalogue::tool;
-use crate::engine::legacy::Session;
 use crate::engine::reply::Asked;
 use crate::engine::subscriptions::notification;
 use crate::engine::target::Rules;
 use crate::handler::registration::{Kind, Registration};
+use crate::legacy::Session;
 use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::method::Method;

@@ -4,21 +4,20 @@
 //! one to say so takes the place for the answer, and nobody else finds it. That is how there is exactly one terminal message, or none for a
 //! cancelled call. Must not know lanes or transports.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::base::cancel::{CancellationToken, Canceller, cancellation};
+use crate::base::in_flight::{self, Cancel, Taken};
 use crate::base::stats::Stats;
 use crate::engine::Engine;
-use crate::engine::asks::Asks;
-use crate::engine::batch::ReplySlot;
 use crate::engine::rounds::Rounds;
 use crate::handler::ask::{Ask, AskError};
 use crate::handler::context::{CallControl, Overview, RequestInfo};
+use crate::legacy::Asks;
+use crate::legacy::ReplySlot;
 use crate::observe::access::{Access, Outcome};
 use crate::outbox::{Answer, Standing};
 use crate::protocol::change::Change;
@@ -30,19 +29,7 @@ use crate::protocol::version::Era;
 const HELD: &str = "no code panics while it holds a call";
 
 /// The calls of one pipe or one legacy session, by the id their client gave them.
-#[derive(Default)]
-pub(crate) struct InFlight {
-    registry: Mutex<Registry>,
-}
-
-#[derive(Default)]
-struct Registry {
-    calls: HashMap<RequestId, Arc<Call>>,
-    /// The pipe or session has ended; what is opened now was on its way before, and nobody could cancel it later.
-    is_over: bool,
-    /// When the last of them ended.
-    last_ended: Option<Instant>,
-}
+pub(crate) type InFlight = in_flight::InFlight<RequestId>;
 
 /// One call, shared by its worker, its transport and whoever may cancel it.
 pub(crate) struct Call {
@@ -78,46 +65,6 @@ struct Open {
     canceller: Canceller,
 }
 
-impl InFlight {
-    /// Cancels the call with this id, if it is still open. Nothing is sent for it afterwards.
-    pub(crate) fn cancel(&self, id: &RequestId, reason: &str) {
-        let call = self.lock().calls.get(id).map(Arc::clone);
-        if let Some(call) = call {
-            log::debug!(
-                "the client cancels a call: {reason:?} request_id={}",
-                call.info.tag
-            );
-            call.cancel();
-        }
-    }
-
-    /// Cancels everything, now and later, because the pipe or session has ended.
-    pub(crate) fn cancel_all(&self) {
-        let mut registry = self.lock();
-        registry.is_over = true;
-        let calls: Vec<_> = registry.calls.values().map(Arc::clone).collect();
-        drop(registry);
-        for call in calls {
-            call.cancel();
-        }
-    }
-
-    /// How long ago the last call ended; nothing while one is open, `None` when there has been none.
-    pub(crate) fn idle_for(&self) -> Option<Duration> {
-        let registry = self.lock();
-        match registry.calls.is_empty() {
-            true => registry.last_ended.map(|ended| ended.elapsed()),
-            false => Some(Duration::ZERO),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Registry> {
-        self.registry
-            .lock()
-            .expect("no code panics while it holds the calls in flight")
-    }
-}
-
 /// What a call is opened with.
 pub(crate) struct Opening {
     pub(crate) id: RequestId,
@@ -138,13 +85,6 @@ impl Call {
         slot: ReplySlot,
         registry: Option<&Arc<InFlight>>,
     ) -> Result<Arc<Call>, (RequestId, ReplySlot)> {
-        let mut found = registry.map(|registry| registry.lock());
-        if found
-            .as_ref()
-            .is_some_and(|found| found.calls.contains_key(&opening.id))
-        {
-            return Err((opening.id, slot));
-        }
         let (canceller, token) = cancellation();
         let Opening {
             id,
@@ -174,14 +114,11 @@ impl Call {
                 started_at: None,
             }),
         });
-        if let Some(found) = &mut found
-            && let Entry::Vacant(entry) = found.calls.entry(call.id.clone())
+        if let Some(registry) = registry
+            && let Err(Taken) = registry.add(call.id.clone(), Arc::<Call>::clone(&call))
+            && let Some(Open { slot, .. }) = call.lock().open.take()
         {
-            entry.insert(Arc::clone(&call));
-        }
-        let is_over = found.is_some_and(|found| found.is_over);
-        if is_over {
-            call.cancel();
+            return Err((call.id.clone(), slot));
         }
         Ok(call)
     }
@@ -271,9 +208,7 @@ impl Call {
             (state.open.take()?, state.queued_at, state.started_at)
         };
         if let Some(registry) = &self.registry {
-            let mut registry = registry.lock();
-            registry.calls.remove(&self.id);
-            registry.last_ended = Some(Instant::now());
+            registry.remove(&self.id);
         }
         let now = Instant::now();
         let access = Access {
@@ -333,6 +268,14 @@ impl Call {
             self.send_event(jsonrpc::notification("notifications/cancelled", &params));
         }
         answer
+    }
+}
+
+impl Cancel for Call {
+    fn cancel(&self, reason: &str) {
+        let tag = &self.info.tag;
+        log::debug!("the client cancels a call: {reason:?} request_id={tag}");
+        Call::cancel(self);
     }
 }
 

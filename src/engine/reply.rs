@@ -2,7 +2,7 @@
 //!
 //! Must not know what a method means, or where its answer goes from the slot.
 
-use crate::engine::batch::ReplySlot;
+use crate::legacy::ReplySlot;
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Answer, Standing};
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
@@ -105,4 +105,9 @@ pub(super) fn refuse_taken_id(
     };
     let error = ErrorObject::invalid_request("A request with this `id` is still in flight");
     refusal.send(&error, slot);
+}
+
+/// What a call hears that came too late.
+pub(super) fn shutting_down() -> ErrorObject {
+    ErrorObject::new(ErrorCode::OVERLOADED, "The server is shutting down")
 }

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use crate::engine::calls::Caller;
-use crate::engine::legacy::{Session, negotiate};
+use crate::engine::origin::Arrival;
 use crate::engine::reply::Asked;
-use crate::engine::{Accepted, Arrival, Engine, Origin};
+use crate::engine::{Accepted, Engine, Origin};
 use crate::handler::client::Client;
+use crate::legacy::{Session, negotiate};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::method::{Method, UNKNOWN};
 use crate::protocol::version::Era;

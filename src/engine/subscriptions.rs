@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::engine::in_flight::{Call, InFlight, Opening};
-use crate::engine::reply::{Asked, refuse_taken_id};
-use crate::engine::{Engine, Origin, encode, shutting_down};
+use crate::engine::reply::{Asked, refuse_taken_id, shutting_down};
+use crate::engine::{Engine, Origin, encode};
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::context::RequestInfo;
 use crate::observe::access::Outcome;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crossbeam_channel::never;
 
 use super::*;
+use crate::lane::worker::Ended;
 
 /// Says that it has begun, and waits until it is let go.
 struct Gate {

@@ -6,7 +6,17 @@ use std::mem;
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
-use crate::outbox::{Answer, Item, Outbox, OutboxReader, Queued, State};
+use crate::outbox::writer::{Answer, Bounds, Item, Outbox, Queued, Shared, State};
+
+/// The way out, owned by the one thread that writes.
+#[derive(Debug)]
+pub(crate) struct OutboxReader(pub(super) Arc<Shared>);
+
+/// A new outbox within these bounds.
+pub(crate) fn outbox(bounds: Bounds) -> (Outbox, OutboxReader) {
+    let shared = Arc::new(Shared::new(bounds));
+    (Outbox(Arc::clone(&shared)), OutboxReader(shared))
+}
 
 impl OutboxReader {
     /// Waits for the next item, until `deadline` if there is one.

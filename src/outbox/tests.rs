@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::base::cancel::cancellation;
-use crate::observe::access::{Outcome, RequestTag};
+use crate::observe::access::{Access, Outcome, RequestTag};
+use crate::protocol::version::Era;
 
 fn answer(text: &str) -> Answer {
     let access = Access::immediate(RequestTag::fresh(), "test", Outcome::Ok);

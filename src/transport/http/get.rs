@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::deadline::after;
-use crate::engine::{Cursor, Resumed, Streams};
+use crate::legacy::{Cursor, Resumed, Streams};
 use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
 use crate::transport::http::exchange::Exchange;

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::base::deadline::after;
-use crate::engine::{Call, Cursor, OpenStream, Streams};
+use crate::engine::Call;
+use crate::legacy::{Cursor, OpenStream, Streams};
 use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{Answer, Item, OutboxReader};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use crate::base::in_flight::InFlight;
 use crate::base::limits::Limits;
-use crate::engine::asks::Asks;
-use crate::engine::in_flight::InFlight;
-use crate::engine::streams::Streams;
-use crate::engine::watched::Watched;
 use crate::handler::client::Client;
+use crate::legacy::asks::Asks;
+use crate::legacy::streams::Streams;
+use crate::legacy::watched::Watched;
+use crate::protocol::jsonrpc::RequestId;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::{Era, ProtocolVersion};
 
@@ -26,7 +27,7 @@ const SESSIONS_HELD: &str = "no code panics while it holds the sessions";
 pub(crate) struct Session {
     pub(crate) client: Arc<Client>,
     pub(crate) version: ProtocolVersion,
-    pub(crate) calls: Arc<InFlight>,
+    pub(crate) calls: Arc<InFlight<RequestId>>,
     pub(crate) asks: Arc<Asks>,
     pub(crate) streams: Arc<Streams>,
     pub(crate) watched: Watched,
@@ -41,7 +42,7 @@ struct Mutable {
 }
 
 impl Session {
-    pub(crate) fn new(client: Client, calls: Arc<InFlight>, limits: &Limits) -> Self {
+    pub(crate) fn new(client: Client, calls: Arc<InFlight<RequestId>>, limits: &Limits) -> Self {
         let mutable = Mutable {
             log_level: LoggingLevel::Info,
             last_seen: Instant::now(),

@@ -1,0 +1,255 @@
+//! The engine from its start to its end: what it is made of, and how it drains.
+//!
+//! Must not know what a message means.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::base::budget::Budget;
+use crate::base::cancel::{CancellationToken, Canceller, cancellation};
+use crate::base::deadline::after;
+use crate::base::error::Error;
+use crate::base::limits::Limits;
+use crate::base::stats::Stats;
+use crate::engine::call_job::CallJob;
+use crate::engine::catalogue::Catalogue;
+use crate::engine::identity::{self, Identity};
+use crate::engine::reply::shutting_down;
+use crate::engine::rounds::RoundRules;
+use crate::engine::seal::Sealer;
+use crate::engine::subscriptions::Subscriptions;
+use crate::engine::target::Rules;
+use crate::handler::context::Overview;
+use crate::handler::registration::Registration;
+use crate::lane::{Lane, RunningLane};
+use crate::legacy::{AskCounter, Sessions, Streams};
+use crate::protocol::results::CacheHint;
+use crate::protocol::types::Implementation;
+
+/// The server's mind: its catalogue, its lanes, its sessions.
+pub(crate) struct Engine {
+    pub(super) limits: Arc<Limits>,
+    /// What is kept for all peers together.
+    pub(super) memory: Arc<Budget>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) catalogue: Catalogue,
+    /// How long clients may keep a list.
+    pub(super) list_cache: CacheHint,
+    pub(super) rounds: Arc<RoundRules>,
+    /// Requests of ours that legacy clients have not answered yet.
+    pub(super) asks: Arc<AskCounter>,
+    pub(super) lanes: Vec<RunningLane<CallJob>>,
+    pub(super) sessions: Sessions,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) draining: AtomicBool,
+    /// Fires when a drain must not wait any longer.
+    pub(super) hurry: CancellationToken,
+    /// `None` once it has fired.
+    pub(super) hurrier: Mutex<Option<Canceller>>,
+    /// Open connections, kept by the transports.
+    pub(super) connections: Arc<AtomicUsize>,
+    /// Open event streams, kept by the transports.
+    pub(super) streams: Arc<AtomicUsize>,
+    /// Given to calls, so that a handler can look at the whole.
+    pub(super) me: Weak<Engine>,
+}
+
+/// What the engine is made of, before its threads start.
+pub(crate) struct Plan {
+    pub(crate) implementation: Implementation,
+    pub(crate) instructions: Option<String>,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) registrations: Vec<Registration>,
+    pub(crate) list_cache: CacheHint,
+    /// The key that seals what travels between rounds; a random one if it is `None`.
+    pub(crate) seal_key: Option<Vec<u8>>,
+    pub(crate) limits: Arc<Limits>,
+}
+
+impl Engine {
+    /// Checks the plan and starts the lanes.
+    pub(crate) fn start(plan: Plan) -> Result<Arc<Self>, Error> {
+        let names: Vec<_> = plan
+            .lanes
+            .iter()
+            .map(|lane| Arc::clone(&lane.name))
+            .collect();
+        let server_info = identity::server_info(&plan.implementation);
+        let catalogue = Catalogue::new(
+            plan.registrations,
+            &Rules {
+                lane: &|name| names.iter().position(|lane| **lane == *name),
+                page_len: plan.limits.page_len,
+                list_cache: plan.list_cache,
+                server_info: &server_info,
+            },
+        )?;
+        let identity = Arc::new(Identity::new(
+            plan.implementation,
+            plan.instructions,
+            server_info,
+            capabilities(&catalogue),
+        ));
+        let rounds = Arc::new(RoundRules {
+            sealer: plan
+                .seal_key
+                .map_or_else(Sealer::random, |key| Sealer::new(&key)),
+            state_bytes_max: plan.limits.request_state_bytes_max,
+            state_ttl: plan.limits.request_state_ttl,
+        });
+        let lanes = plan
+            .lanes
+            .into_iter()
+            .map(RunningLane::start)
+            .collect::<Result<_, _>>()?;
+        let (hurrier, hurry) = cancellation();
+        Ok(Arc::new_cyclic(|me| Engine {
+            memory: Budget::whole(plan.limits.memory_bytes_max),
+            identity,
+            catalogue,
+            list_cache: plan.list_cache,
+            rounds,
+            asks: Arc::default(),
+            lanes,
+            sessions: Sessions::new(plan.limits.sessions_max, plan.limits.session_idle_timeout),
+            subscriptions: Subscriptions::default(),
+            draining: AtomicBool::new(false),
+            hurry,
+            hurrier: Mutex::new(Some(hurrier)),
+            connections: Arc::default(),
+            streams: Arc::default(),
+            me: me.clone(),
+            limits: plan.limits,
+        }))
+    }
+
+    /// The account of the whole server, for the transports to charge.
+    pub(crate) fn memory(&self) -> &Arc<Budget> {
+        &self.memory
+    }
+
+    /// The number of open connections, for the transports to keep.
+    pub(crate) fn connections(&self) -> &Arc<AtomicUsize> {
+        &self.connections
+    }
+
+    /// The number of open event streams, for the transports to keep.
+    pub(crate) fn streams(&self) -> &Arc<AtomicUsize> {
+        &self.streams
+    }
+
+    /// Ends a legacy session; see [`Sessions::end`].
+    pub(crate) fn end_session(&self, id: &str) -> bool {
+        self.sessions.end(id)
+    }
+
+    /// The streams of the legacy session with this id, if there is one.
+    pub(crate) fn streams_of(&self, session_id: &str) -> Option<Arc<Streams>> {
+        let session = self.sessions.find(session_id)?;
+        Some(Arc::clone(&session.streams))
+    }
+
+    /// Refuses new calls from now on, and ends what would go on for ever.
+    pub(crate) fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        for lane in &self.lanes {
+            // All at once, so that none waits for the patience with another.
+            lane.refuse_more();
+        }
+        self.sessions.end_listening();
+        self.end_subscriptions();
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Lets what was accepted finish until `deadline` or until someone is in a hurry, cancels the rest, and waits `grace` for it. Says how many
+    /// handlers had not returned by then; their threads are given up.
+    pub(crate) fn drain(&self, deadline: Instant, grace: Duration) -> usize {
+        self.begin_drain();
+        let hurry = self.hurry.channel();
+        let late: Vec<_> = self
+            .lanes
+            .iter()
+            .filter(|lane| lane.close(deadline, hurry) > 0)
+            .collect();
+        if late.is_empty() {
+            return 0;
+        }
+        self.cancel_all();
+        let deadline = after(grace);
+        late.iter().map(|lane| abandon(lane, deadline)).sum()
+    }
+
+    /// Whether somebody has lost patience with a drain.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurry.is_cancelled()
+    }
+
+    /// Cancels every call, running or queued, and ends the patience of a drain. Each client is told why.
+    pub(crate) fn cancel_all(&self) {
+        self.begin_drain();
+        if let Some(hurrier) = self
+            .hurrier
+            .lock()
+            .expect("no code panics while it holds the hurrier")
+            .take()
+        {
+            hurrier.cancel();
+        }
+        let error = shutting_down();
+        for lane in &self.lanes {
+            for job in lane.take_queued() {
+                job.responder.0.abort(&error);
+            }
+            for call in lane.running() {
+                call.abort(&error);
+            }
+        }
+    }
+}
+
+/// Waits for a lane whose calls have been cancelled, and gives up what does not return.
+fn abandon(lane: &RunningLane<CallJob>, deadline: Instant) -> usize {
+    let abandoned = lane.close(deadline, &crossbeam_channel::never());
+    if abandoned > 0 {
+        log::error!(
+            "lane `{}`: {abandoned} handlers ignored their cancellation and are abandoned",
+            lane.name()
+        );
+    }
+    abandoned
+}
+
+impl Overview for Engine {
+    fn stats(&self) -> Stats {
+        Stats {
+            lanes: self.lanes.iter().map(RunningLane::stats).collect(),
+            connections: self.connections.load(Ordering::Relaxed),
+            streams: self.streams.load(Ordering::Relaxed),
+            sessions: self.sessions.len(),
+            asks: self.asks.open(),
+            subscriptions: self.subscriptions.len(),
+            draining: self.is_draining(),
+        }
+    }
+}
+
+/// What the server can do; the same in both eras.
+fn capabilities(catalogue: &Catalogue) -> Value {
+    let mut capabilities = json!({ "tools": { "listChanged": true }, "logging": {} });
+    if catalogue.has_prompts() {
+        capabilities["prompts"] = json!({ "listChanged": true });
+    }
+    if catalogue.has_resources() {
+        capabilities["resources"] = json!({ "listChanged": true, "subscribe": true });
+    }
+    if catalogue.has_completers() {
+        capabilities["completions"] = json!({});
+    }
+    capabilities
+}

@@ -1,0 +1,94 @@
+//! A lane as the embedder describes it: its name, its size, the length of its queue.
+//!
+//! Must not know how it runs.
+
+use std::sync::Arc;
+use std::thread;
+
+/// A lane: a name, a fixed number of worker threads, and a bounded queue in front of them. Add it with [`Server::lane`](crate::Server::lane), and
+/// name it in [`Tool::lane`](crate::Tool::lane).
+///
+/// Two lanes always exist: `main` (32 workers, or four per core if that is more, and a queue of 256) and `urgent` (2 workers, queue 64) for
+/// diagnostics that must answer when `main` is full. A `Lane` with one of these names changes what it sets and leaves the rest.
+///
+/// When all workers are busy and the queue is full, a call is refused at once: HTTP status `503` and JSON-RPC error code `503`, to be tried again.
+///
+/// Tool calls mostly wait (for a disk, a child, another server), so the number of workers is how many calls may wait at once, not
+/// how many may compute. An idle worker costs one parked thread: no CPU, its stack's touched pages (about 10 KiB), and address space.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    pub(crate) name: Arc<str>,
+    workers: Option<usize>,
+    queue_len_max: Option<usize>,
+}
+
+/// A queue longer than this is a mistake: its places are allocated when the server starts.
+const QUEUE_LEN_MAX: usize = 1 << 20;
+
+impl Lane {
+    /// A lane of this name with 4 workers and a queue of 64.
+    pub fn new(name: &str) -> Self {
+        Lane {
+            name: name.into(),
+            workers: None,
+            queue_len_max: None,
+        }
+    }
+
+    /// How many calls may run at once. Default 4; at least 1.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// How many calls may wait for a worker. Default 64, at most 1,048,576. With 0 a call is taken only when a worker is idle. A call that is
+    /// cancelled while it waits keeps its place until a worker takes it, and is then dropped without being run.
+    #[must_use]
+    pub fn queue(mut self, queue_len_max: usize) -> Self {
+        self.queue_len_max = Some(queue_len_max);
+        self
+    }
+
+    pub(crate) fn main() -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Lane::new("main").workers(32.max(4 * cores)).queue(256)
+    }
+
+    pub(crate) fn urgent() -> Self {
+        Lane::new("urgent").workers(2)
+    }
+
+    /// Takes over what `other` sets.
+    pub(crate) fn change(&mut self, other: Lane) {
+        self.workers = other.workers.or(self.workers);
+        self.queue_len_max = other.queue_len_max.or(self.queue_len_max);
+    }
+
+    /// What is wrong with it, in a sentence.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let name = &self.name;
+        if name.is_empty() {
+            return Some("a lane needs a name".into());
+        }
+        if self.worker_count() == 0 {
+            return Some(format!(
+                "lane `{name}` has no workers; it needs at least one"
+            ));
+        }
+        if self.capacity() > QUEUE_LEN_MAX {
+            return Some(format!(
+                "lane `{name}`: a queue may hold at most {QUEUE_LEN_MAX} calls"
+            ));
+        }
+        None
+    }
+
+    pub(super) fn worker_count(&self) -> usize {
+        self.workers.unwrap_or(4)
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.queue_len_max.unwrap_or(64)
+    }
+}

@@ -1,0 +1,170 @@
+//! A lane: a name, a fixed number of worker threads, a bounded queue. The one concept of concurrency.
+//!
+//! A lane is a bulkhead: what happens on one cannot use up another. Submitting never waits; a full lane gives the job back at once. A job
+//! keeps its worker until it has really returned, whoever has stopped caring about it. Must not know what a job means.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, at, bounded, select};
+
+use crate::base::error::Error;
+use crate::base::stats::LaneStats;
+use crate::lane::definition::Lane;
+use crate::lane::worker::{HELD, Job, Shared};
+
+/// Why a job was not taken. It comes back, so that its owner can answer for it.
+#[derive(Debug)]
+pub(crate) enum Refused<J> {
+    Full(J),
+    Closed(J),
+}
+
+/// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
+pub(crate) struct RunningLane<J: Job> {
+    shared: Arc<Shared<J>>,
+    /// `None` once closed. A job is sent under the lock, so each one was sent before the close, and is run, or is given back.
+    submit: RwLock<Option<Sender<J>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Disconnects once every worker has left its loop.
+    left: Receiver<Infallible>,
+}
+
+const SENDING: &str = "no code panics while it hands in a job";
+
+impl<J: Job> RunningLane<J> {
+    /// Starts the workers, each a thread named after the lane.
+    pub(crate) fn start(lane: Lane) -> Result<Self, Error> {
+        let (submit, take) = bounded(lane.capacity());
+        let shared = Arc::new(Shared {
+            running: (0..lane.worker_count()).map(|_| Mutex::new(None)).collect(),
+            lane,
+            take,
+            busy: AtomicUsize::new(0),
+            done: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            panicked: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+        });
+        let (alive, left) = bounded(0);
+        let running = RunningLane {
+            shared,
+            submit: RwLock::new(Some(submit)),
+            threads: Mutex::default(),
+            left,
+        };
+        for index in 0..running.shared.lane.worker_count() {
+            // On failure `running` is dropped, which sends the workers that did start home.
+            let thread = running.spawn(index, alive.clone())?;
+            running.threads.lock().expect(HELD).push(thread);
+        }
+        Ok(running)
+    }
+
+    fn spawn(&self, index: usize, alive: Sender<Infallible>) -> Result<JoinHandle<()>, Error> {
+        let name = format!("mcp-{}-{index}", self.shared.lane.name);
+        let shared = Arc::clone(&self.shared);
+        let work = move || {
+            shared.work(index);
+            drop(alive);
+        };
+        thread::Builder::new()
+            .name(name.clone())
+            .spawn(work)
+            .map_err(|source| Error::spawn(&name, source))
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.shared.lane.name
+    }
+
+    /// Hands a job to a worker, or gives it back at once.
+    pub(crate) fn try_submit(&self, job: J) -> Result<(), Refused<J>> {
+        let submit = self.submit.read().expect(SENDING);
+        let sent = match &*submit {
+            Some(submit) => submit.try_send(job),
+            None => Err(TrySendError::Disconnected(job)),
+        };
+        let refused = match sent {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(job)) => Refused::Full(job),
+            Err(TrySendError::Disconnected(job)) => Refused::Closed(job),
+        };
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        Err(refused)
+    }
+
+    /// Handles to what the workers run now.
+    pub(crate) fn running(&self) -> Vec<J::Running> {
+        self.shared
+            .running
+            .iter()
+            .filter_map(|slot| slot.lock().expect(HELD).clone())
+            .collect()
+    }
+
+    /// Takes everything out of the queue; none of it will run.
+    pub(crate) fn take_queued(&self) -> Vec<J> {
+        let taken: Vec<J> = self.shared.take.try_iter().collect();
+        let count = u64::try_from(taken.len()).unwrap_or(u64::MAX);
+        self.shared.cancelled.fetch_add(count, Ordering::Relaxed);
+        taken
+    }
+
+    /// Takes no more jobs. Never waits; what is queued still runs, and then the workers leave.
+    pub(crate) fn refuse_more(&self) {
+        *self.submit.write().expect(SENDING) = None;
+    }
+
+    /// Takes no more jobs, lets the queued ones run, and waits until every worker has left, the deadline has passed, or `hurry` disconnects. Says
+    /// how many workers had not left by then.
+    pub(crate) fn close(&self, deadline: Instant, hurry: &Receiver<Infallible>) -> usize {
+        self.refuse_more();
+        select! {
+            recv(self.left) -> _ => {}
+            recv(hurry) -> _ => {}
+            recv(at(deadline)) -> _ => {}
+        }
+        // Several of them may have happened.
+        let everyone_left = self.left.try_recv() == Err(TryRecvError::Disconnected);
+        if everyone_left {
+            self.join()
+        } else {
+            self.running().len().max(1)
+        }
+    }
+
+    fn join(&self) -> usize {
+        for thread in self.threads.lock().expect(HELD).drain(..) {
+            if thread.join().is_err() {
+                log::error!(
+                    "a worker of lane `{}` ended by panicking",
+                    self.shared.lane.name
+                );
+            }
+        }
+        0
+    }
+
+    pub(crate) fn stats(&self) -> LaneStats {
+        let shared = &self.shared;
+        LaneStats {
+            name: shared.lane.name.to_string(),
+            workers: shared.lane.worker_count(),
+            busy: shared.busy.load(Ordering::Relaxed),
+            queued: shared.take.len(),
+            capacity: shared.lane.capacity(),
+            done: shared.done.load(Ordering::Relaxed),
+            refused: shared.refused.load(Ordering::Relaxed),
+            panicked: shared.panicked.load(Ordering::Relaxed),
+            cancelled: shared.cancelled.load(Ordering::Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,17 @@
+//! The handshake era (`2025-11-25` and before): what a session is and keeps.
+//!
+//! Sessions, the questions they are asked, their streams and what is replayed of them, the resources they watch, the batches of revision
+//! 2025-03-26. The engine reaches all of it by one `use`; must not know the engine, HTTP or pipes.
+
+mod asks;
+mod batch;
+mod session;
+mod streams;
+mod watched;
+
+pub(crate) use self::asks::{AskCounter, Asks};
+pub(crate) use self::batch::{ReplySlot, split};
+pub(crate) use self::session::{Session, Sessions, negotiate};
+#[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+pub(crate) use self::streams::{Cursor, OpenStream, Resumed};
+pub(crate) use self::streams::{Listening, Streams};

@@ -1,0 +1,348 @@
+//! The bounded way out: where handlers and the engine put what a transport will write.
+//!
+//! The policy, written once. An *answer* has its place reserved before the request is accepted, so it always fits and is never dropped.
+//! An *event* (progress, log) takes a place if there is one; when there is none the oldest waiting event makes room. Nobody who
+//! puts something in ever waits; only [`Outbox::await_room`] does, and it is called by the one thread that reads requests, which is how
+//! a client that does not read its answers is made to stop sending. Must not know which transport drains it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use crate::base::cancel::CancellationToken;
+use crate::observe::access::Access;
+use crate::protocol::version::Era;
+
+/// The way in, shared by everyone who answers on one HTTP exchange or one pipe.
+#[derive(Clone, Debug)]
+pub(crate) struct Outbox(pub(super) Arc<Shared>);
+
+/// The reserved place for the answer to one request. Dropped unused, it tells the reader that no answer will come.
+#[derive(Debug)]
+pub(crate) struct AnswerSlot {
+    /// `None` once used.
+    outbox: Option<Outbox>,
+}
+
+/// What the reader finds.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Event(Vec<u8>),
+    /// A request of ours, which the client must see.
+    Request(Vec<u8>),
+    /// The first message of a stream that makes no sense without it.
+    Opening(Vec<u8>),
+    Answer(Answer),
+    /// A request that was accepted ends without an answer: it was cancelled, or needed none.
+    NoAnswer(Option<Access>),
+    /// A handler wants the stream to end here; the rest is for whoever comes back for it.
+    Pause,
+    /// Somebody else is to read on from here.
+    Relieved,
+    /// Nothing came before the deadline.
+    TimedOut,
+    /// Nothing will come any more.
+    Finished,
+}
+
+/// The terminal message of one request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) body: Vec<u8>,
+    /// The code, if the message is a JSON-RPC error.
+    pub(crate) error: Option<i64>,
+    pub(crate) standing: Standing,
+    pub(crate) era: Era,
+    pub(crate) access: Access,
+}
+
+/// How far a request got before it was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It was understood; the answer is the method's own.
+    Served,
+    /// It was refused before any method saw it.
+    Malformed,
+    /// It named a session that does not exist, or no more.
+    UnknownSession,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) bounds: Bounds,
+    pub(super) state: Mutex<State>,
+    /// Signalled when the reader has something to do; only it waits here.
+    pub(super) readable: Condvar,
+    /// Signalled when something has been read; only the one thread that reads requests waits here.
+    pub(super) room: Condvar,
+}
+
+/// How much may wait to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) answers_max: usize,
+    pub(crate) events_max: usize,
+    /// Of answers and events together. An answer that is over it is kept all the same, but no further request is accepted.
+    pub(crate) bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) queue: VecDeque<Queued>,
+    /// How many of the queue are events.
+    pub(super) events: usize,
+    /// The length of everything in the queue.
+    pub(super) bytes: usize,
+    /// Answers that have not been read: places reserved, and those that are in the queue.
+    pub(super) due: usize,
+    /// How many of the queue are answers. Only these are held against a client: a call that is under way is the lanes' to bound, and while it
+    /// is, its client has to be heard.
+    pub(super) answers: usize,
+    /// Whether a pause is in the queue. One says as much as many, so that a handler cannot make the queue grow.
+    pub(super) pause_waits: bool,
+    /// The reader is to stop now, whatever is in the queue.
+    pub(super) relieved: bool,
+    /// Nobody will reserve any more.
+    pub(super) closed: bool,
+    pub(super) reader_waits: bool,
+    /// The one thread that accepts requests waits for room.
+    pub(super) room_waited_for: bool,
+    pub(super) reader_gone: bool,
+    /// Nobody on the other side can answer a request of ours.
+    pub(super) takes_no_requests: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Queued {
+    /// Not sent any more once its call, if it belongs to one, is cancelled.
+    Event(Vec<u8>, Option<CancellationToken>),
+    /// Never dropped: somebody waits for its answer. A worker puts in the next one when it has the answer or has given up on it.
+    Request(Vec<u8>, CancellationToken),
+    /// Never dropped: whatever follows it means nothing without it. There is at most one for each answer that is due.
+    Opening(Vec<u8>, CancellationToken),
+    Answer(Answer),
+    NoAnswer(Option<Access>),
+    Pause,
+}
+
+impl Shared {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Shared {
+            bounds,
+            state: Mutex::default(),
+            readable: Condvar::new(),
+            room: Condvar::new(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no code panics while it holds the outbox")
+    }
+
+    pub(super) fn push(&self, mut state: MutexGuard<'_, State>, item: Queued) {
+        state.bytes += item.len();
+        state.queue.push_back(item);
+        let wake = state.reader_waits;
+        drop(state);
+        if wake {
+            self.readable.notify_one();
+        }
+    }
+}
+
+impl State {
+    fn is_full(&self, bounds: &Bounds) -> bool {
+        self.answers >= bounds.answers_max || self.bytes >= bounds.bytes_max
+    }
+
+    pub(super) fn answer_read(&mut self) {
+        self.due -= 1;
+        self.answers -= 1;
+    }
+
+    /// Makes room for an event of this length by dropping the oldest ones. Says whether there is room now.
+    fn make_room(&mut self, len: usize, bounds: &Bounds) -> bool {
+        let over = |state: &State| {
+            state.events >= bounds.events_max || state.bytes + len > bounds.bytes_max
+        };
+        while self.events > 0 && over(self) {
+            let oldest = self
+                .queue
+                .iter()
+                .position(|item| matches!(item, Queued::Event(..)));
+            let dropped = oldest.and_then(|oldest| self.queue.remove(oldest));
+            self.bytes -= dropped.map_or(0, |dropped| dropped.len());
+            self.events -= 1;
+        }
+        !over(self)
+    }
+}
+
+impl Queued {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Queued::Event(bytes, _) => bytes.len(),
+            Queued::Request(bytes, _) | Queued::Opening(bytes, _) => bytes.len(),
+            Queued::Answer(answer) => answer.body.len(),
+            Queued::NoAnswer(_) | Queued::Pause => 0,
+        }
+    }
+
+    /// Whether it is an event that says this and will be sent.
+    fn announces(&self, announced: &[u8]) -> bool {
+        match self {
+            Queued::Event(bytes, call) => {
+                bytes == announced && !call.as_ref().is_some_and(CancellationToken::is_cancelled)
+            }
+            _ => false,
+        }
+    }
+
+    /// Nobody will read it, so nobody else will write its line.
+    pub(super) fn log_unread(self) {
+        if let Queued::Answer(Answer { access, .. }) | Queued::NoAnswer(Some(access)) = self {
+            access.log(None);
+        }
+    }
+}
+
+impl Outbox {
+    /// Waits until there is room for one more answer to wait to be read. False when the reader has gone.
+    pub(crate) fn await_room(&self) -> bool {
+        let mut state = self.0.lock();
+        while state.is_full(&self.0.bounds) && !state.reader_gone {
+            state.room_waited_for = true;
+            state = self
+                .0
+                .room
+                .wait(state)
+                .expect("no code panics while it holds the outbox");
+        }
+        state.room_waited_for = false;
+        !state.reader_gone
+    }
+
+    /// Takes the place for one answer, whether or not [`await_room`](Self::await_room) has been asked. `None` when the reader has gone.
+    pub(crate) fn reserve(&self) -> Option<AnswerSlot> {
+        let mut state = self.0.lock();
+        if state.reader_gone {
+            return None;
+        }
+        state.due += 1;
+        Some(AnswerSlot {
+            outbox: Some(self.clone()),
+        })
+    }
+
+    /// Puts an event in, dropping the oldest ones if there is no room left. It is not sent once `call` is cancelled.
+    pub(crate) fn send_event(&self, bytes: Vec<u8>, call: &CancellationToken) {
+        let state = self.0.lock();
+        self.push_event(state, bytes, Some(call.clone()));
+    }
+
+    /// Puts in that something has changed, unless that waits to be read already: it says as much once as many times, and so a client that
+    /// reads seldom misses none for the room they take. It is not sent once `call`, if it belongs to one, is cancelled.
+    pub(crate) fn announce(&self, bytes: Vec<u8>, call: Option<&CancellationToken>) {
+        let state = self.0.lock();
+        if !state.queue.iter().any(|item| item.announces(&bytes)) {
+            self.push_event(state, bytes, call.cloned());
+        }
+    }
+
+    fn push_event(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        bytes: Vec<u8>,
+        call: Option<CancellationToken>,
+    ) {
+        if !state.reader_gone && state.make_room(bytes.len(), &self.0.bounds) {
+            state.events += 1;
+            self.0.push(state, Queued::Event(bytes, call));
+        }
+    }
+
+    /// Puts a request of ours in. It is not sent once `call` is cancelled. False when nobody is there to answer it.
+    pub(crate) fn send_request(&self, bytes: Vec<u8>, call: &CancellationToken) -> bool {
+        let state = self.0.lock();
+        let is_read = !state.reader_gone && !state.takes_no_requests;
+        if is_read {
+            self.0.push(state, Queued::Request(bytes, call.clone()));
+        }
+        is_read
+    }
+
+    /// Refuses requests of ours from now on.
+    pub(crate) fn take_no_requests(&self) {
+        self.0.lock().takes_no_requests = true;
+    }
+
+    /// Asks the reader to end its stream here, behind what has been put in. Never dropped for want of room.
+    pub(crate) fn pause(&self) {
+        let mut state = self.0.lock();
+        if !state.reader_gone && !state.pause_waits {
+            state.pause_waits = true;
+            self.0.push(state, Queued::Pause);
+        }
+    }
+
+    /// Makes the reader stop at once, because another one stands ready.
+    pub(crate) fn relieve(&self) {
+        let mut state = self.0.lock();
+        state.relieved = true;
+        drop(state);
+        self.0.readable.notify_one();
+    }
+
+    /// Puts in what must be read before everything else of its call. It is not sent once `call` is cancelled.
+    pub(crate) fn send_opening(&self, bytes: Vec<u8>, call: &CancellationToken) {
+        let state = self.0.lock();
+        if !state.reader_gone {
+            self.0.push(state, Queued::Opening(bytes, call.clone()));
+        }
+    }
+
+    /// Says that nothing more will be reserved, so that the reader finishes when everything is read.
+    pub(crate) fn close(&self) {
+        let mut state = self.0.lock();
+        state.closed = true;
+        drop(state);
+        self.0.readable.notify_one();
+    }
+}
+
+impl AnswerSlot {
+    /// Puts the answer in its place. Never waits, never fails; if the reader has gone it goes nowhere.
+    pub(crate) fn send(mut self, answer: Answer) {
+        self.fill(Queued::Answer(answer));
+    }
+
+    /// Says that this request was cancelled: no answer will come.
+    pub(crate) fn withdraw(mut self, access: Access) {
+        self.fill(Queued::NoAnswer(Some(access)));
+    }
+
+    /// Where events of the same request go.
+    pub(crate) fn outbox(&self) -> Option<&Outbox> {
+        self.outbox.as_ref()
+    }
+
+    fn fill(&mut self, item: Queued) {
+        if let Some(Outbox(shared)) = self.outbox.take() {
+            let mut state = shared.lock();
+            if !state.reader_gone {
+                state.answers += 1;
+                shared.push(state, item);
+                return;
+            }
+            drop(state);
+            item.log_unread();
+        }
+    }
+}
+
+impl Drop for AnswerSlot {
+    fn drop(&mut self) {
+        self.fill(Queued::NoAnswer(None));
+    }
+}
