@@ -26,6 +26,7 @@ use crate::handler::context::Overview;
 use crate::handler::registration::Registration;
 use crate::lane::{Lane, RunningLane};
 use crate::legacy::{AskCounter, Sessions, Streams};
+use crate::observe::access::{AccessLog, Observer};
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::Implementation;
 
@@ -35,6 +36,7 @@ pub(crate) struct Engine {
     /// What is kept for all peers together.
     pub(super) memory: Arc<Budget>,
     pub(super) identity: Arc<Identity>,
+    pub(super) observer: Arc<dyn Observer>,
     pub(super) catalogue: Catalogue,
     /// How long clients may keep a list.
     pub(super) list_cache: CacheHint,
@@ -108,6 +110,7 @@ impl Engine {
         let (hurrier, hurry) = cancellation();
         Ok(Arc::new_cyclic(|me| Engine {
             memory: Budget::whole(plan.limits.memory_bytes_max),
+            observer: Arc::new(AccessLog),
             identity,
             catalogue,
             list_cache: plan.list_cache,
@@ -124,6 +127,11 @@ impl Engine {
             me: me.clone(),
             limits: plan.limits,
         }))
+    }
+
+    /// Who sees every request's end.
+    pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
+        &self.observer
     }
 
     /// The account of the whole server, for the transports to charge.

@@ -68,7 +68,7 @@ impl ReplySlot {
         match self {
             ReplySlot::Single(slot) => slot.send(answer),
             ReplySlot::Member(mut member) => {
-                answer.access.log(None);
+                member.ended(&answer.access);
                 member.used = true;
                 member.batch.gather(Some(&answer.body));
             }
@@ -79,7 +79,7 @@ impl ReplySlot {
     pub(crate) fn withdraw(self, access: Access) {
         match self {
             ReplySlot::Single(slot) => slot.withdraw(access),
-            ReplySlot::Member(_) => access.log(None),
+            ReplySlot::Member(member) => member.ended(&access),
         }
     }
 
@@ -88,6 +88,14 @@ impl ReplySlot {
         match self {
             ReplySlot::Single(slot) => slot.outbox(),
             ReplySlot::Member(member) => member.batch.outbox.as_ref(),
+        }
+    }
+}
+
+impl Member {
+    fn ended(&self, access: &Access) {
+        if let Some(outbox) = &self.batch.outbox {
+            outbox.observer().ended(access, None);
         }
     }
 }

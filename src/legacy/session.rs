@@ -220,6 +220,7 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::access::{AccessLog, Observer};
     use crate::outbox::{Bounds, Outbox, outbox};
 
     fn session() -> Session {
@@ -236,7 +237,7 @@ mod tests {
             events_max: 1,
             bytes_max: 1,
         };
-        outbox(bounds).0
+        outbox(bounds, &(Arc::new(AccessLog) as Arc<dyn Observer>)).0
     }
 
     #[test]

@@ -1,7 +1,6 @@
-//! The trail of one request: its request id and its line in the access log.
+//! The trail of one request: its request id, what is known of it at its end, and the line that the access log has of it.
 //!
-//! The engine fills in what happened, the transport adds the status and writes the line through [`log`] with the target
-//! `mcp_threads::access`. Must not know how either works.
+//! The engine fills in what happened, the transport adds the status, and each [`Observer`] sees it once. Must not know how either works.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -89,6 +88,12 @@ impl fmt::Display for Traceparent {
     }
 }
 
+/// Sees every request's end, on the thread that knows it first, and never waits. The access log is one; metrics are another.
+pub(crate) trait Observer: fmt::Debug + Send + Sync {
+    /// Transports without a status of their own pass `None`.
+    fn ended(&self, access: &Access, status: Option<u16>);
+}
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -116,7 +121,7 @@ impl Outcome {
     }
 }
 
-/// What stands on one access line.
+/// What is known of a request at its end.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     pub(crate) tag: RequestTag,
@@ -146,26 +151,31 @@ impl Access {
             traceparent: None,
         }
     }
+}
 
-    /// Writes the line. Transports without a status of their own pass `None`.
-    pub(crate) fn log(&self, status: Option<u16>) {
+/// The access log: a line for each request, through [`log`] with the target `mcp_threads::access`.
+#[derive(Debug)]
+pub(crate) struct AccessLog;
+
+impl Observer for AccessLog {
+    fn ended(&self, access: &Access, status: Option<u16>) {
         if !log::log_enabled!(target: TARGET, log::Level::Info) {
             return;
         }
         let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
-        let trace = self.traceparent;
+        let trace = access.traceparent;
         let trace = trace.map_or_else(String::new, |trace| format!(" traceparent={trace}"));
         log::info!(
             target: TARGET,
             "method={} {}={} status={status} outcome={} lane={} queued_us={} running_us={} request_id={}{trace}",
-            self.method,
-            kind(self.method),
-            self.name.as_deref().unwrap_or("-"),
-            self.outcome.as_str(),
-            self.lane.as_deref().unwrap_or("-"),
-            self.queued.as_micros(),
-            self.running.as_micros(),
-            self.tag
+            access.method,
+            kind(access.method),
+            access.name.as_deref().unwrap_or("-"),
+            access.outcome.as_str(),
+            access.lane.as_deref().unwrap_or("-"),
+            access.queued.as_micros(),
+            access.running.as_micros(),
+            access.tag
         );
     }
 }

@@ -6,6 +6,7 @@ use std::mem;
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
+use crate::observe::access::Observer;
 use crate::outbox::writer::{Answer, Bounds, Item, Outbox, Queued, Shared, State};
 
 /// The way out, owned by the one thread that writes.
@@ -13,8 +14,8 @@ use crate::outbox::writer::{Answer, Bounds, Item, Outbox, Queued, Shared, State}
 pub(crate) struct OutboxReader(pub(super) Arc<Shared>);
 
 /// A new outbox within these bounds.
-pub(crate) fn outbox(bounds: Bounds) -> (Outbox, OutboxReader) {
-    let shared = Arc::new(Shared::new(bounds));
+pub(crate) fn outbox(bounds: Bounds, observer: &Arc<dyn Observer>) -> (Outbox, OutboxReader) {
+    let shared = Arc::new(Shared::new(bounds, observer));
     (Outbox(Arc::clone(&shared)), OutboxReader(shared))
 }
 
@@ -131,7 +132,7 @@ impl Drop for OutboxReader {
         drop(state);
         self.0.room.notify_all();
         for item in unread {
-            item.log_unread();
+            item.ended_unread(&*self.0.observer);
         }
     }
 }

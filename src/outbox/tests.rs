@@ -1,10 +1,11 @@
 //! What the outbox keeps, what it drops, and who waits.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::base::cancel::cancellation;
-use crate::observe::access::{Access, Outcome, RequestTag};
+use crate::observe::access::{Access, AccessLog, Observer, Outcome, RequestTag};
 use crate::protocol::version::Era;
 
 fn answer(text: &str) -> Answer {
@@ -18,12 +19,14 @@ fn answer(text: &str) -> Answer {
     }
 }
 
-fn bounds(answers_max: usize, events_max: usize) -> Bounds {
-    Bounds {
+fn new_outbox(answers_max: usize, events_max: usize) -> (Outbox, OutboxReader) {
+    let bounds = Bounds {
         answers_max,
         events_max,
         bytes_max: 10,
-    }
+    };
+    let observer: Arc<dyn Observer> = Arc::new(AccessLog);
+    outbox(bounds, &observer)
 }
 
 fn next(reader: &OutboxReader) -> String {
@@ -51,7 +54,7 @@ fn next(reader: &OutboxReader) -> String {
 
 #[test]
 fn law_1_the_oldest_event_is_dropped_and_the_answer_never_is() {
-    let (outbox, reader) = outbox(bounds(1, 2));
+    let (outbox, reader) = new_outbox(1, 2);
     let (_canceller, call) = cancellation();
     let slot = outbox.reserve().expect("the reader lives");
     for event in ["1", "2", "3", "4"] {
@@ -65,7 +68,7 @@ fn law_1_the_oldest_event_is_dropped_and_the_answer_never_is() {
 
 #[test]
 fn a_request_is_never_dropped_unless_its_call_is_cancelled() {
-    let (outbox, reader) = outbox(bounds(1, 1));
+    let (outbox, reader) = new_outbox(1, 1);
     let (canceller, call) = cancellation();
     let (_other, other_call) = cancellation();
     outbox.send_request("longer than all the bytes".into(), &other_call);
@@ -80,7 +83,7 @@ fn a_request_is_never_dropped_unless_its_call_is_cancelled() {
 
 #[test]
 fn events_of_a_cancelled_call_are_not_sent() {
-    let (outbox, reader) = outbox(bounds(1, 2));
+    let (outbox, reader) = new_outbox(1, 2);
     let (canceller, call) = cancellation();
     outbox.send_event("late".into(), &call);
     canceller.cancel();
@@ -89,14 +92,14 @@ fn events_of_a_cancelled_call_are_not_sent() {
 
 #[test]
 fn a_dropped_slot_tells_the_reader() {
-    let (outbox, reader) = outbox(bounds(1, 0));
+    let (outbox, reader) = new_outbox(1, 0);
     drop(outbox.reserve());
     assert_eq!(next(&reader), "no answer");
 }
 
 #[test]
 fn law_9_bytes_are_bounded_too() {
-    let (outbox, reader) = outbox(bounds(4, 4));
+    let (outbox, reader) = new_outbox(4, 4);
     let (_canceller, call) = cancellation();
     outbox.send_event("12345".into(), &call);
     outbox.send_event("67890".into(), &call);
@@ -118,7 +121,7 @@ fn law_9_bytes_are_bounded_too() {
 fn the_next_request_waits_until_an_answer_has_been_read() {
     for text in ["1", "many bytes, which are bounded too"] {
         let max = if text == "1" { 1 } else { 100 };
-        let (outbox, reader) = outbox(bounds(max, 0));
+        let (outbox, reader) = new_outbox(max, 0);
         outbox
             .reserve()
             .expect("the reader lives")
@@ -145,7 +148,7 @@ fn the_next_request_waits_until_an_answer_has_been_read() {
 
 #[test]
 fn nobody_waits_for_a_reader_that_has_gone() {
-    let (outbox, reader) = outbox(bounds(1, 1));
+    let (outbox, reader) = new_outbox(1, 1);
     let slot = outbox.reserve().expect("the reader lives");
     let again = outbox.clone();
     let waiting = std::thread::spawn(move || !again.await_room());
@@ -159,7 +162,7 @@ fn nobody_waits_for_a_reader_that_has_gone() {
 
 #[test]
 fn one_pause_stands_for_many_and_is_forgotten_by_the_next_reader() {
-    let (outbox, reader) = outbox(bounds(1, 2));
+    let (outbox, reader) = new_outbox(1, 2);
     let (_canceller, call) = cancellation();
     outbox.send_event("1".into(), &call);
     outbox.pause();
@@ -175,7 +178,7 @@ fn one_pause_stands_for_many_and_is_forgotten_by_the_next_reader() {
 
 #[test]
 fn a_relieved_reader_leaves_everything_to_the_next() {
-    let (outbox, reader) = outbox(bounds(1, 2));
+    let (outbox, reader) = new_outbox(1, 2);
     let slot = outbox.reserve().expect("the reader lives");
     slot.send(answer("whole"));
     outbox.relieve();
@@ -190,7 +193,7 @@ fn a_relieved_reader_leaves_everything_to_the_next() {
 
 #[test]
 fn an_opening_stays_in_front_however_many_events_follow() {
-    let (outbox, reader) = outbox(bounds(1, 2));
+    let (outbox, reader) = new_outbox(1, 2);
     let (_canceller, call) = cancellation();
     outbox.send_opening("first".into(), &call);
     for event in ["1", "2", "3"] {
@@ -203,7 +206,7 @@ fn an_opening_stays_in_front_however_many_events_follow() {
 
 #[test]
 fn what_is_not_sent_any_more_makes_room_too() {
-    let (outbox, reader) = outbox(bounds(2, 2));
+    let (outbox, reader) = new_outbox(2, 2);
     let (canceller, call) = cancellation();
     outbox.send_opening("more bytes than may be".into(), &call);
     canceller.cancel();
@@ -217,7 +220,7 @@ fn what_is_not_sent_any_more_makes_room_too() {
 
 #[test]
 fn a_change_that_waits_already_takes_no_second_place() {
-    let (outbox, reader) = outbox(bounds(1, 3));
+    let (outbox, reader) = new_outbox(1, 3);
     let (canceller, left) = cancellation();
     outbox.announce("all".into(), Some(&left));
     canceller.cancel();

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use crate::base::cancel::CancellationToken;
-use crate::observe::access::Access;
+use crate::observe::access::{Access, Observer};
 use crate::protocol::version::Era;
 
 /// The way in, shared by everyone who answers on one HTTP exchange or one pipe.
@@ -69,6 +69,8 @@ pub(crate) enum Standing {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) bounds: Bounds,
+    /// Sees what nobody reads any more; the reader's owner tells it of the rest.
+    pub(super) observer: Arc<dyn Observer>,
     pub(super) state: Mutex<State>,
     /// Signalled when the reader has something to do; only it waits here.
     pub(super) readable: Condvar,
@@ -125,9 +127,10 @@ pub(super) enum Queued {
 }
 
 impl Shared {
-    pub(super) fn new(bounds: Bounds) -> Self {
+    pub(super) fn new(bounds: Bounds, observer: &Arc<dyn Observer>) -> Self {
         Shared {
             bounds,
+            observer: Arc::clone(observer),
             state: Mutex::default(),
             readable: Condvar::new(),
             room: Condvar::new(),
@@ -199,15 +202,20 @@ impl Queued {
         }
     }
 
-    /// Nobody will read it, so nobody else will write its line.
-    pub(super) fn log_unread(self) {
+    /// Nobody will read it, so nobody else will tell of its end.
+    pub(super) fn ended_unread(self, observer: &dyn Observer) {
         if let Queued::Answer(Answer { access, .. }) | Queued::NoAnswer(Some(access)) = self {
-            access.log(None);
+            observer.ended(&access, None);
         }
     }
 }
 
 impl Outbox {
+    /// Who is told of the end of each request that is answered here.
+    pub(crate) fn observer(&self) -> &dyn Observer {
+        &*self.0.observer
+    }
+
     /// Waits until there is room for one more answer to wait to be read. False when the reader has gone.
     pub(crate) fn await_room(&self) -> bool {
         let mut state = self.0.lock();
@@ -336,7 +344,7 @@ impl AnswerSlot {
                 return;
             }
             drop(state);
-            item.log_unread();
+            item.ended_unread(&*shared.observer);
         }
     }
 }

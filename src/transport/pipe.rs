@@ -46,11 +46,14 @@ impl PipeFront {
         engine: &Arc<Engine>,
         limits: &Limits,
     ) -> Result<Self, Error> {
-        let (outbox, answers) = outbox(Bounds {
-            answers_max: limits.outbox_answers_max,
-            events_max: limits.outbox_events_max,
-            bytes_max: limits.outbox_bytes_max,
-        });
+        let (outbox, answers) = outbox(
+            Bounds {
+                answers_max: limits.outbox_answers_max,
+                events_max: limits.outbox_events_max,
+                bytes_max: limits.outbox_bytes_max,
+            },
+            engine.observer(),
+        );
         let (open, written) = bounded(0);
         // One of the two threads is enough to end the conversation; what the other has to add fits as well.
         let (end, ended) = bounded(2);
@@ -178,6 +181,8 @@ fn refuse_long_line(slot: AnswerSlot, bytes_max: usize) {
 
 /// The thread that writes.
 fn drain(answers: &OutboxReader, mut write: impl Write) -> io::Result<()> {
+    let outbox = answers.outbox();
+    let observer = outbox.observer();
     let mut out = Vec::new();
     loop {
         // Wait only with nothing left to write.
@@ -189,12 +194,12 @@ fn drain(answers: &OutboxReader, mut write: impl Write) -> io::Result<()> {
             }
             Item::Answer(answer) => {
                 push_line(&mut out, &answer.body);
-                answer.access.log(None);
+                observer.ended(&answer.access, None);
                 false
             }
             Item::NoAnswer(access) => {
                 if let Some(access) = access {
-                    access.log(None);
+                    observer.ended(&access, None);
                 }
                 false
             }

@@ -5,7 +5,7 @@ use std::thread;
 use super::*;
 use crate::base::cancel::cancellation;
 use crate::base::deadline::after;
-use crate::observe::access::{Access, Outcome, RequestTag};
+use crate::observe::access::{Access, AccessLog, Observer, Outcome, RequestTag};
 use crate::outbox::{Answer, Bounds, Item, Standing, outbox};
 use crate::protocol::version::Era;
 
@@ -21,11 +21,13 @@ fn streams(parked_streams_max: usize, replay_bytes_max: usize) -> Arc<Streams> {
 }
 
 fn new_outbox() -> (Outbox, OutboxReader) {
-    outbox(Bounds {
+    let bounds = Bounds {
         answers_max: 1,
         events_max: 10,
         bytes_max: 1000,
-    })
+    };
+    let observer: Arc<dyn Observer> = Arc::new(AccessLog);
+    outbox(bounds, &observer)
 }
 
 fn at(stream: u64, event: u64) -> Cursor {

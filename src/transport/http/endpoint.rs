@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::base::limits::Limits;
 use crate::engine::Engine;
+use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{Bounds, Outbox, OutboxReader, outbox};
 use crate::transport::http::policy::Guard;
 
@@ -30,13 +31,28 @@ impl Endpoint {
         }
     }
 
+    /// Tells of the end of a request that is over with its head.
+    pub(super) fn ended(
+        &self,
+        tag: &RequestTag,
+        method: &'static str,
+        outcome: Outcome,
+        status: u16,
+    ) {
+        let access = Access::immediate(tag.clone(), method, outcome);
+        self.engine.observer().ended(&access, Some(status));
+    }
+
     /// What one exchange reads from. A client that cannot be streamed to cannot be asked either.
     pub(super) fn outbox(&self, can_stream: bool) -> (Outbox, OutboxReader) {
-        let (outbox, reader) = outbox(Bounds {
-            answers_max: 1,
-            events_max: self.limits.outbox_events_max,
-            bytes_max: self.limits.outbox_bytes_max,
-        });
+        let (outbox, reader) = outbox(
+            Bounds {
+                answers_max: 1,
+                events_max: self.limits.outbox_events_max,
+                bytes_max: self.limits.outbox_bytes_max,
+            },
+            self.engine.observer(),
+        );
         if !can_stream {
             outbox.take_no_requests();
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::base::deadline::after;
 use crate::legacy::{Cursor, Resumed, Streams};
-use crate::observe::access::{Access, Outcome, RequestTag};
+use crate::observe::access::{Outcome, RequestTag};
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
 use crate::transport::http::exchange::Exchange;
 use crate::transport::http::reply::Reply;
@@ -31,18 +31,19 @@ impl Endpoint {
         });
         let (session, last) = match asked {
             Ok(asked) => asked,
-            Err(message) => return refuse(exchange, tag, 400, message),
+            Err(message) => return refuse(self, exchange, tag, 400, message),
         };
         let Some(streams) = self.engine.streams_of(session) else {
-            return refuse(exchange, tag, 404, "No such session");
+            return refuse(self, exchange, tag, 404, "No such session");
         };
         if !exchange.can_stream() {
-            return refuse(exchange, tag, 400, "An event stream needs HTTP/1.1");
+            return refuse(self, exchange, tag, 400, "An event stream needs HTTP/1.1");
         }
         // Nothing to come back to is how a browser says that it has not heard anything yet.
         let last = last.filter(|last| !last.is_empty()).map(Cursor::parse);
         let Some(place) = StreamPlace::take(self) else {
             return refuse(
+                self,
                 exchange,
                 tag,
                 503,
@@ -52,7 +53,7 @@ impl Endpoint {
         match last {
             None => self.listen(exchange, tag, &streams, place),
             Some(Some(from)) => self.resume(exchange, tag, &streams, place, from),
-            Some(None) => refuse(exchange, tag, 400, NOTHING_BEHIND),
+            Some(None) => refuse(self, exchange, tag, 400, NOTHING_BEHIND),
         }
     }
 
@@ -68,12 +69,12 @@ impl Endpoint {
         let listening = streams.listen(outbox.clone());
         // Asked only now, so that a drain either is seen here or finds this stream and ends it.
         if self.engine.is_draining() {
-            return refuse(exchange, tag, 503, "The server is shutting down");
+            return refuse(self, exchange, tag, 503, "The server is shutting down");
         }
         let Some(listening) = listening else {
-            return refuse(exchange, tag, 404, "No such session");
+            return refuse(self, exchange, tag, 404, "No such session");
         };
-        Access::immediate(tag.clone(), "GET", Outcome::Ok).log(Some(200));
+        self.ended(tag, "GET", Outcome::Ok, 200);
         let mut reply = Reply::new(self, exchange, tag, reader);
         let looks = self
             .limits
@@ -98,9 +99,10 @@ impl Endpoint {
     ) -> io::Result<()> {
         let (unheard, rest) = match streams.resume(from, after(RELIEF_TIMEOUT)) {
             Resumed::Rest(unheard, rest) => (unheard, rest),
-            Resumed::Nothing => return refuse(exchange, tag, 400, NOTHING_BEHIND),
+            Resumed::Nothing => return refuse(self, exchange, tag, 400, NOTHING_BEHIND),
             Resumed::InUse => {
                 return refuse(
+                    self,
                     exchange,
                     tag,
                     409,
@@ -108,7 +110,7 @@ impl Endpoint {
                 );
             }
         };
-        Access::immediate(tag.clone(), "GET", Outcome::Ok).log(Some(200));
+        self.ended(tag, "GET", Outcome::Ok, 200);
         let (stream, reader) = rest.unzip();
         let is_whole = reader.is_none();
         let reader = reader.unwrap_or_else(|| self.outbox(true).1);

@@ -323,7 +323,7 @@ impl<'a, E: Exchange> Reply<'a, E> {
             return self.answer_on_stream(answer);
         }
         let status = status(&answer);
-        answer.access.log(Some(status));
+        self.ended(&answer.access, status);
         let mut fields = [
             ("Content-Type", "application/json"),
             ("X-Request-Id", self.tag.as_str()),
@@ -348,6 +348,10 @@ impl<'a, E: Exchange> Reply<'a, E> {
         Ok(Written::All)
     }
 
+    fn ended(&self, access: &Access, status: u16) {
+        self.endpoint.engine.observer().ended(access, Some(status));
+    }
+
     fn answer_on_stream(&mut self, answer: Answer) -> io::Result<Written> {
         let is_kept = self.write_event(&answer.body);
         let ended = self.end();
@@ -362,7 +366,7 @@ impl<'a, E: Exchange> Reply<'a, E> {
             }
             _ => {}
         }
-        answer.access.log(Some(200));
+        self.ended(&answer.access, 200);
         ended
     }
 
@@ -371,15 +375,15 @@ impl<'a, E: Exchange> Reply<'a, E> {
     fn nothing(&mut self, cancelled: Option<Access>) -> io::Result<Written> {
         match cancelled {
             Some(access) => {
-                access.log(Some(200));
+                self.ended(&access, 200);
                 // Nor is there anything to come back for.
                 self.streams = None;
                 self.resumable = None;
                 self.open_stream()?;
             }
             None => {
-                let outcome = Outcome::Ok;
-                Access::immediate(self.tag.clone(), "notification", outcome).log(Some(202));
+                self.endpoint
+                    .ended(self.tag, "notification", Outcome::Ok, 202);
             }
         }
         if matches!(self.stream, Stream::Open(_)) {

@@ -6,7 +6,7 @@
 use std::io;
 
 use crate::engine::{Accepted, Origin};
-use crate::observe::access::{Access, Outcome, RequestTag};
+use crate::observe::access::{Outcome, RequestTag};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
 use crate::protocol::modern::Mirrored;
 use crate::transport::http::endpoint::Endpoint;
@@ -40,7 +40,7 @@ impl Serve for Endpoint {
             Ok(Verb::Post) => self.post(exchange, &tag),
             Ok(Verb::Get) => self.get(exchange, &tag),
             Ok(Verb::Delete) => self.delete(exchange, &tag),
-            Err(refusal) => refuse(exchange, &tag, refusal.status, refusal.message),
+            Err(refusal) => refuse(self, exchange, &tag, refusal.status, refusal.message),
         };
         if let Err(error) = outcome {
             log::debug!("the client has gone: {error} request_id={tag}");
@@ -55,6 +55,7 @@ impl Endpoint {
             Field::One(id) => self.engine.end_session(id),
             _ => {
                 return refuse(
+                    self,
                     exchange,
                     tag,
                     400,
@@ -63,7 +64,7 @@ impl Endpoint {
             }
         };
         if !ended {
-            return refuse(exchange, tag, 404, "No such session");
+            return refuse(self, exchange, tag, 404, "No such session");
         }
         let response = Response {
             status: 204,
@@ -71,20 +72,20 @@ impl Endpoint {
             body: b"",
         };
         exchange.respond(&response)?;
-        Access::immediate(tag.clone(), "DELETE", Outcome::Ok).log(Some(204));
+        self.ended(tag, "DELETE", Outcome::Ok, 204);
         Ok(())
     }
 
     fn post<E: Exchange>(&self, exchange: &mut E, tag: &RequestTag) -> io::Result<()> {
         let body = match exchange.read_body(self.limits.body_bytes_max) {
             Ok(body) => body,
-            Err(error) => return refuse_body(exchange, tag, &error),
+            Err(error) => return refuse_body(self, exchange, tag, &error),
         };
         let (outbox, reader) = self.outbox(exchange.can_stream());
         let slot = outbox.reserve().expect("the reader is still here");
         let origin = match origin(exchange) {
             Ok(origin) => origin,
-            Err(message) => return refuse(exchange, tag, 400, message),
+            Err(message) => return refuse(self, exchange, tag, 400, message),
         };
         let accepted = self.engine.accept(&body, tag.clone(), origin, slot);
         drop(body);
@@ -143,6 +144,7 @@ fn mirrored<E: Exchange>(exchange: &E) -> Mirrored<'_> {
 }
 
 fn refuse_body<E: Exchange>(
+    endpoint: &Endpoint,
     exchange: &mut E,
     tag: &RequestTag,
     error: &BodyError,
@@ -150,19 +152,27 @@ fn refuse_body<E: Exchange>(
     exchange.close_after();
     match error {
         BodyError::TooLarge => refuse(
+            endpoint,
             exchange,
             tag,
             413,
             "The body is longer than this server takes",
         ),
-        BodyError::TooSlow => refuse(exchange, tag, 408, "The body did not come in time"),
-        BodyError::Malformed(message) => refuse(exchange, tag, 400, message),
+        BodyError::TooSlow => refuse(
+            endpoint,
+            exchange,
+            tag,
+            408,
+            "The body did not come in time",
+        ),
+        BodyError::Malformed(message) => refuse(endpoint, exchange, tag, 400, message),
         BodyError::Gone => Err(io::ErrorKind::ConnectionAborted.into()),
     }
 }
 
 /// Answers what never became a message.
 pub(super) fn refuse<E: Exchange>(
+    endpoint: &Endpoint,
     exchange: &mut E,
     tag: &RequestTag,
     status: u16,
@@ -181,7 +191,7 @@ pub(super) fn refuse<E: Exchange>(
         405 | 409 | 503 => 3,
         _ => 2,
     };
-    Access::immediate(tag.clone(), "-", Outcome::Refused).log(Some(status));
+    endpoint.ended(tag, "-", Outcome::Refused, status);
     exchange.respond(&Response {
         status,
         fields: &fields[..count],

@@ -28,7 +28,7 @@ use tiny_http::Request;
 
 use self::exchange::TinyExchange;
 use crate::base::error::Error;
-use crate::observe::access::{Access, Outcome, RequestTag};
+use crate::observe::access::{Outcome, RequestTag};
 use crate::transport::front::Front;
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::{Exchange, Field, Response, Serve, single};
@@ -213,7 +213,7 @@ impl Shared {
                     if has_successor {
                         self.answer(request);
                     } else {
-                        refuse_busy(request);
+                        refuse_busy(&self.endpoint, request);
                     }
                 }
                 Err(error) => {
@@ -338,7 +338,7 @@ impl Drop for Counted<'_> {
 }
 
 /// Answers on the thread that is the last to wait. A body that is still coming has to be waited for first, as ever with tiny_http.
-fn refuse_busy(request: Request) {
+fn refuse_busy(endpoint: &Endpoint, request: Request) {
     let body =
         br#"{"jsonrpc":"2.0","error":{"code":503,"message":"Too many requests are under way; try again in a second"}}"#;
     let mut exchange = TinyExchange::new(request);
@@ -351,7 +351,7 @@ fn refuse_busy(request: Request) {
         ("X-Request-Id", tag.as_str()),
         ("Retry-After", "1"),
     ];
-    Access::immediate(tag.clone(), "-", Outcome::Refused).log(Some(503));
+    endpoint.ended(&tag, "-", Outcome::Refused, 503);
     if let Err(error) = exchange.respond(&Response {
         status: 503,
         fields,
