@@ -172,7 +172,7 @@ fn sleep_call(duration: Duration) -> Ask {
 
 /// A `ping` of the session that this opens.
 fn http_ping(connection: &mut Connection) -> io::Result<Ask> {
-    connection.exchange(&Ask::initialize().http())?;
+    connection.exchange(&Ask::initialize(&json!({})).http())?;
     Ok(Ask::ping(connection.field("Mcp-Session-Id")))
 }
 

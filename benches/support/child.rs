@@ -62,6 +62,11 @@ impl ServerProcess {
         cpu_of(&self.process.id().to_string())
     }
 
+    /// Open file descriptors.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.process.id())).map_or(0, Iterator::count)
+    }
+
     /// Resident memory in KiB, and the number of threads.
     pub(crate) fn memory(&self) -> (u64, u64) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()));

@@ -49,12 +49,12 @@ impl Ask {
     }
 
     /// The handshake of the legacy era.
-    pub(crate) fn initialize() -> Self {
+    pub(crate) fn initialize(capabilities: &Value) -> Self {
         Ask {
             method: "initialize",
             tool: None,
             params: json!({
-                "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "bench", "version": "1" },
+                "protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": { "name": "bench", "version": "1" },
             }),
             era: Era::Legacy(None),
         }
@@ -68,6 +68,12 @@ impl Ask {
             params: json!({}),
             era: Era::Legacy(session),
         }
+    }
+
+    /// As a message of a handshake-era session.
+    pub(crate) fn in_session(mut self, session: &str) -> Self {
+        self.era = Era::Legacy(Some(session.into()));
+        self
     }
 
     /// Asks for progress notifications.

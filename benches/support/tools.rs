@@ -100,6 +100,11 @@ fn server(spec: &Spec) -> Server {
         .tool("sleep", "Sleeps.", sleep)
         .tool("spin", "Burns CPU time of its thread.", spin)
         .tool("progress", "Reports progress, then answers.", progress)
+        .tool(
+            "ask",
+            "Asks for folders.",
+            |cx: &mut RequestContext, _: Nothing| cx.roots().map(|roots| roots.len()),
+        )
         .register(
             Tool::new("busy")
                 .description("How many workers of the main lane are busy; on the urgent lane.")
