@@ -55,9 +55,16 @@ limits! {
     json_depth_max: usize = 64,
     /// Most messages in one JSON-RPC batch (revision 2025-03-26 only). Default 64.
     batch_len_max: usize = 64,
-    /// Most legacy sessions alive at once. Default 1024. At the bound the longest idle session without a call in flight ends;
-    /// when all are busy, `initialize` is refused with `503`.
+    /// Most legacy sessions alive at once. Default 1024. At the bound one without a call in flight ends: the oldest of those whose client has
+    /// never sent a second message, or else the longest idle; when all are busy, `initialize` is refused with `503`.
     sessions_max: usize = 1024,
+    /// Bytes that one legacy session keeps: what its client says about itself, the resources it watches, what waits for its client to come back or to
+    /// listen. Default 8 MiB, so that an answer as long as a body may be fits. Beyond it the oldest of what waits goes, and what else is to be kept is refused with `503`.
+    /// All sessions and subscriptions together have half of [`memory_bytes_max`](Self::memory_bytes_max).
+    session_bytes_max: usize = 8 * 1024 * 1024,
+    /// Event streams of one legacy session that were opened by `GET`, at once. Default 16: a client needs one, and a few more while the server has not
+    /// noticed yet that it left others. Beyond it: `503`.
+    session_streams_max: usize = 16,
     /// A legacy session that has been silent this long ends. Default 30 minutes; most clients never send `DELETE`.
     session_idle_timeout: Duration = Duration::from_secs(30 * 60),
     /// Most HTTP exchanges that may wait for their answer at once in the tiny_http front, each on its own I/O thread. Default 1024.

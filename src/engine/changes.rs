@@ -6,8 +6,8 @@
 use crate::base::error::Error;
 use crate::engine::Engine;
 use crate::engine::catalogue::tool;
-use crate::engine::reply::Asked;
-use crate::engine::subscriptions::notification;
+use crate::engine::reply::{Asked, over_budget};
+use crate::engine::subscriptions::{URI_BYTES, notification};
 use crate::engine::target::Rules;
 use crate::handler::registration::{Kind, Registration};
 use crate::legacy::Session;
@@ -101,8 +101,9 @@ impl Engine {
         if !self.catalogue.covers(uri) {
             return Err(ErrorObject::no_resource(uri));
         }
+        let charge = session.memory.charge(uri.len() + URI_BYTES);
         let most = self.limits.session_subscriptions_max;
-        match session.watched.add(uri, most) {
+        match session.watched.add(uri, charge.map_err(over_budget)?, most) {
             true => Ok(()),
             false => Err(ErrorObject::invalid_params(format!(
                 "This session watches {most} resources, which is the most; unsubscribe from some"

@@ -3,13 +3,14 @@
 //! Must not know what a message means.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::base::budget::Budget;
 use crate::base::cancel::{CancellationToken, Canceller, cancellation};
+use crate::base::clock::{Clock, Tick};
 use crate::base::deadline::after;
 use crate::base::error::Error;
 use crate::base::limits::Limits;
@@ -35,6 +36,8 @@ pub(crate) struct Engine {
     pub(super) limits: Arc<Limits>,
     /// What is kept for all peers together.
     pub(super) memory: Arc<Budget>,
+    /// The share of it for what is kept between requests, sessions and subscriptions: half, so that requests have the other half whatever is kept.
+    pub(super) kept: Arc<Budget>,
     pub(super) identity: Arc<Identity>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) catalogue: Catalogue,
@@ -57,7 +60,12 @@ pub(crate) struct Engine {
     pub(super) streams: Arc<AtomicUsize>,
     /// Given to calls, so that a handler can look at the whole.
     pub(super) me: Weak<Engine>,
+    /// Ends what has been idle too long.
+    clock: OnceLock<Clock>,
 }
+
+/// How often idle sessions are looked for, at most and at least.
+const SWEEP_INTERVALS: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(30)];
 
 /// What the engine is made of, before its threads start.
 pub(crate) struct Plan {
@@ -108,8 +116,10 @@ impl Engine {
             .map(RunningLane::start)
             .collect::<Result<_, _>>()?;
         let (hurrier, hurry) = cancellation();
-        Ok(Arc::new_cyclic(|me| Engine {
-            memory: Budget::whole(plan.limits.memory_bytes_max),
+        let memory = Budget::whole(plan.limits.memory_bytes_max);
+        let engine = Arc::new_cyclic(|me| Engine {
+            kept: memory.of_peer(plan.limits.memory_bytes_max / 2),
+            memory,
             observer: Arc::new(AccessLog),
             identity,
             catalogue,
@@ -125,8 +135,36 @@ impl Engine {
             connections: Arc::default(),
             streams: Arc::default(),
             me: me.clone(),
+            clock: OnceLock::new(),
             limits: plan.limits,
-        }))
+        });
+        engine.tend_sessions()?;
+        Ok(engine)
+    }
+
+    /// Sees to it that sessions end that nobody asks for any more, and that they make room when memory runs short.
+    fn tend_sessions(&self) -> Result<(), Error> {
+        let me = self.me.clone();
+        self.memory.on_shortage(move |bytes| {
+            if let Some(engine) = me.upgrade() {
+                engine.subscriptions.prune();
+                engine.sessions.free(bytes);
+            }
+        });
+        let me = self.me.clone();
+        let [least, most] = SWEEP_INTERVALS;
+        let sweep = Tick {
+            every: (self.limits.session_idle_timeout / 8).clamp(least, most),
+            run: Box::new(move || {
+                if let Some(engine) = me.upgrade() {
+                    engine.sessions.sweep();
+                    engine.subscriptions.prune();
+                }
+            }),
+        };
+        let clock = Clock::start(vec![sweep])?;
+        assert!(self.clock.set(clock).is_ok(), "it is started once");
+        Ok(())
     }
 
     /// Who sees every request's end.

@@ -9,6 +9,7 @@ mod calls;
 mod catalogue;
 mod changes;
 mod encode;
+mod handshake;
 mod identity;
 mod in_flight;
 mod lifecycle;

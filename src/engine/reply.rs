@@ -2,6 +2,7 @@
 //!
 //! Must not know what a method means, or where its answer goes from the slot.
 
+use crate::base::budget::OverBudget;
 use crate::legacy::ReplySlot;
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Answer, Standing};
@@ -105,6 +106,19 @@ pub(super) fn refuse_taken_id(
     };
     let error = ErrorObject::invalid_request("A request with this `id` is still in flight");
     refusal.send(&error, slot);
+}
+
+/// What a client hears for which nothing more can be kept.
+pub(super) fn over_budget(account: OverBudget) -> ErrorObject {
+    ErrorObject::new(
+        ErrorCode::OVERLOADED,
+        match account {
+            OverBudget::Own => "The server keeps as much for this client as it may",
+            OverBudget::Whole => {
+                "The server keeps as much for its clients as it may; try again later"
+            }
+        },
+    )
 }
 
 /// What a call hears that came too late.

@@ -8,15 +8,11 @@ use std::sync::Arc;
 use crate::engine::calls::Caller;
 use crate::engine::origin::Arrival;
 use crate::engine::reply::Asked;
-use crate::engine::{Accepted, Engine, Origin};
-use crate::handler::client::Client;
-use crate::legacy::{Session, negotiate};
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
+use crate::engine::{Accepted, Engine};
+use crate::legacy::Session;
+use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::method::{Method, UNKNOWN};
 use crate::protocol::version::Era;
-
-/// The longest introduction a session keeps of its client, in bytes.
-const INTRODUCTION_BYTES_MAX: usize = 64 * 1024;
 
 impl Engine {
     /// The table of the modern era.
@@ -117,69 +113,6 @@ impl Engine {
             | Method::Unsubscribe => self.catalogue.has_resources(),
             Method::Complete => self.catalogue.has_completers(),
             _ => true,
-        }
-    }
-
-    /// `initialize`, and the `ping` that may come before it.
-    pub(super) fn shake_hands(
-        &self,
-        method: &str,
-        asked: Asked<'_>,
-        arrival: &Arrival<'_>,
-    ) -> Accepted {
-        if method == "ping" {
-            asked.answer(Method::Ping, b"{}");
-            return Accepted::default();
-        }
-        let Some(requested) = &asked.params.protocol_version else {
-            asked.fail(
-                "initialize",
-                &ErrorObject::invalid_params("`protocolVersion` is missing"),
-            );
-            return Accepted::default();
-        };
-        let introduction = [asked.params.client_info, asked.params.capabilities];
-        if introduction
-            .into_iter()
-            .flatten()
-            .map(|raw| raw.get().len())
-            .sum::<usize>()
-            > INTRODUCTION_BYTES_MAX
-        {
-            let message = "`clientInfo` and `capabilities` are longer than 64 KiB";
-            asked.fail("initialize", &ErrorObject::invalid_params(message));
-            return Accepted::default();
-        }
-        let version = negotiate(&requested.0);
-        let client = Client::new(asked.params.client_info, asked.params.capabilities, version);
-        let opened = match &arrival.origin {
-            Origin::Pipe(pipe) => {
-                let session = Session::new(client, Arc::clone(&pipe.calls), &self.limits);
-                let session = pipe.begin_session(session, asked.slot.outbox().cloned());
-                self.sessions.add_on_pipe(&session);
-                None
-            }
-            Origin::Http { .. } => {
-                match self
-                    .sessions
-                    .open(Session::new(client, Arc::default(), &self.limits))
-                {
-                    Some(id) => Some(id),
-                    None => {
-                        let message = "The server has its maximum of sessions, and all are busy; try again later";
-                        asked.fail(
-                            "initialize",
-                            &ErrorObject::new(ErrorCode::OVERLOADED, message),
-                        );
-                        return Accepted::default();
-                    }
-                }
-            }
-        };
-        asked.answer(Method::Initialize, &self.identity.initialize(version));
-        Accepted {
-            opened,
-            ..Accepted::default()
         }
     }
 

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::base::budget::Charge;
 use crate::engine::in_flight::{Call, InFlight, Opening};
-use crate::engine::reply::{Asked, refuse_taken_id, shutting_down};
+use crate::engine::reply::{Asked, over_budget, refuse_taken_id, shutting_down};
 use crate::engine::{Engine, Origin, encode};
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::context::RequestInfo;
@@ -34,6 +35,8 @@ pub(super) struct Subscriptions(Mutex<Vec<Subscription>>);
 struct Subscription {
     call: Arc<Call>,
     wants: Wants,
+    /// What it keeps.
+    _kept: Charge,
 }
 
 /// What is honoured of a client's wishes, as the acknowledgement shows it.
@@ -50,7 +53,23 @@ struct Wants {
     resource_subscriptions: BTreeSet<Box<str>>,
 }
 
+/// What it costs to watch a resource, beside its URI, in bytes.
+pub(super) const URI_BYTES: usize = 96;
+
+/// What a subscription costs that watches nothing, in bytes.
+const SUBSCRIPTION_BYTES: usize = 1024;
+
+/// What it costs to keep an id, which each message of a stream repeats.
+fn id_bytes(id: &RequestId) -> usize {
+    serde_json::to_string(id).map_or(0, |text| 2 * text.len())
+}
+
 impl Wants {
+    fn bytes(&self) -> usize {
+        let uris = self.resource_subscriptions.iter();
+        SUBSCRIPTION_BYTES + uris.map(|uri| uri.len() + URI_BYTES).sum::<usize>()
+    }
+
     fn include(&self, change: Change<'_>) -> bool {
         match change {
             Change::Tools => self.tools_list_changed,
@@ -66,7 +85,7 @@ impl Subscriptions {
     pub(super) fn publish(&self, change: Change<'_>) {
         let mut open = self.lock();
         prune(&mut open);
-        for Subscription { call, wants } in &*open {
+        for Subscription { call, wants, .. } in &*open {
             if wants.include(change) {
                 call.announce(notification(change, Some(&call.id)));
             }
@@ -79,6 +98,11 @@ impl Subscriptions {
         open.iter().filter(|one| !one.call.has_ended()).count()
     }
 
+    /// Forgets those that have ended, so that the list is never longer than what is open and one.
+    pub(super) fn prune(&self) {
+        prune(&mut self.lock());
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Subscription>> {
         self.0
             .lock()
@@ -86,7 +110,6 @@ impl Subscriptions {
     }
 }
 
-/// Forgets those that have ended, so that the list is never longer than what is open and one.
 fn prune(open: &mut Vec<Subscription>) {
     open.retain(|one| !one.call.has_ended());
 }
@@ -94,8 +117,14 @@ fn prune(open: &mut Vec<Subscription>) {
 impl Engine {
     /// `subscriptions/listen`: acknowledged at once, and open until somebody ends it.
     pub(super) fn listen(&self, asked: Asked<'_>, origin: &Origin<'_>) -> Option<Arc<Call>> {
-        let wants = match self.honoured(asked.params.notifications.as_ref()) {
-            Ok(wants) => wants,
+        self.subscriptions.prune();
+        let wants = self.honoured(asked.params.notifications.as_ref());
+        let kept = wants.and_then(|wants| {
+            let kept = self.kept.charge(wants.bytes() + id_bytes(&asked.id));
+            Ok((wants, kept.map_err(over_budget)?))
+        });
+        let (wants, kept) = match kept {
+            Ok(kept) => kept,
             Err(error) => {
                 asked.fail(Method::Listen.name(), &error);
                 return None;
@@ -106,7 +135,6 @@ impl Engine {
             Origin::Http { .. } => None,
         };
         let mut open = self.subscriptions.lock();
-        prune(&mut open);
         if let Err(error) = self.has_room(&open, calls) {
             drop(open);
             asked.fail(Method::Listen.name(), &error);
@@ -118,6 +146,7 @@ impl Engine {
         open.push(Subscription {
             call: Arc::clone(&call),
             wants,
+            _kept: kept,
         });
         Some(call)
     }

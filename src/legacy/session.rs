@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use crate::base::budget::{Budget, Charge, OverBudget};
 use crate::base::in_flight::InFlight;
 use crate::base::limits::Limits;
 use crate::handler::client::Client;
@@ -31,7 +32,11 @@ pub(crate) struct Session {
     pub(crate) asks: Arc<Asks>,
     pub(crate) streams: Arc<Streams>,
     pub(crate) watched: Watched,
+    /// The account of everything that is kept for it.
+    pub(crate) memory: Arc<Budget>,
     mutable: Mutex<Mutable>,
+    /// Itself, and what its client says about itself.
+    _kept: Charge,
 }
 
 #[derive(Debug)]
@@ -39,23 +44,42 @@ struct Mutable {
     /// `info` until the client sets one; the specification leaves the choice to the server.
     log_level: LoggingLevel,
     last_seen: Instant,
+    /// Whether anything has come from its client since `initialize`.
+    is_used: bool,
 }
 
+/// What a session costs in which nothing has happened, in bytes.
+const SESSION_BYTES: usize = 2 * 1024;
+
 impl Session {
-    pub(crate) fn new(client: Client, calls: Arc<InFlight<RequestId>>, limits: &Limits) -> Self {
+    /// A session whose account is part of `memory`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room for what its client says about itself.
+    pub(crate) fn new(
+        client: Client,
+        calls: Arc<InFlight<RequestId>>,
+        limits: &Limits,
+        memory: &Arc<Budget>,
+    ) -> Result<Self, OverBudget> {
+        let memory = memory.of_peer(limits.session_bytes_max);
         let mutable = Mutable {
             log_level: LoggingLevel::Info,
             last_seen: Instant::now(),
+            is_used: false,
         };
-        Session {
+        Ok(Session {
+            _kept: memory.charge(SESSION_BYTES + client.len())?,
             version: client.protocol_version(),
-            streams: Arc::new(Streams::new(client.protocol_version(), limits)),
+            streams: Arc::new(Streams::new(client.protocol_version(), limits, &memory)),
             client: Arc::new(client),
             calls,
             asks: Arc::default(),
             watched: Watched::default(),
             mutable: Mutex::new(mutable),
-        }
+            memory,
+        })
     }
 
     pub(crate) fn log_level(&self) -> LoggingLevel {
@@ -71,14 +95,25 @@ impl Session {
         self.streams.announce(notification);
     }
 
-    /// Cancels its calls and lets go of its streams.
+    /// Cancels its calls and lets go of everything it keeps.
     fn end(&self) {
         self.calls.cancel_all();
+        self.asks.close();
         self.streams.end();
+        self.watched.clear();
     }
 
     fn touch(&self) {
-        self.lock().last_seen = Instant::now();
+        let mut mutable = self.lock();
+        mutable.last_seen = Instant::now();
+        mutable.is_used = true;
+    }
+
+    /// How willingly it makes room for a new one: rather when nothing has come from its client since `initialize`, and the longer it is idle. `None`
+    /// when it is busy.
+    fn dispensable(&self) -> Option<(bool, Duration)> {
+        let idle_for = self.idle_for();
+        (!idle_for.is_zero()).then(|| (!self.lock().is_used, idle_for))
     }
 
     /// How long nothing has happened in it: no message, no call under way, no stream open.
@@ -125,42 +160,71 @@ impl Sessions {
     pub(crate) fn open(&self, session: Session) -> Option<Arc<str>> {
         let id: Arc<str> = Uuid::new_v4().to_string().into();
         let mut by_id = self.lock();
-        let outlived = self.make_room(&mut by_id)?;
+        let ends = match by_id.len() < self.sessions_max {
+            true => None,
+            false => Some(Self::make_room(&mut by_id)?),
+        };
         by_id.insert(Arc::clone(&id), Arc::new(session));
         drop(by_id);
         // Ending one writes to the log, for which nobody shall wait who looks for a session.
-        for (session, idle_for) in outlived {
+        if let Some((session, idle_for)) = ends {
             log::info!("a session that was idle for {idle_for:?} ends, to make room for a new one");
             session.end();
         }
         Some(id)
     }
 
-    /// Takes out who has been idle too long, if there is no room for one more, and then whoever has been idle the longest. `None` when nobody
-    /// is idle.
-    fn make_room(&self, by_id: &mut ById) -> Option<Vec<(Arc<Session>, Duration)>> {
-        if by_id.len() < self.sessions_max {
-            return Some(Vec::new());
-        }
-        let mut idle: Vec<_> = by_id
+    /// Takes out the most dispensable one.
+    fn make_room(by_id: &mut ById) -> Option<(Arc<Session>, Duration)> {
+        let rated = by_id
             .iter()
-            .map(|(id, session)| (session.idle_for(), Arc::clone(id)))
+            .filter_map(|(id, session)| Some((session.dispensable()?, id)));
+        let ((_, idle_for), id) = rated.max()?;
+        let id = Arc::clone(id);
+        Some((by_id.remove(&id)?, idle_for))
+    }
+
+    /// Ends those that have been idle too long.
+    pub(crate) fn sweep(&self) {
+        let is_over = |session: &Session| session.idle_for() >= self.idle_timeout;
+        let over: Vec<_> = self
+            .lock()
+            .extract_if(|_, session| is_over(session))
             .collect();
-        idle.sort_unstable_by_key(|(idle_for, _)| Reverse(*idle_for));
-        let (longest, _) = idle.first()?;
-        if longest.is_zero() {
-            return None;
+        for (_, session) in over {
+            session.end();
         }
-        let gone = idle
+    }
+
+    /// Frees so many bytes, if that can be: what waits for clients to come back or to listen, those who have been idle the longest first, and then
+    /// whole sessions that are idle.
+    pub(crate) fn free(&self, bytes: usize) {
+        let all = self.lock();
+        let mut sessions: Vec<_> = all
             .iter()
-            .take_while(|(idle_for, _)| *idle_for >= self.idle_timeout)
-            .count();
-        idle.truncate(gone.max(1));
-        let ends = idle.into_iter();
-        Some(
-            ends.filter_map(|(idle_for, id)| Some((by_id.remove(&id)?, idle_for)))
-                .collect(),
-        )
+            .map(|(id, session)| (session.idle_for(), Arc::clone(id), Arc::clone(session)))
+            .collect();
+        drop(all);
+        sessions.sort_unstable_by_key(|(idle_for, ..)| Reverse(*idle_for));
+        let mut freed = 0;
+        for (_, _, session) in &sessions {
+            if freed >= bytes {
+                return;
+            }
+            let used = session.memory.used();
+            session.streams.forget_what_waits();
+            freed += used.saturating_sub(session.memory.used());
+        }
+        for (_, id, session) in sessions {
+            if freed >= bytes {
+                return;
+            }
+            if !session.idle_for().is_zero() {
+                freed += session.memory.used();
+                log::info!("an idle session ends, because the server keeps as much as it may");
+                self.end(&id);
+            }
+        }
     }
 
     /// Remembers a session that has no id, for as long as its pipe does.
@@ -224,11 +288,12 @@ mod tests {
     use crate::outbox::{Bounds, Outbox, outbox};
 
     fn session() -> Session {
-        Session::new(
-            Client::new(None, None, ProtocolVersion::V2025_11_25),
-            Arc::default(),
-            &Limits::default(),
-        )
+        session_in(&Budget::whole(usize::MAX))
+    }
+
+    fn session_in(memory: &Arc<Budget>) -> Session {
+        let client = Client::new(None, None, ProtocolVersion::V2025_11_25);
+        Session::new(client, Arc::default(), &Limits::default(), memory).expect("there is room")
     }
 
     fn new_outbox() -> Outbox {
@@ -256,6 +321,74 @@ mod tests {
     }
 
     #[test]
+    fn law_9_a_session_that_was_never_used_makes_room_first() {
+        let sessions = Sessions::new(3, Duration::from_secs(3600));
+        let used = sessions.open(session()).expect("there is room");
+        assert!(sessions.find(&used).is_some());
+        let flood: Vec<_> = (0..100)
+            .map(|_| sessions.open(session()).expect("one makes room"))
+            .collect();
+        assert_eq!(sessions.len(), 3);
+        assert!(sessions.find(&used).is_some(), "the only one that was used");
+        let newest = flood.last().expect("there are many");
+        assert!(sessions.find(newest).is_some(), "the oldest went first");
+        assert!(sessions.find(&flood[98]).is_some());
+        let last = sessions.open(session()).expect("one makes room");
+        assert!(sessions.find(&used).is_none(), "now the longest idle");
+        assert!(sessions.find(&last).is_some());
+    }
+
+    #[test]
+    fn law_13_what_waits_makes_room_and_then_sessions_that_are_idle() {
+        let memory = Budget::whole(usize::MAX);
+        let sessions = Sessions::new(9, Duration::from_secs(3600));
+        let opened = [0, 1, 2].map(|_| {
+            let id = sessions.open(session_in(&memory)).expect("there is room");
+            sessions.find(&id).expect("it lives")
+        });
+        for session in &opened {
+            session.announce(vec![0; 1000]);
+        }
+        let waits = || {
+            opened
+                .each_ref()
+                .map(|session| session.memory.used() > SESSION_BYTES)
+        };
+        sessions.free(1500);
+        assert_eq!(waits(), [false, false, true], "the longest idle first");
+        let listened = opened[1].streams.listen(new_outbox());
+        sessions.free(1000 + SESSION_BYTES);
+        assert_eq!(waits(), [false; 3]);
+        assert_eq!(
+            sessions.len(),
+            2,
+            "then the session that is idle the longest"
+        );
+        sessions.free(usize::MAX);
+        assert_eq!(sessions.len(), 1, "one whose client listens is not idle");
+        drop(listened);
+        drop(opened);
+        sessions.free(usize::MAX);
+        assert_eq!((sessions.len(), memory.used()), (0, 0));
+    }
+
+    #[test]
+    fn law_13_what_a_client_says_about_itself_is_charged() {
+        let memory = Budget::whole(SESSION_BYTES + 20);
+        let raw = serde_json::value::RawValue::from_string(format!("\"{}\"", "x".repeat(18)));
+        let raw = raw.expect("it is JSON");
+        let version = ProtocolVersion::V2025_11_25;
+        let open = |info| {
+            let client = Client::new(info, None, version);
+            Session::new(client, Arc::default(), &Limits::default(), &memory)
+        };
+        let first = open(Some(&raw)).expect("it just fits");
+        assert_eq!(open(None).err(), Some(OverBudget::Whole));
+        drop(first);
+        open(None).expect("there is room again");
+    }
+
+    #[test]
     fn a_session_with_an_open_stream_is_not_idle() {
         let sessions = Sessions::new(1, Duration::from_secs(3600));
         let id = sessions.open(session()).expect("there is room");
@@ -270,10 +403,19 @@ mod tests {
 
     #[test]
     fn a_silent_session_ends() {
-        let sessions = Sessions::new(2, Duration::ZERO);
-        let id = sessions.open(session()).expect("there is room");
-        assert!(sessions.find(&id).is_none());
-        assert_eq!(sessions.len(), 0);
+        for sweep in [false, true] {
+            let sessions = Sessions::new(2, Duration::ZERO);
+            let id = sessions.open(session()).expect("there is room");
+            match sweep {
+                true => sessions.sweep(),
+                false => assert!(sessions.find(&id).is_none()),
+            }
+            assert_eq!(sessions.len(), 0);
+        }
+        let sessions = Sessions::new(2, Duration::from_secs(3600));
+        sessions.open(session()).expect("there is room");
+        sessions.sweep();
+        assert_eq!(sessions.len(), 1);
     }
 
     #[test]

@@ -8,12 +8,14 @@
 mod replay;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::replay::Cursor;
 
 use self::replay::Replay;
+use crate::base::budget::{Budget, Charge};
 use crate::base::limits::Limits;
 use crate::outbox::{Outbox, OutboxReader};
 use crate::protocol::version::ProtocolVersion;
@@ -25,6 +27,10 @@ const HELD: &str = "no code panics while it holds a session's streams";
 pub(crate) struct Streams {
     /// Whether this revision's clients know that a stream may end before its answer.
     pub(crate) can_pause: bool,
+    streams_max: usize,
+    /// Connections that were opened by `GET`, to listen or to come back.
+    carried: AtomicUsize,
+    memory: Arc<Budget>,
     parked_max: usize,
     parked_bytes_max: usize,
     replay_bytes_max: usize,
@@ -47,7 +53,7 @@ struct State {
     /// Streams that only listen, the latest last.
     listening: Vec<(u64, Outbox)>,
     /// Announcements that wait for somebody to listen, the oldest first.
-    backlog: VecDeque<Vec<u8>>,
+    backlog: VecDeque<(Vec<u8>, Charge)>,
     /// When the last stream stopped being open.
     last_closed: Option<Instant>,
 }
@@ -86,8 +92,11 @@ pub(crate) enum Resumed {
 }
 
 impl Streams {
-    pub(crate) fn new(version: ProtocolVersion, limits: &Limits) -> Self {
+    pub(crate) fn new(version: ProtocolVersion, limits: &Limits, memory: &Arc<Budget>) -> Self {
         Streams {
+            streams_max: limits.session_streams_max,
+            carried: AtomicUsize::new(0),
+            memory: Arc::clone(memory),
             can_pause: version >= ProtocolVersion::V2025_11_25,
             parked_max: limits.parked_streams_max,
             parked_bytes_max: limits.parked_bytes_max,
@@ -164,7 +173,7 @@ impl Streams {
         if state.ended {
             return None;
         }
-        for message in std::mem::take(&mut state.backlog) {
+        for (message, _) in std::mem::take(&mut state.backlog) {
             outbox.announce(message, None);
         }
         state.last_stream += 1;
@@ -187,17 +196,45 @@ impl Streams {
     }
 
     fn put_by(&self, state: &mut State, message: Vec<u8>) {
-        if state.ended || state.backlog.contains(&message) {
+        let State { ended, backlog, .. } = state;
+        if *ended || backlog.iter().any(|(waiting, _)| *waiting == message) {
             return;
         }
-        state.backlog.push_back(message);
-        let over = |state: &State| {
-            let bytes: usize = state.backlog.iter().map(Vec::len).sum();
-            state.backlog.len() > self.announcements_max || bytes > self.replay_bytes_max
-        };
-        while over(state) {
-            state.backlog.pop_front();
+        loop {
+            let bytes: usize = backlog.iter().map(|(waiting, _)| waiting.len()).sum();
+            let fits = backlog.len() < self.announcements_max
+                && bytes + message.len() <= self.replay_bytes_max;
+            if fits && let Ok(charge) = self.memory.try_charge(message.len()) {
+                backlog.push_back((message, charge));
+                return;
+            }
+            if backlog.pop_front().is_none() {
+                return;
+            }
         }
+    }
+
+    /// Forgets everything that waits for somebody to come back or to listen.
+    pub(crate) fn forget_what_waits(&self) {
+        let mut state = self.lock();
+        let is_open = |answering: &Answering| matches!(answering.phase, Phase::Open(_));
+        let answering = std::mem::take(&mut state.answering);
+        let (open, waiting): (BTreeMap<_, _>, BTreeMap<_, _>) = answering
+            .into_iter()
+            .partition(|(_, answering)| is_open(answering));
+        state.answering = open;
+        state.replay = Replay::default();
+        state.backlog = VecDeque::new();
+        drop(state);
+        // What is parked here writes its access lines; nobody shall wait for the log.
+        drop(waiting);
+    }
+
+    /// Takes the place of one more connection that is opened by `GET`. `None` when there are as many as may be.
+    pub(crate) fn carry(self: &Arc<Self>) -> Option<Carried> {
+        let carried = Carried(Arc::clone(self));
+        let others = self.carried.fetch_add(1, Ordering::Relaxed);
+        (others < self.streams_max).then_some(carried)
     }
 
     /// Ends the streams that only listen, because the server or the session ends.
@@ -338,15 +375,15 @@ impl OpenStream {
         };
         answering.last_event += 1;
         at.event = answering.last_event;
-        let kept = state
-            .replay
-            .keep(at, message, self.streams.replay_bytes_max);
-        for gone in kept.iter().flatten() {
+        let bytes_max = self.streams.replay_bytes_max;
+        let memory = &self.streams.memory;
+        let (kept, gone) = state.replay.keep(at, message, bytes_max, memory);
+        for gone in gone {
             if state.has_lost_its_answer(gone.stream) {
                 state.forget(gone.stream);
             }
         }
-        (at, kept.is_ok())
+        (at, kept)
     }
 
     /// No connection carries it any more; its call goes on.
@@ -363,6 +400,16 @@ impl OpenStream {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         self.streams.let_go(self.stream, self.becomes.take());
+    }
+}
+
+/// The place of a connection that was opened by `GET`.
+#[derive(Debug)]
+pub(crate) struct Carried(Arc<Streams>);
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        self.0.carried.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -212,8 +212,9 @@ fn law_9_session_idle_timeout() {
             .post(&crate::harness::legacy_call(2, "gate", json!({})))
             .connect();
         gate.began();
-        // Silence is what is tested, and nothing tells of it.
-        thread::sleep(timeout + timeout / 2);
+        until("the idle one has ended by itself", || {
+            served.stats().sessions == 1
+        });
         let mut reply = idle.post(&ping).send();
         assert_eq!((reply.status, code(&reply.json())), (404, -32600));
         assert_eq!(
@@ -223,6 +224,51 @@ fn law_9_session_idle_timeout() {
         );
         gate.let_go(1);
         assert_eq!(text(&unread.reply().message()), "somebody");
+        served.stop();
+    });
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn law_9_session_streams_max() {
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let limits = Limits::default().session_streams_max(2).streams_max(4);
+        let (served, http) = front.serve(probes(&gate).limits(limits));
+        let [greedy, modest] = [0, 1].map(|_| http.initialize("2025-11-25"));
+        let mut open: Vec<_> = (0..2).map(|_| greedy.get().send()).collect();
+        for _ in 0..10 {
+            let mut reply = greedy.get().send();
+            assert_eq!((reply.status, reply.field("Retry-After")), (503, Some("1")));
+            assert!(reply.json().to_string().contains("This session"));
+            assert_eq!(greedy.resume("1-0").send().status, 503);
+        }
+        assert_eq!(modest.get().send().status, 200, "its share is its own");
+        drop(open.pop());
+        until("a place is free again", || {
+            greedy.get().send().status == 200
+        });
+        drop(open);
+        served.stop();
+    });
+}
+
+/// A flood of handshakes ends no session that is used.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn law_9_a_flood_of_handshakes_ends_no_session_that_is_used() {
+    on_every_front(|front| {
+        let limits = Limits::default().sessions_max(8);
+        let (served, http) = front.serve(probes(&Gate::new()).limits(limits));
+        let honest: Vec<_> = (0..4).map(|_| http.initialize("2025-11-25")).collect();
+        let initialize = crate::harness::message::initialize(0, "2025-11-25");
+        for _ in 0..50 {
+            assert_eq!(http.post(initialize.to_string()).send().status, 200);
+        }
+        let ping = legacy(1, "ping", json!({}));
+        for session in honest {
+            assert_eq!(session.post(&ping).send().status, 200);
+        }
         served.stop();
     });
 }

@@ -4,6 +4,9 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
+
+use crate::base::budget::{Budget, Charge};
 
 /// A place in a stream: the event id that a client sends back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,53 +34,70 @@ impl fmt::Display for Cursor {
     }
 }
 
+/// A message that has been sent, and what it costs to keep it.
+#[derive(Debug)]
+struct Sent {
+    at: Cursor,
+    message: Vec<u8>,
+    _charge: Charge,
+}
+
 /// The messages of every stream of a session, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
-    sent: VecDeque<(Cursor, Vec<u8>)>,
+    sent: VecDeque<Sent>,
     /// Of the messages together.
     bytes: usize,
 }
 
 impl Replay {
-    /// Keeps a message until newer ones need its room; one that is longer than all the room is not kept. Says
-    /// what had to go.
+    /// Keeps a message until newer ones need its room. Says whether there was any, and what had to go for it; one that is longer than all the room
+    /// is not kept.
     pub(super) fn keep(
         &mut self,
         at: Cursor,
         message: &[u8],
         bytes_max: usize,
-    ) -> Result<Vec<Cursor>, TooLong> {
-        if message.len() > bytes_max {
-            return Err(TooLong);
-        }
-        self.bytes += message.len();
-        self.sent.push_back((at, message.to_vec()));
+        memory: &Arc<Budget>,
+    ) -> (bool, Vec<Cursor>) {
         let mut gone = Vec::new();
-        while self.bytes > bytes_max
-            && let Some((at, message)) = self.sent.pop_front()
-        {
-            self.bytes -= message.len();
-            gone.push(at);
+        while message.len() <= bytes_max {
+            if self.bytes + message.len() <= bytes_max
+                && let Ok(_charge) = memory.try_charge(message.len() + SENT_BYTES)
+            {
+                let message = message.to_vec();
+                self.bytes += message.len();
+                self.sent.push_back(Sent {
+                    at,
+                    message,
+                    _charge,
+                });
+                return (true, gone);
+            }
+            let Some(oldest) = self.sent.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.message.len();
+            gone.push(oldest.at);
         }
-        Ok(gone)
+        (false, gone)
     }
 
     pub(super) fn holds(&self, at: Cursor) -> bool {
-        self.sent.iter().any(|(kept, _)| *kept == at)
+        self.sent.iter().any(|sent| sent.at == at)
     }
 
     /// What was sent on this place's stream behind it.
     pub(super) fn behind(&self, from: Cursor) -> Vec<(Cursor, Vec<u8>)> {
         let behind = |at: &Cursor| at.stream == from.stream && at.event > from.event;
-        let sent = self.sent.iter().filter(|(at, _)| behind(at));
-        sent.cloned().collect()
+        let sent = self.sent.iter().filter(|sent| behind(&sent.at));
+        sent.map(|sent| (sent.at, sent.message.clone())).collect()
     }
 
     /// Forgets everything of one stream.
     pub(super) fn forget(&mut self, stream: u64) {
-        self.sent.retain(|(at, _)| at.stream != stream);
-        self.bytes = self.sent.iter().map(|(_, message)| message.len()).sum();
+        self.sent.retain(|sent| sent.at.stream != stream);
+        self.bytes = self.sent.iter().map(|sent| sent.message.len()).sum();
     }
 
     #[cfg(test)]
@@ -86,6 +106,5 @@ impl Replay {
     }
 }
 
-/// A message that is longer than all there may be.
-#[derive(Debug)]
-pub(super) struct TooLong;
+/// What it costs to keep a message, beside the message, in bytes.
+const SENT_BYTES: usize = 64;

@@ -17,7 +17,8 @@ fn streams(parked_streams_max: usize, replay_bytes_max: usize) -> Arc<Streams> {
         .replay_bytes_max(replay_bytes_max)
         .parked_bytes_max(10)
         .announcements_max(3);
-    Arc::new(Streams::new(ProtocolVersion::V2025_11_25, &limits))
+    let memory = Budget::whole(usize::MAX);
+    Arc::new(Streams::new(ProtocolVersion::V2025_11_25, &limits, &memory))
 }
 
 fn new_outbox() -> (Outbox, OutboxReader) {

@@ -39,6 +39,15 @@ impl Endpoint {
         if !exchange.can_stream() {
             return refuse(self, exchange, tag, 400, "An event stream needs HTTP/1.1");
         }
+        let Some(_carried) = streams.carry() else {
+            return refuse(
+                self,
+                exchange,
+                tag,
+                503,
+                "This session has its maximum of event streams open; end one first",
+            );
+        };
         // Nothing to come back to is how a browser says that it has not heard anything yet.
         let last = last.filter(|last| !last.is_empty()).map(Cursor::parse);
         let Some(place) = StreamPlace::take(self) else {
