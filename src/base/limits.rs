@@ -53,6 +53,9 @@ limits! {
     /// Deepest nesting of arrays and objects in one message. Default 64, at most 120: real arguments stay below 20, and a parser that
     /// recurses must never meet more than its stack holds.
     json_depth_max: usize = 64,
+    /// Most values in one message: the outermost, each item and each member. Default 2 Mi: as many digits as fit into the largest body, so that an honest
+    /// list of any numbers passes; it bounds the work of a message where [`body_bytes_max`](Self::body_bytes_max) is raised. Beyond it: `-32600`.
+    json_values_max: usize = 2 * 1024 * 1024,
     /// Most messages in one JSON-RPC batch (revision 2025-03-26 only). Default 64.
     batch_len_max: usize = 64,
     /// Most legacy sessions alive at once. Default 1024. At the bound one without a call in flight ends: the oldest of those whose client has

@@ -54,7 +54,7 @@ impl Engine {
         slot: AnswerSlot,
     ) -> Accepted {
         let arrival = Arrival { tag, origin };
-        match jsonrpc::parse_frame(bytes, self.limits.json_depth_max) {
+        match jsonrpc::parse_frame(bytes, &self.limits) {
             Ok(Frame::One(message)) => {
                 self.accept_message(message, &arrival, ReplySlot::Single(slot))
             }
@@ -276,11 +276,11 @@ impl Engine {
             (OneWay::Notification(notification), _) => {
                 self.notified(&notification, session, arrival);
             }
-            (OneWay::Response(Response { id, body }), Some(session)) => {
+            (OneWay::Response(Response { id: Some(id), body }), Some(session)) => {
                 session.asks.answer(&id, body);
             }
             // Only a session is ever asked.
-            (OneWay::Response(_), None) => {}
+            (OneWay::Response(_), _) => {}
         }
     }
 

@@ -23,7 +23,7 @@ use crate::legacy::Asks;
 use crate::legacy::Session;
 use crate::observe::access::Outcome;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, Text, shortened};
-use crate::protocol::meta::{Params, Reference};
+use crate::protocol::meta::{Params, ReferenceKind};
 use crate::protocol::method::Method;
 use crate::protocol::param_headers::HeaderFields;
 use crate::protocol::results::Completion;
@@ -203,13 +203,16 @@ impl Engine {
         let reference = params.reference.as_ref().ok_or_else(|| missing("ref"))?;
         let argument = params.argument.as_ref();
         let argument = argument.ok_or_else(|| missing("argument"))?;
-        let found = match reference {
-            Reference::Prompt { name } => {
-                let found = self.catalogue.prompt_completer(name, &argument.name);
+        let Text(typed_into) = &argument.name;
+        let found = match reference.kind {
+            ReferenceKind::Prompt => {
+                let name = named("ref.name", reference.name.as_ref())?;
+                let found = self.catalogue.prompt_completer(name, typed_into);
                 found.map_err(|()| unknown("prompt", name))?
             }
-            Reference::Resource { uri } => {
-                let found = self.catalogue.template_completer(uri, &argument.name);
+            ReferenceKind::Resource => {
+                let uri = named("ref.uri", reference.uri.as_ref())?;
+                let found = self.catalogue.template_completer(uri, typed_into);
                 found.map_err(|()| unknown("resource template", uri))?
             }
         };
@@ -224,7 +227,7 @@ impl Engine {
         }
         let context = params.context.as_ref();
         let typed = Typed {
-            value: &argument.value,
+            value: &argument.value.0,
             arguments: context.and_then(|context| context.arguments),
         };
         Ok(Lookup::Found(Wanted {

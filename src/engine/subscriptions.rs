@@ -18,8 +18,9 @@ use crate::engine::{Engine, Origin, encode};
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::context::RequestInfo;
 use crate::observe::access::Outcome;
+use crate::protocol::capped;
 use crate::protocol::change::Change;
-use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
+use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId, Text};
 use crate::protocol::meta::{SUBSCRIPTION_ID_KEY, SubscriptionFilter};
 use crate::protocol::method::Method;
 use crate::protocol::trace::TraceContext;
@@ -157,16 +158,18 @@ impl Engine {
         let wanted =
             wanted.ok_or_else(|| ErrorObject::invalid_params("`notifications` is missing"))?;
         let most = self.limits.subscription_uris_max;
-        if wanted.resource_subscriptions.len() > most {
+        let uris: Vec<Text<'_>> =
+            capped::member("resourceSubscriptions", wanted.resource_subscriptions, most)?;
+        if uris.len() > most {
             return Err(ErrorObject::invalid_params(format!(
                 "One subscription may watch at most {most} resources"
             )));
         }
         let mut resource_subscriptions = BTreeSet::new();
-        for uri in &wanted.resource_subscriptions {
-            self.check_watchable(&uri.0)?;
-            if self.catalogue.covers(&uri.0) {
-                resource_subscriptions.insert((&*uri.0).into());
+        for Text(uri) in uris {
+            self.check_watchable(&uri)?;
+            if self.catalogue.covers(&uri) {
+                resource_subscriptions.insert(uri.into());
             }
         }
         Ok(Wants {

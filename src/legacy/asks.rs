@@ -41,7 +41,7 @@ pub(crate) struct Asks {
 
 #[derive(Default)]
 struct State {
-    open: HashMap<i64, Sender<Result<Value, AskError>>>,
+    open: HashMap<RequestId, Sender<Result<Value, AskError>>>,
     /// The client has closed its side, so nothing will be answered any more.
     closed: bool,
 }
@@ -49,7 +49,8 @@ struct State {
 /// One request of ours, from before it is sent until its answer is there or nobody waits any more.
 pub(crate) struct PendingAsk<'a> {
     asks: &'a Asks,
-    id: i64,
+    /// A text that no client numbers its own requests with.
+    id: RequestId,
     answered: Receiver<Result<Value, AskError>>,
     counter: Arc<AskCounter>,
 }
@@ -66,8 +67,9 @@ impl Asks {
         if state.closed {
             return Err(AskError::Left);
         }
-        let id = counter.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        state.open.insert(id, sender);
+        let number = counter.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = RequestId::String(format!("mcp-threads/ask/{number}").into());
+        state.open.insert(id.clone(), sender);
         counter.open.fetch_add(1, Ordering::Relaxed);
         Ok(PendingAsk {
             asks: self,
@@ -86,7 +88,6 @@ impl Asks {
 
     /// Hands an answer to whoever waits for it. One that nobody waits for is ignored.
     pub(crate) fn answer(&self, id: &RequestId, body: ResponseBody<'_>) {
-        let RequestId::Number(id) = id else { return };
         let Some(waiting) = self.lock().open.remove(id) else {
             log::debug!("a client answered a request that is not open");
             return;
@@ -110,7 +111,7 @@ impl Asks {
 impl PendingAsk<'_> {
     /// The id to send it under.
     pub(crate) fn id(&self) -> RequestId {
-        RequestId::Number(self.id)
+        self.id.clone()
     }
 
     /// Waits for the answer.
@@ -162,7 +163,7 @@ mod tests {
         assert_eq!(counter.open(), 2);
         answer(&asks, &two.id(), &json!("two"));
         answer(&asks, &RequestId::String("1".into()), &json!("text"));
-        answer(&asks, &RequestId::Number(99), &json!("unknown"));
+        answer(&asks, &RequestId::from(1), &json!("unknown"));
         answer(&asks, &one.id(), &json!("one"));
         answer(&asks, &one.id(), &json!("once more"));
         assert_eq!(one.wait(&call, LONG), Ok(json!("one")));

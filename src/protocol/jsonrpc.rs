@@ -6,33 +6,25 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
 
-use crate::protocol::depth;
+use crate::base::limits::Limits;
+use crate::protocol::capped;
 pub(crate) use crate::protocol::errors::shortened;
 pub use crate::protocol::errors::{ErrorCode, ErrorObject};
+pub(crate) use crate::protocol::id::RequestId;
 use crate::protocol::sentence::Sentence;
-
-/// The longest id or progress token, in bytes. They are echoed and kept for as long as a call runs.
-const ID_BYTES_MAX: usize = 1024;
-
-/// The id of a request: a string or an integer, chosen by the client, unique among its requests in flight.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum RequestId {
-    /// An integer id.
-    Number(i64),
-    /// A string id.
-    String(Box<str>),
-}
+use crate::protocol::shape::{Excess, excess};
+pub(crate) use crate::protocol::text::{Text, write_json};
 
 /// One message, borrowed from the bytes it was read from.
 #[derive(Debug)]
 pub(crate) enum Message<'a> {
     Request(Request<'a>),
     Notification(Notification<'a>),
-    /// The client's answer to a request of ours.
+    /// The client's answer to a request of ours. It is never answered, whatever is wrong with it.
     Response(Response<'a>),
 }
 
@@ -51,7 +43,8 @@ pub(crate) struct Notification<'a> {
 
 #[derive(Debug)]
 pub(crate) struct Response<'a> {
-    pub(crate) id: RequestId,
+    /// `None` when it is no id at all, so that it answers nothing of ours.
+    pub(crate) id: Option<RequestId>,
     pub(crate) body: ResponseBody<'a>,
 }
 
@@ -66,7 +59,7 @@ pub(crate) enum ResponseBody<'a> {
 #[derive(Debug)]
 pub(crate) enum Frame<'a> {
     One(Message<'a>),
-    /// The members of an array, still raw. Only revision 2025-03-26 may send one.
+    /// The members of an array, still raw; at most one more than a batch may have. Only revision 2025-03-26 may send one.
     Batch(Vec<&'a RawValue>),
 }
 
@@ -77,21 +70,28 @@ pub(crate) struct Malformed {
     pub(crate) error: ErrorObject,
 }
 
-/// Reads one body or line. Refuses nesting deeper than `depth_max` before any recursive parser sees it.
-pub(crate) fn parse_frame(bytes: &[u8], depth_max: usize) -> Result<Frame<'_>, Malformed> {
-    if depth::exceeds(bytes, depth_max) {
-        let message = format!("The message nests deeper than {depth_max} levels");
+/// Reads one body or line. Refuses what nests too deep or has too many values before any parser that recurses or collects sees it.
+pub(crate) fn parse_frame<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Frame<'a>, Malformed> {
+    // Editors and shells put a byte order mark in front.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let (depth_max, values_max) = (limits.json_depth_max, limits.json_values_max);
+    if let Some(excess) = excess(bytes, depth_max, values_max) {
+        let message = match excess {
+            Excess::Depth => format!("The message nests deeper than {depth_max} levels"),
+            Excess::Values => format!("The message has more than {values_max} values"),
+        };
         return Err(Malformed {
-            id: None,
+            id: glimpse(bytes),
             error: ErrorObject::invalid_request(message),
         });
     }
-    match is_array(bytes) {
-        true => serde_json::from_slice(bytes)
-            .map(Frame::Batch)
-            .map_err(|error| unreadable(bytes, &error)),
-        false => parse_message(bytes).map(Frame::One),
+    if !is_array(bytes) {
+        return parse_message(bytes).map(Frame::One);
     }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    capped::items(&mut json, limits.batch_len_max)
+        .and_then(|members| json.end().map(|()| Frame::Batch(members)))
+        .map_err(|error| unreadable(bytes, &error))
 }
 
 fn is_array(bytes: &[u8]) -> bool {
@@ -100,7 +100,7 @@ fn is_array(bytes: &[u8]) -> bool {
 
 /// Reads one message.
 pub(crate) fn parse_message(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
-    // Whoever derives how an object is read also reads an array, as its members in the order of the code.
+    // A derived `Deserialize` also reads an array: its items are the fields in the order of the code.
     if is_array(bytes) {
         return Err(Malformed {
             id: None,
@@ -121,17 +121,13 @@ struct Envelope<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     method: Option<Text<'a>>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow)]
     params: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     error: Option<&'a RawValue>,
 }
-
-/// A string that borrows when it has no escapes, also inside an `Option`.
-#[derive(serde::Deserialize, Debug)]
-pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 pub(crate) fn present<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -141,135 +137,103 @@ pub(crate) fn present<'de, D: Deserializer<'de>>(
 
 impl<'a> Envelope<'a> {
     fn into_message(self) -> Result<Message<'a>, Malformed> {
-        let id = match self.id {
-            None => None,
-            Some(raw) => Some(read_id(raw)?),
-        };
-        let refuse = |message: &'static str| Malformed {
-            id: id.clone(),
-            error: ErrorObject::invalid_request(message),
-        };
-        if self
-            .jsonrpc
-            .as_ref()
-            .is_none_or(|version| version.0 != "2.0")
-        {
-            return Err(refuse("`jsonrpc` must be \"2.0\""));
-        }
+        let id = self.id.and_then(RequestId::read);
         let Some(Text(method)) = self.method else {
-            let body = match (self.result, self.error) {
-                (Some(result), None) => Some(ResponseBody::Result(result)),
-                (None, Some(error)) => Some(ResponseBody::Error(error)),
-                _ => None,
-            };
-            return match (body, id.clone()) {
-                (Some(body), Some(id)) => Ok(Message::Response(Response { id, body })),
-                _ => Err(refuse(
-                    "A message needs a `method`, or an `id` with a `result` or an `error`",
-                )),
+            return match self.response_body() {
+                Some(body) => Ok(Message::Response(Response { id, body })),
+                None => Err(Malformed {
+                    id,
+                    error: ErrorObject::invalid_request(
+                        "A message needs a `method`, or an `id` with a `result` or an `error`",
+                    ),
+                }),
             };
         };
-        let is_object = |params: &&RawValue| params.get().starts_with('{');
-        if id.is_some() && !self.params.as_ref().is_none_or(is_object) {
-            return Err(Malformed {
-                id,
-                error: ErrorObject::invalid_params("`params` must be an object"),
-            });
-        }
-        Ok(match id {
-            Some(id) => Message::Request(Request {
-                id,
-                method,
-                params: self.params,
-            }),
-            // It may have no answer, whatever is wrong with it.
-            None => Message::Notification(Notification {
-                method,
-                params: self.params.filter(is_object),
-            }),
-        })
-    }
-}
-
-fn read_id(raw: &RawValue) -> Result<RequestId, Malformed> {
-    serde_json::from_str(raw.get()).map_err(|_| Malformed {
-        id: None,
-        error: ErrorObject::invalid_request(
-            "`id` must be a string of at most 1024 bytes or an integer",
-        ),
-    })
-}
-
-/// Turns a slip of the parser into the error the peer gets, and rescues the id if it stands where one expects it.
-fn unreadable(bytes: &[u8], error: &serde_json::Error) -> Malformed {
-    #[derive(serde::Deserialize)]
-    struct OnlyId {
-        id: Option<RequestId>,
-    }
-    if error.is_data() {
-        let id = serde_json::from_slice::<OnlyId>(bytes)
-            .ok()
-            .and_then(|found| found.id);
-        let message = format!("Not a JSON-RPC message: {}", Sentence::of(error));
-        return Malformed {
-            id,
-            error: ErrorObject::invalid_request(message),
-        };
-    }
-    let message = format!("Not valid JSON: {}", Sentence::of(error));
-    Malformed {
-        id: None,
-        error: ErrorObject::new(ErrorCode::PARSE_ERROR, message),
-    }
-}
-
-impl<'de> Deserialize<'de> for RequestId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = RequestId;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or an integer")
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<RequestId, E> {
-                Ok(RequestId::Number(number))
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<RequestId, E> {
-                i64::try_from(number)
-                    .map(RequestId::Number)
-                    .map_err(E::custom)
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<RequestId, E> {
-                if text.len() > ID_BYTES_MAX {
-                    return Err(E::custom("longer than 1024 bytes"));
+        let error = if self.id.is_some() && id.is_none() {
+            ErrorObject::invalid_request(
+                "`id` must be a string of at most 1024 bytes or an integer",
+            )
+        } else if self.jsonrpc.is_none_or(|version| version.0 != "2.0") {
+            ErrorObject::invalid_request("`jsonrpc` must be \"2.0\"")
+        } else {
+            let is_object = |params: &&RawValue| params.get().starts_with('{');
+            return match (id, self.params) {
+                // It may have no answer, whatever is wrong with it.
+                (None, params) => Ok(Message::Notification(Notification {
+                    method,
+                    params: params.filter(is_object),
+                })),
+                (Some(id), params) if params.as_ref().is_none_or(is_object) => {
+                    Ok(Message::Request(Request { id, method, params }))
                 }
-                Ok(RequestId::String(text.into()))
+                (id, _) => Err(Malformed {
+                    id,
+                    error: ErrorObject::invalid_params("`params` must be an object"),
+                }),
+            };
+        };
+        Err(Malformed { id, error })
+    }
+
+    /// What a response says. Of both, the error; a member that is `null` counts only without the other.
+    fn response_body(&self) -> Option<ResponseBody<'a>> {
+        let is_null = |raw: &&RawValue| raw.get() == "null";
+        match (self.result, self.error) {
+            (Some(result), error) if error.as_ref().is_none_or(is_null) => {
+                Some(ResponseBody::Result(result))
             }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
-}
-
-impl Serialize for RequestId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            RequestId::Number(number) => serializer.serialize_i64(*number),
-            RequestId::String(text) => serializer.serialize_str(text),
+            (_, Some(error)) => Some(ResponseBody::Error(error)),
+            (_, None) => None,
         }
     }
 }
 
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RequestId::Number(number) => write!(f, "{number}"),
-            RequestId::String(text) => write!(f, "{text:?}"),
+/// Turns a slip of the parser into the error the peer gets, under the id as far as it can be seen.
+fn unreadable(bytes: &[u8], error: &serde_json::Error) -> Malformed {
+    let said = Sentence::of(error);
+    let error = match error.is_data() {
+        true => ErrorObject::invalid_request(format!("Not a JSON-RPC message: {said}")),
+        false => ErrorObject::new(ErrorCode::PARSE_ERROR, format!("Not valid JSON: {said}")),
+    };
+    Malformed {
+        id: glimpse(bytes),
+        error,
+    }
+}
+
+/// The id of a request of which only the beginning can be read: the rest is cut off or broken. `None` for what may be a response, because an
+/// error under its id could reach another request.
+pub(crate) fn glimpse(bytes: &[u8]) -> Option<RequestId> {
+    #[derive(Default)]
+    struct Seen {
+        id: Option<RequestId>,
+        is_request: bool,
+        is_response: bool,
+    }
+    impl<'de> de::Visitor<'de> for &mut Seen {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a message")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(Text(key)) = map.next_key()? {
+                self.is_request |= matches!(&*key, "method" | "params");
+                self.is_response |= matches!(&*key, "result" | "error");
+                if key == "id" {
+                    self.id = RequestId::read(map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(())
         }
     }
+    let mut seen = Seen::default();
+    // An error is where the readable part ends.
+    let _broken = serde_json::Deserializer::from_slice(bytes).deserialize_map(&mut seen);
+    seen.id.filter(|_| seen.is_request && !seen.is_response)
 }
 
 /// Appends everything of a result response up to the result's value; [`close_response`] ends it.
@@ -326,16 +290,6 @@ fn close_call(out: &mut Vec<u8>, method: &str, params: &impl Serialize) {
     out.push(b'}');
 }
 
-/// Appends a value of ours as JSON.
-///
-/// # Panics
-///
-/// When the value cannot be JSON at all, such as a map with keys that are not strings. Only for types of this crate.
-pub(crate) fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    serde_json::to_writer(out, value)
-        .expect("the library's own types are always JSON and a Vec takes every write");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,17 +318,38 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1,"result":null}"#, "response 1"),
             (
                 r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}"#,
+                "response 1 failed",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"result":{},"error":null}"#,
                 "response 1",
             ),
             (
-                r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#,
-                "-32600 1",
+                r#"{"jsonrpc":"2.0","id":1,"result":null,"error":{}}"#,
+                "response 1 failed",
             ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#,
+                "response 1 failed",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":null,"error":{}}"#,
+                "response - failed",
+            ),
+            (r#"{"id":[],"result":{}}"#, "response -"),
             (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, "-32600 -"),
             (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, "-32600 -"),
             (
                 r#"{"jsonrpc":"2.0","id":99999999999999999999,"method":"ping"}"#,
-                "-32600 -",
+                "request 99999999999999999999 ping",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1.0,"method":"ping"}"#,
+                "request 1 ping",
+            ),
+            (
+                "\u{feff}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}",
+                "request 1 ping",
             ),
             (r#"{"jsonrpc":"1.0","id":4,"method":"ping"}"#, "-32600 4"),
             (r#"{"id":4,"method":"ping"}"#, "-32600 4"),
@@ -390,7 +365,7 @@ mod tests {
             ),
             (
                 r#"{"jsonrpc":"2.0","id":4,"method":"a","params":null}"#,
-                "-32602 4",
+                "request 4 a",
             ),
             (r#""text""#, "-32600 -"),
             (r#"{"jsonrpc":"2.0","#, "-32700 -"),
@@ -400,23 +375,42 @@ mod tests {
             (r#" [{"a":1},2]"#, "batch 2"),
             ("[1,", "-32700 -"),
             (r#"{"a":[[[[[]]]]]}"#, "-32600 -"),
+            (r#"{"id":7,"params":[[[[[]]]]]}"#, "-32600 7"),
+            (r#"[1,2,3,4,"more than a batch has",6]"#, "batch 4"),
+            (r#"{"a":[1,2,3,4,5,6,7,8]}"#, "-32600 -"),
+            (r#"{"id":7,"method":"a","params":{"a": tru"#, "-32700 7"),
+            (r#"{"method":"a","id":"x","params":{"a":"b"#, "-32700 \"x\""),
+            (r#"{"id":7,"result":{"method": tru"#, "-32700 -"),
+            (r#"{"id":7,"jsonrpc":"2.0""#, "-32700 -"),
         ];
         for (bytes, expected) in rows {
-            assert_eq!(&describe(bytes), expected, "{bytes}");
+            assert_eq!(&describe(bytes.as_bytes()), expected, "{bytes}");
         }
+        let cut = b"{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"a\",\"params\":{\"a\":\"\xff\"}}";
+        assert_eq!(describe(cut), "-32700 5", "invalid UTF-8");
     }
 
-    fn describe(bytes: &str) -> String {
+    fn describe(bytes: &[u8]) -> String {
+        let limits = Limits::default()
+            .json_depth_max(5)
+            .json_values_max(9)
+            .batch_len_max(3);
         let params =
             |params: Option<&RawValue>| params.map(|raw| format!(" {raw}")).unwrap_or_default();
-        match parse_frame(bytes.as_bytes(), 5) {
+        match parse_frame(bytes, &limits) {
             Ok(Frame::One(Message::Request(r))) => {
                 format!("request {} {}{}", r.id, r.method, params(r.params))
             }
             Ok(Frame::One(Message::Notification(n))) => {
                 format!("notification {}{}", n.method, params(n.params))
             }
-            Ok(Frame::One(Message::Response(response))) => format!("response {}", response.id),
+            Ok(Frame::One(Message::Response(Response { id, body }))) => {
+                let id = id.map_or("-".into(), |id| id.to_string());
+                match body {
+                    ResponseBody::Result(_) => format!("response {id}"),
+                    ResponseBody::Error(_) => format!("response {id} failed"),
+                }
+            }
             Ok(Frame::Batch(members)) => format!("batch {}", members.len()),
             Err(Malformed {
                 id: Some(id),

@@ -4,16 +4,15 @@
 //! routes it. A field of the wrong type is refused for every method. Must not know HTTP headers or lanes.
 //! Specification: `basic/index` ("_meta") of revision 2026-07-28.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{self, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::protocol::jsonrpc::{ErrorObject, RequestId, Text, present};
+use crate::protocol::jsonrpc::{ErrorObject, RequestId, Text};
 use crate::protocol::sentence::Sentence;
 use crate::protocol::types::LoggingLevel;
 
@@ -31,7 +30,7 @@ pub(crate) struct Params<'a> {
     pub(crate) meta: Option<Meta<'a>>,
     #[serde(borrow)]
     pub(crate) name: Option<Text<'a>>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow)]
     pub(crate) arguments: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) cursor: Option<Text<'a>>,
@@ -94,36 +93,44 @@ pub(crate) struct Meta<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct SubscriptionFilter<'a> {
+    #[serde(deserialize_with = "flag")]
     pub(crate) tools_list_changed: bool,
+    #[serde(deserialize_with = "flag")]
     pub(crate) prompts_list_changed: bool,
+    #[serde(deserialize_with = "flag")]
     pub(crate) resources_list_changed: bool,
+    /// A list of URIs, which may be longer than anybody should read.
     #[serde(borrow)]
-    pub(crate) resource_subscriptions: Vec<Text<'a>>,
+    pub(crate) resource_subscriptions: Option<&'a RawValue>,
 }
 
-/// What is to be completed.
+/// What is to be completed: a prompt by its name, or a resource template by its URI. Not an enum with a tag, for which serde would keep all that
+/// stands before the tag as a tree.
 #[derive(Debug, Deserialize)]
-#[serde(tag = "type")]
-pub(crate) enum Reference<'a> {
+pub(crate) struct Reference<'a> {
+    #[serde(rename = "type")]
+    pub(crate) kind: ReferenceKind,
+    #[serde(borrow)]
+    pub(crate) name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(crate) uri: Option<Text<'a>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum ReferenceKind {
     #[serde(rename = "ref/prompt")]
-    Prompt {
-        #[serde(borrow)]
-        name: Cow<'a, str>,
-    },
+    Prompt,
     #[serde(rename = "ref/resource")]
-    Resource {
-        #[serde(borrow)]
-        uri: Cow<'a, str>,
-    },
+    Resource,
 }
 
 /// The argument or variable that is being typed.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Argument<'a> {
     #[serde(borrow)]
-    pub(crate) name: Cow<'a, str>,
+    pub(crate) name: Text<'a>,
     #[serde(borrow)]
-    pub(crate) value: Cow<'a, str>,
+    pub(crate) value: Text<'a>,
 }
 
 /// What else is known while it is being typed.
@@ -156,11 +163,25 @@ where
             Ok(None)
         }
 
+        // serde's own error would repeat all of it.
+        fn visit_str<E: de::Error>(self, _: &str) -> Result<Option<T>, E> {
+            Err(E::invalid_type(Unexpected::Other("string"), &self))
+        }
+
         fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
             T::deserialize(MapAccessDeserializer::new(map)).map(Some)
         }
     }
     deserializer.deserialize_any(Object(PhantomData))
+}
+
+/// A boolean, or `null` for `false`.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match <&RawValue>::deserialize(deserializer)?.get() {
+        "true" => Ok(true),
+        "false" | "null" => Ok(false),
+        _ => Err(de::Error::custom("expected a boolean")),
+    }
 }
 
 impl<'a> Params<'a> {

@@ -2,16 +2,19 @@
 //!
 //! Bytes become values here and values become bytes. No I/O, no threads, no clock; must not know handlers, lanes or transports.
 
+pub(crate) mod capped;
 pub(crate) mod change;
-mod depth;
 mod errors;
+mod id;
 pub(crate) mod jsonrpc;
 pub(crate) mod meta;
 pub(crate) mod method;
 pub(crate) mod modern;
+pub(crate) mod number;
 pub(crate) mod param_headers;
 pub(crate) mod results;
 pub(crate) mod sentence;
+mod shape;
 pub(crate) mod text;
 pub(crate) mod trace;
 pub(crate) mod types;

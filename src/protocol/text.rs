@@ -2,9 +2,68 @@
 //!
 //! serde_json looks at each byte by itself. What tools answer is mostly text with nothing to escape for long stretches, so here whole
 //! stretches are looked at, and copied, at once; where escapes stand close together, as in JSON within JSON, serde_json is faster and takes
-//! over. Pure.
+//! over. U+2028, U+2029 and U+0085 are escaped in everything that is written, because some readers of lines take them for line ends. Pure.
 
-use crate::protocol::jsonrpc::write_json;
+use std::borrow::Cow;
+use std::io;
+
+use serde::Serialize;
+use serde_json::ser::Formatter;
+
+/// A string that borrows when it has no escapes, also inside an `Option`.
+#[derive(serde::Deserialize, Debug)]
+pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+
+/// Appends a value of ours as JSON.
+///
+/// # Panics
+///
+/// When the value cannot be JSON at all, such as a map with keys that are not strings. Only for types of this crate.
+pub(crate) fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    value
+        .serialize(&mut serde_json::Serializer::with_formatter(out, OneLine))
+        .expect("the library's own types are always JSON and a Vec takes every write");
+}
+
+/// JSON without anything in it that a reader could take for the end of a line.
+struct OneLine;
+
+impl Formatter for OneLine {
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        write_on_one_line(out, fragment)
+    }
+
+    /// Outside of strings, JSON has no such character.
+    fn write_raw_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        write_on_one_line(out, fragment)
+    }
+}
+
+/// Writes a piece of JSON, or of a string in it, with its line ends beyond ASCII escaped.
+fn write_on_one_line<W: io::Write + ?Sized>(out: &mut W, piece: &str) -> io::Result<()> {
+    let bytes = piece.as_bytes();
+    let mut from = 0;
+    for at in memchr::memchr2_iter(0xc2, 0xe2, bytes) {
+        let (escape, length) = match &bytes[at..] {
+            [0xc2, 0x85, ..] => (b"\\u0085", 2),
+            [0xe2, 0x80, 0xa8, ..] => (b"\\u2028", 3),
+            [0xe2, 0x80, 0xa9, ..] => (b"\\u2029", 3),
+            _ => continue,
+        };
+        out.write_all(&bytes[from..at])?;
+        out.write_all(escape)?;
+        from = at + length;
+    }
+    out.write_all(&bytes[from..])
+}
 
 /// How much is looked at in one go: what a compiler turns into a few vector instructions.
 const STRIDE: usize = 32;
@@ -13,7 +72,7 @@ const CLOSE: usize = 16;
 /// So many of them one after the other, and serde_json takes over.
 const CLOSE_MAX: usize = 16;
 
-/// Appends this text as a JSON string, the same bytes that serde_json writes.
+/// Appends this text as a JSON string, the same bytes that [`write_json`] writes.
 pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
     let mut rest = text;
     let mut close = 0;
@@ -26,13 +85,17 @@ pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
             out.remove(quote);
             return;
         }
-        out.extend_from_slice(&rest.as_bytes()[..at]);
+        push(out, &rest[..at]);
         write_escaped(out, rest.as_bytes()[at]);
         // What is escaped is one byte long.
         rest = &rest[at + 1..];
     }
-    out.extend_from_slice(rest.as_bytes());
+    push(out, rest);
     out.push(b'"');
+}
+
+fn push(out: &mut Vec<u8>, clean: &str) {
+    write_on_one_line(out, clean).expect("a Vec takes every write");
 }
 
 fn first_to_escape(bytes: &[u8]) -> Option<usize> {
@@ -77,11 +140,24 @@ mod tests {
 
     use super::*;
 
+    const BREAKS: [(char, &str); 3] = [
+        ('\u{85}', "\\u0085"),
+        ('\u{2028}', "\\u2028"),
+        ('\u{2029}', "\\u2029"),
+    ];
+
     fn assert_same(text: &str) {
         let mut out = b"before".to_vec();
         write_text(&mut out, text);
-        let expected = serde_json::to_string(text).expect("text is JSON");
-        assert_eq!(out, format!("before{expected}").into_bytes());
+        let mut expected = serde_json::to_string(text).expect("text is JSON");
+        for (break_, escape) in BREAKS {
+            expected = expected.replace(break_, escape);
+        }
+        let expected = format!("before{expected}").into_bytes();
+        assert_eq!(out, expected);
+        let mut written = b"before".to_vec();
+        write_json(&mut written, text);
+        assert_eq!(written, expected);
     }
 
     #[test]
@@ -92,14 +168,34 @@ mod tests {
             }
         }
         assert_same("");
+        for break_ in BREAKS.map(|(char, _)| char) {
+            for before in [0, 1, STRIDE - 1, STRIDE] {
+                assert_same(&format!(
+                    "{}{break_}\u{84}\u{2027}—“é{break_}",
+                    "a".repeat(before)
+                ));
+            }
+        }
         for close in [CLOSE_MAX - 1, CLOSE_MAX, CLOSE_MAX + 1, 3 * CLOSE_MAX] {
             assert_same(&format!("{}é and more", "\"".repeat(close)));
         }
     }
 
+    #[test]
+    fn names_and_raw_values_are_escaped_as_well() {
+        let raw: &serde_json::value::RawValue =
+            serde_json::from_str("{\"\u{2028}\":\"\u{2029}\"}").expect("it is JSON");
+        let mut out = Vec::new();
+        write_json(
+            &mut out,
+            &std::collections::BTreeMap::from([("\u{85}", raw)]),
+        );
+        assert_eq!(out, br#"{"\u0085":{"\u2028":"\u2029"}}"#);
+    }
+
     proptest! {
         #[test]
-        fn any_text_is_what_serde_json_writes(text in "(\\PC{0,40}|[\\x00-\\x7f]{0,40}|\\n|\"){0,60}") {
+        fn any_text_is_what_serde_json_writes_but_for_line_ends(text in "(\\PC{0,40}|[\\x00-\\x7f]{0,40}|[\u{80}-\u{88}\u{2027}-\u{202a}]|\\n|\"){0,60}") {
             assert_same(&text);
         }
     }

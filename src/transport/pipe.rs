@@ -17,7 +17,7 @@ use crate::base::limits::Limits;
 use crate::engine::{Engine, Origin, Pipe};
 use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{Answer, AnswerSlot, Bounds, Item, Outbox, OutboxReader, Standing, outbox};
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response, glimpse};
 use crate::protocol::version::Era;
 use crate::transport::front::Front;
 
@@ -155,7 +155,7 @@ impl<R: Read> Reader<R> {
                     self.engine
                         .accept(&line, tag, Origin::Pipe(&self.pipe), slot);
                 }
-                Ok(Line::TooLong) => refuse_long_line(slot, self.lines.bytes_max),
+                Ok(Line::TooLong) => refuse_long_line(slot, self.lines.bytes_max, &line),
                 Ok(Line::End) => break,
                 Err(error) => {
                     log::warn!("reading from the client failed: {error}");
@@ -168,10 +168,10 @@ impl<R: Read> Reader<R> {
     }
 }
 
-fn refuse_long_line(slot: AnswerSlot, bytes_max: usize) {
+fn refuse_long_line(slot: AnswerSlot, bytes_max: usize, beginning: &[u8]) {
     let error = ErrorObject::invalid_request(format!("The line is longer than {bytes_max} bytes"));
     slot.send(Answer {
-        body: error_response(None, &error),
+        body: error_response(glimpse(beginning).as_ref(), &error),
         error: Some(ErrorCode::INVALID_REQUEST),
         standing: Standing::Malformed,
         era: Era::Modern,
@@ -236,7 +236,7 @@ struct Lines<R> {
 enum Line {
     /// The buffer holds one, without its line end; never blank.
     Whole,
-    /// One was longer than allowed and has been skipped.
+    /// One was longer than allowed and has been skipped; the buffer holds its beginning.
     TooLong,
     /// There are no more.
     End,
@@ -272,10 +272,9 @@ impl<R: Read> Lines<R> {
             };
             let end = memchr::memchr(b'\n', available);
             let part = &available[..end.unwrap_or(available.len())];
-            fits = fits && line.len() + part.len() <= self.bytes_max;
-            if fits {
-                line.extend_from_slice(part);
-            }
+            let room = self.bytes_max - line.len();
+            line.extend_from_slice(&part[..part.len().min(room)]);
+            fits = fits && part.len() <= room;
             let at_end_of_input = available.is_empty();
             let used = part.len() + usize::from(end.is_some());
             self.read.consume(used);

@@ -64,7 +64,7 @@ fn law_9_line_bytes_max() {
     for bytes in [1001, 300_000] {
         client.send_line(&line(2, bytes));
         let refused = client.recv();
-        assert_eq!((code(&refused), refused.get("id")), (-32600, None));
+        assert_eq!((code(&refused), &refused["id"]), (-32600, &json!(2)));
         assert!(
             refused.to_string().contains("1000 bytes"),
             "it names the limit: {refused}"
@@ -94,7 +94,7 @@ fn law_9_json_depth_max() {
     let (served, mut client) = Served::pipe(make());
     client.send(&call(1, "echo", nested(18)));
     let refused = client.recv();
-    assert_eq!((code(&refused), refused.get("id")), (-32600, None));
+    assert_eq!((code(&refused), &refused["id"]), (-32600, &json!(1)));
     client.send_line(&"[".repeat(1_000_000));
     assert_eq!(code(&client.recv()), -32600);
     let brackets = json!({ "text": "[".repeat(1000) });
@@ -112,6 +112,24 @@ fn law_9_json_depth_max() {
         assert_eq!((reply.status, code(&reply.json())), (400, -32600));
         served.stop();
     });
+}
+
+#[test]
+fn law_9_json_values_max() {
+    let make = || limited(Limits::default().json_values_max(40));
+    let listed = |len: usize| json!({ "text": "ok", "list": vec![0; len] });
+    on_every_wire(make, |wire| {
+        assert_eq!(text(&wire.call("echo", listed(20))), "ok");
+        let commas = json!({ "text": ",[{".repeat(100) });
+        assert_eq!(text(&wire.call("echo", commas)), ",[{".repeat(100));
+    });
+    let (served, mut client) = Served::pipe(make());
+    client.send(&call(1, "echo", listed(40)));
+    let refused = client.recv();
+    assert_eq!((code(&refused), &refused["id"]), (-32600, &json!(1)));
+    assert!(refused.to_string().contains("40 values"), "{refused}");
+    client.close();
+    served.stop();
 }
 
 #[test]

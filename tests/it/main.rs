@@ -24,6 +24,7 @@ mod law_09_malformed;
 mod law_10_stdout;
 mod law_11_process;
 mod law_12_drain;
+mod law_14_generous;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
 mod signals;
 

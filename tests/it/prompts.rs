@@ -179,10 +179,7 @@ fn arguments_that_do_not_fit_are_refused() {
                 json!({ "name": "review", "arguments": ["Lua"] }),
                 "`arguments` must be an object",
             ),
-            (
-                json!({ "name": "review", "arguments": null }),
-                "`arguments` must be an object",
-            ),
+            (json!({ "name": "review", "arguments": null }), "language"),
             (json!({ "name": "nothing" }), "Unknown prompt: nothing"),
             (json!({ "name": "" }), "Unknown prompt"),
         ];

@@ -1,0 +1,172 @@
+//! The ids that peers give: of requests, and the progress tokens that look like them.
+//!
+//! Echoed as they came, found however they are spelled. Pure. Specification: `basic/index` ("Requests") of each revision.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use serde::de::{self, Deserialize, Deserializer};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::protocol::number::Decimal;
+use crate::protocol::text::Text;
+
+/// The longest id or progress token, in bytes. They are echoed and kept for as long as a call runs.
+const ID_BYTES_MAX: usize = 1024;
+
+/// The id of a request: a string or an integer, chosen by the client, unique among its requests in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RequestId {
+    /// An integer id.
+    Number(Integer),
+    /// A string id.
+    String(Box<str>),
+}
+
+/// An integer. Equal to another with the same value, however either is spelled.
+#[derive(Clone, Debug)]
+pub(crate) struct Integer {
+    value: i128,
+    /// How it came, if not in the plain way: clients whose only number is a float send `1.0`.
+    spelled: Option<Box<RawValue>>,
+}
+
+impl RequestId {
+    /// The id that a JSON value is, if it can be one.
+    pub(crate) fn read(raw: &RawValue) -> Option<Self> {
+        let text = raw.get();
+        if text.starts_with('"') {
+            let Text(id) = serde_json::from_str(text).ok()?;
+            return (id.len() <= ID_BYTES_MAX).then(|| RequestId::String(id.into()));
+        }
+        if text.len() > ID_BYTES_MAX {
+            return None;
+        }
+        let value = Decimal::read(text)?.integer()?;
+        let is_plain = text.len() < 19 && !text.contains(['.', 'e', 'E']) && text != "-0";
+        let spelled = (!is_plain).then(|| raw.to_owned());
+        Some(RequestId::Number(Integer { value, spelled }))
+    }
+}
+
+impl PartialEq for Integer {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl Eq for Integer {}
+
+impl Hash for Integer {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.value.hash(state);
+    }
+}
+
+impl From<i64> for RequestId {
+    fn from(value: i64) -> Self {
+        RequestId::Number(Integer {
+            value: value.into(),
+            spelled: None,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        RequestId::read(raw).ok_or_else(|| {
+            de::Error::custom("an id must be a string of at most 1024 bytes or an integer")
+        })
+    }
+}
+
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            RequestId::Number(Integer { value, spelled }) => match spelled {
+                Some(spelled) => spelled.serialize(serializer),
+                None => serializer.serialize_i128(*value),
+            },
+            RequestId::String(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestId::Number(Integer { value, .. }) => write!(f, "{value}"),
+            RequestId::String(text) => write!(f, "{text:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<RequestId> {
+        let raw: &RawValue = serde_json::from_str(text).expect("the row is JSON");
+        RequestId::read(raw)
+    }
+
+    #[test]
+    fn an_id_is_echoed_as_it_came() {
+        let rows = [
+            "0",
+            "-0",
+            "-7",
+            "1.0",
+            "7e0",
+            "9223372036854775807",
+            "9223372036854775808",
+            "18446744073709551616",
+            "170141183460469231731687303715884105727",
+            "12345678901234567890.000",
+            r#""1""#,
+            r#""""#,
+        ];
+        for text in rows {
+            let id = read(text).expect("it is an id");
+            assert_eq!(serde_json::to_string(&id).ok().as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn an_id_is_found_however_it_is_spelled() {
+        for (left, right, same) in [
+            ("1", "1.0", true),
+            ("1", "10e-1", true),
+            ("18446744073709551616", "18446744073709551616.0", true),
+            ("18446744073709551616", "18446744073709551617", false),
+            ("1", r#""1""#, false),
+            (r#""a""#, r#""\u0061""#, true),
+        ] {
+            assert_eq!(read(left) == read(right), same, "{left} and {right}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_id_is_refused() {
+        let long = format!("\"{}\"", "x".repeat(ID_BYTES_MAX + 1));
+        let longest = format!("\"{}\"", "x".repeat(ID_BYTES_MAX));
+        let digits = format!("1.{}", "0".repeat(ID_BYTES_MAX));
+        for text in [
+            "null",
+            "1.5",
+            "1e-1",
+            "true",
+            "[1]",
+            "{}",
+            "1e99",
+            &long,
+            &digits,
+            r#""\ud800""#,
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert!(read(&longest).is_some());
+    }
+}
