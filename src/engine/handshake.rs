@@ -10,11 +10,9 @@ use crate::engine::reply::{Asked, over_budget};
 use crate::handler::client::Client;
 use crate::legacy::{Session, negotiate};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
+use crate::protocol::meta::check_introduction;
 use crate::protocol::method::Method;
 use crate::protocol::version::ProtocolVersion;
-
-/// The longest introduction a session keeps of its client, in bytes.
-const INTRODUCTION_BYTES_MAX: usize = 64 * 1024;
 
 impl Engine {
     /// `initialize`, and the `ping` that may come before it.
@@ -52,12 +50,7 @@ impl Engine {
         let requested = asked.params.protocol_version.as_ref();
         let requested =
             requested.ok_or_else(|| ErrorObject::invalid_params("`protocolVersion` is missing"))?;
-        let introduction = [asked.params.client_info, asked.params.capabilities];
-        let texts = introduction.into_iter().flatten();
-        if texts.map(|raw| raw.get().len()).sum::<usize>() > INTRODUCTION_BYTES_MAX {
-            let message = "`clientInfo` and `capabilities` are longer than 64 KiB";
-            return Err(ErrorObject::invalid_params(message));
-        }
+        check_introduction(asked.params.client_info, asked.params.capabilities)?;
         let version = negotiate(&requested.0);
         let client = Client::new(asked.params.client_info, asked.params.capabilities, version);
         let calls = match origin {

@@ -5,11 +5,11 @@
 //! front of an acknowledgement; and again while they end, so that nothing can come behind the result. Must not know HTTP.
 //! Specification: `basic/patterns/subscriptions` of revision 2026-07-28.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::budget::Charge;
 use crate::engine::in_flight::{Call, InFlight, Opening};
@@ -18,11 +18,11 @@ use crate::engine::{Engine, Origin, encode};
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::context::RequestInfo;
 use crate::observe::access::Outcome;
-use crate::protocol::capped;
 use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId, Text};
 use crate::protocol::meta::{SUBSCRIPTION_ID_KEY, SubscriptionFilter};
 use crate::protocol::method::Method;
+use crate::protocol::raw;
 use crate::protocol::trace::TraceContext;
 use crate::protocol::version::{Era, ProtocolVersion};
 
@@ -159,7 +159,7 @@ impl Engine {
             wanted.ok_or_else(|| ErrorObject::invalid_params("`notifications` is missing"))?;
         let most = self.limits.subscription_uris_max;
         let uris: Vec<Text<'_>> =
-            capped::member("resourceSubscriptions", wanted.resource_subscriptions, most)?;
+            raw::list("resourceSubscriptions", wanted.resource_subscriptions, most)?;
         if uris.len() > most {
             return Err(ErrorObject::invalid_params(format!(
                 "One subscription may watch at most {most} resources"
@@ -240,13 +240,20 @@ impl Engine {
         let mut open = self.subscriptions.lock();
         for Subscription { call, .. } in open.drain(..) {
             let mut meta = subscription_meta(&call.id);
-            if let Ok(Value::Object(server_info)) =
-                serde_json::from_str(self.identity.server_info.get())
-            {
-                meta.extend(server_info);
+            let server_info = serde_json::from_str::<Meta>(self.identity.server_info.get());
+            meta.extend(server_info.unwrap_or_default());
+            #[derive(Serialize)]
+            #[serde(rename_all = "camelCase")]
+            struct Ended {
+                result_type: &'static str,
+                #[serde(rename = "_meta")]
+                meta: Meta,
             }
-            let result = json!({ "resultType": "complete", "_meta": meta });
-            call.answer(encode::write(&call.id, &result), None, Outcome::Ok);
+            let ended = Ended {
+                result_type: "complete",
+                meta,
+            };
+            call.answer(encode::write(&call.id, &ended), None, Outcome::Ok);
         }
     }
 }
@@ -255,7 +262,7 @@ fn acknowledgement(id: &RequestId, wants: &Wants) -> Vec<u8> {
     #[derive(Serialize)]
     struct Params<'a> {
         #[serde(rename = "_meta")]
-        meta: Map<String, Value>,
+        meta: Meta,
         notifications: &'a Wants,
     }
     let params = Params {
@@ -265,9 +272,13 @@ fn acknowledgement(id: &RequestId, wants: &Wants) -> Vec<u8> {
     jsonrpc::notification("notifications/subscriptions/acknowledged", &params)
 }
 
+/// Raw, because an id goes back as it came.
+type Meta = BTreeMap<String, Box<RawValue>>;
+
 /// What every message of a stream says: which one it belongs to.
-pub(super) fn subscription_meta(id: &RequestId) -> Map<String, Value> {
-    Map::from_iter([(SUBSCRIPTION_ID_KEY.to_owned(), json!(id))])
+fn subscription_meta(id: &RequestId) -> Meta {
+    let id = to_raw_value(id).expect("an id is JSON");
+    Meta::from([(SUBSCRIPTION_ID_KEY.to_owned(), id)])
 }
 
 /// The notification of a change; on a modern stream it names its subscription.
@@ -281,7 +292,7 @@ pub(super) fn notification(change: Change<'_>, subscription: Option<&RequestId>)
     #[derive(Serialize)]
     struct Params<'a> {
         #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-        meta: Option<Map<String, Value>>,
+        meta: Option<Meta>,
         #[serde(skip_serializing_if = "Option::is_none")]
         uri: Option<&'a str>,
     }

@@ -4,12 +4,12 @@
 //! handler wants to know. Must not know how a client introduces itself. Specification: `basic/index` ("`_meta`") and, for the earlier revisions,
 //! `basic/lifecycle`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::protocol::raw;
 use crate::protocol::types::Implementation;
 use crate::protocol::version::ProtocolVersion;
 
@@ -62,9 +62,12 @@ impl Client {
     /// Whether it can show a form; see [`RequestContext::elicit`](crate::RequestContext::elicit).
     pub fn supports_elicitation(&self) -> bool {
         // An empty object means forms, as it did before there was anything else.
+        let is_empty = |modes: &RawValue| {
+            let inside = modes.get().strip_prefix('{');
+            inside.is_some_and(|inside| inside.trim_ascii_start() == "}")
+        };
         self.declared(&["elicitation"])
-            .and_then(members)
-            .is_some_and(|modes| modes.is_empty() || modes.contains_key("form"))
+            .is_some_and(|modes| is_empty(modes) || raw::member(modes, "form").is_some())
     }
 
     /// Whether it can open a web page for the user; see [`RequestContext::elicit_url`](crate::RequestContext::elicit_url).
@@ -91,7 +94,7 @@ impl Client {
     fn declared(&self, path: &[&str]) -> Option<&RawValue> {
         path.iter()
             .try_fold(self.capabilities.as_deref()?, |at, name| {
-                members(at)?.get(*name).copied()
+                raw::member(at, name)
             })
     }
 
@@ -100,11 +103,6 @@ impl Client {
         let texts = [&self.info, &self.capabilities];
         texts.into_iter().flatten().map(|raw| raw.get().len()).sum()
     }
-}
-
-/// The members of an object, not read any further; the last one of a name counts.
-fn members(raw: &RawValue) -> Option<HashMap<String, &RawValue>> {
-    serde_json::from_str(raw.get()).ok()
 }
 
 impl ClientSource {

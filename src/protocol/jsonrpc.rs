@@ -11,10 +11,10 @@ use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
 
 use crate::base::limits::Limits;
-use crate::protocol::capped;
 pub(crate) use crate::protocol::errors::shortened;
 pub use crate::protocol::errors::{ErrorCode, ErrorObject};
 pub(crate) use crate::protocol::id::RequestId;
+use crate::protocol::raw;
 use crate::protocol::sentence::Sentence;
 use crate::protocol::shape::{Excess, excess};
 pub(crate) use crate::protocol::text::{Text, write_json};
@@ -89,7 +89,7 @@ pub(crate) fn parse_frame<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Frame<
         return parse_message(bytes).map(Frame::One);
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    capped::items(&mut json, limits.batch_len_max)
+    raw::items(&mut json, limits.batch_len_max)
         .and_then(|members| json.end().map(|()| Frame::Batch(members)))
         .map_err(|error| unreadable(bytes, &error))
 }

@@ -145,6 +145,21 @@ pub(crate) struct Context<'a> {
 #[serde(transparent)]
 pub(crate) struct ProgressToken(RequestId);
 
+/// Refuses an introduction that is longer than any handler should have to read, and any session to keep.
+pub(crate) fn check_introduction(
+    info: Option<&RawValue>,
+    capabilities: Option<&RawValue>,
+) -> Result<(), ErrorObject> {
+    const BYTES_MAX: usize = 64 * 1024;
+    let parts = [info, capabilities].into_iter().flatten();
+    if parts.map(|raw| raw.get().len()).sum::<usize>() <= BYTES_MAX {
+        return Ok(());
+    }
+    Err(ErrorObject::invalid_params(
+        "The client's information and capabilities are longer than 64 KiB",
+    ))
+}
+
 /// An object, or `null` for none. What is derived would take a list as well, and read its items as members in the order of the code.
 fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where

@@ -2,7 +2,6 @@
 //!
 //! Bytes become values here and values become bytes. No I/O, no threads, no clock; must not know handlers, lanes or transports.
 
-pub(crate) mod capped;
 pub(crate) mod change;
 mod errors;
 mod id;
@@ -12,6 +11,7 @@ pub(crate) mod method;
 pub(crate) mod modern;
 pub(crate) mod number;
 pub(crate) mod param_headers;
+pub(crate) mod raw;
 pub(crate) mod results;
 pub(crate) mod sentence;
 mod shape;

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, shortened};
-use crate::protocol::meta::Params;
+use crate::protocol::meta::{Params, check_introduction};
 use crate::protocol::method::Method;
 use crate::protocol::version::{Era, ProtocolVersion};
 
@@ -64,6 +64,7 @@ fn required_metadata<'a>(params: &'a Params<'_>) -> Result<&'a str, ErrorObject>
         .protocol_version
         .as_ref()
         .ok_or_else(|| missing(VERSION))?;
+    check_introduction(meta.client_info, meta.client_capabilities)?;
     match meta.client_capabilities {
         Some(raw) if raw.get().starts_with('{') => Ok(&version.0),
         Some(_) => Err(ErrorObject::invalid_params(format!(

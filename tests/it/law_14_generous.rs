@@ -97,6 +97,20 @@ fn law_14_an_integer_is_one_however_it_is_spelled() {
 }
 
 #[test]
+fn law_14_a_subscription_is_named_as_its_request_was() {
+    let (served, mut client) = Served::pipe(probes(&Gate::new()));
+    let listen = modern(5, "subscriptions/listen", json!({ "notifications": {} })).to_string();
+    let id = "18446744073709551616.0";
+    client.send_line(&listen.replace("\"id\":5", &format!("\"id\":{id}")));
+    let named = format!("\"io.modelcontextprotocol/subscriptionId\":{id}");
+    let acknowledged = client.line().expect("an acknowledgement");
+    assert!(acknowledged.contains(&named), "{acknowledged}");
+    served.shutdown(crate::harness::PATIENCE);
+    let ended = client.line().expect("a result");
+    assert!(ended.contains(&named) && raw_id(&ended) == id, "{ended}");
+}
+
+#[test]
 fn law_14_a_refusal_has_its_id_as_far_as_it_can_be_seen() {
     let (served, mut client) = Served::pipe(probes(&Gate::new()));
     let cut = r#"{"jsonrpc":"2.0","id":8,"method":"tools/call","params":{"name":"echo","#;

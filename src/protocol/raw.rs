@@ -1,15 +1,16 @@
-//! Lists of peers, kept no further than anybody will look: a million nothings would cost many times their text.
+//! Raw JSON of peers, read no further than anybody will look: kept as a list or a map, a million nothings cost many times their text.
 //!
 //! Pure.
 
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::sentence::Sentence;
+use crate::protocol::text::Text;
 
 /// The items of a list, but no more than `len_max` and one, so that whoever counts them sees that there are too many.
 pub(crate) fn items<'de, T, D>(deserializer: D, len_max: usize) -> Result<Vec<T>, D::Error>
@@ -40,8 +41,8 @@ where
     deserializer.deserialize_seq(Capped(len_max, PhantomData))
 }
 
-/// The items of a member of `params` that must be a list of no more than these.
-pub(crate) fn member<'a, T: Deserialize<'a>>(
+/// The items of a member of `params` that must be a list; see [`items`].
+pub(crate) fn list<'a, T: Deserialize<'a>>(
     name: &str,
     raw: Option<&'a RawValue>,
     len_max: usize,
@@ -58,9 +59,55 @@ pub(crate) fn member<'a, T: Deserialize<'a>>(
     })
 }
 
+/// The member with this name, the last one if there are several. What is no object has none.
+pub(crate) fn member<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+    struct Named<'n>(&'n str);
+    impl<'de> Visitor<'de> for Named<'_> {
+        type Value = Option<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some(Text(key)) = map.next_key()? {
+                match key == self.0 {
+                    true => found = Some(map.next_value()?),
+                    false => drop(map.next_value::<IgnoredAny>()?),
+                }
+            }
+            Ok(found)
+        }
+    }
+    let text = object.get();
+    if !text.starts_with('{') {
+        return None;
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    json.deserialize_map(Named(name)).ok()?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_is_found_by_its_name_and_the_last_one_counts() {
+        let object = r#"{ "a": 1, "b": {"a": 2}, "\u0061": [3], "é/": null }"#;
+        for (text, name, expected) in [
+            (object, "a", Some("[3]")),
+            (object, "b", Some(r#"{"a": 2}"#)),
+            (object, "é/", Some("null")),
+            (object, "c", None),
+            ("[1]", "a", None),
+            (r#""a""#, "a", None),
+        ] {
+            let raw: &RawValue = serde_json::from_str(text).expect("the row is JSON");
+            let found = member(raw, name).map(RawValue::get);
+            assert_eq!(found, expected, "{name} of {text}");
+        }
+    }
 
     #[test]
     fn one_more_than_allowed_is_kept_and_the_rest_is_only_read() {
