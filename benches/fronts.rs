@@ -4,7 +4,7 @@
 //! events, and the memory of an idle connection. Each server is a process of its own; rounds are interleaved (A B A B), so that a
 //! disturbance of the machine hits all alike; what is printed is the median of the rounds and its ratio to the bare loop of the same run.
 //!
-//! `cargo bench --bench fronts` takes two to three minutes, with `-- --quick` 40 seconds.
+//! `cargo bench --bench fronts` takes two to three minutes, with `-- --quick` 40 seconds; `-- --peers` adds the peers that are built (see `benches/peers`).
 
 #![allow(clippy::print_stdout, reason = "the table is the point")]
 
@@ -32,6 +32,10 @@ use support::tools::{self, Spec};
 const HTTP: &[&str] = &["guarded", "tiny_http", "bare"];
 const STDIO: &[&str] = &["stdio", "bare stdio"];
 
+/// Other libraries, each a package of its own below `benches/peers`, measured with `--peers`: as documented, and as an expert would tune it.
+const HTTP_PEERS: &[&str] = &["rmcp", "rmcp tuned"];
+const STDIO_PEERS: &[&str] = &["rmcp stdio", "rmcp tuned stdio"];
+
 /// All of them have the same pool.
 const WORKERS: usize = 4;
 const QUEUE: usize = 256;
@@ -55,13 +59,15 @@ fn main() {
     } else {
         (7, Duration::from_millis(1500))
     };
+    let (http_peers, stdio_peers) = match support::has("--peers") {
+        true => (HTTP_PEERS, STDIO_PEERS),
+        false => (&[][..], &[][..]),
+    };
     let began = Instant::now();
     let mut targets = Vec::new();
-    let mut servers = Http::start();
-    servers.echo(rounds, duration, &mut targets);
-    servers.streams(if quick { 20 } else { 100 });
-    drop(servers);
-    pipes(rounds, duration);
+    Http::start(http_peers).echo(rounds, duration, &mut targets);
+    Http::start(&[]).streams(if quick { 20 } else { 100 });
+    pipes(rounds, duration, stdio_peers);
     idle_memory(&mut targets);
     print_targets(&targets);
     println!("\n{:.0} s in all", began.elapsed().as_secs_f64());
@@ -110,12 +116,12 @@ impl Figures {
 struct Http(Vec<(&'static str, ServerProcess, SocketAddr)>);
 
 impl Http {
-    fn start() -> Self {
+    fn start(peers: &[&'static str]) -> Self {
         let start = |front: &&'static str| {
             let (server, address) = ServerProcess::http(&spec(front));
             (*front, server, address)
         };
-        Http(HTTP.iter().map(start).collect())
+        Http(peers.iter().chain(HTTP).map(start).collect())
     }
 
     fn echo(&mut self, rounds: usize, duration: Duration, targets: &mut Vec<Target>) {
@@ -185,7 +191,7 @@ impl Http {
         let tiny = self.0.iter().position(|(name, ..)| *name == "tiny_http");
         for (middle, (name, ..)) in fronts.iter().zip(&self.0) {
             // tiny_http is the baseline that others are held against.
-            if *name == "tiny_http" {
+            if *name == "tiny_http" || HTTP_PEERS.contains(name) {
                 continue;
             }
             targets.push(Target::at_least(
@@ -288,7 +294,7 @@ struct PipeServer {
     sent: u64,
 }
 
-fn pipes(rounds: usize, duration: Duration) {
+fn pipes(rounds: usize, duration: Duration, peers: &[&'static str]) {
     println!("\necho of 300 B over stdio, {OUTSTANDING} outstanding, medians of {rounds} rounds");
     let start = |front: &&str| {
         let (process, stdin, stdout) = ServerProcess::stdio(&spec(front));
@@ -299,7 +305,8 @@ fn pipes(rounds: usize, duration: Duration) {
             sent: 0,
         }
     };
-    let mut servers: Vec<PipeServer> = STDIO.iter().map(start).collect();
+    let names: Vec<&str> = peers.iter().chain(STDIO).copied().collect();
+    let mut servers: Vec<PipeServer> = names.iter().map(start).collect();
     let mut figures: Vec<(Vec<f64>, Vec<f64>)> = vec![(Vec::new(), Vec::new()); servers.len()];
     for _ in 0..rounds {
         for (server, (rates, costs)) in servers.iter_mut().zip(&mut figures) {
@@ -321,9 +328,9 @@ fn pipes(rounds: usize, duration: Duration) {
         .map(|(rates, costs)| (median(rates), median(costs)))
         .collect();
     let bare = middles.last().copied().unwrap_or((f64::NAN, f64::NAN));
-    for ((rate, cost), name) in middles.iter().zip(STDIO) {
+    for ((rate, cost), name) in middles.iter().zip(&names) {
         println!(
-            "  {name:10} {rate:9.0} messages/s, ratio {:.2}; server CPU {cost:.1} us each, ratio {:.2}",
+            "  {name:16} {rate:9.0} messages/s, ratio {:.2}; server CPU {cost:.1} us each, ratio {:.2}",
             rate / bare.0,
             cost / bare.1
         );

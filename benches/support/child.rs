@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +14,15 @@ use super::tools::Spec;
 
 /// The unit of the times in `/proc/<pid>/stat`: `USER_HZ`, which is 100 on every Linux.
 const TICK: Duration = Duration::from_millis(10);
+
+/// What serves: this program once more, or a peer, which is a program of its own.
+fn program(spec: &Spec) -> PathBuf {
+    match spec.front.starts_with("rmcp") {
+        true => Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("benches/peers/rmcp/target/release/peer-rmcp"),
+        false => env::current_exe().expect("a process knows its own file"),
+    }
+}
 
 /// A server process. Dropped, it is told to leave, and killed if it does not.
 pub(crate) struct ServerProcess {
@@ -40,14 +50,15 @@ impl ServerProcess {
     }
 
     fn start(spec: &Spec) -> (ServerProcess, ChildStdin, ChildStdout) {
-        let itself = env::current_exe().expect("a process knows its own file");
-        let mut process = Command::new(itself)
+        let mut process = Command::new(program(spec))
             .arg("--serve")
             .args(spec.to_arguments())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("the bench can be started again as the server");
+            .unwrap_or_else(|error| {
+                panic!("`{}` cannot be started: {error}; is it built?", spec.front)
+            });
         let stdin = process.stdin.take().expect("it is a pipe");
         let stdout = process.stdout.take().expect("it is a pipe");
         let server = ServerProcess {

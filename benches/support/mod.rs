@@ -21,9 +21,13 @@ pub(crate) enum Role {
     Nothing,
 }
 
+/// Whether the command line has this flag.
+pub(crate) fn has(flag: &str) -> bool {
+    env::args().skip(1).any(|argument| argument == flag)
+}
+
 pub(crate) fn role() -> Role {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     if let Some(at) = arguments.iter().position(|argument| argument == "--serve") {
         return Role::Serve(tools::Spec::from_arguments(&arguments[at + 1..]));
     }
