@@ -112,8 +112,8 @@ pub use protocol::types::{
     ResourceContents, ResourceLink, Role,
 };
 pub use protocol::version::{Era, ProtocolVersion};
-#[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
-pub use server::HttpFront;
 #[cfg(feature = "tiny-http")]
 pub use server::Mount;
+#[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+pub use server::OverloadStatus;
 pub use server::{DrainReport, RunningServer, Server, ServerHandle};

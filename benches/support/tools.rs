@@ -6,7 +6,7 @@ use std::process;
 use std::time::Duration;
 
 use mcp_threads::schemars::JsonSchema;
-use mcp_threads::{Cancelled, HttpFront, Limits, RequestContext, Server, Tool};
+use mcp_threads::{Cancelled, Limits, RequestContext, Server, Tool};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
 
@@ -62,8 +62,8 @@ pub(crate) fn serve(spec: &Spec) -> ! {
             process::exit(0);
         }
         // Another front is one more line here and one more name in the list that a bench goes through.
-        "guarded" => server.front(HttpFront::GUARDED).serve_http("127.0.0.1:0"),
-        "tiny_http" => server.front(HttpFront::TINY).serve_http("127.0.0.1:0"),
+        "guarded" => server.serve_http("127.0.0.1:0"),
+        "tiny_http" => server.serve_tiny_http("127.0.0.1:0"),
         other => panic!("there is no front `{other}`"),
     };
     let running = running.expect("loopback can be listened on");

@@ -15,14 +15,13 @@ mod server;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use mcp_threads::HttpFront;
-
 const USAGE: &str = "usage: everything (--http ADDRESS [--front tiny|guarded] | --stdio) [--workers N] [--queue N] [--drain-ms N]";
 
 struct Options {
     /// `None` for stdio.
     http: Option<String>,
-    front: HttpFront,
+    /// Whether tiny_http reads the bytes.
+    on_tiny: bool,
     workers: Option<usize>,
     queue: Option<usize>,
     drain: Option<Duration>,
@@ -60,7 +59,11 @@ fn run(options: Options) -> mcp_threads::Result<()> {
     match options.http {
         None => server.serve_stdio()?.run_until_ctrl_c(),
         Some(address) => {
-            let running = server.front(options.front).serve_http(&address)?;
+            let running = match options.on_tiny {
+                #[cfg(feature = "tiny-http")]
+                true => server.serve_tiny_http(&address)?,
+                _ => server.serve_http(&address)?,
+            };
             eprintln!(
                 "listening on http://{}/mcp",
                 running.addr().expect("it serves HTTP")
@@ -73,7 +76,7 @@ fn run(options: Options) -> mcp_threads::Result<()> {
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut options = Options {
         http: None,
-        front: HttpFront::default(),
+        on_tiny: false,
         workers: None,
         queue: None,
         drain: None,
@@ -94,7 +97,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         };
         match flag.as_str() {
             "--http" => options.http = Some(value),
-            "--front" => options.front = front(&value)?,
+            "--front" => options.on_tiny = is_tiny(&value)?,
             "--workers" => options.workers = Some(number()?),
             "--queue" => options.queue = Some(number()?),
             "--drain-ms" => options.drain = Some(Duration::from_millis(number()? as u64)),
@@ -107,11 +110,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
     Ok(options)
 }
 
-fn front(name: &str) -> Result<HttpFront, String> {
-    match name {
-        "guarded" => Ok(HttpFront::GUARDED),
-        #[cfg(feature = "tiny-http")]
-        "tiny" => Ok(HttpFront::TINY),
-        _ => Err(format!("`{name}` is not a front that was built in")),
+fn is_tiny(front: &str) -> Result<bool, String> {
+    match front {
+        "guarded" => Ok(false),
+        "tiny" if cfg!(feature = "tiny-http") => Ok(true),
+        _ => Err(format!("`{front}` is not a front that was built in")),
     }
 }

@@ -23,6 +23,5 @@ mod subscriptions;
 mod target;
 mod tools;
 
-pub(crate) use self::in_flight::Call;
 pub(crate) use self::lifecycle::{Engine, Plan};
 pub(crate) use self::origin::{Accepted, Origin, Pipe};

@@ -13,5 +13,5 @@ pub(crate) use self::asks::{AskCounter, Asks};
 pub(crate) use self::batch::{ReplySlot, split};
 pub(crate) use self::session::{Session, Sessions, negotiate};
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
-pub(crate) use self::streams::{Cursor, OpenStream, Resumed};
+pub(crate) use self::streams::{Carried, Cursor, OpenStream, Resumed};
 pub(crate) use self::streams::{Listening, Streams};

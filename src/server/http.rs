@@ -1,111 +1,61 @@
-//! Serving over HTTP: the part of the builder that knows addresses, hosts and fronts.
+//! Serving over HTTP: the part of the builder that knows addresses, paths, callers and fronts.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+#[cfg(all(feature = "http", unix))]
 use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
 use crate::handler::Fork;
+use crate::protocol::version::Era;
 use crate::server::running::RunningServer;
 use crate::server::{Parts, Server};
-use crate::transport::front::Front;
+use crate::transport::http::Callers;
 use crate::transport::http::endpoint::Endpoint;
 #[cfg(all(feature = "http", unix))]
 use crate::transport::http::guarded::{GuardedFront, Listener};
-use crate::transport::http::policy::Guard;
+use crate::transport::http::paths::{Paths, Route};
+use crate::transport::http::policy::{Overload, OverloadStatus};
 #[cfg(feature = "tiny-http")]
 use crate::transport::http::tiny::TinyFront;
-
-/// Which HTTP implementation reads the bytes. Both serve the same protocol; they differ in how well they withstand
-/// slow, broken and hostile clients. A program carries the code of those it names, and of the default if it serves HTTP at all.
-#[derive(Clone, Copy)]
-pub struct HttpFront {
-    name: &'static str,
-    start: StartFront,
-}
-
-type StartFront = fn(TcpListener, &Arc<Endpoint>, &Parts) -> Result<Box<dyn Front>>;
-
-impl HttpFront {
-    /// A thread for each connection, every size bounded, every wait with a deadline, a client that leaves noticed. The
-    /// default where it is compiled in (feature `http`, Unix).
-    #[cfg(all(feature = "http", unix))]
-    pub const GUARDED: HttpFront = HttpFront {
-        name: "guarded",
-        start: |listener, endpoint, parts| {
-            let front = guarded(listener.into(), endpoint, parts);
-            Ok(Box::new(front.map_err(unusable)?))
-        },
-    };
-
-    /// tiny_http (feature `tiny-http`): smaller, but it has no bound on the length of a header line, no deadline for a slow
-    /// request, no cap on connections, and it notices that a client has left only when a write fails. In a burst of
-    /// connections its thread pool can leave some unanswered for seconds. For loopback, or behind a proxy.
-    #[cfg(feature = "tiny-http")]
-    pub const TINY: HttpFront = HttpFront {
-        name: "tiny",
-        start: |listener, endpoint, _| {
-            let front = TinyFront::start(listener, Arc::clone(endpoint))?;
-            Ok(Box::new(front))
-        },
-    };
-}
-
-impl fmt::Debug for HttpFront {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HttpFront({})", self.name)
-    }
-}
-
-impl PartialEq for HttpFront {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for HttpFront {}
-
-impl Default for HttpFront {
-    fn default() -> Self {
-        #[cfg(all(feature = "http", unix))]
-        return HttpFront::GUARDED;
-        #[cfg(not(all(feature = "http", unix)))]
-        return HttpFront::TINY;
-    }
-}
-
-#[cfg(all(feature = "http", unix))]
-fn guarded(
-    listener: Listener,
-    endpoint: &Arc<Endpoint>,
-    parts: &Parts,
-) -> std::io::Result<GuardedFront> {
-    let connections = Arc::clone(parts.engine.connections());
-    let limits = Arc::clone(&parts.limits);
-    GuardedFront::start(listener, Arc::clone(endpoint), limits, connections)
-}
-
-fn unusable(error: std::io::Error) -> Error {
-    Error::io("cannot use the listener", error)
-}
 
 /// What only HTTP needs to know.
 pub(super) struct HttpSettings {
     path: String,
+    /// `None` for no answer to probes.
+    health_path: Option<String>,
     hosts: Vec<String>,
     origins: Vec<String>,
-    /// The default if there is none.
-    front: Option<HttpFront>,
+    overload: Overload,
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
         HttpSettings {
             path: "/mcp".into(),
+            health_path: Some("/healthz".into()),
             hosts: Vec::new(),
             origins: Vec::new(),
-            front: None,
+            overload: Overload::default(),
         }
+    }
+}
+
+/// The settings, found to make sense.
+pub(super) struct HttpRules {
+    paths: Paths,
+    callers: Callers,
+    overload: Overload,
+}
+
+impl HttpRules {
+    pub(super) fn endpoint(self, parts: &Parts) -> Endpoint {
+        let HttpRules {
+            paths,
+            callers,
+            overload,
+        } = self;
+        Endpoint::new(&parts.engine, paths, callers, overload, &parts.limits)
     }
 }
 
@@ -117,7 +67,23 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Host names, without scheme and port, that HTTP requests may have in `Host` and `Origin`, such as `mcp.example.com`. Any other gets `403`.
+    /// The path of health checks, beginning with `/`. Default `/healthz`. A `GET` there gets `200` while the server takes calls and `503` while it
+    /// drains, whatever its `Host`, and leaves no line in the access log.
+    #[must_use]
+    pub fn health_path(mut self, path: impl Into<String>) -> Self {
+        self.settings.http.health_path = Some(path.into());
+        self
+    }
+
+    /// Answers no health checks.
+    #[must_use]
+    pub fn without_health_path(mut self) -> Self {
+        self.settings.http.health_path = None;
+        self
+    }
+
+    /// Host names, without scheme and port, that HTTP requests may have in `Host`, such as `mcp.example.com`; any other gets `403`. `*.example.com`
+    /// stands for every name below that one, and `*` for any at all, for a server behind a proxy that checks it already.
     ///
     /// A server on a loopback address accepts `localhost`, `127.0.0.1` and `[::1]` without being told. On any other address, `0.0.0.0` included, this
     /// list is required, because it protects the server against DNS rebinding by a web page. Specification: `basic/transports/streamable-http`.
@@ -130,8 +96,9 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Origins of web pages that may call the server, with scheme, such as `https://app.example`. Origins on the
-    /// [`allowed_hosts`](Self::allowed_hosts) are accepted anyway.
+    /// Origins of web pages that may call the server, with scheme, such as `https://app.example`; `null` stands for pages without one, such as files.
+    /// Pages of these origins get the header fields that browsers ask for (CORS), and any other origin gets `403`. A server on a loopback address accepts
+    /// pages from loopback names, on any port, without being told. [`allowed_hosts`](Self::allowed_hosts) do not count.
     #[must_use]
     pub fn allowed_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.settings
@@ -141,10 +108,16 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Chooses the HTTP implementation. Default [`HttpFront::default`].
+    /// With which status HTTP answers a call of this era that was refused because its lane was full or the server was shutting down. Default
+    /// [`OverloadStatus::ServiceUnavailable`] in the modern era and [`OverloadStatus::Ok`] in the handshake era. The body is the same JSON-RPC error
+    /// either way, and so is `Retry-After`.
     #[must_use]
-    pub fn front(mut self, front: HttpFront) -> Self {
-        self.settings.http.front = Some(front);
+    pub fn overload(mut self, era: Era, status: OverloadStatus) -> Self {
+        let overload = &mut self.settings.http.overload;
+        match era {
+            Era::Modern => overload.modern = status,
+            Era::Legacy => overload.legacy = status,
+        }
         self
     }
 
@@ -155,8 +128,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// When the address cannot be listened on, when it is not a loopback address and no [`allowed_hosts`](Self::allowed_hosts) are set, when a
     /// thread cannot be started, and when the configuration is wrong.
     pub fn serve_http(self, address: impl ToSocketAddrs + fmt::Debug) -> Result<RunningServer> {
-        let listener = TcpListener::bind(&address)
-            .map_err(|error| Error::bind(format_args!("{address:?}"), error))?;
+        let listener = bind(&address)?;
         self.serve_listener(listener)
     }
 
@@ -166,13 +138,44 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     ///
     /// As [`serve_http`](Self::serve_http).
     pub fn serve_listener(self, listener: TcpListener) -> Result<RunningServer> {
+        #[cfg(all(feature = "http", unix))]
+        {
+            let address = listener.local_addr().map_err(unusable)?;
+            let rules = self.http_rules(is_loopback(&address))?;
+            self.serve_guarded(rules, |_| Ok(listener.into()))
+        }
+        #[cfg(not(all(feature = "http", unix)))]
+        self.serve_tiny(listener)
+    }
+
+    /// Starts serving over HTTP on this address with [tiny_http](https://docs.rs/tiny_http). Returns at once. [`serve_http`](Self::serve_http) does the
+    /// same where nothing better is compiled in.
+    ///
+    /// It is for comparison, and for systems that are not Unix; for anything else [`serve_http`](Self::serve_http) is better. What tiny_http 0.12 cannot
+    /// do: it has no bound on the length of a header line, no deadline for a slow head, body or reader, no cap on connections, and it notices
+    /// that a client has left only when a write fails. Running out of descriptors ends its accept loop for good. It reads a refused body to its
+    /// end before the refusal goes out. At the end idle connections are not closed. In a burst of connections its thread pool can leave some
+    /// unanswered for seconds. On loopback, or behind a proxy that has these bounds, that may do.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve_http`](Self::serve_http).
+    #[cfg(feature = "tiny-http")]
+    pub fn serve_tiny_http(
+        self,
+        address: impl ToSocketAddrs + fmt::Debug,
+    ) -> Result<RunningServer> {
+        let listener = bind(&address)?;
+        self.serve_tiny(listener)
+    }
+
+    #[cfg(feature = "tiny-http")]
+    fn serve_tiny(self, listener: TcpListener) -> Result<RunningServer> {
         let address = listener.local_addr().map_err(unusable)?;
-        let guard = self.guard(&address)?;
-        let front = self.settings.http.front.unwrap_or_default();
+        let rules = self.http_rules(is_loopback(&address))?;
         let parts = self.start()?;
-        let endpoint = Arc::new(Endpoint::new(&parts.engine, guard, &parts.limits));
-        let front = (front.start)(listener, &endpoint, &parts)?;
-        Ok(parts.run(front))
+        let front = TinyFront::start(listener, rules.endpoint(&parts))?;
+        Ok(parts.run(Box::new(front)))
     }
 
     /// Starts serving over HTTP on a Unix-domain socket. Returns at once.
@@ -182,7 +185,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     ///
     /// # Errors
     ///
-    /// When there is a live server or another file at `path`, and as [`serve_http`](Self::serve_http).
+    /// When there is a live server or another file at `path`, when the permissions let nobody connect, and as [`serve_http`](Self::serve_http).
     #[cfg(all(feature = "http", unix))]
     pub fn serve_unix(
         self,
@@ -190,75 +193,66 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         permissions: u32,
     ) -> Result<RunningServer> {
         let path = path.as_ref();
-        self.check_names()?;
-        let guard = self.guard_with(true);
+        // To connect is to write.
+        if permissions & 0o222 == 0 || permissions > 0o777 {
+            return Err(Error::configuration(format!(
+                "with the permissions {permissions:#o} nobody can connect; `0o600` lets its owner"
+            )));
+        }
+        let rules = self.http_rules(true)?;
+        self.serve_guarded(rules, |_| {
+            Listener::bind_unix(path, permissions)
+                .map_err(|error| Error::bind(path.display(), error))
+        })
+    }
+
+    #[cfg(all(feature = "http", unix))]
+    fn serve_guarded(
+        self,
+        rules: HttpRules,
+        listener: impl FnOnce(&Parts) -> Result<Listener>,
+    ) -> Result<RunningServer> {
         let parts = self.start()?;
-        let listener = Listener::bind_unix(path, permissions)
-            .map_err(|error| Error::bind(path.display(), error))?;
-        let endpoint = Arc::new(Endpoint::new(&parts.engine, guard, &parts.limits));
-        let front = guarded(listener, &endpoint, &parts).map_err(unusable)?;
-        Ok(parts.run(Box::new(front)))
+        let listener = listener(&parts)?;
+        let connections = Arc::clone(parts.engine.connections());
+        let limits = Arc::clone(&parts.limits);
+        let endpoint = Arc::new(rules.endpoint(&parts));
+        let front = GuardedFront::start(listener, endpoint, limits, connections);
+        Ok(parts.run(Box::new(front.map_err(unusable)?)))
     }
 
-    /// Who may call on this address.
-    fn guard(&self, address: &SocketAddr) -> Result<Guard> {
-        self.check_names()?;
-        let loopback = address.ip().is_loopback();
-        if !loopback && self.settings.http.hosts.is_empty() {
-            return Err(Error::configuration(format!(
-                "{address} is not a loopback address: name the hosts it may be called by with `allowed_hosts`"
-            )));
+    /// Checks what could never match, and so would lock everyone out without a word.
+    pub(super) fn http_rules(&self, loopback: bool) -> Result<HttpRules> {
+        let settings = &self.settings.http;
+        let mcp = (settings.path.as_str(), Route::Mcp);
+        let health = settings.health_path.as_deref();
+        let paths = Paths::new(
+            [mcp]
+                .into_iter()
+                .chain(health.map(|path| (path, Route::Health))),
+        );
+        if !loopback && settings.hosts.is_empty() {
+            return Err(Error::configuration(
+                "a server beyond loopback must know by which hosts it may be called: name them with `allowed_hosts`",
+            ));
         }
-        Ok(self.guard_with(loopback))
+        let callers = Callers::new(loopback, &settings.hosts, &settings.origins);
+        Ok(HttpRules {
+            paths: paths.map_err(Error::configuration)?,
+            callers: callers.map_err(Error::configuration)?,
+            overload: settings.overload,
+        })
     }
+}
 
-    /// What could never match, and so would lock everyone out without a word.
-    pub(super) fn check_names(&self) -> Result<()> {
-        let HttpSettings {
-            path,
-            hosts,
-            origins,
-            ..
-        } = &self.settings.http;
-        if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
-            return Err(Error::configuration(format!(
-                "the path `{path}` must begin with `/` and have no `?`, `#` or blank"
-            )));
-        }
-        if let Some(host) = hosts.iter().find(|host| {
-            host.is_empty()
-                || host.contains(['/', '[', ' '])
-                || (host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err())
-        }) {
-            return Err(Error::configuration(format!(
-                "the allowed host `{host}` must be a name or an address without scheme, port or brackets"
-            )));
-        }
-        let is_origin = |origin: &&String| {
-            origin.split_once("://").is_some_and(|(scheme, host)| {
-                !scheme.is_empty() && !host.is_empty() && !host.contains('/')
-            })
-        };
-        if let Some(origin) = origins.iter().find(|origin| !is_origin(origin)) {
-            return Err(Error::configuration(format!(
-                "the allowed origin `{origin}` must be scheme and host, such as `https://app.example`, without a path"
-            )));
-        }
-        Ok(())
-    }
+fn bind(address: &(impl ToSocketAddrs + fmt::Debug)) -> Result<TcpListener> {
+    TcpListener::bind(address).map_err(|error| Error::bind(format_args!("{address:?}"), error))
+}
 
-    pub(super) fn guard_with(&self, loopback: bool) -> Guard {
-        let HttpSettings {
-            path,
-            hosts,
-            origins,
-            ..
-        } = &self.settings.http;
-        Guard {
-            path: path.clone(),
-            loopback,
-            hosts: hosts.clone(),
-            origins: origins.clone(),
-        }
-    }
+fn unusable(error: std::io::Error) -> Error {
+    Error::io("cannot use the listener", error)
+}
+
+fn is_loopback(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }

@@ -13,11 +13,11 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
-pub use self::http::HttpFront;
 #[cfg(feature = "tiny-http")]
 pub use self::mount::Mount;
 pub use self::running::{DrainReport, RunningServer, ServerHandle};
+#[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+pub use crate::transport::http::policy::OverloadStatus;
 
 use crate::base::error::{Error, Result};
 use crate::base::limits::Limits;

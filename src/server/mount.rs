@@ -10,12 +10,12 @@ use crate::base::deadline::after;
 use crate::base::error::Result;
 use crate::base::limits::Limits;
 use crate::base::stats::Stats;
-use crate::engine::Engine;
 use crate::handler::Fork;
 use crate::handler::context::Overview;
 use crate::server::Server;
 use crate::server::running::DrainReport;
 use crate::transport::http::endpoint::Endpoint;
+use crate::transport::http::paths::Route;
 use crate::transport::http::tiny;
 
 /// An MCP endpoint without a listener, for a program that receives `tiny_http::Request`s itself.
@@ -38,39 +38,35 @@ use crate::transport::http::tiny;
 /// }
 /// # Ok::<(), mcp_threads::Error>(())
 /// ```
+///
+/// What tiny_http cannot do, a mounted endpoint cannot either; [`Server::serve_tiny_http`] has the list.
 pub struct Mount {
-    engine: Arc<Engine>,
     endpoint: Endpoint,
     limits: Arc<Limits>,
-    path: String,
 }
 
 impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// Starts the lanes and returns the endpoint, whose [`Mount::handle`] answers requests. Their `Host` and `Origin` must be loopback names or among
-    /// the [`allowed_hosts`](Self::allowed_hosts).
+    /// the [`allowed_hosts`](Self::allowed_hosts) and [`allowed_origins`](Self::allowed_origins).
     ///
     /// # Errors
     ///
     /// When a thread cannot be started, and when the configuration is wrong.
     pub fn mount(self) -> Result<Mount> {
-        self.check_names()?;
-        let guard = self.guard_with(true);
-        let path = guard.path.clone();
+        let rules = self.http_rules(true)?;
         let parts = self.start()?;
-        let endpoint = Endpoint::new(&parts.engine, guard, &parts.limits);
         Ok(Mount {
-            engine: parts.engine,
-            endpoint,
+            endpoint: rules.endpoint(&parts),
             limits: parts.limits,
-            path,
         })
     }
 }
 
 impl Mount {
-    /// Whether this request is for the MCP endpoint, by its path.
+    /// Whether this request is for the MCP endpoint, by its path. The path for health checks is the program's own; [`handle`](Self::handle) answers
+    /// it, too, if it is handed over.
     pub fn is_for(&self, request: &tiny_http::Request) -> bool {
-        request.url().split('?').next() == Some(self.path.as_str())
+        self.endpoint.paths.find(request.url()) == Some(Route::Mcp)
     }
 
     /// Answers a request, on the caller's thread: returns when the answer has been written or the client has gone. It may take as long as the
@@ -81,15 +77,15 @@ impl Mount {
 
     /// What the endpoint is doing now. Never waits.
     pub fn stats(&self) -> Stats {
-        self.engine.stats()
+        self.endpoint.engine.stats()
     }
 
-    /// Refuses new calls, lets those in flight finish for at most `deadline`, cancels the rest, and joins the workers. Requests handed in
-    /// afterwards are still answered: calls with `503`.
+    /// Refuses new calls, lets those in flight finish for at most `deadline`, cancels the rest, and joins the workers. What belongs to a call in
+    /// flight, such as the answer to a question, is heard meanwhile. Requests handed in afterwards are still answered: calls with `503`.
     pub fn shutdown(&self, deadline: Duration) -> DrainReport {
-        let abandoned_handlers = self.engine.drain(after(deadline), self.limits.cancel_grace);
+        let engine = &self.endpoint.engine;
         DrainReport {
-            abandoned_handlers,
+            abandoned_handlers: engine.drain(after(deadline), self.limits.cancel_grace),
             abandoned_connections: 0,
         }
     }

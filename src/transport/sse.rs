@@ -6,11 +6,11 @@ use std::fmt::Display;
 use std::io::Write;
 use std::time::Duration;
 
-/// Appends one event that carries this message.
+/// Appends one event that carries this message. Its type is what it would be anyway, but some clients act only on events that say it.
 pub(crate) fn write_event(out: &mut Vec<u8>, message: &[u8]) {
     debug_assert!(!message.contains(&b'\n'), "JSON is written on one line");
-    out.reserve(message.len() + 8);
-    out.extend_from_slice(b"data: ");
+    out.reserve(message.len() + 32);
+    out.extend_from_slice(b"event: message\ndata: ");
     out.extend_from_slice(message);
     out.extend_from_slice(b"\n\n");
 }
@@ -20,7 +20,7 @@ pub(crate) fn write_id(out: &mut Vec<u8>, id: impl Display) {
     writeln!(out, "id: {id}").expect("a Vec takes any number of bytes");
 }
 
-/// Appends an event without a message: from now on the client has an id to come back with, and knows how long it shall wait before.
+/// Appends an event without a message and without a type, which no client takes for a message: from now on the client has an id to come back with, and knows how long it shall wait before.
 pub(crate) fn write_priming(out: &mut Vec<u8>, id: impl Display, retry: Duration) {
     write_id(out, id);
     let millis = retry.as_millis();

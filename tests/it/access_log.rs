@@ -86,7 +86,7 @@ fn every_http_request_has_one_line_and_its_id_on_the_answer() {
             (
                 "unknown",
                 http.modern(&call(1, "nowhere", json!({}))),
-                400,
+                200,
                 ["tools/call", "-", "error", "-"],
             ),
             (

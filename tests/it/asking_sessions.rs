@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
-use mcp_threads::HttpFront;
 use mcp_threads::{AskError, Elicited, Limits, RequestContext, Server};
 use serde_json::{Value, json};
 
@@ -86,7 +85,7 @@ fn a_question_comes_on_the_stream_of_its_call_and_its_answer_in_a_post_of_its_ow
 #[cfg(feature = "tiny-http")]
 #[test]
 fn a_client_that_cannot_be_streamed_to_is_not_waited_for() {
-    let running = asking().front(HttpFront::TINY).serve_http("127.0.0.1:0");
+    let running = asking().serve_tiny_http("127.0.0.1:0");
     let running = running.expect("it can start");
     let http = Http::new(running.addr().expect("it serves HTTP"));
     let served = Served::new(running);
@@ -182,7 +181,7 @@ fn a_session_that_ends_ends_its_questions() {
 #[test]
 fn law_3_a_call_that_comes_while_its_session_ends_ends_with_it() {
     const ROUNDS: usize = 1000;
-    let server = asking().workers(ROUNDS / 10).front(HttpFront::GUARDED);
+    let server = asking().workers(ROUNDS / 10);
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
     let http = Http::new(running.addr().expect("it serves HTTP"));
     let served = Served::new(running);

@@ -121,3 +121,43 @@ fn addresses_that_cannot_be_served_are_named() {
     };
     assert!(nowhere.is_bind(), "{nowhere}");
 }
+
+/// An option that could not do its job is no option: it is refused, with what would work.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn options_of_http_that_could_never_match_are_named_at_the_start() {
+    let server = || Server::new("it", "1");
+    let rows = [
+        (server().path("mcp"), "`mcp`"),
+        (server().path("/m c"), "`/m c`"),
+        (server().path("/m\u{e9}"), "`/m\u{e9}`"),
+        (server().health_path("up"), "`up`"),
+        (server().health_path("/mcp/"), "two things"),
+        (server().allowed_hosts(["http://a"]), "`http://a`"),
+        (server().allowed_hosts(["a:80"]), "`a:80`"),
+        (server().allowed_hosts(["a.*.b"]), "`a.*.b`"),
+        (server().allowed_hosts(["b\u{fc}cher.example"]), "xn--"),
+        (server().allowed_origins(["*"]), "`*`"),
+        (server().allowed_origins(["app.example"]), "`app.example`"),
+        (server().allowed_origins(["https://*.a"]), "`https://*.a`"),
+        (server().allowed_origins(["https://a/"]), "`https://a/`"),
+    ];
+    for (server, named) in rows {
+        let Err(error) = server.serve_http("127.0.0.1:0") else {
+            panic!("this must not start; it should name {named}");
+        };
+        assert!(error.is_configuration(), "{error}");
+        assert!(error.to_string().contains(named), "{error} names {named}");
+    }
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_socket_that_nobody_could_connect_to_is_not_made() {
+    let path = std::env::temp_dir().join(format!("mcp-threads-{}-deaf", std::process::id()));
+    for permissions in [0, 0o400, 0o555, 0o1_0600] {
+        let served = Server::new("it", "1").serve_unix(&path, permissions);
+        assert!(served.is_err_and(|error| error.is_configuration()));
+        assert!(!path.exists());
+    }
+}

@@ -38,13 +38,22 @@ fn law_2_over_http_a_full_lane_refuses_with_503_and_retry_after() {
             );
             served.until_main("the call is queued", |main| main.queued == id as usize - 1);
         }
+        // Handshake-era clients give up the whole session on any status but 200.
         let refused = [
-            (http.modern(&call("four", "echo", json!({}))), json!("four")),
-            (session.post(&legacy_call(0, "echo", json!({}))), json!(0)),
+            (
+                http.modern(&call("four", "echo", json!({}))),
+                503,
+                json!("four"),
+            ),
+            (
+                session.post(&legacy_call(0, "echo", json!({}))),
+                200,
+                json!(0),
+            ),
         ];
-        for (ask, id) in refused {
+        for (ask, status, id) in refused {
             let mut reply = ask.send();
-            assert_eq!(reply.status, 503);
+            assert_eq!(reply.status, status);
             assert_eq!(reply.field("Retry-After"), Some("1"));
             assert_refused(&reply.json(), &id);
         }
@@ -64,6 +73,44 @@ fn law_2_over_http_a_full_lane_refuses_with_503_and_retry_after() {
         served.until_main("all are done", |main| {
             main.done == 3 && main.busy + main.queued == 0
         });
+        served.stop();
+    });
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn law_2_the_status_of_an_overload_is_the_author_s_to_choose() {
+    use mcp_threads::{Era, OverloadStatus};
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let server = probes(&gate)
+            .workers(1)
+            .queue(0)
+            .overload(Era::Modern, OverloadStatus::Ok)
+            .overload(Era::Legacy, OverloadStatus::ServiceUnavailable);
+        let (served, http) = front.serve(server);
+        let session = http.initialize("2025-11-25");
+        until("the worker has taken a call", || {
+            let _refused_while_it_starts = http.modern(&call(1, "gate", json!({}))).connect();
+            !gate.nobody_came()
+        });
+        for (ask, status, id) in [
+            (http.modern(&call(4, "echo", json!({}))), 200, json!(4)),
+            (
+                session.post(&legacy_call(5, "echo", json!({}))),
+                503,
+                json!(5),
+            ),
+        ] {
+            let mut reply = ask.send();
+            assert_eq!(
+                (reply.status, reply.field("Retry-After")),
+                (status, Some("1"))
+            );
+            assert_refused(&reply.json(), &id);
+        }
+        gate.let_go(1);
+        served.until_main("it is free", |main| main.busy == 0);
         served.stop();
     });
 }

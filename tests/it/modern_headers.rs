@@ -158,13 +158,19 @@ fn modern_errors_have_their_status() {
                 404,
                 -32601,
             ),
-            (call(1, "unknown", json!({})), 400, -32602),
+            (call(1, "unknown", json!({})), 200, -32602),
             (
                 modern(1, "tools/list", json!({ "cursor": "x" })),
-                400,
+                200,
                 -32602,
             ),
             (call(1, "panic", json!({})), 200, -32603),
+            (
+                modern(1, "tools/call", json!({ "name": "echo", "arguments": [] })),
+                200,
+                -32602,
+            ),
+            (modern(1, "completion/complete", json!({})), 404, -32601),
         ];
         for (message, status, expected) in rows {
             let mut reply = http.modern(&message).send();

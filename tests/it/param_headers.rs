@@ -182,7 +182,9 @@ fn the_nearest_mistake_is_named_first() {
         let named = |ask: crate::harness::http::Ask| {
             let mut reply = ask.send();
             let answer = reply.json();
-            assert_eq!(reply.status, 400, "{answer}");
+            // What is wrong with the header fields is the envelope's; what is wrong with the arguments is the method's.
+            let status = if code(&answer) == -32020 { 400 } else { 200 };
+            assert_eq!(reply.status, status, "{answer}");
             (
                 code(&answer),
                 answer["error"]["message"].as_str().unwrap_or("").to_owned(),

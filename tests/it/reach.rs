@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use mcp_threads::{HttpFront, Limits};
+use mcp_threads::Limits;
 use serde_json::json;
 
 use crate::harness::{Gate, Http, PATIENCE, Served, call, probes, text, until};
@@ -14,10 +14,7 @@ fn silent(gate: &Gate) -> (Served, Http) {
     let limits = Limits::default()
         .stream_after(Duration::from_secs(600))
         .departure_interval(Duration::from_millis(10));
-    let server = probes(gate)
-        .workers(1)
-        .limits(limits)
-        .front(HttpFront::GUARDED);
+    let server = probes(gate).workers(1).limits(limits);
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
     let http = Http::new(running.addr().expect("it serves HTTP"));
     (Served::new(running), http)
@@ -71,7 +68,7 @@ fn a_call_beyond_the_bound_of_streams_is_answered_as_plain_json() {
     let limits = Limits::default()
         .stream_after(Duration::from_millis(1))
         .streams_max(1);
-    let server = probes(&gate).limits(limits).front(HttpFront::GUARDED);
+    let server = probes(&gate).limits(limits);
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
     let http = Http::new(running.addr().expect("it serves HTTP"));
     let mut first = http

@@ -1,7 +1,7 @@
 //! The seam of the HTTP layer: one request and its answer, whoever reads the bytes.
 //!
-//! Above it stand the rules of MCP over HTTP, written once (`policy.rs`, `endpoint.rs`); below it the fronts. A front turns bytes into
-//! an [`Exchange`] and what the endpoint says into bytes. It must not know methods, sessions or lanes.
+//! Above it stand the rules of MCP over HTTP, written once (begin with `serve.rs`); below it the fronts. A front turns bytes into an [`Exchange`],
+//! calls [`Serve::serve`], and turns what is said there into bytes. It must not know methods, sessions or lanes.
 
 use std::io;
 
@@ -94,5 +94,51 @@ pub(crate) fn single<'a, E: Exchange>(exchange: &'a E, name: &'a str) -> Field<'
 impl<E: Exchange> HeaderFields for E {
     fn field<'a>(&'a self, name: &'a str) -> Field<'a> {
         single(self, name)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A request that is only a head: method, target, fields.
+    pub(crate) struct Head(
+        pub(crate) &'static str,
+        pub(crate) &'static str,
+        pub(crate) Vec<(&'static str, &'static str)>,
+    );
+
+    impl Exchange for Head {
+        fn method(&self) -> &str {
+            self.0
+        }
+        fn target(&self) -> &str {
+            self.1
+        }
+        fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+            self.2
+                .iter()
+                .filter(move |field| field.0.eq_ignore_ascii_case(name))
+                .map(|field| field.1)
+        }
+        fn read_body(&mut self, _: usize) -> Result<Vec<u8>, BodyError> {
+            Err(BodyError::Gone)
+        }
+        fn respond(&mut self, _: &Response<'_>) -> io::Result<()> {
+            Ok(())
+        }
+        fn begin_stream(&mut self, _: &[(&str, &str)]) -> io::Result<()> {
+            Ok(())
+        }
+        fn send(&mut self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+        fn finish(&mut self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+        fn client_left(&mut self) -> bool {
+            false
+        }
+        fn close_after(&mut self) {}
     }
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::deadline::after;
-use crate::legacy::{Cursor, Resumed, Streams};
-use crate::observe::access::{Outcome, RequestTag};
+use crate::legacy::{Carried, Cursor, Resumed, Streams};
+use crate::observe::access::Outcome;
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
 use crate::transport::http::exchange::Exchange;
-use crate::transport::http::reply::Reply;
-use crate::transport::http::serve::{optional, refuse};
+use crate::transport::http::refusal::Refusal;
+use crate::transport::http::serve::optional;
+use crate::transport::http::write::{Incoming, ListeningStream, Reply, ResumableStream};
 
 /// How long a stream may take to leave the connection it was on. That one only has to wake and to write a few bytes, unless it is stuck in a
 /// write to a client that has gone; waiting costs nobody but the client that asks.
@@ -22,118 +23,126 @@ const RELIEF_TIMEOUT: Duration = Duration::from_secs(5);
 /// A stream that only listens lasts for hours and costs next to nothing; its client is looked for this many times less often.
 const LISTENING_PATIENCE: u32 = 10;
 
+/// What a `GET` asks for, with the place for its stream.
+struct Asked {
+    streams: Arc<Streams>,
+    /// One of the session's places for them.
+    carried: Carried,
+    place: StreamPlace,
+    /// Behind which event it goes on; `None` to listen.
+    from: Option<Cursor>,
+}
+
 impl Endpoint {
-    pub(super) fn get<E: Exchange>(&self, exchange: &mut E, tag: &RequestTag) -> io::Result<()> {
-        let asked = optional(exchange, "Mcp-Session-Id").and_then(|session| {
-            let session =
-                session.ok_or("GET opens the event stream of a session and needs its Mcp-Session-Id; send calls by POST")?;
-            Ok((session, optional(exchange, "Last-Event-ID")?))
-        });
-        let (session, last) = match asked {
+    pub(super) fn get<E: Exchange>(&self, reply: Reply<'_, E>) -> io::Result<()> {
+        let asked = match self.asked(reply.exchange) {
             Ok(asked) => asked,
-            Err(message) => return refuse(self, exchange, tag, 400, message),
+            Err(refusal) => return reply.refuse(&refusal),
         };
-        let Some(streams) = self.engine.streams_of(session) else {
-            return refuse(self, exchange, tag, 404, "No such session");
-        };
+        let Asked {
+            streams,
+            carried: _carried,
+            place,
+            from,
+        } = asked;
+        match from {
+            None => self.listen(reply, &streams, place),
+            Some(from) => self.resume(reply, &streams, place, from),
+        }
+    }
+
+    fn asked<E: Exchange>(&self, exchange: &E) -> Result<Asked, Refusal> {
+        let session = optional(exchange, "Mcp-Session-Id")?;
+        let session = session.ok_or_else(|| {
+            let message = "GET opens the event stream of a session and needs its Mcp-Session-Id; send calls by POST";
+            Refusal::new(400, message)
+        })?;
+        let last = optional(exchange, "Last-Event-ID")?;
+        let streams = self.engine.streams_of(session);
+        let streams = streams.ok_or_else(|| Refusal::new(404, "No such session"))?;
         if !exchange.can_stream() {
-            return refuse(self, exchange, tag, 400, "An event stream needs HTTP/1.1");
+            return Err(Refusal::new(400, "An event stream needs HTTP/1.1"));
         }
-        let Some(_carried) = streams.carry() else {
-            return refuse(
-                self,
-                exchange,
-                tag,
-                503,
-                "This session has its maximum of event streams open; end one first",
-            );
-        };
+        let carried = streams.carry().ok_or_else(|| {
+            Refusal::busy("This session has its maximum of event streams open; end one first")
+        })?;
+        let place = StreamPlace::take(self).ok_or_else(|| {
+            let message = "The server has its maximum of event streams open; try again in a second";
+            Refusal::busy(message)
+        })?;
         // Nothing to come back to is how a browser says that it has not heard anything yet.
-        let last = last.filter(|last| !last.is_empty()).map(Cursor::parse);
-        let Some(place) = StreamPlace::take(self) else {
-            return refuse(
-                self,
-                exchange,
-                tag,
-                503,
-                "The server has its maximum of event streams open; try again later",
-            );
+        let from = match last.filter(|last| !last.is_empty()) {
+            None => None,
+            Some(last) => Some(Cursor::parse(last).ok_or_else(nothing_behind)?),
         };
-        match last {
-            None => self.listen(exchange, tag, &streams, place),
-            Some(Some(from)) => self.resume(exchange, tag, &streams, place, from),
-            Some(None) => refuse(self, exchange, tag, 400, NOTHING_BEHIND),
-        }
+        Ok(Asked {
+            streams,
+            carried,
+            place,
+            from,
+        })
     }
 
     /// A stream of what belongs to no request. Its events have no ids: what it does not hear waits for the next one anyway.
     fn listen<E: Exchange>(
         &self,
-        exchange: &mut E,
-        tag: &RequestTag,
+        reply: Reply<'_, E>,
         streams: &Arc<Streams>,
-        place: StreamPlace<'_>,
+        place: StreamPlace,
     ) -> io::Result<()> {
-        let (outbox, reader) = self.outbox(exchange.can_stream());
+        let (outbox, reader) = self.outbox(reply.exchange.can_stream());
         let listening = streams.listen(outbox.clone());
         // Asked only now, so that a drain either is seen here or finds this stream and ends it.
         if self.engine.is_draining() {
-            return refuse(self, exchange, tag, 503, "The server is shutting down");
+            return reply.refuse(&Refusal::busy("The server is shutting down"));
         }
         let Some(listening) = listening else {
-            return refuse(self, exchange, tag, 404, "No such session");
+            return reply.refuse(&Refusal::new(404, "No such session"));
         };
-        self.ended(tag, "GET", Outcome::Ok, 200);
-        let mut reply = Reply::new(self, exchange, tag, reader);
-        let looks = self
-            .limits
-            .departure_interval
-            .saturating_mul(LISTENING_PATIENCE);
-        let written = match reply.begin_listening(place) {
-            Ok(()) => reply.write(Some(looks)).map(drop),
-            Err(error) => Err(error),
-        };
-        listening.end(reply.unheard());
+        reply.ended("GET", Outcome::Ok, 200);
+        let looks = self.limits.departure_interval;
+        let looks = looks.saturating_mul(LISTENING_PATIENCE);
+        let incoming = Incoming::new(&self.limits, reader);
+        let (written, unheard) = ListeningStream::write(reply, place, incoming, looks);
+        listening.end(unheard);
         written
     }
 
     /// The rest of a stream, from behind the last event its client has heard.
     fn resume<E: Exchange>(
         &self,
-        exchange: &mut E,
-        tag: &RequestTag,
+        reply: Reply<'_, E>,
         streams: &Arc<Streams>,
-        place: StreamPlace<'_>,
+        place: StreamPlace,
         from: Cursor,
     ) -> io::Result<()> {
         let (unheard, rest) = match streams.resume(from, after(RELIEF_TIMEOUT)) {
             Resumed::Rest(unheard, rest) => (unheard, rest),
-            Resumed::Nothing => return refuse(self, exchange, tag, 400, NOTHING_BEHIND),
+            Resumed::Nothing => return reply.refuse(&nothing_behind()),
             Resumed::InUse => {
-                return refuse(
-                    self,
-                    exchange,
-                    tag,
-                    409,
-                    "This stream is open on another connection",
-                );
+                let message = "This stream is open on another connection";
+                return reply.refuse(&Refusal::new(409, message).with("Retry-After", "1"));
             }
         };
-        self.ended(tag, "GET", Outcome::Ok, 200);
-        let (stream, reader) = rest.unzip();
-        let is_whole = reader.is_none();
-        let reader = reader.unwrap_or_else(|| self.outbox(true).1);
-        let mut reply = Reply::new(self, exchange, tag, reader);
-        reply.streams = Some(Arc::clone(streams));
-        let written = match reply.begin_again(place, from, &unheard, stream) {
-            Ok(()) if is_whole => reply.end(),
-            Ok(()) => reply.write(None),
-            Err(error) => Err(error),
-        };
-        reply.part(written)
+        reply.ended("GET", Outcome::Ok, 200);
+        let can_pause = streams.can_pause;
+        let again = ResumableStream::open_again(reply, place, from, &unheard, can_pause);
+        match rest {
+            None => again?.end(),
+            Some((stream, reader)) => match again {
+                Ok(again) => again.go_on(stream, Incoming::new(&self.limits, reader)),
+                Err(error) => {
+                    stream.park(reader);
+                    Err(error)
+                }
+            },
+        }
     }
 }
 
 /// An ordinary stream would leave the client waiting for an answer that cannot come, and one that ends at once would make it come again for
 /// ever; a refusal lets it give up. It is not 404, which would make it think that its session has ended.
-const NOTHING_BEHIND: &str = "This Last-Event-ID is unknown, or its stream has been dropped";
+fn nothing_behind() -> Refusal {
+    let message = "This Last-Event-ID is unknown, or its stream has been dropped";
+    Refusal::new(400, message)
+}

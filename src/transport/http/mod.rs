@@ -1,15 +1,23 @@
 //! MCP over HTTP: the rules once, the fronts below them.
 //!
-//! `exchange` is the seam. `policy`, `endpoint`, `reply` and `get` stand above it, `response` and the fronts below.
+//! `exchange` is the seam: one request and its answer, whoever reads the bytes. Above it an exchange goes through `serve` (begin reading there),
+//! which asks `paths`, `callers` and `policy`, hands the message to the engine, and what comes out of its outbox to `write`; `get` is the way of a
+//! handshake-era client that listens or comes back. `refusal` is the one form of everything that is refused before there is a message; `endpoint` is what
+//! all exchanges share. Below the seam stand `response`, which both fronts encode with, and the fronts.
 
+mod callers;
 pub(crate) mod endpoint;
 pub(crate) mod exchange;
 mod get;
 #[cfg(all(feature = "http", unix))]
 pub(crate) mod guarded;
+pub(crate) mod paths;
 pub(crate) mod policy;
-mod reply;
+mod refusal;
 pub(crate) mod response;
 mod serve;
 #[cfg(feature = "tiny-http")]
 pub(crate) mod tiny;
+mod write;
+
+pub(crate) use self::callers::Callers;

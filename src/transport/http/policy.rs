@@ -1,167 +1,52 @@
-//! The HTTP rules of MCP as pure checks: path, method, `Host`, `Origin`, `Content-Type`, `Accept`; and from an answer to its status.
+//! The HTTP rules of MCP as pure checks: method, `Content-Type`, `Accept`, version; and from an answer to its status.
 //!
 //! Must not know threads or sockets. Specification: `basic/transports/streamable-http` ("Security & Endpoint", "Sending Messages",
 //! "Server Validation") of revision 2026-07-28.
-
-use std::net::IpAddr;
 
 use crate::outbox::{Answer, Standing};
 use crate::protocol::jsonrpc::ErrorCode;
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::transport::http::exchange::{Exchange, Field, single};
+use crate::transport::http::refusal::Refusal;
 
-/// What a request wants, once it has passed.
+/// What a request wants, once its head has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     Post,
     Get,
     Delete,
-}
-
-/// Why a request was refused before its body was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) status: u16,
-    pub(crate) message: &'static str,
+    /// A browser asks what a page may send.
+    Preflight,
 }
 
 /// The methods the endpoint takes, for `Allow`.
-pub(crate) const ALLOW: &str = "GET, POST, DELETE";
+pub(crate) const ALLOW: &str = "GET, POST, DELETE, OPTIONS";
 
-/// Who may call the endpoint, and where it is.
-#[derive(Clone, Debug)]
-pub(crate) struct Guard {
-    pub(crate) path: String,
-    /// Accept any loopback name in `Host` and `Origin`.
-    pub(crate) loopback: bool,
-    /// Host names accepted besides, in lower case, without port.
-    pub(crate) hosts: Vec<String>,
-    /// Origins accepted besides, in lower case, whole.
-    pub(crate) origins: Vec<String>,
-}
-
-impl Guard {
-    /// Checks everything that stands in the head. Who may not call at all learns nothing else.
-    pub(crate) fn check<E: Exchange>(&self, exchange: &E) -> Result<Verb, Refusal> {
-        self.check_caller(exchange)?;
-        let path = origin_form(exchange.target())
-            .split(['?', '#'])
-            .next()
-            .unwrap_or_default();
-        if path != self.path {
-            return refuse(
-                404,
-                "There is no MCP endpoint at this path; by default it is /mcp",
-            );
+/// Checks what each method needs in the head.
+pub(crate) fn check<E: Exchange>(exchange: &E) -> Result<Verb, Refusal> {
+    match exchange.method() {
+        "POST" => {
+            check_content_type(exchange)?;
+            check_accept(exchange)?;
+            Ok(Verb::Post)
         }
-        match exchange.method() {
-            "POST" => {
-                check_content_type(exchange)?;
-                check_accept(exchange)?;
-                Ok(Verb::Post)
-            }
-            "GET" => {
-                check_version(exchange)?;
-                check_accepts_events(exchange)?;
-                Ok(Verb::Get)
-            }
-            "DELETE" => {
-                check_version(exchange)?;
-                Ok(Verb::Delete)
-            }
-            _ => refuse(405, "The endpoint takes GET, POST and DELETE"),
+        "GET" => {
+            check_version(exchange)?;
+            check_accepts_events(exchange)?;
+            Ok(Verb::Get)
         }
-    }
-
-    /// `Host` and `Origin`: what keeps a web page from talking to a local server through DNS rebinding.
-    fn check_caller<E: Exchange>(&self, exchange: &E) -> Result<(), Refusal> {
-        match single(exchange, "Host") {
-            Field::One(host) if self.allows_host(host) => {}
-            _ => {
-                return refuse(
-                    403,
-                    "This Host is not allowed; the server's operator can allow it with `allowed_hosts`",
-                );
-            }
+        "DELETE" => {
+            check_version(exchange)?;
+            Ok(Verb::Delete)
         }
-        match single(exchange, "Origin") {
-            Field::Absent => Ok(()),
-            Field::One(origin) if self.allows_origin(origin) => Ok(()),
-            _ => refuse(
-                403,
-                "This Origin is not allowed; the server's operator can allow it with `allowed_origins`",
-            ),
-        }
-    }
-
-    fn allows_host(&self, host: &str) -> bool {
-        let Some(name) = host_name(host) else {
-            return false;
-        };
-        (self.loopback && is_loopback_name(name))
-            || self
-                .hosts
-                .iter()
-                .any(|allowed| allowed.eq_ignore_ascii_case(name))
-    }
-
-    fn allows_origin(&self, origin: &str) -> bool {
-        if self
-            .origins
-            .iter()
-            .any(|allowed| allowed.eq_ignore_ascii_case(origin))
-        {
-            return true;
-        }
-        let host = origin
-            .strip_prefix("http://")
-            .or_else(|| origin.strip_prefix("https://"));
-        host.is_some_and(|host| self.allows_host(host))
+        "OPTIONS" => Ok(Verb::Preflight),
+        _ => Err(not_taken("The endpoint takes GET, POST and DELETE")),
     }
 }
 
-/// The target without scheme and authority, which a proxy may have left in (RFC 9112 §3.2.2). Whether they agree with `Host` is the front's to
-/// see to; `Host` is what counts here.
-fn origin_form(target: &str) -> &str {
-    let rest = target
-        .strip_prefix("http://")
-        .or_else(|| target.strip_prefix("https://"));
-    match rest.map(|rest| rest.find('/').map(|at| &rest[at..])) {
-        None => target,
-        Some(path) => path.unwrap_or("/"),
-    }
-}
-
-/// The name in `name`, `name:port` or `[v6]:port`; `None` if it is none of these.
-fn host_name(host: &str) -> Option<&str> {
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => {
-            let (name, port) = rest.split_once(']')?;
-            name.parse::<std::net::Ipv6Addr>().ok()?;
-            (
-                name,
-                if port.is_empty() {
-                    None
-                } else {
-                    Some(port.strip_prefix(':')?)
-                },
-            )
-        }
-        None => match host.split_once(':') {
-            Some((name, port)) => (name, Some(port)),
-            None => (host, None),
-        },
-    };
-    let port_fits =
-        port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.len() <= 5);
-    (!name.is_empty() && port_fits).then_some(name)
-}
-
-fn is_loopback_name(name: &str) -> bool {
-    name.eq_ignore_ascii_case("localhost")
-        || name
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+/// The endpoint does not take this method.
+fn not_taken(message: &'static str) -> Refusal {
+    Refusal::new(405, message).with("Allow", ALLOW)
 }
 
 fn check_content_type<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
@@ -180,10 +65,9 @@ fn check_version<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
         Field::Absent => Ok(()),
         Field::One(version) => match ProtocolVersion::parse(version).map(ProtocolVersion::era) {
             Some(Era::Legacy) => Ok(()),
-            Some(Era::Modern) => refuse(
-                405,
+            Some(Era::Modern) => Err(not_taken(
                 "This revision has no sessions, and so neither GET nor DELETE; its streams are opened with `subscriptions/listen`",
-            ),
+            )),
             None => refuse(400, "This MCP-Protocol-Version is not supported"),
         },
         Field::Repeated => refuse(400, "MCP-Protocol-Version is there twice"),
@@ -228,16 +112,53 @@ fn accepted<E: Exchange>(exchange: &E) -> (bool, bool) {
 }
 
 fn refuse<T>(status: u16, message: &'static str) -> Result<T, Refusal> {
-    Err(Refusal { status, message })
+    Err(Refusal::new(status, message))
+}
+
+/// With which status HTTP says that there was no room for a call; see [`Server::overload`](crate::Server::overload).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OverloadStatus {
+    /// `200 OK`: the error is an answer like any other. Clients of the handshake era need it; the Python SDK 1.x and what is built on it
+    /// give up the whole session on any other status.
+    Ok,
+    /// `503 Service Unavailable`, which proxies and balancers understand.
+    ServiceUnavailable,
+}
+
+/// The status of an overload in each era.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overload {
+    pub(crate) modern: OverloadStatus,
+    pub(crate) legacy: OverloadStatus,
+}
+
+impl Default for Overload {
+    fn default() -> Self {
+        Overload {
+            modern: OverloadStatus::ServiceUnavailable,
+            legacy: OverloadStatus::Ok,
+        }
+    }
 }
 
 /// The status of an answer.
 ///
 /// Handshake-era clients take any status but 2xx for a broken transport and lose the error, so what their methods say rides on 200. In
-/// the modern era the codes of the specification have their status, whoever sends them; any other code rides on 200 too.
-pub(crate) fn status(answer: &Answer) -> u16 {
+/// the modern era, too, what a method says is 200, because a client that speaks both eras reads a 400 as "an old server, fall back to
+/// `initialize`"; what is wrong with the envelope (version, header fields, capability, malformed JSON-RPC) has the status of the specification.
+pub(crate) fn status(answer: &Answer, overload: &Overload) -> u16 {
     match (answer.standing, answer.era, answer.error) {
-        (_, _, Some(ErrorCode::OVERLOADED)) => 503,
+        (_, era, Some(ErrorCode::OVERLOADED)) => {
+            let status = match era {
+                Era::Modern => overload.modern,
+                Era::Legacy => overload.legacy,
+            };
+            match status {
+                OverloadStatus::Ok => 200,
+                OverloadStatus::ServiceUnavailable => 503,
+            }
+        }
         (Standing::UnknownSession, _, _) => 404,
         (_, _, None) => 200,
         (Standing::Served, Era::Legacy, Some(_)) => 200,
@@ -245,7 +166,6 @@ pub(crate) fn status(answer: &Answer) -> u16 {
         (Standing::Malformed, _, Some(_)) => 400,
         (Standing::Served, Era::Modern, Some(code)) => match code {
             ErrorCode::INVALID_REQUEST
-            | ErrorCode::INVALID_PARAMS
             | ErrorCode::HEADER_MISMATCH
             | ErrorCode::MISSING_CLIENT_CAPABILITY
             | ErrorCode::UNSUPPORTED_PROTOCOL_VERSION => 400,

@@ -1,46 +1,59 @@
-//! One HTTP exchange from head to last byte, told once for every front.
+//! One HTTP exchange from head to last byte, told once for every front: begin reading here.
 //!
-//! Runs on the thread that owns the connection: checks the head, reads the body, hands the message to the engine and what it answers to
-//! `reply`. Must not know how bytes are read, which lane runs what, or what a method means.
+//! Runs on the thread that owns the connection: finds the path, checks the head, reads the body, hands the message to the engine and what it
+//! answers to `write`. While the server drains, nothing is refused here that may belong to an accepted call: the answer to a question of ours, a
+//! cancellation, a client that comes back for its stream, the end of a session. New calls are refused by their lanes. Must not know how bytes are
+//! read, which lane runs what, or what a method means.
 
 use std::io;
 
-use crate::engine::{Accepted, Origin};
+use crate::engine::Origin;
 use crate::observe::access::{Outcome, RequestTag};
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
 use crate::protocol::modern::Mirrored;
+use crate::transport::http::callers::readable_fields;
 use crate::transport::http::endpoint::Endpoint;
-use crate::transport::http::exchange::{BodyError, Exchange, Field, Response, Serve, single};
-use crate::transport::http::policy::{ALLOW, Verb};
-use crate::transport::http::reply::Reply;
+use crate::transport::http::exchange::{BodyError, Exchange, Field, Serve, single};
+use crate::transport::http::paths::Route;
+use crate::transport::http::policy::{self, ALLOW, Verb};
+use crate::transport::http::refusal::Refusal;
+use crate::transport::http::write::{Incoming, Reply, write};
 
-/// What a header that may stand only once says; `Err` when it stands twice.
+/// What a header that may stand only once says; a refusal when it stands twice.
 pub(super) fn optional<'a, E: Exchange>(
     exchange: &'a E,
     name: &'a str,
-) -> Result<Option<&'a str>, &'static str> {
+) -> Result<Option<&'a str>, Refusal> {
     match single(exchange, name) {
         Field::Absent => Ok(None),
         Field::One(value) => Ok(Some(value)),
-        Field::Repeated => Err("A header field that may be given once is there twice"),
+        Field::Repeated => Err(Refusal::new(400, format!("{name} is there twice"))),
     }
 }
 
 impl Serve for Endpoint {
     /// Serves one exchange. Errors of writing mean that the client has gone, and end it.
     fn serve<E: Exchange>(&self, exchange: &mut E) {
-        let tag = match single(exchange, "X-Request-Id") {
-            Field::One(id) => RequestTag::from_client(Some(id)),
-            _ => RequestTag::fresh(),
+        let tag = tag(exchange);
+        let route = self.paths.find(exchange.target());
+        let origin = self.callers.check_origin(exchange);
+        let checked = match (&origin, route) {
+            (_, Some(Route::Health)) => Ok(None),
+            (Err(refusal), _) => Err(refusal.clone()),
+            (Ok(_), route) => self.check(exchange, route).map(Some),
         };
-        if self.engine.is_draining() {
-            exchange.close_after();
-        }
-        let outcome = match self.guard.check(exchange) {
-            Ok(Verb::Post) => self.post(exchange, &tag),
-            Ok(Verb::Get) => self.get(exchange, &tag),
-            Ok(Verb::Delete) => self.delete(exchange, &tag),
-            Err(refusal) => refuse(self, exchange, &tag, refusal.status, refusal.message),
+        let reply = Reply {
+            endpoint: self,
+            exchange,
+            tag: &tag,
+            origin: origin.as_ref().ok().and_then(Option::as_deref),
+        };
+        let outcome = match checked {
+            Ok(Some(Verb::Post)) => self.post(reply),
+            Ok(Some(Verb::Get)) => self.get(reply),
+            Ok(Some(Verb::Delete)) => self.delete(reply),
+            Ok(Some(Verb::Preflight)) => preflight(reply),
+            Ok(None) => self.health(reply),
+            Err(refusal) => reply.refuse(&refusal),
         };
         if let Err(error) = outcome {
             log::debug!("the client has gone: {error} request_id={tag}");
@@ -48,75 +61,121 @@ impl Serve for Endpoint {
     }
 }
 
+/// The request's own id, if it has a good one.
+fn tag<E: Exchange>(exchange: &E) -> RequestTag {
+    match single(exchange, "X-Request-Id") {
+        Field::One(id) => RequestTag::from_client(Some(id)),
+        _ => RequestTag::fresh(),
+    }
+}
+
 impl Endpoint {
+    /// Refuses everything, because there is no thread for it.
+    #[cfg(feature = "tiny-http")]
+    pub(crate) fn refuse_busy<E: Exchange>(&self, exchange: &mut E) {
+        let tag = tag(exchange);
+        let reply = Reply {
+            endpoint: self,
+            exchange,
+            tag: &tag,
+            origin: None,
+        };
+        let message = "Too many requests are under way; try again in a second";
+        if let Err(error) = reply.refuse(&Refusal::busy(message)) {
+            log::debug!("the client has gone: {error} request_id={tag}");
+        }
+    }
+
+    /// Everything that stands in the head. Who may not call at all learns nothing else.
+    fn check<E: Exchange>(&self, exchange: &E, route: Option<Route>) -> Result<Verb, Refusal> {
+        self.callers.check_host(exchange)?;
+        match route {
+            Some(_) => policy::check(exchange),
+            None => Err(Refusal::new(
+                404,
+                "There is no MCP endpoint at this path; by default it is /mcp",
+            )),
+        }
+    }
+
+    /// Whether the server takes calls, for probes: they know no name of it, and are no news.
+    fn health<E: Exchange>(&self, mut reply: Reply<'_, E>) -> io::Result<()> {
+        if !matches!(reply.exchange.method(), "GET" | "HEAD") {
+            let refusal = Refusal::new(405, "A health check is a GET").with("Allow", "GET, HEAD");
+            return reply.refuse(&refusal);
+        }
+        let (status, body) = match self.engine.is_draining() {
+            false => (200, "ok\n"),
+            true => (503, "draining\n"),
+        };
+        log::debug!("health check: {status} request_id={}", reply.tag);
+        let fields = [
+            ("Content-Type", "text/plain"),
+            ("Cache-Control", "no-store"),
+        ];
+        reply.respond(status, fields, body.as_bytes())
+    }
+
     /// Ends the session the request names.
-    fn delete<E: Exchange>(&self, exchange: &mut E, tag: &RequestTag) -> io::Result<()> {
-        let ended = match single(exchange, "Mcp-Session-Id") {
+    fn delete<E: Exchange>(&self, mut reply: Reply<'_, E>) -> io::Result<()> {
+        let ended = match single(reply.exchange, "Mcp-Session-Id") {
             Field::One(id) => self.engine.end_session(id),
             _ => {
-                return refuse(
-                    self,
-                    exchange,
-                    tag,
-                    400,
-                    "DELETE needs the Mcp-Session-Id of the session to end",
-                );
+                let message = "DELETE needs the Mcp-Session-Id of the session to end";
+                return reply.refuse(&Refusal::new(400, message));
             }
         };
         if !ended {
-            return refuse(self, exchange, tag, 404, "No such session");
+            return reply.refuse(&Refusal::new(404, "No such session"));
         }
-        let response = Response {
-            status: 204,
-            fields: &[("X-Request-Id", tag.as_str())],
-            body: b"",
-        };
-        exchange.respond(&response)?;
-        self.ended(tag, "DELETE", Outcome::Ok, 204);
-        Ok(())
+        let sent = reply.empty(204, []);
+        reply.ended("DELETE", Outcome::Ok, 204);
+        sent
     }
 
-    fn post<E: Exchange>(&self, exchange: &mut E, tag: &RequestTag) -> io::Result<()> {
-        let body = match exchange.read_body(self.limits.body_bytes_max) {
+    fn post<E: Exchange>(&self, reply: Reply<'_, E>) -> io::Result<()> {
+        let body = match reply.exchange.read_body(self.limits.body_bytes_max) {
             Ok(body) => body,
-            Err(error) => return refuse_body(self, exchange, tag, &error),
+            Err(error) => return refuse_body(reply, &error),
         };
-        let (outbox, reader) = self.outbox(exchange.can_stream());
+        let session_id = match optional(&*reply.exchange, "Mcp-Session-Id") {
+            Ok(session_id) => session_id,
+            Err(refusal) => return reply.refuse(&refusal),
+        };
+        let (outbox, reader) = self.outbox(reply.exchange.can_stream());
         let slot = outbox.reserve().expect("the reader is still here");
-        let origin = match origin(exchange) {
-            Ok(origin) => origin,
-            Err(message) => return refuse(self, exchange, tag, 400, message),
+        let origin = Origin::Http {
+            mirrored: mirrored(&*reply.exchange),
+            session_id,
+            fields: &*reply.exchange,
         };
-        let accepted = self.engine.accept(&body, tag.clone(), origin, slot);
+        let accepted = self.engine.accept(&body, reply.tag.clone(), origin, slot);
         drop(body);
-        let Accepted {
-            call,
-            opened,
-            streams,
-        } = accepted;
-        let mut reply = Reply::new(self, exchange, tag, reader);
-        reply.opened = opened;
-        reply.streams = streams;
-        let looks = call.as_ref().map(|_| self.limits.departure_interval);
-        reply.call = call;
-        let written = reply.write(looks);
+        let written = write(reply, Incoming::new(&self.limits, reader), &accepted);
         if written.is_err()
-            && let Some(call) = &reply.call
+            && let Some(call) = &accepted.call
         {
             // Closing the response stream is how a modern client cancels.
             call.cancel();
         }
-        reply.part(written)
+        written
     }
 }
 
-/// The header fields that matter to the engine.
-fn origin<E: Exchange>(exchange: &E) -> Result<Origin<'_>, &'static str> {
-    Ok(Origin::Http {
-        mirrored: mirrored(exchange),
-        session_id: optional(exchange, "Mcp-Session-Id")?,
-        fields: exchange,
-    })
+/// Tells a browser what a page of an accepted origin may send.
+fn preflight<E: Exchange>(mut reply: Reply<'_, E>) -> io::Result<()> {
+    let readable = readable_fields(reply.exchange);
+    let allowed = [("Allow", ALLOW)];
+    let told = [
+        ("Access-Control-Allow-Methods", "GET, POST, DELETE"),
+        ("Access-Control-Allow-Headers", readable.as_str()),
+        ("Access-Control-Max-Age", "7200"),
+    ];
+    let is_page = reply.origin.is_some();
+    let told = told.into_iter().filter(|_| is_page);
+    let sent = reply.empty(204, allowed.into_iter().chain(told));
+    reply.ended("OPTIONS", Outcome::Ok, 204);
+    sent
 }
 
 /// The fields that mirror the body. Of one that stands twice there is no value, which is no version either.
@@ -143,58 +202,13 @@ fn mirrored<E: Exchange>(exchange: &E) -> Mirrored<'_> {
     }
 }
 
-fn refuse_body<E: Exchange>(
-    endpoint: &Endpoint,
-    exchange: &mut E,
-    tag: &RequestTag,
-    error: &BodyError,
-) -> io::Result<()> {
-    exchange.close_after();
-    match error {
-        BodyError::TooLarge => refuse(
-            endpoint,
-            exchange,
-            tag,
-            413,
-            "The body is longer than this server takes",
-        ),
-        BodyError::TooSlow => refuse(
-            endpoint,
-            exchange,
-            tag,
-            408,
-            "The body did not come in time",
-        ),
-        BodyError::Malformed(message) => refuse(endpoint, exchange, tag, 400, message),
-        BodyError::Gone => Err(io::ErrorKind::ConnectionAborted.into()),
-    }
-}
-
-/// Answers what never became a message.
-pub(super) fn refuse<E: Exchange>(
-    endpoint: &Endpoint,
-    exchange: &mut E,
-    tag: &RequestTag,
-    status: u16,
-    message: &'static str,
-) -> io::Result<()> {
-    let body = error_response(None, &ErrorObject::new(ErrorCode::INVALID_REQUEST, message));
-    let fields = [
-        ("Content-Type", "application/json"),
-        ("X-Request-Id", tag.as_str()),
-        match status {
-            405 => ("Allow", ALLOW),
-            _ => ("Retry-After", "1"),
-        },
-    ];
-    let count = match status {
-        405 | 409 | 503 => 3,
-        _ => 2,
+fn refuse_body<E: Exchange>(reply: Reply<'_, E>, error: &BodyError) -> io::Result<()> {
+    reply.exchange.close_after();
+    let refusal = match error {
+        BodyError::TooLarge => Refusal::new(413, "The body is longer than this server takes"),
+        BodyError::TooSlow => Refusal::new(408, "The body did not come in time"),
+        BodyError::Malformed(message) => Refusal::new(400, *message),
+        BodyError::Gone => return Err(io::ErrorKind::ConnectionAborted.into()),
     };
-    endpoint.ended(tag, "-", Outcome::Refused, status);
-    exchange.respond(&Response {
-        status,
-        fields: &fields[..count],
-        body: &body,
-    })
+    reply.refuse(&refusal)
 }

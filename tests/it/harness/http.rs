@@ -66,6 +66,7 @@ pub(crate) struct Fields {
     pub(crate) id: Option<String>,
     pub(crate) retry: Option<String>,
     pub(crate) data: Option<String>,
+    pub(crate) event: Option<String>,
     pub(crate) is_comment: bool,
 }
 
@@ -515,10 +516,15 @@ impl Reply {
                 "id" => &mut fields.id,
                 "retry" => &mut fields.retry,
                 "data" => &mut fields.data,
+                "event" => &mut fields.event,
                 _ => panic!("no event has the field {name:?}: {}", self.story),
             };
             assert_eq!(field.replace(value), None, "once an event: {}", self.story);
         }
+        // Some clients act only on events of this type, and none on an event without a message.
+        let is_message = fields.data.as_deref().is_some_and(|data| !data.is_empty());
+        let type_of = is_message.then_some("message");
+        assert_eq!(fields.event.as_deref(), type_of, "{}", self.story);
         fields
     }
 

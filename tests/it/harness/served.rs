@@ -3,8 +3,6 @@
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-#[cfg(any(feature = "http", feature = "tiny-http"))]
-use mcp_threads::HttpFront;
 use mcp_threads::Limits;
 use mcp_threads::{
     DrainReport, Fork, LaneStats, RequestContext, RunningServer, Server, ServerHandle, Stats, Tool,
@@ -100,7 +98,6 @@ impl Drop for Served {
 pub(crate) struct Front {
     /// What `everything --front` calls it.
     pub(crate) name: &'static str,
-    kind: HttpFront,
 }
 
 /// Runs the body once for each front that is compiled in.
@@ -109,19 +106,13 @@ pub(crate) struct Front {
 pub(crate) fn on_every_front(body: impl Fn(Front)) {
     let fronts = [
         #[cfg(feature = "http")]
-        Front {
-            name: "guarded",
-            kind: HttpFront::GUARDED,
-        },
+        "guarded",
         #[cfg(feature = "tiny-http")]
-        Front {
-            name: "tiny",
-            kind: HttpFront::TINY,
-        },
+        "tiny",
     ];
-    for front in fronts {
-        eprintln!("on the front {}:", front.name); // shown only when the test fails
-        body(front);
+    for name in fronts {
+        eprintln!("on the front {name}:"); // shown only when the test fails
+        body(Front { name });
     }
 }
 
@@ -132,10 +123,13 @@ impl Front {
         self,
         server: Server<S>,
     ) -> (Served, Http) {
-        let running = server
-            .front(self.kind)
-            .serve_http("127.0.0.1:0")
-            .expect("the server can start");
+        let address = "127.0.0.1:0";
+        let running = match self.name {
+            #[cfg(feature = "tiny-http")]
+            "tiny" => server.serve_tiny_http(address),
+            _ => server.serve_http(address),
+        };
+        let running = running.expect("the server can start");
         let http = Http::new(running.addr().expect("it serves HTTP"));
         (Served::new(running), http)
     }

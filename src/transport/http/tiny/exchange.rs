@@ -16,41 +16,34 @@ pub(super) struct TinyExchange {
     /// `None` once the answer has begun.
     request: Option<Request>,
     method: String,
-    /// An HTTP/1.0 client cannot be streamed to, because tiny_http may keep its connection open and so never ends the stream: what is
-    /// to be streamed is held here and sent whole.
-    held: Option<Vec<u8>>,
+    /// tiny_http may keep an HTTP/1.0 client's connection open, and so would never end its stream.
+    can_stream: bool,
     /// How much of the body has been read.
-    read: usize,
+    read: u64,
     writer: Option<Box<dyn Write + Send>>,
     close: bool,
 }
 
 /// When tiny_http lets go of a request whose body has not been read, it allocates a buffer for all that was declared and is missing. Beyond
 /// this, in bytes, the request is not let go of: its connection leaks, but the process lives.
-const MISSING_BYTES_MAX: usize = 64 * 1024 * 1024;
+const MISSING_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 impl TinyExchange {
     pub(super) fn new(request: Request) -> Self {
-        let method = request.method().as_str().to_owned();
-        let held = (*request.http_version() < HTTPVersion(1, 1)).then(Vec::new);
         TinyExchange {
+            method: request.method().as_str().to_owned(),
+            can_stream: *request.http_version() >= HTTPVersion(1, 1),
             request: Some(request),
-            method,
-            held,
             read: 0,
             writer: None,
             close: false,
         }
     }
 
-    /// The rest of the body, never beyond what was declared: after an `Upgrade` header tiny_http hands out the bare connection.
-    fn rest(request: &mut Request, read: usize) -> impl Read {
-        let declared = request
-            .body_length()
-            .map_or(u64::MAX, |length| length as u64);
-        request
-            .as_reader()
-            .take(declared.saturating_sub(read as u64))
+    fn head(&mut self, status: u16, fields: &[(&str, &str)], framing: Framing) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512);
+        write_head(&mut out, status, fields, framing, self.close, &date_now());
+        out
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -63,17 +56,24 @@ impl TinyExchange {
     }
 }
 
+/// The length of the body as declared; a chunked one ends by itself.
+fn declared(request: &Request) -> u64 {
+    let length = request.body_length();
+    length.map_or(u64::MAX, |length| length as u64)
+}
+
+/// The rest of the body, never beyond what was declared: after an `Upgrade` header tiny_http hands out the bare connection.
+fn rest(request: &mut Request, read: u64) -> impl Read {
+    let missing = declared(request).saturating_sub(read);
+    request.as_reader().take(missing)
+}
+
 /// tiny_http hands out the writer only for the whole request, and then waits for the rest of the body with one buffer of its declared size,
 /// whatever that is. So the body is read to its end before, in small pieces.
-fn into_writer(mut request: Request, mut read: usize) -> io::Result<Box<dyn Write + Send>> {
-    let mut buffer = [0; 16 * 1024];
-    let mut rest = TinyExchange::rest(&mut request, read);
-    while let Ok(size @ 1..) = rest.read(&mut buffer) {
-        read += size;
-    }
-    drop(rest);
-    let missing = request.body_length().unwrap_or(0).saturating_sub(read);
-    if missing > MISSING_BYTES_MAX {
+fn into_writer(mut request: Request, read: u64) -> io::Result<Box<dyn Write + Send>> {
+    let dropped = io::copy(&mut rest(&mut request, read), &mut io::sink());
+    let missing = declared(&request).saturating_sub(read + dropped.unwrap_or(0));
+    if request.body_length().is_some() && missing > MISSING_BYTES_MAX {
         std::mem::forget(request);
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
@@ -111,26 +111,19 @@ impl Exchange for TinyExchange {
     }
 
     fn read_body(&mut self, bytes_max: usize) -> Result<Vec<u8>, BodyError> {
-        let Some(request) = &mut self.request else {
-            return Err(BodyError::Gone);
-        };
+        let request = self.request.as_mut().ok_or(BodyError::Gone)?;
         let declared = request.body_length();
         if declared.is_some_and(|length| length > bytes_max) {
             return Err(BodyError::TooLarge);
         }
         let mut body = Vec::with_capacity(declared.unwrap_or(0));
-        let most = u64::try_from(bytes_max)
-            .unwrap_or(u64::MAX)
-            .saturating_add(1);
-        let read = Self::rest(request, 0).take(most).read_to_end(&mut body);
-        self.read = body.len();
-        read.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => BodyError::TooSlow,
-            _ => BodyError::Malformed("The body's framing is broken"),
-        })?;
-        match declared {
+        let most = (bytes_max as u64).saturating_add(1);
+        let read = rest(request, 0).take(most).read_to_end(&mut body);
+        self.read = body.len() as u64;
+        match (read, declared) {
+            (Err(_), _) => Err(BodyError::Malformed("The body's framing is broken")),
             _ if body.len() > bytes_max => Err(BodyError::TooLarge),
-            Some(length) if body.len() < length => Err(BodyError::Gone),
+            (_, Some(length)) if body.len() < length => Err(BodyError::Gone),
             _ => Ok(body),
         }
     }
@@ -140,15 +133,7 @@ impl Exchange for TinyExchange {
             204 => Framing::None,
             _ => Framing::Length(response.body.len()),
         };
-        let mut out = Vec::with_capacity(256 + response.body.len());
-        write_head(
-            &mut out,
-            response.status,
-            response.fields,
-            framing,
-            self.close,
-            &date_now(),
-        );
+        let mut out = self.head(response.status, response.fields, framing);
         if self.method != "HEAD" {
             out.extend_from_slice(response.body);
         }
@@ -156,43 +141,19 @@ impl Exchange for TinyExchange {
     }
 
     fn begin_stream(&mut self, fields: &[(&str, &str)]) -> io::Result<()> {
-        if self.held.is_some() {
-            return Ok(());
-        }
         let mut all = vec![("Content-Type", "text/event-stream")];
         all.extend_from_slice(fields);
-        let mut out = Vec::with_capacity(256);
-        write_head(
-            &mut out,
-            200,
-            &all,
-            Framing::Chunked,
-            self.close,
-            &date_now(),
-        );
-        self.write(&out)
+        let head = self.head(200, &all, Framing::Chunked);
+        self.write(&head)
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(held) = &mut self.held {
-            held.extend_from_slice(bytes);
-            return Ok(());
-        }
         let mut out = Vec::with_capacity(bytes.len() + 16);
         write_chunk(&mut out, bytes);
         self.write(&out)
     }
 
     fn finish(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(mut held) = self.held.take() {
-            held.extend_from_slice(bytes);
-            let fields = &[("Content-Type", "text/event-stream")];
-            return self.respond(&Response {
-                status: 200,
-                fields,
-                body: &held,
-            });
-        }
         let mut out = Vec::with_capacity(bytes.len() + 16);
         write_chunk(&mut out, bytes);
         write_last_chunk(&mut out);
@@ -204,7 +165,7 @@ impl Exchange for TinyExchange {
     }
 
     fn can_stream(&self) -> bool {
-        self.held.is_none()
+        self.can_stream
     }
 
     fn close_after(&mut self) {

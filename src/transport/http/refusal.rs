@@ -1,0 +1,67 @@
+//! What HTTP refuses before there is a message, or a session to give it to: one builder for all of it.
+//!
+//! Must not know what was asked for, or how an answer is written.
+
+use std::borrow::Cow;
+
+use serde_json::json;
+
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
+
+/// A refusal: its status, the sentence that stands in its body, and the header fields that say what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    message: Cow<'static, str>,
+    fields: Vec<(&'static str, Cow<'static, str>)>,
+    /// What the log may know besides; the message if there is nothing.
+    reason: Option<String>,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: u16, message: impl Into<Cow<'static, str>>) -> Self {
+        Refusal {
+            status,
+            message: message.into(),
+            fields: Vec::new(),
+            reason: None,
+        }
+    }
+
+    /// There is no room for it now: `503`, and when to come again.
+    pub(crate) fn busy(message: &'static str) -> Self {
+        Refusal::new(503, message).with("Retry-After", "1")
+    }
+
+    /// Adds a header field.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// Tells the log more than the client.
+    pub(crate) fn because(mut self, reason: String) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().map(|(name, value)| (*name, &**value))
+    }
+
+    /// What stands on the access line.
+    pub(crate) fn reason(&self) -> &str {
+        self.reason.as_deref().unwrap_or(&self.message)
+    }
+
+    /// A JSON-RPC error without an id: nothing has been read that could have one.
+    pub(crate) fn body(&self) -> Vec<u8> {
+        let message = self.message.clone().into_owned();
+        let error = match self.status {
+            503 => ErrorObject::new(ErrorCode::OVERLOADED, message)
+                .with_data(json!({ "retryAfterMs": 1000 })),
+            _ => ErrorObject::new(ErrorCode::INVALID_REQUEST, message),
+        };
+        error_response(None, &error)
+    }
+}

@@ -1,0 +1,147 @@
+//! One whole answer: a status, the fields that every answer has, a body. And the head of a stream, which has the same.
+//!
+//! Must not know where an answer comes from.
+
+use std::io;
+
+use crate::observe::access::{Access, Outcome, RequestTag};
+use crate::outbox::Answer;
+use crate::protocol::jsonrpc::ErrorCode;
+use crate::transport::http::callers::cors_fields;
+use crate::transport::http::endpoint::{Endpoint, StreamPlace};
+use crate::transport::http::exchange::{Exchange, Response};
+use crate::transport::http::policy::status;
+use crate::transport::http::refusal::Refusal;
+
+/// More fields than these no answer has, besides what the front adds.
+const FIELDS_MAX: usize = 12;
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+const RETRY_AFTER: (&str, &str) = ("Retry-After", "1");
+
+/// The answer to one exchange that has not begun yet.
+pub(in crate::transport::http) struct Reply<'a, E> {
+    pub(in crate::transport::http) endpoint: &'a Endpoint,
+    pub(in crate::transport::http) exchange: &'a mut E,
+    pub(in crate::transport::http) tag: &'a RequestTag,
+    /// The accepted origin of the page that asks.
+    pub(in crate::transport::http) origin: Option<&'a str>,
+}
+
+impl<E: Exchange> Reply<'_, E> {
+    /// A place for an event stream, if the client can be sent one and not too many are open.
+    pub(super) fn stream_place(&self) -> Option<StreamPlace> {
+        let can_stream = self.exchange.can_stream();
+        can_stream.then(|| StreamPlace::take(self.endpoint))?
+    }
+
+    /// The terminal message as plain JSON.
+    pub(super) fn answer(mut self, answer: Answer, opens: Option<&str>) -> io::Result<()> {
+        let status = status(&answer, &self.endpoint.overload);
+        let is_refused = answer.error == Some(ErrorCode::OVERLOADED);
+        let session = opens.map(|session| ("Mcp-Session-Id", session));
+        let retry = is_refused.then_some(RETRY_AFTER);
+        let fields = [Some(JSON), session, retry];
+        let sent = self.respond(status, fields.into_iter().flatten(), &answer.body);
+        self.endpoint.ended(&answer.access, status);
+        sent
+    }
+
+    /// A message without an answer was taken.
+    pub(super) fn taken(self) -> io::Result<()> {
+        let access = Access::immediate(self.tag.clone(), "notification", Outcome::Ok);
+        self.taken_back(&access)
+    }
+
+    /// There is no answer, for the reason that this line says.
+    pub(super) fn taken_back(mut self, access: &Access) -> io::Result<()> {
+        let sent = self.empty(202, []);
+        self.endpoint.ended(access, 202);
+        sent
+    }
+
+    /// Tells of the end of a request that no method has seen.
+    pub(in crate::transport::http) fn ended(
+        &self,
+        method: &'static str,
+        outcome: Outcome,
+        status: u16,
+    ) {
+        let access = Access::immediate(self.tag.clone(), method, outcome);
+        self.endpoint.ended(&access, status);
+    }
+
+    /// Answers with a status, fields and nothing else.
+    pub(in crate::transport::http) fn empty<'f>(
+        &mut self,
+        status: u16,
+        fields: impl IntoIterator<Item = (&'f str, &'f str)>,
+    ) -> io::Result<()> {
+        self.respond(status, fields, b"")
+    }
+
+    /// Answers what never became a message.
+    pub(in crate::transport::http) fn refuse(mut self, refusal: &Refusal) -> io::Result<()> {
+        let fields = [JSON].into_iter().chain(refusal.fields());
+        let sent = self.respond(refusal.status, fields, &refusal.body());
+        self.ended("-", Outcome::Refused, refusal.status);
+        sent
+    }
+
+    pub(in crate::transport::http) fn respond<'f>(
+        &mut self,
+        status: u16,
+        fields: impl IntoIterator<Item = (&'f str, &'f str)>,
+        body: &[u8],
+    ) -> io::Result<()> {
+        self.begin();
+        let mut all = [("", ""); FIELDS_MAX];
+        let count = collect(&mut all, self.tag, self.origin, fields);
+        self.exchange.respond(&Response {
+            status,
+            fields: &all[..count],
+            body,
+        })
+    }
+
+    /// Opens an event stream, whose events are for the caller to write.
+    pub(super) fn begin_stream(&mut self) -> io::Result<()> {
+        self.begin();
+        let fields = [
+            ("Cache-Control", "no-cache, no-transform"),
+            // Otherwise a proxy may hold events back.
+            ("X-Accel-Buffering", "no"),
+        ];
+        let mut all = [("", ""); FIELDS_MAX];
+        let count = collect(&mut all, self.tag, self.origin, fields);
+        self.exchange.begin_stream(&all[..count])
+    }
+
+    /// While the server drains, a connection ends with its answer.
+    fn begin(&mut self) {
+        if self.endpoint.engine.is_draining() {
+            self.exchange.close_after();
+        }
+    }
+}
+
+/// Puts the fields of this answer behind those that every answer has. How many there are.
+fn collect<'all, 'f: 'all>(
+    all: &mut [(&'all str, &'all str); FIELDS_MAX],
+    tag: &'all RequestTag,
+    origin: Option<&'all str>,
+    fields: impl IntoIterator<Item = (&'f str, &'f str)>,
+) -> usize {
+    let every = [("X-Request-Id", tag.as_str())];
+    let cors = origin.map(cors_fields).into_iter().flatten();
+    let fields = fields.into_iter().map(|(name, value)| (name, value));
+    let mut count = 0;
+    for (place, field) in all
+        .iter_mut()
+        .zip(every.into_iter().chain(cors).chain(fields))
+    {
+        *place = field;
+        count += 1;
+    }
+    count
+}

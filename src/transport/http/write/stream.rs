@@ -1,0 +1,105 @@
+//! An event stream: what is said on the way to an answer, then the answer, then its end.
+//!
+//! Must not know sessions. Specification: `basic/transports/streamable-http` ("Sending Messages") of revision 2026-07-28.
+
+use std::io;
+
+use crate::observe::access::Access;
+use crate::outbox::{Answer, Item};
+use crate::transport::http::endpoint::{Endpoint, StreamPlace};
+use crate::transport::http::exchange::Exchange;
+use crate::transport::http::write::{Incoming, Next, Reply};
+use crate::transport::sse;
+
+/// The most bytes of events that are gathered into one write.
+pub(super) const WRITE_BYTES_MAX: usize = 64 * 1024;
+
+/// An open event stream.
+pub(super) struct EventStream<'a, E> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) exchange: &'a mut E,
+    /// Events that wait for others to leave with.
+    pub(super) unsent: Vec<u8>,
+    /// Its place among the streams that may be open, given back when it is dropped.
+    _place: StreamPlace,
+}
+
+impl<'a, E: Exchange> EventStream<'a, E> {
+    pub(super) fn open(mut reply: Reply<'a, E>, place: StreamPlace) -> io::Result<Self> {
+        reply.begin_stream()?;
+        Ok(EventStream {
+            endpoint: reply.endpoint,
+            exchange: reply.exchange,
+            unsent: Vec::new(),
+            _place: place,
+        })
+    }
+
+    /// Writes what comes, beginning with what opened it, until the one terminal item.
+    pub(super) fn write(mut self, mut incoming: Incoming<'_>, first: Next) -> io::Result<()> {
+        let mut next = first;
+        loop {
+            match next {
+                Next::Item(Item::Answer(answer)) => return self.answer(&answer),
+                Next::Item(Item::NoAnswer(Some(access))) => return self.end_unanswered(&access),
+                Next::Item(Item::NoAnswer(None) | Item::Finished) => return self.end(),
+                Next::Item(item) => self.event(&item, &mut incoming)?,
+                Next::Idle => self.send(&mut incoming)?,
+                Next::Silent => self.heartbeat(&mut incoming)?,
+            }
+            next = incoming.next(self.exchange, !self.unsent.is_empty())?;
+        }
+    }
+
+    fn event(&mut self, item: &Item, incoming: &mut Incoming<'_>) -> io::Result<()> {
+        if let Item::Event(message) | Item::Opening(message) | Item::Request(message) = item {
+            sse::write_event(&mut self.unsent, message);
+        }
+        self.send_if_due(item, incoming)
+    }
+
+    /// Sends what has been gathered if it is much, or if somebody waits for it.
+    pub(super) fn send_if_due(
+        &mut self,
+        item: &Item,
+        incoming: &mut Incoming<'_>,
+    ) -> io::Result<()> {
+        let is_waited_for = matches!(item, Item::Request(_));
+        if is_waited_for || self.unsent.len() >= WRITE_BYTES_MAX {
+            return self.send(incoming);
+        }
+        Ok(())
+    }
+
+    pub(super) fn send(&mut self, incoming: &mut Incoming<'_>) -> io::Result<()> {
+        let sent = self.exchange.send(&self.unsent);
+        self.unsent.clear();
+        incoming.spoke();
+        sent
+    }
+
+    pub(super) fn heartbeat(&mut self, incoming: &mut Incoming<'_>) -> io::Result<()> {
+        self.unsent.extend_from_slice(sse::HEARTBEAT);
+        self.send(incoming)
+    }
+
+    fn answer(mut self, answer: &Answer) -> io::Result<()> {
+        sse::write_event(&mut self.unsent, &answer.body);
+        let endpoint = self.endpoint;
+        let ended = self.end();
+        endpoint.ended(&answer.access, 200);
+        ended
+    }
+
+    /// The call was cancelled: the stream ends without an answer.
+    pub(super) fn end_unanswered(self, access: &Access) -> io::Result<()> {
+        let endpoint = self.endpoint;
+        let ended = self.end();
+        endpoint.ended(access, 200);
+        ended
+    }
+
+    pub(super) fn end(self) -> io::Result<()> {
+        self.exchange.finish(&self.unsent)
+    }
+}
