@@ -13,10 +13,10 @@ use crate::engine::encode;
 use crate::engine::in_flight::{Call, InFlight, Opening, Responder};
 use crate::engine::reply::{Asked, refuse_taken_id, shutting_down};
 use crate::engine::rounds::Retry;
-use crate::engine::target::Target;
 use crate::engine::{Engine, Origin};
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::context::RequestInfo;
+use crate::handler::registration::Target;
 use crate::handler::reply::Reply;
 use crate::lane::Refused;
 use crate::legacy::Asks;
@@ -231,8 +231,8 @@ impl Engine {
             arguments: context.and_then(|context| context.arguments),
         };
         Ok(Lookup::Found(Wanted {
-            target: Arc::clone(target),
             named: Arc::clone(&target.name),
+            target,
             arguments: to_raw_value(&typed).ok(),
         }))
     }

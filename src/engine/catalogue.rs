@@ -1,45 +1,28 @@
-//! Everything the server offers: tools, prompts, resources and templates by name, and every page of their lists rendered once.
-//!
-//! Prompts and resources are frozen at start. Tools may come and go while serving; see `tools`. Must not know who asks. Specification: `server/tools`,
-//! `server/prompts`, `server/resources` ("Listing ...").
+//! Everything the server offers: tools, prompts, resources and templates by name. Must not know who asks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::error::Error;
-use crate::engine::listing::Listing;
-use crate::engine::target::{Rules, Target, resolve, target};
-use crate::engine::tools::{Tool, Tools};
-#[cfg(feature = "validate")]
-use crate::handler::checked::checked;
-use crate::handler::draft::Draft;
-use crate::handler::registration::{Kind, Registration};
-use crate::handler::{prompt, resource, tool};
+use crate::engine::listing::Style;
+use crate::engine::offers::{Offers, Snapshot};
+use crate::handler::registration::{Kind, Registration, Target};
 use crate::protocol::method::Method;
-use crate::protocol::uri_template::UriTemplate;
+use crate::protocol::results::CacheHint;
 
-/// Completers by the argument or variable they complete.
-type Completers = BTreeMap<String, Arc<Target>>;
-type Prompts = HashMap<Arc<str>, (Arc<Target>, Completers)>;
-type Templates = Vec<(UriTemplate, Arc<Target>, Completers)>;
+/// How many tools the narrowest clients take.
+const TOOLS_MAX: usize = 128;
 
 /// What is offered.
 pub(crate) struct Catalogue {
-    tools: Tools,
-    prompts: Prompts,
-    resources: HashMap<Arc<str>, Arc<Target>>,
-    /// The first that matches reads.
-    templates: Templates,
-    lists: Lists,
-}
-
-struct Lists {
-    prompts: Arc<Listing>,
-    resources: Arc<Listing>,
-    templates: Arc<Listing>,
+    /// The names of the lanes, in the engine's order.
+    lanes: Vec<Arc<str>>,
+    tools: Offers,
+    prompts: Offers,
+    resources: Offers,
+    templates: Offers,
 }
 
 /// A resource found by its URI: what reads it, and with which variables.
@@ -48,48 +31,66 @@ pub(crate) struct Found {
     pub(crate) variables: Option<Box<RawValue>>,
 }
 
-/// What is gathered while the catalogue is being made.
-#[derive(Default)]
-struct Gathered {
-    tools: Vec<Tool>,
-    prompts: Prompts,
-    resources: HashMap<Arc<str>, Arc<Target>>,
-    templates: Templates,
-    shown: Shown,
-}
-
-/// The definitions of what is frozen.
-#[derive(Default)]
-struct Shown {
-    prompts: Vec<prompt::Definition>,
-    resources: Vec<resource::Definition>,
-    templates: Vec<resource::TemplateDefinition>,
-}
-
 impl Catalogue {
-    /// Takes everything in the order it was registered.
+    pub(crate) fn new(
+        lanes: Vec<Arc<str>>,
+        page_len: usize,
+        cache: CacheHint,
+        server_info: &RawValue,
+    ) -> Self {
+        let offers = |kind: Kind| {
+            let style = Style {
+                member: kind.member(),
+                page_len: page_len.max(1),
+                cache,
+                server_info: server_info.to_owned(),
+            };
+            Offers::new(kind, style)
+        };
+        Catalogue {
+            lanes,
+            tools: offers(Kind::Tool),
+            prompts: offers(Kind::Prompt),
+            resources: offers(Kind::Resource),
+            templates: offers(Kind::Template),
+        }
+    }
+
+    /// Takes one more.
     ///
     /// # Errors
     ///
-    /// When a definition is invalid or a name stands twice; the error names it.
-    pub(crate) fn new(registrations: Vec<Registration>, rules: &Rules<'_>) -> Result<Self, Error> {
-        let mut gathered = Gathered::default();
-        for Registration(kind) in registrations {
-            gathered.add(kind, rules).map_err(Error::configuration)?;
+    /// When its lane does not exist or its name is taken; the error names it.
+    pub(crate) fn add(&self, registration: Registration) -> Result<(), Error> {
+        let lane = self
+            .lanes
+            .iter()
+            .position(|lane| *lane == registration.lane);
+        let lane = lane.ok_or_else(|| {
+            Error::configuration(format!(
+                "{} `{}` runs on lane `{}`, which does not exist; add it with `Server::lane`",
+                registration.kind.name(),
+                registration.target.name,
+                registration.lane
+            ))
+        })?;
+        let kind = registration.kind;
+        let offers = self.offers(kind);
+        let added = offers.add(registration, lane);
+        if added.is_ok() && kind == Kind::Tool && offers.len() == TOOLS_MAX + 1 {
+            log::warn!("more than {TOOLS_MAX} tools: some clients refuse, or leave out, the rest");
         }
-        let tools = Tools::new(gathered.tools, rules).map_err(Error::configuration)?;
-        Ok(Catalogue {
-            tools,
-            prompts: gathered.prompts,
-            resources: gathered.resources,
-            templates: gathered.templates,
-            lists: Lists::render(&gathered.shown, rules),
-        })
+        added.map_err(Error::configuration)
     }
 
-    /// The tools, to change them.
-    pub(crate) fn tools(&self) -> &Tools {
-        &self.tools
+    /// Everything of one kind, to change it.
+    pub(crate) fn offers(&self, kind: Kind) -> &Offers {
+        match kind {
+            Kind::Tool => &self.tools,
+            Kind::Prompt => &self.prompts,
+            Kind::Resource => &self.resources,
+            Kind::Template => &self.templates,
+        }
     }
 
     pub(crate) fn tool(&self, name: &str) -> Option<Arc<Target>> {
@@ -97,19 +98,21 @@ impl Catalogue {
     }
 
     pub(crate) fn prompt(&self, name: &str) -> Option<Arc<Target>> {
-        self.prompts.get(name).map(|(target, _)| Arc::clone(target))
+        self.prompts.find(name)
     }
 
     /// The resource at this URI: a fixed one, else the first template that matches.
     pub(crate) fn resource(&self, uri: &str) -> Option<Found> {
-        if let Some(target) = self.resources.get(uri) {
+        if let Some(target) = self.resources.find(uri) {
             return Some(Found {
-                target: Arc::clone(target),
+                target,
                 variables: None,
             });
         }
-        self.templates.iter().find_map(|(template, target, _)| {
-            let variables: BTreeMap<_, _> = template.matches(uri)?.into_iter().collect();
+        let templates = self.templates.snapshot();
+        templates.targets.iter().find_map(|target| {
+            let variables = target.template.as_ref()?.matches(uri)?;
+            let variables: BTreeMap<_, _> = variables.into_iter().collect();
             Some(Found {
                 target: Arc::clone(target),
                 variables: to_raw_value(&variables).ok(),
@@ -119,11 +122,7 @@ impl Catalogue {
 
     /// Whether there is, or may be, a resource at this URI.
     pub(crate) fn covers(&self, uri: &str) -> bool {
-        self.resources.contains_key(uri)
-            || self
-                .templates
-                .iter()
-                .any(|(template, _, _)| template.matches(uri).is_some())
+        self.resource(uri).is_some()
     }
 
     /// What completes this argument of a prompt; `Err` when there is no such prompt.
@@ -131,9 +130,9 @@ impl Catalogue {
         &self,
         name: &str,
         argument: &str,
-    ) -> Result<Option<&Arc<Target>>, ()> {
-        let (_, completers) = self.prompts.get(name).ok_or(())?;
-        Ok(completers.get(argument))
+    ) -> Result<Option<Arc<Target>>, ()> {
+        let prompt = self.prompts.find(name).ok_or(())?;
+        Ok(prompt.completers.get(argument).map(Arc::clone))
     }
 
     /// What completes this variable of a template; `Err` when there is no such template or resource.
@@ -141,148 +140,32 @@ impl Catalogue {
         &self,
         uri: &str,
         variable: &str,
-    ) -> Result<Option<&Arc<Target>>, ()> {
-        let found = self.templates.iter().find(|entry| *entry.1.name == *uri);
-        match found {
-            Some((_, _, completers)) => Ok(completers.get(variable)),
-            None if self.resources.contains_key(uri) => Ok(None),
-            None => Err(()),
-        }
+    ) -> Result<Option<Arc<Target>>, ()> {
+        let found = self.templates.find(uri);
+        let found = found.or_else(|| self.resources.find(uri)).ok_or(())?;
+        Ok(found.completers.get(variable).map(Arc::clone))
     }
 
     /// The list that a method pages through.
-    pub(crate) fn list(&self, method: Method) -> Arc<Listing> {
-        match method {
-            Method::PromptsList => Arc::clone(&self.lists.prompts),
-            Method::ResourcesList => Arc::clone(&self.lists.resources),
-            Method::TemplatesList => Arc::clone(&self.lists.templates),
-            _ => self.tools.list(),
-        }
+    pub(crate) fn list(&self, method: Method) -> Arc<Snapshot> {
+        let offers = match method {
+            Method::PromptsList => &self.prompts,
+            Method::ResourcesList => &self.resources,
+            Method::TemplatesList => &self.templates,
+            _ => &self.tools,
+        };
+        offers.snapshot()
     }
 
     pub(crate) fn has_prompts(&self) -> bool {
-        !self.prompts.is_empty()
+        self.prompts.is_declared()
     }
 
     pub(crate) fn has_resources(&self) -> bool {
-        !self.resources.is_empty() || !self.templates.is_empty()
+        self.resources.is_declared() || self.templates.is_declared()
     }
 
     pub(crate) fn has_completers(&self) -> bool {
-        let mut prompts = self.prompts.values().map(|(_, completers)| completers);
-        let mut templates = self.templates.iter().map(|(_, _, completers)| completers);
-        prompts.any(|completers| !completers.is_empty())
-            || templates.any(|completers| !completers.is_empty())
+        self.prompts.completes() || self.templates.completes()
     }
-}
-
-impl Gathered {
-    fn add(&mut self, kind: Kind, rules: &Rules<'_>) -> Result<(), String> {
-        let shown = &mut self.shown;
-        match kind {
-            Kind::Tool { definition, draft } => self.tools.push(tool(definition, draft, rules)?),
-            Kind::Prompt {
-                definition,
-                draft,
-                completers,
-            } => {
-                reject(definition.problem(&arguments(&completers)))?;
-                let target = target("prompt", draft, rules)?;
-                let name = Arc::clone(&target.name);
-                let entry = (target, complete(completers, rules)?);
-                insert("prompt", &mut self.prompts, &name, entry)?;
-                shown.prompts.push(definition);
-            }
-            Kind::Resource { definition, draft } => {
-                reject(definition.problem())?;
-                let target = target("resource", draft, rules)?;
-                insert(
-                    "resource",
-                    &mut self.resources,
-                    &Arc::clone(&target.name),
-                    target,
-                )?;
-                shown.resources.push(definition);
-            }
-            Kind::Template {
-                definition,
-                draft,
-                completers,
-            } => {
-                let template = definition.template(&arguments(&completers))?;
-                let target = target("resource template", draft, rules)?;
-                if self
-                    .templates
-                    .iter()
-                    .any(|(_, known, _)| known.name == target.name)
-                {
-                    return Err(twice("resource template", &target.name));
-                }
-                let completers = complete(completers, rules)?;
-                self.templates.push((template, target, completers));
-                shown.templates.push(definition);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Lists {
-    fn render(shown: &Shown, rules: &Rules<'_>) -> Self {
-        fn list<T: Serialize>(
-            member: &'static str,
-            items: &[T],
-            rules: &Rules<'_>,
-        ) -> Arc<Listing> {
-            Arc::new(Listing::render(&rules.style(member, 0), items, items))
-        }
-        Lists {
-            prompts: list("prompts", &shown.prompts, rules),
-            resources: list("resources", &shown.resources, rules),
-            templates: list("resourceTemplates", &shown.templates, rules),
-        }
-    }
-}
-
-/// A tool that can be called, or what is wrong with it.
-pub(crate) fn tool(
-    definition: tool::Definition,
-    draft: Draft,
-    rules: &Rules<'_>,
-) -> Result<Tool, String> {
-    reject(definition.problem())?;
-    #[cfg(feature = "validate")]
-    let draft = checked(&definition, draft)?;
-    let mut target = resolve("tool", draft, rules)?;
-    target.mirrors = definition.mirrors()?;
-    Ok(Tool::new(definition, Arc::new(target)))
-}
-
-fn reject(problem: Option<String>) -> Result<(), String> {
-    problem.map_or(Ok(()), Err)
-}
-
-fn arguments(completers: &[(String, Draft)]) -> Vec<String> {
-    completers.iter().map(|(name, _)| name.clone()).collect()
-}
-
-fn complete(completers: Vec<(String, Draft)>, rules: &Rules<'_>) -> Result<Completers, String> {
-    let resolve = |(argument, draft)| Ok((argument, target("completer of", draft, rules)?));
-    completers.into_iter().map(resolve).collect()
-}
-
-fn insert<T>(
-    what: &str,
-    known: &mut HashMap<Arc<str>, T>,
-    name: &Arc<str>,
-    entry: T,
-) -> Result<(), String> {
-    match known.insert(Arc::clone(name), entry) {
-        None => Ok(()),
-        Some(_) => Err(twice(what, name)),
-    }
-}
-
-fn twice(what: &str, name: &str) -> String {
-    format!("{what} `{name}` is registered twice")
 }

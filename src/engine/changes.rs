@@ -3,12 +3,12 @@
 //! Publishing never waits: each client has its own bounded outbox, and one that reads slowly loses its oldest events. Must not know what a
 //! change means to a client. Specification: `server/resources` ("List Changed Notification", "Subscriptions") of each revision.
 
+use std::sync::Arc;
+
 use crate::base::error::Error;
 use crate::engine::Engine;
-use crate::engine::catalogue::tool;
 use crate::engine::reply::{Asked, over_budget};
 use crate::engine::subscriptions::{URI_BYTES, notification};
-use crate::engine::target::Rules;
 use crate::handler::registration::{Kind, Registration};
 use crate::legacy::Session;
 use crate::protocol::change::Change;
@@ -42,48 +42,35 @@ impl Engine {
         }
     }
 
-    /// Adds a tool while serving, at the end of the list.
-    pub(crate) fn add_tool(&self, registration: Registration) -> Result<(), Error> {
-        let Registration(Kind::Tool { definition, draft }) = registration else {
-            return Err(Error::configuration(
-                "only tools can be added to a running server",
-            ));
-        };
-        self.with_rules(|rules| {
-            let tool = tool(definition, draft, rules)?;
-            self.catalogue.tools().add(tool, rules)
-        })
-        .map_err(Error::configuration)?;
-        self.publish(Change::Tools);
+    /// Adds something while serving, at the end of its list.
+    pub(crate) fn add(&self, registration: Registration) -> Result<(), Error> {
+        let kind = registration.kind;
+        self.catalogue.add(registration)?;
+        self.publish(change_of(kind));
         Ok(())
     }
 
-    /// Removes a tool. False when there is none of that name.
-    pub(crate) fn remove_tool(&self, name: &str) -> bool {
-        let removed = self.with_rules(|rules| self.catalogue.tools().remove(name, rules));
+    /// Removes something. False when there is none of that kind and name.
+    pub(crate) fn remove(&self, kind: Kind, name: &str) -> bool {
+        let removed = self.catalogue.offers(kind).remove(name);
         if removed {
-            self.publish(Change::Tools);
+            self.publish(change_of(kind));
         }
         removed
     }
 
-    /// Offers a tool or keeps it back. False when there is none of that name.
-    pub(crate) fn enable_tool(&self, name: &str, enabled: bool) -> bool {
-        let changed = self.with_rules(|rules| self.catalogue.tools().enable(name, enabled, rules));
+    /// Offers something or keeps it back. False when there is none of that kind and name.
+    pub(crate) fn enable(&self, kind: Kind, name: &str, enabled: bool) -> bool {
+        let changed = self.catalogue.offers(kind).enable(name, enabled);
         if changed == Some(true) {
-            self.publish(Change::Tools);
+            self.publish(change_of(kind));
         }
         changed.is_some()
     }
 
-    /// The rules that a tool is held to at the start hold later, too.
-    fn with_rules<T>(&self, act: impl FnOnce(&Rules<'_>) -> T) -> T {
-        act(&Rules {
-            lane: &|name| self.lanes.iter().position(|lane| **lane.name() == *name),
-            page_len: self.limits.page_len,
-            list_cache: self.list_cache,
-            server_info: &self.identity.server_info,
-        })
+    /// The server's state, if it is of this type.
+    pub(crate) fn state<S: Send + Sync + 'static>(&self) -> Option<Arc<S>> {
+        Arc::clone(&self.state).downcast().ok()
     }
 
     /// `resources/subscribe` of the handshake era.
@@ -135,4 +122,13 @@ impl Engine {
 fn watched_uri<'a>(asked: &'a Asked<'_>) -> Result<&'a str, ErrorObject> {
     let uri = asked.params.uri.as_ref().map(|uri| &*uri.0);
     uri.ok_or_else(|| ErrorObject::invalid_params("`uri` is missing"))
+}
+
+/// What changes for clients when something of this kind comes or goes.
+fn change_of(kind: Kind) -> Change<'static> {
+    match kind {
+        Kind::Tool => Change::Tools,
+        Kind::Prompt => Change::Prompts,
+        Kind::Resource | Kind::Template => Change::Resources,
+    }
 }

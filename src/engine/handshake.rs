@@ -28,7 +28,10 @@ impl Engine {
         }
         match self.open_session(&asked, &arrival.origin) {
             Ok((version, opened)) => {
-                asked.answer(Method::Initialize, &self.identity.initialize(version));
+                asked.answer(
+                    Method::Initialize,
+                    &self.identity.initialize(version, self.capabilities()),
+                );
                 Accepted {
                     opened,
                     ..Accepted::default()

@@ -1,4 +1,4 @@
-//! Who the server is, rendered once: `server/discover`, `initialize`, and the `_meta` that every modern result carries.
+//! Who the server is: `server/discover`, `initialize`, and the `_meta` that every modern result carries.
 //!
 //! Must not know tools or sessions. Specification: `server/discover` of revision 2026-07-28, `basic/lifecycle` of 2025-11-25.
 
@@ -22,67 +22,80 @@ const DISCOVER_TTL: Duration = Duration::from_secs(300);
 pub(crate) struct Identity {
     implementation: Implementation,
     instructions: Option<String>,
-    /// What the server can do; the same in both eras.
-    capabilities: Value,
     /// `{"io.modelcontextprotocol/serverInfo": ...}`
     pub(crate) server_info: Box<RawValue>,
-    /// The result of `server/discover`.
-    pub(crate) discover: Vec<u8>,
+}
+
+/// What the server can do; the same in both eras. Of what may come while it serves, it says only what has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capabilities {
+    pub(crate) prompts: bool,
+    pub(crate) resources: bool,
+    pub(crate) completions: bool,
 }
 
 impl Identity {
-    pub(crate) fn new(
-        implementation: Implementation,
-        instructions: Option<String>,
-        server_info: Box<RawValue>,
-        capabilities: Value,
-    ) -> Self {
-        let mut discover = Vec::new();
-        let modern = Cacheable::new(CacheHint::public(DISCOVER_TTL), &server_info);
-        write_json(
-            &mut discover,
-            &DiscoverResult {
-                supported_versions: ProtocolVersion::ALL.map(ProtocolVersion::as_str),
-                capabilities: &capabilities,
-                instructions: instructions.as_deref(),
-                modern,
-            },
-        );
+    pub(crate) fn new(implementation: Implementation, instructions: Option<String>) -> Self {
+        let server_info = to_raw_value(&json!({ SERVER_INFO_KEY: implementation }));
         Identity {
+            server_info: server_info.expect("an Implementation is JSON"),
             implementation,
             instructions,
-            capabilities,
-            server_info,
-            discover,
         }
     }
 
-    /// The result of `initialize`.
-    pub(crate) fn initialize(&self, version: ProtocolVersion) -> Vec<u8> {
+    /// The result of `server/discover`.
+    pub(crate) fn discover(&self, capabilities: Capabilities) -> Vec<u8> {
         let mut out = Vec::new();
-        write_json(
-            &mut out,
-            &InitializeResult {
-                protocol_version: version.as_str(),
-                capabilities: &self.capabilities,
-                server_info: &self.implementation,
-                instructions: self.instructions.as_deref(),
-            },
-        );
+        let result = DiscoverResult {
+            supported_versions: ProtocolVersion::ALL.map(ProtocolVersion::as_str),
+            capabilities: capabilities.object(),
+            instructions: self.instructions.as_deref(),
+            modern: Cacheable::new(CacheHint::public(DISCOVER_TTL), &self.server_info),
+        };
+        write_json(&mut out, &result);
+        out
+    }
+
+    /// The result of `initialize`.
+    pub(crate) fn initialize(
+        &self,
+        version: ProtocolVersion,
+        capabilities: Capabilities,
+    ) -> Vec<u8> {
+        let mut out = Vec::new();
+        let result = InitializeResult {
+            protocol_version: version.as_str(),
+            capabilities: capabilities.object(),
+            server_info: &self.implementation,
+            instructions: self.instructions.as_deref(),
+        };
+        write_json(&mut out, &result);
         out
     }
 }
 
-/// `{"io.modelcontextprotocol/serverInfo": ...}`
-pub(crate) fn server_info(implementation: &Implementation) -> Box<RawValue> {
-    to_raw_value(&json!({ SERVER_INFO_KEY: implementation })).expect("an Implementation is JSON")
+impl Capabilities {
+    fn object(self) -> Value {
+        let mut object = json!({ "tools": { "listChanged": true }, "logging": {} });
+        if self.prompts {
+            object["prompts"] = json!({ "listChanged": true });
+        }
+        if self.resources {
+            object["resources"] = json!({ "listChanged": true, "subscribe": true });
+        }
+        if self.completions {
+            object["completions"] = json!({});
+        }
+        object
+    }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DiscoverResult<'a> {
     supported_versions: [&'a str; ProtocolVersion::ALL.len()],
-    capabilities: &'a Value,
+    capabilities: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     instructions: Option<&'a str>,
     #[serde(flatten)]
@@ -93,7 +106,7 @@ struct DiscoverResult<'a> {
 #[serde(rename_all = "camelCase")]
 struct InitializeResult<'a> {
     protocol_version: &'a str,
-    capabilities: &'a Value,
+    capabilities: Value,
     server_info: &'a Implementation,
     #[serde(skip_serializing_if = "Option::is_none")]
     instructions: Option<&'a str>,

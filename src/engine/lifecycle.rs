@@ -2,11 +2,10 @@
 //!
 //! Must not know what a message means.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
-
-use serde_json::{Value, json};
 
 use crate::base::budget::Budget;
 use crate::base::cancel::{CancellationToken, Canceller, cancellation};
@@ -17,12 +16,11 @@ use crate::base::limits::Limits;
 use crate::base::stats::Stats;
 use crate::engine::call_job::CallJob;
 use crate::engine::catalogue::Catalogue;
-use crate::engine::identity::{self, Identity};
+use crate::engine::identity::Identity;
 use crate::engine::reply::shutting_down;
 use crate::engine::rounds::RoundRules;
 use crate::engine::seal::Sealer;
 use crate::engine::subscriptions::Subscriptions;
-use crate::engine::target::Rules;
 use crate::handler::context::Overview;
 use crate::handler::registration::Registration;
 use crate::lane::{Lane, RunningLane};
@@ -41,8 +39,8 @@ pub(crate) struct Engine {
     pub(super) identity: Arc<Identity>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) catalogue: Catalogue,
-    /// How long clients may keep a list.
-    pub(super) list_cache: CacheHint,
+    /// What handlers that are registered while serving fork, whatever its type.
+    pub(super) state: Arc<dyn Any + Send + Sync>,
     pub(super) rounds: Arc<RoundRules>,
     /// Requests of ours that legacy clients have not answered yet.
     pub(super) asks: Arc<AskCounter>,
@@ -72,7 +70,8 @@ pub(crate) struct Plan {
     pub(crate) implementation: Implementation,
     pub(crate) instructions: Option<String>,
     pub(crate) lanes: Vec<Lane>,
-    pub(crate) registrations: Vec<Registration>,
+    pub(crate) state: Arc<dyn Any + Send + Sync>,
+    pub(crate) registrations: Vec<Result<Registration, String>>,
     pub(crate) list_cache: CacheHint,
     /// The key that seals what travels between rounds; a random one if it is `None`.
     pub(crate) seal_key: Option<Vec<u8>>,
@@ -82,27 +81,19 @@ pub(crate) struct Plan {
 impl Engine {
     /// Checks the plan and starts the lanes.
     pub(crate) fn start(plan: Plan) -> Result<Arc<Self>, Error> {
-        let names: Vec<_> = plan
-            .lanes
-            .iter()
-            .map(|lane| Arc::clone(&lane.name))
-            .collect();
-        let server_info = identity::server_info(&plan.implementation);
+        let identity = Arc::new(Identity::new(plan.implementation, plan.instructions));
         let catalogue = Catalogue::new(
-            plan.registrations,
-            &Rules {
-                lane: &|name| names.iter().position(|lane| **lane == *name),
-                page_len: plan.limits.page_len,
-                list_cache: plan.list_cache,
-                server_info: &server_info,
-            },
-        )?;
-        let identity = Arc::new(Identity::new(
-            plan.implementation,
-            plan.instructions,
-            server_info,
-            capabilities(&catalogue),
-        ));
+            plan.lanes
+                .iter()
+                .map(|lane| Arc::clone(&lane.name))
+                .collect(),
+            plan.limits.page_len,
+            plan.list_cache,
+            &identity.server_info,
+        );
+        for registration in plan.registrations {
+            catalogue.add(registration.map_err(Error::configuration)?)?;
+        }
         let rounds = Arc::new(RoundRules {
             sealer: plan
                 .seal_key
@@ -123,7 +114,7 @@ impl Engine {
             observer: Arc::new(AccessLog),
             identity,
             catalogue,
-            list_cache: plan.list_cache,
+            state: plan.state,
             rounds,
             asks: Arc::default(),
             lanes,
@@ -283,19 +274,4 @@ impl Overview for Engine {
             draining: self.is_draining(),
         }
     }
-}
-
-/// What the server can do; the same in both eras.
-fn capabilities(catalogue: &Catalogue) -> Value {
-    let mut capabilities = json!({ "tools": { "listChanged": true }, "logging": {} });
-    if catalogue.has_prompts() {
-        capabilities["prompts"] = json!({ "listChanged": true });
-    }
-    if catalogue.has_resources() {
-        capabilities["resources"] = json!({ "listChanged": true, "subscribe": true });
-    }
-    if catalogue.has_completers() {
-        capabilities["completions"] = json!({});
-    }
-    capabilities
 }

@@ -1,106 +1,162 @@
-//! A list that clients page through, every page rendered once for each era.
+//! A list that clients page through, made of items that were rendered once for each era.
 //!
-//! Rendering beforehand means that a list is served by copying bytes. A cursor is opaque to the client
+//! A page is put together when it is first asked for, and then served by copying bytes. A cursor is opaque to the client
 //! and only one that was given out is taken back. Specification: `server/utilities/pagination`, `server/utilities/caching`.
+
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, json};
 
+use crate::handler::shown::Shown;
 use crate::protocol::jsonrpc::write_json;
 use crate::protocol::results::{CacheHint, CacheScope};
 use crate::protocol::version::Era;
 
+/// One item of a list, as each era is shown it. Clones are cheap.
+#[derive(Clone)]
+pub(crate) struct Item {
+    modern: Arc<RawValue>,
+    legacy: Arc<RawValue>,
+}
+
 /// One list.
-#[derive(Default)]
 pub(crate) struct Listing {
+    style: Arc<Style>,
+    /// How often the list has changed, so that a cursor leads to a page of the list it came from or to none.
+    generation: u64,
+    items: Vec<Item>,
     pages: Vec<Page>,
 }
 
-/// One page: the whole result object for each era.
+/// One page: the whole result object for each era, once it has been asked for.
+#[derive(Default)]
 struct Page {
-    /// What the page before it gives as `nextCursor`; empty for the first.
-    cursor: String,
-    modern: Vec<u8>,
-    legacy: Vec<u8>,
+    modern: OnceLock<Vec<u8>>,
+    legacy: OnceLock<Vec<u8>>,
 }
 
-/// How a list is rendered.
-pub(crate) struct Style<'a> {
+/// How the lists of a kind are rendered.
+pub(crate) struct Style {
     /// The member of the result that holds the items.
     pub(crate) member: &'static str,
-    /// How often the list has changed, so that a cursor leads to a page of the list it came from or to none.
-    pub(crate) generation: u64,
+    /// At least 1.
     pub(crate) page_len: usize,
     pub(crate) cache: CacheHint,
-    pub(crate) server_info: &'a RawValue,
+    pub(crate) server_info: Box<RawValue>,
+}
+
+impl Item {
+    pub(crate) fn render(shown: &Shown) -> Self {
+        let raw = |shown: &Shown| Arc::from(to_raw_value(shown).expect("a definition is JSON"));
+        let modern = raw(shown);
+        let legacy = legacy(shown).map_or_else(|| Arc::clone(&modern), |shown| raw(&shown));
+        Item { modern, legacy }
+    }
 }
 
 impl Listing {
-    /// Renders these items; `legacy` is what handshake-era clients are shown of them, one for one.
-    pub(crate) fn render<T: Serialize>(style: &Style<'_>, modern: &[T], legacy: &[T]) -> Self {
-        let cursor_of = |page: usize| {
-            URL_SAFE_NO_PAD.encode(format!("{} {} {page}", style.member, style.generation))
-        };
-        let count = modern.len().div_ceil(style.page_len).max(1);
-        let page = |page: usize| {
-            let range = page * style.page_len..modern.len().min((page + 1) * style.page_len);
-            let next_cursor = (page + 1 < count).then(|| cursor_of(page + 1));
-            let render = |items, modern| {
-                let mut out = Vec::new();
-                let result = ListResult {
-                    member: style.member,
-                    items,
-                    next_cursor: next_cursor.as_deref(),
-                    modern,
-                };
-                write_json(&mut out, &result);
-                out
-            };
-            let cacheable = Cacheable::new(style.cache, style.server_info);
-            Page {
-                cursor: if page == 0 {
-                    String::new()
-                } else {
-                    cursor_of(page)
-                },
-                modern: render(&modern[range.clone()], Some(cacheable)),
-                legacy: render(&legacy[range], None),
-            }
-        };
+    pub(crate) fn new(style: Arc<Style>, generation: u64, items: Vec<Item>) -> Self {
+        let count = items.len().div_ceil(style.page_len).max(1);
         Listing {
-            pages: (0..count).map(page).collect(),
+            style,
+            generation,
+            items,
+            pages: (0..count).map(|_| Page::default()).collect(),
         }
     }
 
     /// The result for this cursor, or `None` if no page ever gave it out.
     pub(crate) fn page(&self, cursor: Option<&str>, era: Era) -> Option<&[u8]> {
-        let page = match cursor {
-            None => self.pages.first(),
-            Some(cursor) => self.pages.iter().skip(1).find(|page| page.cursor == cursor),
-        }?;
-        Some(match era {
-            Era::Modern => &page.modern,
-            Era::Legacy => &page.legacy,
-        })
+        let at = match cursor {
+            None => 0,
+            Some(cursor) => self.page_of(cursor)?,
+        };
+        let page = &self.pages[at];
+        let (once, modern) = match era {
+            Era::Modern => (&page.modern, true),
+            Era::Legacy => (&page.legacy, false),
+        };
+        Some(once.get_or_init(|| self.render(at, modern)))
+    }
+
+    fn render(&self, at: usize, modern: bool) -> Vec<u8> {
+        let style = &*self.style;
+        let first = at * style.page_len;
+        let last = self.items.len().min(first + style.page_len);
+        let mut out = Vec::new();
+        let result = ListResult {
+            member: style.member,
+            items: &self.items[first..last],
+            next_cursor: (at + 1 < self.pages.len()).then(|| self.cursor(at + 1)),
+            modern: modern.then(|| Cacheable::new(style.cache, &style.server_info)),
+        };
+        write_json(&mut out, &result);
+        out
+    }
+
+    /// What the page before this one gives as `nextCursor`.
+    fn cursor(&self, page: usize) -> String {
+        let (member, generation) = (self.style.member, self.generation);
+        URL_SAFE_NO_PAD.encode(format!("{member} {generation} {page}"))
+    }
+
+    fn page_of(&self, cursor: &str) -> Option<usize> {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+        let page = text.rsplit(' ').next()?.parse().ok()?;
+        let is_given_out = (1..self.pages.len()).contains(&page) && self.cursor(page) == cursor;
+        is_given_out.then_some(page)
+    }
+}
+
+/// What handshake-era clients understand, where that differs: structured content is an object there, and so is its schema, and the schema of each
+/// member.
+fn legacy(shown: &Shown) -> Option<Shown> {
+    let is_object = |schema: &Value| schema.get("type") == Some(&Value::from("object"));
+    shown.input_schema.as_ref()?;
+    let mut shown = shown.clone();
+    shown.output_schema = shown.output_schema.filter(is_object);
+    let schemas = [&mut shown.input_schema, &mut shown.output_schema];
+    schemas
+        .into_iter()
+        .flatten()
+        .for_each(properties_as_objects);
+    Some(shown)
+}
+
+/// Says in objects what a schema says of its properties with `true` and `false`.
+fn properties_as_objects(schema: &mut Value) {
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for property in properties.into_iter().flat_map(Map::values_mut) {
+        match property {
+            Value::Bool(true) => *property = json!({}),
+            Value::Bool(false) => *property = json!({ "not": {} }),
+            _ => {}
+        }
     }
 }
 
 /// `ListToolsResult` and its like.
-struct ListResult<'a, T> {
+struct ListResult<'a> {
     member: &'static str,
-    items: &'a [T],
-    next_cursor: Option<&'a str>,
+    items: &'a [Item],
+    next_cursor: Option<String>,
     modern: Option<Cacheable<'a>>,
 }
 
-impl<T: Serialize> Serialize for ListResult<'_, T> {
+impl Serialize for ListResult<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry(self.member, self.items)?;
-        if let Some(next_cursor) = self.next_cursor {
+        let items = self.items.iter().map(|item| match self.modern {
+            Some(_) => &*item.modern,
+            None => &*item.legacy,
+        });
+        map.serialize_entry(self.member, &items.collect::<Vec<_>>())?;
+        if let Some(next_cursor) = &self.next_cursor {
             map.serialize_entry("nextCursor", next_cursor)?;
         }
         if let Some(modern) = &self.modern {
@@ -142,17 +198,19 @@ mod tests {
 
     use super::*;
 
-    fn render(member: &'static str, items: &[u32], page_len: usize) -> Listing {
-        let server_info = RawValue::from_string("{}".into()).expect("it is JSON");
+    fn listing(member: &'static str, items: &[u32], page_len: usize) -> Listing {
         let style = Style {
             member,
-            generation: 0,
             page_len,
             cache: CacheHint::NONE,
-            server_info: &server_info,
+            server_info: RawValue::from_string("{}".into()).expect("it is JSON"),
         };
-        let legacy: Vec<_> = items.iter().map(|item| item.wrapping_add(1)).collect();
-        Listing::render(&style, items, &legacy)
+        let raw = |item: u32| Arc::from(to_raw_value(&item).expect("a number is JSON"));
+        let item = |item: &u32| Item {
+            modern: raw(*item),
+            legacy: raw(item.wrapping_add(1)),
+        };
+        Listing::new(Arc::new(style), 0, items.iter().map(item).collect())
     }
 
     /// Everything from the first page to the last, and the cursors on the way.
@@ -177,7 +235,7 @@ mod tests {
             items in prop::collection::vec(any::<u32>(), 0..50),
             page_len in 1_usize..60,
         ) {
-            let listing = render("items", &items, page_len);
+            let listing = listing("items", &items, page_len);
             let (modern, cursors) = walk(&listing, Era::Modern);
             prop_assert_eq!(modern, items.iter().map(|item| Value::from(*item)).collect::<Vec<_>>());
             prop_assert_eq!(cursors.len() + 1, items.len().div_ceil(page_len).max(1));
@@ -188,8 +246,8 @@ mod tests {
 
         #[test]
         fn a_cursor_of_another_list_or_none_at_all_is_refused(text in ".*|[A-Za-z0-9_-]*") {
-            let listing = render("items", &[1, 2, 3], 1);
-            let other = walk(&render("items", &[1, 2], 1), Era::Modern).1;
+            let other = walk(&listing("items", &[1, 2], 1), Era::Modern).1;
+            let listing = listing("items", &[1, 2, 3], 1);
             let own = walk(&listing, Era::Modern).1;
             prop_assert_eq!(listing.page(Some(&text), Era::Modern).is_some(), own.contains(&text));
             // The same page of a shorter list of the same kind: a tool more or less does not matter.
@@ -199,28 +257,16 @@ mod tests {
 
     #[test]
     fn lists_do_not_share_cursors() {
-        let server_info = RawValue::from_string("{}".into()).expect("it is JSON");
-        let one = |member| {
-            let style = Style {
-                member,
-                generation: 0,
-                page_len: 1,
-                cache: CacheHint::NONE,
-                server_info: &server_info,
-            };
-            Listing::render(&style, &[1, 2], &[1, 2])
-        };
-        let (tools, prompts) = (one("tools"), one("prompts"));
+        let (tools, prompts) = (listing("tools", &[1, 2], 1), listing("prompts", &[1, 2], 1));
         for (listing, other) in [(&tools, &prompts), (&prompts, &tools)] {
-            let cursor = &listing.pages[1].cursor;
-            assert!(listing.page(Some(cursor), Era::Legacy).is_some());
-            assert!(other.page(Some(cursor), Era::Legacy).is_none());
-            // The first page's is never given out.
-            assert!(
-                listing
-                    .page(Some(&listing.pages[0].cursor), Era::Legacy)
-                    .is_none()
-            );
+            let cursor = listing.cursor(1);
+            assert!(listing.page(Some(&cursor), Era::Legacy).is_some());
+            assert!(other.page(Some(&cursor), Era::Legacy).is_none());
+            // The first page's is never given out, and a page that is not there has none.
+            for page in [0, 2] {
+                let cursor = listing.cursor(page);
+                assert!(listing.page(Some(&cursor), Era::Legacy).is_none());
+            }
         }
     }
 }

@@ -14,14 +14,13 @@ mod identity;
 mod in_flight;
 mod lifecycle;
 mod listing;
+mod offers;
 mod origin;
 mod reply;
 mod rounds;
 mod routes;
 mod seal;
 mod subscriptions;
-mod target;
-mod tools;
 
 pub(crate) use self::lifecycle::{Engine, Plan};
 pub(crate) use self::origin::{Accepted, Origin, Pipe};

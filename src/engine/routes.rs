@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::engine::calls::Caller;
+use crate::engine::identity::Capabilities;
 use crate::engine::origin::Arrival;
 use crate::engine::reply::Asked;
 use crate::engine::{Accepted, Engine};
@@ -28,7 +29,7 @@ impl Engine {
         }
         match method {
             // Answered at once.
-            Method::Discover => asked.answer(method, &self.identity.discover),
+            Method::Discover => asked.answer(method, &self.identity.discover(self.capabilities())),
             Method::ToolsList
             | Method::PromptsList
             | Method::ResourcesList
@@ -101,6 +102,14 @@ impl Engine {
         }
     }
 
+    pub(super) fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            prompts: self.catalogue.has_prompts(),
+            resources: self.catalogue.has_resources(),
+            completions: self.catalogue.has_completers(),
+        }
+    }
+
     /// Whether the server has declared what the method belongs to; one of a capability that was not declared is as good as unknown. Specification:
     /// `schema` ("MethodNotFoundError") of revision 2026-07-28.
     fn offers(&self, method: Method) -> bool {
@@ -118,7 +127,7 @@ impl Engine {
 
     fn list(&self, method: Method, asked: Asked<'_>) {
         let cursor = asked.params.cursor.as_ref().map(|cursor| &*cursor.0);
-        match self.catalogue.list(method).page(cursor, asked.era) {
+        match self.catalogue.list(method).list.page(cursor, asked.era) {
             Some(page) => asked.answer(method, page),
             None => {
                 let error = ErrorObject::invalid_params("Invalid cursor; start again without one");

@@ -8,10 +8,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::handler::context::CallControl;
-use crate::handler::draft::Draft;
 use crate::handler::invoke::Invoke;
+use crate::handler::registration::Registration;
 use crate::handler::reply::Reply;
-use crate::handler::tool::Definition;
 use crate::handler::validation::Validator;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::sentence::Sentence;
@@ -30,26 +29,33 @@ struct Checked {
 ///
 /// A sentence that names the tool, when one of its schemas does not compile. The one made from the handler's type is not compiled: reading
 /// the arguments into the type is the check.
-pub(crate) fn checked(definition: &Definition, mut draft: Draft) -> Result<Draft, String> {
+pub(crate) fn checked(
+    registration: Registration,
+    is_input_written: bool,
+) -> Result<Registration, String> {
+    let shown = &registration.shown;
     let compile = |what: &str, schema: Option<&Value>| {
         let compiled = schema.map(Validator::compile).transpose();
-        compiled.map_err(|problem| format!("tool `{}`: its {what} schema: {problem}", draft.name))
+        compiled.map_err(|problem| format!("tool `{}`: its {what} schema: {problem}", shown.name))
     };
-    let written = definition.input_schema.as_ref();
-    let input = compile("input", written.filter(|_| definition.is_input_written))?;
-    let output = compile("output", definition.output_schema.as_ref())?;
+    let written = shown.input_schema.as_ref();
+    let input = compile("input", written.filter(|_| is_input_written))?;
+    let output = compile("output", shown.output_schema.as_ref())?;
     let output = output.filter(|_| cfg!(debug_assertions));
     if input.is_none() && output.is_none() {
-        return Ok(draft);
+        return Ok(registration);
     }
-    draft.handler = draft.handler.map(|handler| -> Box<dyn Invoke> {
+    let target = registration.target.behind(|handler| {
         Box::new(Checked {
             handler,
             input,
             output,
         })
     });
-    Ok(draft)
+    Ok(Registration {
+        target,
+        ..registration
+    })
 }
 
 impl Invoke for Checked {

@@ -89,10 +89,6 @@ impl<S> RequestContext<S> {
         }
     }
 
-    pub(crate) fn info(&self) -> &RequestInfo {
-        self.call.info()
-    }
-
     pub(crate) fn control(&self) -> &dyn CallControl {
         &*self.call
     }

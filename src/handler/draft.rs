@@ -1,46 +1,140 @@
-//! [`Draft`], what is run of something registered, before the server has found its lane.
+//! [`Draft`], what the builders of tools, prompts, resources and templates have in common: what their author has said so far, and the settings that say it.
 //!
-//! Must not know what is registered.
+//! Must not know what a call of it means.
 
 use std::sync::Arc;
 
-use crate::handler::invoke::{Build, Invoke};
+use crate::handler::invoke::Build;
+use crate::handler::registration::{Kind, Registration, Target};
+use crate::handler::shown::Shown;
 
-/// What calls of it run, and on which lane.
-pub(crate) struct Draft {
-    pub(crate) name: Arc<str>,
+/// The lane of what names none.
+const MAIN_LANE: &str = "main";
+
+/// What an author has said so far of something to register.
+pub(crate) struct Draft<S> {
+    pub(crate) shown: Shown,
     pub(crate) lane: Arc<str>,
-    /// `None` when its author forgot.
-    pub(crate) handler: Option<Box<dyn Invoke>>,
+    pub(crate) handler: Option<Build<S>>,
+    pub(crate) completers: Vec<(String, Build<S>)>,
 }
 
-impl Draft {
-    pub(crate) fn new<S>(
-        name: &str,
-        lane: Arc<str>,
-        handler: Option<Build<S>>,
-        template: &Arc<S>,
-    ) -> Self {
+impl<S> Draft<S> {
+    pub(crate) fn new(shown: Shown) -> Self {
         Draft {
-            name: name.into(),
-            lane,
-            handler: handler.map(|build| build(Arc::clone(template))),
+            shown,
+            lane: MAIN_LANE.into(),
+            handler: None,
+            completers: Vec::new(),
         }
+    }
+
+    /// Joins it with the server's state.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, when it has no handler.
+    pub(crate) fn register(self, kind: Kind, template: &Arc<S>) -> Result<Registration, String> {
+        let shown = self.shown;
+        let key = shown.uri.as_ref().or(shown.uri_template.as_ref());
+        let name: Arc<str> = key.unwrap_or(&shown.name).as_str().into();
+        let target = |build: Build<S>| Target::new(Arc::clone(&name), build(Arc::clone(template)));
+        let Some(handler) = self.handler else {
+            return Err(format!("{} `{name}` has no handler", kind.name()));
+        };
+        let completers = self.completers.into_iter();
+        let completers = completers.map(|(argument, build)| (argument, Arc::new(target(build))));
+        Ok(Registration {
+            kind,
+            lane: self.lane,
+            target: Target {
+                completers: completers.collect(),
+                ..target(handler)
+            },
+            shown,
+        })
     }
 }
 
-/// The completers of a prompt's arguments or a template's variables, which run on its lane.
-pub(crate) fn drafts<S>(
-    name: &str,
-    lane: &Arc<str>,
-    completers: Vec<(String, Build<S>)>,
-    template: &Arc<S>,
-) -> Vec<(String, Draft)> {
-    completers
-        .into_iter()
-        .map(|(argument, build)| {
-            let draft = Draft::new(name, Arc::clone(lane), Some(build), template);
-            (argument, draft)
-        })
-        .collect()
+/// The settings that every builder has. Each gives its own words for what depends on the kind.
+macro_rules! shared_settings {
+    ($description:literal, $lane:literal) => {
+        /// A name for people.
+        #[must_use]
+        pub fn title(mut self, title: impl Into<String>) -> Self {
+            self.draft.shown.title = Some(title.into());
+            self
+        }
+
+        #[doc = $description]
+        #[must_use]
+        pub fn description(mut self, description: impl Into<String>) -> Self {
+            self.draft.shown.description = Some(description.into());
+            self
+        }
+
+        /// Adds an icon.
+        #[must_use]
+        pub fn icon(mut self, icon: Icon) -> Self {
+            self.draft.shown.icons.push(icon);
+            self
+        }
+
+        /// A `_meta` object for the definition.
+        #[must_use]
+        pub fn meta(mut self, meta: Map<String, Value>) -> Self {
+            self.draft.shown.meta = Some(meta);
+            self
+        }
+
+        #[doc = $lane]
+        #[must_use]
+        pub fn lane(mut self, name: &str) -> Self {
+            self.draft.lane = name.into();
+            self
+        }
+    };
 }
+
+/// The setting of the builders whose arguments can be completed.
+macro_rules! completed_settings {
+    ($what:literal) => {
+        #[doc = concat!("Suggests values for ", $what, " while the user types.")]
+        ///
+        /// The handler takes nothing or a [`Completing`](crate::Completing), and its values are sent as they are: leave out those that do not fit what was typed. Specification: `server/utilities/completion`.
+        #[must_use]
+        pub fn complete<Shape: 'static, H: Handler<S, Shape>>(
+            mut self,
+            name: impl Into<String>,
+            handler: H,
+        ) -> Self
+        where
+            H::Output: Into<Completion>,
+        {
+            self.draft.completers.push((name.into(), complete(handler)));
+            self
+        }
+    };
+}
+
+/// What makes a builder registrable by its `into_registration`, and how it shows itself, whose handlers cannot be shown.
+macro_rules! registers {
+    ($($builder:ident),+) => {$(
+        impl<S> sealed::Sealed for $builder<S> {}
+
+        impl<S: Fork + Send + Sync + 'static> Register<S> for $builder<S> {
+            fn registration(self, template: &Arc<S>) -> Result<Registration, String> {
+                self.into_registration(template)
+            }
+        }
+
+        impl<S> std::fmt::Debug for $builder<S> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let shown = &self.draft.shown;
+                f.debug_tuple(stringify!($builder)).field(shown).finish()
+            }
+        }
+    )+};
+}
+
+pub(crate) use {completed_settings, registers, shared_settings};

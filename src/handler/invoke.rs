@@ -47,13 +47,16 @@ pub trait Handler<S, Shape>: Send + Sync + 'static {
     #[doc(hidden)]
     fn arguments_schema() -> Value;
 
-    /// Calls the function.
+    /// Calls the function, with a context around a fork of the template if it takes one.
     #[doc(hidden)]
-    fn call(
-        &self,
-        cx: &mut RequestContext<S>,
-        arguments: &RawValue,
-    ) -> Result<Self::Output, BadArguments>;
+    fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<Self::Output, BadArguments>;
+}
+
+/// One call of a handler.
+#[doc(hidden)]
+pub struct Invocation<'a> {
+    pub(crate) call: Arc<dyn CallControl>,
+    pub(crate) arguments: &'a RawValue,
 }
 
 /// The arguments did not fit the handler's type; it was not called.
@@ -63,7 +66,7 @@ pub struct BadArguments(pub(crate) String);
 
 /// A handler with everything but the call filled in: what the engine stores and runs.
 pub(crate) trait Invoke: Send + Sync {
-    /// Forks the state and calls the handler, on the caller's thread. Panics when the fork or the handler does.
+    /// Calls the handler, on the caller's thread. Panics when the handler, or the fork of the state for it, does.
     fn invoke(
         &self,
         call: Arc<dyn CallControl>,
@@ -101,9 +104,12 @@ where
             call: Arc<dyn CallControl>,
             arguments: &RawValue,
         ) -> Result<Reply, ErrorObject> {
-            let mut cx = RequestContext::new(S::fork(&self.template), call);
-            let output = self.handler.call(&mut cx, arguments);
-            (self.finish)(cx.info(), output)
+            let invocation = Invocation {
+                call: Arc::clone(&call),
+                arguments,
+            };
+            let output = self.handler.call(&self.template, invocation);
+            (self.finish)(call.info(), output)
         }
     }
     Box::new(move |template| {
@@ -126,14 +132,14 @@ where
         no_arguments()
     }
 
-    fn call(&self, _: &mut RequestContext<S>, _: &RawValue) -> Result<R, BadArguments> {
+    fn call(&self, _: &S, _: Invocation<'_>) -> Result<R, BadArguments> {
         Ok(self())
     }
 }
 
 impl<S, F, R> Handler<S, fn(&mut RequestContext<S>) -> R> for F
 where
-    S: 'static,
+    S: Fork + 'static,
     F: Fn(&mut RequestContext<S>) -> R + Send + Sync + 'static,
 {
     type Output = R;
@@ -142,8 +148,8 @@ where
         no_arguments()
     }
 
-    fn call(&self, cx: &mut RequestContext<S>, _: &RawValue) -> Result<R, BadArguments> {
-        Ok(self(cx))
+    fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, BadArguments> {
+        Ok(self(&mut invocation.context(template)))
     }
 }
 
@@ -158,14 +164,14 @@ where
         schema_of::<A>()
     }
 
-    fn call(&self, _: &mut RequestContext<S>, arguments: &RawValue) -> Result<R, BadArguments> {
-        read(arguments).map(self)
+    fn call(&self, _: &S, invocation: Invocation<'_>) -> Result<R, BadArguments> {
+        read(invocation.arguments).map(self)
     }
 }
 
 impl<S, F, A, R> Handler<S, fn(&mut RequestContext<S>, A) -> R> for F
 where
-    S: 'static,
+    S: Fork + 'static,
     F: Fn(&mut RequestContext<S>, A) -> R + Send + Sync + 'static,
     A: DeserializeOwned + JsonSchema,
 {
@@ -175,8 +181,15 @@ where
         schema_of::<A>()
     }
 
-    fn call(&self, cx: &mut RequestContext<S>, arguments: &RawValue) -> Result<R, BadArguments> {
-        read(arguments).map(|arguments| self(cx, arguments))
+    fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, BadArguments> {
+        let arguments = read(invocation.arguments)?;
+        Ok(self(&mut invocation.context(template), arguments))
+    }
+}
+
+impl Invocation<'_> {
+    fn context<S: Fork>(self, template: &S) -> RequestContext<S> {
+        RequestContext::new(template.fork(), self.call)
     }
 }
 

@@ -8,23 +8,24 @@ mod ask_schema;
 mod asking;
 pub(crate) mod change;
 #[cfg(feature = "validate")]
-pub(crate) mod checked;
+mod checked;
 pub(crate) mod client;
 #[cfg(unix)]
 mod command;
 mod completion;
 pub(crate) mod context;
-pub(crate) mod draft;
+mod draft;
 mod fork;
 pub(crate) mod invoke;
-pub(crate) mod prompt;
+mod prompt;
 pub(crate) mod registration;
 pub(crate) mod reply;
-pub(crate) mod resource;
+mod resource;
 mod resource_output;
 mod result;
+pub(crate) mod shown;
 mod text_arguments;
-pub(crate) mod tool;
+mod tool;
 mod type_schema;
 #[cfg(feature = "validate")]
 mod validation;

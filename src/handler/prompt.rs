@@ -4,17 +4,17 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::handler::completion::complete;
-use crate::handler::draft::{Draft, drafts};
+use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};
 use crate::handler::fork::Fork;
-use crate::handler::invoke::{BadArguments, Build, Handler, erase};
+use crate::handler::invoke::{BadArguments, Handler, erase};
+use crate::handler::registration::{Kind, Register, Registration, sealed};
 use crate::handler::reply::Reply;
 use crate::handler::result::ToolError;
-use crate::handler::text_arguments::{TextArgument, text_arguments, unfillable};
-use crate::handler::tool::MAIN_LANE;
+use crate::handler::shown::Shown;
+use crate::handler::text_arguments::{text_arguments, unfillable};
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::results::{Completion, GetPromptResult, PromptMessage};
 use crate::protocol::types::{ContentBlock, Icon, Role};
@@ -40,91 +40,27 @@ use crate::protocol::types::{ContentBlock, Icon, Role};
 /// Server::new("reviews", "1.0.0").register(review);
 /// ```
 pub struct Prompt<S = ()> {
-    definition: Definition,
-    lane: Arc<str>,
-    handler: Option<Build<S>>,
-    completers: Vec<(String, Build<S>)>,
+    draft: Draft<S>,
 }
 
-/// A prompt as `prompts/list` shows it.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Definition {
-    pub(crate) name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    icons: Vec<Icon>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) arguments: Vec<TextArgument>,
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    meta: Option<Map<String, Value>>,
-}
+registers!(Prompt);
 
 impl<S: Fork + Send + Sync + 'static> Prompt<S> {
     /// A prompt with this name, unique among the server's prompts.
     pub fn new(name: impl Into<String>) -> Self {
         Prompt {
-            definition: Definition {
+            draft: Draft::new(Shown {
                 name: name.into(),
-                ..Definition::default()
-            },
-            lane: MAIN_LANE.into(),
-            handler: None,
-            completers: Vec::new(),
+                ..Shown::default()
+            }),
         }
     }
 
-    /// A name for people.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.definition.title = Some(title.into());
-        self
-    }
-
-    /// What the prompt is for.
-    #[must_use]
-    pub fn description(mut self, description: impl Into<String>) -> Self {
-        self.definition.description = Some(description.into());
-        self
-    }
-
-    /// Adds an icon.
-    #[must_use]
-    pub fn icon(mut self, icon: Icon) -> Self {
-        self.definition.icons.push(icon);
-        self
-    }
-
-    /// A `_meta` object for the definition.
-    #[must_use]
-    pub fn meta(mut self, meta: Map<String, Value>) -> Self {
-        self.definition.meta = Some(meta);
-        self
-    }
-
-    /// The lane whose workers run it and its completers. Default `main`.
-    #[must_use]
-    pub fn lane(mut self, name: &str) -> Self {
-        self.lane = name.into();
-        self
-    }
-
-    /// Suggests values for an argument while the user types. The handler takes nothing or a [`Completing`](crate::Completing), and its values are
-    /// sent as they are: leave out those that do not fit what was typed. Specification: `server/utilities/completion`.
-    #[must_use]
-    pub fn complete<Shape: 'static, H: Handler<S, Shape>>(
-        mut self,
-        argument: impl Into<String>,
-        handler: H,
-    ) -> Self
-    where
-        H::Output: Into<Completion>,
-    {
-        self.completers.push((argument.into(), complete(handler)));
-        self
-    }
+    shared_settings!(
+        "What the prompt is for.",
+        "The lane whose workers run it and its completers. Default `main`."
+    );
+    completed_settings!("an argument");
 
     /// The function that makes the messages; see [`Handler`] for its shapes and [`IntoPromptResult`] for what it may return. The fields of its
     /// argument type become the prompt's arguments, with their doc comments as descriptions; they are strings, and `Option`s of strings.
@@ -134,8 +70,8 @@ impl<S: Fork + Send + Sync + 'static> Prompt<S> {
     where
         H::Output: IntoPromptResult,
     {
-        self.definition.arguments = text_arguments(&H::arguments_schema());
-        self.handler = Some(erase(handler, |_, output| match output {
+        self.draft.shown.arguments = text_arguments(&H::arguments_schema());
+        self.draft.handler = Some(erase(handler, |_, output| match output {
             Ok(output) => output.into_prompt_result().map(Reply::Prompt),
             Err(BadArguments(problem)) => Err(ErrorObject::invalid_params(problem)),
         }));
@@ -143,31 +79,25 @@ impl<S: Fork + Send + Sync + 'static> Prompt<S> {
     }
 }
 
-impl Definition {
-    /// What is wrong with it, in a sentence that says what to change.
-    pub(crate) fn problem(&self, completed: &[String]) -> Option<String> {
-        let name = &self.name;
-        if name.is_empty() {
-            return Some("a prompt needs a name".into());
-        }
-        if let Some(problem) = unfillable(&self.arguments) {
-            return Some(format!("prompt `{name}`: {problem}"));
-        }
-        let known = |argument: &String| self.arguments.iter().any(|known| known.name == *argument);
-        let stranger = completed.iter().find(|argument| !known(argument))?;
-        Some(format!(
-            "prompt `{name}` completes `{stranger}`, which is not one of its arguments"
-        ))
-    }
-}
-
 impl<S> Prompt<S> {
-    /// What clients are shown, what is run, and what completes it.
-    pub(crate) fn parts(self, template: &Arc<S>) -> (Definition, Draft, Vec<(String, Draft)>) {
-        let name = &self.definition.name;
-        let completers = drafts(name, &self.lane, self.completers, template);
-        let draft = Draft::new(name, self.lane, self.handler, template);
-        (self.definition, draft, completers)
+    pub(crate) fn into_registration(self, template: &Arc<S>) -> Result<Registration, String> {
+        let Shown {
+            name, arguments, ..
+        } = &self.draft.shown;
+        if name.is_empty() {
+            return Err("a prompt needs a name".into());
+        }
+        if let Some(problem) = unfillable(arguments) {
+            return Err(format!("prompt `{name}`: {problem}"));
+        }
+        let known = |completed: &String| arguments.iter().any(|known| known.name == *completed);
+        let mut completed = self.draft.completers.iter().map(|(argument, _)| argument);
+        if let Some(stranger) = completed.find(|argument| !known(argument)) {
+            return Err(format!(
+                "prompt `{name}` completes `{stranger}`, which is not one of its arguments"
+            ));
+        }
+        self.draft.register(Kind::Prompt, template)
     }
 }
 

@@ -1,21 +1,21 @@
 //! What a server is built from: tools, prompts, resources and templates as they are handed in.
 //!
-//! Every kind becomes one [`Registration`]: what clients are shown, and a [`Draft`] of what is run. Must not know the engine that takes them.
+//! Every kind becomes one [`Registration`]: what clients are shown, and the [`Target`] that is run. Must not know the engine that takes them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::handler::draft::Draft;
-use crate::handler::fork::Fork;
-use crate::handler::prompt::{self, Prompt};
-use crate::handler::resource::{self, Resource, ResourceTemplate};
-use crate::handler::tool::{self, Tool};
+use crate::handler::invoke::Invoke;
+use crate::handler::shown::Shown;
+use crate::protocol::param_headers::ParamHeaders;
+use crate::protocol::uri_template::UriTemplate;
 
-/// Something that can be registered with a server: a [`Tool`], a [`Prompt`], a [`Resource`] or a
-/// [`ResourceTemplate`]. You do not implement it.
+/// Something that can be registered with a server: a [`Tool`](crate::Tool), a [`Prompt`](crate::Prompt), a [`Resource`](crate::Resource) or a
+/// [`ResourceTemplate`](crate::ResourceTemplate). You do not implement it.
 pub trait Register<S>: sealed::Sealed {
-    /// Joins it with the server's state.
+    /// Joins it with the server's state; a sentence, when it is not defined well.
     #[doc(hidden)]
-    fn registration(self, template: &Arc<S>) -> Registration;
+    fn registration(self, template: &Arc<S>) -> Result<Registration, String>;
 }
 
 pub(crate) mod sealed {
@@ -25,66 +25,94 @@ pub(crate) mod sealed {
 
 /// One thing to register, whatever its kind.
 #[doc(hidden)]
-pub struct Registration(pub(crate) Kind);
+#[derive(Debug)]
+pub struct Registration {
+    pub(crate) kind: Kind,
+    pub(crate) shown: Shown,
+    /// The name of the lane that runs it.
+    pub(crate) lane: Arc<str>,
+    pub(crate) target: Target,
+}
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Tool {
-        definition: tool::Definition,
-        draft: Draft,
-    },
-    Prompt {
-        definition: prompt::Definition,
-        draft: Draft,
-        completers: Vec<(String, Draft)>,
-    },
-    Resource {
-        definition: resource::Definition,
-        draft: Draft,
-    },
-    Template {
-        definition: resource::TemplateDefinition,
-        draft: Draft,
-        completers: Vec<(String, Draft)>,
-    },
+    Tool,
+    Prompt,
+    Resource,
+    Template,
 }
 
-impl<S> sealed::Sealed for Tool<S> {}
-impl<S> sealed::Sealed for Prompt<S> {}
-impl<S> sealed::Sealed for Resource<S> {}
-impl<S> sealed::Sealed for ResourceTemplate<S> {}
+/// What a call runs, and where.
+pub(crate) struct Target {
+    /// The name, the URI or the URI template, as it was registered: never a client's text.
+    pub(crate) name: Arc<str>,
+    /// The index of its lane in the engine, which finds it when the registration arrives.
+    pub(crate) lane: usize,
+    pub(crate) handler: Box<dyn Invoke>,
+    /// The parameters of a tool that HTTP header fields mirror.
+    pub(crate) mirrors: Option<ParamHeaders>,
+    /// The URIs that a resource template stands for.
+    pub(crate) template: Option<UriTemplate>,
+    /// What completes each of its arguments or variables.
+    pub(crate) completers: BTreeMap<String, Arc<Target>>,
+}
 
-impl<S: Fork + Send + Sync + 'static> Register<S> for Tool<S> {
-    fn registration(self, template: &Arc<S>) -> Registration {
-        let (definition, draft) = self.parts(template);
-        Registration(Kind::Tool { definition, draft })
+impl Target {
+    pub(crate) fn new(name: Arc<str>, handler: Box<dyn Invoke>) -> Self {
+        Target {
+            name,
+            lane: 0,
+            handler,
+            mirrors: None,
+            template: None,
+            completers: BTreeMap::new(),
+        }
+    }
+
+    /// Puts something in front of its handler.
+    pub(crate) fn behind(mut self, wrap: impl FnOnce(Box<dyn Invoke>) -> Box<dyn Invoke>) -> Self {
+        self.handler = wrap(self.handler);
+        self
+    }
+
+    /// Runs it, and its completers, on the lane with this index.
+    pub(crate) fn on_lane(mut self, lane: usize) -> Self {
+        self.lane = lane;
+        for completer in self.completers.values_mut() {
+            if let Some(completer) = Arc::get_mut(completer) {
+                completer.lane = lane;
+            }
+        }
+        self
     }
 }
 
-impl<S: Fork + Send + Sync + 'static> Register<S> for Prompt<S> {
-    fn registration(self, template: &Arc<S>) -> Registration {
-        let (definition, draft, completers) = self.parts(template);
-        Registration(Kind::Prompt {
-            definition,
-            draft,
-            completers,
-        })
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Target")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
-impl<S: Fork + Send + Sync + 'static> Register<S> for Resource<S> {
-    fn registration(self, template: &Arc<S>) -> Registration {
-        let (definition, draft) = self.parts(template);
-        Registration(Kind::Resource { definition, draft })
+impl Kind {
+    /// As a sentence calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Tool => "tool",
+            Kind::Prompt => "prompt",
+            Kind::Resource => "resource",
+            Kind::Template => "resource template",
+        }
     }
-}
 
-impl<S: Fork + Send + Sync + 'static> Register<S> for ResourceTemplate<S> {
-    fn registration(self, template: &Arc<S>) -> Registration {
-        let (definition, draft, completers) = self.parts(template);
-        Registration(Kind::Template {
-            definition,
-            draft,
-            completers,
-        })
+    /// The member of a list's result that holds its items.
+    pub(crate) fn member(self) -> &'static str {
+        match self {
+            Kind::Tool => "tools",
+            Kind::Prompt => "prompts",
+            Kind::Resource => "resources",
+            Kind::Template => "resourceTemplates",
+        }
     }
 }

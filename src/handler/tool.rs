@@ -4,18 +4,18 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::handler::draft::Draft;
+#[cfg(feature = "validate")]
+use crate::handler::checked::checked;
+use crate::handler::draft::{Draft, registers, shared_settings};
 use crate::handler::fork::Fork;
-use crate::handler::invoke::{Build, Handler, erase};
+use crate::handler::invoke::{Handler, erase};
+use crate::handler::registration::{Kind, Register, Registration, sealed};
 use crate::handler::result::{IntoToolResult, tool_reply};
+use crate::handler::shown::{Hints, Shown};
 use crate::protocol::param_headers::ParamHeaders;
 use crate::protocol::types::{Icon, ToolAnnotations};
-
-/// The lane of tools that name none.
-pub(crate) const MAIN_LANE: &str = "main";
 
 /// A tool: its name, what clients are told about it, the lane it runs on, and its handler.
 ///
@@ -38,68 +38,29 @@ pub(crate) const MAIN_LANE: &str = "main";
 ///
 /// Specification: `server/tools` ("Tool").
 pub struct Tool<S = ()> {
-    pub(crate) definition: Definition,
-    pub(crate) lane: Arc<str>,
-    pub(crate) handler: Option<Build<S>>,
+    draft: Draft<S>,
+    /// Whether its author wrote the input schema, and it was not made from the handler's type.
+    is_input_written: bool,
 }
 
-/// A tool as `tools/list` shows it.
-#[derive(Clone, Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Definition {
-    pub(crate) name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    icons: Vec<Icon>,
-    pub(crate) input_schema: Option<Value>,
-    /// Whether its author wrote it, and it was not made from the handler's type.
-    #[cfg(feature = "validate")]
-    #[serde(skip)]
-    pub(crate) is_input_written: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) output_schema: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    annotations: Option<ToolAnnotations>,
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    meta: Option<Map<String, Value>>,
-}
+registers!(Tool);
 
 impl<S: Fork + Send + Sync + 'static> Tool<S> {
     /// A tool with this name: 1 to 128 of `A-Z a-z 0-9 _ - .`, unique in its server.
     pub fn new(name: impl Into<String>) -> Self {
         Tool {
-            definition: Definition {
+            draft: Draft::new(Shown {
                 name: name.into(),
-                ..Definition::default()
-            },
-            lane: MAIN_LANE.into(),
-            handler: None,
+                ..Shown::default()
+            }),
+            is_input_written: false,
         }
     }
 
-    /// A name for people.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.definition.title = Some(title.into());
-        self
-    }
-
-    /// What the tool does, for the model that decides whether to call it.
-    #[must_use]
-    pub fn description(mut self, description: impl Into<String>) -> Self {
-        self.definition.description = Some(description.into());
-        self
-    }
-
-    /// Adds an icon.
-    #[must_use]
-    pub fn icon(mut self, icon: Icon) -> Self {
-        self.definition.icons.push(icon);
-        self
-    }
+    shared_settings!(
+        "What the tool does, for the model that decides whether to call it.",
+        "The lane whose workers run the tool. Default `main`. `urgent` is there for diagnostics that must answer when `main` is full."
+    );
 
     /// A hand-written JSON Schema for the arguments, instead of the one made from the handler's type. It reaches clients unchanged,
     /// except that clients of the handshake era see `{}` for a property that is `true`, because they know only objects there.
@@ -117,11 +78,8 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
     ///   and for a hand-written one without the feature.
     #[must_use]
     pub fn input_schema(mut self, schema: Value) -> Self {
-        self.definition.input_schema = Some(schema);
-        #[cfg(feature = "validate")]
-        {
-            self.definition.is_input_written = true;
-        }
+        self.draft.shown.input_schema = Some(schema);
+        self.is_input_written = true;
         self
     }
 
@@ -131,7 +89,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
     /// not match is logged as an error, and the client gets a tool error.
     #[must_use]
     pub fn output_schema(mut self, schema: Value) -> Self {
-        self.definition.output_schema = Some(schema);
+        self.draft.shown.output_schema = Some(schema);
         self
     }
 
@@ -159,95 +117,74 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         self.annotate(|hints| hints.open_world_hint = Some(yes))
     }
 
-    /// A `_meta` object for the definition.
-    #[must_use]
-    pub fn meta(mut self, meta: Map<String, Value>) -> Self {
-        self.definition.meta = Some(meta);
-        self
-    }
-
-    /// The lane whose workers run the tool. Default `main`. `urgent` is there for diagnostics that must answer when `main` is full.
-    #[must_use]
-    pub fn lane(mut self, name: &str) -> Self {
-        self.lane = name.into();
-        self
-    }
-
     /// The function that is called; see [`Handler`] for its shapes. Its argument and return types make the schemas that were not set.
     #[must_use]
     pub fn handler<Shape: 'static, H: Handler<S, Shape>>(mut self, handler: H) -> Self
     where
         H::Output: IntoToolResult,
     {
-        let definition = &mut self.definition;
-        definition
-            .input_schema
-            .get_or_insert_with(H::arguments_schema);
-        if definition.output_schema.is_none() {
-            definition.output_schema = H::Output::output_schema();
+        let shown = &mut self.draft.shown;
+        shown.input_schema.get_or_insert_with(H::arguments_schema);
+        if shown.output_schema.is_none() {
+            shown.output_schema = H::Output::output_schema();
         }
-        self.handler = Some(erase(handler, |_, output| tool_reply(output)));
+        self.draft.handler = Some(erase(handler, |_, output| tool_reply(output)));
         self
     }
 
     fn annotate(mut self, change: impl FnOnce(&mut ToolAnnotations)) -> Self {
-        change(self.definition.annotations.get_or_insert_default());
+        let mut hints = match self.draft.shown.annotations.take() {
+            Some(Hints::Tool(hints)) => hints,
+            _ => ToolAnnotations::default(),
+        };
+        change(&mut hints);
+        self.draft.shown.annotations = Some(Hints::Tool(hints));
         self
     }
 }
 
 impl<S> Tool<S> {
-    /// What clients are shown, and what is run.
-    pub(crate) fn parts(self, template: &Arc<S>) -> (Definition, Draft) {
-        let draft = Draft::new(&self.definition.name, self.lane, self.handler, template);
-        (self.definition, draft)
+    pub(crate) fn into_registration(self, template: &Arc<S>) -> Result<Registration, String> {
+        let name = self.draft.shown.name.clone();
+        if let Some(problem) = problem(&self.draft.shown) {
+            return Err(problem);
+        }
+        #[cfg_attr(feature = "validate", expect(unused_mut))]
+        let mut registration = self.draft.register(Kind::Tool, template)?;
+        #[cfg(feature = "validate")]
+        let mut registration = checked(registration, self.is_input_written)?;
+        let schema = registration.shown.input_schema.as_ref();
+        let mirrors = ParamHeaders::from_schema(schema.unwrap_or(&Value::Null));
+        let mirrors = mirrors.map_err(|slip| format!("tool `{name}`: {slip}"))?;
+        registration.target.mirrors = Some(mirrors).filter(|mirrors| !mirrors.is_empty());
+        Ok(registration)
     }
 }
 
-impl Definition {
-    /// What is wrong with it, in a sentence that says what to change.
-    pub(crate) fn problem(&self) -> Option<String> {
-        let name = &self.name;
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-        if !(1..=128).contains(&name.len()) || !name.bytes().all(allowed) {
-            return Some(format!(
-                "tool `{name}`: a name has 1 to 128 of the characters A-Z a-z 0-9 _ - ."
-            ));
-        }
-        let Some(input) = &self.input_schema else {
-            return Some(format!("tool `{name}` has no handler"));
-        };
-        if input.get("type") != Some(&Value::from("object")) {
-            return Some(format!(
-                "tool `{name}`: its input schema must be an object with \"type\": \"object\"; let the handler take a struct"
-            ));
-        }
-        if let Some(output) = &self.output_schema
-            && !output.is_object()
-        {
-            return Some(format!(
-                "tool `{name}`: its output schema must be an object"
-            ));
-        }
-        let schemas = [Some(input), self.output_schema.as_ref()];
-        let slip = schemas.into_iter().flatten().find_map(schema_slip)?;
-        Some(format!("tool `{name}`: {slip}"))
+/// What is wrong with a tool, in a sentence that says what to change.
+fn problem(shown: &Shown) -> Option<String> {
+    let name = &shown.name;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if !(1..=128).contains(&name.len()) || !name.bytes().all(allowed) {
+        return Some(format!(
+            "tool `{name}`: a name has 1 to 128 of the characters A-Z a-z 0-9 _ - ."
+        ));
     }
-
-    /// The arguments that HTTP header fields mirror, if any.
-    ///
-    /// # Errors
-    ///
-    /// A sentence, when an `x-mcp-header` annotation breaks its rules.
-    pub(crate) fn mirrors(&self) -> Result<Option<ParamHeaders>, String> {
-        let Some(schema) = &self.input_schema else {
-            return Ok(None);
-        };
-        match ParamHeaders::from_schema(schema) {
-            Ok(mirrors) => Ok(Some(mirrors).filter(|mirrors| !mirrors.is_empty())),
-            Err(slip) => Err(format!("tool `{}`: {slip}", self.name)),
-        }
+    let input = shown.input_schema.as_ref()?;
+    if input.get("type") != Some(&Value::from("object")) {
+        return Some(format!(
+            "tool `{name}`: its input schema must be an object with \"type\": \"object\"; let the handler take a struct"
+        ));
     }
+    let output = shown.output_schema.as_ref();
+    if output.is_some_and(|output| !output.is_object()) {
+        return Some(format!(
+            "tool `{name}`: its output schema must be an object"
+        ));
+    }
+    let schemas = [Some(input), output];
+    let slip = schemas.into_iter().flatten().find_map(schema_slip)?;
+    Some(format!("tool `{name}`: {slip}"))
 }
 
 /// The first keyword of a schema whose value cannot be what JSON Schema says it is.
@@ -300,23 +237,15 @@ mod tests {
 
     #[test]
     fn a_bad_definition_is_named() {
-        let with = |schema: Value| Tool::<()>::new("t").input_schema(schema).definition;
+        let tool = Tool::<()>::new;
+        let with = |schema: Value| tool("t").input_schema(schema).handler(|| ());
         let long = "x".repeat(129);
         let rows = [
-            (Tool::<()>::new("t").definition, Some("has no handler")),
-            (
-                Tool::<()>::new("").handler(|| ()).definition,
-                Some("a name has"),
-            ),
-            (
-                Tool::<()>::new("a b").handler(|| ()).definition,
-                Some("a name has"),
-            ),
-            (
-                Tool::<()>::new(long).handler(|| ()).definition,
-                Some("a name has"),
-            ),
-            (Tool::<()>::new("a.B-9_").handler(|| ()).definition, None),
+            (tool("t"), Some("has no handler")),
+            (tool("").handler(|| ()), Some("a name has")),
+            (tool("a b").handler(|| ()), Some("a name has")),
+            (tool(&long).handler(|| ()), Some("a name has")),
+            (tool("a.B-9_").handler(|| ()), None),
             (with(json!({})), Some("\"type\": \"object\"")),
             (with(json!(true)), Some("\"type\": \"object\"")),
             (
@@ -337,8 +266,8 @@ mod tests {
             ),
             (with(json!({"type": "object", "x-anything": 3})), None),
         ];
-        for (definition, expected) in rows {
-            let problem = definition.problem();
+        for (tool, expected) in rows {
+            let problem = tool.into_registration(&Arc::new(())).err();
             match expected {
                 None => assert_eq!(problem, None),
                 Some(part) => {

@@ -61,6 +61,15 @@ pub struct ReadResourceResult {
     pub meta: Option<Map<String, Value>>,
 }
 
+impl From<Vec<ResourceContents>> for ReadResourceResult {
+    fn from(contents: Vec<ResourceContents>) -> Self {
+        ReadResourceResult {
+            contents,
+            ..Self::default()
+        }
+    }
+}
+
 /// What `completion/complete` answers. Specification: `server/utilities/completion`.
 ///
 /// Made from a list of values with `into()`. Of more than 100 values the first 100 are sent, with the number of all.

@@ -2,17 +2,27 @@
 //!
 //! Everything here may be called from any thread and never waits for a client. Must not know who listens.
 
+use std::any::type_name;
 use std::sync::Arc;
 
-use crate::base::error::Result;
-use crate::handler::{Register, Tool};
+use crate::base::error::{Error, Result};
+use crate::handler::registration::Kind;
+use crate::handler::{Fork, Prompt, Register, Resource, ResourceTemplate, Tool};
 use crate::protocol::change::Change;
 use crate::server::running::ServerHandle;
 
-impl ServerHandle {
-    /// Adds a tool at the end of the list and notifies the subscribed clients. Its handler has no access to the server's state: the type is
-    /// `Tool<()>`, so let the closure capture what it needs, such as a clone of an `Arc`. A handler that captures a handle to its own server keeps
-    /// that server in memory until the tool is removed.
+/// Adding while the server runs.
+///
+/// Each `add_..` puts something at the end of its list and notifies the subscribed clients. Clients that connected when the server had no prompt (or no
+/// resource) yet may not look for one that comes later: register the first before the start. A handler that captures a handle to its own server
+/// keeps that server in memory until what it belongs to is removed.
+///
+/// # Errors
+///
+/// Of each `add_..`, the same as when the server starts: an invalid definition, a name that is taken (also by a disabled tool), a lane that does not
+/// exist.
+impl<S: Fork + Send + Sync + 'static> ServerHandle<S> {
+    /// Adds a tool.
     ///
     /// ```
     /// # use mcp_threads::{Server, Tool};
@@ -30,21 +40,100 @@ impl ServerHandle {
     ///
     /// # Errors
     ///
-    /// The same as when the server starts: an invalid definition, a name that is taken (also by a disabled tool), a lane that does not exist.
-    pub fn add_tool(&self, tool: Tool) -> Result<()> {
-        self.engine.add_tool(tool.registration(&Arc::new(())))
+    /// The same as when the server starts.
+    pub fn add_tool(&self, tool: Tool<S>) -> Result<()> {
+        self.add(tool)
+    }
+
+    /// Adds a prompt.
+    ///
+    /// # Errors
+    ///
+    /// The same as when the server starts.
+    pub fn add_prompt(&self, prompt: Prompt<S>) -> Result<()> {
+        self.add(prompt)
+    }
+
+    /// Adds a resource.
+    ///
+    /// # Errors
+    ///
+    /// The same as when the server starts.
+    pub fn add_resource(&self, resource: Resource<S>) -> Result<()> {
+        self.add(resource)
+    }
+
+    /// Adds a resource template, which reads what none before it matches.
+    ///
+    /// # Errors
+    ///
+    /// The same as when the server starts.
+    pub fn add_resource_template(&self, template: ResourceTemplate<S>) -> Result<()> {
+        self.add(template)
+    }
+
+    fn add(&self, item: impl Register<S>) -> Result<()> {
+        let registration = item.registration(&self.template);
+        self.engine.add(registration.map_err(Error::configuration)?)
+    }
+}
+
+impl<S> ServerHandle<S> {
+    /// The same handle for tools, prompts and resources that use the server's state: their calls fork the template that was given to
+    /// [`Server::with_state`](crate::Server::with_state).
+    ///
+    /// ```
+    /// # use mcp_threads::{RequestContext, Server, Tool};
+    /// # let (read, write) = std::io::pipe()?;
+    /// let server = Server::new("motto", "1.0.0").with_state(String::from("carpe diem"));
+    /// let running = server.serve_pipe(read, std::io::sink())?;
+    /// let handle = running.handle().with_state::<String>()?;
+    /// handle.add_tool(Tool::new("motto").handler(|cx: &mut RequestContext<String>| cx.state().clone()))?;
+    /// # drop(write);
+    /// # running.join();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the server's state is of another type.
+    pub fn with_state<T: Fork + Send + Sync + 'static>(&self) -> Result<ServerHandle<T>> {
+        let template = self.engine.state::<T>().ok_or_else(|| {
+            let wanted = type_name::<T>();
+            Error::configuration(format!("the server's state is not a `{wanted}`"))
+        })?;
+        Ok(ServerHandle {
+            engine: Arc::clone(&self.engine),
+            template,
+            stop: self.stop.clone(),
+        })
     }
 
     /// Removes a tool and notifies the subscribed clients. Calls that have been accepted still run. Returns whether there was a tool of this name.
     pub fn remove_tool(&self, name: &str) -> bool {
-        self.engine.remove_tool(name)
+        self.engine.remove(Kind::Tool, name)
+    }
+
+    /// Removes a prompt, as [`remove_tool`](Self::remove_tool) does a tool.
+    pub fn remove_prompt(&self, name: &str) -> bool {
+        self.engine.remove(Kind::Prompt, name)
+    }
+
+    /// Removes the resource with this URI, as [`remove_tool`](Self::remove_tool) does a tool. Who watches it is told nothing more.
+    pub fn remove_resource(&self, uri: &str) -> bool {
+        self.engine.remove(Kind::Resource, uri)
+    }
+
+    /// Removes a resource template, named as it was written, as [`remove_tool`](Self::remove_tool) does a tool.
+    pub fn remove_resource_template(&self, uri_template: &str) -> bool {
+        self.engine.remove(Kind::Template, uri_template)
     }
 
     /// Disables a tool (`false`) or enables it again (`true`), and notifies the subscribed clients if that is a change. A disabled tool is not
     /// listed, and a call of it is answered as one of an unknown tool; enabled again, it has its old place in the list. Returns whether there is a
     /// tool of this name.
     pub fn enable_tool(&self, name: &str, enabled: bool) -> bool {
-        self.engine.enable_tool(name, enabled)
+        self.engine.enable(Kind::Tool, name, enabled)
     }
 
     /// Notifies the subscribed clients that the list of tools has changed (`notifications/tools/list_changed`). Never waits. Adding, removing and

@@ -94,7 +94,7 @@ pub struct Server<S = ()> {
 struct Settings {
     implementation: Implementation,
     instructions: Option<String>,
-    registrations: Vec<Registration>,
+    registrations: Vec<std::result::Result<Registration, String>>,
     list_cache: CacheHint,
     seal_key: Option<Vec<u8>>,
     lanes: Vec<Lane>,
@@ -347,6 +347,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
             implementation: self.settings.implementation,
             instructions: self.settings.instructions,
             lanes: self.settings.lanes,
+            state: self.template,
             registrations: self.settings.registrations,
             list_cache: self.settings.list_cache,
             seal_key: self.settings.seal_key,

@@ -3,6 +3,7 @@
 //! The order of the end is written once, in [`RunningServer::shutdown`]: refuse new calls, let the lanes finish, cancel what is late, let the
 //! answers be written, join. Must not know requests.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,10 +32,12 @@ pub struct RunningServer {
 }
 
 /// A handle to a running server, for other threads: to look at it, to change its tools, to notify its clients, to stop it. Clones are cheap.
-#[derive(Clone)]
-pub struct ServerHandle {
+///
+/// What it adds to the server may use the state `S`; see [`with_state`](Self::with_state).
+pub struct ServerHandle<S = ()> {
     pub(super) engine: Arc<Engine>,
-    stop: Sender<()>,
+    pub(super) template: Arc<S>,
+    pub(super) stop: Sender<()>,
 }
 
 /// What a shutdown had to leave behind; all zero when everything ended.
@@ -47,7 +50,24 @@ pub struct DrainReport {
     pub abandoned_connections: usize,
 }
 
-impl ServerHandle {
+impl<S> Clone for ServerHandle<S> {
+    fn clone(&self) -> Self {
+        ServerHandle {
+            engine: Arc::clone(&self.engine),
+            template: Arc::clone(&self.template),
+            stop: self.stop.clone(),
+        }
+    }
+}
+
+impl<S> fmt::Debug for ServerHandle<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stats = self.stats();
+        f.debug_tuple("ServerHandle").field(&stats).finish()
+    }
+}
+
+impl<S> ServerHandle<S> {
     /// What the server is doing now.
     pub fn stats(&self) -> Stats {
         self.engine.stats()
@@ -90,6 +110,7 @@ impl RunningServer {
     pub fn handle(&self) -> ServerHandle {
         ServerHandle {
             engine: Arc::clone(&self.engine),
+            template: Arc::new(()),
             stop: self.stop.0.clone(),
         }
     }

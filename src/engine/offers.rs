@@ -1,0 +1,158 @@
+//! What the server offers of one kind, such as tools: by name, in the order of registration, and as a list. All of it may come and go while it is used.
+//!
+//! A change costs the same whatever else is there: one entry of a map, one item rendered. The list and the order are made of what is rendered when
+//! somebody asks for them first, as one immutable snapshot, so a list is never mixed from two, and a call keeps what it found. Must not know who
+//! asks. Specification: `server/tools`, `server/prompts`, `server/resources` ("Listing ...").
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Arc, OnceLock, RwLock};
+
+use crate::engine::listing::{Item, Listing, Style};
+use crate::handler::registration::{Kind, Registration, Target};
+
+const HELD: &str = "no code panics while it holds what is offered";
+
+/// Everything of one kind.
+pub(crate) struct Offers {
+    kind: Kind,
+    style: Arc<Style>,
+    /// Written only to change one entry. Nothing of the author's is dropped while it is held: a handler's destructor may come back here.
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    by_name: HashMap<Arc<str>, Offer>,
+    /// How many have been registered, which gives each its place in the list.
+    registered: u64,
+    /// Whether one of them has ever had a completer.
+    completes: bool,
+    /// How often the list has changed.
+    generation: u64,
+    /// Of this generation, once somebody has asked.
+    snapshot: OnceLock<Arc<Snapshot>>,
+}
+
+struct Offer {
+    target: Arc<Target>,
+    item: Item,
+    place: u64,
+    /// One that is not is neither listed nor found.
+    enabled: bool,
+}
+
+/// What is offered at one time, in the order of registration.
+pub(crate) struct Snapshot {
+    pub(crate) targets: Vec<Arc<Target>>,
+    pub(crate) list: Listing,
+}
+
+impl Offers {
+    pub(crate) fn new(kind: Kind, style: Style) -> Self {
+        Offers {
+            kind,
+            style: Arc::new(style),
+            state: RwLock::default(),
+        }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Target>> {
+        let state = self.state.read().expect(HELD);
+        let offer = state.by_name.get(name).filter(|offer| offer.enabled)?;
+        Some(Arc::clone(&offer.target))
+    }
+
+    /// How many are offered, those that are disabled included.
+    pub(crate) fn len(&self) -> usize {
+        self.state.read().expect(HELD).by_name.len()
+    }
+
+    /// Whether there has ever been one, so that clients may know of the kind.
+    pub(crate) fn is_declared(&self) -> bool {
+        self.state.read().expect(HELD).registered > 0
+    }
+
+    /// Whether there has ever been a completer for one.
+    pub(crate) fn completes(&self) -> bool {
+        self.state.read().expect(HELD).completes
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        let state = self.state.read().expect(HELD);
+        let make = || Arc::new(state.snapshot(Arc::clone(&self.style)));
+        Arc::clone(state.snapshot.get_or_init(make))
+    }
+
+    /// Adds one more, at the end of the list.
+    ///
+    /// # Errors
+    ///
+    /// When its name is taken, also by one that is disabled.
+    pub(crate) fn add(&self, registration: Registration, lane: usize) -> Result<(), String> {
+        let item = Item::render(&registration.shown);
+        let target = Arc::new(registration.target.on_lane(lane));
+        self.change(|state| {
+            let name = Arc::clone(&target.name);
+            if state.by_name.contains_key(&name) {
+                let what = self.kind.name();
+                return Err(format!("{what} `{name}` is registered twice"));
+            }
+            state.completes |= !target.completers.is_empty();
+            let offer = Offer {
+                target: Arc::clone(&target),
+                item,
+                place: state.registered,
+                enabled: true,
+            };
+            state.registered += 1;
+            state.by_name.insert(name, offer);
+            Ok(())
+        })
+    }
+
+    /// Forgets one. False when there is none of that name.
+    pub(crate) fn remove(&self, name: &str) -> bool {
+        let removed = self.change(|state| state.by_name.remove(name).ok_or(()));
+        removed.is_ok()
+    }
+
+    /// Offers one, or keeps it back. `None` when there is none of that name, else whether that changes anything.
+    pub(crate) fn enable(&self, name: &str, enabled: bool) -> Option<bool> {
+        let changed = self.change(|state| {
+            let offer = state.by_name.get_mut(name).ok_or(None)?;
+            match mem::replace(&mut offer.enabled, enabled) == enabled {
+                true => Err(Some(false)),
+                false => Ok(()),
+            }
+        });
+        changed.map_or_else(|unchanged| unchanged, |()| Some(true))
+    }
+
+    /// Makes a change, and forgets the snapshot unless there was nothing to change. What is left over is dropped when nothing is held any more.
+    fn change<T, E>(&self, change: impl FnOnce(&mut State) -> Result<T, E>) -> Result<T, E> {
+        let mut state = self.state.write().expect(HELD);
+        let left_over = change(&mut state)?;
+        state.generation += 1;
+        let before = state.snapshot.take();
+        drop(state);
+        drop(before);
+        Ok(left_over)
+    }
+}
+
+impl State {
+    fn snapshot(&self, style: Arc<Style>) -> Snapshot {
+        let offered = self.by_name.values().filter(|offer| offer.enabled);
+        let mut offered: Vec<_> = offered.collect();
+        offered.sort_unstable_by_key(|offer| offer.place);
+        let items = offered.iter().map(|offer| offer.item.clone()).collect();
+        Snapshot {
+            targets: offered
+                .iter()
+                .map(|offer| Arc::clone(&offer.target))
+                .collect(),
+            list: Listing::new(style, self.generation, items),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! [`Shown`], what clients see of a tool, a prompt, a resource or a template.
+//!
+//! One struct for the four, because their definitions differ in a few members. Data only; must not know what runs. Specification:
+//! `server/tools`, `server/prompts`, `server/resources` ("Data Types").
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::handler::text_arguments::TextArgument;
+use crate::protocol::types::{Annotations, Icon, ToolAnnotations};
+
+/// A definition as a list shows it; each kind uses the members it has.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Shown {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) uri_template: Option<String>,
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mime_type: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) icons: Vec<Icon>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) arguments: Vec<TextArgument>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) input_schema: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) output_schema: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) annotations: Option<Hints>,
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    pub(crate) meta: Option<Map<String, Value>>,
+}
+
+/// The `annotations` of a definition.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Hints {
+    Tool(ToolAnnotations),
+    Resource(Annotations),
+}
