@@ -12,7 +12,7 @@ use crate::engine::reply::{Asked, Refusal};
 use crate::engine::{Accepted, Engine, Origin};
 use crate::legacy::Session;
 use crate::legacy::{ReplySlot, split};
-use crate::observe::access::RequestTag;
+use crate::observe::access::{self, RequestTag};
 use crate::outbox::{AnswerSlot, Standing};
 use crate::protocol::jsonrpc::{
     self, ErrorCode, ErrorObject, Frame, Malformed, Message, Notification, Request, RequestId,
@@ -21,6 +21,8 @@ use crate::protocol::jsonrpc::{
 use crate::protocol::meta::Params;
 use crate::protocol::method::Method;
 use crate::protocol::modern;
+use crate::protocol::raw;
+use crate::protocol::text::Text;
 use crate::protocol::version::{Era, ProtocolVersion};
 
 /// On what footing a message is served: by the rules of which era, or why by none.
@@ -79,7 +81,9 @@ impl Engine {
             }
             Message::Response(response) => ("response", OneWay::Response(response)),
         };
-        let refused = match self.footing(method, false, arrival) {
+        let footing = self.footing(method, false, arrival);
+        arrival.note(&footing, None);
+        let refused = match footing {
             Footing::UnknownSession => {
                 arrival.refuse_unknown_session(None, method, slot);
                 return Accepted::default();
@@ -114,6 +118,7 @@ impl Engine {
         let params = Params::parse(params);
         let is_modern = params.as_ref().is_ok_and(|params| params.is_modern());
         let footing = self.footing(&method, is_modern, arrival);
+        arrival.note(&footing, params.as_deref().ok());
         let (era, params) = match (&footing, params) {
             // That a session has ended comes before what else is wrong.
             (Footing::UnknownSession, _) => {
@@ -178,7 +183,9 @@ impl Engine {
         slot: AnswerSlot,
     ) -> Accepted {
         let most = self.limits.batch_len_max;
-        let refused = match self.footing("batch", false, arrival) {
+        let footing = self.footing("batch", false, arrival);
+        arrival.note(&footing, None);
+        let refused = match footing {
             Footing::UnknownSession => {
                 let slot = ReplySlot::Single(slot);
                 arrival.refuse_unknown_session(None, "batch", slot);
@@ -331,6 +338,30 @@ impl Accepted {
 }
 
 impl Arrival<'_> {
+    /// Notes for the access log who asks, if anybody reads it.
+    fn note(&self, footing: &Footing, params: Option<&Params<'_>>) {
+        if !access::is_logged() {
+            return;
+        }
+        let introduced = match footing {
+            Footing::Legacy(session) => {
+                session.note_on(&self.tag);
+                return;
+            }
+            Footing::Modern => params.and_then(|params| params.meta.as_ref()?.client_info),
+            _ => params.and_then(|params| params.client_info),
+        };
+        let era = match footing {
+            Footing::Modern => Era::Modern,
+            _ => Era::Legacy,
+        };
+        self.tag.note_era(era.as_str());
+        let name = introduced.and_then(|info| raw::member(info, "name"));
+        if let Some(Ok(name)) = name.map(|name| serde_json::from_str::<Text<'_>>(name.get())) {
+            self.tag.note_client(&name.0);
+        }
+    }
+
     fn refuse(
         &self,
         id: Option<&RequestId>,

@@ -164,11 +164,14 @@ impl Call {
 
     /// Answers with a JSON-RPC error.
     pub(crate) fn fail(&self, error: &ErrorObject, outcome: Outcome) {
-        self.answer(
-            jsonrpc::error_response(Some(&self.id), error),
-            Some(error.code),
-            outcome,
-        );
+        let Some((open, mut access)) = self.end(outcome) else {
+            return;
+        };
+        if outcome == Outcome::Refused {
+            access = access.because(&error.message);
+        }
+        let body = jsonrpc::error_response(Some(&self.id), error);
+        open.slot.send(self.message(body, Some(error.code), access));
     }
 
     /// The client does not want it any more: no answer, and the handler is told.
@@ -187,6 +190,7 @@ impl Call {
         };
         open.canceller.cancel();
         let body = jsonrpc::error_response(Some(&self.id), error);
+        let access = access.because(&error.message);
         open.slot.send(self.message(body, Some(error.code), access));
     }
 
@@ -220,6 +224,7 @@ impl Call {
             queued: started_at.unwrap_or(now) - queued_at,
             running: started_at.map_or(Duration::ZERO, |started_at| now - started_at),
             traceparent: self.info.trace.as_deref().and_then(TraceContext::logged),
+            reason: None,
         };
         Some((open, access))
     }

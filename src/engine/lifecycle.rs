@@ -25,7 +25,7 @@ use crate::handler::context::Overview;
 use crate::handler::registration::Registration;
 use crate::lane::{Lane, RunningLane};
 use crate::legacy::{AskCounter, Sessions, Streams};
-use crate::observe::access::{AccessLog, Observer};
+use crate::observe::access::{self, AccessLog, Observer, RequestTag};
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::Implementation;
 
@@ -176,6 +176,15 @@ impl Engine {
     /// The number of open event streams, for the transports to keep.
     pub(crate) fn streams(&self) -> &Arc<AtomicUsize> {
         &self.streams
+    }
+
+    /// Notes for the access log whose session this is, of a request that only the transport sees.
+    pub(crate) fn note_session(&self, tag: &RequestTag, session_id: &str) {
+        if access::is_logged()
+            && let Some(session) = self.sessions.find(session_id)
+        {
+            session.note_on(tag);
+        }
     }
 
     /// Ends a legacy session; see [`Sessions::end`].

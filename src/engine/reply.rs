@@ -82,7 +82,7 @@ impl Refusal<'_> {
             era: self.era,
             access: Access {
                 traceparent: self.traceparent,
-                ..Access::immediate(self.tag.clone(), self.method, outcome)
+                ..Access::immediate(self.tag.clone(), self.method, outcome).because(&error.message)
             },
         });
     }

@@ -17,6 +17,7 @@ use crate::handler::client::Client;
 use crate::legacy::asks::Asks;
 use crate::legacy::streams::Streams;
 use crate::legacy::watched::Watched;
+use crate::observe::access::RequestTag;
 use crate::protocol::jsonrpc::RequestId;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::{Era, ProtocolVersion};
@@ -80,6 +81,14 @@ impl Session {
             mutable: Mutex::new(mutable),
             memory,
         })
+    }
+
+    /// Notes for the access log who asks.
+    pub(crate) fn note_on(&self, tag: &RequestTag) {
+        tag.note_era(Era::Legacy.as_str());
+        if let Some(info) = self.client.info() {
+            tag.note_client(&info.name);
+        }
     }
 
     pub(crate) fn log_level(&self) -> LoggingLevel {

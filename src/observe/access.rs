@@ -5,7 +5,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -13,9 +13,23 @@ use uuid::Uuid;
 /// The target of the access log.
 const TARGET: &str = "mcp_threads::access";
 
-/// The id under which a request stands in every log line: `X-Request-Id`, or a fresh UUID.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RequestTag(Arc<str>);
+/// The id under which a request stands in every log line: `X-Request-Id`, or a fresh UUID. Whoever learns who asks notes it here.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestTag(Arc<Trail>);
+
+/// Who asks, as far as it is known; nothing of it is looked for unless somebody reads the log.
+#[derive(Debug)]
+struct Trail {
+    id: Box<str>,
+    peer: OnceLock<String>,
+    era: OnceLock<&'static str>,
+    client: OnceLock<String>,
+}
+
+/// Whether anybody reads the access log, so that what only stands there must be found out.
+pub(crate) fn is_logged() -> bool {
+    log::log_enabled!(target: TARGET, log::Level::Info)
+}
 
 impl RequestTag {
     /// Takes the client's id if it has 1 to 64 visible ASCII characters, and makes a new one otherwise.
@@ -26,7 +40,7 @@ impl RequestTag {
                 if (1..=CHARS_MAX).contains(&id.len())
                     && id.bytes().all(|byte| byte.is_ascii_graphic()) =>
             {
-                RequestTag(id.into())
+                Self::new(id.into())
             }
             _ => Self::fresh(),
         }
@@ -44,17 +58,47 @@ impl RequestTag {
         }
         let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
         let mut text = Uuid::encode_buffer();
-        RequestTag((&*id.hyphenated().encode_lower(&mut text)).into())
+        Self::new((&*id.hyphenated().encode_lower(&mut text)).into())
+    }
+
+    fn new(id: Box<str>) -> Self {
+        RequestTag(Arc::new(Trail {
+            id,
+            peer: OnceLock::new(),
+            era: OnceLock::new(),
+            client: OnceLock::new(),
+        }))
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        &self.0.id
+    }
+
+    /// Notes where it came from: an address, or the kind of a transport without one.
+    pub(crate) fn note_peer(&self, peer: impl fmt::Display) {
+        self.0.peer.get_or_init(|| peer.to_string());
+    }
+
+    /// Notes the era it is served in.
+    pub(crate) fn note_era(&self, era: &'static str) {
+        self.0.era.get_or_init(|| era);
+    }
+
+    /// Notes what the client calls itself. That is its own text, so only what cannot forge a line is kept of it.
+    pub(crate) fn note_client(&self, name: &str) {
+        const CHARS_MAX: usize = 64;
+        let plain = |char: char| match char {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' | '/' | '@' | '+' => char,
+            _ => '_',
+        };
+        let kept = || name.chars().take(CHARS_MAX).map(plain).collect();
+        self.0.client.get_or_init(kept);
     }
 }
 
 impl fmt::Display for RequestTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -135,9 +179,21 @@ pub(crate) struct Access {
     pub(crate) running: Duration,
     /// Of the trace that the request is part of.
     pub(crate) traceparent: Option<Traceparent>,
+    /// Why it was refused, if it was. It may quote the client.
+    pub(crate) reason: Option<Box<str>>,
 }
 
 impl Access {
+    /// The same with the reason of a refusal.
+    pub(crate) fn because(self, reason: &str) -> Self {
+        const CHARS_MAX: usize = 200;
+        let reason = reason.chars().take(CHARS_MAX).collect::<String>();
+        Access {
+            reason: Some(reason.into()),
+            ..self
+        }
+    }
+
     /// The line of something that never got as far as a lane.
     pub(crate) fn immediate(tag: RequestTag, method: &'static str, outcome: Outcome) -> Self {
         Access {
@@ -149,6 +205,7 @@ impl Access {
             queued: Duration::ZERO,
             running: Duration::ZERO,
             traceparent: None,
+            reason: None,
         }
     }
 }
@@ -159,15 +216,20 @@ pub(crate) struct AccessLog;
 
 impl Observer for AccessLog {
     fn ended(&self, access: &Access, status: Option<u16>) {
-        if !log::log_enabled!(target: TARGET, log::Level::Info) {
+        if !is_logged() {
             return;
         }
+        let trail = &*access.tag.0;
+        let known = |text: &OnceLock<String>| text.get().map_or("-", String::as_str).to_owned();
+        // Quoted and escaped, so that what it quotes of the client forges nothing.
+        let reason = access.reason.as_deref();
+        let reason = reason.map_or_else(String::new, |reason| format!(" reason={reason:?}"));
         let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
         let trace = access.traceparent;
         let trace = trace.map_or_else(String::new, |trace| format!(" traceparent={trace}"));
         log::info!(
             target: TARGET,
-            "method={} {}={} status={status} outcome={} lane={} queued_us={} running_us={} request_id={}{trace}",
+            "method={} {}={} status={status} outcome={} lane={} queued_us={} running_us={} peer={} era={} client={} request_id={}{reason}{trace}",
             access.method,
             kind(access.method),
             access.name.as_deref().unwrap_or("-"),
@@ -175,6 +237,9 @@ impl Observer for AccessLog {
             access.lane.as_deref().unwrap_or("-"),
             access.queued.as_micros(),
             access.running.as_micros(),
+            known(&trail.peer),
+            trail.era.get().copied().unwrap_or("-"),
+            known(&trail.client),
             access.tag
         );
     }

@@ -27,6 +27,16 @@ pub enum Era {
     Legacy,
 }
 
+impl Era {
+    /// What the access log calls it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Era::Modern => "modern",
+            Era::Legacy => "legacy",
+        }
+    }
+}
+
 impl ProtocolVersion {
     /// All of them, newest first, as `server/discover` lists them.
     pub const ALL: [ProtocolVersion; 4] = [

@@ -152,6 +152,7 @@ impl<R: Read> Reader<R> {
             match read {
                 Ok(Line::Whole) => {
                     let tag = RequestTag::fresh();
+                    tag.note_peer("pipe");
                     self.engine
                         .accept(&line, tag, Origin::Pipe(&self.pipe), slot);
                 }
@@ -170,12 +171,14 @@ impl<R: Read> Reader<R> {
 
 fn refuse_long_line(slot: AnswerSlot, bytes_max: usize, beginning: &[u8]) {
     let error = ErrorObject::invalid_request(format!("The line is longer than {bytes_max} bytes"));
+    let tag = RequestTag::fresh();
+    tag.note_peer("pipe");
     slot.send(Answer {
         body: error_response(glimpse(beginning).as_ref(), &error),
         error: Some(ErrorCode::INVALID_REQUEST),
         standing: Standing::Malformed,
         era: Era::Modern,
-        access: Access::immediate(RequestTag::fresh(), "-", Outcome::Refused),
+        access: Access::immediate(tag, "-", Outcome::Refused).because(&error.message),
     });
 }
 

@@ -16,10 +16,14 @@ fn server(gate: &Gate) -> Server {
         })
 }
 
-/// Asserts on the line: method, tool, status, outcome, lane; and that it has the two times and nothing else.
+/// Asserts on the line: method, tool, status, outcome, lane; and that it has the two times, who asked, a reason if it is a refusal, and nothing else.
 #[track_caller]
 fn assert_line(request_id: &str, expected: [&str; 5]) {
-    let fields = logs::access_of(request_id);
+    let mut fields = logs::access_of(request_id);
+    let reason = fields.pop_if(|(name, _)| name == "reason");
+    let is_refusal = matches!(expected[3], "refused" | "error");
+    assert_eq!(reason.is_some(), is_refusal, "{fields:?} {reason:?}");
+    assert!(reason.is_none_or(|(_, reason)| reason.len() > 10));
     let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
     let wanted = [
         "method",
@@ -29,6 +33,9 @@ fn assert_line(request_id: &str, expected: [&str; 5]) {
         "lane",
         "queued_us",
         "running_us",
+        "peer",
+        "era",
+        "client",
         "request_id",
     ];
     assert_eq!(names, wanted, "{fields:?}");
@@ -341,21 +348,140 @@ fn a_method_s_name_forges_no_log() {
     }
     client.close();
     served.stop();
-    for line in logs::lines_with("forged") {
+    let lines = logs::lines_with("forged");
+    assert_eq!(lines.len(), 2, "their reasons quote them");
+    for line in lines {
         assert!(!line.text.contains(char::is_control), "{line:?}");
-        let names: Vec<_> = line
-            .text
-            .split_whitespace()
-            .map(|field| field.split('=').next())
-            .collect();
-        assert_eq!((names[0], names.len()), (Some("method"), 8), "{line:?}");
+        assert!(!line.text.contains('\u{2028}'), "{line:?}");
+        let fields = logs::fields_of(&line.text);
+        let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        let (first, last) = (names[0], names[names.len() - 1]);
         assert_eq!(
-            names
-                .iter()
-                .filter(|name| **name == Some("outcome"))
-                .count(),
-            1,
+            (first, last, names.len()),
+            ("method", "reason", 12),
             "{line:?}"
         );
+        let outcomes = names.iter().filter(|name| **name == "outcome");
+        assert_eq!(outcomes.count(), 1, "{line:?}");
     }
+}
+
+/// A person who reads the log sees who was served and who was not, and why.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn a_line_says_who_asked_and_why_it_was_refused() {
+    use crate::harness::{modern, on_every_front, with_meta};
+    logs::keep();
+    on_every_front(|front| {
+        let (served, http) = front.serve(server(&Gate::new()));
+        let session = http.initialize("2025-11-25");
+        let named = |name: &str| {
+            let info = json!({ "name": name, "version": "1" });
+            let meta = json!({ "io.modelcontextprotocol/clientInfo": info });
+            http.modern(&with_meta(call(1, "echo", json!({})), meta))
+        };
+        let forged = "Claude Desktop\n\u{202e}\" era=legacy request_id=x";
+        let long = "x".repeat(100);
+        let rows = [
+            ("modern", named("it-client"), ["modern", "it-client"], ""),
+            (
+                "hostile",
+                named(forged),
+                ["modern", "Claude_Desktop____era_legacy_request_id_x"],
+                "",
+            ),
+            ("long", named(&long), ["modern", &long[..64]], ""),
+            (
+                "legacy",
+                session.post(&legacy_call(1, "echo", json!({}))),
+                ["legacy", "it"],
+                "",
+            ),
+            ("listens", session.get(), ["legacy", "it"], ""),
+            (
+                "behind",
+                session.resume("7-7"),
+                ["legacy", "it"],
+                "Last-Event-ID",
+            ),
+            (
+                "handshake",
+                http.post(initialize(1, "2025-06-18").to_string()),
+                ["legacy", "it"],
+                "",
+            ),
+            (
+                "session",
+                session
+                    .post(&legacy(1, "ping", json!({})))
+                    .field("Mcp-Session-Id", "x"),
+                ["legacy", "-"],
+                "No such session",
+            ),
+            (
+                "tool",
+                http.modern(&call(1, "nowhere", json!({}))),
+                ["modern", "it"],
+                "nowhere",
+            ),
+            (
+                "cursor",
+                http.modern(&modern(1, "tools/list", json!({ "cursor": "\"x" }))),
+                ["modern", "it"],
+                "cursor",
+            ),
+            (
+                "mirror",
+                http.modern(&call(1, "echo", json!({})))
+                    .field("Mcp-Name", "other"),
+                ["modern", "it"],
+                "'other'",
+            ),
+            (
+                "host",
+                http.post("{}").field("Host", "evil.example"),
+                ["-", "-"],
+                "`evil.example`",
+            ),
+            (
+                "origin",
+                http.post("{}").field("Origin", "http://evil.example"),
+                ["-", "-"],
+                "`allowed_origins`",
+            ),
+            ("path", http.bare("GET", "/favicon.ico"), ["-", "-"], "/mcp"),
+            (
+                "ends",
+                http.bare("DELETE", "/mcp")
+                    .field("Mcp-Session-Id", &session.id),
+                ["legacy", "it"],
+                "",
+            ),
+        ];
+        for (name, ask, [era, client], reason) in rows {
+            let id = format!("{}-who-{name}", front.name);
+            let reply = ask.field("X-Request-Id", &id).send();
+            assert_eq!(reply.request_id(), id);
+            let fields = logs::access_of(&id);
+            let said = |wanted: &str| {
+                let mut named = fields.iter().filter(|(name, _)| name == wanted);
+                let value = named.next().map(|(_, value)| value.clone());
+                assert_eq!(named.next(), None, "{fields:?}");
+                value
+            };
+            let peer = said("peer").expect("every line has it");
+            assert!(peer.starts_with("127.0.0.1:"), "{fields:?}");
+            assert_eq!(said("era").as_deref(), Some(era), "{name}: {fields:?}");
+            assert_eq!(
+                said("client").as_deref(),
+                Some(client),
+                "{name}: {fields:?}"
+            );
+            match said("reason") {
+                Some(said) => assert!(!reason.is_empty() && said.contains(reason), "{fields:?}"),
+                None => assert_eq!(reason, "", "{fields:?}"),
+            }
+        }
+        served.stop();
+    });
 }

@@ -4,6 +4,7 @@
 //! calls [`Serve::serve`], and turns what is said there into bytes. It must not know methods, sessions or lanes.
 
 use std::io;
+use std::net::SocketAddr;
 
 use crate::protocol::param_headers::HeaderFields;
 
@@ -23,6 +24,9 @@ pub(crate) trait Exchange {
 
     /// The values of every header line with this name, in order, without surrounding blanks. Names compare without case.
     fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str>;
+
+    /// Where the client is, or the proxy it comes through; `None` if that has no address.
+    fn peer(&self) -> Option<SocketAddr>;
 
     /// Reads the whole body, of at most `bytes_max` bytes.
     fn read_body(&mut self, bytes_max: usize) -> Result<Vec<u8>, BodyError>;
@@ -120,6 +124,9 @@ pub(crate) mod tests {
                 .iter()
                 .filter(move |field| field.0.eq_ignore_ascii_case(name))
                 .map(|field| field.1)
+        }
+        fn peer(&self) -> Option<SocketAddr> {
+            None
         }
         fn read_body(&mut self, _: usize) -> Result<Vec<u8>, BodyError> {
             Err(BodyError::Gone)

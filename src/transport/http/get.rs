@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::base::deadline::after;
 use crate::legacy::{Carried, Cursor, Resumed, Streams};
-use crate::observe::access::Outcome;
+use crate::observe::access::{Outcome, RequestTag};
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
 use crate::transport::http::exchange::Exchange;
 use crate::transport::http::refusal::Refusal;
@@ -35,7 +35,7 @@ struct Asked {
 
 impl Endpoint {
     pub(super) fn get<E: Exchange>(&self, reply: Reply<'_, E>) -> io::Result<()> {
-        let asked = match self.asked(reply.exchange) {
+        let asked = match self.asked(reply.exchange, reply.tag) {
             Ok(asked) => asked,
             Err(refusal) => return reply.refuse(&refusal),
         };
@@ -51,13 +51,14 @@ impl Endpoint {
         }
     }
 
-    fn asked<E: Exchange>(&self, exchange: &E) -> Result<Asked, Refusal> {
+    fn asked<E: Exchange>(&self, exchange: &E, tag: &RequestTag) -> Result<Asked, Refusal> {
         let session = optional(exchange, "Mcp-Session-Id")?;
         let session = session.ok_or_else(|| {
             let message = "GET opens the event stream of a session and needs its Mcp-Session-Id; send calls by POST";
             Refusal::new(400, message)
         })?;
         let last = optional(exchange, "Last-Event-ID")?;
+        self.engine.note_session(tag, session);
         let streams = self.engine.streams_of(session);
         let streams = streams.ok_or_else(|| Refusal::new(404, "No such session"))?;
         if !exchange.can_stream() {

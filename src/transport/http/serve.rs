@@ -8,7 +8,7 @@
 use std::io;
 
 use crate::engine::Origin;
-use crate::observe::access::{Outcome, RequestTag};
+use crate::observe::access::{self, Outcome, RequestTag};
 use crate::protocol::modern::Mirrored;
 use crate::transport::http::callers::readable_fields;
 use crate::transport::http::endpoint::Endpoint;
@@ -61,12 +61,19 @@ impl Serve for Endpoint {
     }
 }
 
-/// The request's own id, if it has a good one.
+/// The request's own id, if it has a good one, and where it comes from.
 fn tag<E: Exchange>(exchange: &E) -> RequestTag {
-    match single(exchange, "X-Request-Id") {
+    let tag = match single(exchange, "X-Request-Id") {
         Field::One(id) => RequestTag::from_client(Some(id)),
         _ => RequestTag::fresh(),
+    };
+    if access::is_logged() {
+        match exchange.peer() {
+            Some(peer) => tag.note_peer(peer),
+            None => tag.note_peer("local"),
+        }
     }
+    tag
 }
 
 impl Endpoint {
@@ -119,7 +126,10 @@ impl Endpoint {
     /// Ends the session the request names.
     fn delete<E: Exchange>(&self, mut reply: Reply<'_, E>) -> io::Result<()> {
         let ended = match single(reply.exchange, "Mcp-Session-Id") {
-            Field::One(id) => self.engine.end_session(id),
+            Field::One(id) => {
+                self.engine.note_session(reply.tag, id);
+                self.engine.end_session(id)
+            }
             _ => {
                 let message = "DELETE needs the Mcp-Session-Id of the session to end";
                 return reply.refuse(&Refusal::new(400, message));

@@ -65,11 +65,31 @@ pub(crate) fn access_of(request_id: &str) -> Vec<(String, String)> {
         unreachable!("it has been there a moment ago")
     };
     assert_eq!(more, 0, "one line a request: {:?}", lines_with(&mark));
-    let fields = line
-        .text
-        .split(' ')
-        .filter_map(|field| field.split_once('='));
+    fields_of(&line.text)
+}
+
+/// The fields of an access line. A value in quotes may have blanks, and quotes behind a backslash.
+#[track_caller]
+pub(crate) fn fields_of(line: &str) -> Vec<(String, String)> {
+    let mut fields = Vec::new();
+    let mut rest = line;
+    while let Some((name, value)) = rest.split_once('=') {
+        let end = match value.strip_prefix('"') {
+            None => value.find(' '),
+            Some(inside) => {
+                let mut escaped = false;
+                let end = inside.find(|char| {
+                    let ends = char == '"' && !escaped;
+                    escaped = char == '\\' && !escaped;
+                    ends
+                });
+                end.map(|end| end + 2).filter(|end| *end < value.len())
+            }
+        };
+        let (value, behind) = value.split_at(end.unwrap_or(value.len()));
+        fields.push((name.to_owned(), value.trim_matches('"').to_owned()));
+        rest = behind.trim_start();
+    }
+    assert!(rest.is_empty(), "a line is made of fields: {line:?}");
     fields
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
 }

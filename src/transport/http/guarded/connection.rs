@@ -19,6 +19,7 @@
 //! request arrived while the front stopped), its end says nothing, and only a failing write counts.
 
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -264,6 +265,10 @@ impl Exchange for Connection {
 
     fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.head.fields(self.intake.head_bytes(), name)
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.wire.socket().peer()
     }
 
     fn read_body(&mut self, bytes_max: usize) -> Result<Vec<u8>, BodyError> {

@@ -5,7 +5,7 @@
 //! handle. Must not know HTTP, deadlines or what is being sent.
 
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -36,6 +36,14 @@ impl Socket {
         let Socket::Tcp(stream) = self else { return };
         if let Err(error) = set_tcp_options(stream, dead_peer_timeout) {
             log::debug!("cannot set the options of a connection: {error}");
+        }
+    }
+
+    /// Where the peer is; a Unix-domain socket has no address.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Tcp(stream) => stream.peer_addr().ok(),
+            Socket::Unix(_) => None,
         }
     }
 

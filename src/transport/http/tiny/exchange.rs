@@ -3,6 +3,7 @@
 //! Must not know MCP, threads or listeners.
 
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 
 use tiny_http::{HTTPVersion, Request};
 
@@ -108,6 +109,10 @@ impl Exchange for TinyExchange {
             .iter()
             .filter(move |header| header.field.as_str().as_str().eq_ignore_ascii_case(name));
         wanted.map(|header| header.value.as_str().trim())
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.request.as_ref()?.remote_addr().copied()
     }
 
     fn read_body(&mut self, bytes_max: usize) -> Result<Vec<u8>, BodyError> {

@@ -84,7 +84,9 @@ impl<E: Exchange> Reply<'_, E> {
     pub(in crate::transport::http) fn refuse(mut self, refusal: &Refusal) -> io::Result<()> {
         let fields = [JSON].into_iter().chain(refusal.fields());
         let sent = self.respond(refusal.status, fields, &refusal.body());
-        self.ended("-", Outcome::Refused, refusal.status);
+        let access = Access::immediate(self.tag.clone(), "-", Outcome::Refused);
+        self.endpoint
+            .ended(&access.because(refusal.reason()), refusal.status);
         sent
     }
 
