@@ -44,7 +44,8 @@ impl Job for CallJob {
         Arc::clone(&self.responder.0)
     }
 
-    fn run(self) -> Ended {
+    fn run(mut self) -> Ended {
+        let retry = self.retry.take();
         let call = &self.responder.0;
         call.start();
         // Whoever cancels everything may have looked for this call after it left the queue and before it was seen running.
@@ -56,7 +57,7 @@ impl Job for CallJob {
             return Ended::Cancelled;
         }
         // Whatever the handler leaves half done when it panics is its own fork of the state, dropped with it, or shared by its author's choice.
-        match panics::catch(|| self.invoke()) {
+        match panics::catch(|| self.invoke(retry)) {
             Err(panic) => {
                 log::error!(
                     "{} `{}` panicked: {panic} request_id={}{}",
@@ -79,8 +80,8 @@ impl Job for CallJob {
 
 impl CallJob {
     /// Gives the attempt what earlier ones left for it, and calls the handler.
-    fn invoke(&self) -> Result<Reply, ErrorObject> {
-        if let Some(retry) = &self.retry {
+    fn invoke(&self, retry: Option<Retry>) -> Result<Reply, ErrorObject> {
+        if let Some(retry) = retry {
             let mut rounds = self.responder.0.rounds();
             rounds.resume(retry, &self.attempted(), &self.rules)?;
         }

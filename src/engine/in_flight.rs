@@ -7,10 +7,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
+use serde_json::value::RawValue;
 
+use crate::base::budget::Budget;
 use crate::base::cancel::{CancellationToken, Canceller, cancellation};
 use crate::base::in_flight::{self, Cancel, Taken};
+use crate::base::limits::Limits;
 use crate::base::stats::Stats;
 use crate::engine::Engine;
 use crate::engine::rounds::Rounds;
@@ -24,6 +27,7 @@ use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::method::Method;
 use crate::protocol::trace::TraceContext;
+use crate::protocol::tree::TreeRoom;
 use crate::protocol::version::Era;
 
 const HELD: &str = "no code panics while it holds a call";
@@ -257,7 +261,7 @@ impl Call {
     }
 
     /// Asks a legacy session's client on the call's own stream, and waits.
-    fn ask_now(&self, asks: &Asks, ask: &Ask) -> Result<Value, AskError> {
+    fn ask_now(&self, asks: &Asks, ask: &Ask) -> Result<Box<RawValue>, AskError> {
         let engine = self.engine.upgrade().ok_or(AskError::Cancelled)?;
         let pending = asks.open(&engine.asks)?;
         let patience = engine.limits.ask_timeout;
@@ -268,7 +272,7 @@ impl Call {
             return Err(AskError::Left);
         }
         let answer = pending.wait(&self.token, patience);
-        if answer == Err(AskError::TimedOut) {
+        if matches!(answer, Err(AskError::TimedOut)) {
             let params = json!({ "requestId": pending.id(), "reason": "no answer in time" });
             self.send_event(jsonrpc::notification("notifications/cancelled", &params));
         }
@@ -301,7 +305,14 @@ impl CallControl for Call {
         }
     }
 
-    fn ask(&self, key: &str, ask: &Ask) -> Result<Value, AskError> {
+    fn tree_room(&self) -> TreeRoom {
+        match self.engine.upgrade() {
+            Some(engine) => TreeRoom::new(&engine.limits, engine.memory()),
+            None => TreeRoom::new(&Limits::default(), &Budget::whole(0)),
+        }
+    }
+
+    fn ask(&self, key: &str, ask: &Ask) -> Result<Box<RawValue>, AskError> {
         match &self.asks {
             _ if self.method == Method::Complete => Err(AskError::NotHere),
             Some(asks) => self.ask_now(asks, ask),
@@ -309,11 +320,11 @@ impl CallControl for Call {
         }
     }
 
-    fn kept(&self, key: &str) -> Option<Value> {
+    fn kept(&self, key: &str) -> Option<Box<RawValue>> {
         self.rounds().kept(key)
     }
 
-    fn keep(&self, key: &str, value: Value) {
+    fn keep(&self, key: &str, value: Box<RawValue>) {
         self.rounds().keep(key, value);
     }
 

@@ -4,16 +4,20 @@
 //! beginning, with every answer given so far. What was given in earlier rounds travels with the client, sealed. Must not know lanes or
 //! transports. Specification: `basic/patterns/mrtr` of revision 2026-07-28.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::engine::seal::{Binding, Sealer, Unsealable, digest_of};
+use crate::engine::seal::{Binding, Sealer, Unsealable};
 use crate::handler::ask::{Ask, AskError};
+use crate::protocol::digest::{Digest, digest_of};
 use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::raw;
 
 /// What the rounds of every call have in common.
 pub(crate) struct RoundRules {
@@ -29,27 +33,29 @@ pub(crate) struct Retry {
     pub(crate) state: Option<String>,
 }
 
-/// One attempt.
+/// One attempt. What a client gave stays the text that it is until a handler knows its type.
 #[derive(Debug, Default)]
 pub(crate) struct Rounds {
-    /// What this attempt was given and has not asked for yet; what it does not ask for is ignored.
-    given: BTreeMap<String, Value>,
+    /// An object with what this attempt was given; what it does not ask for is ignored.
+    given: Option<Box<RawValue>>,
     /// What travels on.
     carried: Carried,
-    /// What the client is to be asked when the attempt has ended.
-    pending: BTreeMap<String, InputRequest>,
+    /// What this attempt has asked.
+    asked: BTreeMap<String, InputRequest>,
+    /// What its arguments say, once somebody had to know.
+    arguments_digest: OnceCell<Digest>,
 }
 
 /// What a later round must know of the earlier ones.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Carried {
     #[serde(rename = "a", default)]
-    answers: BTreeMap<String, Value>,
+    answers: BTreeMap<String, Box<RawValue>>,
     #[serde(rename = "k", default)]
-    kept: BTreeMap<String, Value>,
+    kept: BTreeMap<String, Box<RawValue>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 struct InputRequest {
     method: &'static str,
     params: Value,
@@ -60,7 +66,7 @@ struct InputRequest {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InputRequired<'a> {
     result_type: &'a str,
-    input_requests: &'a BTreeMap<String, InputRequest>,
+    input_requests: BTreeMap<&'a str, &'a InputRequest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_state: Option<String>,
     #[serde(rename = "_meta")]
@@ -74,17 +80,6 @@ pub(crate) struct Attempted<'a> {
     pub(crate) arguments: Option<&'a RawValue>,
 }
 
-impl Attempted<'_> {
-    fn binding(&self) -> Binding<'_> {
-        Binding {
-            principal: None,
-            method: self.method,
-            target: self.target,
-            arguments_digest: digest_of(self.arguments),
-        }
-    }
-}
-
 impl Rounds {
     /// Takes what the client came back with.
     ///
@@ -93,17 +88,17 @@ impl Rounds {
     /// When the state is not one that this server gave out for this very request, or has expired.
     pub(crate) fn resume(
         &mut self,
-        retry: &Retry,
+        retry: Retry,
         attempted: &Attempted<'_>,
         rules: &RoundRules,
     ) -> Result<(), ErrorObject> {
-        if let Some(state) = &retry.state {
+        if let Some(state) = retry.state {
             let refuse = |why: &str| {
                 ErrorObject::invalid_params(format!("`requestState` {why}; start again without it"))
             };
             let opened = rules
                 .sealer
-                .open(state, SystemTime::now(), &attempted.binding());
+                .open(&state, SystemTime::now(), || self.binding(attempted));
             let payload = opened.map_err(|unsealable| match unsealable {
                 Unsealable::Tampered => refuse("is not one that was given out for this request"),
                 Unsealable::Expired => refuse("has expired"),
@@ -112,38 +107,55 @@ impl Rounds {
                 .map_err(|_| refuse("is of another version of this server"))?;
         }
         // Anything but an object answers nothing, and the client is asked again.
-        if let Some(responses) = &retry.responses {
-            self.given = serde_json::from_str(responses.get()).unwrap_or_default();
-        }
+        self.given = retry.responses;
         Ok(())
     }
 
     /// The answer to this ask, if it has been given; otherwise the client will be asked.
-    pub(crate) fn ask(&mut self, key: &str, ask: &Ask) -> Result<Value, AskError> {
-        if let Some(answer) = self.given.remove(key)
-            && ask.accepts(&answer)
-        {
-            self.carried.answers.insert(key.to_owned(), answer);
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, when this attempt has asked something else under this key: both would get the same answer.
+    pub(crate) fn ask(&mut self, key: &str, ask: &Ask) -> Result<Box<RawValue>, AskError> {
+        let request = InputRequest {
+            method: ask.method,
+            params: ask.params.clone(),
+        };
+        match self.asked.entry(key.to_owned()) {
+            Entry::Vacant(place) => drop(place.insert(request)),
+            Entry::Occupied(before) => debug_assert!(
+                *before.get() == request,
+                "the key `{key}` has been used for another question of this handler"
+            ),
         }
-        match self.carried.answers.get(key) {
-            Some(answer) => Ok(answer.clone()),
-            None => {
-                let request = InputRequest {
-                    method: ask.method,
-                    params: ask.params.clone(),
-                };
-                self.pending.insert(key.to_owned(), request);
-                Err(AskError::Unanswered)
-            }
+        let given = self.given.as_deref();
+        let answer = given.and_then(|given| raw::member(given, key));
+        if let Some(answer) = answer.filter(|answer| ask.accepts(answer)) {
+            self.carried
+                .answers
+                .insert(key.to_owned(), answer.to_owned());
         }
+        let answer = self.carried.answers.get(key);
+        answer.cloned().ok_or(AskError::Unanswered)
     }
 
-    pub(crate) fn kept(&self, key: &str) -> Option<Value> {
+    pub(crate) fn kept(&self, key: &str) -> Option<Box<RawValue>> {
         self.carried.kept.get(key).cloned()
     }
 
-    pub(crate) fn keep(&mut self, key: &str, value: Value) {
+    pub(crate) fn keep(&mut self, key: &str, value: Box<RawValue>) {
         self.carried.kept.insert(key.to_owned(), value);
+    }
+
+    /// The digest is made once for each attempt, however often it is needed.
+    fn binding<'b>(&self, attempted: &Attempted<'b>) -> Binding<'b> {
+        let digest = || digest_of(attempted.arguments);
+        Binding {
+            principal: None,
+            method: attempted.method,
+            target: attempted.target,
+            arguments_digest: *self.arguments_digest.get_or_init(digest),
+        }
     }
 
     /// The result that asks the client, if this attempt asked anything that was not answered.
@@ -157,18 +169,25 @@ impl Rounds {
         rules: &RoundRules,
         server_info: &'a RawValue,
     ) -> Option<Result<InputRequired<'a>, ErrorObject>> {
-        if self.pending.is_empty() {
+        let input_requests = self.unanswered();
+        if input_requests.is_empty() {
             return None;
         }
-        Some(
-            self.sealed(attempted, rules)
-                .map(|request_state| InputRequired {
-                    result_type: "input_required",
-                    input_requests: &self.pending,
-                    request_state,
-                    meta: server_info,
-                }),
-        )
+        let sealed = self.sealed(attempted, rules);
+        Some(sealed.map(|request_state| InputRequired {
+            result_type: "input_required",
+            input_requests,
+            request_state,
+            meta: server_info,
+        }))
+    }
+
+    fn unanswered(&self) -> BTreeMap<&str, &InputRequest> {
+        let open = |(key, _): &(&String, _)| !self.carried.answers.contains_key(*key);
+        let asked = self.asked.iter().filter(open);
+        asked
+            .map(|(key, request)| (key.as_str(), request))
+            .collect()
     }
 
     /// `None` when there is nothing to carry.
@@ -190,7 +209,7 @@ impl Rounds {
         }
         let state = rules
             .sealer
-            .seal(&payload, expiry(rules.state_ttl), &attempted.binding());
+            .seal(&payload, expiry(rules.state_ttl), &self.binding(attempted));
         Ok(Some(state))
     }
 }
@@ -227,15 +246,24 @@ mod tests {
         Ask::new("roots/list", json!({}), "roots")
     }
 
+    fn raw(value: &Value) -> Box<RawValue> {
+        to_raw_value(value).expect("it is JSON")
+    }
+
+    fn answer(rounds: &mut Rounds) -> String {
+        let answer = rounds.ask("a", &ask()).expect("it has been answered");
+        answer.get().to_owned()
+    }
+
     fn retry(responses: &Value, state: Option<String>) -> Retry {
         Retry {
-            responses: to_raw_value(responses).ok(),
+            responses: Some(raw(responses)),
             state,
         }
     }
 
     /// What one attempt that asks for these keys leaves for the next: the state, and what is asked.
-    fn attempt(retry: &Retry, keys: &[&str]) -> (Option<String>, Vec<String>) {
+    fn attempt(retry: Retry, keys: &[&str]) -> (Option<String>, Vec<String>) {
         let mut rounds = Rounds::default();
         rounds
             .resume(retry, &ATTEMPTED, &rules())
@@ -243,7 +271,8 @@ mod tests {
         for key in keys {
             let _unanswered = rounds.ask(key, &ask());
         }
-        let pending = rounds.pending.keys().cloned().collect();
+        let pending = rounds.unanswered();
+        let pending = pending.into_keys().map(ToOwned::to_owned).collect();
         (
             rounds.sealed(&ATTEMPTED, &rules()).expect("it fits"),
             pending,
@@ -253,42 +282,58 @@ mod tests {
     #[test]
     fn answers_gather_from_round_to_round() {
         let answered = |key: &str| json!({ key: { "roots": [] } });
-        let (state, pending) = attempt(&Retry::default(), &["a", "b", "c"]);
+        let (state, pending) = attempt(Retry::default(), &["a", "b", "c"]);
         assert_eq!((state, pending.len()), (None, 3));
-        let (state, pending) = attempt(&retry(&answered("b"), None), &["a", "b", "c"]);
+        let (state, pending) = attempt(retry(&answered("b"), None), &["a", "b", "c"]);
         assert_eq!(pending, ["a", "c"]);
-        let (state, pending) = attempt(&retry(&answered("a"), state), &["a", "b", "c"]);
+        let (state, pending) = attempt(retry(&answered("a"), state), &["a", "b", "c"]);
         assert_eq!(pending, ["c"]);
-        let (_, pending) = attempt(&retry(&answered("c"), state), &["a", "b", "c"]);
+        let (_, pending) = attempt(retry(&answered("c"), state), &["a", "b", "c"]);
         assert_eq!(pending.len(), 0);
+    }
+
+    #[test]
+    fn the_same_question_may_be_asked_again_and_another_one_needs_another_key() {
+        let mut rounds = Rounds::default();
+        for _ in 0..2 {
+            assert!(rounds.ask("a", &ask()).is_err());
+        }
+        let other = Ask::new("roots/list", json!({ "other": 1 }), "roots");
+        let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            drop(rounds.ask("a", &other));
+        }));
+        assert_eq!(asked.is_err(), cfg!(debug_assertions));
     }
 
     #[test]
     fn what_is_not_asked_for_is_not_carried() {
         let stranger = json!({ "stranger": { "roots": [] }, "a": { "content": 7 } });
-        let (state, pending) = attempt(&retry(&stranger, None), &["a"]);
+        let (state, pending) = attempt(retry(&stranger, None), &["a"]);
         assert_eq!((state, pending), (None, vec!["a".to_owned()]));
     }
 
     #[test]
     fn what_is_kept_travels_and_a_later_answer_replaces_an_earlier_one() {
         let mut rounds = Rounds::default();
-        rounds.keep("number", json!(7));
+        rounds.keep("number", raw(&json!(7)));
         let state = rounds.sealed(&ATTEMPTED, &rules()).expect("it fits");
         let mut again = Rounds::default();
         let first = retry(&json!({ "a": { "roots": [1] } }), state);
         again
-            .resume(&first, &ATTEMPTED, &rules())
+            .resume(first, &ATTEMPTED, &rules())
             .expect("the state is ours");
-        assert_eq!(again.kept("number"), Some(json!(7)));
-        assert_eq!(again.kept("other"), None);
-        assert_eq!(again.ask("a", &ask()), Ok(json!({ "roots": [1] })));
+        assert_eq!(
+            again.kept("number").map(|kept| kept.get().to_owned()),
+            Some("7".into())
+        );
+        assert!(again.kept("other").is_none());
+        assert_eq!(answer(&mut again), r#"{"roots":[1]}"#);
         let state = again.sealed(&ATTEMPTED, &rules()).expect("it fits");
         let second = retry(&json!({ "a": { "roots": [2] } }), state);
         let mut last = Rounds::default();
-        last.resume(&second, &ATTEMPTED, &rules())
+        last.resume(second, &ATTEMPTED, &rules())
             .expect("the state is ours");
-        assert_eq!(last.ask("a", &ask()), Ok(json!({ "roots": [2] })));
+        assert_eq!(answer(&mut last), r#"{"roots":[2]}"#);
     }
 
     #[test]
@@ -296,9 +341,10 @@ mod tests {
         let rules = rules();
         let expires = SystemTime::now() + rules.state_ttl;
         for payload in [&b""[..], b"7", b"{\"a\":7}", b"\xff"] {
-            let state = rules.sealer.seal(payload, expires, &ATTEMPTED.binding());
-            let refused =
-                Rounds::default().resume(&retry(&json!({}), Some(state)), &ATTEMPTED, &rules);
+            let mut rounds = Rounds::default();
+            let binding = rounds.binding(&ATTEMPTED);
+            let state = rules.sealer.seal(payload, expires, &binding);
+            let refused = rounds.resume(retry(&json!({}), Some(state)), &ATTEMPTED, &rules);
             let message = refused.expect_err("it cannot be read").message;
             assert!(message.contains("another version"), "{message}");
         }

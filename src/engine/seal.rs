@@ -8,15 +8,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac_sha256::{HMAC, Hash};
-use serde_json::value::RawValue;
-use serde_json::{Number, Value};
+use hmac_sha256::HMAC;
 use uuid::Uuid;
 
-/// The form of what is sealed. Anything else was sealed by another release, or by nobody.
-const VERSION: u8 = 1;
-/// The version and the expiry.
-const HEAD_BYTES: usize = 1 + 8;
+use crate::protocol::digest::Digest;
+
+/// The form of what is sealed. Anything else was sealed by another release, or by nobody. No binding begins like it.
+const VERSION: u8 = 2;
+/// The version, the expiry, and the seal of what the state belongs to.
+const HEAD_BYTES: usize = 1 + 8 + MAC_BYTES;
 const MAC_BYTES: usize = 32;
 
 /// Seals states and opens them again. Two with the same key are the same.
@@ -35,8 +35,8 @@ pub(crate) struct Binding<'a> {
     pub(crate) method: &'a str,
     /// The tool's or prompt's name, or the resource's URI.
     pub(crate) target: &'a str,
-    /// See [`digest_of`].
-    pub(crate) arguments_digest: [u8; 32],
+    /// What its arguments say.
+    pub(crate) arguments_digest: Digest,
 }
 
 /// Why a state is refused. No more is said, because whoever probes for it could learn from it.
@@ -75,22 +75,23 @@ impl Sealer {
         let mut sealed = Vec::with_capacity(HEAD_BYTES + payload.len() + MAC_BYTES);
         sealed.push(VERSION);
         sealed.extend_from_slice(&millis(expires).to_be_bytes());
+        sealed.extend_from_slice(&self.bind(bound_to));
         sealed.extend_from_slice(payload);
-        let mac = self.mac(&sealed, bound_to).finalize();
+        let mac = self.mac(&sealed).finalize();
         sealed.extend_from_slice(&mac);
         URL_SAFE_NO_PAD.encode(sealed)
     }
 
-    /// The bytes that were sealed.
+    /// The bytes that were sealed. What they have to be bound to is asked for only when the seal is genuine, because it takes time to tell.
     ///
     /// # Errors
     ///
     /// [`Unsealable::Expired`] from the moment it expires on, if it is genuine; [`Unsealable::Tampered`] for everything else.
-    pub(crate) fn open(
+    pub(crate) fn open<'b>(
         &self,
         sealed: &str,
         now: SystemTime,
-        bound_to: &Binding<'_>,
+        bound_to: impl FnOnce() -> Binding<'b>,
     ) -> Result<Vec<u8>, Unsealable> {
         // Refuses padding and trailing bits, so that there is one text for each seal.
         let mut bytes = URL_SAFE_NO_PAD
@@ -100,12 +101,19 @@ impl Sealer {
             .split_last_chunk::<MAC_BYTES>()
             .ok_or(Unsealable::Tampered)?;
         // In constant time, and before anything inside is believed.
-        if !self.mac(content, bound_to).finalize_verify(mac) {
+        if !self.mac(content).finalize_verify(mac) {
             return Err(Unsealable::Tampered);
         }
-        let Some(&[VERSION, ref expires @ ..]) = content.first_chunk::<HEAD_BYTES>() else {
+        let Some(&[VERSION, ref head @ ..]) = content.first_chunk::<HEAD_BYTES>() else {
             return Err(Unsealable::Tampered);
         };
+        let Some((expires, binding)) = head.split_first_chunk() else {
+            return Err(Unsealable::Tampered);
+        };
+        // It is told only of what was sealed for this request.
+        if self.bind(&bound_to()) != *binding {
+            return Err(Unsealable::Tampered);
+        }
         if millis(now) >= u64::from_be_bytes(*expires) {
             return Err(Unsealable::Expired);
         }
@@ -114,8 +122,14 @@ impl Sealer {
         Ok(bytes)
     }
 
-    /// Takes in the binding and the content. Every field but the last has a fixed length or says its own, so none can run into the next.
-    fn mac(&self, content: &[u8], bound_to: &Binding<'_>) -> HMAC {
+    fn mac(&self, content: &[u8]) -> HMAC {
+        let mut mac = self.keyed.clone();
+        mac.update(content);
+        mac
+    }
+
+    /// The seal of a binding. Every field but the last has a fixed length or says its own, so none can run into the next.
+    fn bind(&self, bound_to: &Binding<'_>) -> [u8; MAC_BYTES] {
         let mut mac = self.keyed.clone();
         mac.update([u8::from(bound_to.principal.is_some())]);
         let principal = bound_to.principal.unwrap_or_default();
@@ -124,8 +138,7 @@ impl Sealer {
             mac.update(field.as_bytes());
         }
         mac.update(bound_to.arguments_digest);
-        mac.update(content);
-        mac
+        mac.finalize()
     }
 }
 
@@ -133,46 +146,6 @@ impl Sealer {
 fn millis(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A digest of a request's arguments that depends on what they say and not on how it is written: the order of members, white space, and the
-/// spelling of numbers and strings do not matter. No arguments are the same as `{}`.
-pub(crate) fn digest_of(arguments: Option<&RawValue>) -> [u8; 32] {
-    let text = arguments.map_or("{}", RawValue::get);
-    let canonical = serde_json::from_str(text).and_then(|mut value: Value| {
-        plain_numbers(&mut value);
-        // Sorted anyway, unless somebody else in the program has asked serde_json for maps that are not.
-        value.sort_all_objects();
-        serde_json::to_vec(&value)
-    });
-    match canonical {
-        Ok(bytes) => Hash::hash(&bytes),
-        // Deeper than the parser goes, or half of a surrogate pair. Then it has to come again as it was; the NUL keeps it apart from the rest.
-        Err(_) => Hash::hash(["\0", text].concat().as_bytes()),
-    }
-}
-
-/// Gives equal numbers one spelling: `1.0` and `1e0` become `1`.
-fn plain_numbers(value: &mut Value) {
-    match value {
-        Value::Number(number) => *number = plain(number),
-        Value::Array(items) => items.iter_mut().for_each(plain_numbers),
-        Value::Object(members) => members.values_mut().for_each(plain_numbers),
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
-    }
-}
-
-fn plain(number: &Number) -> Number {
-    /// Up to here every whole float is one integer and no other.
-    const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
-    if number.is_i64() || number.is_u64() {
-        return number.clone();
-    }
-    match number.as_f64() {
-        Some(float) if float.fract() == 0.0 && float.abs() <= WHOLE_MAX => (float as i64).into(),
-        Some(float) => Number::from_f64(float).unwrap_or_else(|| number.clone()),
-        None => number.clone(),
-    }
 }
 
 #[cfg(test)]
@@ -206,16 +179,16 @@ mod tests {
         ];
         for (now, expected) in rows {
             assert_eq!(
-                sealer.open(&sealed, at(now), &BINDING),
+                sealer.open(&sealed, at(now), || BINDING),
                 expected,
                 "at {now}"
             );
         }
         let before_the_epoch = UNIX_EPOCH - Duration::from_secs(1);
-        assert!(sealer.open(&sealed, before_the_epoch, &BINDING).is_ok());
+        assert!(sealer.open(&sealed, before_the_epoch, || BINDING).is_ok());
         let never = sealer.seal(b"state", before_the_epoch, &BINDING);
         assert_eq!(
-            sealer.open(&never, before_the_epoch, &BINDING),
+            sealer.open(&never, before_the_epoch, || BINDING),
             Err(Unsealable::Expired)
         );
     }
@@ -224,7 +197,7 @@ mod tests {
     fn is_refused(sealer: &Sealer, sealed: &str, binding: &Binding<'_>) -> bool {
         [0, 2000]
             .into_iter()
-            .all(|now| sealer.open(sealed, at(now), binding) == Err(Unsealable::Tampered))
+            .all(|now| sealer.open(sealed, at(now), || *binding) == Err(Unsealable::Tampered))
     }
 
     #[test]
@@ -273,7 +246,7 @@ mod tests {
         });
         for (index, own) in bindings.iter().enumerate() {
             let sealed = sealer.seal(b"state", at(1000), own);
-            assert!(sealer.open(&sealed, at(0), own).is_ok());
+            assert!(sealer.open(&sealed, at(0), || *own).is_ok());
             for (other_index, other) in bindings.iter().enumerate() {
                 assert_eq!(
                     is_refused(&sealer, &sealed, other),
@@ -285,24 +258,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_genuine_is_refused_before_anything_is_asked() {
+        let sealer = Sealer::new(b"key");
+        let genuine = sealer.seal(b"state", at(1000), &BINDING);
+        let foreign = Sealer::new(b"other").seal(b"state", at(1000), &BINDING);
+        for state in ["", "x", "bogus state", &genuine[1..], &foreign] {
+            let opened = sealer.open(state, at(0), || panic!("nobody may look at the arguments"));
+            assert_eq!(opened, Err(Unsealable::Tampered), "{state}");
+        }
+    }
+
+    #[test]
     fn a_key_is_all_that_two_sealers_need_to_share() {
         let sealed = Sealer::new(b"key").seal(b"state", at(1000), &BINDING);
         let same = Sealer::new(b"key");
-        assert_eq!(same.open(&sealed, at(0), &BINDING), Ok(b"state".to_vec()));
+        assert_eq!(same.open(&sealed, at(0), || BINDING), Ok(b"state".to_vec()));
         let long = [7; 200];
         for key in [&b""[..], b"Key", b"kex", b"key ", &long] {
             let other = Sealer::new(key);
             assert!(is_refused(&other, &sealed, &BINDING), "{key:?}");
         }
         let sealed = Sealer::random().seal(b"state", at(1000), &BINDING);
-        assert!(Sealer::random().open(&sealed, at(0), &BINDING).is_err());
+        assert!(Sealer::random().open(&sealed, at(0), || BINDING).is_err());
     }
 
     #[test]
     fn another_version_is_refused_even_when_it_is_genuine() {
         let sealer = Sealer::new(b"key");
-        for content in [&b""[..], &[VERSION; 8], &[VERSION + 1; 20], &[0; 9]] {
-            let mac = sealer.mac(content, &BINDING).finalize();
+        for content in [&b""[..], &[VERSION; 40], &[VERSION + 1; 50], &[0; 41]] {
+            let mac = sealer.mac(content).finalize();
             let sealed = URL_SAFE_NO_PAD.encode([content, &mac].concat());
             assert!(is_refused(&sealer, &sealed, &BINDING), "{content:?}");
         }
@@ -314,61 +298,8 @@ mod tests {
         let sealed = Sealer::new(b"key").seal(b"state", at(1000), &BINDING);
         assert_eq!(
             sealed,
-            "AQAAAAAAAAPoc3RhdGX_szp6mAmNNSMUfk_oZrHz6ziGWXTjUENN2pwPssegVw"
+            "AgAAAAAAAAPoA7L26gjkNnBpmVx4ZPTrVqLZ8BoLTGdScuFQUkb5V8ZzdGF0ZWbb2KmIpHXK015HCl27ZFMqfHCkQ_mxQO_7zwjVaIhS"
         );
-    }
-
-    fn digest(text: &str) -> [u8; 32] {
-        let raw = RawValue::from_string(text.to_owned()).expect("the row is JSON");
-        digest_of(Some(&raw))
-    }
-
-    #[test]
-    fn arguments_have_one_digest_however_they_are_written() {
-        let same = [
-            (
-                r#"{"a":1,"b":[2,{"c":3,"d":4}]}"#,
-                " { \"b\" : [ 2 , {\"d\":4,\"c\":3} ] ,\n\"a\":1 }",
-            ),
-            (r#"{"a":1}"#, r#"{"a":1.0}"#),
-            (r#"{"a":1200}"#, r#"{"a":1.2E3}"#),
-            (r#"{"a":0}"#, r#"{"a":-0.0}"#),
-            (r#"{"a":0.5}"#, r#"{"a":5e-1}"#),
-            (r#"{"aé/":"\n"}"#, r#"{"\u0061\u00e9\/":"\u000A"}"#),
-        ];
-        for (left, right) in same {
-            assert_eq!(digest(left), digest(right), "{left} and {right}");
-        }
-        assert_eq!(digest_of(None), digest("{}"));
-    }
-
-    #[test]
-    fn different_arguments_have_different_digests() {
-        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
-        let deeper = format!("{}{}", "[".repeat(201), "]".repeat(201));
-        let all = [
-            "{}",
-            "null",
-            r#"{"a":1}"#,
-            r#"{"a":"1"}"#,
-            r#"{"a":1.5}"#,
-            r#"{"b":1}"#,
-            r#"{"a":1,"b":1}"#,
-            r#"{"a":[1,2]}"#,
-            r#"{"a":[2,1]}"#,
-            r#"{"a":9007199254740992}"#,
-            r#"{"a":9007199254740993}"#,
-            r#"{"a":18446744073709551615}"#,
-            r#"{"a":"\ud800"}"#,
-            r#"{"a":"\ud801"}"#,
-            &deep,
-            &deeper,
-        ];
-        for (index, left) in all.iter().enumerate() {
-            for right in &all[index + 1..] {
-                assert_ne!(digest(left), digest(right), "{left} and {right}");
-            }
-        }
     }
 
     proptest! {
@@ -385,13 +316,13 @@ mod tests {
             let sealer = Sealer::new(&key);
             let sealed = sealer.seal(&payload, at(expires), &binding);
             prop_assert!(sealed.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')));
-            prop_assert_eq!(sealer.open(&sealed, at(expires - 1), &binding), Ok(payload));
-            prop_assert_eq!(sealer.open(&sealed, at(expires), &binding), Err(Unsealable::Expired));
+            prop_assert_eq!(sealer.open(&sealed, at(expires - 1), || binding), Ok(payload));
+            prop_assert_eq!(sealer.open(&sealed, at(expires), || binding), Err(Unsealable::Expired));
         }
 
         #[test]
         fn nothing_is_opened_that_was_not_sealed(text in ".*|[A-Za-z0-9_-]*") {
-            prop_assert_eq!(Sealer::new(b"key").open(&text, at(0), &BINDING), Err(Unsealable::Tampered));
+            prop_assert_eq!(Sealer::new(b"key").open(&text, at(0), || BINDING), Err(Unsealable::Tampered));
         }
     }
 }

@@ -7,37 +7,43 @@ use std::fmt::{self, Write};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
+use crate::base::budget::Charge;
 use crate::protocol::jsonrpc::shortened;
 use crate::protocol::sentence::Sentence;
+use crate::protocol::tree::{Slip, TreeRoom, Unread};
 
-/// Reads a value. Where it does not fit is looked for only when it does not, because that takes longer.
-pub(crate) fn read<T: DeserializeOwned>(json: &str) -> Result<T, String> {
-    if let Ok(value) = serde_json::from_str(json) {
-        return Ok(value);
+/// Reads a value. Where it does not fit is looked for only when it does not, because that takes longer. What the value takes stays charged until
+/// the charge is dropped.
+pub(crate) fn read<T: DeserializeOwned>(
+    json: &str,
+    room: &TreeRoom,
+) -> Result<(T, Option<Charge>), String> {
+    match room.read(json) {
+        Err(Unread::Unfit(_)) => {
+            let located = room.read_gauged(json, |json| {
+                serde_path_to_error::deserialize(json).map_err(|error| Slip::new(located(&error)))
+            });
+            located.map_err(Unread::into_sentence)
+        }
+        read => read.map_err(Unread::into_sentence),
     }
-    located(json)
 }
 
-/// The value, or what does not fit and where, as a JSON Pointer.
-fn located<T: DeserializeOwned>(json: &str) -> Result<T, String> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let error = match serde_path_to_error::deserialize(&mut deserializer) {
-        Ok(value) => return Ok(value),
-        Err(error) => error,
-    };
-    let problem = Sentence::of(error.inner());
+/// What does not fit and where, as a JSON Pointer.
+fn located(error: &serde_path_to_error::Error<Slip>) -> String {
+    let problem = error.inner().to_string();
     // The line and column of a message that nobody wrote by hand say nothing.
     let problem = problem
         .rsplit_once(" at line ")
         .map_or(&*problem, |(problem, _)| problem);
-    Err(Sentence::write(|line| {
+    Sentence::write(|line| {
         if error.path().iter().len() > 0 {
             line.write_str("at `")?;
             write_pointer(line, error.path())?;
             line.write_str("`: ")?;
         }
         line.write_str(problem)
-    }))
+    })
 }
 
 fn write_pointer(line: &mut Sentence, path: &Path) -> fmt::Result {
@@ -60,6 +66,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::base::budget::Budget;
+    use crate::base::limits::Limits;
 
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "lowercase")]
@@ -77,6 +85,12 @@ mod tests {
         title: String,
         #[expect(dead_code, reason = "only its shape matters")]
         shapes: Vec<Shape>,
+    }
+
+    fn read(json: &str) -> Result<Drawing, String> {
+        let limits = Limits::default();
+        let room = TreeRoom::new(&limits, &Budget::whole(limits.memory_bytes_max));
+        super::read(json, &room).map(|(drawing, _)| drawing)
     }
 
     #[test]
@@ -101,12 +115,12 @@ mod tests {
             ),
         ];
         for (arguments, expected) in rows {
-            let problem = read::<Drawing>(&arguments.to_string()).expect_err("it does not fit");
+            let problem = read(&arguments.to_string()).expect_err("it does not fit");
             assert_eq!(problem, *expected, "{arguments}");
         }
         // However long and hostile, and whatever its escapes make of it.
         let long = json!({ "title": "", "shapes": ["\u{7f}".repeat(1 << 20)] });
-        let problem = read::<Drawing>(&long.to_string()).expect_err("it does not fit");
+        let problem = read(&long.to_string()).expect_err("it does not fit");
         let beginning = "at `/shapes/0`: unknown variant `\u{7f}\u{7f}";
         assert!(
             problem.starts_with(beginning) && problem.len() < 1024,
@@ -114,6 +128,6 @@ mod tests {
         );
         let fits =
             json!({ "title": " at line 1 ", "shapes": ["dot", { "circle": { "radius": 1 } }] });
-        read::<Drawing>(&fits.to_string()).expect("it fits");
+        read(&fits.to_string()).expect("it fits");
     }
 }

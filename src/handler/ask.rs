@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, Text};
+use crate::protocol::raw;
 use crate::protocol::sentence::Sentence;
 use crate::protocol::types::Role;
 use crate::protocol::version::Era;
@@ -33,8 +34,8 @@ impl Ask {
     }
 
     /// Whether this can be an answer at all.
-    pub(crate) fn accepts(&self, answer: &Value) -> bool {
-        answer.get(self.mark).is_some()
+    pub(crate) fn accepts(&self, answer: &RawValue) -> bool {
+        raw::member(answer, self.mark).is_some()
     }
 }
 
@@ -76,13 +77,16 @@ impl AskError {
     /// The client's error, as it sent it.
     pub(crate) fn refused(raw: &RawValue) -> Self {
         #[derive(Deserialize)]
-        struct Sent {
+        struct Sent<'a> {
             code: i64,
-            #[serde(default)]
-            message: String,
+            #[serde(borrow)]
+            message: Option<Text<'a>>,
         }
         match serde_json::from_str(raw.get()) {
-            Ok(Sent { code, message }) => AskError::Refused { code, message },
+            Ok(Sent { code, message }) => AskError::Refused {
+                code,
+                message: message.map_or(String::new(), |Text(text)| Sentence::of(&text)),
+            },
             Err(error) => AskError::Invalid(Sentence::of(&error)),
         }
     }

@@ -4,14 +4,17 @@
 //! `client/roots` and `basic/patterns/mrtr` of revision 2026-07-28.
 
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::handler::arguments;
 use crate::handler::ask::{Ask, AskError, Elicited, Root, Sampled, Sampling};
 use crate::handler::ask_schema;
 use crate::handler::context::RequestContext;
+use crate::protocol::jsonrpc::{Text, shortened};
 use crate::protocol::sentence::Sentence;
 use crate::protocol::version::ProtocolVersion;
 
@@ -86,7 +89,8 @@ impl<S> RequestContext<S> {
         };
         self.need(self.client().supports_elicitation(), required)?;
         let params = json!({ "message": message, "requestedSchema": schema });
-        elicited(self.ask(key, "elicitation/create", params, "action")?)
+        let answer = self.ask(key, "elicitation/create", params, "action")?;
+        self.elicited(&answer)
     }
 
     /// Asks the user to open a web page, for what must not pass through the client: a payment, a login. [`Elicited::Accepted`] says that the user
@@ -108,7 +112,7 @@ impl<S> RequestContext<S> {
             params["elicitationId"] = Uuid::new_v4().to_string().into();
         }
         let answer = self.ask(key, "elicitation/create", params, "action")?;
-        Ok(match elicited::<Value>(answer)? {
+        Ok(match self.elicited::<IgnoredAny>(&answer)? {
             Elicited::Accepted(_) => Elicited::Accepted(()),
             Elicited::Declined => Elicited::Declined,
             Elicited::Dismissed => Elicited::Dismissed,
@@ -133,7 +137,8 @@ impl<S> RequestContext<S> {
             client.supports_sampling() && (!with_tools || client.supports(&["sampling", "tools"]));
         self.need(supported, required)?;
         let params = Value::Object(question.params);
-        read(self.ask(key, "sampling/createMessage", params, "content")?)
+        let answer = self.ask(key, "sampling/createMessage", params, "content")?;
+        self.read(&answer)
     }
 
     /// Asks in which folders the user works. The key of this question is `roots`.
@@ -148,7 +153,8 @@ impl<S> RequestContext<S> {
         }
         self.need(self.client().supports_roots(), json!({ "roots": {} }))?;
         let answer = self.ask("roots", "roots/list", json!({}), "roots")?;
-        read(answer).map(|result: ListRootsResult| result.roots)
+        self.read(&answer)
+            .map(|result: ListRootsResult| result.roots)
     }
 
     /// Makes a value in the first round of a call and gives the same value back in every further round: an id, a time, the result of a step that
@@ -186,11 +192,11 @@ impl<S> RequestContext<S> {
     ) -> T {
         let kept = self.control().kept(key);
         // A value that does not read as this type was kept by another version of the program.
-        if let Some(value) = kept.and_then(|kept| serde_json::from_value(kept).ok()) {
+        if let Some(value) = kept.and_then(|kept| serde_json::from_str(kept.get()).ok()) {
             return value;
         }
         let value = make();
-        let json = serde_json::to_value(&value).expect("a kept value can be written as JSON");
+        let json = to_raw_value(&value).expect("a kept value can be written as JSON");
         self.control().keep(key, json);
         value
     }
@@ -211,36 +217,48 @@ impl<S> RequestContext<S> {
         method: &'static str,
         params: Value,
         mark: &'static str,
-    ) -> Result<Value, AskError> {
+    ) -> Result<Box<RawValue>, AskError> {
         let answer = self.control().ask(key, &Ask::new(method, params, mark))?;
-        object(answer)
+        object(&answer)?;
+        Ok(answer)
+    }
+
+    fn elicited<T: DeserializeOwned>(&self, answer: &RawValue) -> Result<Elicited<T>, AskError> {
+        #[derive(Deserialize)]
+        struct ElicitResult<'a> {
+            #[serde(borrow)]
+            action: Text<'a>,
+            #[serde(borrow)]
+            content: Option<&'a RawValue>,
+        }
+        let ElicitResult { action, content } = serde_json::from_str(answer.get())
+            .map_err(|error| AskError::Invalid(Sentence::of(&error)))?;
+        match &*action.0 {
+            "accept" => {
+                let content = content.unwrap_or(RawValue::NULL);
+                object(content)?;
+                self.read(content).map(Elicited::Accepted)
+            }
+            "decline" => Ok(Elicited::Declined),
+            "cancel" => Ok(Elicited::Dismissed),
+            other => Err(AskError::Invalid(format!(
+                "unknown action {:?}",
+                shortened(other)
+            ))),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, answer: &RawValue) -> Result<T, AskError> {
+        arguments::read(answer.get(), &self.control().tree_room())
+            .map(|(value, _charged)| value)
+            .map_err(AskError::Invalid)
     }
 }
 
-/// What is derived would take a list as well, and read its items as members in the order of the code.
-fn object(value: Value) -> Result<Value, AskError> {
-    match value {
-        Value::Array(_) => Err(AskError::Invalid("a list is no object".into())),
-        value => Ok(value),
+/// A derived `Deserialize` also reads a list: its items are the fields in the order of the code.
+fn object(answer: &RawValue) -> Result<(), AskError> {
+    match answer.get().starts_with('[') {
+        true => Err(AskError::Invalid("a list is no object".into())),
+        false => Ok(()),
     }
-}
-
-fn elicited<T: DeserializeOwned>(answer: Value) -> Result<Elicited<T>, AskError> {
-    #[derive(Deserialize)]
-    struct ElicitResult {
-        action: String,
-        #[serde(default)]
-        content: Value,
-    }
-    let ElicitResult { action, content } = read(answer)?;
-    match action.as_str() {
-        "accept" => read(object(content)?).map(Elicited::Accepted),
-        "decline" => Ok(Elicited::Declined),
-        "cancel" => Ok(Elicited::Dismissed),
-        other => Err(AskError::Invalid(format!("unknown action {other:?}"))),
-    }
-}
-
-fn read<T: DeserializeOwned>(answer: Value) -> Result<T, AskError> {
-    serde_json::from_value(answer).map_err(|error| AskError::Invalid(Sentence::of(&error)))
 }

@@ -13,7 +13,7 @@ use crate::handler::registration::Registration;
 use crate::handler::reply::Reply;
 use crate::handler::validation::Validator;
 use crate::protocol::jsonrpc::ErrorObject;
-use crate::protocol::sentence::Sentence;
+use crate::protocol::tree::{TreeRoom, Unread};
 use crate::protocol::types::CallToolResult;
 
 /// A handler, and the schemas it is held to.
@@ -65,7 +65,7 @@ impl Invoke for Checked {
         arguments: &RawValue,
     ) -> Result<Reply, ErrorObject> {
         if let Some(input) = &self.input
-            && let Err(problem) = check_arguments(input, arguments)
+            && let Err(problem) = check_arguments(input, arguments, &call.tree_room())
         {
             let problem = format!("Invalid arguments: {problem}");
             return Ok(Reply::Tool(CallToolResult::error(problem)));
@@ -91,9 +91,10 @@ impl Invoke for Checked {
     }
 }
 
-fn check_arguments(input: &Validator, arguments: &RawValue) -> Result<(), String> {
-    let arguments: Value =
-        serde_json::from_str(arguments.get()).map_err(|error| Sentence::of(&error))?;
+fn check_arguments(input: &Validator, arguments: &RawValue, room: &TreeRoom) -> Result<(), String> {
+    let (arguments, _charged) = room
+        .read::<Value>(arguments.get())
+        .map_err(Unread::into_sentence)?;
     input.check(&arguments)
 }
 

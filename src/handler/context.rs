@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
 use crate::base::stats::Stats;
@@ -19,6 +20,7 @@ use crate::protocol::change::Change;
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::ProgressToken;
 use crate::protocol::trace::{NO_TRACE, TraceContext};
+use crate::protocol::tree::TreeRoom;
 use crate::protocol::types::LoggingLevel;
 
 /// What a handler may know of its call and do about it. Implemented by the engine.
@@ -27,11 +29,13 @@ pub(crate) trait CallControl: Send + Sync {
     fn cancellation(&self) -> &CancellationToken;
     /// Sends a notification that belongs to this call; never waits, and goes nowhere once the call has ended.
     fn send_event(&self, notification: Vec<u8>);
+    /// What JSON may take when it is read for this call.
+    fn tree_room(&self) -> TreeRoom;
     /// Asks the client; in the modern era, says what it answered already or ends the attempt.
-    fn ask(&self, key: &str, ask: &Ask) -> Result<Value, AskError>;
+    fn ask(&self, key: &str, ask: &Ask) -> Result<Box<RawValue>, AskError>;
     /// A value that an earlier attempt, or this one, has kept.
-    fn kept(&self, key: &str) -> Option<Value>;
-    fn keep(&self, key: &str, value: Value);
+    fn kept(&self, key: &str) -> Option<Box<RawValue>>;
+    fn keep(&self, key: &str, value: Box<RawValue>);
     /// Ends the response stream; the client comes back for the rest.
     fn close_stream(&self);
     /// Tells whoever wants to know; never waits.

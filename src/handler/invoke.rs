@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::base::budget::Charge;
 use crate::handler::arguments;
 use crate::handler::context::{CallControl, RequestContext, RequestInfo};
 use crate::handler::fork::Fork;
@@ -165,7 +166,8 @@ where
     }
 
     fn call(&self, _: &S, invocation: Invocation<'_>) -> Result<R, BadArguments> {
-        read(invocation.arguments).map(self)
+        let (arguments, _charged) = read(&invocation)?;
+        Ok(self(arguments))
     }
 }
 
@@ -182,7 +184,7 @@ where
     }
 
     fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, BadArguments> {
-        let arguments = read(invocation.arguments)?;
+        let (arguments, _charged) = read(&invocation)?;
         Ok(self(&mut invocation.context(template), arguments))
     }
 }
@@ -212,8 +214,10 @@ fn schema_of<A: JsonSchema>() -> Value {
     }
 }
 
-/// Reads the arguments.
-fn read<A: DeserializeOwned>(arguments: &RawValue) -> Result<A, BadArguments> {
-    arguments::read(arguments.get())
+/// Reads the arguments. What they take is charged for as long as the handler runs.
+fn read<A: DeserializeOwned>(
+    invocation: &Invocation<'_>,
+) -> Result<(A, Option<Charge>), BadArguments> {
+    arguments::read(invocation.arguments.get(), &invocation.call.tree_room())
         .map_err(|problem| BadArguments(format!("Invalid arguments: {problem}")))
 }

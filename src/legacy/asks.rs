@@ -10,13 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
 use crate::base::deadline::after;
 use crate::handler::ask::AskError;
 use crate::protocol::jsonrpc::{RequestId, ResponseBody};
-use crate::protocol::sentence::Sentence;
 
 /// What the asks of every session have in common.
 #[derive(Default)]
@@ -33,6 +32,9 @@ impl AskCounter {
     }
 }
 
+/// What the client answered, still as the text that it sent.
+type Answered = Result<Box<RawValue>, AskError>;
+
 /// The open requests of one session.
 #[derive(Default)]
 pub(crate) struct Asks {
@@ -41,7 +43,7 @@ pub(crate) struct Asks {
 
 #[derive(Default)]
 struct State {
-    open: HashMap<RequestId, Sender<Result<Value, AskError>>>,
+    open: HashMap<RequestId, Sender<Answered>>,
     /// The client has closed its side, so nothing will be answered any more.
     closed: bool,
 }
@@ -51,7 +53,7 @@ pub(crate) struct PendingAsk<'a> {
     asks: &'a Asks,
     /// A text that no client numbers its own requests with.
     id: RequestId,
-    answered: Receiver<Result<Value, AskError>>,
+    answered: Receiver<Answered>,
     counter: Arc<AskCounter>,
 }
 
@@ -93,8 +95,7 @@ impl Asks {
             return;
         };
         let answer = match body {
-            ResponseBody::Result(raw) => serde_json::from_str(raw.get())
-                .map_err(|error| AskError::Invalid(Sentence::of(&error))),
+            ResponseBody::Result(raw) => Ok(raw.to_owned()),
             ResponseBody::Error(raw) => Err(AskError::refused(raw)),
         };
         // An error means that nobody waits any more.
@@ -115,11 +116,7 @@ impl PendingAsk<'_> {
     }
 
     /// Waits for the answer.
-    pub(crate) fn wait(
-        &self,
-        call: &CancellationToken,
-        patience: Duration,
-    ) -> Result<Value, AskError> {
+    pub(crate) fn wait(&self, call: &CancellationToken, patience: Duration) -> Answered {
         let deadline = crossbeam_channel::at(after(patience));
         select! {
             recv(self.answered) -> answer => answer.unwrap_or(Err(AskError::Left)),
@@ -138,8 +135,8 @@ impl Drop for PendingAsk<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-    use serde_json::value::{RawValue, to_raw_value};
+    use serde_json::value::to_raw_value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::base::cancel::cancellation;
@@ -150,6 +147,14 @@ mod tests {
 
     fn answer(asks: &Asks, id: &RequestId, value: &Value) {
         asks.answer(id, ResponseBody::Result(&raw(value)));
+    }
+
+    fn waited(
+        pending: &PendingAsk<'_>,
+        call: &CancellationToken,
+        patience: Duration,
+    ) -> Result<String, AskError> {
+        pending.wait(call, patience).map(|raw| raw.get().to_owned())
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -166,8 +171,8 @@ mod tests {
         answer(&asks, &RequestId::from(1), &json!("unknown"));
         answer(&asks, &one.id(), &json!("one"));
         answer(&asks, &one.id(), &json!("once more"));
-        assert_eq!(one.wait(&call, LONG), Ok(json!("one")));
-        assert_eq!(two.wait(&call, LONG), Ok(json!("two")));
+        assert_eq!(waited(&one, &call, LONG), Ok("\"one\"".into()));
+        assert_eq!(waited(&two, &call, LONG), Ok("\"two\"".into()));
         drop((one, two));
         assert_eq!(counter.open(), 0);
         assert!(asks.lock().open.is_empty());
@@ -181,7 +186,10 @@ mod tests {
         let second = asks.open(&counter).expect("it is open");
         assert_ne!(first, second.id());
         answer(&asks, &first, &json!("late"));
-        assert_eq!(second.wait(&call, Duration::ZERO), Err(AskError::TimedOut));
+        assert_eq!(
+            waited(&second, &call, Duration::ZERO),
+            Err(AskError::TimedOut)
+        );
     }
 
     #[test]
@@ -199,11 +207,11 @@ mod tests {
         let (canceller, call) = cancellation();
         let one = asks.open(&counter).expect("it is open");
         canceller.cancel();
-        assert_eq!(one.wait(&call, LONG), Err(AskError::Cancelled));
+        assert_eq!(waited(&one, &call, LONG), Err(AskError::Cancelled));
         let (_canceller, call) = cancellation();
         let two = asks.open(&counter).expect("it is open");
         asks.close();
-        assert_eq!(two.wait(&call, LONG), Err(AskError::Left));
+        assert_eq!(waited(&two, &call, LONG), Err(AskError::Left));
         assert_eq!(asks.open(&counter).err(), Some(AskError::Left));
     }
 
@@ -218,6 +226,6 @@ mod tests {
             code: -1,
             message: "no".into(),
         };
-        assert_eq!(one.wait(&call, LONG), Err(refused));
+        assert_eq!(waited(&one, &call, LONG), Err(refused));
     }
 }

@@ -3,6 +3,7 @@
 //! Bytes become values here and values become bytes. No I/O, no threads, no clock; must not know handlers, lanes or transports.
 
 pub(crate) mod change;
+pub(crate) mod digest;
 mod errors;
 mod id;
 pub(crate) mod jsonrpc;
@@ -17,6 +18,7 @@ pub(crate) mod sentence;
 mod shape;
 pub(crate) mod text;
 pub(crate) mod trace;
+pub(crate) mod tree;
 pub(crate) mod types;
 pub(crate) mod uri_template;
 pub(crate) mod version;

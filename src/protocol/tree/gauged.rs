@@ -1,0 +1,267 @@
+//! The wrapper around serde's traits that shows a [`Gauge`] what becomes a tree.
+//!
+//! What is asked for by `deserialize_any` is a tree; whatever else is asked for has a type. Must not know bounds.
+
+use std::fmt::{self, Display};
+
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+
+use super::Gauge;
+use crate::protocol::sentence::Sentence;
+
+/// An error of reading, cut to a sentence where it is made: serde's own repeats the value, whole and escaped.
+#[derive(Debug)]
+pub(crate) struct Slip(pub(super) String);
+
+impl Slip {
+    pub(crate) fn new(text: String) -> Self {
+        Slip(text)
+    }
+
+    fn of(error: impl Display) -> Self {
+        Slip(Sentence::of(&error))
+    }
+}
+
+impl Display for Slip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Slip {}
+
+impl de::Error for Slip {
+    fn custom<T: Display>(message: T) -> Self {
+        Slip::of(message)
+    }
+}
+
+/// A deserializer, a visitor, a seed or an access under a gauge.
+pub(crate) struct Gauged<'g, T> {
+    inner: T,
+    gauge: &'g Gauge<'g>,
+    /// Whether what it reads is part of a tree.
+    is_tree: bool,
+}
+
+impl<'g, T> Gauged<'g, T> {
+    pub(super) fn new(inner: T, gauge: &'g Gauge<'g>) -> Self {
+        Gauged {
+            inner,
+            gauge,
+            is_tree: false,
+        }
+    }
+
+    /// The same around something else.
+    fn around<U>(&self, inner: U, is_tree: bool) -> Gauged<'g, U> {
+        Gauged {
+            inner,
+            gauge: self.gauge,
+            is_tree,
+        }
+    }
+}
+
+macro_rules! deserialize {
+    ($($method:ident($($name:ident: $type:ty),*))*) => {$(
+        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Slip> {
+            let visitor = self.around(visitor, self.is_tree);
+            self.inner.$method($($name,)* visitor).map_err(Slip::of)
+        }
+    )*};
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Gauged<'_, D> {
+    type Error = Slip;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Slip> {
+        let visitor = self.around(visitor, true);
+        self.inner.deserialize_any(visitor).map_err(Slip::of)
+    }
+
+    deserialize! {
+        deserialize_bool() deserialize_char()
+        deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64() deserialize_i128()
+        deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
+        deserialize_f32() deserialize_f64()
+        deserialize_str() deserialize_string() deserialize_bytes() deserialize_byte_buf()
+        deserialize_option() deserialize_unit() deserialize_unit_struct(name: &'static str)
+        deserialize_newtype_struct(name: &'static str)
+        deserialize_seq() deserialize_tuple(len: usize)
+        deserialize_tuple_struct(name: &'static str, len: usize)
+        deserialize_map() deserialize_struct(name: &'static str, fields: &'static [&'static str])
+        deserialize_enum(name: &'static str, variants: &'static [&'static str])
+        deserialize_identifier() deserialize_ignored_any()
+    }
+}
+
+macro_rules! visit {
+    ($($method:ident: $type:ty,)*) => {$(
+        fn $method<E: de::Error>(self, value: $type) -> Result<V::Value, E> {
+            self.inner.$method::<Slip>(value).map_err(E::custom)
+        }
+    )*};
+}
+
+macro_rules! visit_text {
+    ($($method:ident: $type:ty,)*) => {$(
+        fn $method<E: de::Error>(self, text: $type) -> Result<V::Value, E> {
+            if self.is_tree {
+                self.gauge.string(&text).map_err(E::custom)?;
+            }
+            self.inner.$method::<Slip>(text).map_err(E::custom)
+        }
+    )*};
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Gauged<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    visit! {
+        visit_bool: bool, visit_char: char, visit_f32: f32, visit_f64: f64,
+        visit_i64: i64, visit_i128: i128, visit_u64: u64, visit_u128: u128,
+        visit_bytes: &[u8], visit_borrowed_bytes: &'de [u8],
+    }
+
+    visit_text! { visit_str: &str, visit_borrowed_str: &'de str, visit_string: String, }
+
+    fn visit_unit<E: de::Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_unit::<Slip>().map_err(E::custom)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_none::<Slip>().map_err(E::custom)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let inner = self.around(inner, false);
+        self.inner.visit_some(inner).map_err(de::Error::custom)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let inner = self.around(inner, false);
+        self.inner
+            .visit_newtype_struct(inner)
+            .map_err(de::Error::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
+        let items = Counted(self.around(items, self.is_tree), 0);
+        self.inner.visit_seq(items).map_err(de::Error::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
+        let members = Counted(self.around(members, self.is_tree), 0);
+        self.inner.visit_map(members).map_err(de::Error::custom)
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<V::Value, A::Error> {
+        let data = self.around(data, false);
+        self.inner.visit_enum(data).map_err(de::Error::custom)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Gauged<'_, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
+        let inner = self.around(inner, self.is_tree);
+        self.inner.deserialize(inner).map_err(de::Error::custom)
+    }
+}
+
+/// An access, and how much it has given.
+struct Counted<'g, A>(Gauged<'g, A>, usize);
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Counted<'_, A> {
+    type Error = Slip;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Slip> {
+        let Counted(list, count) = self;
+        let seed = list.around(seed, false);
+        let item = list.inner.next_element_seed(seed).map_err(Slip::of)?;
+        if list.is_tree && item.is_some() {
+            list.gauge.item(*count)?;
+            *count += 1;
+        }
+        Ok(item)
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Counted<'_, A> {
+    type Error = Slip;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Slip> {
+        let Counted(map, count) = self;
+        // A name is asked for as text, and is part of the tree all the same.
+        let seed = map.around(seed, map.is_tree);
+        let key = map.inner.next_key_seed(seed).map_err(Slip::of)?;
+        if map.is_tree && key.is_some() {
+            map.gauge.member(*count)?;
+            *count += 1;
+        }
+        Ok(key)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Slip> {
+        let Counted(map, _) = self;
+        let seed = map.around(seed, false);
+        map.inner.next_value_seed(seed).map_err(Slip::of)
+    }
+}
+
+impl<'de, 'g, A: EnumAccess<'de>> EnumAccess<'de> for Gauged<'g, A> {
+    type Error = Slip;
+    type Variant = Gauged<'g, A::Variant>;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<(S::Value, Self::Variant), Slip> {
+        let around = self.around((), false);
+        let seed = around.around(seed, false);
+        let (name, data) = self.inner.variant_seed(seed).map_err(Slip::of)?;
+        Ok((name, around.around(data, false)))
+    }
+}
+
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Gauged<'_, A> {
+    type Error = Slip;
+
+    fn unit_variant(self) -> Result<(), Slip> {
+        self.inner.unit_variant().map_err(Slip::of)
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Slip> {
+        let seed = self.around(seed, false);
+        self.inner.newtype_variant_seed(seed).map_err(Slip::of)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Slip> {
+        let visitor = self.around(visitor, false);
+        self.inner.tuple_variant(len, visitor).map_err(Slip::of)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Slip> {
+        let visitor = self.around(visitor, false);
+        self.inner.struct_variant(fields, visitor).map_err(Slip::of)
+    }
+}

@@ -1,0 +1,310 @@
+//! Reading JSON into types, with a bound on what becomes a tree.
+//!
+//! A [`serde_json::Value`], like everything that serde keeps until it knows the type, takes up to a hundred times its text. What is read without
+//! being told the type is estimated while it is read, and refused in time; typed fields cost what their author chose, and no error repeats more
+//! than a sentence of the text. Must not know what is read, or for whom.
+
+mod gauged;
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use self::gauged::Gauged;
+pub(crate) use self::gauged::Slip;
+use crate::base::budget::{Budget, Charge};
+use crate::base::limits::Limits;
+use crate::protocol::sentence::Sentence;
+
+/// What the trees of one call may take.
+#[derive(Clone, Debug)]
+pub(crate) struct TreeRoom {
+    bytes_max: usize,
+    /// The account of the whole server.
+    memory: Arc<Budget>,
+}
+
+/// Why a text was not read.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Unread {
+    /// It does not fit the type.
+    Unfit(String),
+    /// It would take more than one call may.
+    TooLarge(String),
+    /// It would take more than the server has left.
+    NoMemory,
+}
+
+/// A text no longer than this is read without looking, for whatever it becomes is small.
+const UNSEEN_BYTES_MAX: usize = 64 * 1024;
+/// No tree takes more than so many times its text.
+const FACTOR_MAX: usize = 160;
+/// How much is charged at a time.
+const STEP_BYTES: usize = 1024 * 1024;
+const VALUE_BYTES: usize = size_of::<Value>();
+/// A list has room for so many items as soon as it has one.
+const ITEMS_MIN: usize = 4;
+/// Up to so many items a list's room doubles and counts; beyond, what is not used yet is not touched either.
+const ITEMS_DOUBLING_MAX: usize = 128;
+/// A node of a map has room for eleven members; those that are inserted in order leave it half full.
+const NODE_BYTES: usize = 11 * (size_of::<String>() + VALUE_BYTES) + 128;
+const NODE_MEMBERS: usize = 6;
+
+impl TreeRoom {
+    pub(crate) fn new(limits: &Limits, memory: &Arc<Budget>) -> Self {
+        TreeRoom {
+            bytes_max: limits.json_tree_bytes_max,
+            memory: Arc::clone(memory),
+        }
+    }
+
+    /// Reads a value. What it takes stays charged until the charge is dropped.
+    pub(crate) fn read<T: DeserializeOwned>(
+        &self,
+        json: &str,
+    ) -> Result<(T, Option<Charge>), Unread> {
+        if json.len() <= UNSEEN_BYTES_MAX && json.len() * FACTOR_MAX <= self.bytes_max {
+            return match serde_json::from_str(json) {
+                Ok(value) => Ok((value, None)),
+                Err(error) => Err(Unread::Unfit(Sentence::of(&error))),
+            };
+        }
+        self.read_gauged(json, |json| T::deserialize(json))
+    }
+
+    /// The same with a reader of the caller's, and looking at every text.
+    pub(crate) fn read_gauged<T>(
+        &self,
+        json: &str,
+        read: impl FnOnce(Gauged<'_, &mut Text<'_>>) -> Result<T, Slip>,
+    ) -> Result<(T, Option<Charge>), Unread> {
+        let gauge = Gauge {
+            room: self,
+            used: Cell::new(0),
+            charge: RefCell::new(None),
+            refused: Cell::new(None),
+        };
+        let mut text = serde_json::Deserializer::from_str(json);
+        let read = read(Gauged::new(&mut text, &gauge));
+        match (gauge.refused.take(), read) {
+            (Some(refused), _) => Err(refused),
+            (None, Ok(value)) => Ok((value, gauge.charge.into_inner())),
+            (None, Err(slip)) => Err(Unread::Unfit(slip.0)),
+        }
+    }
+}
+
+type Text<'a> = serde_json::Deserializer<serde_json::de::StrRead<'a>>;
+
+impl Unread {
+    pub(crate) fn into_sentence(self) -> String {
+        match self {
+            Unread::Unfit(problem) | Unread::TooLarge(problem) => problem,
+            Unread::NoMemory => "the server has no memory left for it; try again later".into(),
+        }
+    }
+}
+
+/// What the tree that is being read takes so far.
+struct Gauge<'r> {
+    room: &'r TreeRoom,
+    used: Cell<usize>,
+    charge: RefCell<Option<Charge>>,
+    refused: Cell<Option<Unread>>,
+}
+
+impl Gauge<'_> {
+    /// One more item in a list that had so many.
+    fn item(&self, before: usize) -> Result<(), Slip> {
+        let more = match before {
+            0 => ITEMS_MIN,
+            ITEMS_DOUBLING_MAX.. => 1,
+            _ if before >= ITEMS_MIN && before.is_power_of_two() => before,
+            _ => return Ok(()),
+        };
+        self.take(more * VALUE_BYTES)
+    }
+
+    /// One more member in a map that had so many.
+    fn member(&self, before: usize) -> Result<(), Slip> {
+        let is_new_node = before % NODE_MEMBERS == 0 && before != NODE_MEMBERS;
+        self.take(if is_new_node { NODE_BYTES } else { 0 })
+    }
+
+    /// The heap's share of a string.
+    fn string(&self, text: &str) -> Result<(), Slip> {
+        match text.len() {
+            0 => Ok(()),
+            length => self.take((length + 8).next_multiple_of(16).max(32)),
+        }
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), Slip> {
+        let used = self.used.get() + bytes;
+        self.used.set(used);
+        let most = self.room.bytes_max;
+        if used > most {
+            let message = format!(
+                "as a tree it would take more than {most} bytes (`Limits::json_tree_bytes_max`)"
+            );
+            return Err(self.refuse(Unread::TooLarge(message)));
+        }
+        let mut charge = self.charge.borrow_mut();
+        let charged = charge.as_ref().map_or(0, Charge::bytes);
+        if used <= charged {
+            return Ok(());
+        }
+        let more = STEP_BYTES.max(used - charged);
+        let charged = match &mut *charge {
+            Some(charge) => charge.grow(more),
+            None => self.room.memory.charge(more).map(|new| *charge = Some(new)),
+        };
+        charged.map_err(|_| self.refuse(Unread::NoMemory))
+    }
+
+    /// Remembers why; what is said on the way out does not matter.
+    fn refuse(&self, unread: Unread) -> Slip {
+        self.refused.set(Some(unread));
+        Slip(String::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    fn room(tree_bytes: usize, memory_bytes: usize) -> TreeRoom {
+        let limits = Limits::default().json_tree_bytes_max(tree_bytes);
+        TreeRoom::new(&limits, &Budget::whole(memory_bytes))
+    }
+
+    const MIB: usize = 1024 * 1024;
+
+    /// A list of so many of these.
+    fn list(item: &str, count: usize) -> String {
+        format!("[{}]", vec![item; count].join(","))
+    }
+
+    fn read<T: DeserializeOwned>(room: &TreeRoom, json: &str) -> Result<usize, Unread> {
+        room.read::<T>(json)
+            .map(|(_, charge)| charge.map_or(0, |charge| charge.bytes()))
+    }
+
+    #[derive(Deserialize)]
+    struct Typed {
+        #[expect(dead_code, reason = "only its shape matters")]
+        x: u8,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        #[expect(dead_code, reason = "only its shape matters")]
+        Number(u8),
+        #[expect(dead_code, reason = "only its shape matters")]
+        Typed { x: u8 },
+    }
+
+    #[test]
+    fn law_13_a_tree_is_refused_where_it_would_take_too_much() {
+        let room = room(64 * MIB, 512 * MIB);
+        let digits = list("1", 2 * MIB - 100);
+        let charged = read::<Value>(&room, &digits).expect("4 MiB of digits pass");
+        assert!((63 * MIB..=65 * MIB).contains(&charged), "{charged}");
+        let objects = list(r#"{"x":1}"#, 100_000);
+        assert!(
+            matches!(read::<Value>(&room, &objects), Err(Unread::TooLarge(told)) if told.contains("json_tree_bytes_max"))
+        );
+        type Nested = Vec<BTreeMap<String, Value>>;
+        assert!(read::<Nested>(&room, &list(r#"{"x":{"":1}}"#, 200_000)).is_err());
+        assert!(
+            read::<Vec<Untagged>>(&room, &objects).is_err(),
+            "kept until it is known"
+        );
+        assert_eq!(
+            read::<Vec<Typed>>(&room, &objects),
+            Ok(0),
+            "its author chose the type"
+        );
+    }
+
+    #[test]
+    fn law_13_what_a_tree_takes_is_charged_until_it_is_dropped() {
+        let room = room(64 * MIB, 12 * MIB);
+        let json = list("[1]", 50_000);
+        let (_tree, charge) = room.read::<Value>(&json).expect("it fits");
+        let used = room.memory.used();
+        assert_eq!(charge.as_ref().map(Charge::bytes), Some(used));
+        assert!((8 * MIB..=9 * MIB).contains(&used), "{used}");
+        assert_eq!(read::<Value>(&room, &json), Err(Unread::NoMemory));
+        drop(charge);
+        assert_eq!(room.memory.used(), 0);
+        assert!(read::<Value>(&room, &json).is_ok());
+    }
+
+    #[test]
+    fn no_error_repeats_what_it_is_about() {
+        let room = room(64 * MIB, 512 * MIB);
+        let long = serde_json::to_string(&"\u{7f}".repeat(MIB)).expect("text is JSON");
+        for json in [
+            long.clone(),
+            format!("[{long}]"),
+            format!("{{\"x\":{long}}}"),
+        ] {
+            let Err(Unread::Unfit(told)) = room.read::<Typed>(&json) else {
+                panic!("a text is no number");
+            };
+            assert!(told.len() <= 600, "{}", told.len());
+        }
+    }
+
+    #[test]
+    fn everything_is_read_as_it_would_be_without_a_gauge() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        enum Shape {
+            Unit,
+            New(i128),
+            Pair(f32, char),
+            Named { a: Option<Box<Shape>>, b: () },
+        }
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct All {
+            shapes: Vec<Shape>,
+            pair: (u8, String),
+            map: BTreeMap<u16, Option<bool>>,
+            any: Value,
+            #[serde(flatten)]
+            rest: BTreeMap<String, Value>,
+        }
+        let json = r#"{"shapes":["Unit",{"New":-5},{"Pair":[1.5,"é"]},{"Named":{"a":"Unit","b":null}},{"Named":{"a":null,"b":null}}],
+            "pair":[7,"x"],"map":{"1":true,"2":null},"any":{"a":[1,-2,0.5,"b",null,true,{"c":{}}]},"more":[1]}"#;
+        let plain: All = serde_json::from_str(json).expect("it fits");
+        let room = room(MIB, 512 * MIB);
+        let gauged = room.read_gauged(json, |json| All::deserialize(json));
+        assert_eq!(gauged.expect("it fits").0, plain);
+        let raw = room.read_gauged(json, |json| {
+            Box::<serde_json::value::RawValue>::deserialize(json)
+        });
+        assert_eq!(raw.expect("it is JSON").0.get(), json);
+        for wrong in [
+            r#"{"shapes":[7]}"#,
+            r#"{"shapes":["Unit"],"pair":[300,"x"]}"#,
+            "[]",
+            "{",
+        ] {
+            let plain = serde_json::from_str::<All>(wrong).expect_err("it does not fit");
+            let gauged = room.read_gauged(wrong, |json| All::deserialize(json));
+            assert_eq!(
+                gauged.err(),
+                Some(Unread::Unfit(plain.to_string())),
+                "{wrong}"
+            );
+        }
+    }
+}
