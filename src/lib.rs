@@ -94,6 +94,7 @@ pub use base::error::{Error, Result};
 pub use base::limits::Limits;
 pub use base::panics::log_backtraces;
 pub use base::stats::{LaneStats, Stats};
+pub use base::stderr::log_lossy;
 pub use handler::{
     AskError, Cancelled, Client, Completing, Elicited, Fork, Handler, IntoPromptResult,
     IntoResourceResult, IntoToolResult, Json, Progress, Prompt, Register, RequestContext, Resource,

@@ -1,4 +1,4 @@
-//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, panics, counters.
+//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, panics, counters, stderr.
 //!
 //! Must not know what a request is.
 
@@ -11,3 +11,4 @@ pub(crate) mod in_flight;
 pub(crate) mod limits;
 pub(crate) mod panics;
 pub(crate) mod stats;
+pub(crate) mod stderr;

@@ -38,6 +38,11 @@ pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
     result.map_err(|thrown| Panic { thrown, way })
 }
 
+/// Whether this thread is inside of [`catch`], that is, one of a server's own that runs somebody's code.
+pub(crate) fn is_catching() -> bool {
+    CATCHES.get()
+}
+
 /// From now on the log says where each handler's panic happened, with its backtrace, beside what it said.
 ///
 /// It installs a panic hook, which is the whole process's; that is why nobody but you calls this, once, at the start of `main`. The hook calls

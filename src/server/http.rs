@@ -1,15 +1,16 @@
 //! Serving over HTTP: the part of the builder that knows addresses, paths, callers and fronts.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv6Addr, TcpListener, ToSocketAddrs};
 #[cfg(all(feature = "http", unix))]
 use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
 use crate::handler::Fork;
 use crate::protocol::version::Era;
+use crate::server::Server;
 use crate::server::running::RunningServer;
-use crate::server::{Parts, Server};
+use crate::server::shared::Shared;
 use crate::transport::http::Callers;
 use crate::transport::http::endpoint::Endpoint;
 #[cfg(all(feature = "http", unix))]
@@ -42,20 +43,51 @@ impl Default for HttpSettings {
 }
 
 /// The settings, found to make sense.
-pub(super) struct HttpRules {
-    paths: Paths,
-    callers: Callers,
-    overload: Overload,
+type Rules = (Paths, Callers, Overload);
+
+impl HttpSettings {
+    /// Checks what could never match, and so would lock everyone out without a word.
+    pub(super) fn rules(&self, loopback: bool) -> Result<Rules> {
+        let mcp = (self.path.as_str(), Route::Mcp);
+        let health = self.health_path.as_deref();
+        let paths = Paths::new(
+            [mcp]
+                .into_iter()
+                .chain(health.map(|path| (path, Route::Health))),
+        );
+        if !loopback && self.hosts.is_empty() {
+            return Err(Error::configuration(
+                "a server beyond loopback must know by which hosts it may be called: name them with `allowed_hosts`",
+            ));
+        }
+        let callers = Callers::new(loopback, &self.hosts, &self.origins);
+        Ok((
+            paths.map_err(Error::configuration)?,
+            callers.map_err(Error::configuration)?,
+            self.overload,
+        ))
+    }
 }
 
-impl HttpRules {
-    pub(super) fn endpoint(self, parts: &Parts) -> Endpoint {
-        let HttpRules {
+impl Shared {
+    /// An endpoint for one more front.
+    pub(super) fn endpoint(&self, loopback: bool) -> Result<Endpoint> {
+        let (paths, callers, overload) = self.serving.http.rules(loopback)?;
+        Ok(Endpoint::new(
+            &self.engine,
             paths,
             callers,
             overload,
-        } = self;
-        Endpoint::new(&parts.engine, paths, callers, overload, &parts.limits)
+            &self.limits,
+        ))
+    }
+
+    #[cfg(all(feature = "http", unix))]
+    fn guarded(&self, listener: Listener, loopback: bool) -> Result<GuardedFront> {
+        let connections = Arc::clone(self.engine.connections());
+        let endpoint = Arc::new(self.endpoint(loopback)?);
+        GuardedFront::start(listener, endpoint, Arc::clone(&self.limits), connections)
+            .map_err(unusable)
     }
 }
 
@@ -63,7 +95,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// The path of the HTTP endpoint, beginning with `/`. Default `/mcp`.
     #[must_use]
     pub fn path(mut self, path: impl Into<String>) -> Self {
-        self.settings.http.path = path.into();
+        self.settings.serving.http.path = path.into();
         self
     }
 
@@ -71,14 +103,14 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// drains, whatever its `Host`, and leaves no line in the access log.
     #[must_use]
     pub fn health_path(mut self, path: impl Into<String>) -> Self {
-        self.settings.http.health_path = Some(path.into());
+        self.settings.serving.http.health_path = Some(path.into());
         self
     }
 
     /// Answers no health checks.
     #[must_use]
     pub fn without_health_path(mut self) -> Self {
-        self.settings.http.health_path = None;
+        self.settings.serving.http.health_path = None;
         self
     }
 
@@ -89,10 +121,8 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// list is required, because it protects the server against DNS rebinding by a web page. Specification: `basic/transports/streamable-http`.
     #[must_use]
     pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.settings
-            .http
-            .hosts
-            .extend(hosts.into_iter().map(Into::into));
+        let http = &mut self.settings.serving.http;
+        http.hosts.extend(hosts.into_iter().map(Into::into));
         self
     }
 
@@ -101,10 +131,8 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// pages from loopback names, on any port, without being told. [`allowed_hosts`](Self::allowed_hosts) do not count.
     #[must_use]
     pub fn allowed_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.settings
-            .http
-            .origins
-            .extend(origins.into_iter().map(Into::into));
+        let http = &mut self.settings.serving.http;
+        http.origins.extend(origins.into_iter().map(Into::into));
         self
     }
 
@@ -113,7 +141,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// either way, and so is `Retry-After`.
     #[must_use]
     pub fn overload(mut self, era: Era, status: OverloadStatus) -> Self {
-        let overload = &mut self.settings.http.overload;
+        let overload = &mut self.settings.serving.http.overload;
         match era {
             Era::Modern => overload.modern = status,
             Era::Legacy => overload.legacy = status,
@@ -121,34 +149,87 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Starts serving over HTTP on this address, such as `127.0.0.1:8080`. Port 0 picks a free one. Returns at once.
+    /// [Starts](Self::start) the server over HTTP on this address; see [`RunningServer::serve_http`].
     ///
     /// # Errors
     ///
-    /// When the address cannot be listened on, when it is not a loopback address and no [`allowed_hosts`](Self::allowed_hosts) are set, when a
-    /// thread cannot be started, and when the configuration is wrong.
+    /// Those of both.
     pub fn serve_http(self, address: impl ToSocketAddrs + fmt::Debug) -> Result<RunningServer> {
-        let listener = bind(&address)?;
-        self.serve_listener(listener)
+        let running = self.start()?;
+        running.serve_http(address)?;
+        Ok(running)
     }
 
-    /// Starts serving over HTTP on a listener that is bound already, as in socket activation. Returns at once.
+    /// [Starts](Self::start) the server over HTTP on a listener that is bound already; see [`RunningServer::serve_listener`].
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
+    pub fn serve_listener(self, listener: TcpListener) -> Result<RunningServer> {
+        let running = self.start()?;
+        running.serve_listener(listener)?;
+        Ok(running)
+    }
+
+    /// [Starts](Self::start) the server over HTTP with tiny_http; see [`RunningServer::serve_tiny_http`].
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
+    #[cfg(feature = "tiny-http")]
+    pub fn serve_tiny_http(
+        self,
+        address: impl ToSocketAddrs + fmt::Debug,
+    ) -> Result<RunningServer> {
+        let running = self.start()?;
+        running.serve_tiny_http(address)?;
+        Ok(running)
+    }
+
+    /// [Starts](Self::start) the server over HTTP on a Unix-domain socket; see [`RunningServer::serve_unix`].
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
+    #[cfg(all(feature = "http", unix))]
+    pub fn serve_unix(
+        self,
+        path: impl AsRef<std::path::Path>,
+        permissions: u32,
+    ) -> Result<RunningServer> {
+        let running = self.start()?;
+        running.serve_unix(path, permissions)?;
+        Ok(running)
+    }
+}
+
+impl RunningServer {
+    /// Serves over HTTP on this address, too, such as `127.0.0.1:8080`. Port 0 picks a free one. Returns at once.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be listened on, when it is not a loopback address and no [`allowed_hosts`](Server::allowed_hosts) are set, when a
+    /// thread cannot be started, and after a shutdown.
+    pub fn serve_http(&self, address: impl ToSocketAddrs + fmt::Debug) -> Result<&Self> {
+        self.serve_listener(bind(&address)?)
+    }
+
+    /// Serves over HTTP on a listener that is bound already, too, as in socket activation. Returns at once.
     ///
     /// # Errors
     ///
     /// As [`serve_http`](Self::serve_http).
-    pub fn serve_listener(self, listener: TcpListener) -> Result<RunningServer> {
+    pub fn serve_listener(&self, listener: TcpListener) -> Result<&Self> {
         #[cfg(all(feature = "http", unix))]
-        {
-            let address = listener.local_addr().map_err(unusable)?;
-            let rules = self.http_rules(is_loopback(&address))?;
-            self.serve_guarded(rules, |_| Ok(listener.into()))
-        }
+        return self.open(|shared| {
+            let loopback = is_loopback(&listener)?;
+            Ok(Box::new(shared.guarded(listener.into(), loopback)?))
+        });
         #[cfg(not(all(feature = "http", unix)))]
         self.serve_tiny(listener)
     }
 
-    /// Starts serving over HTTP on this address with [tiny_http](https://docs.rs/tiny_http). Returns at once. [`serve_http`](Self::serve_http) does the
+    /// Serves over HTTP on this address with [tiny_http](https://docs.rs/tiny_http), too. Returns at once. [`serve_http`](Self::serve_http) does the
     /// same where nothing better is compiled in.
     ///
     /// It is for comparison, and for systems that are not Unix; for anything else [`serve_http`](Self::serve_http) is better. What tiny_http 0.12 cannot
@@ -161,24 +242,20 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     ///
     /// As [`serve_http`](Self::serve_http).
     #[cfg(feature = "tiny-http")]
-    pub fn serve_tiny_http(
-        self,
-        address: impl ToSocketAddrs + fmt::Debug,
-    ) -> Result<RunningServer> {
-        let listener = bind(&address)?;
-        self.serve_tiny(listener)
+    pub fn serve_tiny_http(&self, address: impl ToSocketAddrs + fmt::Debug) -> Result<&Self> {
+        self.serve_tiny(bind(&address)?)
     }
 
     #[cfg(feature = "tiny-http")]
-    fn serve_tiny(self, listener: TcpListener) -> Result<RunningServer> {
-        let address = listener.local_addr().map_err(unusable)?;
-        let rules = self.http_rules(is_loopback(&address))?;
-        let parts = self.start()?;
-        let front = TinyFront::start(listener, rules.endpoint(&parts))?;
-        Ok(parts.run(Box::new(front)))
+    fn serve_tiny(&self, listener: TcpListener) -> Result<&Self> {
+        self.open(|shared| {
+            let endpoint = shared.endpoint(is_loopback(&listener)?)?;
+            let front = TinyFront::start(listener, endpoint, shared.client_end.clone())?;
+            Ok(Box::new(front))
+        })
     }
 
-    /// Starts serving over HTTP on a Unix-domain socket. Returns at once.
+    /// Serves over HTTP on a Unix-domain socket, too. Returns at once.
     ///
     /// The socket is made with these permissions, such as `0o600` for its owner alone, and removed at the end. A socket that
     /// a dead server left behind is replaced. Clients send a loopback name, such as `localhost`, in `Host`.
@@ -187,11 +264,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     ///
     /// When there is a live server or another file at `path`, when the permissions let nobody connect, and as [`serve_http`](Self::serve_http).
     #[cfg(all(feature = "http", unix))]
-    pub fn serve_unix(
-        self,
-        path: impl AsRef<std::path::Path>,
-        permissions: u32,
-    ) -> Result<RunningServer> {
+    pub fn serve_unix(&self, path: impl AsRef<std::path::Path>, permissions: u32) -> Result<&Self> {
         let path = path.as_ref();
         // To connect is to write.
         if permissions & 0o222 == 0 || permissions > 0o777 {
@@ -199,49 +272,31 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
                 "with the permissions {permissions:#o} nobody can connect; `0o600` lets its owner"
             )));
         }
-        let rules = self.http_rules(true)?;
-        self.serve_guarded(rules, |_| {
-            Listener::bind_unix(path, permissions)
-                .map_err(|error| Error::bind(path.display(), error))
+        self.open(|shared| {
+            let listener = Listener::bind_unix(path, permissions)
+                .map_err(|error| Error::bind(path.display(), error))?;
+            Ok(Box::new(shared.guarded(listener, true)?))
         })
     }
 
-    #[cfg(all(feature = "http", unix))]
-    fn serve_guarded(
-        self,
-        rules: HttpRules,
-        listener: impl FnOnce(&Parts) -> Result<Listener>,
-    ) -> Result<RunningServer> {
-        let parts = self.start()?;
-        let listener = listener(&parts)?;
-        let connections = Arc::clone(parts.engine.connections());
-        let limits = Arc::clone(&parts.limits);
-        let endpoint = Arc::new(rules.endpoint(&parts));
-        let front = GuardedFront::start(listener, endpoint, limits, connections);
-        Ok(parts.run(Box::new(front.map_err(unusable)?)))
-    }
-
-    /// Checks what could never match, and so would lock everyone out without a word.
-    pub(super) fn http_rules(&self, loopback: bool) -> Result<HttpRules> {
-        let settings = &self.settings.http;
-        let mcp = (settings.path.as_str(), Route::Mcp);
-        let health = settings.health_path.as_deref();
-        let paths = Paths::new(
-            [mcp]
-                .into_iter()
-                .chain(health.map(|path| (path, Route::Health))),
-        );
-        if !loopback && settings.hosts.is_empty() {
-            return Err(Error::configuration(
-                "a server beyond loopback must know by which hosts it may be called: name them with `allowed_hosts`",
-            ));
-        }
-        let callers = Callers::new(loopback, &settings.hosts, &settings.origins);
-        Ok(HttpRules {
-            paths: paths.map_err(Error::configuration)?,
-            callers: callers.map_err(Error::configuration)?,
-            overload: settings.overload,
-        })
+    /// Where a client on this machine reaches it, such as `http://127.0.0.1:8080/mcp`; `None` when it serves no HTTP on an IP address. The first
+    /// address if there are several. Beyond loopback the host is the first name among the [`allowed_hosts`](Server::allowed_hosts).
+    pub fn url(&self) -> Option<String> {
+        let address = self.addr()?;
+        let HttpSettings { path, hosts, .. } = &self.shared.serving.http;
+        let host = match hosts.iter().find(|host| !host.starts_with('*')) {
+            Some(host) if !address.ip().to_canonical().is_loopback() => {
+                let is_ipv6 = host.parse::<Ipv6Addr>().is_ok();
+                let host = if is_ipv6 {
+                    format!("[{host}]")
+                } else {
+                    host.clone()
+                };
+                format!("{host}:{}", address.port())
+            }
+            _ => address.to_string(),
+        };
+        Some(format!("http://{host}{path}"))
     }
 }
 
@@ -253,6 +308,7 @@ fn unusable(error: std::io::Error) -> Error {
     Error::io("cannot use the listener", error)
 }
 
-fn is_loopback(address: &SocketAddr) -> bool {
-    address.ip().to_canonical().is_loopback()
+fn is_loopback(listener: &TcpListener) -> Result<bool> {
+    let address = listener.local_addr().map_err(unusable)?;
+    Ok(address.ip().to_canonical().is_loopback())
 }

@@ -8,6 +8,9 @@ mod http;
 #[cfg(feature = "tiny-http")]
 mod mount;
 mod running;
+mod shared;
+#[cfg(feature = "ctrlc")]
+mod signals;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -15,7 +18,8 @@ use std::time::Duration;
 
 #[cfg(feature = "tiny-http")]
 pub use self::mount::Mount;
-pub use self::running::{DrainReport, RunningServer, ServerHandle};
+pub use self::running::{RunningServer, ServerHandle};
+pub use self::shared::DrainReport;
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub use crate::transport::http::policy::OverloadStatus;
 
@@ -30,8 +34,6 @@ use crate::handler::{
 use crate::lane::Lane;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::{Icon, Implementation};
-use crate::transport::front::Front;
-use crate::transport::pipe::PipeFront;
 
 /// How long clients may keep lists unless it is said otherwise: they rarely change, and a client that cares is told when they do.
 const LIST_TTL: Duration = Duration::from_secs(300);
@@ -99,7 +101,13 @@ struct Settings {
     seal_key: Option<Vec<u8>>,
     lanes: Vec<Lane>,
     limits: Limits,
+    serving: Serving,
+}
+
+/// What the fronts have to know, and the end of the server.
+struct Serving {
     drain_deadline: Duration,
+    interrupt_ends_stdio: bool,
     #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
     http: http::HttpSettings,
 }
@@ -120,9 +128,12 @@ impl Server {
             seal_key: None,
             lanes: vec![Lane::main(), Lane::urgent()],
             limits: Limits::default(),
-            drain_deadline: Duration::from_secs(10),
-            #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
-            http: http::HttpSettings::default(),
+            serving: Serving {
+                drain_deadline: Duration::from_secs(10),
+                interrupt_ends_stdio: false,
+                #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+                http: http::HttpSettings::default(),
+            },
         };
         Server {
             template: Arc::new(()),
@@ -251,10 +262,19 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// How long [`RunningServer::join`] and [`RunningServer::run_until_ctrl_c`] let calls finish before cancelling them. Default 10 s.
+    /// How long [`RunningServer::join`], [`RunningServer::run_until_ctrl_c`] and dropping the server let calls finish before cancelling them. Default
+    /// 10 s.
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
-        self.settings.drain_deadline = deadline;
+        self.settings.serving.drain_deadline = deadline;
+        self
+    }
+
+    /// Whether the first SIGINT ends a server on stdio, too, for programs that are not started by the client they serve. Default false; see
+    /// [`RunningServer::run_until_ctrl_c`].
+    #[must_use]
+    pub fn interrupt_ends_stdio(mut self, ends: bool) -> Self {
+        self.settings.serving.interrupt_ends_stdio = ends;
         self
     }
 
@@ -293,48 +313,18 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Starts serving on the process's stdin and stdout. Returns at once; [`RunningServer::join`] waits until the client closes stdin. Unix only.
-    ///
-    /// From then on the process reads an empty stdin, and what it or its children print to stdout goes to stderr: a `println!` cannot corrupt the
-    /// protocol. Specification: `basic/transports/stdio`.
-    ///
-    /// # Errors
-    ///
-    /// When stdin and stdout cannot be taken over, when a thread cannot be started, and when the configuration is wrong.
-    #[cfg(unix)]
-    pub fn serve_stdio(self) -> Result<RunningServer> {
-        let parts = self.start()?;
-        let stdio = crate::transport::stdio::take()
-            .map_err(|error| Error::io("cannot take over stdin and stdout", error))?;
-        let wake = Some(Box::new(stdio.wake) as Box<dyn Send>);
-        let front = PipeFront::start(stdio.read, stdio.write, wake, &parts.engine, &parts.limits)?;
-        Ok(parts.run(Box::new(front)))
-    }
-
-    /// Starts serving on any pair of byte streams, one JSON message a line: a socket, a pipe, a serial line. Returns at once.
-    ///
-    /// `read` must reach its end when the conversation ends, because a shutdown cannot interrupt it; if it does not, its thread is left behind.
+    /// Starts a server that serves nothing yet: the `serve_..` methods of [`RunningServer`] open what it serves, several at once if you like.
     ///
     /// # Errors
     ///
     /// When a thread cannot be started, and when the configuration is wrong.
-    pub fn serve_pipe(
-        self,
-        read: impl Read + Send + 'static,
-        write: impl Write + Send + 'static,
-    ) -> Result<RunningServer> {
-        let parts = self.start()?;
-        let front = PipeFront::start(read, write, None, &parts.engine, &parts.limits)?;
-        Ok(parts.run(Box::new(front)))
-    }
-
-    /// Checks everything and starts the lanes.
-    fn start(self) -> Result<Parts> {
-        let lane_problem = self.settings.lanes.iter().find_map(Lane::problem);
-        if let Some(problem) = lane_problem.or_else(|| self.settings.limits.problem()) {
+    pub fn start(self) -> Result<RunningServer> {
+        let settings = self.settings;
+        let lane_problem = settings.lanes.iter().find_map(Lane::problem);
+        if let Some(problem) = lane_problem.or_else(|| settings.limits.problem()) {
             return Err(Error::configuration(problem));
         }
-        if let Some(key) = &self.settings.seal_key
+        if let Some(key) = &settings.seal_key
             && key.len() < SEAL_KEY_BYTES_MIN
         {
             return Err(Error::configuration(format!(
@@ -342,34 +332,45 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
                 key.len()
             )));
         }
-        let limits = Arc::new(self.settings.limits);
+        #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+        settings.serving.http.rules(true)?;
+        let limits = Arc::new(settings.limits);
         let engine = Engine::start(Plan {
-            implementation: self.settings.implementation,
-            instructions: self.settings.instructions,
-            lanes: self.settings.lanes,
+            implementation: settings.implementation,
+            instructions: settings.instructions,
+            lanes: settings.lanes,
             state: self.template,
-            registrations: self.settings.registrations,
-            list_cache: self.settings.list_cache,
-            seal_key: self.settings.seal_key,
+            registrations: settings.registrations,
+            list_cache: settings.list_cache,
+            seal_key: settings.seal_key,
             limits: Arc::clone(&limits),
         })?;
-        Ok(Parts {
-            engine,
-            limits,
-            drain_deadline: self.settings.drain_deadline,
-        })
+        Ok(RunningServer::new(engine, limits, settings.serving))
     }
-}
 
-/// What every front needs.
-struct Parts {
-    engine: Arc<Engine>,
-    limits: Arc<Limits>,
-    drain_deadline: Duration,
-}
+    /// [Starts](Self::start) the server on the process's stdin and stdout; see [`RunningServer::serve_stdio`].
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
+    pub fn serve_stdio(self) -> Result<RunningServer> {
+        let running = self.start()?;
+        running.serve_stdio()?;
+        Ok(running)
+    }
 
-impl Parts {
-    fn run(self, front: Box<dyn Front>) -> RunningServer {
-        RunningServer::new(self.engine, front, self.limits, self.drain_deadline)
+    /// [Starts](Self::start) the server on a pair of byte streams; see [`RunningServer::serve_pipe`].
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
+    pub fn serve_pipe(
+        self,
+        read: impl Read + Send + 'static,
+        write: impl Write + Send + 'static,
+    ) -> Result<RunningServer> {
+        let running = self.start()?;
+        running.serve_pipe(read, write)?;
+        Ok(running)
     }
 }

@@ -3,22 +3,20 @@
 //! The program keeps its listener, its threads and its other paths, and hands over the requests that are meant for MCP. Must not know what a
 //! request means.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::deadline::after;
 use crate::base::error::Result;
-use crate::base::limits::Limits;
 use crate::base::stats::Stats;
 use crate::handler::Fork;
-use crate::handler::context::Overview;
 use crate::server::Server;
-use crate::server::running::DrainReport;
+use crate::server::running::RunningServer;
+use crate::server::shared::DrainReport;
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::paths::Route;
 use crate::transport::http::tiny;
 
-/// An MCP endpoint without a listener, for a program that receives `tiny_http::Request`s itself.
+/// An MCP endpoint without a listener, for a program that receives `tiny_http::Request`s itself. Dropping it shuts it down, as it does a
+/// [`RunningServer`](crate::RunningServer).
 ///
 /// ```no_run
 /// let mcp = std::sync::Arc::new(
@@ -41,8 +39,8 @@ use crate::transport::http::tiny;
 ///
 /// What tiny_http cannot do, a mounted endpoint cannot either; [`Server::serve_tiny_http`] has the list.
 pub struct Mount {
+    running: RunningServer,
     endpoint: Endpoint,
-    limits: Arc<Limits>,
 }
 
 impl<S: Fork + Send + Sync + 'static> Server<S> {
@@ -53,12 +51,9 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     ///
     /// When a thread cannot be started, and when the configuration is wrong.
     pub fn mount(self) -> Result<Mount> {
-        let rules = self.http_rules(true)?;
-        let parts = self.start()?;
-        Ok(Mount {
-            endpoint: rules.endpoint(&parts),
-            limits: parts.limits,
-        })
+        let running = self.start()?;
+        let endpoint = running.shared.endpoint(true)?;
+        Ok(Mount { running, endpoint })
     }
 }
 
@@ -77,16 +72,12 @@ impl Mount {
 
     /// What the endpoint is doing now. Never waits.
     pub fn stats(&self) -> Stats {
-        self.endpoint.engine.stats()
+        self.running.stats()
     }
 
     /// Refuses new calls, lets those in flight finish for at most `deadline`, cancels the rest, and joins the workers. What belongs to a call in
     /// flight, such as the answer to a question, is heard meanwhile. Requests handed in afterwards are still answered: calls with `503`.
     pub fn shutdown(&self, deadline: Duration) -> DrainReport {
-        let engine = &self.endpoint.engine;
-        DrainReport {
-            abandoned_handlers: engine.drain(after(deadline), self.limits.cancel_grace),
-            abandoned_connections: 0,
-        }
+        self.running.shared.end(deadline)
     }
 }

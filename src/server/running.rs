@@ -1,34 +1,51 @@
-//! [`RunningServer`]: a server at work, and its ordered end.
+//! [`RunningServer`]: a server at work. Its fronts are opened here, and it is waited for here; how it ends stands in `shared`.
 //!
-//! The order of the end is written once, in [`RunningServer::shutdown`]: refuse new calls, let the lanes finish, cancel what is late, let the
-//! answers be written, join. Must not know requests.
+//! Must not know requests.
 
 use std::fmt;
+use std::io::{self, IsTerminal, Read, Write};
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::Sender;
 
-use crate::base::deadline::after;
-#[cfg(feature = "ctrlc")]
 use crate::base::error::{Error, Result};
 use crate::base::limits::Limits;
+use crate::base::panics;
 use crate::base::stats::Stats;
 use crate::engine::Engine;
 use crate::handler::context::Overview;
+use crate::server::Serving;
+use crate::server::shared::{DrainReport, HELD, Shared};
 use crate::transport::front::Front;
+use crate::transport::pipe::{Ears, PipeFront};
+use crate::transport::stdio;
 
-/// A running server. Only [`shutdown`](Self::shutdown), [`join`](Self::join) and `run_until_ctrl_c` block.
+/// A running server. It serves what its `serve_..` methods have opened: HTTP and stdio, or several addresses, at once.
 ///
-/// When it is dropped, the server runs on until the process ends.
-#[must_use = "the server runs until it is shut down; call `join`, `shutdown` or `run_until_ctrl_c`"]
+/// Only [`shutdown`](Self::shutdown), [`join`](Self::join), `wait_for_ctrl_c`, `run_until_ctrl_c` and dropping it block. Dropping it shuts it down as
+/// `shutdown` does with the [`drain_deadline`](crate::Server::drain_deadline); on a worker of a server, which cannot wait for itself, that happens on a
+/// thread of its own. [`detach`](Self::detach) lets it run on.
+///
+/// ```
+/// # #[cfg(feature = "http")] {
+/// use mcp_threads::Server;
+///
+/// # let (input, _client) = std::io::pipe()?;
+/// # let output = std::io::sink();
+/// let running = Server::new("both", "1.0.0").start()?;
+/// running.serve_http("127.0.0.1:0")?.serve_pipe(input, output)?; // or `serve_stdio()`
+/// println!("listening on {}", running.url().expect("it serves HTTP"));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a server that is dropped shuts down; call `run_until_ctrl_c`, `join`, `shutdown` or `detach`"]
 pub struct RunningServer {
-    pub(super) engine: Arc<Engine>,
-    front: Box<dyn Front>,
-    limits: Arc<Limits>,
-    drain_deadline: Duration,
-    stop: (Sender<()>, Receiver<()>),
+    pub(super) shared: Arc<Shared>,
 }
 
 /// A handle to a running server, for other threads: to look at it, to change its tools, to notify its clients, to stop it. Clones are cheap.
@@ -38,16 +55,6 @@ pub struct ServerHandle<S = ()> {
     pub(super) engine: Arc<Engine>,
     pub(super) template: Arc<S>,
     pub(super) stop: Sender<()>,
-}
-
-/// What a shutdown had to leave behind; all zero when everything ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DrainReport {
-    /// Handlers that ignored their cancellation. Their threads are left behind and end with the process.
-    pub abandoned_handlers: usize,
-    /// Connections (or the pipe) whose client did not read its answers in time.
-    pub abandoned_connections: usize,
 }
 
 impl<S> Clone for ServerHandle<S> {
@@ -81,104 +88,146 @@ impl<S> ServerHandle<S> {
 }
 
 impl RunningServer {
-    pub(crate) fn new(
-        engine: Arc<Engine>,
-        front: Box<dyn Front>,
-        limits: Arc<Limits>,
-        drain_deadline: Duration,
-    ) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, limits: Arc<Limits>, serving: Serving) -> Self {
         RunningServer {
-            engine,
-            front,
-            limits,
-            drain_deadline,
-            stop: bounded(1),
+            shared: Arc::new(Shared::new(engine, limits, serving)),
         }
     }
 
-    /// The address it listens on; `None` when that is not an IP address: a pipe or a Unix-domain socket.
+    /// Opens a front, unless the server has ended.
+    pub(super) fn open(
+        &self,
+        open: impl FnOnce(&Shared) -> Result<Box<dyn Front>>,
+    ) -> Result<&Self> {
+        // Held while it opens, so that a shutdown meets it either not at all or at work.
+        let mut fronts = self.shared.fronts.lock().expect(HELD);
+        let Some(fronts) = &mut *fronts else {
+            return Err(Error::configuration("the server has been shut down"));
+        };
+        fronts.push(open(&self.shared)?);
+        let count = &self.shared.client_end.fronts;
+        count.store(fronts.len(), Ordering::Release);
+        Ok(self)
+    }
+
+    fn open_pipe(
+        &self,
+        read: impl Read + Send + 'static,
+        write: impl Write + Send + 'static,
+        ears: Option<Ears>,
+    ) -> Result<&Self> {
+        self.open(|shared| {
+            let client = shared.client_end.clone();
+            let front = PipeFront::start(read, write, ears, client, &shared.limits)?;
+            Ok(Box::new(front))
+        })
+    }
+
+    /// Serves on the process's stdin and stdout, too, and returns at once. When the client closes stdin, [`join`](Self::join) and
+    /// [`run_until_ctrl_c`](Self::run_until_ctrl_c) shut the server down, whatever else it serves: a program on stdio belongs to the client that
+    /// started it.
+    ///
+    /// From then on the process reads an empty stdin, and what it or its children print to stdout goes to stderr: a `println!` cannot corrupt the
+    /// protocol, and what nobody reads there is dropped and never waited for. **On systems that are not Unix** stdin and stdout stay what they are,
+    /// so print nothing there. Specification: `basic/transports/stdio`.
+    ///
+    /// # Errors
+    ///
+    /// When stdin and stdout cannot be taken over, when a thread cannot be started, and after a shutdown.
+    pub fn serve_stdio(&self) -> Result<&Self> {
+        let is_terminal = io::stdin().is_terminal();
+        let stdio =
+            stdio::take().map_err(|error| Error::io("cannot take over stdin and stdout", error))?;
+        let spares = !is_terminal && !self.shared.serving.interrupt_ends_stdio;
+        let spares_interrupts = &self.shared.spares_interrupts;
+        spares_interrupts.store(spares, Ordering::Release);
+        self.open_pipe(stdio.read, stdio.write, stdio.ears)
+    }
+
+    /// Serves on any pair of byte streams, too, one JSON message a line: a socket, a pipe, a serial line. Returns at once. The end of `read` ends the
+    /// server as that of stdin does.
+    ///
+    /// `read` must reach its end when the conversation ends, because a shutdown cannot interrupt it; if it does not, its thread is left behind.
+    ///
+    /// # Errors
+    ///
+    /// When a thread cannot be started, and after a shutdown.
+    pub fn serve_pipe(
+        &self,
+        read: impl Read + Send + 'static,
+        write: impl Write + Send + 'static,
+    ) -> Result<&Self> {
+        self.open_pipe(read, write, None)
+    }
+
+    /// The address it listens on, the first if there are several; `None` when it listens on none: a pipe or a Unix-domain socket.
     pub fn addr(&self) -> Option<SocketAddr> {
-        self.front.address()
+        self.addrs().first().copied()
+    }
+
+    /// The addresses it listens on, in the order in which they were opened. None after a shutdown.
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        let fronts = self.shared.fronts.lock().expect(HELD);
+        let fronts = fronts.iter().flatten();
+        fronts.filter_map(|front| front.address()).collect()
     }
 
     /// What the server is doing now. Never waits.
     pub fn stats(&self) -> Stats {
-        self.engine.stats()
+        self.shared.engine.stats()
     }
 
     /// A handle for other threads.
     pub fn handle(&self) -> ServerHandle {
         ServerHandle {
-            engine: Arc::clone(&self.engine),
+            engine: Arc::clone(&self.shared.engine),
             template: Arc::new(()),
-            stop: self.stop.0.clone(),
+            stop: self.shared.client_end.stop.clone(),
         }
     }
 
     /// Shuts down and blocks until that is done: refuses new calls, lets the running ones finish for at most `deadline`, cancels the rest and waits
-    /// [`Limits::cancel_grace`](crate::Limits::cancel_grace) for them, writes the answers, joins the threads. Afterwards the port is free.
+    /// [`Limits::cancel_grace`](crate::Limits::cancel_grace) for them, writes the answers, joins the threads. Afterwards the port is free. Once it
+    /// has been shut down, by `run_until_ctrl_c` for example, this returns the report of that.
     pub fn shutdown(self, deadline: Duration) -> DrainReport {
-        let deadline = after(deadline);
-        self.engine.begin_drain();
-        self.front.stop_accepting();
-        let abandoned_handlers = self.engine.drain(deadline, self.limits.cancel_grace);
-        // Every answer is in its outbox by now; a client that reads gets it in this time.
-        let grace = after(self.limits.cancel_grace);
-        let written = if self.engine.is_hurried() {
-            grace
-        } else {
-            grace.max(deadline)
-        };
-        DrainReport {
-            abandoned_handlers,
-            abandoned_connections: self.front.finish(written),
-        }
+        self.shared.end(deadline)
     }
 
     /// Blocks until [`ServerHandle::stop`] is called or, on a pipe, until the client closes its side; then shuts down with the
     /// [`drain_deadline`](crate::Server::drain_deadline).
     pub fn join(self) -> DrainReport {
-        self.wait(&crossbeam_channel::never());
-        let deadline = self.drain_deadline;
-        self.shutdown(deadline)
+        // It fails only without a sender, and the server holds one.
+        let _stopped = self.shared.stopped.recv();
+        self.shared.end(self.shared.serving.drain_deadline)
     }
 
-    /// Blocks until SIGINT, SIGTERM or SIGHUP comes, or what ends [`join`](Self::join), then shuts down in the same way. A signal that comes during a
-    /// shutdown, whatever began it, cancels every call at once.
-    ///
-    /// This is the only place where the library touches signals. The handler stays installed for the life of the process.
-    ///
-    /// # Errors
-    ///
-    /// When the process has a handler for these signals already. Then call [`ServerHandle::stop`] in that handler and [`join`](Self::join) here.
-    #[cfg(feature = "ctrlc")]
-    pub fn run_until_ctrl_c(self) -> Result<()> {
-        let (sender, signals) = bounded(1);
-        let engine = Arc::clone(&self.engine);
-        ctrlc::set_handler(move || {
-            let is_second = engine.is_draining();
-            engine.begin_drain();
-            if is_second {
-                engine.cancel_all();
-            } else if sender.try_send(()).is_err() {
-                log::debug!("a signal after the server has ended");
-            }
-        })
-        .map_err(|error| Error::signal(format!("cannot install the signal handler: {error}")))?;
-        self.wait(&signals);
-        log::info!("shutting down; a second signal cancels what still runs");
-        let deadline = self.drain_deadline;
-        let report = self.shutdown(deadline);
-        log::info!("shut down: {report:?}");
-        Ok(())
+    /// Lets the server run on until the process ends. Nothing can shut it down any more; its [`handle`](Self::handle) can still look at it and
+    /// change its tools.
+    pub fn detach(self) {
+        mem::forget(self);
     }
+}
 
-    fn wait(&self, signals: &Receiver<()>) {
-        let never = crossbeam_channel::never();
-        select! {
-            recv(self.stop.1) -> _ => {}
-            recv(signals) -> _ => {}
-            recv(self.front.ended().unwrap_or(&never)) -> _ => {}
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        let patience = self.shared.serving.drain_deadline;
+        if self.shared.report.get().is_some() {
+            return;
+        }
+        if !panics::is_catching() {
+            self.shared.end(patience);
+            return;
+        }
+        // On a worker: a thread cannot wait for itself.
+        let shared = Arc::clone(&self.shared);
+        let ending = thread::Builder::new()
+            .name("mcp-end".into())
+            .spawn(move || shared.end(patience));
+        if let Err(error) = ending {
+            log::error!(
+                "cannot start a thread to end the server, which refuses calls from now on: {error}"
+            );
+            self.shared.engine.begin_drain();
         }
     }
 }

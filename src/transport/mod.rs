@@ -1,12 +1,13 @@
 //! Transports: bytes to messages, events to bytes.
 //!
-//! Each connection or pipe has one thread that owns its reading and writing. Must not know handlers or lanes.
+//! Each connection has one thread that owns its reading and writing; a pipe has one for each. Must not know handlers or lanes.
 
 pub(crate) mod front;
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub(crate) mod http;
+mod lines;
 pub(crate) mod pipe;
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub(crate) mod sse;
-#[cfg(unix)]
+#[cfg_attr(not(unix), path = "stdio_std.rs")]
 pub(crate) mod stdio;

@@ -5,45 +5,52 @@
 //! not know lanes or methods. Specification: `basic/transports/stdio` of revision 2026-07-28.
 
 use std::convert::Infallible;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::base::error::Error;
 use crate::base::limits::Limits;
-use crate::engine::{Engine, Origin, Pipe};
+use crate::engine::{Origin, Pipe};
 use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{Answer, AnswerSlot, Bounds, Item, Outbox, OutboxReader, Standing, outbox};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response, glimpse};
 use crate::protocol::version::Era;
-use crate::transport::front::Front;
+use crate::transport::front::{ClientEnd, Front, Unfinished};
+use crate::transport::lines::{CHUNK_BYTES_MAX, Line, Lines, write_whole};
 
 /// A served pipe with its two threads.
 pub(crate) struct PipeFront {
     reading: JoinHandle<()>,
-    writing: JoinHandle<()>,
+    writing: JoinHandle<Unfinished>,
     outbox: Outbox,
-    /// Says so when the client has closed its side, or reads no more.
-    ended: Receiver<()>,
     /// Disconnects once everything has been written, or nothing more can be.
     written: Receiver<Infallible>,
     /// Dropped to make the reader stop. Without one it stops only at the end of its input.
     wake: Option<Box<dyn Send>>,
+    /// Tells the reader that nobody wants its lines any more.
+    over: Arc<AtomicBool>,
 }
 
-/// The most bytes that are gathered into one write.
-const WRITE_BYTES_MAX: usize = 64 * 1024;
+/// What else is known of the streams of a pipe that can be interrupted.
+pub(crate) struct Ears {
+    /// Dropped, it makes `read` return the end of its input, and `gone` return.
+    pub(crate) wake: Box<dyn Send>,
+    /// Waits until nobody can read any more what is written. False when it was woken before.
+    pub(crate) gone: Box<dyn FnOnce() -> bool + Send>,
+}
 
 impl PipeFront {
-    /// Starts both threads. Dropping `wake` must make `read` return the end of its input.
+    /// Starts both threads.
     pub(crate) fn start(
         read: impl Read + Send + 'static,
         write: impl Write + Send + 'static,
-        wake: Option<Box<dyn Send>>,
-        engine: &Arc<Engine>,
+        ears: Option<Ears>,
+        client: ClientEnd,
         limits: &Limits,
     ) -> Result<Self, Error> {
         let (outbox, answers) = outbox(
@@ -52,80 +59,80 @@ impl PipeFront {
                 events_max: limits.outbox_events_max,
                 bytes_max: limits.outbox_bytes_max,
             },
-            engine.observer(),
+            client.engine.observer(),
         );
         let (open, written) = bounded(0);
-        // One of the two threads is enough to end the conversation; what the other has to add fits as well.
-        let (end, ended) = bounded(2);
         let pipe = Arc::new(Pipe::default());
+        let over = Arc::new(AtomicBool::new(false));
+        let (wake, gone) = ears.map(|ears| (ears.wake, ears.gone)).unzip();
         let reader = Reader {
-            lines: Lines {
-                read: BufReader::with_capacity(WRITE_BYTES_MAX, read),
-                bytes_max: limits.line_bytes_max,
-            },
-            engine: Arc::clone(engine),
+            lines: Lines::new(read, limits.line_bytes_max, Arc::clone(&over)),
+            client: client.clone(),
             pipe: Arc::clone(&pipe),
             outbox: outbox.clone(),
         };
-        let reader_ends = end.clone();
-        let reading = spawn("mcp-pipe-reader", move || {
-            reader.run();
-            say_ended(&reader_ends);
-        })?;
+        let writer = Writer {
+            answers,
+            write,
+            out: Vec::new(),
+            sent: Vec::new(),
+        };
+        let reading = spawn("mcp-pipe-reader", move || reader.run(gone))?;
+        let deaf = Arc::clone(&over);
         let writing = spawn("mcp-pipe-writer", move || {
-            if let Err(error) = drain(&answers, write) {
-                log::warn!("the client reads no more: {error}");
+            let _open = open;
+            writer.run(|| {
+                deaf.store(true, Ordering::Release);
+                pipe.end_asks();
                 pipe.cancel_all();
-            }
-            drop(answers);
-            say_ended(&end);
-            drop(open);
+                client.left();
+            })
         })?;
         Ok(PipeFront {
             reading,
             writing,
             outbox,
-            ended,
             written,
             wake,
+            over,
         })
     }
 }
 
 impl Front for PipeFront {
-    /// When the client has closed its side, or reads no more. Calls may still be in flight.
-    fn ended(&self) -> Option<&Receiver<()>> {
-        Some(&self.ended)
-    }
-
-    fn finish(self: Box<Self>, deadline: Instant) -> usize {
+    fn finish(self: Box<Self>, deadline: Instant) -> Unfinished {
         let can_be_woken = self.wake.is_some();
+        self.over.store(true, Ordering::Release);
         drop(self.wake);
         self.outbox.close();
         let timed_out = self.written.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout);
-        if !timed_out {
-            join(self.writing);
-        }
         // A reader that waits for room wakes when the writer has gone; one that waits for input it cannot be woken from is left behind.
         if self.reading.is_finished() || (can_be_woken && !timed_out) {
             join(self.reading);
         }
-        usize::from(timed_out)
+        let unread = Unfinished {
+            connections: 1,
+            ..Unfinished::default()
+        };
+        match timed_out {
+            true => unread,
+            false => join(self.writing).unwrap_or(unread),
+        }
     }
 }
 
-fn join(thread: JoinHandle<()>) {
-    if thread.join().is_err() {
+fn join<T>(thread: JoinHandle<T>) -> Option<T> {
+    let ended = thread.join();
+    if ended.is_err() {
         log::error!("a pipe thread ended by panicking");
     }
+    ended.ok()
 }
 
-fn say_ended(end: &Sender<()>) {
-    // An error means that nobody waits for it any more.
-    let _nobody_waits = end.try_send(());
-}
-
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, Error> {
     thread::Builder::new()
         .name(name.into())
         .spawn(run)
@@ -135,13 +142,26 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 /// The thread that reads.
 struct Reader<R> {
     lines: Lines<R>,
-    engine: Arc<Engine>,
+    client: ClientEnd,
     pipe: Arc<Pipe>,
     outbox: Outbox,
 }
 
 impl<R: Read> Reader<R> {
-    fn run(mut self) {
+    /// Reads to the end of the input, and then waits for the client to leave, as far as that can be seen: one that only has nothing more to say
+    /// still gets its answers.
+    fn run(mut self, gone: Option<Box<dyn FnOnce() -> bool + Send>>) {
+        self.read_all();
+        self.pipe.end_asks();
+        self.outbox.close();
+        self.client.ended();
+        if gone.is_some_and(|gone| gone()) {
+            self.pipe.cancel_all();
+            self.client.left();
+        }
+    }
+
+    fn read_all(&mut self) {
         let mut line = Vec::new();
         // Waiting here, with full pipes on both sides, is what pushes back on the client.
         while self.outbox.await_room() {
@@ -153,19 +173,18 @@ impl<R: Read> Reader<R> {
                 Ok(Line::Whole) => {
                     let tag = RequestTag::fresh();
                     tag.note_peer("pipe");
-                    self.engine
-                        .accept(&line, tag, Origin::Pipe(&self.pipe), slot);
+                    let origin = Origin::Pipe(&self.pipe);
+                    self.client.engine.accept(&line, tag, origin, slot);
                 }
                 Ok(Line::TooLong) => refuse_long_line(slot, self.lines.bytes_max, &line),
                 Ok(Line::End) => break,
                 Err(error) => {
+                    drop(slot);
                     log::warn!("reading from the client failed: {error}");
                     break;
                 }
             }
         }
-        self.pipe.end_asks();
-        self.outbox.close();
     }
 }
 
@@ -183,156 +202,99 @@ fn refuse_long_line(slot: AnswerSlot, bytes_max: usize, beginning: &[u8]) {
 }
 
 /// The thread that writes.
-fn drain(answers: &OutboxReader, mut write: impl Write) -> io::Result<()> {
-    let outbox = answers.outbox();
-    let observer = outbox.observer();
-    let mut out = Vec::new();
-    loop {
-        // Wait only with nothing left to write.
-        let deadline = (!out.is_empty()).then(Instant::now);
-        let flush = match answers.recv(deadline) {
+struct Writer<W> {
+    answers: OutboxReader,
+    write: W,
+    /// Whole lines that have not been written yet.
+    out: Vec<u8>,
+    /// The requests that end with them, each with the place in `out` where its answer ends; 0 for those without an answer.
+    sent: Vec<(usize, Access)>,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes until nothing more will come. If writing fails, `fail` is called, and the rest is counted.
+    fn run(mut self, fail: impl FnOnce()) -> Unfinished {
+        loop {
+            // Wait only with nothing left to do.
+            let deadline = (!self.out.is_empty() || !self.sent.is_empty()).then(Instant::now);
+            let item = self.answers.recv(deadline);
+            let flushes = matches!(item, Item::TimedOut | Item::Finished);
+            let is_last = matches!(item, Item::Finished);
+            self.take(item);
+            if flushes || self.out.len() >= CHUNK_BYTES_MAX {
+                if let Err((written, error)) = self.flush() {
+                    return self.give_up(written, error, fail);
+                }
+            }
+            if is_last {
+                return Unfinished::default();
+            }
+        }
+    }
+
+    fn take(&mut self, item: Item) {
+        match item {
             Item::Event(message) | Item::Request(message) | Item::Opening(message) => {
-                push_line(&mut out, &message);
-                false
+                self.push_line(&message);
             }
             Item::Answer(answer) => {
-                push_line(&mut out, &answer.body);
-                observer.ended(&answer.access, None);
-                false
+                self.push_line(&answer.body);
+                self.sent.push((self.out.len(), answer.access));
             }
-            Item::NoAnswer(access) => {
-                if let Some(access) = access {
-                    observer.ended(&access, None);
-                }
-                false
-            }
+            Item::NoAnswer(access) => self.sent.extend(access.map(|access| (0, access))),
             // A pipe is one stream without an end.
-            Item::Pause | Item::Relieved => false,
-            Item::TimedOut => true,
-            Item::Finished => {
-                write.write_all(&out)?;
-                return write.flush();
-            }
-        };
-        if flush || out.len() >= WRITE_BYTES_MAX {
-            write.write_all(&out)?;
-            write.flush()?;
-            out.clear();
-            out.shrink_to(WRITE_BYTES_MAX);
+            Item::Pause | Item::Relieved | Item::TimedOut | Item::Finished => {}
         }
     }
-}
 
-fn push_line(out: &mut Vec<u8>, message: &[u8]) {
-    debug_assert!(!message.contains(&b'\n'), "JSON is written on one line");
-    out.extend_from_slice(message);
-    out.push(b'\n');
-}
+    fn push_line(&mut self, message: &[u8]) {
+        debug_assert!(!message.contains(&b'\n'), "JSON is written on one line");
+        self.out.extend_from_slice(message);
+        self.out.push(b'\n');
+    }
 
-/// Newline-delimited lines with a bound on their length.
-struct Lines<R> {
-    read: BufReader<R>,
-    bytes_max: usize,
-}
+    /// Writes what is there. Requests end when their answers have left, not before.
+    fn flush(&mut self) -> Result<(), (usize, io::Error)> {
+        write_whole(&mut self.write, &self.out)?;
+        self.out.clear();
+        self.out.shrink_to(CHUNK_BYTES_MAX);
+        self.end_requests();
+        Ok(())
+    }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Line {
-    /// The buffer holds one, without its line end; never blank.
-    Whole,
-    /// One was longer than allowed and has been skipped; the buffer holds its beginning.
-    TooLong,
-    /// There are no more.
-    End,
-}
+    fn end_requests(&mut self) {
+        let outbox = self.answers.outbox();
+        for (_, access) in self.sent.drain(..) {
+            outbox.observer().ended(&access, None);
+        }
+    }
 
-impl<R: Read> Lines<R> {
-    /// Reads the next line that is not blank into `line`.
-    fn next(&mut self, line: &mut Vec<u8>) -> io::Result<Line> {
+    /// Nothing more can be written: counts the answers that are lost by it, those of accepted calls included.
+    fn give_up(mut self, written: usize, error: io::Error, fail: impl FnOnce()) -> Unfinished {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        self.answers.outbox().close();
+        fail();
+        let has_left = matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset
+        );
+        let mut lost = self.sent.iter().filter(|(end, _)| *end > written).count();
+        self.end_requests();
         loop {
-            line.clear();
-            line.shrink_to(WRITE_BYTES_MAX);
-            let (ended, fits) = self.read_one(line)?;
-            if !fits {
-                return Ok(Line::TooLong);
+            let item = self.answers.recv(None);
+            lost += usize::from(matches!(item, Item::Answer(_)));
+            if matches!(item, Item::Finished) {
+                break;
             }
-            if !line.trim_ascii().is_empty() {
-                return Ok(Line::Whole);
-            }
-            if ended {
-                return Ok(Line::End);
-            }
+            self.take(item);
+            self.out.clear();
+            self.end_requests();
         }
-    }
-
-    /// Reads to the next line end or the end of the input. Says whether it was the latter, and whether the line fitted.
-    fn read_one(&mut self, line: &mut Vec<u8>) -> io::Result<(bool, bool)> {
-        let mut fits = true;
-        loop {
-            let available = match self.read.fill_buf() {
-                Ok(available) => available,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            let end = memchr::memchr(b'\n', available);
-            let part = &available[..end.unwrap_or(available.len())];
-            let room = self.bytes_max - line.len();
-            line.extend_from_slice(&part[..part.len().min(room)]);
-            fits = fits && part.len() <= room;
-            let at_end_of_input = available.is_empty();
-            let used = part.len() + usize::from(end.is_some());
-            self.read.consume(used);
-            if end.is_some() || at_end_of_input {
-                return Ok((at_end_of_input, fits));
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Hands out its input in pieces of this size.
-    struct Pieces<'a>(&'a [u8], usize);
-
-    impl Read for Pieces<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let size = self.1.min(buffer.len()).min(self.0.len());
-            buffer[..size].copy_from_slice(&self.0[..size]);
-            self.0 = &self.0[size..];
-            Ok(size)
-        }
-    }
-
-    fn lines(input: &[u8], piece: usize) -> Vec<String> {
-        let mut lines = Lines {
-            read: BufReader::with_capacity(4, Pieces(input, piece)),
-            bytes_max: 5,
-        };
-        let mut read = Vec::new();
-        let mut line = Vec::new();
-        loop {
-            match lines.next(&mut line).expect("memory can be read") {
-                Line::Whole => read.push(String::from_utf8_lossy(&line).into_owned()),
-                Line::TooLong => read.push("(too long)".into()),
-                Line::End => return read,
-            }
-        }
-    }
-
-    #[test]
-    fn law_9_lines_are_split_and_bounded_however_they_arrive() {
-        let rows: &[(&[u8], &[&str])] = &[
-            (b"", &[]),
-            (b"\n \n\r\n", &[]),
-            (b"a\nbc\r\nd", &["a", "bc\r", "d"]),
-            (b"12345\n123456\n1", &["12345", "(too long)", "1"]),
-            (b"1234567890", &["(too long)"]),
-        ];
-        for (input, expected) in rows {
-            for piece in 1..=input.len().max(1) {
-                assert_eq!(&lines(input, piece), expected, "in pieces of {piece}");
-            }
+        log::warn!("writing to the client failed, {lost} answers are lost: {error}");
+        Unfinished {
+            connections: 0,
+            answers: lost,
+            failure: (!has_left).then_some(error),
         }
     }
 }

@@ -1,70 +1,195 @@
 //! The process's own stdin and stdout, taken out of everyone's reach.
 //!
-//! The protocol gets private descriptors. What was stdin becomes `/dev/null` and what was stdout becomes stderr, so that a stray
-//! `println!`, or a child that inherits them, can neither eat a request nor corrupt an answer. Must not know messages.
+//! The protocol gets private descriptors. What was stdin becomes `/dev/null`, so that no child can eat a request. What was stdout becomes a pipe
+//! that a thread empties to stderr, so that a stray `println!` or a chatty child can neither corrupt an answer nor, when nobody reads stderr,
+//! stand still for ever. Must not know messages.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio;
 
+use crate::base::stderr::{self, LossyStderr};
+use crate::transport::pipe::Ears;
+
 /// The protocol's own ends.
 pub(crate) struct Stdio {
-    pub(crate) read: WakeableReader,
-    pub(crate) write: File,
-    /// Dropped, it makes `read` return the end of its input.
-    pub(crate) wake: OwnedFd,
+    pub(crate) read: Input,
+    pub(crate) write: Output,
+    pub(crate) ears: Option<Ears>,
 }
 
 /// Reads from stdin until its end, or until it is woken.
-pub(crate) struct WakeableReader {
+pub(crate) struct Input {
     input: File,
     woken: OwnedFd,
 }
 
+/// Writes to stdout, and waits for room where the launcher has left it in non-blocking mode.
+pub(crate) struct Output(File);
+
 /// The lowest number a private descriptor may get: above the three standard ones.
 const ABOVE_STANDARD: i32 = 3;
 
-/// Moves stdin and stdout away. From then on the process's descriptor 0 is `/dev/null` and its descriptor 1 is stderr.
+/// Moves stdin and stdout away. From then on the process's descriptor 0 is `/dev/null` and its descriptor 1 leads to stderr.
 pub(crate) fn take() -> io::Result<Stdio> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::AcqRel) {
+        let why = "they have been taken over already, and have one client";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+    }
     let input = fcntl_dupfd_cloexec(stdio::stdin(), ABOVE_STANDARD)?;
     let output = fcntl_dupfd_cloexec(stdio::stdout(), ABOVE_STANDARD)?;
+    let watched = output.try_clone()?;
     let (woken, wake) = pipe_with(PipeFlags::CLOEXEC)?;
+    let still_woken = woken.try_clone()?;
     let null = File::open("/dev/null")?;
     stdio::dup2_stdin(&null)?;
-    stdio::dup2_stdout(stdio::stderr())?;
+    let stray = Stray::redirect()?;
+    let ears = Ears {
+        wake: Box::new((wake, stray)),
+        gone: Box::new(move || nobody_reads(&watched, &still_woken)),
+    };
     Ok(Stdio {
-        read: WakeableReader {
+        read: Input {
             input: input.into(),
             woken,
         },
-        write: output.into(),
-        wake,
+        write: Output(output.into()),
+        ears: Some(ears),
     })
 }
 
-impl Read for WakeableReader {
+impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let mut watched = [
                 PollFd::new(&self.input, PollFlags::IN),
                 PollFd::new(&self.woken, PollFlags::IN),
             ];
-            match poll(&mut watched, None) {
-                Err(Errno::INTR) => continue,
-                Err(errno) => return Err(errno.into()),
-                Ok(_) => {}
-            }
+            wait(&mut watched)?;
             if !watched[1].revents().is_empty() {
                 return Ok(0);
             }
-            if !watched[0].revents().is_empty() {
-                return self.input.read(buffer);
+            match self.input.read(buffer) {
+                // In non-blocking mode, and somebody else has read it first.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
             }
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    wait(&mut [PollFd::new(&self.0, PollFlags::OUT)])?;
+                }
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits until nobody can read `output` any more: an error on a pipe, a hang-up on a socket or a terminal. False when `woken` before.
+fn nobody_reads(output: &OwnedFd, woken: &OwnedFd) -> bool {
+    let mut watched = [
+        PollFd::new(output, PollFlags::empty()),
+        PollFd::new(woken, PollFlags::IN),
+    ];
+    wait(&mut watched).is_ok() && watched[1].revents().is_empty()
+}
+
+fn wait(watched: &mut [PollFd<'_>]) -> io::Result<()> {
+    loop {
+        match poll(watched, None) {
+            // Interrupted, or short of memory for a moment.
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            polled => return Ok(polled.map(drop)?),
+        }
+    }
+}
+
+/// What the process and its children print to stdout, on its way to stderr. Dropped, it carries over what is there, and stdout is stderr.
+struct Stray {
+    /// Dropped to end the thread.
+    wake: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Stray {
+    /// Makes the process's descriptor 1 lead through a thread.
+    fn redirect() -> io::Result<Self> {
+        let (printed, print) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (woken, wake) = pipe_with(PipeFlags::CLOEXEC)?;
+        let to = stderr::stderr();
+        let thread = thread::Builder::new()
+            .name("mcp-stdout".into())
+            .spawn(move || carry(printed.into(), &woken, to))?;
+        stdio::dup2_stdout(&print)?;
+        Ok(Stray {
+            wake: Some(wake),
+            thread: Some(thread),
+        })
+    }
+}
+
+/// The thread that carries it. What stderr has no room for is dropped there.
+fn carry(mut printed: File, woken: &OwnedFd, mut to: LossyStderr) {
+    let mut buffer = [0; 16 * 1024];
+    // Woken, it takes what a pipe holds, and no more: a child may go on for ever.
+    let mut reads_left = 64 * 1024 / buffer.len();
+    loop {
+        let mut watched = [
+            PollFd::new(&printed, PollFlags::IN),
+            PollFd::new(woken, PollFlags::IN),
+        ];
+        let waited = wait(&mut watched);
+        if waited.is_err() || watched[0].revents().is_empty() {
+            return;
+        }
+        if !watched[1].revents().is_empty() {
+            if reads_left == 0 {
+                return;
+            }
+            reads_left -= 1;
+        }
+        match printed.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => {
+                let _never_fails = to.write_all(&buffer[..count]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+impl Drop for Stray {
+    fn drop(&mut self) {
+        // Nobody empties it any more, so that it must lead somewhere else.
+        if let Err(error) = stdio::dup2_stdout(stdio::stderr()) {
+            log::error!("stdout cannot be led to stderr: {error}");
+        }
+        drop(self.wake.take());
+        if self
+            .thread
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
+            log::error!("the thread of stray output ended by panicking");
         }
     }
 }

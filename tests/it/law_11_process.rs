@@ -4,7 +4,9 @@ use serde_json::json;
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 use crate::harness::on_every_front;
-use crate::harness::{Gate, Served, alone, call, probes, text};
+use crate::harness::{
+    Gate, PATIENCE, Served, alone, call, child, is_alone, itself, probes, text, until,
+};
 
 /// What a library could take over: signal dispositions and masks, the standard descriptors, the logger's level, the working directory.
 fn process() -> Vec<String> {
@@ -58,27 +60,99 @@ fn law_11_serving_touches_no_signal_no_logger_and_no_descriptor() {
     );
 }
 
-/// The one place that installs a signal handler says so when it cannot.
-#[cfg(all(feature = "tiny-http", feature = "ctrlc"))]
+/// The one place that installs a signal handler says so when it cannot, and the server runs on.
+#[cfg(all(feature = "http", feature = "ctrlc"))]
 #[test]
-fn law_11_a_second_signal_handler_is_refused_by_name() {
+fn law_11_a_handler_of_the_program_s_own_is_never_replaced() {
     alone(
-        "law_11_process::law_11_a_second_signal_handler_is_refused_by_name",
+        "law_11_process::law_11_a_handler_of_the_program_s_own_is_never_replaced",
         || {
-            let server = || {
-                let server = mcp_threads::Server::new("it", "1");
-                server.serve_http("127.0.0.1:0").expect("it can start")
-            };
-            let first = server();
-            first.handle().stop();
-            first.run_until_ctrl_c().expect("nobody has a handler yet");
-            let error = server()
-                .run_until_ctrl_c()
-                .expect_err("there is a handler now");
-            assert!(
-                error.is_signal() && !error.is_bind() && !error.is_configuration(),
-                "{error}"
+            use rustix::process::{Signal, getpid, kill_process};
+            use std::sync::Arc;
+            use std::sync::atomic::{AtomicBool, Ordering};
+
+            let heard = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&heard))
+                .expect("a handler can be installed");
+            let running = probes(&Gate::new())
+                .serve_http("127.0.0.1:0")
+                .expect("it can start");
+            let before = process();
+            for error in [running.run_until_ctrl_c(), running.wait_for_ctrl_c()] {
+                let error = error.expect_err("there is a handler for SIGHUP");
+                assert!(
+                    error.is_signal() && !error.is_bind() && !error.is_configuration(),
+                    "{error}"
+                );
+                assert!(error.to_string().contains("SIGHUP"), "{error}");
+            }
+            assert_eq!(process(), before, "nothing has been installed");
+            kill_process(getpid(), Signal::HUP).expect("it lives");
+            until("the program's handler is called", || {
+                heard.load(Ordering::Relaxed)
+            });
+            let http = crate::harness::Http::new(running.addr().expect("it serves HTTP"));
+            assert_eq!(
+                text(&http.ask(&call(1, "echo", json!({ "text": "a" })))),
+                "a"
             );
+            assert_eq!(running.shutdown(PATIENCE).abandoned_connections, 0);
         },
     );
+}
+
+/// One after the other, servers of one process are told of signals; one that has ended is not, and holds nothing up.
+#[cfg(all(feature = "http", feature = "ctrlc"))]
+#[test]
+fn law_11_the_watch_over_signals_serves_every_server_and_keeps_none() {
+    alone(
+        "law_11_process::law_11_the_watch_over_signals_serves_every_server_and_keeps_none",
+        || {
+            use rustix::process::{Signal, getpid, kill_process};
+
+            let serve = || {
+                let server = probes(&Gate::new());
+                server.serve_http("127.0.0.1:0").expect("it can start")
+            };
+            for _ in 0..2 {
+                let running = serve();
+                running.handle().stop();
+                running.run_until_ctrl_c().expect("it ends well");
+                assert!(running.stats().draining);
+            }
+            let servers = [serve(), serve()];
+            for server in &servers {
+                server.handle().stop();
+                server.wait_for_ctrl_c().expect("it only waits");
+                assert!(!server.stats().draining, "it is left to `shutdown`");
+            }
+            kill_process(getpid(), Signal::TERM).expect("it lives");
+            for server in &servers {
+                server.wait_for_ctrl_c().expect("each has been told");
+            }
+            for server in servers {
+                assert_eq!(server.shutdown(PATIENCE).abandoned_handlers, 0);
+            }
+        },
+    );
+}
+
+/// When no server is left, a signal does what it does by default.
+#[cfg(all(feature = "http", feature = "ctrlc"))]
+#[test]
+fn law_11_a_signal_after_the_end_is_the_program_s_again() {
+    use std::os::unix::process::ExitStatusExt;
+    const NAME: &str = "law_11_process::law_11_a_signal_after_the_end_is_the_program_s_again";
+    if is_alone() {
+        let running = probes(&Gate::new()).serve_http("127.0.0.1:0");
+        let running = running.expect("it can start");
+        running.handle().stop();
+        running.run_until_ctrl_c().expect("it ends well");
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
+            .expect("it lives");
+        std::thread::sleep(4 * PATIENCE);
+    } else {
+        let finished = child::run(itself(NAME));
+        assert_eq!(finished.status.signal(), Some(15), "{finished:?}");
+    }
 }

@@ -138,7 +138,7 @@ fn law_12_a_client_that_reads_nothing_does_not_keep_the_program() {
     for id in 0..10 {
         client.send(&call(id, "echo", json!({ "text": "x".repeat(50_000) })));
     }
-    running.signal(Signal::INT);
+    running.signal(Signal::TERM);
     let finished = running.exits_well();
     assert!(finished.stderr.contains("shut down"), "{}", finished.stderr);
 }

@@ -24,12 +24,16 @@ const RANKS: &[(&str, u32)] = &[
 /// The whole concurrency of the library: the files that start threads.
 const THREAD_FILES: &[&str] = &[
     "base/clock.rs",
+    "base/stderr.rs",
     "lane/running.rs",
     "handler/command.rs",
     "transport/pipe.rs",
+    "transport/stdio.rs",
     "transport/http/tiny/mod.rs",
     "transport/http/guarded/mod.rs",
     "transport/http/guarded/registry.rs",
+    "server/running.rs",
+    "server/signals.rs",
 ];
 
 const LINES_MAX: usize = 500;

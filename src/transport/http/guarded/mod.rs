@@ -38,7 +38,7 @@ use self::listener::{Acceptor, Waker};
 use self::registry::{Connections, Link};
 use super::exchange::Serve;
 use crate::base::limits::Limits;
-use crate::transport::front::Front;
+use crate::transport::front::{Front, Unfinished};
 
 pub(crate) use self::bound::Listener;
 
@@ -118,12 +118,11 @@ impl Front for GuardedFront {
         }
     }
 
-    fn stop_accepting(&self) {
-        GuardedFront::stop_accepting(self);
-    }
-
-    fn finish(self: Box<Self>, deadline: Instant) -> usize {
-        self.join(deadline)
+    fn finish(self: Box<Self>, deadline: Instant) -> Unfinished {
+        Unfinished {
+            connections: self.join(deadline),
+            ..Unfinished::default()
+        }
     }
 }
 

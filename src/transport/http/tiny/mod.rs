@@ -27,7 +27,7 @@ use tiny_http::Request;
 
 use self::exchange::TinyExchange;
 use crate::base::error::Error;
-use crate::transport::front::Front;
+use crate::transport::front::{ClientEnd, Front, Unfinished};
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::Serve;
 
@@ -37,14 +37,17 @@ pub(crate) struct TinyFront {
     address: SocketAddr,
     exchanges: Arc<AtomicUsize>,
     taking: JoinHandle<()>,
-    ended: Receiver<()>,
     /// Disconnects once every thread has left.
     left: Receiver<Infallible>,
 }
 
 impl TinyFront {
     /// Serves on a bound listener.
-    pub(crate) fn start(listener: TcpListener, endpoint: Endpoint) -> Result<Self, Error> {
+    pub(crate) fn start(
+        listener: TcpListener,
+        endpoint: Endpoint,
+        end: ClientEnd,
+    ) -> Result<Self, Error> {
         let unusable = |source| Error::io("cannot use the listener", source);
         let address = listener.local_addr().map_err(unusable)?;
         // Accepted sockets inherit it: one small answer must not wait for the acknowledgement of the one before.
@@ -55,21 +58,18 @@ impl TinyFront {
             .map_err(|source| unusable(std::io::Error::other(source)))?;
         let (http, endpoint) = (Arc::new(http), Arc::new(endpoint));
         let (alive, left) = bounded(0);
-        let (end, ended) = bounded(1);
         let exchanges = Arc::clone(endpoint.engine.connections());
         let taken = Arc::clone(&http);
         let name = "mcp-http";
         let taking = thread::Builder::new().name(name.into()).spawn(move || {
             take(&taken, &endpoint, &alive);
-            // Full or unread: the server ends already.
-            let _ends_already = end.try_send(());
+            end.ended();
         });
         Ok(TinyFront {
             http,
             address,
             exchanges,
             taking: taking.map_err(|source| Error::spawn(name, source))?,
-            ended,
             left,
         })
     }
@@ -128,13 +128,9 @@ impl Front for TinyFront {
         Some(self.address)
     }
 
-    fn ended(&self) -> Option<&Receiver<()>> {
-        Some(&self.ended)
-    }
-
     /// Until here it has taken whatever came, and the engine has refused new calls. Takes no more, waits for every exchange to end, and frees
     /// the port.
-    fn finish(self: Box<Self>, deadline: Instant) -> usize {
+    fn finish(self: Box<Self>, deadline: Instant) -> Unfinished {
         self.http.unblock();
         if self.taking.join().is_err() {
             log::error!("the thread that takes HTTP requests ended by panicking");
@@ -149,6 +145,9 @@ impl Front for TinyFront {
         while TcpListener::bind(self.address).is_err() && Instant::now() < patience {
             thread::sleep(Duration::from_millis(1));
         }
-        unfinished
+        Unfinished {
+            connections: unfinished,
+            ..Unfinished::default()
+        }
     }
 }

@@ -1,0 +1,118 @@
+//! What a running server shares with all who may end it, and its ordered end, written once: for `shutdown`, a signal, the end of a pipe, a drop.
+//!
+//! Must not know requests, or which fronts there are.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded};
+
+use crate::base::deadline::after;
+use crate::base::limits::Limits;
+use crate::base::stderr;
+use crate::engine::Engine;
+use crate::server::Serving;
+use crate::transport::front::{ClientEnd, Front};
+
+/// What a shutdown had to leave behind; all zero when everything ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Handlers that ignored their cancellation. Their threads are left behind and end with the process.
+    pub abandoned_handlers: usize,
+    /// Connections (or the pipe) whose client did not read its answers in time.
+    pub abandoned_connections: usize,
+    /// Answers that could not be written, because writing failed: the client had left, or stdout is a file on a full disk.
+    pub lost_answers: usize,
+}
+
+/// A running server, as it is known to all who may end it.
+pub(super) struct Shared {
+    pub(super) engine: Arc<Engine>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) serving: Serving,
+    /// `None` once the server ends.
+    pub(super) fronts: Mutex<Option<Vec<Box<dyn Front>>>>,
+    /// Given to those fronts whose client ends the server.
+    pub(super) client_end: ClientEnd,
+    /// Says that the server is to shut down.
+    pub(super) stopped: Receiver<()>,
+    /// Set by the shutdown, of which there is one.
+    pub(super) report: OnceLock<DrainReport>,
+    /// What kept answers from being written, for the exit code.
+    pub(super) failure: Mutex<Option<io::Error>>,
+    /// Whether a first interrupt is meant for the client and not for the server.
+    pub(super) spares_interrupts: AtomicBool,
+    /// When the last interrupt came.
+    pub(super) interrupted: Mutex<Option<Instant>>,
+    /// Whether a signal has asked for the end.
+    pub(super) was_signalled: AtomicBool,
+}
+
+pub(super) const HELD: &str = "no code panics while it holds the fronts";
+
+impl Shared {
+    pub(super) fn new(engine: Arc<Engine>, limits: Arc<Limits>, serving: Serving) -> Self {
+        let (stop, stopped) = bounded(1);
+        Shared {
+            client_end: ClientEnd {
+                engine: Arc::clone(&engine),
+                stop,
+                fronts: Arc::new(AtomicUsize::new(0)),
+            },
+            engine,
+            limits,
+            serving,
+            fronts: Mutex::new(Some(Vec::new())),
+            stopped,
+            report: OnceLock::new(),
+            failure: Mutex::default(),
+            spares_interrupts: AtomicBool::new(false),
+            interrupted: Mutex::default(),
+            was_signalled: AtomicBool::new(false),
+        }
+    }
+
+    /// Ends the server, or waits for whoever ends it already.
+    pub(super) fn end(&self, patience: Duration) -> DrainReport {
+        *self.report.get_or_init(|| {
+            let report = self.end_in_order(after(patience));
+            log::info!("shut down: {report:?}");
+            stderr::settle();
+            report
+        })
+    }
+
+    fn end_in_order(&self, deadline: Instant) -> DrainReport {
+        // From now on nothing new is let in: no call by the engine, no front by the server.
+        self.engine.begin_drain();
+        let fronts = self.fronts.lock().expect(HELD).take().unwrap_or_default();
+        for front in &fronts {
+            front.begin_drain();
+        }
+        // All ears stay open until the last accepted call has ended; what outlives the deadline is cancelled.
+        let grace = self.limits.cancel_grace;
+        let abandoned_handlers = self.engine.drain(deadline, grace);
+        // Every answer is in its outbox by now; a client that reads gets it in this time.
+        let written = match self.engine.is_hurried() {
+            true => after(grace),
+            false => after(grace).max(deadline),
+        };
+        let mut report = DrainReport {
+            abandoned_handlers,
+            abandoned_connections: 0,
+            lost_answers: 0,
+        };
+        for front in fronts {
+            let unfinished = front.finish(written);
+            report.abandoned_connections += unfinished.connections;
+            report.lost_answers += unfinished.answers;
+            if let Some(failure) = unfinished.failure {
+                *self.failure.lock().expect(HELD) = Some(failure);
+            }
+        }
+        report
+    }
+}
