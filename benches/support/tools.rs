@@ -85,9 +85,7 @@ fn server(spec: &Spec) -> Server {
         Limits::default()
             // Two thousand idle connections are one of the questions.
             .connections_max(4096)
-            .exchanges_max(4096)
-            // A thousand events on one stream are another, and none should be dropped.
-            .outbox_events_max(2048),
+            .exchanges_max(4096),
     );
     if let Some(workers) = spec.workers {
         server = server.workers(workers);

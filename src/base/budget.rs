@@ -133,22 +133,18 @@ impl Charge {
         Ok(())
     }
 
-    /// Holds so many bytes from now on, or as many as before. May be called under any lock.
-    pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), OverBudget> {
-        match bytes.checked_sub(self.bytes) {
-            Some(more) => self.grow(more),
-            None => {
-                self.shrink(self.bytes - bytes);
-                Ok(())
-            }
-        }
-    }
-
     /// Gives so many bytes back, at most all of them.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
         self.budget.give_back(bytes);
+    }
+
+    /// Takes another charge over, of the same account.
+    pub(crate) fn absorb(&mut self, mut other: Charge) {
+        if Arc::ptr_eq(&self.budget, &other.budget) {
+            self.bytes += std::mem::take(&mut other.bytes);
+        }
     }
 
     /// What it holds.
@@ -201,9 +197,10 @@ mod tests {
         let mut first = one.charge(25).expect("it fits");
         assert_eq!(other.charge(16).err(), Some(OverBudget::Whole));
         whole.on_shortage(|_bytes| {});
-        assert_eq!(first.resize(41), Err(OverBudget::Own));
+        assert_eq!(first.grow(16), Err(OverBudget::Own));
         assert_eq!((other.used(), share.used(), whole.used()), (0, 25, 25));
-        first.resize(10).expect("less always fits");
+        first.shrink(20);
+        first.absorb(one.charge(5).expect("it fits"));
         let _rest = other.charge(30).expect("it fits");
         assert_eq!((first.bytes(), share.used(), whole.used()), (10, 40, 40));
     }

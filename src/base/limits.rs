@@ -77,11 +77,10 @@ limits! {
     /// Most HTTP exchanges that may wait for their answer at once in the tiny_http front, each on its own I/O thread. Default 1024.
     /// The next one gets `503`.
     exchanges_max: usize = 1024,
-    /// Progress and log events that wait for one slow reader before the oldest is dropped. Default 256 per HTTP answer or pipe.
-    outbox_events_max: usize = 256,
-    /// Bytes of answers and events that wait for one slow reader. Default 4 MiB. Beyond it the oldest events are dropped; answers are
-    /// kept, but on stdio no further request is read until some have been.
-    outbox_bytes_max: usize = 4 * 1024 * 1024,
+    /// Bytes of answers and events that wait for one slow reader. Default 16 MiB: a hundred thousand progress events. Beyond it older progress of the
+    /// same call goes first, then other progress, and log messages last; answers are kept, but on stdio no further request is read until some have
+    /// been. What was dropped is told with the answer. All events that wait have a quarter of [`memory_bytes_max`](Self::memory_bytes_max).
+    outbox_bytes_max: usize = 16 * 1024 * 1024,
     /// Answers on stdio that may wait to be read before the server stops reading stdin. Default 1024. Calls that are still running do not count.
     outbox_answers_max: usize = 1024,
     /// A call that has sent nothing for this long is answered with an event stream, so that clients and proxies see that it is alive. Default
@@ -142,7 +141,7 @@ limits! {
     /// or just answered. Default 16. Beyond it the oldest is forgotten, one that has been answered first; its call goes on.
     parked_streams_max: usize = 16,
     /// Bytes of answers and events in the parked streams of one legacy session together. Default 1 MiB. Beyond it the oldest of these
-    /// streams is forgotten when the next one comes; the last may hold an answer of any length.
+    /// streams is forgotten; the last may hold an answer as long as fits [`session_bytes_max`](Self::session_bytes_max).
     parked_bytes_max: usize = 1024 * 1024,
     /// Bytes of one legacy session that have been sent and are kept for a resumed stream, and bytes of notifications that wait until the client
     /// listens. Default 64 KiB each. Beyond it the oldest go; an answer longer than this is kept only until it has been sent.

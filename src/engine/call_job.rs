@@ -111,6 +111,7 @@ impl CallJob {
         }
         match result {
             Ok(mut reply) => {
+                call.warn_of_dropped();
                 if knows_no_links(&call.info.client) {
                     reply.links_as_text();
                 }
@@ -118,7 +119,8 @@ impl CallJob {
                     Reply::Tool(result) if result.is_error => Outcome::ToolError,
                     _ => Outcome::Ok,
                 };
-                let body = encode::response(&call.id, &reply, call.era, server_info);
+                let body =
+                    encode::response(&call.id, &reply, call.era, server_info, call.dropped());
                 call.answer(body, None, outcome);
             }
             Err(error) => call.fail(&error.in_era(call.era), Outcome::Error),

@@ -14,10 +14,16 @@ use crate::protocol::types::{ContentBlock, ResourceContents};
 use crate::protocol::version::Era;
 
 /// The whole response.
-pub(crate) fn response(id: &RequestId, reply: &Reply, era: Era, server_info: &RawValue) -> Vec<u8> {
+pub(crate) fn response(
+    id: &RequestId,
+    reply: &Reply,
+    era: Era,
+    server_info: &RawValue,
+    dropped: usize,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     jsonrpc::open_result(&mut out, id);
-    write_result(&mut out, reply, era, server_info);
+    write_result(&mut out, reply, era, server_info, dropped);
     jsonrpc::close_response(&mut out);
     out
 }
@@ -25,12 +31,21 @@ pub(crate) fn response(id: &RequestId, reply: &Reply, era: Era, server_info: &Ra
 /// The result alone.
 pub(crate) fn result(reply: &Reply, era: Era, server_info: &RawValue) -> Vec<u8> {
     let mut out = Vec::new();
-    write_result(&mut out, reply, era, server_info);
+    write_result(&mut out, reply, era, server_info, 0);
     out
 }
 
-fn write_result(out: &mut Vec<u8>, reply: &Reply, era: Era, server_info: &RawValue) {
-    let around = |meta| Around::new(era, meta, server_info);
+/// The key under which a client is told how many events of its call were dropped.
+const DROPPED_KEY: &str = "mcp-threads/droppedEvents";
+
+fn write_result(
+    out: &mut Vec<u8>,
+    reply: &Reply,
+    era: Era,
+    server_info: &RawValue,
+    dropped: usize,
+) {
+    let around = |meta| Around::new(era, meta, server_info, dropped);
     let modern = era == Era::Modern;
     match reply {
         Reply::Tool(result) => {
@@ -172,18 +187,28 @@ enum Meta<'a> {
 }
 
 impl<'a> Around<'a> {
-    fn new(era: Era, own: Option<&'a Map<String, Value>>, server_info: &'a RawValue) -> Self {
+    fn new(
+        era: Era,
+        own: Option<&'a Map<String, Value>>,
+        server_info: &'a RawValue,
+        dropped: usize,
+    ) -> Self {
         let modern = era == Era::Modern;
         Around {
             result_type: modern.then_some("complete"),
             meta: match (own, modern) {
-                (None, true) => Some(Meta::ServerInfo(server_info)),
-                (None, false) => None,
-                (Some(own), false) => Some(Meta::Own(own)),
-                (Some(own), true) => {
-                    let mut both: Map<String, Value> =
-                        serde_json::from_str(server_info.get()).unwrap_or_default();
-                    both.extend(own.clone());
+                (None, true) if dropped == 0 => Some(Meta::ServerInfo(server_info)),
+                (None, false) if dropped == 0 => None,
+                (Some(own), false) if dropped == 0 => Some(Meta::Own(own)),
+                _ => {
+                    let mut both: Map<String, Value> = match modern {
+                        true => serde_json::from_str(server_info.get()).unwrap_or_default(),
+                        false => Map::new(),
+                    };
+                    both.extend(own.cloned().unwrap_or_default());
+                    if dropped > 0 {
+                        both.insert(DROPPED_KEY.to_owned(), dropped.into());
+                    }
                     Some(Meta::Both(both))
                 }
             },

@@ -16,18 +16,20 @@ use crate::base::in_flight::{self, Cancel, Taken};
 use crate::base::limits::Limits;
 use crate::base::stats::Stats;
 use crate::engine::Engine;
+use crate::engine::reply::afford;
 use crate::engine::rounds::Rounds;
 use crate::handler::ask::{Ask, AskError};
 use crate::handler::context::{CallControl, Overview, RequestInfo};
 use crate::legacy::Asks;
 use crate::legacy::ReplySlot;
 use crate::observe::access::{Access, Outcome};
-use crate::outbox::{Answer, Standing};
+use crate::outbox::{Answer, EventKind, Source, Standing};
 use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::method::Method;
 use crate::protocol::trace::TraceContext;
 use crate::protocol::tree::TreeRoom;
+use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::Era;
 
 const HELD: &str = "no code panics while it holds a call";
@@ -49,7 +51,7 @@ pub(crate) struct Call {
     asks: Option<Arc<Asks>>,
     /// What a modern call asks and keeps.
     rounds: Mutex<Rounds>,
-    token: CancellationToken,
+    source: Arc<Source>,
     /// Where the call can be found by its id; `None` where ids need not be found (modern HTTP).
     registry: Option<Arc<InFlight>>,
     state: Mutex<State>,
@@ -110,7 +112,7 @@ impl Call {
             engine,
             asks,
             rounds: Mutex::default(),
-            token,
+            source: Source::new(token),
             registry: registry.map(Arc::clone),
             state: Mutex::new(State {
                 open: Some(Open { slot, canceller }),
@@ -149,7 +151,26 @@ impl Call {
     pub(crate) fn send_opening(&self, notification: Vec<u8>) {
         let state = self.lock();
         if let Some(outbox) = state.open.as_ref().and_then(|open| open.slot.outbox()) {
-            outbox.send_opening(notification, &self.token);
+            outbox.send_opening(notification, &self.source);
+        }
+    }
+
+    /// How many of its events were dropped because they were not read in time.
+    pub(crate) fn dropped(&self) -> usize {
+        self.source.dropped()
+    }
+
+    /// Warns a client that wants log messages that some of what it should have heard was dropped.
+    pub(crate) fn warn_of_dropped(&self) {
+        let level = LoggingLevel::Warning;
+        let dropped = self.dropped();
+        if dropped > 0 && self.info.log_level.is_some_and(|least| level >= least) {
+            let text = format!(
+                "{dropped} events of this call were dropped, because they were not read in time"
+            );
+            let params = json!({ "level": level, "data": text });
+            let warning = jsonrpc::notification("notifications/message", &params);
+            self.send_event(warning, EventKind::Message);
         }
     }
 
@@ -163,7 +184,9 @@ impl Call {
         let Some((open, access)) = self.end(outcome) else {
             return;
         };
-        open.slot.send(self.message(body, error, access));
+        let answer = self.message(body, error, access);
+        let answer = afford(answer, &self.id, open.slot.outbox());
+        open.slot.send(answer);
     }
 
     /// Answers with a JSON-RPC error.
@@ -205,6 +228,7 @@ impl Call {
             standing: Standing::Served,
             era: self.era,
             access,
+            charge: None,
         }
     }
 
@@ -227,6 +251,7 @@ impl Call {
             outcome,
             queued: started_at.unwrap_or(now) - queued_at,
             running: started_at.map_or(Duration::ZERO, |started_at| now - started_at),
+            dropped: self.source.dropped(),
             traceparent: self.info.trace.as_deref().and_then(TraceContext::logged),
             reason: None,
         };
@@ -248,7 +273,7 @@ impl Call {
     pub(crate) fn announce(&self, notification: Vec<u8>) {
         let state = self.lock();
         if let Some(outbox) = state.open.as_ref().and_then(|open| open.slot.outbox()) {
-            outbox.announce(notification, Some(&self.token));
+            outbox.announce(notification, Some(&self.source));
         }
     }
 
@@ -257,7 +282,7 @@ impl Call {
         let state = self.lock();
         let outbox = state.open.as_ref().and_then(|open| open.slot.outbox());
         let outbox = outbox.ok_or(AskError::Cancelled)?;
-        Ok(outbox.send_request(request, &self.token))
+        Ok(outbox.send_request(request, &self.source))
     }
 
     /// Asks a legacy session's client on the call's own stream, and waits.
@@ -271,10 +296,11 @@ impl Call {
         if !self.send_request(request)? {
             return Err(AskError::Left);
         }
-        let answer = pending.wait(&self.token, patience);
+        let answer = pending.wait(&self.source.token, patience);
         if matches!(answer, Err(AskError::TimedOut)) {
             let params = json!({ "requestId": pending.id(), "reason": "no answer in time" });
-            self.send_event(jsonrpc::notification("notifications/cancelled", &params));
+            let cancelled = jsonrpc::notification("notifications/cancelled", &params);
+            self.send_event(cancelled, EventKind::Message);
         }
         answer
     }
@@ -294,14 +320,14 @@ impl CallControl for Call {
     }
 
     fn cancellation(&self) -> &CancellationToken {
-        &self.token
+        &self.source.token
     }
 
-    fn send_event(&self, notification: Vec<u8>) {
+    fn send_event(&self, notification: Vec<u8>, kind: EventKind) {
         // The lock is held while sending, so that no event can slip in behind the answer.
         let state = self.lock();
         if let Some(outbox) = state.open.as_ref().and_then(|open| open.slot.outbox()) {
-            outbox.send_event(notification, &self.token);
+            outbox.send_event(notification, kind, &self.source);
         }
     }
 

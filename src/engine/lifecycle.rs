@@ -26,6 +26,7 @@ use crate::handler::registration::Registration;
 use crate::lane::{Lane, RunningLane};
 use crate::legacy::{AskCounter, Sessions, Streams};
 use crate::observe::access::{self, AccessLog, Observer, RequestTag};
+use crate::outbox::{Accounts, Bounds, Outbox, OutboxReader, outbox};
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::Implementation;
 
@@ -36,6 +37,8 @@ pub(crate) struct Engine {
     pub(super) memory: Arc<Budget>,
     /// The share of it for what is kept between requests, sessions and subscriptions: half, so that requests have the other half whatever is kept.
     pub(super) kept: Arc<Budget>,
+    /// The accounts of what waits to be read. Events have a quarter, so that clients that do not read take nobody else's answers.
+    waiting: Accounts,
     pub(super) identity: Arc<Identity>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) catalogue: Catalogue,
@@ -110,6 +113,10 @@ impl Engine {
         let memory = Budget::whole(plan.limits.memory_bytes_max);
         let engine = Arc::new_cyclic(|me| Engine {
             kept: memory.of_peer(plan.limits.memory_bytes_max / 2),
+            waiting: Accounts {
+                answers: Arc::clone(&memory),
+                events: memory.of_peer(plan.limits.memory_bytes_max / 4),
+            },
             memory,
             observer: Arc::new(AccessLog),
             identity,
@@ -161,6 +168,11 @@ impl Engine {
     /// Who sees every request's end.
     pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
         &self.observer
+    }
+
+    /// A way out for one exchange or one pipe.
+    pub(crate) fn outbox(&self, bounds: Bounds) -> (Outbox, OutboxReader) {
+        outbox(bounds, self.waiting.clone(), &self.observer)
     }
 
     /// The account of the whole server, for the transports to charge.

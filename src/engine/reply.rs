@@ -5,7 +5,7 @@
 use crate::base::budget::OverBudget;
 use crate::legacy::ReplySlot;
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
-use crate::outbox::{Answer, Standing};
+use crate::outbox::{Answer, Outbox, Standing};
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::meta::Params;
 use crate::protocol::method::Method;
@@ -32,14 +32,16 @@ impl Asked<'_> {
             traceparent: trace::logged(self.params.meta.as_ref()),
             ..Access::immediate(self.tag.clone(), method.name(), Outcome::Ok)
         };
-        let standing = Standing::Served;
-        self.slot.send(Answer {
+        let answer = Answer {
             body,
             error: None,
-            standing,
+            standing: Standing::Served,
             era: self.era,
             access,
-        });
+            charge: None,
+        };
+        let answer = afford(answer, &self.id, self.slot.outbox());
+        self.slot.send(answer);
     }
 
     /// Answers with an error.
@@ -84,6 +86,7 @@ impl Refusal<'_> {
                 traceparent: self.traceparent,
                 ..Access::immediate(self.tag.clone(), self.method, outcome).because(&error.message)
             },
+            charge: None,
         });
     }
 }
@@ -106,6 +109,31 @@ pub(super) fn refuse_taken_id(
     };
     let error = ErrorObject::invalid_request("A request with this `id` is still in flight");
     refusal.send(&error, slot);
+}
+
+/// Puts what an answer costs on its client's account. When there is no room it becomes the refusal that says so.
+pub(super) fn afford(answer: Answer, id: &RequestId, outbox: Option<&Outbox>) -> Answer {
+    match outbox.map(|outbox| outbox.charge_answer(answer.body.len())) {
+        Some(Ok(charge)) => Answer {
+            charge: Some(charge),
+            ..answer
+        },
+        Some(Err(account)) => {
+            let error = over_budget(account);
+            let outcome = Outcome::Refused;
+            Answer {
+                body: jsonrpc::error_response(Some(id), &error),
+                error: Some(error.code),
+                access: Access {
+                    outcome,
+                    ..answer.access
+                },
+                ..answer
+            }
+        }
+        // Nobody reads it.
+        None => answer,
+    }
 }
 
 /// What a client hears for which nothing more can be kept.

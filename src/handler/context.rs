@@ -16,6 +16,7 @@ use crate::base::stats::Stats;
 use crate::handler::ask::{Ask, AskError};
 use crate::handler::client::{Client, ClientSource};
 use crate::observe::access::RequestTag;
+use crate::outbox::EventKind;
 use crate::protocol::change::Change;
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::ProgressToken;
@@ -28,7 +29,7 @@ pub(crate) trait CallControl: Send + Sync {
     fn info(&self) -> &RequestInfo;
     fn cancellation(&self) -> &CancellationToken;
     /// Sends a notification that belongs to this call; never waits, and goes nowhere once the call has ended.
-    fn send_event(&self, notification: Vec<u8>);
+    fn send_event(&self, notification: Vec<u8>, kind: EventKind);
     /// What JSON may take when it is read for this call.
     fn tree_room(&self) -> TreeRoom;
     /// Asks the client; in the modern era, says what it answered already or ends the attempt.
@@ -199,8 +200,8 @@ impl<S> RequestContext<S> {
             progress_token: token,
             progress: &progress,
         };
-        self.call
-            .send_event(jsonrpc::notification("notifications/progress", &params));
+        let notification = jsonrpc::notification("notifications/progress", &params);
+        self.call.send_event(notification, EventKind::Progress);
     }
 
     /// Sends a log message to the client, if the client wants messages of this level. Never waits. A value that cannot be JSON is left out.
@@ -217,10 +218,9 @@ impl<S> RequestContext<S> {
         }
         match serde_json::to_value(data) {
             Ok(data) => {
-                self.call.send_event(jsonrpc::notification(
-                    "notifications/message",
-                    &Params { level, data },
-                ));
+                let params = Params { level, data };
+                let notification = jsonrpc::notification("notifications/message", &params);
+                self.call.send_event(notification, EventKind::Message);
             }
             Err(error) => {
                 log::warn!(

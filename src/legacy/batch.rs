@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::base::budget::Charge;
 use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{Answer, AnswerSlot, Outbox, Standing};
 use crate::protocol::version::Era;
@@ -36,6 +37,8 @@ struct Gathered {
     tag: RequestTag,
     /// The array so far, without its closing bracket.
     body: Vec<u8>,
+    /// What it costs.
+    charge: Option<Charge>,
     missing: usize,
 }
 
@@ -46,6 +49,7 @@ pub(crate) fn split(slot: AnswerSlot, members: usize, tag: RequestTag) -> Vec<Re
         slot: Some(slot),
         tag,
         body: Vec::new(),
+        charge: None,
         missing: members,
     };
     let batch = Arc::new(Batch {
@@ -70,7 +74,7 @@ impl ReplySlot {
             ReplySlot::Member(mut member) => {
                 member.ended(&answer.access);
                 member.used = true;
-                member.batch.gather(Some(&answer.body));
+                member.batch.gather(Some((&answer.body, answer.charge)));
             }
         }
     }
@@ -109,12 +113,16 @@ impl Drop for Member {
 }
 
 impl Batch {
-    fn gather(&self, body: Option<&[u8]>) {
+    fn gather(&self, answer: Option<(&[u8], Option<Charge>)>) {
         let mut gathered = self
             .gathered
             .lock()
             .expect("no code panics while it gathers a batch");
-        if let Some(body) = body {
+        if let Some((body, charge)) = answer {
+            match (&mut gathered.charge, charge) {
+                (Some(all), Some(charge)) => all.absorb(charge),
+                (all, charge) => *all = all.take().or(charge),
+            }
             let separator = if gathered.body.is_empty() { b'[' } else { b',' };
             gathered.body.push(separator);
             gathered.body.extend_from_slice(body);
@@ -139,6 +147,7 @@ impl Batch {
             standing: Standing::Served,
             era: Era::Legacy,
             access,
+            charge: gathered.charge.take(),
         });
     }
 }

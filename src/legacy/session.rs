@@ -293,8 +293,7 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::access::{AccessLog, Observer};
-    use crate::outbox::{Bounds, Outbox, outbox};
+    use crate::outbox::{self, Outbox};
 
     fn session() -> Session {
         session_in(&Budget::whole(usize::MAX))
@@ -306,12 +305,7 @@ mod tests {
     }
 
     fn new_outbox() -> Outbox {
-        let bounds = Bounds {
-            answers_max: 1,
-            events_max: 1,
-            bytes_max: 1,
-        };
-        outbox(bounds, &(Arc::new(AccessLog) as Arc<dyn Observer>)).0
+        outbox::new_outbox(1, 1).0
     }
 
     #[test]

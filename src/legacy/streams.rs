@@ -283,11 +283,21 @@ impl Streams {
         if state.has_lost_its_answer(stream) {
             dropped.extend(state.forget(stream));
         }
+        self.settle(state, &mut dropped);
+        self.let_go.notify_all();
+    }
+
+    /// Looks at what waits in parked streams, because something has arrived in one.
+    fn arrived(&self) {
+        let mut dropped = Vec::new();
+        self.settle(self.lock(), &mut dropped);
+    }
+
+    /// Forgets what is too much, to be dropped once nothing is locked.
+    fn settle(&self, mut state: MutexGuard<'_, State>, dropped: &mut Vec<Answering>) {
         while let Some(other) = state.one_too_many(self.parked_max, self.parked_bytes_max) {
             dropped.extend(state.forget(other));
         }
-        drop(state);
-        self.let_go.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -297,7 +307,8 @@ impl Streams {
 
 impl State {
     /// The stream to forget if too much is kept that is not open: one whose answer has been sent before one whose answer has not, and the
-    /// oldest of them. The bytes that wait are looked at whenever a stream is parked, and what is parked alone may have any number.
+    /// oldest of them. The bytes that wait are looked at when a stream is parked and when they arrive; one that is parked alone may hold whatever its
+    /// session's account has room for.
     fn one_too_many(&self, parked_max: usize, bytes_max: usize) -> Option<u64> {
         let mut parked = Vec::new();
         let mut finished = Vec::new();
@@ -388,7 +399,14 @@ impl OpenStream {
 
     /// No connection carries it any more; its call goes on.
     pub(crate) fn park(mut self, reader: OutboxReader) {
-        self.becomes = Some(Phase::Parked(reader));
+        let streams = Arc::downgrade(&self.streams);
+        let arrived = move || {
+            if let Some(streams) = streams.upgrade() {
+                streams.arrived();
+            }
+        };
+        let fits = reader.park(&self.streams.memory, arrived);
+        self.becomes = fits.then_some(Phase::Parked(reader));
     }
 
     /// Its last message has been sent, and may be asked for again.

@@ -177,6 +177,8 @@ pub(crate) struct Access {
     pub(crate) outcome: Outcome,
     pub(crate) queued: Duration,
     pub(crate) running: Duration,
+    /// How many of its events were dropped because they were not read in time.
+    pub(crate) dropped: usize,
     /// Of the trace that the request is part of.
     pub(crate) traceparent: Option<Traceparent>,
     /// Why it was refused, if it was. It may quote the client.
@@ -204,6 +206,7 @@ impl Access {
             outcome,
             queued: Duration::ZERO,
             running: Duration::ZERO,
+            dropped: 0,
             traceparent: None,
             reason: None,
         }
@@ -227,9 +230,13 @@ impl Observer for AccessLog {
         let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
         let trace = access.traceparent;
         let trace = trace.map_or_else(String::new, |trace| format!(" traceparent={trace}"));
+        let dropped = match access.dropped {
+            0 => String::new(),
+            dropped => format!(" dropped_events={dropped}"),
+        };
         log::info!(
             target: TARGET,
-            "method={} {}={} status={status} outcome={} lane={} queued_us={} running_us={} peer={} era={} client={} request_id={}{reason}{trace}",
+            "method={} {}={} status={status} outcome={} lane={} queued_us={} running_us={} peer={} era={} client={} request_id={}{reason}{trace}{dropped}",
             access.method,
             kind(access.method),
             access.name.as_deref().unwrap_or("-"),

@@ -1,10 +1,16 @@
 //! The bounded way out: where handlers and the engine put what a transport will write.
 
+mod answer;
+mod queue;
 mod reader;
 mod writer;
 
+pub(crate) use self::answer::{Answer, Standing};
+pub(crate) use self::queue::{EventKind, Source};
 pub(crate) use self::reader::{OutboxReader, outbox};
-pub(crate) use self::writer::{Answer, AnswerSlot, Bounds, Item, Outbox, Standing};
+pub(crate) use self::writer::{Accounts, AnswerSlot, Bounds, Item, Outbox};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use self::tests::{new_outbox, source};

@@ -6,16 +6,23 @@ use std::mem;
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
+use crate::base::budget::Budget;
 use crate::observe::access::Observer;
-use crate::outbox::writer::{Answer, Bounds, Item, Outbox, Queued, Shared, State};
+use crate::outbox::answer::Answer;
+use crate::outbox::queue::{Firm, Next};
+use crate::outbox::writer::{Accounts, Bounds, Item, OnArrival, Outbox, Shared, State};
 
 /// The way out, owned by the one thread that writes.
 #[derive(Debug)]
 pub(crate) struct OutboxReader(pub(super) Arc<Shared>);
 
-/// A new outbox within these bounds.
-pub(crate) fn outbox(bounds: Bounds, observer: &Arc<dyn Observer>) -> (Outbox, OutboxReader) {
-    let shared = Arc::new(Shared::new(bounds, observer));
+/// A new outbox within these bounds, on these accounts.
+pub(crate) fn outbox(
+    bounds: Bounds,
+    accounts: Accounts,
+    observer: &Arc<dyn Observer>,
+) -> (Outbox, OutboxReader) {
+    let shared = Arc::new(Shared::new(bounds, accounts, observer));
     (Outbox(Arc::clone(&shared)), OutboxReader(shared))
 }
 
@@ -27,38 +34,25 @@ impl OutboxReader {
             if mem::take(&mut state.relieved) {
                 return Item::Relieved;
             }
-            let item = state.queue.pop_front();
-            state.bytes -= item.as_ref().map_or(0, Queued::len);
-            if item.is_some() && state.room_waited_for {
+            let bytes = state.queue.bytes();
+            let next = state.queue.pop();
+            if state.room_waited_for && (next.is_some() || state.queue.bytes() < bytes) {
                 // Whatever it is and wherever it goes, for its bytes are free now, and one who is asked must be able to answer.
                 self.0.room.notify_one();
             }
-            match item {
-                Some(Queued::Event(bytes, call)) => {
-                    state.events -= 1;
-                    if !call.is_some_and(|call| call.is_cancelled()) {
-                        return Item::Event(bytes);
-                    }
-                }
-                Some(Queued::Request(bytes, call)) => {
-                    if !call.is_cancelled() {
-                        return Item::Request(bytes);
-                    }
-                }
-                Some(Queued::Opening(bytes, call)) => {
-                    if !call.is_cancelled() {
-                        return Item::Opening(bytes);
-                    }
-                }
-                Some(Queued::Answer(answer)) => {
+            match next {
+                Some(Next::Event(bytes)) => return Item::Event(bytes),
+                Some(Next::Firm(Firm::Request(bytes, _))) => return Item::Request(bytes),
+                Some(Next::Firm(Firm::Opening(bytes, _))) => return Item::Opening(bytes),
+                Some(Next::Firm(Firm::Answer(answer))) => {
                     state.answer_read();
                     return Item::Answer(answer);
                 }
-                Some(Queued::NoAnswer(access)) => {
+                Some(Next::Firm(Firm::NoAnswer(access))) => {
                     state.answer_read();
                     return Item::NoAnswer(access);
                 }
-                Some(Queued::Pause) => {
+                Some(Next::Firm(Firm::Pause)) => {
                     state.pause_waits = false;
                     return Item::Pause;
                 }
@@ -76,21 +70,37 @@ impl OutboxReader {
         let mut state = self.0.lock();
         state.due += 1;
         state.answers += 1;
-        state.bytes += answer.body.len();
-        state.queue.push_front(Queued::Answer(answer));
+        state.queue.push_front(Firm::Answer(answer));
     }
 
-    /// Begins anew with another stream: what asked the one before to end has been heard.
+    /// Puts what waits, and what will, on this account, and tells of what arrives from now on, after it and without a lock of this room. False when
+    /// the account has no room.
+    pub(crate) fn park(
+        &self,
+        account: &Arc<Budget>,
+        tell: impl Fn() + Send + Sync + 'static,
+    ) -> bool {
+        let mut state = self.0.lock();
+        state.accounts = Accounts {
+            answers: Arc::clone(account),
+            events: Arc::clone(account),
+        };
+        state.on_arrival = Some(OnArrival(Arc::new(tell)));
+        state.queue.move_to(account)
+    }
+
+    /// Begins anew with another stream: what asked the one before to end has been heard, and nobody is told of what arrives.
     pub(crate) fn read_on(&self) {
         let mut state = self.0.lock();
-        state.queue.retain(|item| !matches!(item, Queued::Pause));
+        state.on_arrival = None;
+        state.queue.drop_pause();
         state.pause_waits = false;
         state.relieved = false;
     }
 
     /// The length of what has not been read yet.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.0.lock().bytes
+        self.0.lock().queue.bytes()
     }
 
     /// The way in to this way out.
@@ -128,11 +138,8 @@ impl Drop for OutboxReader {
         let mut state = self.0.lock();
         state.reader_gone = true;
         let unread = mem::take(&mut state.queue);
-        state.events = 0;
         drop(state);
         self.0.room.notify_all();
-        for item in unread {
-            item.ended_unread(&*self.0.observer);
-        }
+        unread.ended_unread(&*self.0.observer);
     }
 }

@@ -1,10 +1,12 @@
 //! What the outbox keeps, what it drops, and who waits.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::base::cancel::cancellation;
+use crate::base::budget::Budget;
+use crate::base::cancel::{Canceller, cancellation};
 use crate::observe::access::{Access, AccessLog, Observer, Outcome, RequestTag};
 use crate::protocol::version::Era;
 
@@ -16,17 +18,49 @@ fn answer(text: &str) -> Answer {
         standing: Standing::Served,
         era: Era::Modern,
         access,
+        charge: None,
     }
 }
 
-fn new_outbox(answers_max: usize, events_max: usize) -> (Outbox, OutboxReader) {
+pub(crate) fn new_outbox(answers_max: usize, bytes_max: usize) -> (Outbox, OutboxReader) {
+    outbox_on(&Budget::whole(usize::MAX), answers_max, bytes_max)
+}
+
+fn outbox_on(
+    account: &Arc<Budget>,
+    answers_max: usize,
+    bytes_max: usize,
+) -> (Outbox, OutboxReader) {
     let bounds = Bounds {
         answers_max,
-        events_max,
-        bytes_max: 10,
+        bytes_max,
+    };
+    let accounts = Accounts {
+        answers: Arc::clone(account),
+        events: Arc::clone(account),
     };
     let observer: Arc<dyn Observer> = Arc::new(AccessLog);
-    outbox(bounds, &observer)
+    outbox(bounds, accounts, &observer)
+}
+
+/// A call that sends events.
+pub(crate) fn source() -> (Canceller, Arc<Source>) {
+    let (canceller, token) = cancellation();
+    (canceller, Source::new(token))
+}
+
+fn progress(outbox: &Outbox, call: &Arc<Source>, text: &str) {
+    outbox.send_event(text.into(), EventKind::Progress, call);
+}
+
+fn message(outbox: &Outbox, call: &Arc<Source>, text: &str) {
+    outbox.send_event(text.into(), EventKind::Message, call);
+}
+
+/// Everything that can be read now.
+fn read(reader: &OutboxReader) -> Vec<String> {
+    let all = std::iter::from_fn(|| Some(next(reader)).filter(|item| item != "nothing"));
+    all.collect()
 }
 
 fn next(reader: &OutboxReader) -> String {
@@ -55,10 +89,10 @@ fn next(reader: &OutboxReader) -> String {
 #[test]
 fn law_1_the_oldest_event_is_dropped_and_the_answer_never_is() {
     let (outbox, reader) = new_outbox(1, 2);
-    let (_canceller, call) = cancellation();
+    let (_canceller, call) = source();
     let slot = outbox.reserve().expect("the reader lives");
     for event in ["1", "2", "3", "4"] {
-        outbox.send_event(event.into(), &call);
+        message(&outbox, &call, event);
     }
     slot.send(answer("5"));
     outbox.close();
@@ -69,23 +103,22 @@ fn law_1_the_oldest_event_is_dropped_and_the_answer_never_is() {
 #[test]
 fn a_request_is_never_dropped_unless_its_call_is_cancelled() {
     let (outbox, reader) = new_outbox(1, 1);
-    let (canceller, call) = cancellation();
-    let (_other, other_call) = cancellation();
+    let (canceller, call) = source();
+    let (_other, other_call) = source();
     outbox.send_request("longer than all the bytes".into(), &other_call);
     outbox.send_request("late".into(), &call);
     for event in ["1", "2", "3"] {
-        outbox.send_event(event.into(), &other_call);
+        message(&outbox, &other_call, event);
     }
     canceller.cancel();
-    let read = [next(&reader), next(&reader)];
-    assert_eq!(read, ["request longer than all the bytes", "nothing"]);
+    assert_eq!(read(&reader), ["request longer than all the bytes"]);
 }
 
 #[test]
 fn events_of_a_cancelled_call_are_not_sent() {
-    let (outbox, reader) = new_outbox(1, 2);
-    let (canceller, call) = cancellation();
-    outbox.send_event("late".into(), &call);
+    let (outbox, reader) = new_outbox(1, 9);
+    let (canceller, call) = source();
+    message(&outbox, &call, "late");
     canceller.cancel();
     assert_eq!(next(&reader), "nothing");
 }
@@ -98,30 +131,108 @@ fn a_dropped_slot_tells_the_reader() {
 }
 
 #[test]
-fn law_9_bytes_are_bounded_too() {
-    let (outbox, reader) = new_outbox(4, 4);
-    let (_canceller, call) = cancellation();
-    outbox.send_event("12345".into(), &call);
-    outbox.send_event("67890".into(), &call);
-    outbox.send_event("abcdef".into(), &call);
-    outbox.send_event("longer than all".into(), &call);
-    assert_eq!(next(&reader), "nothing");
-    outbox.send_event("ghijkl".into(), &call);
-    outbox
-        .reserve()
-        .expect("the reader lives")
-        .send(answer("0123456789"));
+fn law_9_bytes_are_bounded_by_the_outbox_and_by_the_account() {
+    let account = Budget::whole(usize::MAX);
+    let (outbox, reader) = outbox_on(&account, 4, 10);
+    let (_canceller, call) = source();
+    for event in ["12345", "67890", "abcdef", "longer than all"] {
+        message(&outbox, &call, event);
+    }
+    assert_eq!((read(&reader), call.dropped()), (vec!["abcdef".into()], 3));
+    assert_eq!(account.used(), 0);
+    message(&outbox, &call, "ghijkl");
+    let slot = outbox.reserve().expect("the reader lives");
+    slot.send(answer("0123456789"));
+    assert_eq!(read(&reader), ["ghijkl", "answer 0123456789"]);
+
+    message(&outbox, &call, "1");
+    let narrow = Budget::whole(2 * account.used() + 1);
+    drop(reader);
+    assert_eq!(account.used(), 0, "nobody reads it");
+    let (outbox, reader) = outbox_on(&narrow, 4, 1000);
+    for event in ["1", "2", "3"] {
+        message(&outbox, &call, event);
+    }
+    assert_eq!(read(&reader), ["2", "3"], "the account has room for two");
+    let elsewhere = narrow.charge(narrow.used() + 100).expect("it is empty");
+    message(&outbox, &call, "4");
+    message(&outbox, &call, "5");
+    drop(elsewhere);
+    assert_eq!(read(&reader), ["5"]);
+}
+
+#[test]
+fn law_1_older_progress_of_the_same_call_goes_first_and_messages_last() {
+    let (outbox, reader) = new_outbox(1, 12);
+    let ((_one, first), (_two, second)) = (source(), source());
+    message(&outbox, &first, "m1");
+    progress(&outbox, &second, "p1");
+    progress(&outbox, &first, "q1");
+    progress(&outbox, &first, "q2");
+    outbox.announce("c1".into(), None);
+    message(&outbox, &first, "m2");
+    // Each of these needs the room of one.
+    progress(&outbox, &first, "q3");
+    message(&outbox, &second, "m3");
+    message(&outbox, &first, "m4");
+    assert_eq!((first.dropped(), second.dropped()), (2, 1));
+    message(&outbox, &second, "m5");
+    outbox.announce("c2".into(), None);
+    progress(&outbox, &second, "p2");
+    assert_eq!((first.dropped(), second.dropped()), (4, 2));
+    assert_eq!(read(&reader), ["c1", "m2", "m3", "m4", "m5", "c2"]);
+}
+
+#[test]
+fn law_1_nothing_that_fits_is_dropped_however_many_there_are() {
+    const EVENTS: usize = 100_000;
+    let (outbox, reader) = new_outbox(1, EVENTS * 6);
+    let (_canceller, call) = source();
+    for number in 0..EVENTS {
+        progress(&outbox, &call, &format!("{number:06}"));
+    }
+    assert_eq!(call.dropped(), 0);
+    for number in 0..10 {
+        progress(&outbox, &call, &format!("{:06}", EVENTS + number));
+    }
+    let read = read(&reader);
+    assert_eq!((read.len(), call.dropped()), (EVENTS, 10));
+    assert_eq!((&*read[0], &*read[EVENTS - 1]), ("000010", "100009"));
+}
+
+/// What is parked is on its session's account, and somebody is told of what arrives.
+#[test]
+fn law_13_what_is_parked_is_charged_to_another_account() {
+    let (server, session) = (Budget::whole(usize::MAX), Budget::whole(usize::MAX));
+    let (outbox, reader) = outbox_on(&server, 1, 1000);
+    let (_canceller, call) = source();
+    message(&outbox, &call, "before");
+    let told = Arc::new(AtomicUsize::new(0));
+    let tell = Arc::clone(&told);
+    let tell = move || drop(tell.fetch_add(1, Ordering::Relaxed));
+    assert!(reader.park(&session, tell));
+    assert_eq!(server.used(), 0);
+    let parked = session.used();
+    message(&outbox, &call, "behind");
     assert_eq!(
-        [next(&reader), next(&reader)],
-        ["ghijkl", "answer 0123456789"]
+        (session.used(), told.load(Ordering::Relaxed)),
+        (2 * parked, 1)
     );
+    let charge = outbox.charge_answer(7).expect("there is room");
+    assert_eq!(session.used(), 2 * parked + 7);
+    drop(charge);
+    reader.read_on();
+    assert_eq!(read(&reader), ["before", "behind"]);
+    message(&outbox, &call, "later");
+    assert_eq!(told.load(Ordering::Relaxed), 1, "it is not parked any more");
+    assert!(!reader.park(&Budget::whole(3), || ()), "no room there");
 }
 
 #[test]
 fn the_next_request_waits_until_an_answer_has_been_read() {
     for text in ["1", "many bytes, which are bounded too"] {
         let max = if text == "1" { 1 } else { 100 };
-        let (outbox, reader) = new_outbox(max, 0);
+        let (outbox, reader) = new_outbox(max, 10);
         outbox
             .reserve()
             .expect("the reader lives")
@@ -153,7 +264,7 @@ fn nobody_waits_for_a_reader_that_has_gone() {
     let again = outbox.clone();
     let waiting = std::thread::spawn(move || !again.await_room());
     drop(reader);
-    let (_canceller, call) = cancellation();
+    let (_canceller, call) = source();
     assert!(!outbox.send_request("lost".into(), &call));
     assert!(waiting.join().expect("the accepting thread does not panic"));
     assert!(outbox.reserve().is_none());
@@ -163,11 +274,11 @@ fn nobody_waits_for_a_reader_that_has_gone() {
 #[test]
 fn one_pause_stands_for_many_and_is_forgotten_by_the_next_reader() {
     let (outbox, reader) = new_outbox(1, 2);
-    let (_canceller, call) = cancellation();
-    outbox.send_event("1".into(), &call);
+    let (_canceller, call) = source();
+    message(&outbox, &call, "1");
     outbox.pause();
     outbox.pause();
-    outbox.send_event("2".into(), &call);
+    message(&outbox, &call, "2");
     let read: Vec<String> = (0..4).map(|_| next(&reader)).collect();
     assert_eq!(read, ["1", "pause", "2", "nothing"]);
     outbox.pause();
@@ -178,7 +289,7 @@ fn one_pause_stands_for_many_and_is_forgotten_by_the_next_reader() {
 
 #[test]
 fn a_relieved_reader_leaves_everything_to_the_next() {
-    let (outbox, reader) = new_outbox(1, 2);
+    let (outbox, reader) = new_outbox(1, 99);
     let slot = outbox.reserve().expect("the reader lives");
     slot.send(answer("whole"));
     outbox.relieve();
@@ -193,11 +304,11 @@ fn a_relieved_reader_leaves_everything_to_the_next() {
 
 #[test]
 fn an_opening_stays_in_front_however_many_events_follow() {
-    let (outbox, reader) = new_outbox(1, 2);
-    let (_canceller, call) = cancellation();
+    let (outbox, reader) = new_outbox(1, 7);
+    let (_canceller, call) = source();
     outbox.send_opening("first".into(), &call);
     for event in ["1", "2", "3"] {
-        outbox.send_event(event.into(), &call);
+        message(&outbox, &call, event);
     }
     outbox.announce("4".into(), None);
     let read: Vec<String> = (0..4).map(|_| next(&reader)).collect();
@@ -207,7 +318,7 @@ fn an_opening_stays_in_front_however_many_events_follow() {
 #[test]
 fn what_is_not_sent_any_more_makes_room_too() {
     let (outbox, reader) = new_outbox(2, 2);
-    let (canceller, call) = cancellation();
+    let (canceller, call) = source();
     outbox.send_opening("more bytes than may be".into(), &call);
     canceller.cancel();
     let waiting = std::thread::spawn(move || outbox.await_room());
@@ -220,8 +331,8 @@ fn what_is_not_sent_any_more_makes_room_too() {
 
 #[test]
 fn a_change_that_waits_already_takes_no_second_place() {
-    let (outbox, reader) = new_outbox(1, 3);
-    let (canceller, left) = cancellation();
+    let (outbox, reader) = new_outbox(1, 9);
+    let (canceller, left) = source();
     outbox.announce("all".into(), Some(&left));
     canceller.cancel();
     outbox.announce("all".into(), None);

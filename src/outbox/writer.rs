@@ -1,16 +1,17 @@
 //! The bounded way out: where handlers and the engine put what a transport will write.
 //!
 //! The policy, written once. An *answer* has its place reserved before the request is accepted, so it always fits and is never dropped.
-//! An *event* (progress, log) takes a place if there is one; when there is none the oldest waiting event makes room. Nobody who
+//! An *event* (progress, log) takes a place if there is one; when there is none, others make room (see `queue`). Nobody who
 //! puts something in ever waits; only [`Outbox::await_room`] does, and it is called by the one thread that reads requests, which is how
 //! a client that does not read its answers is made to stop sending. Must not know which transport drains it.
 
-use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use crate::base::cancel::CancellationToken;
+use crate::base::budget::{Budget, Charge, OverBudget};
 use crate::observe::access::{Access, Observer};
-use crate::protocol::version::Era;
+use crate::outbox::answer::Answer;
+use crate::outbox::queue::{EventKind, Firm, Queue, Source};
 
 /// The way in, shared by everyone who answers on one HTTP exchange or one pipe.
 #[derive(Clone, Debug)]
@@ -44,28 +45,6 @@ pub(crate) enum Item {
     Finished,
 }
 
-/// The terminal message of one request.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) body: Vec<u8>,
-    /// The code, if the message is a JSON-RPC error.
-    pub(crate) error: Option<i64>,
-    pub(crate) standing: Standing,
-    pub(crate) era: Era,
-    pub(crate) access: Access,
-}
-
-/// How far a request got before it was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It was understood; the answer is the method's own.
-    Served,
-    /// It was refused before any method saw it.
-    Malformed,
-    /// It named a session that does not exist, or no more.
-    UnknownSession,
-}
-
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) bounds: Bounds,
@@ -82,18 +61,23 @@ pub(super) struct Shared {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) answers_max: usize,
-    pub(crate) events_max: usize,
     /// Of answers and events together. An answer that is over it is kept all the same, but no further request is accepted.
     pub(crate) bytes_max: usize,
 }
 
-#[derive(Debug, Default)]
+/// On whose accounts stands what waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Accounts {
+    pub(crate) answers: Arc<Budget>,
+    pub(crate) events: Arc<Budget>,
+}
+
+#[derive(Debug)]
 pub(super) struct State {
-    pub(super) queue: VecDeque<Queued>,
-    /// How many of the queue are events.
-    pub(super) events: usize,
-    /// The length of everything in the queue.
-    pub(super) bytes: usize,
+    pub(super) queue: Queue,
+    pub(super) accounts: Accounts,
+    /// Told of each arrival, after it and without a lock of this room.
+    pub(super) on_arrival: Option<OnArrival>,
     /// Answers that have not been read: places reserved, and those that are in the queue.
     pub(super) due: usize,
     /// How many of the queue are answers. Only these are held against a client: a call that is under way is the lanes' to bound, and while it
@@ -113,25 +97,35 @@ pub(super) struct State {
     pub(super) takes_no_requests: bool,
 }
 
-#[derive(Debug)]
-pub(super) enum Queued {
-    /// Not sent any more once its call, if it belongs to one, is cancelled.
-    Event(Vec<u8>, Option<CancellationToken>),
-    /// Never dropped: somebody waits for its answer. A worker puts in the next one when it has the answer or has given up on it.
-    Request(Vec<u8>, CancellationToken),
-    /// Never dropped: whatever follows it means nothing without it. There is at most one for each answer that is due.
-    Opening(Vec<u8>, CancellationToken),
-    Answer(Answer),
-    NoAnswer(Option<Access>),
-    Pause,
+/// Somebody keeps account of what waits here.
+#[derive(Clone)]
+pub(super) struct OnArrival(pub(super) Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for OnArrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnArrival")
+    }
 }
 
 impl Shared {
-    pub(super) fn new(bounds: Bounds, observer: &Arc<dyn Observer>) -> Self {
+    pub(super) fn new(bounds: Bounds, accounts: Accounts, observer: &Arc<dyn Observer>) -> Self {
         Shared {
             bounds,
             observer: Arc::clone(observer),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                queue: Queue::default(),
+                accounts,
+                on_arrival: None,
+                due: 0,
+                answers: 0,
+                pause_waits: false,
+                relieved: false,
+                closed: false,
+                reader_waits: false,
+                room_waited_for: false,
+                reader_gone: false,
+                takes_no_requests: false,
+            }),
             readable: Condvar::new(),
             room: Condvar::new(),
         }
@@ -143,70 +137,32 @@ impl Shared {
             .expect("no code panics while it holds the outbox")
     }
 
-    pub(super) fn push(&self, mut state: MutexGuard<'_, State>, item: Queued) {
-        state.bytes += item.len();
-        state.queue.push_back(item);
-        let wake = state.reader_waits;
+    pub(super) fn push(&self, mut state: MutexGuard<'_, State>, firm: Firm) {
+        state.queue.push(firm);
+        self.arrived(state);
+    }
+
+    /// Lets everybody know who has to.
+    fn arrived(&self, state: MutexGuard<'_, State>) {
+        let (wake, on_arrival) = (state.reader_waits, state.on_arrival.clone());
         drop(state);
         if wake {
             self.readable.notify_one();
+        }
+        if let Some(OnArrival(tell)) = on_arrival {
+            tell();
         }
     }
 }
 
 impl State {
     fn is_full(&self, bounds: &Bounds) -> bool {
-        self.answers >= bounds.answers_max || self.bytes >= bounds.bytes_max
+        self.answers >= bounds.answers_max || self.queue.bytes() >= bounds.bytes_max
     }
 
     pub(super) fn answer_read(&mut self) {
         self.due -= 1;
         self.answers -= 1;
-    }
-
-    /// Makes room for an event of this length by dropping the oldest ones. Says whether there is room now.
-    fn make_room(&mut self, len: usize, bounds: &Bounds) -> bool {
-        let over = |state: &State| {
-            state.events >= bounds.events_max || state.bytes + len > bounds.bytes_max
-        };
-        while self.events > 0 && over(self) {
-            let oldest = self
-                .queue
-                .iter()
-                .position(|item| matches!(item, Queued::Event(..)));
-            let dropped = oldest.and_then(|oldest| self.queue.remove(oldest));
-            self.bytes -= dropped.map_or(0, |dropped| dropped.len());
-            self.events -= 1;
-        }
-        !over(self)
-    }
-}
-
-impl Queued {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Queued::Event(bytes, _) => bytes.len(),
-            Queued::Request(bytes, _) | Queued::Opening(bytes, _) => bytes.len(),
-            Queued::Answer(answer) => answer.body.len(),
-            Queued::NoAnswer(_) | Queued::Pause => 0,
-        }
-    }
-
-    /// Whether it is an event that says this and will be sent.
-    fn announces(&self, announced: &[u8]) -> bool {
-        match self {
-            Queued::Event(bytes, call) => {
-                bytes == announced && !call.as_ref().is_some_and(CancellationToken::is_cancelled)
-            }
-            _ => false,
-        }
-    }
-
-    /// Nobody will read it, so nobody else will tell of its end.
-    pub(super) fn ended_unread(self, observer: &dyn Observer) {
-        if let Queued::Answer(Answer { access, .. }) | Queued::NoAnswer(Some(access)) = self {
-            observer.ended(&access, None);
-        }
     }
 }
 
@@ -243,18 +199,17 @@ impl Outbox {
         })
     }
 
-    /// Puts an event in, dropping the oldest ones if there is no room left. It is not sent once `call` is cancelled.
-    pub(crate) fn send_event(&self, bytes: Vec<u8>, call: &CancellationToken) {
-        let state = self.0.lock();
-        self.push_event(state, bytes, Some(call.clone()));
+    /// Puts an event in; others may have to go for it, or it itself. It is not sent once its call is cancelled.
+    pub(crate) fn send_event(&self, bytes: Vec<u8>, kind: EventKind, source: &Arc<Source>) {
+        self.push_event(self.0.lock(), bytes, kind, Some(source));
     }
 
     /// Puts in that something has changed, unless that waits to be read already: it says as much once as many times, and so a client that
-    /// reads seldom misses none for the room they take. It is not sent once `call`, if it belongs to one, is cancelled.
-    pub(crate) fn announce(&self, bytes: Vec<u8>, call: Option<&CancellationToken>) {
+    /// reads seldom misses none for the room they take. It is not sent once its call, if it belongs to one, is cancelled.
+    pub(crate) fn announce(&self, bytes: Vec<u8>, source: Option<&Arc<Source>>) {
         let state = self.0.lock();
-        if !state.queue.iter().any(|item| item.announces(&bytes)) {
-            self.push_event(state, bytes, call.cloned());
+        if !state.queue.announces(&bytes) {
+            self.push_event(state, bytes, EventKind::Change, source);
         }
     }
 
@@ -262,20 +217,27 @@ impl Outbox {
         &self,
         mut state: MutexGuard<'_, State>,
         bytes: Vec<u8>,
-        call: Option<CancellationToken>,
+        kind: EventKind,
+        source: Option<&Arc<Source>>,
     ) {
-        if !state.reader_gone && state.make_room(bytes.len(), &self.0.bounds) {
-            state.events += 1;
-            self.0.push(state, Queued::Event(bytes, call));
+        if state.reader_gone {
+            return;
+        }
+        let State {
+            queue, accounts, ..
+        } = &mut *state;
+        let bytes_max = self.0.bounds.bytes_max;
+        if queue.push_event(bytes, kind, source, bytes_max, &accounts.events) {
+            self.0.arrived(state);
         }
     }
 
-    /// Puts a request of ours in. It is not sent once `call` is cancelled. False when nobody is there to answer it.
-    pub(crate) fn send_request(&self, bytes: Vec<u8>, call: &CancellationToken) -> bool {
+    /// Puts a request of ours in. It is not sent once its call is cancelled. False when nobody is there to answer it.
+    pub(crate) fn send_request(&self, bytes: Vec<u8>, source: &Arc<Source>) -> bool {
         let state = self.0.lock();
         let is_read = !state.reader_gone && !state.takes_no_requests;
         if is_read {
-            self.0.push(state, Queued::Request(bytes, call.clone()));
+            self.0.push(state, Firm::Request(bytes, Arc::clone(source)));
         }
         is_read
     }
@@ -290,7 +252,7 @@ impl Outbox {
         let mut state = self.0.lock();
         if !state.reader_gone && !state.pause_waits {
             state.pause_waits = true;
-            self.0.push(state, Queued::Pause);
+            self.0.push(state, Firm::Pause);
         }
     }
 
@@ -302,12 +264,18 @@ impl Outbox {
         self.0.readable.notify_one();
     }
 
-    /// Puts in what must be read before everything else of its call. It is not sent once `call` is cancelled.
-    pub(crate) fn send_opening(&self, bytes: Vec<u8>, call: &CancellationToken) {
+    /// Puts in what must be read before everything else of its call. It is not sent once the call is cancelled.
+    pub(crate) fn send_opening(&self, bytes: Vec<u8>, source: &Arc<Source>) {
         let state = self.0.lock();
         if !state.reader_gone {
-            self.0.push(state, Queued::Opening(bytes, call.clone()));
+            self.0.push(state, Firm::Opening(bytes, Arc::clone(source)));
         }
+    }
+
+    /// Puts the cost of an answer on the account that it has. What may be dropped makes room first, so no lock may be held that dropping it needs.
+    pub(crate) fn charge_answer(&self, bytes: usize) -> Result<Charge, OverBudget> {
+        let account = Arc::clone(&self.0.lock().accounts.answers);
+        account.charge(bytes)
     }
 
     /// Says that nothing more will be reserved, so that the reader finishes when everything is read.
@@ -322,12 +290,12 @@ impl Outbox {
 impl AnswerSlot {
     /// Puts the answer in its place. Never waits, never fails; if the reader has gone it goes nowhere.
     pub(crate) fn send(mut self, answer: Answer) {
-        self.fill(Queued::Answer(answer));
+        self.fill(Firm::Answer(answer));
     }
 
     /// Says that this request was cancelled: no answer will come.
     pub(crate) fn withdraw(mut self, access: Access) {
-        self.fill(Queued::NoAnswer(Some(access)));
+        self.fill(Firm::NoAnswer(Some(access)));
     }
 
     /// Where events of the same request go.
@@ -335,7 +303,7 @@ impl AnswerSlot {
         self.outbox.as_ref()
     }
 
-    fn fill(&mut self, item: Queued) {
+    fn fill(&mut self, item: Firm) {
         if let Some(Outbox(shared)) = self.outbox.take() {
             let mut state = shared.lock();
             if !state.reader_gone {
@@ -351,6 +319,6 @@ impl AnswerSlot {
 
 impl Drop for AnswerSlot {
     fn drop(&mut self) {
-        self.fill(Queued::NoAnswer(None));
+        self.fill(Firm::NoAnswer(None));
     }
 }

@@ -17,7 +17,7 @@ use crate::base::error::Error;
 use crate::base::limits::Limits;
 use crate::engine::{Origin, Pipe};
 use crate::observe::access::{Access, Outcome, RequestTag};
-use crate::outbox::{Answer, AnswerSlot, Bounds, Item, Outbox, OutboxReader, Standing, outbox};
+use crate::outbox::{Answer, AnswerSlot, Bounds, Item, Outbox, OutboxReader, Standing};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response, glimpse};
 use crate::protocol::version::Era;
 use crate::transport::front::{ClientEnd, Front, Unfinished};
@@ -53,14 +53,10 @@ impl PipeFront {
         client: ClientEnd,
         limits: &Limits,
     ) -> Result<Self, Error> {
-        let (outbox, answers) = outbox(
-            Bounds {
-                answers_max: limits.outbox_answers_max,
-                events_max: limits.outbox_events_max,
-                bytes_max: limits.outbox_bytes_max,
-            },
-            client.engine.observer(),
-        );
+        let (outbox, answers) = client.engine.outbox(Bounds {
+            answers_max: limits.outbox_answers_max,
+            bytes_max: limits.outbox_bytes_max,
+        });
         let (open, written) = bounded(0);
         let pipe = Arc::new(Pipe::default());
         let over = Arc::new(AtomicBool::new(false));
@@ -198,6 +194,7 @@ fn refuse_long_line(slot: AnswerSlot, bytes_max: usize, beginning: &[u8]) {
         standing: Standing::Malformed,
         era: Era::Modern,
         access: Access::immediate(tag, "-", Outcome::Refused).because(&error.message),
+        charge: None,
     });
 }
 

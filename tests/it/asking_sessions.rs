@@ -424,9 +424,7 @@ fn law_6_cheap_methods_do_not_wait_for_answers() {
 fn law_2_a_question_gets_through_a_pipe_that_is_full() {
     let gate = Gate::new();
     let door = gate.door();
-    let limits = patient(PATIENCE)
-        .outbox_bytes_max(10_000)
-        .outbox_events_max(2);
+    let limits = patient(PATIENCE).outbox_bytes_max(10_000);
     let server = probes(&gate).limits(limits).workers(4).tool(
         "ask",
         "Asks at length.",

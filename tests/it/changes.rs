@@ -465,7 +465,7 @@ fn publish_all(handle: ServerHandle, uris: &[String]) {
 fn law_1_an_http_client_that_does_not_read_its_changes_costs_no_worker() {
     on_every_front(|front| {
         let gate = Gate::new();
-        let limits = patient().outbox_events_max(100);
+        let limits = patient().outbox_bytes_max(110 * 4200);
         let (served, http) = front.serve(server(&gate).workers(1).limits(limits));
         let uris = long_uris();
         let unread = http
@@ -490,7 +490,7 @@ fn law_1_an_http_client_that_does_not_read_its_changes_costs_no_worker() {
 #[test]
 fn law_1_a_pipe_client_that_does_not_read_its_changes_costs_no_worker() {
     let gate = Gate::new();
-    let limits = patient().outbox_events_max(100);
+    let limits = patient().outbox_bytes_max(110 * 4200);
     let (served, mut client) = Served::pipe(server(&gate).workers(1).limits(limits));
     let uris = long_uris();
     client.send(&listen(1, json!({ "resourceSubscriptions": uris })));

@@ -244,7 +244,7 @@ fn a_list_is_always_one_that_was_offered() {
     let server = (0..5).fold(Server::new("it", "1"), |server, at| {
         server.register(tool(&format!("old-{at}")))
     });
-    let server = server.limits(Limits::default().page_len(2).outbox_events_max(0));
+    let server = server.limits(Limits::default().page_len(2));
     let (served, mut client) = Served::pipe(server);
     let handle = served.handle();
     let rounds = Arc::new(AtomicUsize::new(0));

@@ -1,21 +1,24 @@
 //! Law 1: a worker never touches a socket. A client that reads nothing costs no worker and no other client anything.
 
-use mcp_threads::{Limits, RequestContext, Server};
+use mcp_threads::{Limits, LoggingLevel, RequestContext, Server};
 use serde_json::{Value, json};
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 use crate::harness::on_every_front;
-use crate::harness::{Gate, Served, call, probes, text, with_meta};
+use crate::harness::{Gate, PipeClient, Served, call, legacy_call, probes, text, with_meta};
 
 /// More events than any buffer between server and client holds.
 const EVENTS: u32 = 3_000;
+
+/// How many of them the outbox has room for.
+const KEPT: usize = 100;
 
 /// One worker, and a tool that reports [`EVENTS`] times with a text of some length.
 fn chatty(gate: &Gate) -> Server {
     let door = gate.door();
     probes(gate)
         .workers(1)
-        .limits(Limits::default().outbox_events_max(100))
+        .limits(Limits::default().outbox_bytes_max(KEPT * 5_200))
         .tool(
             "chatter",
             "Reports progress all the time.",
@@ -54,17 +57,19 @@ fn assert_oldest_were_dropped(messages: &[Value], id: u32) {
         .collect();
     assert!(steps.is_sorted(), "in order");
     assert!(steps.len() < EVENTS as usize, "some had to be dropped");
-    let tail: Vec<f64> = (EVENTS - 99..=EVENTS).map(f64::from).collect();
-    let (before, kept) = steps.split_at(steps.len() - 100);
+    let dropped = answer["result"]["_meta"]["mcp-threads/droppedEvents"].as_u64();
     assert_eq!(
-        kept, tail,
-        "as many of the newest were kept as the outbox holds"
+        dropped,
+        Some(u64::from(EVENTS) - steps.len() as u64),
+        "and the client is told how many"
     );
+    let newest = steps.iter().rev().zip((1..=EVENTS).rev());
+    let kept = newest
+        .take_while(|(step, at)| **step == f64::from(*at))
+        .count();
     assert!(
-        before
-            .last()
-            .is_some_and(|last| *last < f64::from(EVENTS - 100)),
-        "and no more"
+        (KEPT..KEPT + 10).contains(&kept),
+        "as many of the newest were kept as the outbox holds, and no more: {kept}"
     );
 }
 
@@ -112,6 +117,70 @@ fn law_1_a_pipe_client_that_does_not_read_holds_no_worker() {
     let echo = messages.pop().expect("there are messages");
     assert_eq!((&echo["id"], text(&echo)), (&json!(2), "served"));
     assert_oldest_were_dropped(&messages, 1);
+    served.stop();
+}
+
+/// Everything that comes up to the answer, which is the last of it.
+fn until_answer(client: &mut PipeClient, id: u32) -> Vec<Value> {
+    let mut read = Vec::new();
+    while read
+        .last()
+        .is_none_or(|message: &Value| message["id"] != id)
+    {
+        read.push(client.recv());
+    }
+    read
+}
+
+/// A client that asked for log messages is warned once; one that reads loses nothing of what fits.
+#[test]
+fn law_1_what_was_dropped_is_told() {
+    let gate = Gate::new();
+    let limits = Limits::default().outbox_bytes_max(200_000);
+    let door = gate.door();
+    let server = probes(&gate).limits(limits).tool(
+        "chatter",
+        "",
+        move |cx: &mut RequestContext, args: Value| {
+            for step in 1..=args["messages"].as_u64().unwrap_or(0) {
+                cx.log(
+                    LoggingLevel::Info,
+                    format!("{step} {}", "word ".repeat(200)),
+                );
+            }
+            door.pass("chatter");
+            "said it all"
+        },
+    );
+    let (served, mut client) = Served::pipe(server);
+    client.initialize("2025-11-25");
+    let chatter = |id: u32, messages| legacy_call(id, "chatter", json!({ "messages": messages }));
+    client.send(&chatter(1, 100));
+    gate.began();
+    gate.let_go(1);
+    let read = until_answer(&mut client, 1);
+    assert_eq!(read.len(), 101);
+    assert_eq!(
+        read[100]["result"].get("_meta"),
+        None,
+        "nothing was dropped"
+    );
+
+    client.send(&chatter(2, 10_000));
+    gate.began();
+    gate.let_go(1);
+    let read = until_answer(&mut client, 2);
+    let warnings = read
+        .iter()
+        .filter(|message| message["params"]["level"] == "warning");
+    let warnings: Vec<_> = warnings.collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let dropped = &read[read.len() - 1]["result"]["_meta"]["mcp-threads/droppedEvents"];
+    let came = read.len() as u64 - 2;
+    assert_eq!(dropped.as_u64(), Some(10_000 - came));
+    let told = warnings[0]["params"]["data"].as_str().expect("it is text");
+    assert!(told.contains(" events of this call were dropped"), "{told}");
+    client.close();
     served.stop();
 }
 

@@ -3,10 +3,9 @@
 use std::thread;
 
 use super::*;
-use crate::base::cancel::cancellation;
 use crate::base::deadline::after;
-use crate::observe::access::{Access, AccessLog, Observer, Outcome, RequestTag};
-use crate::outbox::{Answer, Bounds, Item, Standing, outbox};
+use crate::observe::access::{Access, Outcome, RequestTag};
+use crate::outbox::{self, Answer, EventKind, Item, Standing};
 use crate::protocol::version::Era;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -22,13 +21,7 @@ fn streams(parked_streams_max: usize, replay_bytes_max: usize) -> Arc<Streams> {
 }
 
 fn new_outbox() -> (Outbox, OutboxReader) {
-    let bounds = Bounds {
-        answers_max: 1,
-        events_max: 10,
-        bytes_max: 1000,
-    };
-    let observer: Arc<dyn Observer> = Arc::new(AccessLog);
-    outbox(bounds, &observer)
+    outbox::new_outbox(1, 1000)
 }
 
 fn at(stream: u64, event: u64) -> Cursor {
@@ -141,19 +134,43 @@ fn law_9_streams_that_have_answered_are_forgotten_before_those_that_have_not() {
 #[test]
 fn law_9_what_waits_for_those_who_left_is_bounded_in_bytes() {
     let streams = streams(8, 100);
-    let (_canceller, call) = cancellation();
+    let (_canceller, call) = outbox::source();
     let park = |waiting: &str| {
         let (outbox, reader) = new_outbox();
-        outbox.send_event(waiting.into(), &call);
-        streams.open(outbox).park(reader);
+        outbox.send_event(waiting.into(), EventKind::Message, &call);
+        streams.open(outbox.clone()).park(reader);
+        outbox
+    };
+    let kept = |streams: &Arc<Streams>, of: &[u64]| {
+        let is_kept = |stream: &&u64| resumed(streams, at(**stream, 0)).is_some();
+        of.iter().filter(is_kept).copied().collect::<Vec<_>>()
     };
     park("long, but alone");
-    assert!(resumed(&streams, at(1, 0)).is_some());
+    assert_eq!(kept(&streams, &[1]), [1]);
     park("12345");
-    assert!(resumed(&streams, at(1, 0)).is_none());
-    park("67890");
-    let kept = [2, 3].map(|stream| resumed(&streams, at(stream, 0)).is_some());
-    assert_eq!(kept, [true, true], "together they just fit");
+    assert_eq!(kept(&streams, &[1]).len(), 0);
+    let outbox = park("67890");
+    assert_eq!(kept(&streams, &[2, 3]), [2, 3], "together they just fit");
+    outbox.send_event("more".into(), EventKind::Message, &call);
+    assert_eq!(kept(&streams, &[2, 3]), [3], "looked at when it arrives");
+}
+
+/// What arrives while nobody is there is on the session's account, an answer, too.
+#[test]
+fn law_13_what_arrives_at_a_parked_stream_is_charged_to_its_session() {
+    let (_canceller, call) = outbox::source();
+    let streams = streams(8, 100);
+    let (outbox, reader) = new_outbox();
+    streams.open(outbox.clone()).park(reader);
+    outbox.send_event("12345".into(), EventKind::Message, &call);
+    let used = streams.memory.used();
+    assert!(used > 5);
+    let charge = outbox.charge_answer(100).expect("there is room");
+    assert_eq!(streams.memory.used(), used + 100);
+    drop(charge);
+    streams.forget_what_waits();
+    assert_eq!(streams.memory.used(), 0);
+    assert!(outbox.reserve().is_none(), "nobody can come back for it");
 }
 
 #[test]
@@ -192,6 +209,7 @@ fn who_comes_back_relieves_the_connection_that_has_the_stream() {
         standing: Standing::Served,
         era: Era::Legacy,
         access: Access::immediate(RequestTag::fresh(), "test", Outcome::Ok),
+        charge: None,
     });
     assert!(matches!(reader.recv(Some(after(LONG))), Item::Answer(_)));
 }

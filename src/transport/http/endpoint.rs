@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::limits::Limits;
 use crate::engine::Engine;
 use crate::observe::access::Access;
-use crate::outbox::{Bounds, Outbox, OutboxReader, outbox};
+use crate::outbox::{Bounds, Outbox, OutboxReader};
 use crate::transport::http::callers::Callers;
 use crate::transport::http::paths::Paths;
 use crate::transport::http::policy::Overload;
@@ -50,14 +50,10 @@ impl Endpoint {
 
     /// What one exchange reads from. A client that cannot be streamed to cannot be asked either.
     pub(super) fn outbox(&self, can_stream: bool) -> (Outbox, OutboxReader) {
-        let (outbox, reader) = outbox(
-            Bounds {
-                answers_max: 1,
-                events_max: self.limits.outbox_events_max,
-                bytes_max: self.limits.outbox_bytes_max,
-            },
-            self.engine.observer(),
-        );
+        let (outbox, reader) = self.engine.outbox(Bounds {
+            answers_max: 1,
+            bytes_max: self.limits.outbox_bytes_max,
+        });
         if !can_stream {
             outbox.take_no_requests();
         }

@@ -1,0 +1,289 @@
+//! What waits to be read, in the order in which it was put in, and what goes when there is no room.
+//!
+//! Answers, requests of ours and what must come first are *firm*: they never go. *Events* do: older progress of the same call first, for only the
+//! newest matters; then other progress; then the oldest of the rest, but never for progress. How many of its events were dropped stands with each
+//! call. Must not know who waits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::base::budget::{Budget, Charge};
+use crate::base::cancel::CancellationToken;
+use crate::observe::access::{Access, Observer};
+use crate::outbox::answer::Answer;
+
+/// What an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventKind {
+    Progress,
+    /// A notification that something has changed.
+    Change,
+    /// A log message.
+    Message,
+}
+
+/// What the events of one call have in common.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Once it is cancelled, nothing of the call is sent any more.
+    pub(crate) token: CancellationToken,
+    /// Progress of it that waits, in any queue.
+    progress: AtomicUsize,
+    dropped: AtomicUsize,
+}
+
+impl Source {
+    pub(crate) fn new(token: CancellationToken) -> Arc<Self> {
+        Arc::new(Source {
+            token,
+            progress: AtomicUsize::new(0),
+            dropped: AtomicUsize::new(0),
+        })
+    }
+
+    /// How many of its events were dropped for want of room.
+    pub(crate) fn dropped(&self) -> usize {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// What is never dropped.
+#[derive(Debug)]
+pub(super) enum Firm {
+    /// Somebody waits for its answer. A worker puts in the next one when it has the answer or has given up on it.
+    Request(Vec<u8>, Arc<Source>),
+    /// Whatever follows it means nothing without it. There is at most one for each answer that is due.
+    Opening(Vec<u8>, Arc<Source>),
+    Answer(Answer),
+    NoAnswer(Option<Access>),
+    Pause,
+}
+
+#[derive(Debug)]
+pub(super) struct Event {
+    bytes: Vec<u8>,
+    kind: EventKind,
+    source: Option<Arc<Source>>,
+    charge: Charge,
+}
+
+/// What the reader takes out.
+pub(super) enum Next {
+    Event(Vec<u8>),
+    Firm(Firm),
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    firm: VecDeque<(u64, Firm)>,
+    /// By kind.
+    events: [VecDeque<(u64, Event)>; 3],
+    /// The last number given: what came earlier has a smaller one, and zero comes before everything.
+    last: u64,
+    /// The length of everything in it.
+    bytes: usize,
+}
+
+/// What an event costs beside its bytes.
+const EVENT_BYTES: usize = 160;
+
+impl Queue {
+    /// The length of everything in it.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn push(&mut self, firm: Firm) {
+        self.bytes += firm.len();
+        let number = self.number();
+        self.firm.push_back((number, firm));
+    }
+
+    /// Puts something back that was the first.
+    pub(super) fn push_front(&mut self, firm: Firm) {
+        self.bytes += firm.len();
+        self.firm.push_front((0, firm));
+    }
+
+    /// Puts an event in and drops others that make room for it, or drops it. Says whether it is in.
+    pub(super) fn push_event(
+        &mut self,
+        bytes: Vec<u8>,
+        kind: EventKind,
+        source: Option<&Arc<Source>>,
+        bytes_max: usize,
+        account: &Arc<Budget>,
+    ) -> bool {
+        loop {
+            if self.bytes + bytes.len() <= bytes_max
+                && let Ok(charge) = account.try_charge(bytes.len() + EVENT_BYTES)
+            {
+                let source = source.map(Arc::clone);
+                self.insert(Event {
+                    bytes,
+                    kind,
+                    source,
+                    charge,
+                });
+                return true;
+            }
+            if bytes.len() > bytes_max || !self.drop_one(kind, source) {
+                if let Some(source) = source {
+                    source.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+                return false;
+            }
+        }
+    }
+
+    fn insert(&mut self, event: Event) {
+        self.bytes += event.bytes.len();
+        if let (EventKind::Progress, Some(source)) = (event.kind, &event.source) {
+            source.progress.fetch_add(1, Ordering::Relaxed);
+        }
+        let number = self.number();
+        self.events[event.kind as usize].push_back((number, event));
+    }
+
+    /// Drops the event that counts least, if there is one that counts for no more than one of this kind.
+    fn drop_one(&mut self, kind: EventKind, source: Option<&Arc<Source>>) -> bool {
+        let of_same_call = source
+            .filter(|source| source.progress.load(Ordering::Relaxed) > 0)
+            .and_then(|source| {
+                let is_same = |other: &Arc<Source>| Arc::ptr_eq(other, source);
+                self.events[EventKind::Progress as usize]
+                    .iter()
+                    .position(|(_, event)| event.source.as_ref().is_some_and(is_same))
+            });
+        let [progress, rest @ ..] = &mut self.events;
+        let dropped = match progress.remove(of_same_call.unwrap_or(0)) {
+            None if kind != EventKind::Progress => rest
+                .iter_mut()
+                .filter(|events| !events.is_empty())
+                .min_by_key(|events| events.front().map(|(number, _)| *number))
+                .and_then(VecDeque::pop_front),
+            oldest => oldest,
+        };
+        let Some((_, event)) = dropped else {
+            return false;
+        };
+        if let Some(source) = &event.source {
+            source.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        self.take_out(event);
+        true
+    }
+
+    fn take_out(&mut self, event: Event) -> Vec<u8> {
+        self.bytes -= event.bytes.len();
+        if let (EventKind::Progress, Some(source)) = (event.kind, &event.source) {
+            source.progress.fetch_sub(1, Ordering::Relaxed);
+        }
+        event.bytes
+    }
+
+    /// What was put in first. What belongs to a cancelled call is left out.
+    pub(super) fn pop(&mut self) -> Option<Next> {
+        loop {
+            let kinds = self.events.iter().enumerate();
+            let fronts = kinds.filter_map(|(kind, events)| Some((events.front()?.0, Some(kind))));
+            let firm = self.firm.front().map(|(number, _)| (*number, None));
+            match fronts.chain(firm).min()? {
+                (_, Some(kind)) => {
+                    let (_, event) = self.events[kind].pop_front()?;
+                    let is_sent = event
+                        .source
+                        .as_ref()
+                        .is_none_or(|source| source.is_wanted());
+                    let bytes = self.take_out(event);
+                    if is_sent {
+                        return Some(Next::Event(bytes));
+                    }
+                }
+                (_, None) => {
+                    let (_, firm) = self.firm.pop_front()?;
+                    self.bytes -= firm.len();
+                    if firm.is_wanted() {
+                        return Some(Next::Firm(firm));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether this change waits already and will be sent.
+    pub(super) fn announces(&self, announced: &[u8]) -> bool {
+        let changes = self.events[EventKind::Change as usize].iter();
+        changes
+            .filter(|(_, event)| {
+                event
+                    .source
+                    .as_ref()
+                    .is_none_or(|source| source.is_wanted())
+            })
+            .any(|(_, event)| event.bytes == announced)
+    }
+
+    /// Forgets what asked the reader to pause.
+    pub(super) fn drop_pause(&mut self) {
+        self.firm.retain(|(_, firm)| !matches!(firm, Firm::Pause));
+    }
+
+    /// Puts everything on another account. False when it has no room.
+    pub(super) fn move_to(&mut self, account: &Arc<Budget>) -> bool {
+        let events = self.events.iter_mut().flatten();
+        let events = events.map(|(_, event)| (event.bytes.len() + EVENT_BYTES, &mut event.charge));
+        let answers = self.firm.iter_mut().filter_map(|(_, firm)| match firm {
+            Firm::Answer(answer) => Some((answer.body.len(), answer.charge.as_mut()?)),
+            _ => None,
+        });
+        events.chain(answers).all(|(bytes, charge)| {
+            let moved = account.try_charge(bytes);
+            moved.map(|moved| *charge = moved).is_ok()
+        })
+    }
+
+    /// Nobody will read what is in it, so nobody else will tell of the ends.
+    pub(super) fn ended_unread(self, observer: &dyn Observer) {
+        for (_, firm) in self.firm {
+            firm.ended_unread(observer);
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+}
+
+impl Source {
+    fn is_wanted(&self) -> bool {
+        !self.token.is_cancelled()
+    }
+}
+
+impl Firm {
+    fn len(&self) -> usize {
+        match self {
+            Firm::Request(bytes, _) | Firm::Opening(bytes, _) => bytes.len(),
+            Firm::Answer(answer) => answer.body.len(),
+            Firm::NoAnswer(_) | Firm::Pause => 0,
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        match self {
+            Firm::Request(_, source) | Firm::Opening(_, source) => source.is_wanted(),
+            _ => true,
+        }
+    }
+
+    /// Nobody will read it, so nobody else will tell of its end.
+    pub(super) fn ended_unread(self, observer: &dyn Observer) {
+        if let Firm::Answer(Answer { access, .. }) | Firm::NoAnswer(Some(access)) = self {
+            observer.ended(&access, None);
+        }
+    }
+}
