@@ -32,7 +32,7 @@ struct Output {
     code: Option<i32>,
     stdout: String,
     stderr: String,
-    /// Whether the output was longer than the 64 KiB of stdout and of stderr that are kept.
+    /// Whether the output was longer than the 64 KiB of stdout and of stderr that are kept, from the beginning and the end.
     truncated: bool,
 }
 

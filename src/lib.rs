@@ -101,7 +101,7 @@ pub use handler::{
     ResourceTemplate, Root, Sampled, Sampling, Tool, ToolError,
 };
 #[cfg(unix)]
-pub use handler::{CommandOutput, RunCommand};
+pub use handler::{CommandError, CommandOutput, RunCommand};
 pub use lane::Lane;
 pub use protocol::jsonrpc::{ErrorCode, ErrorObject};
 pub use protocol::results::{

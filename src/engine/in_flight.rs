@@ -19,6 +19,8 @@ use crate::engine::Engine;
 use crate::engine::reply::afford;
 use crate::engine::rounds::Rounds;
 use crate::handler::ask::{Ask, AskError};
+#[cfg(unix)]
+use crate::handler::command::children::Children;
 use crate::handler::context::{CallControl, Overview, RequestInfo};
 use crate::legacy::Asks;
 use crate::legacy::ReplySlot;
@@ -369,6 +371,12 @@ impl CallControl for Call {
         if let Some(engine) = self.engine.upgrade() {
             engine.publish(change);
         }
+    }
+
+    #[cfg(unix)]
+    fn children(&self) -> Option<Arc<Children>> {
+        let engine = self.engine.upgrade()?;
+        Some(Arc::clone(&engine.children))
     }
 
     fn stats(&self) -> Stats {

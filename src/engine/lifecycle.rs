@@ -21,6 +21,8 @@ use crate::engine::reply::shutting_down;
 use crate::engine::rounds::RoundRules;
 use crate::engine::seal::Sealer;
 use crate::engine::subscriptions::Subscriptions;
+#[cfg(unix)]
+use crate::handler::command::children::Children;
 use crate::handler::context::Overview;
 use crate::handler::registration::Registration;
 use crate::lane::{Lane, RunningLane};
@@ -59,6 +61,9 @@ pub(crate) struct Engine {
     pub(super) connections: Arc<AtomicUsize>,
     /// Open event streams, kept by the transports.
     pub(super) streams: Arc<AtomicUsize>,
+    /// The process groups of the commands that handlers run.
+    #[cfg(unix)]
+    pub(super) children: Arc<Children>,
     /// Given to calls, so that a handler can look at the whole.
     pub(super) me: Weak<Engine>,
     /// Ends what has been idle too long.
@@ -132,6 +137,8 @@ impl Engine {
             hurrier: Mutex::new(Some(hurrier)),
             connections: Arc::default(),
             streams: Arc::default(),
+            #[cfg(unix)]
+            children: Arc::default(),
             me: me.clone(),
             clock: OnceLock::new(),
             limits: plan.limits,
@@ -230,17 +237,33 @@ impl Engine {
     pub(crate) fn drain(&self, deadline: Instant, grace: Duration) -> usize {
         self.begin_drain();
         let hurry = self.hurry.channel();
-        let late: Vec<_> = self
+        let mut late: Vec<_> = self
             .lanes
             .iter()
             .filter(|lane| lane.close(deadline, hurry) > 0)
             .collect();
         if late.is_empty() {
+            self.end_children();
             return 0;
         }
         self.cancel_all();
         let deadline = after(grace);
-        late.iter().map(|lane| abandon(lane, deadline)).sum()
+        let never = crossbeam_channel::never();
+        late.retain(|lane| lane.close(deadline, &never) > 0);
+        // A handler whose command has ignored its SIGTERM for all of the grace returns when the command is dead.
+        self.end_children();
+        late.iter()
+            .map(|lane| abandon(lane, after(KILLED_GRACE)))
+            .sum()
+    }
+
+    /// Ends what is left of the commands that handlers have run.
+    fn end_children(&self) {
+        #[cfg(unix)]
+        match self.children.end_all(after(KILLED_GRACE)) {
+            0 => {}
+            left => log::error!("{left} process groups of commands are left; they were killed"),
+        }
     }
 
     /// Whether somebody has lost patience with a drain.
@@ -270,6 +293,9 @@ impl Engine {
         }
     }
 }
+
+/// How long what has been killed may take to be gone, and its handler to return.
+const KILLED_GRACE: Duration = Duration::from_millis(500);
 
 /// Waits for a lane whose calls have been cancelled, and gives up what does not return.
 fn abandon(lane: &RunningLane<CallJob>, deadline: Instant) -> usize {

@@ -15,6 +15,8 @@ use crate::base::cancel::CancellationToken;
 use crate::base::stats::Stats;
 use crate::handler::ask::{Ask, AskError};
 use crate::handler::client::{Client, ClientSource};
+#[cfg(unix)]
+use crate::handler::command::children::Children;
 use crate::observe::access::RequestTag;
 use crate::outbox::EventKind;
 use crate::protocol::change::Change;
@@ -42,6 +44,9 @@ pub(crate) trait CallControl: Send + Sync {
     /// Tells whoever wants to know; never waits.
     fn changed(&self, change: Change<'_>);
     fn stats(&self) -> Stats;
+    /// The process groups of the server that commands belong to; `None` when it has ended.
+    #[cfg(unix)]
+    fn children(&self) -> Option<Arc<Children>>;
 }
 
 /// Whoever can see the whole server.

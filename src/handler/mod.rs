@@ -11,7 +11,7 @@ pub(crate) mod change;
 mod checked;
 pub(crate) mod client;
 #[cfg(unix)]
-mod command;
+pub(crate) mod command;
 mod completion;
 pub(crate) mod context;
 mod draft;
@@ -33,7 +33,7 @@ mod validation;
 pub use ask::{AskError, Elicited, Root, Sampled, Sampling};
 pub use client::Client;
 #[cfg(unix)]
-pub use command::{CommandOutput, RunCommand};
+pub use command::{CommandError, CommandOutput, RunCommand};
 pub use completion::Completing;
 pub use context::{Cancelled, Progress, RequestContext};
 pub use fork::Fork;

@@ -1,5 +1,7 @@
 //! A tool that is a child process: what it says, how it ends, and that nothing of it is left when its call is.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mcp_threads::{Json, RequestContext, RunCommand, Server, ToolError};
@@ -7,19 +9,31 @@ use serde_json::{Value, json};
 
 use crate::harness::child::is_alive;
 use crate::harness::message::cancel;
-use crate::harness::{PipeClient, Served, alone, call, library_threads, text, until, with_meta};
+use crate::harness::{
+    PipeClient, Served, alone, alone_under, call, library_threads, text, until, with_meta,
+};
 
-fn run(cx: &mut RequestContext, args: &Value) -> Result<Json<Value>, ToolError> {
+pub(crate) fn run(cx: &mut RequestContext, args: &Value) -> Result<Json<Value>, ToolError> {
     let argv: Vec<String> = args["argv"]
         .as_array()
         .into_iter()
         .flatten()
         .map(|word| word.as_str().unwrap_or_default().to_owned())
         .collect();
+    let grace = args["grace_ms"].as_u64().unwrap_or(200);
     let mut command = RunCommand::new(&argv[0])
         .args(&argv[1..])
         .env("IT_NAME", "it's value")
-        .kill_grace(Duration::from_millis(200));
+        .kill_grace(Duration::from_millis(grace));
+    if args["clear"] == true {
+        command = command.env_clear();
+    }
+    if let Some(text) = args["stdin"].as_str() {
+        command = command.stdin(text);
+    }
+    if let Some(timeout) = args["timeout_ms"].as_u64() {
+        command = command.timeout(Duration::from_millis(timeout));
+    }
     if let Some(most) = args["most"].as_u64() {
         command = command.output_bytes_max(most as usize);
     }
@@ -32,7 +46,7 @@ fn run(cx: &mut RequestContext, args: &Value) -> Result<Json<Value>, ToolError> 
     })))
 }
 
-fn served() -> (Served, PipeClient) {
+pub(crate) fn served() -> (Served, PipeClient) {
     Served::pipe(
         Server::new("it", "1").tool("run", "", |cx: &mut RequestContext, args: Value| {
             run(cx, &args)
@@ -40,7 +54,7 @@ fn served() -> (Served, PipeClient) {
     )
 }
 
-fn sh(script: &str) -> Value {
+pub(crate) fn sh(script: &str) -> Value {
     json!({ "argv": ["sh", "-c", script] })
 }
 
@@ -91,18 +105,157 @@ fn a_command_gives_back_what_it_said_and_how_it_ended() {
     served.stop();
 }
 
+/// A file for one test, in a directory of its own that is removed with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("it-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a directory can be made");
+        Scratch(path)
+    }
+
+    /// A file in it with this mode, and its path.
+    fn file(&self, name: &str, mode: u32, bytes: &[u8]) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, bytes).expect("a file can be written");
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&path, permissions).expect("they are ours to set");
+        path.to_str().expect("a plain path").to_owned()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _gone_already = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 #[test]
-fn a_command_that_cannot_start_is_an_error_the_model_can_read() {
+fn a_command_that_cannot_start_names_the_culprit() {
     let (served, mut client) = served();
-    for args in [
-        json!({ "argv": ["/no/such/program"] }),
-        json!({ "argv": ["true"], "directory": "/no/such" }),
-    ] {
-        let answer = client.ask(&call(1, "run", args.clone()));
-        assert_eq!(answer["result"]["isError"], true);
-        let program = args["argv"][0].as_str().expect("a word");
+    let scratch = Scratch::new("culprit");
+    let dos = scratch.file("dos", 0o755, b"#!/bin/sh\r\necho hi\r\n");
+    let lost = scratch.file("lost", 0o755, b"#! /no/such/interpreter -x\necho hi\n");
+    let bare = scratch.file("bare", 0o755, b"echo hi\n");
+    let nameless = scratch.file("nameless", 0o755, b"#!\n");
+    let plain = scratch.file("plain", 0o644, b"#!/bin/sh\n");
+    let garbage = scratch.file("garbage", 0o755, b"\x7fNOPE\0\x01\x02");
+    let by_plain = scratch.file("by_plain", 0o755, format!("#!{plain}\n").as_bytes());
+    let rows = [
+        (
+            json!(["/no/such/program"]),
+            "the file `/no/such/program` does not exist",
+        ),
+        (json!(["./no-such"]), "the file `./no-such` does not exist"),
+        (
+            json!(["no-such-program-at-all"]),
+            "in the directories of PATH (",
+        ),
+        (json!([""]), "the name of the program is empty"),
+        (json!(["/etc"]), "`/etc` is a directory"),
+        (json!([dos]), "ends with a carriage return"),
+        (
+            json!([lost]),
+            "the interpreter of `LOST`, `/no/such/interpreter` does not exist",
+        ),
+        (
+            json!([bare]),
+            "is a text without a first line that names its interpreter",
+        ),
+        (json!([nameless]), "names no interpreter"),
+        (json!([plain]), "is not executable"),
+        (json!([garbage]), "is no program that this system can run"),
+        (
+            json!([by_plain]),
+            "the interpreter of `BY`, `PLAIN`, is not executable",
+        ),
+        (
+            json!(["echo", "a\0b"]),
+            "a NUL byte cannot be passed to a program",
+        ),
+        (
+            json!(["echo", "x".repeat(3_000_000)]),
+            "longer than the system allows",
+        ),
+    ];
+    for (argv, expected) in rows {
+        let answer = client.ask(&call(1, "run", json!({ "argv": argv })));
+        assert_eq!(answer["result"]["isError"], true, "{expected}");
+        let said = text(&answer);
+        let expected = expected.replace("LOST", &lost).replace("BY", &by_plain);
+        let expected = expected.replace("PLAIN", &plain);
+        let program = argv[0].as_str().expect("a word");
         assert!(
-            text(&answer).contains(&format!("Cannot run `{program}`")),
+            said.starts_with(&format!("Cannot run `{program}`: ")) && said.contains(&expected),
+            "{expected}: {said}"
+        );
+    }
+    for (directory, expected) in [
+        ("/no/such", "the directory `/no/such` does not exist"),
+        (plain.as_str(), "is no directory"),
+    ] {
+        let args = json!({ "argv": ["true"], "directory": directory });
+        let answer = client.ask(&call(1, "run", args));
+        let said = text(&answer);
+        assert!(said.contains(expected), "{said}");
+    }
+    // In another directory, where a shell goes first.
+    for (program, expected) in [
+        ("./dos", "carriage return"),
+        ("./bare", "names its interpreter"),
+    ] {
+        let args = json!({ "argv": [program], "directory": scratch.0 });
+        let answer = client.ask(&call(1, "run", args));
+        let said = text(&answer);
+        assert!(said.contains(expected), "{said}");
+    }
+    client.close();
+    served.stop();
+}
+
+#[test]
+fn a_command_runs_where_and_with_what_it_is_given() {
+    let (served, mut client) = served();
+    let scratch = Scratch::new("given");
+    scratch.file(
+        "here",
+        0o755,
+        b"#!/bin/sh\nset -e\ncd -P . && pwd && printf '%s.' \"$@\"\n",
+    );
+    let place = scratch.0.canonicalize().expect("it is there");
+    let place = place.to_str().expect("a plain path");
+    let big = "x".repeat(300_000);
+    let rows = [
+        (
+            json!({ "argv": ["./here", "a b", "", "-n", "$x"], "directory": place }),
+            format!("{place}\na b..-n.$x."),
+        ),
+        (
+            json!({ "argv": ["cat"], "stdin": "fed\n" }),
+            "fed\n".to_owned(),
+        ),
+        (
+            json!({ "argv": ["cat", "/dev/stdin"], "stdin": "fed" }),
+            "fed".to_owned(),
+        ),
+        (
+            json!({ "argv": ["wc", "-c"], "stdin": big }),
+            "300000\n".to_owned(),
+        ),
+        (json!({ "argv": ["true"], "stdin": big }), String::new()),
+        (json!({ "argv": ["cat"], "stdin": "" }), String::new()),
+        (
+            json!({ "argv": ["env"], "clear": true }),
+            "IT_NAME=it's value\n".to_owned(),
+        ),
+    ];
+    for (args, expected) in rows {
+        let answer = client.ask(&call(1, "run", args.clone()));
+        let output = &answer["result"]["structuredContent"];
+        assert_eq!(
+            (&output["stdout"], &output["code"]),
+            (&json!(expected), &json!(0)),
             "{answer}"
         );
     }
@@ -124,11 +277,18 @@ fn a_command_s_output_is_kept_up_to_its_bound() {
             args["most"] = json!(most);
             let answer = client.ask(&call(1, "run", args));
             let output = &answer["result"]["structuredContent"];
-            let length = |stream: &str| output[stream].as_str().expect("text").len();
+            let said = ["stdout", "stderr"].map(|stream| output[stream].as_str().expect("text"));
+            let said = said.concat();
+            let middle = format!("\n[... {} bytes left out ...]\n", bytes - kept);
+            let (head, tail) = said.split_once(&middle).unwrap_or((&said, ""));
             assert_eq!(
-                (length("stdout") + length("stderr"), &output["truncated"]),
+                (head.len() + tail.len(), &output["truncated"]),
                 (kept, &json!(truncated)),
-                "{bytes} bytes {stream}"
+                "{bytes} bytes {stream}: {said}"
+            );
+            assert!(
+                tail.len() == truncated as usize * kept.div_ceil(2),
+                "{said}"
             );
             assert_eq!(output["code"], 0, "it could say everything");
         }
@@ -166,9 +326,36 @@ fn a_command_s_lines_are_reported_while_it_runs() {
     served.stop();
 }
 
+#[test]
+fn a_command_s_output_is_shown_as_whole_lines_without_escapes() {
+    let (served, mut client) = served();
+    let scratch = Scratch::new("lines");
+    let go = scratch.0.join("go");
+    let script = format!(
+        "printf '\\342\\202'; sleep 0.2; printf '\\254uro\\n\\033[31mred\\033[0m\\r50%%\\r\\n\\nask> '
+         while [ ! -e {} ]; do sleep 0.01; done; printf 'y\\nend'",
+        go.display()
+    );
+    client.send(&with_meta(
+        call(1, "run", sh(&script)),
+        json!({ "progressToken": "p" }),
+    ));
+    let mut said = || client.recv()["params"]["message"].clone();
+    for line in ["\u{20ac}uro", "red", "50%", "ask> "] {
+        assert_eq!(said(), line);
+    }
+    // Only now: the unfinished line was shown while the command waited for somebody to read it.
+    std::fs::write(&go, "").expect("a file can be written");
+    assert_eq!(said(), "ask> y");
+    assert_eq!(said(), "end", "the line that will never end");
+    assert_eq!(client.answer(1)["result"]["structuredContent"]["code"], 0);
+    client.close();
+    served.stop();
+}
+
 /// Starts a script that prints the id of a grandchild, and gives back that id once it lives.
 #[track_caller]
-fn start_family(client: &mut PipeClient, script: &str) -> u32 {
+pub(crate) fn start_family(client: &mut PipeClient, script: &str) -> u32 {
     client.send(&with_meta(
         call(1, "run", sh(script)),
         json!({ "progressToken": "p" }),
@@ -254,4 +441,137 @@ fn a_command_leaves_no_thread() {
         client.close();
         served.stop();
     });
+}
+
+#[test]
+fn a_command_that_takes_too_long_is_ended() {
+    let (served, mut client) = served();
+    for script in [
+        "echo working; sleep 600 & echo $!; wait",
+        "trap '' TERM; echo working; (trap '' TERM; exec sleep 600) & echo $!; wait",
+    ] {
+        let mut args = sh(script);
+        args["timeout_ms"] = json!(300);
+        let answer = client.ask(&call(1, "run", args));
+        let said = text(&answer);
+        assert_eq!(answer["result"]["isError"], true);
+        assert!(
+            said.starts_with("`sh` was ended, because it had not come to its end after "),
+            "{said}"
+        );
+        let pid = said.rsplit(' ').next().and_then(|word| word.parse().ok());
+        let pid = pid.unwrap_or_else(|| panic!("its last words are the grandchild's id: {said}"));
+        until("the grandchild is gone", || !is_alive(pid));
+    }
+    client.close();
+    served.stop();
+}
+
+#[test]
+fn a_command_that_is_stopped_is_ended_and_named() {
+    let (served, mut client) = served();
+    // The grandchild would be left if only the stopped leader were ended; the leader hears nothing before it is continued.
+    let script = "trap 'echo heard; exit 0' TERM; sleep 600 & echo $!; kill -STOP $$; wait";
+    let mut args = sh(script);
+    // So long that a SIGTERM which is not heard would not go unnoticed.
+    args["grace_ms"] = json!(600_000);
+    client.send(&with_meta(
+        call(1, "run", args),
+        json!({ "progressToken": "p" }),
+    ));
+    let pid = client.recv()["params"]["message"]
+        .as_str()
+        .and_then(|line| line.parse().ok());
+    let pid = pid.expect("the id of the grandchild comes first");
+    let answer = client.answer(1);
+    assert_eq!(answer["result"]["isError"], true);
+    assert_eq!(
+        text(&answer),
+        "`sh` was ended, because it was stopped by signal 19. The last it said: heard"
+    );
+    until("the grandchild is gone", || !is_alive(pid));
+    client.close();
+    served.stop();
+}
+
+#[test]
+fn a_command_that_asks_for_a_password_fails_at_once() {
+    // With a terminal of its own, as a server has that a person or a client on a terminal has started.
+    alone_under(
+        "exec script -qec \"$*\" /dev/null",
+        "command::a_command_that_asks_for_a_password_fails_at_once",
+        || {
+            std::fs::File::open("/dev/tty").expect("this process has a terminal");
+            let (served, mut client) = served();
+            for script in [
+                "exec 2>&1; read answer </dev/tty",
+                "exec 2>&1; echo 'Password: ' >/dev/tty",
+                "exec 2>&1; stty -echo </dev/tty",
+            ] {
+                let answer = client.ask(&call(1, "run", sh(script)));
+                let output = &answer["result"]["structuredContent"];
+                assert!(
+                    output["code"].as_i64().is_some_and(|code| code > 0),
+                    "{answer}"
+                );
+                let said = output["stdout"].as_str().expect("text");
+                assert!(said.contains("/dev/tty"), "{answer}");
+            }
+            client.close();
+            served.stop();
+        },
+    );
+}
+
+#[test]
+fn a_command_inherits_no_descriptor_and_no_ignored_signal() {
+    alone_under(
+        "exec 7</dev/null 8>&1; trap '' TERM PIPE; exec \"$@\"",
+        "command::a_command_inherits_no_descriptor_and_no_ignored_signal",
+        || {
+            assert!(std::fs::exists("/proc/self/fd/7").expect("Linux lists descriptors"));
+            let (served, mut client) = served();
+            // By number; what the C library sets for its own signals is above.
+            let ignored = "while read name mask; do [ $name = SigIgn: ] && echo $((0x$mask & 0x7fffffff)); done </proc/self/status";
+            for directory in ["/", "."] {
+                let mut args = sh(&format!("echo /proc/self/fd/*; {ignored}"));
+                args["directory"] = json!(directory);
+                let answer = client.ask(&call(1, "run", args));
+                // The shell's own look at the directory is the last one.
+                let expected =
+                    "/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3\n0\n";
+                assert_eq!(
+                    answer["result"]["structuredContent"]["stdout"], expected,
+                    "{answer}"
+                );
+            }
+            client.close();
+            served.stop();
+        },
+    );
+}
+
+#[test]
+fn a_command_ends_though_the_kernel_reaps_children() {
+    alone_under(
+        "exec env --ignore-signal=CHLD \"$@\"",
+        "command::a_command_ends_though_the_kernel_reaps_children",
+        || {
+            let (served, mut client) = served();
+            for script in ["echo said", "echo said; exit 3"] {
+                let answer = client.ask(&call(1, "run", sh(script)));
+                let expected = json!({ "code": null, "signal": null, "stdout": "said\n", "stderr": "", "truncated": false });
+                assert_eq!(answer["result"]["structuredContent"], expected);
+            }
+            // A child of the child's is reaped by the child, which does not ignore the signal.
+            let answer = client.ask(&call(1, "run", sh("(exit 3); echo $?")));
+            assert_eq!(answer["result"]["structuredContent"]["stdout"], "3\n");
+            let pid = start_family(&mut client, "sleep 600 & echo $!; wait");
+            client.send(&cancel(1));
+            until("the grandchild is gone", || !is_alive(pid));
+            served.until_main("the worker is free", |main| main.busy == 0);
+            client.close();
+            served.stop();
+        },
+    );
 }

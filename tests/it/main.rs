@@ -36,6 +36,8 @@ mod batches;
 mod changes;
 mod circles;
 mod command;
+#[cfg(all(feature = "http", feature = "ctrlc"))]
+mod command_ends;
 mod completion;
 mod configuration;
 mod dialogues;

@@ -26,7 +26,7 @@ const THREAD_FILES: &[&str] = &[
     "base/clock.rs",
     "base/stderr.rs",
     "lane/running.rs",
-    "handler/command.rs",
+    "handler/command/child.rs",
     "transport/pipe.rs",
     "transport/stdio.rs",
     "transport/http/tiny/mod.rs",

@@ -127,6 +127,10 @@ impl Running {
         }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the child lives");
     }
@@ -172,6 +176,30 @@ impl Drop for Running {
             let _reaped = self.child.wait();
         }
     }
+}
+
+/// The processes that this one has started and not reaped, with their command lines.
+pub(crate) fn children_of(parent: u32) -> Vec<(u32, String)> {
+    let processes = std::fs::read_dir("/proc").expect("Linux lists processes");
+    let ids = processes.filter_map(|process| process.ok()?.file_name().to_str()?.parse().ok());
+    let ours = ids.filter(|pid| stat_field(*pid, 4) == Some(parent));
+    ours.map(|pid: u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        (pid, String::from_utf8_lossy(&line).replace('\0', " "))
+    })
+    .collect()
+}
+
+/// The session of a process.
+pub(crate) fn session_of(pid: u32) -> Option<u32> {
+    stat_field(pid, 6)
+}
+
+/// A number of `/proc/PID/stat`, counted as the manual page does.
+fn stat_field(pid: u32, number: usize) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let behind_name = stat.rsplit(')').next()?;
+    behind_name.split_whitespace().nth(number - 3)?.parse().ok()
 }
 
 /// Whether a process with this id exists and is no zombie.

@@ -64,6 +64,23 @@ pub(crate) fn alone(name: &str, body: impl FnOnce()) {
     assert!(output.status.success(), "{name} on its own: {output:#?}");
 }
 
+/// The same in a process that a shell has prepared: its script ends by running `"$@"`.
+#[track_caller]
+pub(crate) fn alone_under(script: &str, name: &str, body: impl FnOnce()) {
+    if is_alone() {
+        return body();
+    }
+    let this = itself(name);
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(this.get_program());
+    command.args(this.get_args()).env(MARK, "1");
+    let output = child::run(command);
+    assert!(
+        output.status.success(),
+        "{name} under `{script}`: {output:#?}"
+    );
+}
+
 /// Whether this process was started to run one test's other half.
 pub(crate) fn is_alone() -> bool {
     std::env::var_os(MARK).is_some()

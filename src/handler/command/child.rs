@@ -1,0 +1,284 @@
+//! One process from its start to its end: fed, listened to, watched, ended.
+//!
+//! ```text
+//! running ──> ending (SIGTERM and SIGCONT, then SIGKILL) ──> ended: reaped, its group dead, what it said last is read
+//!    └──────────────────────────────────────────────────────────^
+//! ```
+//!
+//! The worker waits for what the plumbing thread hears, for the cancellation, and for moments that are set, whichever comes first. Must not know
+//! what the output means.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded, never, select};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Signal, WaitIdStatus};
+
+use crate::base::cancel::CancellationToken;
+use crate::base::deadline::after;
+use crate::handler::command::children::{Children, Group, Look};
+use crate::handler::command::launch::Launch;
+use crate::handler::command::plumbing::{Plumbing, Said, Stream, ours};
+
+/// How often a command is asked whether it has been stopped, which no event tells.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A process with its group and the thread that moves its bytes. Dropped, the group is dead and the thread is joined.
+pub(super) struct Child {
+    group: Group,
+    /// `None` once the plumber has left.
+    said: Option<Receiver<Said>>,
+    plumber: Option<JoinHandle<()>>,
+    /// Dropped to end the thread, which would otherwise wait for whoever still holds the pipes.
+    wake: Option<OwnedFd>,
+    looks: Looks,
+    deadline: Option<Instant>,
+    kill_grace: Duration,
+    ending: Option<Ending>,
+    /// Once the group is dead.
+    status: Option<Option<WaitIdStatus>>,
+}
+
+/// What happens next to a command.
+pub(super) enum Event {
+    Said(Stream, Vec<u8>),
+    /// Nothing, until the moment that was asked for.
+    Due,
+    /// It has ended with this status, `None` when the kernel has not kept it, and everything it said has been heard. The cause, if we ended it.
+    Ended(Option<WaitIdStatus>, Option<Cause>),
+}
+
+/// Why a command was ended by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    Cancelled,
+    TimedOut,
+    /// It was stopped by this signal, and nobody continues it.
+    Stopped(i32),
+}
+
+/// A command that has been asked to end.
+struct Ending {
+    cause: Cause,
+    /// `None` once it has been killed.
+    kill_at: Option<Instant>,
+}
+
+impl Child {
+    /// Starts a command that is fed these bytes, or nothing.
+    pub(super) fn start(
+        launch: &Launch,
+        stdin: Option<Vec<u8>>,
+        children: &Arc<Children>,
+        deadline: Option<Instant>,
+        kill_grace: Duration,
+    ) -> Result<Self, String> {
+        let pipes = Pipes::open(stdin).map_err(|error| error.to_string())?;
+        let theirs = [&pipes.stdin.0, &pipes.stdout.1, &pipes.stderr.1];
+        let group = children.start(launch, theirs.map(AsFd::as_fd))?;
+        let plumb = || {
+            let (woken, wake) = pipe_with(PipeFlags::CLOEXEC)?;
+            let (to, said) = bounded(4);
+            let end = pidfd(&group);
+            let looks = Looks::new(end.is_some());
+            let plumbing = Plumbing {
+                stdin: pipes.stdin.1,
+                streams: vec![(Stream::Out, pipes.stdout.0), (Stream::Err, pipes.stderr.0)],
+                end,
+                woken,
+                to,
+            };
+            let thread = thread::Builder::new().name("mcp-child-pipes".into());
+            let plumber = thread.spawn(move || plumbing.run())?;
+            Ok((wake, said, looks, plumber))
+        };
+        let (wake, said, looks, plumber) = plumb().map_err(|error: io::Error| error.to_string())?;
+        Ok(Child {
+            group,
+            said: Some(said),
+            plumber: Some(plumber),
+            wake: Some(wake),
+            looks,
+            deadline,
+            kill_grace,
+            ending: None,
+            status: None,
+        })
+    }
+
+    /// Waits for what happens next, at most until `due`.
+    pub(super) fn next(&mut self, token: &CancellationToken, due: Option<Instant>) -> Event {
+        loop {
+            if let Some(status) = self.status {
+                return match self.said.as_ref().map(Receiver::recv) {
+                    Some(Ok(Said::Bytes(stream, bytes))) => Event::Said(stream, bytes),
+                    Some(Ok(Said::Ended)) => continue,
+                    _ => Event::Ended(status, self.ending.as_ref().map(|end| end.cause)),
+                };
+            }
+            self.judge();
+            if self.status.is_some() {
+                continue;
+            }
+            let now = Instant::now();
+            if due.is_some_and(|due| due <= now) {
+                return Event::Due;
+            }
+            let kill_at = self.ending.as_ref().and_then(|ending| ending.kill_at);
+            let deadline = self.deadline.filter(|_| self.ending.is_none());
+            let moments = [due, kill_at, deadline].into_iter().flatten();
+            let next = moments.chain([self.looks.next(now)]).min();
+            let wait = next.map_or(LOOK_INTERVAL, |next| next.saturating_duration_since(now));
+            let (gone, silent) = (never(), never());
+            let cancelled = if self.ending.is_none() {
+                token.channel()
+            } else {
+                &gone
+            };
+            select! {
+                recv(self.said.as_ref().unwrap_or(&silent)) -> said => match said {
+                    Ok(Said::Bytes(stream, bytes)) => return Event::Said(stream, bytes),
+                    Ok(Said::Ended) => self.looks.now(),
+                    // Everything is closed, and the system does not tell the end.
+                    Err(_) => self.said = None,
+                },
+                recv(cancelled) -> _ => self.end(Cause::Cancelled),
+                default(wait) => {}
+            }
+        }
+    }
+
+    /// Acts on what has become of it and on the moments that have come.
+    fn judge(&mut self) {
+        let now = Instant::now();
+        if self.looks.are_due(now) {
+            match self.group.look() {
+                Look::Ended => return self.finish(),
+                Look::Stopped(signal) if self.ending.is_none() => self.end(Cause::Stopped(signal)),
+                Look::Stopped(_) | Look::Running => {}
+            }
+        }
+        if self.ending.is_none() && self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.end(Cause::TimedOut);
+        }
+        if let Some(ending) = &mut self.ending
+            && ending.kill_at.is_some_and(|kill_at| kill_at <= now)
+        {
+            ending.kill_at = None;
+            self.group.signal(Signal::KILL);
+        }
+    }
+
+    /// Asks the group to end; one that is stopped is continued, because it would not hear it otherwise.
+    fn end(&mut self, cause: Cause) {
+        let kill_at = Some(after(self.kill_grace));
+        self.ending = Some(Ending { cause, kill_at });
+        self.group.signal(Signal::TERM);
+        self.group.signal(Signal::CONT);
+    }
+
+    /// The leader has ended: ends the rest, and has the plumber read what is left.
+    fn finish(&mut self) {
+        self.status = Some(self.group.reap());
+        self.wake = None;
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.group.reap();
+        // The thread waits for the pipes, for its waker, or for somebody to listen; the last two end here.
+        self.wake = None;
+        self.said = None;
+        if let Some(plumber) = self.plumber.take()
+            && plumber.join().is_err()
+        {
+            log::error!("a thread that moved a command's bytes panicked");
+        }
+    }
+}
+
+/// The two ends of each pipe, the reading one first.
+struct Pipes {
+    stdin: (OwnedFd, Option<(File, Vec<u8>)>),
+    stdout: (File, OwnedFd),
+    stderr: (File, OwnedFd),
+}
+
+impl Pipes {
+    fn open(stdin: Option<Vec<u8>>) -> io::Result<Self> {
+        let pipe = || pipe_with(PipeFlags::CLOEXEC);
+        let ours_and_theirs = || -> io::Result<_> {
+            let (read, write) = pipe()?;
+            Ok((ours(read)?, write))
+        };
+        let stdin = match stdin {
+            Some(bytes) => {
+                let (read, write) = pipe()?;
+                (read, Some((ours(write)?, bytes)))
+            }
+            None => (
+                OpenOptions::new().read(true).open("/dev/null")?.into(),
+                None,
+            ),
+        };
+        Ok(Pipes {
+            stdin,
+            stdout: ours_and_theirs()?,
+            stderr: ours_and_theirs()?,
+        })
+    }
+}
+
+/// When the leader is asked what it does.
+struct Looks {
+    at: Instant,
+    pause: Duration,
+}
+
+impl Looks {
+    /// Where its end is told, only a stop has to be looked for. Elsewhere pauses grow from 1 ms, so that the end of a short command is noticed at
+    /// once and a long one costs nothing.
+    fn new(end_is_told: bool) -> Self {
+        let pause = if end_is_told {
+            LOOK_INTERVAL
+        } else {
+            Duration::from_millis(1)
+        };
+        let at = Instant::now() + pause;
+        Looks { at, pause }
+    }
+
+    fn now(&mut self) {
+        self.at = Instant::now();
+    }
+
+    fn next(&self, now: Instant) -> Instant {
+        self.at.max(now)
+    }
+
+    fn are_due(&mut self, now: Instant) -> bool {
+        let are_due = self.at <= now;
+        if are_due {
+            self.pause = (self.pause * 2).min(LOOK_INTERVAL);
+            self.at = now + self.pause;
+        }
+        are_due
+    }
+}
+
+/// Something that tells when the leader has ended, if the system has it: Linux since 5.3.
+#[cfg(target_os = "linux")]
+fn pidfd(group: &Group) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(group.pid(), rustix::process::PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pidfd(_group: &Group) -> Option<OwnedFd> {
+    None
+}

@@ -1,0 +1,377 @@
+//! [`RunCommand`], what a handler writes to run a program, and how that ends.
+//!
+//! Must not know how a process is started, watched or ended.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, WaitIdStatus};
+
+use crate::base::deadline::after;
+use crate::handler::command::child::{Cause, Child, Event};
+use crate::handler::command::kept::Kept;
+use crate::handler::command::launch::Launch;
+use crate::handler::command::lines::Lines;
+use crate::handler::command::plumbing::Stream;
+use crate::handler::context::{Progress, RequestContext};
+
+/// A child process to run inside a handler. Unix only.
+///
+/// It takes a list of arguments and no shell line, so nothing that a model writes can become a second command. By default the child reads from
+/// `/dev/null`. It inherits no descriptor of the server's, and runs in a session of its own without a terminal, so that a program which asks for a
+/// password fails at once. When the call is cancelled, when its [`timeout`](Self::timeout) has passed, or when it has been stopped (`SIGSTOP` and its
+/// like), its whole process group gets `SIGTERM` and later `SIGKILL`; when the child has ended, what is left of its group is killed, and when the
+/// server ends, even by `SIGKILL`, so are the groups of all commands. Only what has left its group on purpose, a daemon, lives on.
+/// While it runs, the lines of its output are reported as progress.
+///
+/// ```
+/// use mcp_threads::{RequestContext, RunCommand, ToolError};
+///
+/// #[derive(serde::Deserialize, mcp_threads::schemars::JsonSchema)]
+/// #[schemars(crate = "mcp_threads::schemars")]
+/// struct List { path: String }
+///
+/// fn list(cx: &mut RequestContext, args: List) -> Result<String, ToolError> {
+///     let output = RunCommand::new("ls").args(["-l", "--", &args.path]).run(cx)?;
+///     if output.success() {
+///         Ok(output.stdout)
+///     } else {
+///         Err(ToolError::new(output.text()))
+///     }
+/// }
+/// ```
+///
+/// # Systems
+///
+/// On Linux and macOS a command has a session of its own; on other systems a process group of its own, which keeps the server's terminal: a command
+/// that asks for a password there is stopped by the kernel, and then ended as any stopped command is.
+///
+/// The groups are ended after the server's own sudden death by a small shell that is started with the server's first command and runs as long as the
+/// server. Without `/bin/sh` there is none, and a warning in the log.
+///
+/// If the process was started with `SIGCHLD` ignored, the kernel does not tell how a child ended: [`CommandOutput::code`] and
+/// [`signal`](CommandOutput::signal) are then both `None`, and what a child leaves behind in its group is not killed, since the group's number may be
+/// somebody else's by then.
+#[derive(Debug)]
+pub struct RunCommand {
+    launch: Launch,
+    stdin: Option<Vec<u8>>,
+    timeout: Option<Duration>,
+    output_bytes_max: usize,
+    kill_grace: Duration,
+}
+
+/// How a command ended, and its output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommandOutput {
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Its standard output, with bytes that are not UTF-8 replaced. Of a long one the beginning and the end, and between them a line that says how
+    /// many bytes were left out; see [`RunCommand::output_bytes_max`].
+    pub stdout: String,
+    /// Its standard error, in the same way.
+    pub stderr: String,
+    /// Whether something was left out of stdout or stderr.
+    pub truncated: bool,
+    /// How many bytes were left out of stdout.
+    pub stdout_left_out: u64,
+    /// How many bytes were left out of stderr.
+    pub stderr_left_out: u64,
+    /// How long it ran.
+    pub duration: Duration,
+}
+
+impl CommandOutput {
+    /// Whether it ended by itself with exit code 0.
+    pub fn success(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// What a person at a terminal would have seen: stdout, then stderr.
+    pub fn text(&self) -> String {
+        let (stdout, stderr) = (&self.stdout, &self.stderr);
+        let between = if stdout.is_empty() || stderr.is_empty() || stdout.ends_with('\n') {
+            ""
+        } else {
+            "\n"
+        };
+        format!("{stdout}{between}{stderr}")
+    }
+}
+
+/// Why a command did not come to its own end. `?` makes a [`ToolError`](crate::ToolError) of it, with the same sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// It could not be started. The sentence names the culprit: the program and where it was looked for, its interpreter, the directory.
+    NotStarted(String),
+    /// The call was cancelled.
+    Cancelled,
+    /// Its [`timeout`](RunCommand::timeout) had passed.
+    TimedOut {
+        /// The program, as it was named.
+        program: String,
+        /// What it had said.
+        output: Box<CommandOutput>,
+    },
+    /// It was stopped (by `SIGSTOP`, or because it wanted the terminal), so that it would never have ended.
+    Stopped {
+        /// The program, as it was named.
+        program: String,
+        /// The signal that stopped it.
+        signal: i32,
+        /// What it had said.
+        output: Box<CommandOutput>,
+    },
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CommandError::NotStarted(problem) => f.write_str(problem),
+            CommandError::Cancelled => f.write_str("the call was cancelled"),
+            CommandError::TimedOut { program, output } => {
+                let after = output.duration;
+                write!(
+                    f,
+                    "`{program}` was ended, because it had not come to its end after {after:.1?}"
+                )?;
+                last_words(f, output)
+            }
+            CommandError::Stopped {
+                program,
+                signal,
+                output,
+            } => {
+                write!(
+                    f,
+                    "`{program}` was ended, because it was stopped by signal {signal}"
+                )?;
+                if [Signal::TTIN.as_raw(), Signal::TTOU.as_raw()].contains(signal) {
+                    f.write_str(": it wanted to talk to a person at a terminal, and it has none")?;
+                }
+                last_words(f, output)
+            }
+        }
+    }
+}
+
+/// The end of what a command said before it was ended, which often says why.
+fn last_words(f: &mut fmt::Formatter<'_>, output: &CommandOutput) -> fmt::Result {
+    let said = output.text();
+    let last = said.lines().rev().find(|line| !line.trim().is_empty());
+    match last {
+        Some(last) => write!(f, ". The last it said: {}", last.trim_end()),
+        None => f.write_str(". It had said nothing"),
+    }
+}
+
+impl std::error::Error for CommandError {}
+
+impl RunCommand {
+    /// A command by its program's name or path, with no arguments. A name without a slash is looked for in the `PATH` of the command's environment;
+    /// a path is one from the directory in which the command will run.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        RunCommand {
+            launch: Launch::new(program.as_ref().to_owned()),
+            stdin: None,
+            timeout: None,
+            output_bytes_max: 64 * 1024,
+            kill_grace: Duration::from_secs(1),
+        }
+    }
+
+    /// More arguments.
+    #[must_use]
+    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        let args = args.into_iter().map(|arg| arg.as_ref().to_owned());
+        self.launch.args.extend(args);
+        self
+    }
+
+    /// One more argument.
+    #[must_use]
+    pub fn arg(self, arg: impl AsRef<OsStr>) -> Self {
+        self.args([arg])
+    }
+
+    /// The directory it runs in. Default: the server's own. A command with another one is started through `/bin/sh`, which does nothing but change the
+    /// directory; it passes on no environment variable whose name a shell could not read.
+    #[must_use]
+    pub fn directory(mut self, directory: impl AsRef<Path>) -> Self {
+        self.launch.directory = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// One more environment variable. The others are inherited from the server.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        let pair: (OsString, OsString) = (name.as_ref().into(), value.as_ref().into());
+        self.launch.env.push(pair);
+        self
+    }
+
+    /// Inherits no environment variable from the server; only those set with [`env`](Self::env) are there. Without a `PATH` among them the program is
+    /// looked for in the server's.
+    #[must_use]
+    pub fn env_clear(mut self) -> Self {
+        self.launch.clear_env = true;
+        self
+    }
+
+    /// What it reads from its standard input, which ends there. Default: nothing, from `/dev/null`.
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// How long it may run before its group is ended, with [`CommandError::TimedOut`]. Default: as long as it likes.
+    #[must_use]
+    pub fn timeout(mut self, longest: Duration) -> Self {
+        self.timeout = Some(longest);
+        self
+    }
+
+    /// How many bytes of stdout and of stderr are kept, half of them from the beginning and half from the end. Default 64 KiB each; the middle is read
+    /// and dropped.
+    #[must_use]
+    pub fn output_bytes_max(mut self, bytes: usize) -> Self {
+        self.output_bytes_max = bytes;
+        self
+    }
+
+    /// How long a group may take to end after `SIGTERM` before `SIGKILL`. Default 1 s.
+    #[must_use]
+    pub fn kill_grace(mut self, grace: Duration) -> Self {
+        self.kill_grace = grace;
+        self
+    }
+
+    /// Runs it to its end, on the caller's thread, and reports the lines of its output as progress: whole ones, without terminal escapes, and one that
+    /// has not ended when it is 100 ms old. `\r` ends a line as well. Of a flood of lines the newest are
+    /// reported.
+    ///
+    /// A command that fails is no error here: look at [`CommandOutput::success`].
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started, and when it was ended before its own end; its process group is dead by then.
+    pub fn run<S>(self, cx: &mut RequestContext<S>) -> Result<CommandOutput, CommandError> {
+        let mut count = 0.0;
+        self.run_with(cx, |cx, line| {
+            count += 1.0;
+            cx.progress(Progress::new(count).message(line));
+        })
+    }
+
+    /// The same with a function that is given each line in place of the progress.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_with<S>(
+        self,
+        cx: &mut RequestContext<S>,
+        mut on_line: impl FnMut(&mut RequestContext<S>, &str),
+    ) -> Result<CommandOutput, CommandError> {
+        let program = self.launch.program.to_string_lossy().into_owned();
+        let not_started =
+            |problem| CommandError::NotStarted(format!("Cannot run `{program}`: {problem}"));
+        let children = cx.control().children();
+        let children = children.ok_or_else(|| not_started("the server has ended".to_owned()))?;
+        let started = Instant::now();
+        let deadline = self.timeout.map(after);
+        let mut child = Child::start(
+            &self.launch,
+            self.stdin,
+            &children,
+            deadline,
+            self.kill_grace,
+        )
+        .map_err(not_started)?;
+        let token = cx.cancellation().clone();
+        let mut heard = Heard::new(self.output_bytes_max);
+        let (status, cause) = loop {
+            match child.next(&token, heard.due()) {
+                Event::Said(stream, bytes) => heard.hear(stream, &bytes, |line| on_line(cx, line)),
+                Event::Due => heard.show_unfinished(|line| on_line(cx, line)),
+                Event::Ended(status, cause) => break (status, cause),
+            }
+        };
+        heard.show_rest(|line| on_line(cx, line));
+        let output = Box::new(heard.finish(status, started.elapsed()));
+        match cause {
+            _ if cx.cancelled() => Err(CommandError::Cancelled),
+            None => Ok(*output),
+            Some(Cause::Cancelled) => Err(CommandError::Cancelled),
+            Some(Cause::TimedOut) => Err(CommandError::TimedOut { program, output }),
+            Some(Cause::Stopped(signal)) => Err(CommandError::Stopped {
+                program,
+                signal,
+                output,
+            }),
+        }
+    }
+}
+
+/// What has been heard of a command: both streams, as lines to be shown and as bytes to be kept.
+struct Heard {
+    stdout: (Lines, Kept),
+    stderr: (Lines, Kept),
+}
+
+impl Heard {
+    fn new(bytes_max: usize) -> Self {
+        let stream = || (Lines::default(), Kept::new(bytes_max));
+        Heard {
+            stdout: stream(),
+            stderr: stream(),
+        }
+    }
+
+    fn hear(&mut self, stream: Stream, bytes: &[u8], show: impl FnMut(&str)) {
+        let (lines, kept) = match stream {
+            Stream::Out => &mut self.stdout,
+            Stream::Err => &mut self.stderr,
+        };
+        kept.add(bytes);
+        lines.feed(bytes, show);
+    }
+
+    /// When a line that has not ended is to be shown.
+    fn due(&self) -> Option<Instant> {
+        let due = [self.stdout.0.due(), self.stderr.0.due()];
+        due.into_iter().flatten().min()
+    }
+
+    fn show_unfinished(&mut self, mut show: impl FnMut(&str)) {
+        self.stdout.0.show_unfinished(&mut show);
+        self.stderr.0.show_unfinished(show);
+    }
+
+    fn show_rest(&mut self, mut show: impl FnMut(&str)) {
+        self.stdout.0.show_rest(&mut show);
+        self.stderr.0.show_rest(show);
+    }
+
+    fn finish(self, status: Option<WaitIdStatus>, duration: Duration) -> CommandOutput {
+        let (stdout, stdout_left_out) = self.stdout.1.finish();
+        let (stderr, stderr_left_out) = self.stderr.1.finish();
+        CommandOutput {
+            code: status.as_ref().and_then(WaitIdStatus::exit_status),
+            signal: status.as_ref().and_then(WaitIdStatus::terminating_signal),
+            stdout,
+            stderr,
+            truncated: stdout_left_out + stderr_left_out > 0,
+            stdout_left_out,
+            stderr_left_out,
+            duration,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The supervisor: a small process beside the server that ends what the server leaves behind when it dies without a shutdown.
+//!
+//! It is a shell in a session of its own. It reads on its stdin which process groups live and which have ended; when its stdin ends, because the
+//! server has, by `SIGKILL` or otherwise, it sends `SIGTERM` to the groups that are left, and a second later `SIGKILL`. It is told of a group right
+//! after the group was started, so only a server that dies in between leaves one behind. Must not know commands.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
+use crate::handler::command::launch::Launch;
+
+const SCRIPT: &str = r#"
+trap '' HUP INT QUIT TERM
+cd /
+live=' '
+while read -r what id; do
+  case $what in
+    add) live="$live$id " ;;
+    end) case $live in *" $id "*) live="${live%% $id *} ${live#* $id }" ;; esac ;;
+  esac
+done
+set -- $live
+[ $# -gt 0 ] || exit 0
+for id; do kill -s TERM -- "-$id"; kill -s CONT -- "-$id"; done
+sleep 1
+for id; do kill -s KILL -- "-$id"; done
+"#;
+
+/// How long an unneeded supervisor may take to end before it is killed.
+const DISMISSAL: Duration = Duration::from_secs(1);
+
+/// The supervisor's process, and the only end of the pipe to it.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    pid: Pid,
+    /// `None` once it has been dismissed.
+    pipe: Option<OwnedFd>,
+}
+
+impl Supervisor {
+    pub(super) fn start(inherited: &[RawFd]) -> Result<Self, String> {
+        let plain = |error: io::Error| error.to_string();
+        let (pipe, stdin) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(|errno| plain(errno.into()))?;
+        let null = OpenOptions::new()
+            .write(true)
+            .open("/dev/null")
+            .map_err(plain)?;
+        let mut launch = Launch::new("/bin/sh".into());
+        launch.args = ["-c", SCRIPT, "mcp-threads-supervisor"]
+            .map(OsString::from)
+            .to_vec();
+        let descriptors = [stdin.as_fd(), null.as_fd(), null.as_fd()];
+        let pid = launch.start(descriptors, inherited)?;
+        let pipe = Some(pipe);
+        Ok(Supervisor { pid, pipe })
+    }
+
+    /// A group lives from now on. False when the supervisor does not listen any more.
+    pub(super) fn add(&self, group: Pid) -> bool {
+        self.tell("add", group)
+    }
+
+    /// A group has ended. Said before its leader is reaped, because its number may be another's afterwards.
+    pub(super) fn end(&self, group: Pid) -> bool {
+        self.tell("end", group)
+    }
+
+    fn tell(&self, what: &str, group: Pid) -> bool {
+        let line = format!("{what} {}\n", group.as_raw_nonzero());
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        self.pipe.as_ref().is_some_and(|pipe| {
+            send(pipe, line.as_bytes(), flags).is_ok_and(|sent| sent == line.len())
+        })
+    }
+
+    /// Kills it before it can act on its stdin's end: another takes over.
+    pub(super) fn replace(self) {
+        if let Err(errno) = kill_process(self.pid, Signal::KILL) {
+            log::debug!("the supervisor of child processes cannot be killed: {errno}");
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.pipe = None;
+        let deadline = Instant::now() + DISMISSAL;
+        let ended = || {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            !matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))
+        };
+        // Its end takes a shell a moment, and nothing but asking tells everywhere when it has come.
+        while !ended() {
+            if Instant::now() >= deadline {
+                return log::warn!(
+                    "the supervisor of child processes {:?} has not ended",
+                    self.pid
+                );
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
