@@ -385,7 +385,7 @@ fn a_line_says_who_asked_and_why_it_was_refused() {
         let rows = [
             ("modern", named("it-client"), ["modern", "it-client"], ""),
             (
-                "hostile",
+                "dishonest",
                 named(forged),
                 ["modern", "Claude_Desktop____era_legacy_request_id_x"],
                 "",
