@@ -9,6 +9,8 @@ use crate::base::error::{Error, Result};
 use crate::handler::Fork;
 use crate::protocol::version::Era;
 use crate::server::Server;
+#[cfg(all(feature = "http", unix))]
+use crate::server::inherited::{self, Inherited};
 use crate::server::running::RunningServer;
 use crate::server::shared::Shared;
 use crate::transport::http::Callers;
@@ -201,6 +203,18 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         running.serve_unix(path, permissions)?;
         Ok(running)
     }
+
+    /// [Starts](Self::start) the server over HTTP on the socket that the process was started with; see [`RunningServer::serve_inherited`].
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
+    #[cfg(all(feature = "http", unix))]
+    pub fn serve_inherited(self) -> Result<RunningServer> {
+        let running = self.start()?;
+        running.serve_inherited()?;
+        Ok(running)
+    }
 }
 
 impl RunningServer {
@@ -277,6 +291,24 @@ impl RunningServer {
                 .map_err(|error| Error::bind(path.display(), error))?;
             Ok(Box::new(shared.guarded(listener, true)?))
         })
+    }
+
+    /// Serves over HTTP on the one listening socket that the process was started with, too, TCP or Unix-domain. Returns at once.
+    ///
+    /// That is the socket that systemd passes to a service with a `.socket` unit (`LISTEN_FDS`; on Linux), or a listening socket as stdin
+    /// (`StandardInput=socket`; everywhere). Clients that connect while the service restarts wait in it. The socket stays with whoever made it:
+    /// it is not removed at the end, and the process keeps its own descriptor of it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such socket or more than one, and as [`serve_http`](Self::serve_http).
+    #[cfg(all(feature = "http", unix))]
+    pub fn serve_inherited(&self) -> Result<&Self> {
+        let listener = match inherited::take()? {
+            Inherited::Tcp(listener) => return self.serve_listener(listener),
+            Inherited::Unix(listener) => listener,
+        };
+        self.open(|shared| Ok(Box::new(shared.guarded(listener.into(), true)?)))
     }
 
     /// Where a client on this machine reaches it, such as `http://127.0.0.1:8080/mcp`; `None` when it serves no HTTP on an IP address. The first

@@ -5,6 +5,8 @@
 mod changes;
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 mod http;
+#[cfg(all(feature = "http", unix))]
+mod inherited;
 #[cfg(feature = "tiny-http")]
 mod mount;
 mod running;
@@ -129,7 +131,7 @@ impl Server {
             lanes: vec![Lane::main(), Lane::urgent()],
             limits: Limits::default(),
             serving: Serving {
-                drain_deadline: Duration::from_secs(10),
+                drain_deadline: Duration::from_secs(8),
                 interrupt_ends_stdio: false,
                 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
                 http: http::HttpSettings::default(),
@@ -263,7 +265,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     }
 
     /// How long [`RunningServer::join`], [`RunningServer::run_until_ctrl_c`] and dropping the server let calls finish before cancelling them. Default
-    /// 10 s.
+    /// 8 s: with what comes after it, that is within the ten seconds after which containers are killed.
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.settings.serving.drain_deadline = deadline;

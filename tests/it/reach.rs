@@ -161,3 +161,123 @@ fn a_program_s_own_tiny_http_hands_over_what_is_meant_for_mcp() {
     own.unblock();
     program.join().expect("the program's loop does not panic");
 }
+
+/// What systemd does: the socket is descriptor 3, and two variables say so. The process stays the same, so that its number is right.
+#[cfg(feature = "http")]
+const PASS_AS_3: &str = r#"exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=${COUNT:-1}; export LISTEN_PID LISTEN_FDS; exec "$@""#;
+
+/// This test alone, in a process that was started with this socket: as descriptor 3, or as stdin.
+#[cfg(feature = "http")]
+fn activated(socket: std::os::fd::OwnedFd, name: &str, as_stdin: bool) -> std::process::Command {
+    let this = crate::harness::itself(name);
+    let mut command = match as_stdin {
+        true => std::process::Command::new(this.get_program()),
+        false => {
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", PASS_AS_3, "sh"]).arg(this.get_program());
+            shell
+        }
+    };
+    command.args(this.get_args()).stdin(socket);
+    for (name, value) in this.get_envs() {
+        command.env(name, value.expect("only set"));
+    }
+    command
+}
+
+/// Serves what it was started with until somebody calls `quit`.
+#[cfg(feature = "http")]
+fn serve_inherited() {
+    let (quit, asked) = std::sync::mpsc::channel();
+    let server = probes(&Gate::new()).tool("quit", "Ends the server.", move || {
+        quit.send(()).expect("it waits");
+        "good bye"
+    });
+    let running = server.serve_inherited().expect("there is a socket");
+    asked.recv().expect("somebody quits");
+    running.shutdown(PATIENCE);
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_socket_that_the_process_was_started_with_is_served() {
+    use crate::harness::{child, is_alone};
+    const NAME: &str = "reach::a_socket_that_the_process_was_started_with_is_served";
+    if is_alone() {
+        return serve_inherited();
+    }
+    for as_stdin in [false, true] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let http = Http::new(listener.local_addr().expect("it has an address"));
+        // Connected before anybody serves: it waits in the socket.
+        let early = http
+            .modern(&call(1, "echo", json!({ "text": "early" })))
+            .connect();
+        let mut child = child::start(activated(listener.into(), NAME, as_stdin));
+        assert_eq!(text(&early.reply().message()), "early");
+        assert_eq!(text(&http.ask(&call(2, "quit", json!({})))), "good bye");
+        let finished = child.wait();
+        assert!(finished.status.success(), "{finished:?}");
+    }
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_unix_domain_socket_that_the_process_was_started_with_is_served() {
+    use crate::harness::{child, is_alone};
+    use std::io::{Read, Write};
+    const NAME: &str = "reach::a_unix_domain_socket_that_the_process_was_started_with_is_served";
+    if is_alone() {
+        return serve_inherited();
+    }
+    let path = std::env::temp_dir().join(format!("mcp-threads-{}-act.sock", std::process::id()));
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("the path is free");
+    let mut child = child::start(activated(listener.into(), NAME, false));
+    let mut client = std::os::unix::net::UnixStream::connect(&path).expect("it listens");
+    let body = call(1, "quit", json!({})).to_string();
+    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+                MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: quit\r\n";
+    write!(client, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).expect("it reads");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.contains("good bye"), "{answer}");
+    let finished = child.wait();
+    assert!(finished.status.success(), "{finished:?}");
+    assert!(path.exists(), "it belongs to whoever made it");
+    std::fs::remove_file(&path).expect("it is there");
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_process_without_a_socket_of_its_own_says_what_is_missing() {
+    use crate::harness::{child, is_alone};
+    const NAME: &str = "reach::a_process_without_a_socket_of_its_own_says_what_is_missing";
+    if is_alone() {
+        let Err(error) = probes(&Gate::new()).serve_inherited() else {
+            panic!("there is nothing to serve");
+        };
+        assert!(error.is_configuration(), "{error}");
+        eprintln!("said: {error}");
+        return;
+    }
+    let null = || {
+        std::fs::File::open("/dev/null")
+            .expect("there is one")
+            .into()
+    };
+    let mut two = activated(null(), NAME, false);
+    two.env("COUNT", "2");
+    // For another process: as if the variables had been inherited from a service that started this one.
+    let mut stale = activated(null(), NAME, true);
+    stale.env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
+    for (command, said) in [
+        (activated(null(), NAME, true), "without a listening socket"),
+        (activated(null(), NAME, false), "without a listening socket"),
+        (two, "2 sockets were passed"),
+        (stale, "without a listening socket"),
+    ] {
+        let finished = child::start(command).wait();
+        assert!(finished.status.success(), "{finished:?}");
+        assert!(finished.stderr.contains(said), "{said}: {finished:?}");
+    }
+}

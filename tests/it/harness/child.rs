@@ -85,7 +85,8 @@ pub(crate) fn run(mut command: Command) -> Finished {
     finished
 }
 
-fn start(mut command: Command) -> Running {
+/// Starts a program whose stdin and stdout are settled.
+pub(crate) fn start(mut command: Command) -> Running {
     command.stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program can be started");
     let stderr = Arc::new(Mutex::new(String::new()));

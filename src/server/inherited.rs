@@ -1,0 +1,77 @@
+//! A listening socket that the process was started with: socket activation by systemd, or a socket as stdin.
+//!
+//! Without `unsafe`, a number cannot be made a descriptor. Linux gives out another descriptor of the same socket (`pidfd_getfd` on the process
+//! itself); elsewhere only stdin can be taken, which has a safe name. Must not know what is served. `sd_listen_fds(3)`.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+use rustix::net::AddressFamily;
+use rustix::net::sockopt::{socket_acceptconn, socket_domain};
+
+use crate::base::error::{Error, Result};
+
+/// A listener of either kind.
+pub(super) enum Inherited {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// The first descriptor that systemd passes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const FIRST: i32 = 3;
+
+/// Takes the socket that the process was started with.
+pub(super) fn take() -> Result<Inherited> {
+    let passed = std::env::var("LISTEN_FDS").ok().filter(|_| is_for_us());
+    let socket = match passed.as_deref() {
+        Some("1") => first_passed(),
+        Some(count) => {
+            return Err(Error::configuration(format!(
+                "{count} sockets were passed (LISTEN_FDS); a server takes exactly one"
+            )));
+        }
+        None => io::stdin().as_fd().try_clone_to_owned(),
+    };
+    let unusable = |source| {
+        Error::io(
+            "cannot take the socket that the process was started with",
+            source,
+        )
+    };
+    let socket = socket.map_err(unusable)?;
+    if !socket_acceptconn(&socket).unwrap_or(false) {
+        return Err(Error::configuration(
+            "the process was started without a listening socket: neither LISTEN_FDS and LISTEN_PID name one, nor is stdin one",
+        ));
+    }
+    match socket_domain(&socket).map_err(|errno| unusable(errno.into()))? {
+        AddressFamily::UNIX => Ok(Inherited::Unix(socket.into())),
+        AddressFamily::INET | AddressFamily::INET6 => Ok(Inherited::Tcp(socket.into())),
+        _ => Err(Error::configuration(
+            "the socket that the process was started with is neither TCP nor a Unix-domain socket",
+        )),
+    }
+}
+
+/// Whether the variables were set for this process, and not for the one that started it.
+fn is_for_us() -> bool {
+    std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string())
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn first_passed() -> io::Result<OwnedFd> {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    let myself = pidfd_open(getpid(), PidfdFlags::empty())?;
+    Ok(pidfd_getfd(myself, FIRST, PidfdGetfdFlags::empty())?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn first_passed() -> io::Result<OwnedFd> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "on this system only a socket that is stdin can be taken",
+    ))
+}
