@@ -194,6 +194,8 @@ impl Limits {
     /// The first value that cannot work, in a sentence that says what can.
     pub(crate) fn problem(&self) -> Option<String> {
         let at_least_one = [
+            ("memory_bytes_max", self.memory_bytes_max),
+            ("body_bytes_max", self.body_bytes_max),
             ("line_bytes_max", self.line_bytes_max),
             ("json_values_max", self.json_values_max),
             ("json_tree_bytes_max", self.json_tree_bytes_max),
@@ -214,10 +216,30 @@ impl Limits {
         let not_zero = [
             ("heartbeat_interval", self.heartbeat_interval),
             ("departure_interval", self.departure_interval),
+            ("accept_retry_min", self.accept_retry_min),
+            ("accept_retry_max", self.accept_retry_max),
         ];
         if let Some((name, _)) = not_zero.into_iter().find(|(_, value)| value.is_zero()) {
             return Some(format!(
                 "`Limits::{name}` is zero, which would never let a thread rest"
+            ));
+        }
+        let in_time = [
+            ("head_timeout", self.head_timeout),
+            ("body_timeout", self.body_timeout),
+            ("write_timeout", self.write_timeout),
+            ("session_idle_timeout", self.session_idle_timeout),
+            ("ask_timeout", self.ask_timeout),
+        ];
+        if let Some((name, _)) = in_time.into_iter().find(|(_, value)| value.is_zero()) {
+            return Some(format!(
+                "`Limits::{name}` is zero, which no client could keep"
+            ));
+        }
+        if self.connection_stack_bytes < CONNECTION_STACK_BYTES_MIN {
+            return Some(format!(
+                "`Limits::connection_stack_bytes` is {}; it must be at least {CONNECTION_STACK_BYTES_MIN}",
+                self.connection_stack_bytes
             ));
         }
         if !(1..=JSON_DEPTH_MAX).contains(&self.json_depth_max) {
@@ -229,6 +251,9 @@ impl Limits {
         None
     }
 }
+
+/// With less, a message could end the process instead of being refused.
+const CONNECTION_STACK_BYTES_MIN: usize = 128 * 1024;
 
 /// The parser that reads arguments recurses and refuses more by itself.
 const JSON_DEPTH_MAX: usize = 120;

@@ -114,8 +114,12 @@ impl Engine {
         arrival: &Arrival<'_>,
         slot: ReplySlot,
     ) -> Accepted {
-        let Request { id, method, params } = request;
-        let params = Params::parse(params);
+        let Request {
+            id,
+            method,
+            params: raw,
+        } = request;
+        let params = Params::parse(raw);
         let is_modern = params.as_ref().is_ok_and(|params| params.is_modern());
         let footing = self.footing(&method, is_modern, arrival);
         arrival.note(&footing, params.as_deref().ok());
@@ -133,7 +137,7 @@ impl Engine {
         let params = match params {
             Ok(params) => params,
             Err(error) => {
-                arrival.refuse(Some(&id), &method, era, &error, slot);
+                arrival.refuse_params(&id, &method, era, raw, &error, slot);
                 return Accepted::default();
             }
         };
@@ -390,6 +394,30 @@ impl Arrival<'_> {
             traceparent: None,
         }
         .send(error, slot);
+    }
+
+    /// What is wrong with a parameter is the method's to say, unless it is the metadata, which belong to the envelope.
+    fn refuse_params(
+        &self,
+        id: &RequestId,
+        method: &str,
+        era: Era,
+        raw: Option<&RawValue>,
+        error: &ErrorObject,
+        slot: ReplySlot,
+    ) {
+        if era == Era::Legacy || !Params::is_modern_but_for_more(raw) {
+            return self.refuse(Some(id), method, era, error, slot);
+        }
+        let refusal = Refusal {
+            tag: &self.tag,
+            id: Some(id),
+            method: Method::known(method),
+            era,
+            standing: Standing::Served,
+            traceparent: None,
+        };
+        refusal.send(error, slot);
     }
 
     fn refuse_malformed(&self, malformed: Malformed, slot: ReplySlot) {

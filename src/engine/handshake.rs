@@ -9,7 +9,7 @@ use crate::engine::origin::{Accepted, Arrival, Origin};
 use crate::engine::reply::{Asked, over_budget};
 use crate::handler::client::Client;
 use crate::legacy::{Session, negotiate};
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
+use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::meta::check_introduction;
 use crate::protocol::method::Method;
 use crate::protocol::version::ProtocolVersion;
@@ -70,7 +70,7 @@ impl Engine {
             Origin::Http { .. } => Some(self.sessions.open(session).ok_or_else(|| {
                 let message =
                     "The server has its maximum of sessions, and all are busy; try again later";
-                ErrorObject::new(ErrorCode::OVERLOADED, message)
+                ErrorObject::overloaded(message)
             })?),
         };
         Ok((version, opened))

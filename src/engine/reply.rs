@@ -138,18 +138,13 @@ pub(super) fn afford(answer: Answer, id: &RequestId, outbox: Option<&Outbox>) ->
 
 /// What a client hears for which nothing more can be kept.
 pub(super) fn over_budget(account: OverBudget) -> ErrorObject {
-    ErrorObject::new(
-        ErrorCode::OVERLOADED,
-        match account {
-            OverBudget::Own => "The server keeps as much for this client as it may",
-            OverBudget::Whole => {
-                "The server keeps as much for its clients as it may; try again later"
-            }
-        },
-    )
+    ErrorObject::overloaded(match account {
+        OverBudget::Own => "The server keeps as much for this client as it may",
+        OverBudget::Whole => "The server keeps as much for its clients as it may; try again later",
+    })
 }
 
 /// What a call hears that came too late.
 pub(super) fn shutting_down() -> ErrorObject {
-    ErrorObject::new(ErrorCode::OVERLOADED, "The server is shutting down")
+    ErrorObject::overloaded("The server is shutting down")
 }

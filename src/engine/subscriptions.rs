@@ -19,7 +19,7 @@ use crate::handler::client::{Client, ClientSource};
 use crate::handler::context::RequestInfo;
 use crate::observe::access::Outcome;
 use crate::protocol::change::Change;
-use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId, Text};
+use crate::protocol::jsonrpc::{self, ErrorObject, RequestId, Text};
 use crate::protocol::meta::{SUBSCRIPTION_ID_KEY, SubscriptionFilter};
 use crate::protocol::method::Method;
 use crate::protocol::raw;
@@ -195,10 +195,9 @@ impl Engine {
         if open.iter().filter(|one| one.call.is_among(calls)).count() < most {
             return Ok(());
         }
-        Err(ErrorObject::new(
-            ErrorCode::OVERLOADED,
-            format!("{most} subscriptions are open on this pipe, which is the most; end one first"),
-        ))
+        Err(ErrorObject::overloaded(format!(
+            "{most} subscriptions are open on this pipe, which is the most; end one first"
+        )))
     }
 
     fn open_subscription(

@@ -70,6 +70,11 @@ impl ErrorObject {
         self
     }
 
+    /// There is no room now, and the client should come again.
+    pub(crate) fn overloaded(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::OVERLOADED, message).with_data(json!({ "retryAfterMs": 1000 }))
+    }
+
     pub(crate) fn invalid_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::INVALID_REQUEST, message)
     }

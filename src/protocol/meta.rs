@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::protocol::jsonrpc::{ErrorObject, RequestId, Text};
+use crate::protocol::raw;
 use crate::protocol::sentence::Sentence;
 use crate::protocol::types::LoggingLevel;
 
@@ -208,6 +209,17 @@ impl<'a> Params<'a> {
         };
         serde_json::from_str(raw.get()).map_err(|error| {
             ErrorObject::invalid_params(format!("Invalid params: {}", Sentence::of(&error)))
+        })
+    }
+
+    /// Whether parameters that could not be read have the metadata of the modern era all the same.
+    pub(crate) fn is_modern_but_for_more(raw: Option<&RawValue>) -> bool {
+        let meta = raw.and_then(|raw| raw::member(raw, "_meta"));
+        let meta = meta.map(|meta| serde_json::from_str::<Meta<'_>>(meta.get()));
+        meta.is_some_and(|meta| {
+            meta.is_ok_and(|meta| {
+                meta.protocol_version.is_some() && meta.client_capabilities.is_some()
+            })
         })
     }
 

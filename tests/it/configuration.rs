@@ -161,3 +161,36 @@ fn a_socket_that_nobody_could_connect_to_is_not_made() {
         assert!(!path.exists());
     }
 }
+
+/// A bound within which nothing could be served is a mistake, too.
+#[test]
+fn limits_that_no_client_could_keep_are_named_at_the_start() {
+    use mcp_threads::Limits;
+    use std::time::Duration;
+    let zero = Duration::ZERO;
+    let rows = [
+        (Limits::default().memory_bytes_max(0), "memory_bytes_max"),
+        (Limits::default().body_bytes_max(0), "body_bytes_max"),
+        (Limits::default().head_timeout(zero), "head_timeout"),
+        (Limits::default().body_timeout(zero), "body_timeout"),
+        (Limits::default().write_timeout(zero), "write_timeout"),
+        (
+            Limits::default().session_idle_timeout(zero),
+            "session_idle_timeout",
+        ),
+        (Limits::default().ask_timeout(zero), "ask_timeout"),
+        (Limits::default().accept_retry_min(zero), "accept_retry_min"),
+        (
+            Limits::default().connection_stack_bytes(16 * 1024),
+            "connection_stack_bytes",
+        ),
+    ];
+    for (limits, name) in rows {
+        let server = Server::new("it", "1").limits(limits);
+        let Err(error) = server.serve_pipe(std::io::empty(), std::io::sink()) else {
+            panic!("this must not start; it should name {name}");
+        };
+        assert!(error.is_configuration(), "{error}");
+        assert!(error.to_string().contains(name), "{error} names {name}");
+    }
+}

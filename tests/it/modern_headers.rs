@@ -170,6 +170,16 @@ fn modern_errors_have_their_status() {
                 200,
                 -32602,
             ),
+            // A parameter of the wrong type is the method's matter, metadata are the envelope's.
+            (modern(1, "tools/list", json!({ "cursor": 7 })), 200, -32602),
+            (
+                crate::harness::with_meta(
+                    modern(1, "tools/list", json!({})),
+                    json!({ "progressToken": [] }),
+                ),
+                400,
+                -32602,
+            ),
             (modern(1, "completion/complete", json!({})), 404, -32601),
         ];
         for (message, status, expected) in rows {

@@ -403,7 +403,7 @@ fn beyond_loopback_only_the_listed_hosts_may_call() {
             "{host}"
         );
     }
-    running.shutdown(crate::harness::PATIENCE);
+    running.shutdown(PATIENCE);
 }
 
 #[test]
@@ -418,7 +418,7 @@ fn a_server_can_be_started_on_a_listener_of_one_s_own() {
         text(&Http::new(address).ask(&call(1, "echo", json!({ "text": "a" })))),
         "a"
     );
-    running.shutdown(crate::harness::PATIENCE);
+    running.shutdown(PATIENCE);
 }
 
 /// An accept that fails for want of descriptors never ends the server: it is served again as soon as there are some. tiny_http cannot promise that.

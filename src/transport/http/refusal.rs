@@ -4,8 +4,6 @@
 
 use std::borrow::Cow;
 
-use serde_json::json;
-
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
 
 /// A refusal: its status, the sentence that stands in its body, and the header fields that say what to do.
@@ -58,8 +56,7 @@ impl Refusal {
     pub(crate) fn body(&self) -> Vec<u8> {
         let message = self.message.clone().into_owned();
         let error = match self.status {
-            503 => ErrorObject::new(ErrorCode::OVERLOADED, message)
-                .with_data(json!({ "retryAfterMs": 1000 })),
+            503 => ErrorObject::overloaded(message),
             _ => ErrorObject::new(ErrorCode::INVALID_REQUEST, message),
         };
         error_response(None, &error)

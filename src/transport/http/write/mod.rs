@@ -14,8 +14,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 pub(super) use self::listening::ListeningStream;
 pub(super) use self::plain::Reply;
 pub(super) use self::resumable::ResumableStream;
@@ -27,7 +25,7 @@ use crate::engine::Accepted;
 use crate::legacy::Streams;
 use crate::observe::access::Outcome;
 use crate::outbox::{Item, OutboxReader};
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
+use crate::protocol::jsonrpc::ErrorObject;
 use crate::transport::http::endpoint::StreamPlace;
 use crate::transport::http::exchange::Exchange;
 
@@ -165,8 +163,7 @@ fn refuse_stream<E: Exchange>(reply: &Reply<'_, E>, accepted: &Accepted) {
     let error = match reply.exchange.can_stream() {
         true => {
             let message = "The server has its maximum of event streams open; try again in a second";
-            ErrorObject::new(ErrorCode::OVERLOADED, message)
-                .with_data(json!({ "retryAfterMs": 1000 }))
+            ErrorObject::overloaded(message)
         }
         false => ErrorObject::invalid_request("An event stream needs HTTP/1.1"),
     };
