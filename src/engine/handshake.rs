@@ -1,20 +1,64 @@
-//! `initialize`: what opens a session of the handshake era, and what is refused.
+//! What the handshake era does: its methods, `initialize`, what its sessions watch, and the batches of revision 2025-03-26.
 //!
-//! Must not know what a session then does. Specification: `basic/lifecycle` of revision 2025-11-25.
+//! One table, grouped by where a method runs. What a session is and keeps stands in the room `legacy`; this is where the engine uses it. Must not
+//! know how messages arrive or how answers travel. Specification: `basic/lifecycle`, `server/resources` ("Subscriptions") of revision 2025-11-25.
 
 use std::sync::Arc;
 
-use crate::engine::Engine;
+use serde_json::value::RawValue;
+
+use crate::base::owner::Owner;
+use crate::engine::arrive::{Arrived, Footing, Misplaced, standing};
+use crate::engine::dispatch::Caller;
+use crate::engine::lifecycle::Engine;
 use crate::engine::origin::{Accepted, Arrival, Origin};
-use crate::engine::reply::{Asked, over_budget};
+use crate::engine::reply::{Asked, Refusal, ReplyPort, over_budget};
+use crate::engine::subscriptions::URI_BYTES;
 use crate::handler::client::Client;
-use crate::legacy::{Session, negotiate};
-use crate::protocol::jsonrpc::ErrorObject;
+use crate::legacy::{Session, negotiate, split};
+use crate::outbox::AnswerSlot;
+use crate::protocol::jsonrpc::{self, ErrorObject, Request};
 use crate::protocol::meta::check_introduction;
 use crate::protocol::method::Method;
-use crate::protocol::version::ProtocolVersion;
+use crate::protocol::version::{Era, ProtocolVersion};
 
 impl Engine {
+    /// The table of the handshake era.
+    pub(super) fn serve_legacy(&self, method: &str, asked: Asked<'_>, session: &Arc<Session>) {
+        let Some(method) = Method::find(method, Era::Legacy) else {
+            return asked.fail(&ErrorObject::method_not_found(method));
+        };
+        if !self.offers(method) {
+            return asked.fail(&ErrorObject::method_not_found(method.name()));
+        }
+        match method {
+            // Answered at once.
+            Method::Ping => asked.answer(b"{}"),
+            Method::ToolsList
+            | Method::PromptsList
+            | Method::ResourcesList
+            | Method::TemplatesList => self.list(method, asked),
+            Method::SetLevel => match asked.params.level {
+                Some(level) => {
+                    session.set_log_level(level);
+                    asked.answer(b"{}");
+                }
+                None => asked.fail(&ErrorObject::invalid_params("`level` is missing")),
+            },
+            Method::Subscribe => self.subscribe(asked, session),
+            Method::Unsubscribe => self.unsubscribe(asked, session),
+            // To the lane of what is called.
+            Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
+                self.call(method, asked, Caller::legacy(session));
+            }
+            Method::Initialize | Method::Discover | Method::Listen => {
+                asked.fail(&ErrorObject::invalid_request(
+                    "This session is initialized already",
+                ));
+            }
+        }
+    }
+
     /// `initialize`, and the `ping` that may come before it.
     pub(super) fn shake_hands(
         &self,
@@ -23,23 +67,22 @@ impl Engine {
         arrival: &Arrival<'_>,
     ) -> Accepted {
         if method == "ping" {
-            asked.answer(Method::Ping, b"{}");
-            return Accepted::default();
+            asked.answer(b"{}");
+            return Accepted::Taken;
         }
         match self.open_session(&asked, &arrival.origin) {
-            Ok((version, opened)) => {
+            Ok((version, accepted)) => {
                 asked.answer(
-                    Method::Initialize,
-                    &self.identity.initialize(version, self.capabilities()),
+                    &self
+                        .shared
+                        .identity
+                        .initialize(version, self.shared.capabilities()),
                 );
-                Accepted {
-                    opened,
-                    ..Accepted::default()
-                }
+                accepted
             }
             Err(error) => {
-                asked.fail("initialize", &error);
-                Accepted::default()
+                asked.fail(&error);
+                Accepted::Taken
             }
         }
     }
@@ -49,30 +92,155 @@ impl Engine {
         &self,
         asked: &Asked<'_>,
         origin: &Origin<'_>,
-    ) -> Result<(ProtocolVersion, Option<Arc<str>>), ErrorObject> {
+    ) -> Result<(ProtocolVersion, Accepted), ErrorObject> {
         let requested = asked.params.protocol_version.as_ref();
         let requested =
             requested.ok_or_else(|| ErrorObject::invalid_params("`protocolVersion` is missing"))?;
         check_introduction(asked.params.client_info, asked.params.capabilities)?;
         let version = negotiate(&requested.0);
         let client = Client::new(asked.params.client_info, asked.params.capabilities, version);
-        let calls = match origin {
-            Origin::Pipe(pipe) => Arc::clone(&pipe.calls),
-            Origin::Http { .. } => Arc::default(),
+        let (owner, calls) = match origin {
+            Origin::Pipe(pipe) => (origin.owner(), Arc::clone(&pipe.calls)),
+            Origin::Http { .. } => (Owner::new_session(), Arc::default()),
         };
-        let session = Session::new(client, calls, &self.limits, &self.kept).map_err(over_budget)?;
-        let opened = match origin {
+        let shared = &self.shared;
+        let session = Session::new(owner, client, calls, &shared.limits, &shared.kept);
+        let session = session.map_err(over_budget)?;
+        let accepted = match origin {
             Origin::Pipe(pipe) => {
-                let session = pipe.begin_session(session, asked.slot.outbox().cloned());
-                self.sessions.add_on_pipe(&session);
-                None
+                let session = pipe.begin_session(session, asked.port.outbox().cloned());
+                shared.sessions.add_on_pipe(&session);
+                Accepted::Taken
             }
-            Origin::Http { .. } => Some(self.sessions.open(session).ok_or_else(|| {
+            Origin::Http { .. } => {
                 let message =
                     "The server has its maximum of sessions, and all are busy; try again later";
-                ErrorObject::overloaded(message)
-            })?),
+                let opened = shared.sessions.open(session);
+                let opened = opened.ok_or_else(|| ErrorObject::overloaded(message));
+                Accepted::Opened(opened?)
+            }
         };
-        Ok((version, opened))
+        Ok((version, accepted))
     }
+
+    /// `resources/subscribe` of the handshake era.
+    fn subscribe(&self, asked: Asked<'_>, session: &Session) {
+        match self.watch(&asked, session) {
+            Ok(()) => asked.answer(b"{}"),
+            Err(error) => asked.fail(&error),
+        }
+    }
+
+    fn watch(&self, asked: &Asked<'_>, session: &Session) -> Result<(), ErrorObject> {
+        let uri = watched_uri(asked)?;
+        self.shared.check_watchable(uri)?;
+        if !self.shared.catalogue.covers(uri) {
+            return Err(ErrorObject::no_resource(uri));
+        }
+        let charge = session.memory.charge(uri.len() + URI_BYTES);
+        let most = self.shared.limits.session_subscriptions_max;
+        match session.watched.add(uri, charge.map_err(over_budget)?, most) {
+            true => Ok(()),
+            false => Err(ErrorObject::invalid_params(format!(
+                "This session watches {most} resources, which is the most; unsubscribe from some"
+            ))),
+        }
+    }
+
+    /// `resources/unsubscribe` of the handshake era. To stop watching what was never watched is no mistake.
+    fn unsubscribe(&self, asked: Asked<'_>, session: &Session) {
+        match watched_uri(&asked).map(|uri| session.watched.remove(uri)) {
+            Ok(()) => asked.answer(b"{}"),
+            Err(error) => asked.fail(&error),
+        }
+    }
+
+    /// The array of its members' answers. Only revision 2025-03-26 has batches. Out of line, because each connection has a stack of its own.
+    #[inline(never)]
+    pub(super) fn accept_batch(
+        &self,
+        members: &[&RawValue],
+        footing: Result<Footing, Misplaced>,
+        arrival: &Arrival<'_>,
+        slot: AnswerSlot,
+    ) -> Accepted {
+        let most = self.shared.limits.batch_len_max;
+        let refusal = Refusal {
+            era: Era::Legacy,
+            ..Refusal::new(&arrival.tag)
+        };
+        let port = |slot| ReplyPort::Outbox(slot);
+        let message = match footing {
+            Err(misplaced) if misplaced.is_unknown_session() => {
+                let refusal = Refusal {
+                    method: "batch",
+                    ..refusal
+                };
+                misplaced.refuse(refusal, port(slot));
+                return Accepted::Taken;
+            }
+            Ok(Footing::Legacy(session)) if session.version == ProtocolVersion::V2025_03_26 => {
+                if (1..=most).contains(&members.len()) {
+                    let places = split(slot, members.len(), arrival.tag.clone());
+                    for (member, place) in members.iter().zip(places) {
+                        self.accept_member(member, &session, arrival, ReplyPort::Batch(place));
+                    }
+                    return Accepted::InSession(Arc::clone(&session.streams));
+                }
+                format!("A batch has 1 to {most} messages")
+            }
+            _ => "Batches exist only in revision 2025-03-26".into(),
+        };
+        refusal.send(&ErrorObject::invalid_request(message), port(slot));
+        Accepted::Taken
+    }
+
+    fn accept_member(
+        &self,
+        member: &RawValue,
+        session: &Arc<Session>,
+        arrival: &Arrival<'_>,
+        port: ReplyPort,
+    ) {
+        let arrived = match jsonrpc::parse_message(member.get().as_bytes()) {
+            Ok(message) => Arrived::from(message),
+            Err(malformed) => return arrival.refuse_malformed(&malformed, port),
+        };
+        let (request, params) = match arrived {
+            Arrived::Request(request, params) => (request, params),
+            Arrived::OneWay(message) => return self.take(message, Some(session), arrival),
+            // What was read is one message.
+            Arrived::Batch(_) => return,
+        };
+        let Request { id, method, .. } = request;
+        let (known, era) = (Method::known(&method), Era::Legacy);
+        match params {
+            Ok(params) => {
+                let asked = Asked {
+                    id,
+                    method: known,
+                    params,
+                    port,
+                    tag: &arrival.tag,
+                    era,
+                };
+                self.serve_legacy(&method, asked, session);
+            }
+            Err(error) => {
+                let refusal = Refusal {
+                    id: Some(&id),
+                    method: known,
+                    era,
+                    standing: standing(era, &error),
+                    ..Refusal::new(&arrival.tag)
+                };
+                refusal.send(&error, port);
+            }
+        }
+    }
+}
+
+fn watched_uri<'a>(asked: &'a Asked<'_>) -> Result<&'a str, ErrorObject> {
+    let uri = asked.params.uri.as_ref().map(|uri| &*uri.0);
+    uri.ok_or_else(|| ErrorObject::invalid_params("`uri` is missing"))
 }

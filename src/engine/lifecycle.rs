@@ -4,74 +4,42 @@
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::base::budget::Budget;
-use crate::base::cancel::{CancellationToken, Canceller, cancellation};
-use crate::base::clock::{Clock, Tick};
+use crate::base::cancel::{Canceller, cancellation};
+use crate::base::clock::Clock;
 use crate::base::deadline::after;
 use crate::base::error::Error;
 use crate::base::limits::Limits;
 use crate::base::stats::Stats;
-use crate::engine::call_job::CallJob;
 use crate::engine::catalogue::Catalogue;
+use crate::engine::execution::CallJob;
 use crate::engine::identity::Identity;
 use crate::engine::reply::shutting_down;
 use crate::engine::rounds::RoundRules;
 use crate::engine::seal::Sealer;
+use crate::engine::shared::Shared;
 use crate::engine::subscriptions::Subscriptions;
-#[cfg(unix)]
-use crate::handler::command::children::Children;
-use crate::handler::context::Overview;
 use crate::handler::registration::Registration;
 use crate::lane::{Lane, RunningLane};
-use crate::legacy::{AskCounter, Sessions, Streams};
+use crate::legacy::{Sessions, Streams};
 use crate::observe::access::{self, AccessLog, Observer, RequestTag};
 use crate::outbox::{Accounts, Bounds, Outbox, OutboxReader, outbox};
+use crate::protocol::change::Change;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::Implementation;
 
-/// The server's mind: its catalogue, its lanes, its sessions.
+/// The engine: what its calls share, and the lanes that run them.
 pub(crate) struct Engine {
-    pub(super) limits: Arc<Limits>,
-    /// What is kept for all peers together.
-    pub(super) memory: Arc<Budget>,
-    /// The share of it for what is kept between requests, sessions and subscriptions: half, so that requests have the other half whatever is kept.
-    pub(super) kept: Arc<Budget>,
-    /// The accounts of what waits to be read. Events have a quarter, so that clients that do not read take nobody else's answers.
-    waiting: Accounts,
-    pub(super) identity: Arc<Identity>,
-    pub(super) observer: Arc<dyn Observer>,
-    pub(super) catalogue: Catalogue,
-    /// What handlers that are registered while serving fork, whatever its type.
-    pub(super) state: Arc<dyn Any + Send + Sync>,
-    pub(super) rounds: Arc<RoundRules>,
-    /// Requests of ours that legacy clients have not answered yet.
-    pub(super) asks: Arc<AskCounter>,
+    pub(super) shared: Arc<Shared>,
     pub(super) lanes: Vec<RunningLane<CallJob>>,
-    pub(super) sessions: Sessions,
-    pub(super) subscriptions: Subscriptions,
-    pub(super) draining: AtomicBool,
-    /// Fires when a drain must not wait any longer.
-    pub(super) hurry: CancellationToken,
     /// `None` once it has fired.
-    pub(super) hurrier: Mutex<Option<Canceller>>,
-    /// Open connections, kept by the transports.
-    pub(super) connections: Arc<AtomicUsize>,
-    /// Open event streams, kept by the transports.
-    pub(super) streams: Arc<AtomicUsize>,
-    /// The process groups of the commands that handlers run.
-    #[cfg(unix)]
-    pub(super) children: Arc<Children>,
-    /// Given to calls, so that a handler can look at the whole.
-    pub(super) me: Weak<Engine>,
+    hurrier: Mutex<Option<Canceller>>,
     /// Ends what has been idle too long.
-    clock: OnceLock<Clock>,
+    _clock: Clock,
 }
-
-/// How often idle sessions are looked for, at most and at least.
-const SWEEP_INTERVALS: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(30)];
 
 /// What the engine is made of, before its threads start.
 pub(crate) struct Plan {
@@ -89,7 +57,7 @@ pub(crate) struct Plan {
 impl Engine {
     /// Checks the plan and starts the lanes.
     pub(crate) fn start(plan: Plan) -> Result<Arc<Self>, Error> {
-        let identity = Arc::new(Identity::new(plan.implementation, plan.instructions));
+        let identity = Identity::new(plan.implementation, plan.instructions);
         let catalogue = Catalogue::new(
             plan.lanes
                 .iter()
@@ -102,105 +70,82 @@ impl Engine {
         for registration in plan.registrations {
             catalogue.add(registration.map_err(Error::configuration)?)?;
         }
-        let rounds = Arc::new(RoundRules {
-            sealer: plan
-                .seal_key
-                .map_or_else(Sealer::random, |key| Sealer::new(&key)),
-            state_bytes_max: plan.limits.request_state_bytes_max,
-            state_ttl: plan.limits.request_state_ttl,
-        });
-        let lanes = plan
+        let sealer = plan.seal_key;
+        let sealer = sealer.map_or_else(Sealer::random, |key| Sealer::new(&key));
+        let lanes: Vec<RunningLane<CallJob>> = plan
             .lanes
             .into_iter()
             .map(RunningLane::start)
             .collect::<Result<_, _>>()?;
         let (hurrier, hurry) = cancellation();
-        let memory = Budget::whole(plan.limits.memory_bytes_max);
-        let engine = Arc::new_cyclic(|me| Engine {
-            kept: memory.of_peer(plan.limits.memory_bytes_max / 2),
+        let limits = plan.limits;
+        let memory = Budget::whole(limits.memory_bytes_max);
+        let shared = Arc::new(Shared {
+            kept: memory.of_peer(limits.memory_bytes_max / 2),
             waiting: Accounts {
                 answers: Arc::clone(&memory),
-                events: memory.of_peer(plan.limits.memory_bytes_max / 4),
+                events: memory.of_peer(limits.memory_bytes_max / 4),
             },
             memory,
             observer: Arc::new(AccessLog),
             identity,
             catalogue,
             state: plan.state,
-            rounds,
+            rounds: RoundRules {
+                sealer,
+                state_bytes_max: limits.request_state_bytes_max,
+                state_ttl: limits.request_state_ttl,
+            },
             asks: Arc::default(),
-            lanes,
-            sessions: Sessions::new(plan.limits.sessions_max, plan.limits.session_idle_timeout),
+            sessions: Sessions::new(limits.sessions_max, limits.session_idle_timeout),
             subscriptions: Subscriptions::default(),
-            draining: AtomicBool::new(false),
-            hurry,
-            hurrier: Mutex::new(Some(hurrier)),
-            connections: Arc::default(),
-            streams: Arc::default(),
+            meters: lanes.iter().map(RunningLane::meter).collect(),
             #[cfg(unix)]
             children: Arc::default(),
-            me: me.clone(),
-            clock: OnceLock::new(),
-            limits: plan.limits,
+            draining: AtomicBool::new(false),
+            hurry,
+            connections: Arc::default(),
+            streams: Arc::default(),
+            limits,
         });
-        engine.tend_sessions()?;
-        Ok(engine)
-    }
-
-    /// Sees to it that sessions end that nobody asks for any more, and that they make room when memory runs short.
-    fn tend_sessions(&self) -> Result<(), Error> {
-        let me = self.me.clone();
-        self.memory.on_shortage(move |bytes| {
-            if let Some(engine) = me.upgrade() {
-                engine.subscriptions.prune();
-                engine.sessions.free(bytes);
-            }
-        });
-        let me = self.me.clone();
-        let [least, most] = SWEEP_INTERVALS;
-        let sweep = Tick {
-            every: (self.limits.session_idle_timeout / 8).clamp(least, most),
-            run: Box::new(move || {
-                if let Some(engine) = me.upgrade() {
-                    engine.sessions.sweep();
-                    engine.subscriptions.prune();
-                }
-            }),
-        };
-        let clock = Clock::start(vec![sweep])?;
-        assert!(self.clock.set(clock).is_ok(), "it is started once");
-        Ok(())
+        shared.make_room_on_shortage();
+        Ok(Arc::new(Engine {
+            _clock: Clock::start(vec![shared.sweep()])?,
+            shared,
+            lanes,
+            hurrier: Mutex::new(Some(hurrier)),
+        }))
     }
 
     /// Who sees every request's end.
     pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
-        &self.observer
+        &self.shared.observer
     }
 
     /// A way out for one exchange or one pipe.
     pub(crate) fn outbox(&self, bounds: Bounds) -> (Outbox, OutboxReader) {
-        outbox(bounds, self.waiting.clone(), &self.observer)
+        outbox(bounds, self.shared.waiting.clone(), &self.shared.observer)
     }
 
     /// The account of the whole server, for the transports to charge.
     pub(crate) fn memory(&self) -> &Arc<Budget> {
-        &self.memory
+        &self.shared.memory
     }
 
     /// The number of open connections, for the transports to keep.
     pub(crate) fn connections(&self) -> &Arc<AtomicUsize> {
-        &self.connections
+        &self.shared.connections
     }
 
     /// The number of open event streams, for the transports to keep.
     pub(crate) fn streams(&self) -> &Arc<AtomicUsize> {
-        &self.streams
+        &self.shared.streams
     }
 
     /// Notes for the access log whose session this is, of a request that only the transport sees.
     pub(crate) fn note_session(&self, tag: &RequestTag, session_id: &str) {
         if access::is_logged()
-            && let Some(session) = self.sessions.find(session_id)
+            && let Some(session) = self.shared.sessions.find(session_id)
         {
             session.note_on(tag);
         }
@@ -208,35 +153,47 @@ impl Engine {
 
     /// Ends a legacy session; see [`Sessions::end`].
     pub(crate) fn end_session(&self, id: &str) -> bool {
-        self.sessions.end(id)
+        self.shared.sessions.end(id)
     }
 
     /// The streams of the legacy session with this id, if there is one.
     pub(crate) fn streams_of(&self, session_id: &str) -> Option<Arc<Streams>> {
-        let session = self.sessions.find(session_id)?;
+        let session = self.shared.sessions.find(session_id)?;
         Some(Arc::clone(&session.streams))
     }
 
     /// Refuses new calls from now on, and ends what would go on for ever.
     pub(crate) fn begin_drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.shared.draining.store(true, Ordering::Release);
         for lane in &self.lanes {
             // All at once, so that none waits for the patience with another.
             lane.refuse_more();
         }
-        self.sessions.end_listening();
-        self.end_subscriptions();
+        self.shared.sessions.end_listening();
+        self.shared
+            .subscriptions
+            .end(&self.shared.identity.server_info);
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.shared.is_draining()
+    }
+
+    /// See [`Shared::stats`].
+    pub(crate) fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// See [`Shared::publish`].
+    pub(crate) fn publish(&self, change: Change<'_>) {
+        self.shared.publish(change);
     }
 
     /// Lets what was accepted finish until `deadline` or until someone is in a hurry, cancels the rest, and waits `grace` for it. Says how many
     /// handlers had not returned by then; their threads are given up.
     pub(crate) fn drain(&self, deadline: Instant, grace: Duration) -> usize {
         self.begin_drain();
-        let hurry = self.hurry.channel();
+        let hurry = self.shared.hurry.channel();
         let mut late: Vec<_> = self
             .lanes
             .iter()
@@ -260,7 +217,7 @@ impl Engine {
     /// Ends what is left of the commands that handlers have run.
     fn end_children(&self) {
         #[cfg(unix)]
-        match self.children.end_all(after(KILLED_GRACE)) {
+        match self.shared.children.end_all(after(KILLED_GRACE)) {
             0 => {}
             left => log::error!("{left} process groups of commands are left; they were killed"),
         }
@@ -268,7 +225,7 @@ impl Engine {
 
     /// Whether somebody has lost patience with a drain.
     pub(crate) fn is_hurried(&self) -> bool {
-        self.hurry.is_cancelled()
+        self.shared.is_hurried()
     }
 
     /// Cancels every call, running or queued, and ends the patience of a drain. Each client is told why.
@@ -307,18 +264,4 @@ fn abandon(lane: &RunningLane<CallJob>, deadline: Instant) -> usize {
         );
     }
     abandoned
-}
-
-impl Overview for Engine {
-    fn stats(&self) -> Stats {
-        Stats {
-            lanes: self.lanes.iter().map(RunningLane::stats).collect(),
-            connections: self.connections.load(Ordering::Relaxed),
-            streams: self.streams.load(Ordering::Relaxed),
-            sessions: self.sessions.len(),
-            asks: self.asks.open(),
-            subscriptions: self.subscriptions.len(),
-            draining: self.is_draining(),
-        }
-    }
 }

@@ -3,24 +3,27 @@
 //! The way in is [`Engine::accept`], which never blocks: it is called by the thread that owns the connection or pipe, and whatever
 //! might take time goes to a lane. Must not know sockets, pipes or HTTP words.
 
-mod accept;
-mod call_job;
-mod calls;
+mod arrive;
+mod call;
 mod catalogue;
 mod changes;
+mod control;
+mod dispatch;
 mod encode;
+mod execution;
 mod handshake;
 mod identity;
-mod in_flight;
 mod lifecycle;
+mod listen;
 mod listing;
 mod offers;
 mod origin;
 mod reply;
 mod rounds;
-mod routes;
 mod seal;
+mod shared;
 mod subscriptions;
 
 pub(crate) use self::lifecycle::{Engine, Plan};
 pub(crate) use self::origin::{Accepted, Origin, Pipe};
+pub(crate) use self::reply::{Refusal, ReplyPort};

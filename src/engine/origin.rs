@@ -4,7 +4,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::engine::in_flight::{Call, InFlight};
+use crate::base::owner::Owner;
+use crate::engine::call::{Call, InFlight};
 use crate::legacy::{Listening, Session, Streams};
 use crate::observe::access::RequestTag;
 use crate::outbox::Outbox;
@@ -31,6 +32,22 @@ impl<'a> Origin<'a> {
         }
     }
 
+    /// Whom a request without a session belongs to.
+    pub(super) fn owner(&self) -> Owner {
+        match self {
+            Origin::Http { .. } => Owner::Nobody,
+            Origin::Pipe(pipe) => pipe.owner.clone(),
+        }
+    }
+
+    /// Where such a request can be found by its id. A modern HTTP client cancels by closing the stream.
+    pub(super) fn calls(&self) -> Option<&'a Arc<InFlight>> {
+        match self {
+            Origin::Http { .. } => None,
+            Origin::Pipe(pipe) => Some(&pipe.calls),
+        }
+    }
+
     pub(super) fn fields(&self) -> Option<&'a dyn HeaderFields> {
         match self {
             Origin::Http { fields, .. } => Some(*fields),
@@ -42,8 +59,8 @@ impl<'a> Origin<'a> {
 const PIPE_HELD: &str = "no code panics while it holds the pipe's session";
 
 /// What a pipe remembers: its calls by id, and its handshake if there was one.
-#[derive(Default)]
 pub(crate) struct Pipe {
+    owner: Owner,
     pub(super) calls: Arc<InFlight>,
     session: Mutex<Option<Conversation>>,
 }
@@ -55,6 +72,14 @@ struct Conversation {
 }
 
 impl Pipe {
+    pub(crate) fn new() -> Self {
+        Pipe {
+            owner: Owner::new_pipe(),
+            calls: Arc::default(),
+            session: Mutex::default(),
+        }
+    }
+
     /// Cancels everything that is still open, because nobody reads any more.
     pub(crate) fn cancel_all(&self) {
         self.calls.cancel_all();
@@ -89,15 +114,22 @@ impl Pipe {
     }
 }
 
-/// What the transport has to know of a message it handed in, besides what comes through the outbox.
-#[derive(Default)]
-pub(crate) struct Accepted {
-    /// The modern call that ends when its client leaves.
-    pub(crate) call: Option<Arc<Call>>,
-    /// The session that this message opened.
-    pub(crate) opened: Option<Arc<str>>,
-    /// The streams of the session it belongs to: if its answer becomes one of them, the client can come back for it.
-    pub(crate) streams: Option<Arc<Streams>>,
+/// What has become of a message, as far as its transport must know besides what comes through the outbox.
+pub(crate) enum Accepted {
+    /// Nothing that the transport can do anything about.
+    Taken,
+    /// A modern call is under way, which ends when its client leaves.
+    Call(Arc<Call>),
+    /// It opened the session of this id.
+    Opened(Arc<str>),
+    /// It belongs to a session of these streams: if its answer becomes one of them, the client can come back for it.
+    InSession(Arc<Streams>),
+}
+
+impl Accepted {
+    pub(super) fn call(call: Option<Arc<Call>>) -> Self {
+        call.map_or(Accepted::Taken, Accepted::Call)
+    }
 }
 
 /// One message on its way through the engine.

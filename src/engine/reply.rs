@@ -1,36 +1,73 @@
-//! Answers that need no worker: rendered results and refusals.
+//! Answers that need no worker, and where any answer goes.
 //!
-//! Must not know what a method means, or where its answer goes from the slot.
+//! A [`ReplyPort`] takes the one answer to one request. [`Asked`] is a request that was understood, on its way to an answer; [`Refusal`] is the one
+//! builder of errors that no handler is asked for. Must not know what a method means, or who drains an outbox.
 
 use crate::base::budget::OverBudget;
-use crate::legacy::ReplySlot;
+use crate::legacy::Member;
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
-use crate::outbox::{Answer, Outbox, Standing};
+use crate::outbox::{Answer, AnswerSlot, Outbox, Standing};
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::meta::Params;
-use crate::protocol::method::Method;
 use crate::protocol::trace;
 use crate::protocol::version::Era;
+
+/// Where the answer to one request goes. Dropped unused, it says that no answer will come.
+#[derive(Debug)]
+pub(crate) enum ReplyPort {
+    /// To the client, by the connection or pipe it asked on.
+    Outbox(AnswerSlot),
+    /// Into the array that answers a batch.
+    Batch(Member),
+}
+
+impl ReplyPort {
+    /// Sends the answer. Never waits.
+    pub(crate) fn send(self, answer: Answer) {
+        match self {
+            ReplyPort::Outbox(slot) => slot.send(answer),
+            ReplyPort::Batch(member) => member.send(answer),
+        }
+    }
+
+    /// Ends the request without an answer, because it was cancelled.
+    pub(crate) fn withdraw(self, access: Access) {
+        match self {
+            ReplyPort::Outbox(slot) => slot.withdraw(access),
+            ReplyPort::Batch(member) => member.withdraw(&access),
+        }
+    }
+
+    /// Where events of the same request go.
+    pub(crate) fn outbox(&self) -> Option<&Outbox> {
+        match self {
+            ReplyPort::Outbox(slot) => slot.outbox(),
+            ReplyPort::Batch(member) => member.outbox(),
+        }
+    }
+}
 
 /// One request that was understood, with its parameters and the place for its answer.
 pub(super) struct Asked<'a> {
     pub(super) id: RequestId,
+    /// What stands in the access log; never a client's text.
+    pub(super) method: &'static str,
     pub(super) params: Box<Params<'a>>,
-    pub(super) slot: ReplySlot,
+    pub(super) port: ReplyPort,
     pub(super) tag: &'a RequestTag,
     pub(super) era: Era,
 }
 
 impl Asked<'_> {
     /// Answers with a result that has been rendered already.
-    pub(super) fn answer(self, method: Method, result: &[u8]) {
+    pub(super) fn answer(self, result: &[u8]) {
         let mut body = Vec::with_capacity(64 + result.len());
         jsonrpc::open_result(&mut body, &self.id);
         body.extend_from_slice(result);
         jsonrpc::close_response(&mut body);
         let access = Access {
             traceparent: trace::logged(self.params.meta.as_ref()),
-            ..Access::immediate(self.tag.clone(), method.name(), Outcome::Ok)
+            ..Access::immediate(self.tag.clone(), self.method, Outcome::Ok)
         };
         let answer = Answer {
             body,
@@ -40,44 +77,62 @@ impl Asked<'_> {
             access,
             charge: None,
         };
-        let answer = afford(answer, &self.id, self.slot.outbox());
-        self.slot.send(answer);
+        let answer = afford(answer, &self.id, self.port.outbox());
+        self.port.send(answer);
+    }
+
+    /// Answers with the method's own error.
+    pub(super) fn fail(self, error: &ErrorObject) {
+        self.refuse(Standing::Served, error);
     }
 
     /// Answers with an error.
-    pub(super) fn fail(self, method: &'static str, error: &ErrorObject) {
+    pub(super) fn refuse(self, standing: Standing, error: &ErrorObject) {
         let refusal = Refusal {
-            tag: self.tag,
             id: Some(&self.id),
-            method,
+            method: self.method,
             era: self.era,
-            standing: Standing::Served,
+            standing,
             traceparent: trace::logged(self.params.meta.as_ref()),
+            tag: self.tag,
         };
-        refusal.send(error, self.slot);
+        refusal.send(error, self.port);
     }
 }
 
-/// The circumstances of an error that is sent without asking a handler.
-pub(super) struct Refusal<'a> {
-    pub(super) tag: &'a RequestTag,
+/// The circumstances of an error that is sent without asking a handler. What a transport adds because it is one (a status, header fields)
+/// follows from the error's code and the standing.
+pub(crate) struct Refusal<'a> {
+    pub(crate) tag: &'a RequestTag,
     /// As far as it could be read.
-    pub(super) id: Option<&'a RequestId>,
+    pub(crate) id: Option<&'a RequestId>,
     /// What stands in the access log.
-    pub(super) method: &'static str,
-    pub(super) era: Era,
-    pub(super) standing: Standing,
-    pub(super) traceparent: Option<Traceparent>,
+    pub(crate) method: &'static str,
+    pub(crate) era: Era,
+    pub(crate) standing: Standing,
+    pub(crate) traceparent: Option<Traceparent>,
 }
 
-impl Refusal<'_> {
-    pub(super) fn send(self, error: &ErrorObject, slot: ReplySlot) {
+impl<'a> Refusal<'a> {
+    /// Of what could not even be read as a request.
+    pub(crate) fn new(tag: &'a RequestTag) -> Self {
+        Refusal {
+            tag,
+            id: None,
+            method: "-",
+            era: Era::Modern,
+            standing: Standing::Malformed,
+            traceparent: None,
+        }
+    }
+
+    pub(crate) fn send(self, error: &ErrorObject, port: ReplyPort) {
         let outcome = if error.code == ErrorCode::OVERLOADED {
             Outcome::Refused
         } else {
             Outcome::Error
         };
-        slot.send(Answer {
+        port.send(Answer {
             body: jsonrpc::error_response(self.id, error),
             error: Some(error.code),
             standing: self.standing,
@@ -89,26 +144,6 @@ impl Refusal<'_> {
             charge: None,
         });
     }
-}
-
-/// Refuses a request whose id belongs to another one, of the same client, that has not ended.
-pub(super) fn refuse_taken_id(
-    (id, slot): (RequestId, ReplySlot),
-    tag: &RequestTag,
-    method: Method,
-    era: Era,
-    traceparent: Option<Traceparent>,
-) {
-    let refusal = Refusal {
-        tag,
-        id: Some(&id),
-        method: method.name(),
-        era,
-        standing: Standing::Malformed,
-        traceparent,
-    };
-    let error = ErrorObject::invalid_request("A request with this `id` is still in flight");
-    refusal.send(&error, slot);
 }
 
 /// Puts what an answer costs on its client's account. When there is no room it becomes the refusal that says so.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::base::owner::Owner;
 use crate::engine::seal::{Binding, Sealer, Unsealable};
 use crate::handler::ask::{Ask, AskError};
 use crate::protocol::digest::{Digest, digest_of};
@@ -75,6 +76,7 @@ pub(crate) struct InputRequired<'a> {
 
 /// The call that a state belongs to.
 pub(crate) struct Attempted<'a> {
+    pub(crate) owner: &'a Owner,
     pub(crate) method: &'a str,
     pub(crate) target: &'a str,
     pub(crate) arguments: Option<&'a RawValue>,
@@ -151,7 +153,7 @@ impl Rounds {
     fn binding<'b>(&self, attempted: &Attempted<'b>) -> Binding<'b> {
         let digest = || digest_of(attempted.arguments);
         Binding {
-            principal: None,
+            principal: attempted.owner.principal(),
             method: attempted.method,
             target: attempted.target,
             arguments_digest: *self.arguments_digest.get_or_init(digest),
@@ -237,6 +239,7 @@ mod tests {
     }
 
     const ATTEMPTED: Attempted<'_> = Attempted {
+        owner: &Owner::Nobody,
         method: "tools/call",
         target: "deploy",
         arguments: None,

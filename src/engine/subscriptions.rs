@@ -12,19 +12,13 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::budget::Charge;
-use crate::engine::in_flight::{Call, InFlight, Opening};
-use crate::engine::reply::{Asked, over_budget, refuse_taken_id, shutting_down};
-use crate::engine::{Engine, Origin, encode};
-use crate::handler::client::{Client, ClientSource};
-use crate::handler::context::RequestInfo;
+use crate::base::owner::Owner;
+use crate::engine::call::Call;
+use crate::engine::encode;
 use crate::observe::access::Outcome;
 use crate::protocol::change::Change;
-use crate::protocol::jsonrpc::{self, ErrorObject, RequestId, Text};
-use crate::protocol::meta::{SUBSCRIPTION_ID_KEY, SubscriptionFilter};
-use crate::protocol::method::Method;
-use crate::protocol::raw;
-use crate::protocol::trace::TraceContext;
-use crate::protocol::version::{Era, ProtocolVersion};
+use crate::protocol::jsonrpc::{self, RequestId};
+use crate::protocol::meta::SUBSCRIPTION_ID_KEY;
 
 /// What stands in the log where a call names what it calls, and its lane.
 const NOTHING: &str = "-";
@@ -43,15 +37,15 @@ struct Subscription {
 /// What is honoured of a client's wishes, as the acknowledgement shows it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Wants {
+pub(super) struct Wants {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    tools_list_changed: bool,
+    pub(super) tools_list_changed: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    prompts_list_changed: bool,
+    pub(super) prompts_list_changed: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    resources_list_changed: bool,
+    pub(super) resources_list_changed: bool,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    resource_subscriptions: BTreeSet<Box<str>>,
+    pub(super) resource_subscriptions: BTreeSet<Box<str>>,
 }
 
 /// What it costs to watch a resource, beside its URI, in bytes.
@@ -61,12 +55,12 @@ pub(super) const URI_BYTES: usize = 96;
 const SUBSCRIPTION_BYTES: usize = 1024;
 
 /// What it costs to keep an id, which each message of a stream repeats.
-fn id_bytes(id: &RequestId) -> usize {
+pub(super) fn id_bytes(id: &RequestId) -> usize {
     serde_json::to_string(id).map_or(0, |text| 2 * text.len())
 }
 
 impl Wants {
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         let uris = self.resource_subscriptions.iter();
         SUBSCRIPTION_BYTES + uris.map(|uri| uri.len() + URI_BYTES).sum::<usize>()
     }
@@ -88,7 +82,8 @@ impl Subscriptions {
         prune(&mut open);
         for Subscription { call, wants, .. } in &*open {
             if wants.include(change) {
-                call.announce(notification(change, Some(&call.id)));
+                let message = notification(change, Some(&call.facts.id));
+                call.with_outbox(|outbox, token| outbox.announce(message, Some(token)));
             }
         }
     }
@@ -104,6 +99,49 @@ impl Subscriptions {
         prune(&mut self.lock());
     }
 
+    /// Opens one more, if `admit` lets it: it is told how many its owner has open, under the lock that ending all of them takes.
+    pub(super) fn open(
+        &self,
+        owner: &Owner,
+        admit: impl FnOnce(usize) -> Option<(Arc<Call>, Wants, Charge)>,
+    ) -> Option<Arc<Call>> {
+        let mut open = self.lock();
+        prune(&mut open);
+        let owned = open.iter().filter(|one| one.call.facts.owner == *owner);
+        let (call, wants, kept) = admit(owned.count())?;
+        call.start();
+        let acknowledged = acknowledgement(&call.facts.id, &wants);
+        call.with_outbox(|outbox, token| outbox.send_opening(acknowledged, token));
+        open.push(Subscription {
+            call: Arc::clone(&call),
+            wants,
+            _kept: kept,
+        });
+        Some(call)
+    }
+
+    /// Ends every stream with its result.
+    pub(super) fn end(&self, server_info: &RawValue) {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Ended {
+            result_type: &'static str,
+            #[serde(rename = "_meta")]
+            meta: Meta,
+        }
+        let server_info = serde_json::from_str::<Meta>(server_info.get()).unwrap_or_default();
+        for Subscription { call, .. } in self.lock().drain(..) {
+            let id = &call.facts.id;
+            let mut meta = subscription_meta(id);
+            meta.extend(server_info.clone());
+            let ended = Ended {
+                result_type: "complete",
+                meta,
+            };
+            call.answer(encode::write(id, &ended), None, Outcome::Ok);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Subscription>> {
         self.0
             .lock()
@@ -113,148 +151,6 @@ impl Subscriptions {
 
 fn prune(open: &mut Vec<Subscription>) {
     open.retain(|one| !one.call.has_ended());
-}
-
-impl Engine {
-    /// `subscriptions/listen`: acknowledged at once, and open until somebody ends it.
-    pub(super) fn listen(&self, asked: Asked<'_>, origin: &Origin<'_>) -> Option<Arc<Call>> {
-        self.subscriptions.prune();
-        let wants = self.honoured(asked.params.notifications.as_ref());
-        let kept = wants.and_then(|wants| {
-            let kept = self.kept.charge(wants.bytes() + id_bytes(&asked.id));
-            Ok((wants, kept.map_err(over_budget)?))
-        });
-        let (wants, kept) = match kept {
-            Ok(kept) => kept,
-            Err(error) => {
-                asked.fail(Method::Listen.name(), &error);
-                return None;
-            }
-        };
-        let calls = match origin {
-            Origin::Pipe(pipe) => Some(&pipe.calls),
-            Origin::Http { .. } => None,
-        };
-        let mut open = self.subscriptions.lock();
-        if let Err(error) = self.has_room(&open, calls) {
-            drop(open);
-            asked.fail(Method::Listen.name(), &error);
-            return None;
-        }
-        let call = self.open_subscription(asked, calls)?;
-        call.start();
-        call.send_opening(acknowledgement(&call.id, &wants));
-        open.push(Subscription {
-            call: Arc::clone(&call),
-            wants,
-            _kept: kept,
-        });
-        Some(call)
-    }
-
-    /// Of what the client wants, what this server tells of. A resource is watched only if there is one at its URI or a template that covers it: to
-    /// name another in the acknowledgement would promise what can never come true.
-    fn honoured(&self, wanted: Option<&SubscriptionFilter<'_>>) -> Result<Wants, ErrorObject> {
-        let wanted =
-            wanted.ok_or_else(|| ErrorObject::invalid_params("`notifications` is missing"))?;
-        let most = self.limits.subscription_uris_max;
-        let uris: Vec<Text<'_>> =
-            raw::list("resourceSubscriptions", wanted.resource_subscriptions, most)?;
-        if uris.len() > most {
-            return Err(ErrorObject::invalid_params(format!(
-                "One subscription may watch at most {most} resources"
-            )));
-        }
-        let mut resource_subscriptions = BTreeSet::new();
-        for Text(uri) in uris {
-            self.check_watchable(&uri)?;
-            if self.catalogue.covers(&uri) {
-                resource_subscriptions.insert(uri.into());
-            }
-        }
-        Ok(Wants {
-            tools_list_changed: wanted.tools_list_changed && self.announces(Change::Tools),
-            prompts_list_changed: wanted.prompts_list_changed && self.announces(Change::Prompts),
-            resources_list_changed: wanted.resources_list_changed
-                && self.announces(Change::Resources),
-            resource_subscriptions,
-        })
-    }
-
-    /// Whether one more may be open. Over HTTP it is the transport that counts streams.
-    fn has_room(
-        &self,
-        open: &[Subscription],
-        calls: Option<&Arc<InFlight>>,
-    ) -> Result<(), ErrorObject> {
-        if self.is_draining() {
-            return Err(shutting_down());
-        }
-        let Some(calls) = calls else { return Ok(()) };
-        let most = self.limits.subscriptions_max;
-        if open.iter().filter(|one| one.call.is_among(calls)).count() < most {
-            return Ok(());
-        }
-        Err(ErrorObject::overloaded(format!(
-            "{most} subscriptions are open on this pipe, which is the most; end one first"
-        )))
-    }
-
-    fn open_subscription(
-        &self,
-        asked: Asked<'_>,
-        calls: Option<&Arc<InFlight>>,
-    ) -> Option<Arc<Call>> {
-        let trace = asked.params.meta.as_ref().and_then(TraceContext::read);
-        let traceparent = trace.as_deref().and_then(TraceContext::logged);
-        let opening = Opening {
-            id: asked.id,
-            era: asked.era,
-            method: Method::Listen,
-            name: NOTHING.into(),
-            lane: NOTHING.into(),
-            info: RequestInfo {
-                tag: asked.tag.clone(),
-                target: NOTHING.into(),
-                client: ClientSource::Request(Client::new(
-                    None,
-                    None,
-                    ProtocolVersion::V2026_07_28,
-                )),
-                progress_token: None,
-                log_level: None,
-                trace,
-            },
-            engine: self.me.clone(),
-            asks: None,
-        };
-        let opened = Call::open(opening, asked.slot, calls);
-        let refuse =
-            |taken| refuse_taken_id(taken, asked.tag, Method::Listen, Era::Modern, traceparent);
-        opened.map_err(refuse).ok()
-    }
-
-    /// Ends every stream with its result. There will be no others: the server drains.
-    pub(super) fn end_subscriptions(&self) {
-        let mut open = self.subscriptions.lock();
-        for Subscription { call, .. } in open.drain(..) {
-            let mut meta = subscription_meta(&call.id);
-            let server_info = serde_json::from_str::<Meta>(self.identity.server_info.get());
-            meta.extend(server_info.unwrap_or_default());
-            #[derive(Serialize)]
-            #[serde(rename_all = "camelCase")]
-            struct Ended {
-                result_type: &'static str,
-                #[serde(rename = "_meta")]
-                meta: Meta,
-            }
-            let ended = Ended {
-                result_type: "complete",
-                meta,
-            };
-            call.answer(encode::write(&call.id, &ended), None, Outcome::Ok);
-        }
-    }
 }
 
 fn acknowledgement(id: &RequestId, wants: &Wants) -> Vec<u8> {

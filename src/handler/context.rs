@@ -49,11 +49,6 @@ pub(crate) trait CallControl: Send + Sync {
     fn children(&self) -> Option<Arc<Children>>;
 }
 
-/// Whoever can see the whole server.
-pub(crate) trait Overview: Send + Sync {
-    fn stats(&self) -> Stats;
-}
-
 /// The facts of one request that its handler may ask for. Immutable.
 #[derive(Debug)]
 pub(crate) struct RequestInfo {

@@ -5,5 +5,5 @@ mod running;
 mod worker;
 
 pub use self::definition::Lane;
-pub(crate) use self::running::{Refused, RunningLane};
+pub(crate) use self::running::{Meter, Refused, RunningLane};
 pub(crate) use self::worker::{Ended, Job};

@@ -149,19 +149,19 @@ impl<J: Job> RunningLane<J> {
         0
     }
 
+    /// What can be read of it from anywhere.
+    pub(crate) fn meter(&self) -> Meter {
+        let shared = Arc::clone(&self.shared);
+        Meter(Box::new(move || shared.stats()))
+    }
+}
+
+/// The counters of a lane, whatever its jobs are.
+pub(crate) struct Meter(Box<dyn Fn() -> LaneStats + Send + Sync>);
+
+impl Meter {
     pub(crate) fn stats(&self) -> LaneStats {
-        let shared = &self.shared;
-        LaneStats {
-            name: shared.lane.name.to_string(),
-            workers: shared.lane.worker_count(),
-            busy: shared.busy.load(Ordering::Relaxed),
-            queued: shared.take.len(),
-            capacity: shared.lane.capacity(),
-            done: shared.done.load(Ordering::Relaxed),
-            refused: shared.refused.load(Ordering::Relaxed),
-            panicked: shared.panicked.load(Ordering::Relaxed),
-            cancelled: shared.cancelled.load(Ordering::Relaxed),
-        }
+        (self.0)()
     }
 }
 

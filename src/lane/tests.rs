@@ -86,13 +86,13 @@ fn law_2_a_full_lane_gives_the_job_back_at_once() {
         panic!("one runs and one waits: there is no room for a third");
     };
     assert_eq!(back.number, 3);
-    let stats = bench.lane.stats();
+    let stats = bench.lane.meter().stats();
     assert_eq!((stats.busy, stats.queued, stats.refused), (1, 1, 1));
     for _ in 0..2 {
         bench.go.0.send(()).expect("the jobs listen");
     }
     assert_eq!(bench.lane.close(soon(), &never()), 0);
-    assert_eq!(bench.lane.stats().done, 2);
+    assert_eq!(bench.lane.meter().stats().done, 2);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_stale_job_is_dropped_before_it_runs() {
     bench.go.0.send(()).expect("the job listens");
     assert_eq!(bench.lane.close(soon(), &never()), 0);
     assert!(bench.began.1.try_recv().is_err());
-    assert_eq!(bench.lane.stats().cancelled, 1);
+    assert_eq!(bench.lane.meter().stats().cancelled, 1);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn law_8_a_panicking_job_leaves_its_worker_alive() {
     assert_eq!(bench.lane.running(), [2]);
     bench.go.0.send(()).expect("the job listens");
     assert_eq!(bench.lane.close(soon(), &never()), 0);
-    let stats = bench.lane.stats();
+    let stats = bench.lane.meter().stats();
     assert_eq!((stats.panicked, stats.done, stats.busy), (1, 1, 0));
 }
 
@@ -135,7 +135,7 @@ fn law_12_emptying_the_queue_of_a_closed_lane_leaves_no_worker_behind() {
     assert!(bench.lane.try_submit(bench.job(3)).is_ok());
     assert_eq!(bench.lane.close(Instant::now(), &never()), 2);
     let queued = bench.lane.take_queued();
-    assert_eq!((queued.len(), bench.lane.stats().cancelled), (1, 1));
+    assert_eq!((queued.len(), bench.lane.meter().stats().cancelled), (1, 1));
     for _ in 0..2 {
         bench.go.0.send(()).expect("the jobs listen");
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crossbeam_channel::Receiver;
 
 use crate::base::panics;
+use crate::base::stats::LaneStats;
 use crate::lane::definition::Lane;
 
 /// A piece of work that a lane runs once.
@@ -48,6 +49,19 @@ pub(super) struct Shared<J: Job> {
 pub(super) const HELD: &str = "no code panics while it holds a worker's slot";
 
 impl<J: Job> Shared<J> {
+    pub(super) fn stats(&self) -> LaneStats {
+        LaneStats {
+            name: self.lane.name.to_string(),
+            workers: self.lane.worker_count(),
+            busy: self.busy.load(Ordering::Relaxed),
+            queued: self.take.len(),
+            capacity: self.lane.capacity(),
+            done: self.done.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            panicked: self.panicked.load(Ordering::Relaxed),
+            cancelled: self.cancelled.load(Ordering::Relaxed),
+        }
+    }
     pub(super) fn work(&self, index: usize) {
         while let Ok(job) = self.take.recv() {
             if job.is_stale() {

@@ -1,21 +1,15 @@
-//! Where the answer to a request goes: to the transport, or into the array that answers a batch.
+//! The array that answers a batch: an adapter between its members' answers and the one place they leave by.
 //!
 //! JSON-RPC batches exist only in revision 2025-03-26. A batch has one place in the outbox; its members' answers are gathered
-//! as they come and leave together with the last one.
+//! as they come and leave together with the last one. Must not know what is asked.
 
+use std::mem;
 use std::sync::{Arc, Mutex};
 
 use crate::base::budget::Charge;
 use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{Answer, AnswerSlot, Outbox, Standing};
 use crate::protocol::version::Era;
-
-/// The place for the answer to one request.
-#[derive(Debug)]
-pub(crate) enum ReplySlot {
-    Single(AnswerSlot),
-    Member(Member),
-}
 
 /// One request's part of a batch. Dropped unused, it counts as answered with nothing.
 #[derive(Debug)]
@@ -43,62 +37,45 @@ struct Gathered {
 }
 
 /// Splits one place into as many as the batch has members.
-pub(crate) fn split(slot: AnswerSlot, members: usize, tag: RequestTag) -> Vec<ReplySlot> {
-    let outbox = slot.outbox().cloned();
-    let gathered = Gathered {
-        slot: Some(slot),
-        tag,
-        body: Vec::new(),
-        charge: None,
-        missing: members,
-    };
+pub(crate) fn split(slot: AnswerSlot, members: usize, tag: RequestTag) -> Vec<Member> {
     let batch = Arc::new(Batch {
-        outbox,
-        gathered: Mutex::new(gathered),
+        outbox: slot.outbox().cloned(),
+        gathered: Mutex::new(Gathered {
+            slot: Some(slot),
+            tag,
+            body: Vec::new(),
+            charge: None,
+            missing: members,
+        }),
     });
-    (0..members)
-        .map(|_| {
-            ReplySlot::Member(Member {
-                batch: Arc::clone(&batch),
-                used: false,
-            })
-        })
-        .collect()
+    let member = || Member {
+        batch: Arc::clone(&batch),
+        used: false,
+    };
+    (0..members).map(|_| member()).collect()
 }
 
-impl ReplySlot {
-    /// Sends the answer. Never waits.
-    pub(crate) fn send(self, answer: Answer) {
-        match self {
-            ReplySlot::Single(slot) => slot.send(answer),
-            ReplySlot::Member(mut member) => {
-                member.ended(&answer.access);
-                member.used = true;
-                member.batch.gather(Some((&answer.body, answer.charge)));
-            }
-        }
+impl Member {
+    /// Adds the answer to the array. Never waits.
+    pub(crate) fn send(mut self, answer: Answer) {
+        self.tell(&answer.access);
+        self.used = true;
+        self.batch.gather(Some((&answer.body, answer.charge)));
     }
 
-    /// Ends the request without an answer, because it was cancelled.
-    pub(crate) fn withdraw(self, access: Access) {
-        match self {
-            ReplySlot::Single(slot) => slot.withdraw(access),
-            ReplySlot::Member(member) => member.ended(&access),
-        }
+    /// Ends the request without an answer.
+    pub(crate) fn withdraw(self, access: &Access) {
+        self.tell(access);
     }
 
     /// Where events of the same request go.
     pub(crate) fn outbox(&self) -> Option<&Outbox> {
-        match self {
-            ReplySlot::Single(slot) => slot.outbox(),
-            ReplySlot::Member(member) => member.batch.outbox.as_ref(),
-        }
+        self.batch.outbox.as_ref()
     }
-}
 
-impl Member {
-    fn ended(&self, access: &Access) {
-        if let Some(outbox) = &self.batch.outbox {
+    /// The array leaves as one; that this part of it has ended, nobody else will tell.
+    fn tell(&self, access: &Access) {
+        if let Some(outbox) = self.outbox() {
             outbox.observer().ended(access, None);
         }
     }
@@ -138,7 +115,7 @@ impl Batch {
             // Only notifications, or everything was cancelled: the slot says so by being dropped.
             return;
         }
-        let mut body = std::mem::take(&mut gathered.body);
+        let mut body = mem::take(&mut gathered.body);
         body.push(b']');
         let access = Access::immediate(gathered.tag.clone(), "batch", Outcome::Ok);
         slot.send(Answer {

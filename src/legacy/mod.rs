@@ -10,7 +10,7 @@ mod streams;
 mod watched;
 
 pub(crate) use self::asks::{AskCounter, Asks};
-pub(crate) use self::batch::{ReplySlot, split};
+pub(crate) use self::batch::{Member, split};
 pub(crate) use self::session::{Session, Sessions, negotiate};
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub(crate) use self::streams::{Carried, Cursor, OpenStream, Resumed};

@@ -8,11 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use uuid::Uuid;
-
 use crate::base::budget::{Budget, Charge, OverBudget};
 use crate::base::in_flight::InFlight;
 use crate::base::limits::Limits;
+use crate::base::owner::Owner;
 use crate::handler::client::Client;
 use crate::legacy::asks::Asks;
 use crate::legacy::streams::Streams;
@@ -27,6 +26,8 @@ const SESSIONS_HELD: &str = "no code panics while it holds the sessions";
 
 /// What one handshake established.
 pub(crate) struct Session {
+    /// To whom its requests belong: itself, or its pipe.
+    pub(crate) owner: Owner,
     pub(crate) client: Arc<Client>,
     pub(crate) version: ProtocolVersion,
     pub(crate) calls: Arc<InFlight<RequestId>>,
@@ -59,6 +60,7 @@ impl Session {
     ///
     /// When there is no room for what its client says about itself.
     pub(crate) fn new(
+        owner: Owner,
         client: Client,
         calls: Arc<InFlight<RequestId>>,
         limits: &Limits,
@@ -71,6 +73,7 @@ impl Session {
             is_used: false,
         };
         Ok(Session {
+            owner,
             _kept: memory.charge(SESSION_BYTES + client.len())?,
             version: client.protocol_version(),
             streams: Arc::new(Streams::new(client.protocol_version(), limits, &memory)),
@@ -165,9 +168,12 @@ impl Sessions {
         }
     }
 
-    /// Keeps a session and gives it an id that cannot be guessed. `None` when as many as may live are all busy.
+    /// Keeps a session, which owns itself, and says its id. `None` when as many as may live are all busy.
     pub(crate) fn open(&self, session: Session) -> Option<Arc<str>> {
-        let id: Arc<str> = Uuid::new_v4().to_string().into();
+        let Owner::Session(id) = &session.owner else {
+            return None;
+        };
+        let id = Arc::clone(id);
         let mut by_id = self.lock();
         let ends = match by_id.len() < self.sessions_max {
             true => None,
@@ -301,7 +307,14 @@ mod tests {
 
     fn session_in(memory: &Arc<Budget>) -> Session {
         let client = Client::new(None, None, ProtocolVersion::V2025_11_25);
-        Session::new(client, Arc::default(), &Limits::default(), memory).expect("there is room")
+        Session::new(
+            Owner::new_session(),
+            client,
+            Arc::default(),
+            &Limits::default(),
+            memory,
+        )
+        .expect("there is room")
     }
 
     fn new_outbox() -> Outbox {
@@ -383,7 +396,13 @@ mod tests {
         let version = ProtocolVersion::V2025_11_25;
         let open = |info| {
             let client = Client::new(info, None, version);
-            Session::new(client, Arc::default(), &Limits::default(), &memory)
+            Session::new(
+                Owner::new_session(),
+                client,
+                Arc::default(),
+                &Limits::default(),
+                &memory,
+            )
         };
         let first = open(Some(&raw)).expect("it just fits");
         assert_eq!(open(None).err(), Some(OverBudget::Whole));

@@ -261,6 +261,8 @@ fn the_next_request_waits_until_an_answer_has_been_read() {
 fn nobody_waits_for_a_reader_that_has_gone() {
     let (outbox, reader) = new_outbox(1, 1);
     let slot = outbox.reserve().expect("the reader lives");
+    let full = outbox.reserve().expect("the reader lives");
+    full.send(answer("waits"));
     let again = outbox.clone();
     let waiting = std::thread::spawn(move || !again.await_room());
     drop(reader);

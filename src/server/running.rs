@@ -18,7 +18,6 @@ use crate::base::limits::Limits;
 use crate::base::panics;
 use crate::base::stats::Stats;
 use crate::engine::Engine;
-use crate::handler::context::Overview;
 use crate::server::Serving;
 use crate::server::shared::{DrainReport, HELD, Shared};
 use crate::transport::front::Front;

@@ -15,11 +15,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::base::error::Error;
 use crate::base::limits::Limits;
-use crate::engine::{Origin, Pipe};
-use crate::observe::access::{Access, Outcome, RequestTag};
-use crate::outbox::{Answer, AnswerSlot, Bounds, Item, Outbox, OutboxReader, Standing};
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response, glimpse};
-use crate::protocol::version::Era;
+use crate::engine::{Origin, Pipe, Refusal, ReplyPort};
+use crate::observe::access::{Access, RequestTag};
+use crate::outbox::{AnswerSlot, Bounds, Item, Outbox, OutboxReader};
+use crate::protocol::jsonrpc::{ErrorObject, glimpse};
 use crate::transport::front::{ClientEnd, Front, Unfinished};
 use crate::transport::lines::{CHUNK_BYTES_MAX, Line, Lines, write_whole};
 
@@ -58,7 +57,7 @@ impl PipeFront {
             bytes_max: limits.outbox_bytes_max,
         });
         let (open, written) = bounded(0);
-        let pipe = Arc::new(Pipe::default());
+        let pipe = Arc::new(Pipe::new());
         let over = Arc::new(AtomicBool::new(false));
         let (wake, gone) = ears.map(|ears| (ears.wake, ears.gone)).unzip();
         let reader = Reader {
@@ -188,14 +187,12 @@ fn refuse_long_line(slot: AnswerSlot, bytes_max: usize, beginning: &[u8]) {
     let error = ErrorObject::invalid_request(format!("The line is longer than {bytes_max} bytes"));
     let tag = RequestTag::fresh();
     tag.note_peer("pipe");
-    slot.send(Answer {
-        body: error_response(glimpse(beginning).as_ref(), &error),
-        error: Some(ErrorCode::INVALID_REQUEST),
-        standing: Standing::Malformed,
-        era: Era::Modern,
-        access: Access::immediate(tag, "-", Outcome::Refused).because(&error.message),
-        charge: None,
-    });
+    let id = glimpse(beginning);
+    let refusal = Refusal {
+        id: id.as_ref(),
+        ..Refusal::new(&tag)
+    };
+    refusal.send(&error, ReplyPort::Outbox(slot));
 }
 
 /// The thread that writes.

@@ -7,7 +7,7 @@
 
 use std::io;
 
-use crate::engine::Origin;
+use crate::engine::{Accepted, Origin};
 use crate::observe::access::{self, Outcome, RequestTag};
 use crate::protocol::modern::Mirrored;
 use crate::transport::http::callers::readable_fields;
@@ -163,7 +163,7 @@ impl Endpoint {
         drop(body);
         let written = write(reply, Incoming::new(&self.limits, reader), &accepted);
         if written.is_err()
-            && let Some(call) = &accepted.call
+            && let Accepted::Call(call) = &accepted
         {
             // Closing the response stream is how a modern client cancels.
             call.cancel();

@@ -11,7 +11,6 @@ mod resumable;
 mod stream;
 
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) use self::listening::ListeningStream;
@@ -22,7 +21,6 @@ use self::stream::EventStream;
 use crate::base::deadline::after;
 use crate::base::limits::Limits;
 use crate::engine::Accepted;
-use crate::legacy::Streams;
 use crate::observe::access::Outcome;
 use crate::outbox::{Item, OutboxReader};
 use crate::protocol::jsonrpc::ErrorObject;
@@ -105,7 +103,7 @@ pub(super) fn write<E: Exchange>(
     mut incoming: Incoming<'_>,
     accepted: &Accepted,
 ) -> io::Result<()> {
-    if accepted.call.is_some() {
+    if let Accepted::Call(_) = accepted {
         incoming.look(incoming.limits.departure_interval);
     }
     // Once it could not become a stream it stays silent until it can answer as plain JSON.
@@ -129,18 +127,24 @@ pub(super) fn write<E: Exchange>(
         }
         may_stream = false;
     };
-    match &accepted.streams {
-        Some(streams) => {
+    match accepted {
+        Accepted::InSession(streams) => {
             ResumableStream::open(reply, place, streams, &incoming)?.write(incoming, next)
         }
-        None => EventStream::open(reply, place)?.write(incoming, next),
+        _ => EventStream::open(reply, place)?.write(incoming, next),
     }
 }
 
 /// Answers without having become a stream.
 fn end_plain<E: Exchange>(reply: Reply<'_, E>, last: Next, accepted: &Accepted) -> io::Result<()> {
     match last {
-        Next::Item(Item::Answer(answer)) => reply.answer(answer, accepted.opened.as_deref()),
+        Next::Item(Item::Answer(answer)) => {
+            let opened = match accepted {
+                Accepted::Opened(session) => Some(&**session),
+                _ => None,
+            };
+            reply.answer(answer, opened)
+        }
         // The call was cancelled. A request must be answered with JSON or a stream, and there is nothing to say.
         Next::Item(Item::NoAnswer(Some(access))) => match reply.stream_place() {
             Some(place) => EventStream::open(reply, place)?.end_unanswered(&access),
@@ -151,13 +155,12 @@ fn end_plain<E: Exchange>(reply: Reply<'_, E>, last: Next, accepted: &Accepted) 
 }
 
 fn can_pause(accepted: &Accepted) -> bool {
-    let streams = accepted.streams.as_ref();
-    streams.is_some_and(|streams: &Arc<Streams>| streams.can_pause)
+    matches!(accepted, Accepted::InSession(streams) if streams.can_pause)
 }
 
 /// What makes no sense without a stream is refused when there may not be another.
 fn refuse_stream<E: Exchange>(reply: &Reply<'_, E>, accepted: &Accepted) {
-    let Some(call) = &accepted.call else {
+    let Accepted::Call(call) = accepted else {
         return;
     };
     let error = match reply.exchange.can_stream() {

@@ -2,24 +2,26 @@
 //!
 //! Must not know how messages arrive or how answers travel.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::engine::call_job::CallJob;
+use crate::base::owner::Owner;
+use crate::engine::call::{Call, InFlight, Responder};
+use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
-use crate::engine::in_flight::{Call, InFlight, Opening, Responder};
-use crate::engine::reply::{Asked, refuse_taken_id, shutting_down};
+use crate::engine::execution::{CallJob, Execution};
+use crate::engine::lifecycle::Engine;
+use crate::engine::origin::Origin;
+use crate::engine::reply::{Asked, shutting_down};
 use crate::engine::rounds::Retry;
-use crate::engine::{Engine, Origin};
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::context::RequestInfo;
 use crate::handler::registration::Target;
 use crate::handler::reply::Reply;
-use crate::lane::Refused;
-use crate::legacy::Asks;
+use crate::lane::{Refused, RunningLane};
 use crate::legacy::Session;
 use crate::observe::access::Outcome;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, Text, shortened};
@@ -37,8 +39,8 @@ pub(super) struct Caller<'a> {
     log_level: Option<LoggingLevel>,
     /// Where its calls can be found by their ids.
     registry: Option<&'a Arc<InFlight>>,
-    /// Where it can be asked while a call of it runs.
-    asks: Option<&'a Arc<Asks>>,
+    owner: Owner,
+    asking: Asking,
     /// Where a tool's parameters may be mirrored.
     fields: Option<&'a dyn HeaderFields>,
 }
@@ -53,11 +55,9 @@ impl<'a> Caller<'a> {
                 ProtocolVersion::V2026_07_28,
             )),
             log_level: meta.and_then(|meta| meta.log_level),
-            registry: match origin {
-                Origin::Pipe(pipe) => Some(&pipe.calls),
-                Origin::Http { .. } => None,
-            },
-            asks: None,
+            registry: origin.calls(),
+            owner: origin.owner(),
+            asking: Asking::Rounds,
             fields: origin.fields(),
         }
     }
@@ -67,7 +67,8 @@ impl<'a> Caller<'a> {
             client: ClientSource::Session(Arc::clone(&session.client)),
             log_level: Some(session.log_level()),
             registry: Some(&session.calls),
-            asks: Some(&session.asks),
+            owner: session.owner.clone(),
+            asking: Asking::Session(Arc::clone(&session.asks)),
             fields: None,
         }
     }
@@ -103,51 +104,44 @@ impl Engine {
                 return None;
             }
             Err(error) => {
-                asked.fail(method.name(), &error);
+                asked.fail(&error);
                 return None;
             }
         };
-        let Asked {
-            id,
-            params,
-            slot,
-            tag,
-            era,
-        } = asked;
-        let retry = retry(&params, era);
-        let trace = params.meta.as_ref().and_then(TraceContext::read);
-        let traceparent = trace.as_deref().and_then(TraceContext::logged);
-        let opening = Opening {
-            id,
-            era,
-            method,
-            name: Arc::clone(&wanted.target.name),
-            lane: Arc::clone(self.lanes[wanted.target.lane].name()),
+        let retry = retry(&asked.params, asked.era);
+        let trace = asked.params.meta.as_ref().and_then(TraceContext::read);
+        let tag = asked.tag.clone();
+        let lane = &self.lanes[wanted.target.lane];
+        let runs = (Arc::clone(&wanted.target.name), Arc::clone(lane.name()));
+        let (call, params) = asked.open(Some(runs), caller.owner, caller.registry)?;
+        let control = Control {
+            call: Arc::clone(&call),
             info: RequestInfo {
-                tag: tag.clone(),
+                tag,
                 target: wanted.named,
                 client: caller.client,
                 trace,
                 progress_token: params.meta.and_then(|meta| meta.progress_token),
                 log_level: caller.log_level,
             },
-            engine: self.me.clone(),
-            asks: caller.asks.cloned(),
+            asking: match method {
+                Method::Complete => Asking::Never,
+                _ => caller.asking,
+            },
+            rounds: Mutex::default(),
+            shared: Arc::clone(&self.shared),
         };
-        match Call::open(opening, slot, caller.registry) {
-            Ok(call) => self.submit(CallJob {
-                responder: Responder(call),
-                target: wanted.target,
-                arguments: wanted.arguments,
-                retry,
-                identity: Arc::clone(&self.identity),
-                rules: Arc::clone(&self.rounds),
-            }),
-            Err(taken) => {
-                refuse_taken_id(taken, tag, method, era, traceparent);
-                None
-            }
-        }
+        let execution = Execution {
+            control: Arc::new(control),
+            target: wanted.target,
+            arguments: wanted.arguments,
+            retry,
+        };
+        let job = CallJob {
+            responder: Responder(Arc::clone(&call)),
+            execution,
+        };
+        self.submit(lane, job).then_some(call)
     }
 
     fn look_up(
@@ -160,7 +154,7 @@ impl Engine {
         match method {
             Method::ResourcesRead => {
                 let uri = named("uri", params.uri.as_ref())?;
-                let found = self.catalogue.resource(uri);
+                let found = self.shared.catalogue.resource(uri);
                 let found = found.ok_or_else(|| ErrorObject::no_resource(uri).in_era(era))?;
                 Ok(Lookup::Found(Wanted {
                     target: found.target,
@@ -173,8 +167,8 @@ impl Engine {
                 let name = named("name", params.name.as_ref())?;
                 let arguments = params.arguments;
                 let (what, found) = match method {
-                    Method::PromptsGet => ("prompt", self.catalogue.prompt(name)),
-                    _ => ("tool", self.catalogue.tool(name)),
+                    Method::PromptsGet => ("prompt", self.shared.catalogue.prompt(name)),
+                    _ => ("tool", self.shared.catalogue.tool(name)),
                 };
                 let target = found.ok_or_else(|| unknown(what, name))?;
                 if let (Some(mirrors), Some(fields)) = (&target.mirrors, fields) {
@@ -194,8 +188,8 @@ impl Engine {
 
     fn complete_nothing(&self, asked: Asked<'_>) {
         let nothing = Reply::Completion(Completion::default());
-        let result = encode::result(&nothing, asked.era, &self.identity.server_info);
-        asked.answer(Method::Complete, &result);
+        let result = encode::result(&nothing, asked.era, &self.shared.identity.server_info);
+        asked.answer(&result);
     }
 
     fn find_completer(&self, params: &Params<'_>) -> Result<Lookup, ErrorObject> {
@@ -204,15 +198,16 @@ impl Engine {
         let argument = params.argument.as_ref();
         let argument = argument.ok_or_else(|| missing("argument"))?;
         let Text(typed_into) = &argument.name;
+        let catalogue = &self.shared.catalogue;
         let found = match reference.kind {
             ReferenceKind::Prompt => {
                 let name = named("ref.name", reference.name.as_ref())?;
-                let found = self.catalogue.prompt_completer(name, typed_into);
+                let found = catalogue.prompt_completer(name, typed_into);
                 found.map_err(|()| unknown("prompt", name))?
             }
             ReferenceKind::Resource => {
                 let uri = named("ref.uri", reference.uri.as_ref())?;
-                let found = self.catalogue.template_completer(uri, typed_into);
+                let found = catalogue.template_completer(uri, typed_into);
                 found.map_err(|()| unknown("resource template", uri))?
             }
         };
@@ -238,11 +233,9 @@ impl Engine {
     }
 
     /// Hands a call to its lane, or refuses it now. Either way the call ends exactly once.
-    fn submit(&self, job: CallJob) -> Option<Arc<Call>> {
-        let call = Arc::clone(&job.responder.0);
-        let lane = &self.lanes[job.target.lane];
-        let (error, _job) = match lane.try_submit(job) {
-            Ok(()) => return Some(call),
+    fn submit(&self, lane: &RunningLane<CallJob>, job: CallJob) -> bool {
+        let (error, job) = match lane.try_submit(job) {
+            Ok(()) => return true,
             Err(Refused::Full(job)) => {
                 let message = format!("The lane `{}` is full; try again in a second", lane.name());
                 let error = ErrorObject::new(ErrorCode::OVERLOADED, message)
@@ -251,9 +244,9 @@ impl Engine {
             }
             Err(Refused::Closed(job)) => (shutting_down(), job),
         };
-        // The job is dropped only after the call has its answer, or its responder would report it as lost.
-        call.fail(&error, Outcome::Refused);
-        None
+        // Answered before the job is dropped, or its responder would report it as lost.
+        job.responder.0.fail(&error, Outcome::Refused);
+        false
     }
 }
 

@@ -1,0 +1,428 @@
+//! The way in: from bytes to a request under the rules of its era, and the table of the modern era's methods.
+//!
+//! Decides what arrived, which era it belongs to, and whether it passes that era's checks. What the handshake era does stands in `handshake`. Never
+//! blocks. Specification: `basic/versioning` ("Backward Compatibility") of revision 2026-07-28.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use crate::engine::dispatch::Caller;
+use crate::engine::lifecycle::Engine;
+use crate::engine::origin::{Accepted, Arrival, Origin};
+use crate::engine::reply::{Asked, Refusal, ReplyPort};
+use crate::legacy::Session;
+use crate::observe::access::{self, RequestTag};
+use crate::outbox::{AnswerSlot, Standing};
+use crate::protocol::jsonrpc::{
+    self, ErrorCode, ErrorObject, Frame, Malformed, Message, Notification, Request, Response,
+    shortened,
+};
+use crate::protocol::meta::Params;
+use crate::protocol::method::Method;
+use crate::protocol::modern;
+use crate::protocol::raw;
+use crate::protocol::text::Text;
+use crate::protocol::version::{Era, ProtocolVersion};
+
+/// What arrived in one body or line.
+pub(super) enum Arrived<'a> {
+    Request(Request<'a>, Result<Box<Params<'a>>, ErrorObject>),
+    OneWay(OneWay<'a>),
+    /// The members of an array, still raw.
+    Batch(Vec<&'a RawValue>),
+}
+
+/// A message that has no answer.
+pub(super) enum OneWay<'a> {
+    Notification(Notification<'a>),
+    Response(Response<'a>),
+}
+
+/// On what footing a message is served: by the rules of which era.
+pub(super) enum Footing {
+    Modern,
+    Legacy(Arc<Session>),
+    /// `initialize`, or a `ping` before it.
+    Handshake,
+}
+
+/// Why a message of the handshake era is served by no rules at all.
+pub(super) struct Misplaced {
+    standing: Standing,
+    message: &'static str,
+}
+
+const UNKNOWN_SESSION: Misplaced = Misplaced {
+    standing: Standing::UnknownSession,
+    message: "No such session; send `initialize` to open a new one",
+};
+const NO_SESSION: Misplaced = Misplaced {
+    standing: Standing::Malformed,
+    message: "Send `initialize` first, then its Mcp-Session-Id with every request",
+};
+const WRONG_VERSION: Misplaced = Misplaced {
+    standing: Standing::Malformed,
+    message: "MCP-Protocol-Version is not a version this session can have; send the one `initialize` answered",
+};
+
+impl<'a> From<Message<'a>> for Arrived<'a> {
+    fn from(message: Message<'a>) -> Self {
+        match message {
+            Message::Request(request) => {
+                let params = Params::parse(request.params);
+                Arrived::Request(request, params)
+            }
+            Message::Notification(notification) => {
+                Arrived::OneWay(OneWay::Notification(notification))
+            }
+            Message::Response(response) => Arrived::OneWay(OneWay::Response(response)),
+        }
+    }
+}
+
+impl Engine {
+    /// Takes one body or line. Never blocks: whatever might take time goes to a lane, and the answer, if there is one,
+    /// comes through the slot's outbox.
+    pub(crate) fn accept(
+        &self,
+        bytes: &[u8],
+        tag: RequestTag,
+        origin: Origin<'_>,
+        slot: AnswerSlot,
+    ) -> Accepted {
+        let arrival = Arrival { tag, origin };
+        let arrived = match jsonrpc::parse_frame(bytes, &self.shared.limits) {
+            Ok(Frame::One(message)) => Arrived::from(message),
+            Ok(Frame::Batch(members)) => Arrived::Batch(members),
+            Err(malformed) => {
+                arrival.refuse_malformed(&malformed, ReplyPort::Outbox(slot));
+                return Accepted::Taken;
+            }
+        };
+        let footing = self.footing(&arrived, &arrival);
+        arrival.note(&footing, &arrived);
+        match arrived {
+            Arrived::Request(request, params) => {
+                let port = ReplyPort::Outbox(slot);
+                self.accept_request(request, params, footing, &arrival, port)
+            }
+            Arrived::OneWay(message) => {
+                self.accept_one_way(message, footing, &arrival, ReplyPort::Outbox(slot));
+                Accepted::Taken
+            }
+            Arrived::Batch(members) => self.accept_batch(&members, footing, &arrival, slot),
+        }
+    }
+
+    /// The era of a message. Modern metadata always makes it modern; then the session it names, the version it names, or
+    /// the handshake it is makes it legacy.
+    fn footing(&self, arrived: &Arrived<'_>, arrival: &Arrival<'_>) -> Result<Footing, Misplaced> {
+        let (is_handshake, is_ping) = match arrived {
+            Arrived::Request(_, Ok(params)) if params.is_modern() => return Ok(Footing::Modern),
+            Arrived::Request(request, _) => {
+                (request.method == "initialize", request.method == "ping")
+            }
+            _ => (false, false),
+        };
+        match &arrival.origin {
+            Origin::Pipe(pipe) => Ok(match pipe.session() {
+                _ if is_handshake => Footing::Handshake,
+                Some(session) => Footing::Legacy(session),
+                None if is_ping => Footing::Handshake,
+                None => Footing::Modern,
+            }),
+            Origin::Http {
+                mirrored,
+                session_id,
+                ..
+            } => {
+                let version = mirrored.version.map(ProtocolVersion::parse);
+                let is_legacy =
+                    matches!(version, Some(Some(version)) if version.era() == Era::Legacy);
+                match session_id {
+                    _ if is_handshake && (is_legacy || version.is_none()) => Ok(Footing::Handshake),
+                    Some(_) if version.is_some() && !is_legacy => Err(WRONG_VERSION),
+                    Some(id) => match self.shared.sessions.find(id) {
+                        Some(session) => Ok(Footing::Legacy(session)),
+                        None => Err(UNKNOWN_SESSION),
+                    },
+                    None if is_legacy => Err(NO_SESSION),
+                    None => Ok(Footing::Modern),
+                }
+            }
+        }
+    }
+
+    fn accept_request(
+        &self,
+        request: Request<'_>,
+        params: Result<Box<Params<'_>>, ErrorObject>,
+        footing: Result<Footing, Misplaced>,
+        arrival: &Arrival<'_>,
+        port: ReplyPort,
+    ) -> Accepted {
+        let Request {
+            id,
+            method,
+            params: raw,
+        } = request;
+        let era = match footing {
+            Ok(Footing::Modern) => Era::Modern,
+            Ok(Footing::Legacy(_) | Footing::Handshake) | Err(_) => Era::Legacy,
+        };
+        let refusal = Refusal {
+            id: Some(&id),
+            method: Method::known(&method),
+            era,
+            ..Refusal::new(&arrival.tag)
+        };
+        // That a session has ended comes before what else is wrong.
+        let footing = match footing {
+            Ok(footing) => footing,
+            Err(misplaced) => {
+                misplaced.refuse(refusal, port);
+                return Accepted::Taken;
+            }
+        };
+        let params = match params {
+            Ok(params) => params,
+            Err(error) => {
+                // What is wrong with a parameter is the method's to say, unless it is the metadata, which belong to the envelope.
+                let standing = match era {
+                    Era::Modern if Params::is_modern_but_for_more(raw) => Standing::Served,
+                    _ => standing(era, &error),
+                };
+                Refusal {
+                    standing,
+                    ..refusal
+                }
+                .send(&error, port);
+                return Accepted::Taken;
+            }
+        };
+        let known = refusal.method;
+        let asked = Asked {
+            id,
+            method: known,
+            params,
+            port,
+            tag: &arrival.tag,
+            era,
+        };
+        self.serve(footing, &method, asked, arrival)
+    }
+
+    /// Serves a request that nothing stands against. Out of line, because each connection has a stack of its own: what serving needs
+    /// of it is not to be taken while the message is read.
+    #[inline(never)]
+    fn serve(
+        &self,
+        footing: Footing,
+        method: &str,
+        asked: Asked<'_>,
+        arrival: &Arrival<'_>,
+    ) -> Accepted {
+        match footing {
+            Footing::Modern => {
+                match modern::admit(method, &asked.params, arrival.origin.mirrored()) {
+                    Ok(method) => self.serve_modern(method, asked, arrival),
+                    Err(error) => {
+                        asked.refuse(Standing::Malformed, &error);
+                        Accepted::Taken
+                    }
+                }
+            }
+            Footing::Legacy(session) => {
+                self.serve_legacy(method, asked, &session);
+                Accepted::InSession(Arc::clone(&session.streams))
+            }
+            Footing::Handshake => self.shake_hands(method, asked, arrival),
+        }
+    }
+
+    /// The table of the modern era, grouped by where a method runs: cheap methods must never wait for a handler, only what runs one goes to a
+    /// lane.
+    fn serve_modern(&self, method: Method, asked: Asked<'_>, arrival: &Arrival<'_>) -> Accepted {
+        if !self.offers(method) {
+            asked.fail(&ErrorObject::method_not_found(method.name()));
+            return Accepted::Taken;
+        }
+        match method {
+            // Answered at once.
+            Method::Discover => {
+                let shared = &self.shared;
+                asked.answer(&shared.identity.discover(shared.capabilities()));
+            }
+            Method::ToolsList
+            | Method::PromptsList
+            | Method::ResourcesList
+            | Method::TemplatesList => self.list(method, asked),
+            // To the lane of what is called.
+            Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
+                let caller = Caller::modern(&asked.params, &arrival.origin);
+                return Accepted::call(self.call(method, asked, caller));
+            }
+            // Stays open without a worker.
+            Method::Listen => return Accepted::call(self.listen(asked, &arrival.origin)),
+            // Not of this era; `admit` has refused them.
+            Method::Initialize
+            | Method::Ping
+            | Method::SetLevel
+            | Method::Subscribe
+            | Method::Unsubscribe => asked.fail(&ErrorObject::method_not_found(method.name())),
+        }
+        Accepted::Taken
+    }
+
+    /// Whether the server has declared what the method belongs to; one of a capability that was not declared is as good as unknown. Specification:
+    /// `schema` ("MethodNotFoundError") of revision 2026-07-28.
+    pub(super) fn offers(&self, method: Method) -> bool {
+        let catalogue = &self.shared.catalogue;
+        match method {
+            Method::PromptsList | Method::PromptsGet => catalogue.has_prompts(),
+            Method::ResourcesList
+            | Method::TemplatesList
+            | Method::ResourcesRead
+            | Method::Subscribe
+            | Method::Unsubscribe => catalogue.has_resources(),
+            Method::Complete => catalogue.has_completers(),
+            _ => true,
+        }
+    }
+
+    pub(super) fn list(&self, method: Method, asked: Asked<'_>) {
+        let cursor = asked.params.cursor.as_ref().map(|cursor| &*cursor.0);
+        match self
+            .shared
+            .catalogue
+            .list(method)
+            .list
+            .page(cursor, asked.era)
+        {
+            Some(page) => asked.answer(page),
+            None => asked.fail(&ErrorObject::invalid_params(
+                "Invalid cursor; start again without one",
+            )),
+        }
+    }
+
+    fn accept_one_way(
+        &self,
+        message: OneWay<'_>,
+        footing: Result<Footing, Misplaced>,
+        arrival: &Arrival<'_>,
+        port: ReplyPort,
+    ) {
+        let refusal = Refusal::new(&arrival.tag);
+        match footing {
+            Err(misplaced) => {
+                let refusal = Refusal {
+                    method: match message {
+                        OneWay::Notification(_) => "notification",
+                        OneWay::Response(_) => "response",
+                    },
+                    era: Era::Legacy,
+                    ..refusal
+                };
+                misplaced.refuse(refusal, port);
+            }
+            Ok(Footing::Legacy(session)) => self.take(message, Some(&session), arrival),
+            Ok(Footing::Modern | Footing::Handshake) => {
+                // Its body names no version, so that its header field is all there is to go by.
+                let mirrored = arrival.origin.mirrored();
+                let version = mirrored.and_then(|mirrored| mirrored.version);
+                match version.map_or(Ok(()), modern::supported) {
+                    Ok(()) => self.take(message, None, arrival),
+                    Err(error) => refusal.send(&error, port),
+                }
+            }
+        }
+    }
+
+    /// What has no answer. A notification that means nothing here is ignored, and so is an answer that nobody waits for.
+    pub(super) fn take(
+        &self,
+        message: OneWay<'_>,
+        session: Option<&Session>,
+        arrival: &Arrival<'_>,
+    ) {
+        match (message, session) {
+            (OneWay::Notification(Notification { method, params }), _) => {
+                let calls = session.map(|session| &session.calls);
+                let calls = arrival.origin.calls().or(calls);
+                if method == "notifications/cancelled"
+                    && let (Some(calls), Ok(params)) = (calls, Params::parse(params))
+                    && let Some(id) = &params.request_id
+                {
+                    let reason = params.reason.as_ref().map_or("", |reason| &*reason.0);
+                    calls.cancel(id, &shortened(reason));
+                }
+            }
+            (OneWay::Response(Response { id: Some(id), body }), Some(session)) => {
+                session.asks.answer(&id, body);
+            }
+            // Only a session is ever asked.
+            (OneWay::Response(_), _) => {}
+        }
+    }
+}
+
+/// What a handshake-era client's own method refuses must reach it as an answer.
+pub(super) fn standing(era: Era, error: &ErrorObject) -> Standing {
+    match era {
+        Era::Legacy if error.code == ErrorCode::INVALID_PARAMS => Standing::Served,
+        _ => Standing::Malformed,
+    }
+}
+
+impl Misplaced {
+    pub(super) fn is_unknown_session(&self) -> bool {
+        self.standing == Standing::UnknownSession
+    }
+
+    pub(super) fn refuse(self, refusal: Refusal<'_>, port: ReplyPort) {
+        let Misplaced { standing, message } = self;
+        let refusal = Refusal {
+            standing,
+            ..refusal
+        };
+        refusal.send(&ErrorObject::invalid_request(message), port);
+    }
+}
+
+impl Arrival<'_> {
+    /// Notes for the access log who asks, if anybody reads it.
+    fn note(&self, footing: &Result<Footing, Misplaced>, arrived: &Arrived<'_>) {
+        if !access::is_logged() {
+            return;
+        }
+        let params = match arrived {
+            Arrived::Request(_, Ok(params)) => Some(params),
+            _ => None,
+        };
+        let (era, introduced) = match footing {
+            Ok(Footing::Legacy(session)) => return session.note_on(&self.tag),
+            Ok(Footing::Modern) => (
+                Era::Modern,
+                params.and_then(|params| params.meta.as_ref()?.client_info),
+            ),
+            Ok(Footing::Handshake) | Err(_) => {
+                (Era::Legacy, params.and_then(|params| params.client_info))
+            }
+        };
+        self.tag.note_era(era.as_str());
+        let name = introduced.and_then(|info| raw::member(info, "name"));
+        if let Some(Ok(name)) = name.map(|name| serde_json::from_str::<Text<'_>>(name.get())) {
+            self.tag.note_client(&name.0);
+        }
+    }
+
+    pub(super) fn refuse_malformed(&self, malformed: &Malformed, port: ReplyPort) {
+        let refusal = Refusal {
+            id: malformed.id.as_ref(),
+            ..Refusal::new(&self.tag)
+        };
+        refusal.send(&malformed.error, port);
+    }
+}

@@ -1,0 +1,283 @@
+//! The life of one call: queued, running, ended. This file is the only one that changes it.
+//!
+//! ```text
+//!              open                start                answer | fail: the handler returned or panicked
+//!  (request) ───────> queued ───────────────> running ──────────────────────────────────────────────> ended
+//!                       │                        │                                                      ▲
+//!                       └────────────────────────┴─ cancel (client: no answer) | abort (server: error) ─┘
+//! ```
+//!
+//! However a call ends (its handler returns or panics, the client cancels, the server shuts down, its job is lost), the first
+//! one to say so takes the port for the answer, and nobody else finds it. That is how there is exactly one terminal message, or none for a
+//! cancelled call. A call that has ended may still run: its worker is busy until the handler returns. Must not know lanes, handlers or
+//! transports.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::base::cancel::{CancellationToken, Canceller, cancellation};
+use crate::base::in_flight::{self, Cancel, Taken};
+use crate::base::owner::Owner;
+use crate::engine::reply::{Asked, Refusal, ReplyPort, afford};
+use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
+use crate::outbox::{Answer, Outbox, Source, Standing};
+use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
+use crate::protocol::meta::Params;
+use crate::protocol::trace;
+use crate::protocol::version::Era;
+
+/// The calls of one pipe or one handshake-era session, by the ids their client gave them.
+pub(crate) type InFlight = in_flight::InFlight<RequestId>;
+
+/// What is known of a call from its beginning. Immutable.
+pub(crate) struct Facts {
+    pub(crate) id: RequestId,
+    pub(crate) era: Era,
+    pub(crate) method: &'static str,
+    /// What it calls, as it was registered. `None`, like the lane, if it runs no handler.
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) lane: Option<Arc<str>>,
+    pub(crate) tag: RequestTag,
+    pub(crate) owner: Owner,
+    pub(crate) traceparent: Option<Traceparent>,
+}
+
+/// One call, shared by its worker, its transport and everybody who may cancel it.
+pub(crate) struct Call {
+    pub(crate) facts: Facts,
+    source: Arc<Source>,
+    /// Where the call can be found by its id; `None` where ids need not be found (modern HTTP).
+    registry: Option<Arc<InFlight>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` once the call has ended. Whoever takes it answers.
+    open: Option<Open>,
+    queued_at: Instant,
+    started_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Open {
+    port: ReplyPort,
+    canceller: Canceller,
+}
+
+impl<'a> Asked<'a> {
+    /// Opens a call of the handler and lane of these names, if it has any. `None` when its id belongs to another request of the same client that has
+    /// not ended; then it has been refused.
+    pub(super) fn open(
+        self,
+        runs: Option<(Arc<str>, Arc<str>)>,
+        owner: Owner,
+        registry: Option<&Arc<InFlight>>,
+    ) -> Option<(Arc<Call>, Box<Params<'a>>)> {
+        let (name, lane) = runs.unzip();
+        let facts = Facts {
+            id: self.id,
+            era: self.era,
+            method: self.method,
+            name,
+            lane,
+            tag: self.tag.clone(),
+            owner,
+            traceparent: trace::logged(self.params.meta.as_ref()),
+        };
+        match Call::open(facts, self.port, registry) {
+            Ok(call) => Some((call, self.params)),
+            Err((call, port)) => {
+                let Facts { id, tag, .. } = &call.facts;
+                let refusal = Refusal {
+                    id: Some(id),
+                    method: call.facts.method,
+                    era: call.facts.era,
+                    traceparent: call.facts.traceparent,
+                    ..Refusal::new(tag)
+                };
+                let message = "A request with this `id` is still in flight";
+                refusal.send(&ErrorObject::invalid_request(message), port);
+                None
+            }
+        }
+    }
+}
+
+impl Call {
+    /// Opens a call and registers it; if the pipe or session has ended meanwhile, so has the call.
+    fn open(
+        facts: Facts,
+        port: ReplyPort,
+        registry: Option<&Arc<InFlight>>,
+    ) -> Result<Arc<Call>, (Arc<Call>, ReplyPort)> {
+        let (canceller, token) = cancellation();
+        let call = Arc::new(Call {
+            facts,
+            source: Source::new(token),
+            registry: registry.map(Arc::clone),
+            state: Mutex::new(State {
+                open: Some(Open { port, canceller }),
+                queued_at: Instant::now(),
+                started_at: None,
+            }),
+        });
+        if let Some(registry) = registry {
+            let entry = Arc::<Call>::clone(&call);
+            if let Err(Taken) = registry.add(call.facts.id.clone(), entry) {
+                let open = call.lock().open.take();
+                let Open { port, .. } = open.expect("nobody else has seen it");
+                return Err((call, port));
+            }
+        }
+        Ok(call)
+    }
+
+    pub(crate) fn token(&self) -> &CancellationToken {
+        &self.source.token
+    }
+
+    /// How many of its events were dropped because they were not read in time.
+    pub(crate) fn dropped(&self) -> usize {
+        self.source.dropped()
+    }
+
+    /// Marks the moment its handler begins.
+    pub(crate) fn start(&self) {
+        self.lock().started_at = Some(Instant::now());
+    }
+
+    /// Whether it has been answered or cancelled.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().open.is_none()
+    }
+
+    /// Answers with a whole JSON-RPC message. False, and it goes nowhere, if the call has ended.
+    pub(crate) fn answer(&self, body: Vec<u8>, error: Option<i64>, outcome: Outcome) -> bool {
+        let Some((open, access)) = self.end(outcome) else {
+            return false;
+        };
+        let answer = self.message(body, error, access);
+        let answer = afford(answer, &self.facts.id, open.port.outbox());
+        open.port.send(answer);
+        true
+    }
+
+    /// Answers with a JSON-RPC error.
+    pub(crate) fn fail(&self, error: &ErrorObject, outcome: Outcome) -> bool {
+        let Some((open, mut access)) = self.end(outcome) else {
+            return false;
+        };
+        if outcome == Outcome::Refused {
+            access = access.because(&error.message);
+        }
+        let body = jsonrpc::error_response(Some(&self.facts.id), error);
+        open.port.send(self.message(body, Some(error.code), access));
+        true
+    }
+
+    /// The client does not want it any more: no answer, and the handler is told.
+    pub(crate) fn cancel(&self) {
+        if let Some((open, access)) = self.end(Outcome::Cancelled) {
+            open.canceller.cancel();
+            open.port.withdraw(access);
+        }
+    }
+
+    /// The server cannot wait any longer: the client gets this error, and the handler is told.
+    pub(crate) fn abort(&self, error: &ErrorObject) {
+        if let Some((open, access)) = self.end(Outcome::Cancelled) {
+            open.canceller.cancel();
+            let access = access.because(&error.message);
+            let body = jsonrpc::error_response(Some(&self.facts.id), error);
+            open.port.send(self.message(body, Some(error.code), access));
+        }
+    }
+
+    fn message(&self, body: Vec<u8>, error: Option<i64>, access: Access) -> Answer {
+        Answer {
+            body,
+            error,
+            standing: Standing::Served,
+            era: self.facts.era,
+            access,
+            charge: None,
+        }
+    }
+
+    /// Takes the port for the answer, if it is still there. The id is free again before the answer can be read, because its reader may use
+    /// it at once.
+    fn end(&self, outcome: Outcome) -> Option<(Open, Access)> {
+        let (open, queued_at, started_at) = {
+            let mut state = self.lock();
+            (state.open.take()?, state.queued_at, state.started_at)
+        };
+        let facts = &self.facts;
+        if let Some(registry) = &self.registry {
+            registry.remove(&facts.id);
+        }
+        let now = Instant::now();
+        let access = Access {
+            tag: facts.tag.clone(),
+            method: facts.method,
+            name: facts.name.clone(),
+            lane: facts.lane.clone(),
+            outcome,
+            queued: started_at.unwrap_or(now) - queued_at,
+            running: started_at.map_or(Duration::ZERO, |started_at| now - started_at),
+            dropped: self.dropped(),
+            traceparent: facts.traceparent,
+            reason: None,
+        };
+        Some((open, access))
+    }
+
+    /// Hands its outbox to `send`, unless the call has ended. The lock is held meanwhile, so that nothing can slip in behind the answer.
+    pub(crate) fn with_outbox<T>(
+        &self,
+        send: impl FnOnce(&Outbox, &Arc<Source>) -> T,
+    ) -> Option<T> {
+        let state = self.lock();
+        let outbox = state.open.as_ref()?.port.outbox()?;
+        Some(send(outbox, &self.source))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no code panics while it holds a call")
+    }
+}
+
+impl Cancel for Call {
+    fn cancel(&self, reason: &str) {
+        let tag = &self.facts.tag;
+        log::debug!("the client cancels a call: {reason:?} request_id={tag}");
+        Call::cancel(self);
+    }
+}
+
+/// The duty to end a call. If it is dropped before anyone has, the client gets an internal error, so that no call is ever lost.
+pub(crate) struct Responder(pub(crate) Arc<Call>);
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if !self.0.has_ended() {
+            let tag = &self.0.facts.tag;
+            log::error!("a call was dropped without an answer request_id={tag}");
+            self.0.fail(&internal_error(tag), Outcome::Panicked);
+        }
+    }
+}
+
+/// What a client hears of a panic: that there was one, and under which id the log has the rest.
+pub(crate) fn internal_error(tag: &RequestTag) -> ErrorObject {
+    let tag = tag.as_str();
+    ErrorObject::new(
+        ErrorCode::INTERNAL_ERROR,
+        format!("Internal error; the server's log has more under request id {tag}"),
+    )
+    .with_data(json!({ "requestId": tag }))
+}

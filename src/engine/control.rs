@@ -1,0 +1,146 @@
+//! What a handler may know of its call and do about it: the engine's side of a request context.
+//!
+//! Everything it sends goes by the call's port; questions go to a session's client at once, or end the attempt. Must not know lanes or
+//! transports.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::base::cancel::CancellationToken;
+use crate::base::stats::Stats;
+use crate::engine::call::Call;
+use crate::engine::rounds::Rounds;
+use crate::engine::shared::Shared;
+use crate::handler::ask::{Ask, AskError};
+#[cfg(unix)]
+use crate::handler::command::children::Children;
+use crate::handler::context::{CallControl, RequestInfo};
+use crate::legacy::Asks;
+use crate::outbox::EventKind;
+use crate::protocol::change::Change;
+use crate::protocol::jsonrpc;
+use crate::protocol::tree::TreeRoom;
+use crate::protocol::types::LoggingLevel;
+use crate::protocol::version::Era;
+
+/// A call as its handler has it.
+pub(crate) struct Control {
+    pub(crate) call: Arc<Call>,
+    pub(crate) info: RequestInfo,
+    pub(crate) asking: Asking,
+    /// What it asks by its answer, and keeps.
+    pub(crate) rounds: Mutex<Rounds>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// How the client of a call is asked.
+pub(crate) enum Asking {
+    /// A handshake-era session's client: now, while the call runs.
+    Session(Arc<Asks>),
+    /// By an answer that wants more, after which the client comes back.
+    Rounds,
+    /// Not at all: what is completed is asked for while a person types.
+    Never,
+}
+
+impl Control {
+    /// Only its own worker looks, so nobody waits here.
+    pub(crate) fn rounds(&self) -> MutexGuard<'_, Rounds> {
+        self.rounds
+            .lock()
+            .expect("no code panics while it holds the rounds")
+    }
+
+    /// Warns a client that wants log messages that some of what it should have heard was dropped.
+    pub(crate) fn warn_of_dropped(&self) {
+        let level = LoggingLevel::Warning;
+        let dropped = self.call.dropped();
+        if dropped > 0 && self.info.log_level.is_some_and(|least| level >= least) {
+            let text = format!(
+                "{dropped} events of this call were dropped, because they were not read in time"
+            );
+            let params = json!({ "level": level, "data": text });
+            let warning = jsonrpc::notification("notifications/message", &params);
+            self.send_event(warning, EventKind::Message);
+        }
+    }
+
+    /// Asks a session's client on the call's own stream, and waits.
+    fn ask_now(&self, asks: &Asks, ask: &Ask) -> Result<Box<RawValue>, AskError> {
+        let pending = asks.open(&self.shared.asks)?;
+        let request = jsonrpc::request(&pending.id(), ask.method, &ask.params);
+        let sent = self
+            .call
+            .with_outbox(|outbox, call| outbox.send_request(request, call));
+        match sent {
+            None => return Err(AskError::Cancelled),
+            // Nobody reads there any more.
+            Some(false) => return Err(AskError::Left),
+            Some(true) => {}
+        }
+        let answer = pending.wait(self.call.token(), self.shared.limits.ask_timeout);
+        if matches!(answer, Err(AskError::TimedOut)) {
+            let params = json!({ "requestId": pending.id(), "reason": "no answer in time" });
+            let cancelled = jsonrpc::notification("notifications/cancelled", &params);
+            self.send_event(cancelled, EventKind::Message);
+        }
+        answer
+    }
+}
+
+impl CallControl for Control {
+    fn info(&self) -> &RequestInfo {
+        &self.info
+    }
+
+    fn cancellation(&self) -> &CancellationToken {
+        self.call.token()
+    }
+
+    fn send_event(&self, notification: Vec<u8>, kind: EventKind) {
+        self.call
+            .with_outbox(|outbox, call| outbox.send_event(notification, kind, call));
+    }
+
+    fn tree_room(&self) -> TreeRoom {
+        TreeRoom::new(&self.shared.limits, &self.shared.memory)
+    }
+
+    fn ask(&self, key: &str, ask: &Ask) -> Result<Box<RawValue>, AskError> {
+        match &self.asking {
+            Asking::Session(asks) => self.ask_now(asks, ask),
+            Asking::Rounds => self.rounds().ask(key, ask),
+            Asking::Never => Err(AskError::NotHere),
+        }
+    }
+
+    fn kept(&self, key: &str) -> Option<Box<RawValue>> {
+        self.rounds().kept(key)
+    }
+
+    fn keep(&self, key: &str, value: Box<RawValue>) {
+        self.rounds().keep(key, value);
+    }
+
+    fn close_stream(&self) {
+        // In the modern era the end of the stream is the end of the call.
+        if self.call.facts.era == Era::Legacy {
+            self.call.with_outbox(|outbox, _| outbox.pause());
+        }
+    }
+
+    fn changed(&self, change: Change<'_>) {
+        self.shared.publish(change);
+    }
+
+    #[cfg(unix)]
+    fn children(&self) -> Option<Arc<Children>> {
+        Some(Arc::clone(&self.shared.children))
+    }
+
+    fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+}

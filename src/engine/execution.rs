@@ -1,0 +1,153 @@
+//! What runs on a worker: fork, call, catch, encode, answer.
+//!
+//! An [`Execution`] is what is executed: a handler, its arguments, the control that its context reaches the server by. A [`CallJob`] is one with the
+//! duty to answer for it. Everything here happens on the worker's thread. Must not know which lane it is on, or how the answer travels.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use crate::base::panics;
+use crate::engine::call::{Call, Facts, Responder, internal_error};
+use crate::engine::control::Control;
+use crate::engine::encode;
+use crate::engine::reply::shutting_down;
+use crate::engine::rounds::{Attempted, Retry};
+use crate::handler::client::ClientSource;
+use crate::handler::context::CallControl;
+use crate::handler::registration::Target;
+use crate::handler::reply::Reply;
+use crate::lane::{Ended, Job};
+use crate::observe::access::Outcome;
+use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::version::ProtocolVersion;
+
+/// What is executed, wherever its result goes.
+pub(crate) struct Execution {
+    pub(crate) control: Arc<Control>,
+    pub(crate) target: Arc<Target>,
+    /// `None` stands for `{}`.
+    pub(crate) arguments: Option<Box<RawValue>>,
+    /// What a modern client came back with.
+    pub(crate) retry: Option<Retry>,
+}
+
+/// A call on its way to a worker. Its drop is its end, whether it was run, refused or dropped as stale, and happens exactly once: what must hear of the
+/// end is a field.
+pub(crate) struct CallJob {
+    pub(crate) responder: Responder,
+    pub(crate) execution: Execution,
+}
+
+impl Job for CallJob {
+    type Running = Arc<Call>;
+
+    fn is_stale(&self) -> bool {
+        self.responder.0.has_ended()
+    }
+
+    fn running(&self) -> Arc<Call> {
+        Arc::clone(&self.responder.0)
+    }
+
+    fn run(mut self) -> Ended {
+        let retry = self.execution.retry.take();
+        let call = &self.responder.0;
+        let execution = &self.execution;
+        call.start();
+        // Happens-before: a drain that has lost patience may have looked for this call after it left the queue and before it was seen running.
+        if execution.control.shared.is_hurried() {
+            call.abort(&shutting_down());
+        }
+        // What its client has been told is over must not begin.
+        if call.has_ended() {
+            return Ended::Cancelled;
+        }
+        // Unwind safety: what the handler leaves half done when it panics is its own fork of the state, which is dropped with it, or shared
+        // by its author's choice.
+        match panics::catch(|| execution.invoke(retry)) {
+            Err(panic) => {
+                log::error!(
+                    "{} `{}` panicked: {panic} request_id={}{}",
+                    call.facts.method,
+                    execution.target.name,
+                    call.facts.tag,
+                    panic.way()
+                );
+                call.fail(&internal_error(&call.facts.tag), Outcome::Panicked);
+                Ended::Panicked
+            }
+            _ if call.has_ended() => Ended::Cancelled,
+            Ok(result) => self.answer(result),
+        }
+    }
+}
+
+impl CallJob {
+    /// Answers with what the handler returned, unless it asked the client something: then that is the answer, whatever it returned. Says what
+    /// the call has come to, which is a cancellation if that came first.
+    fn answer(&self, result: Result<Reply, ErrorObject>) -> Ended {
+        let call = &self.responder.0;
+        let Execution { control, .. } = &self.execution;
+        let shared = &control.shared;
+        let Facts { id, era, .. } = &call.facts;
+        let server_info = &shared.identity.server_info;
+        let rounds = control.rounds();
+        let required = rounds.required(&self.execution.attempted(), &shared.rounds, server_info);
+        let answered = match (required, result) {
+            (Some(Ok(required)), _) => call.answer(encode::write(id, &required), None, Outcome::Ok),
+            (Some(Err(error)), _) => call.fail(&error, Outcome::Error),
+            (None, Ok(mut reply)) => {
+                control.warn_of_dropped();
+                if knows_no_links(&control.info.client) {
+                    reply.links_as_text();
+                }
+                let outcome = match &reply {
+                    Reply::Tool(result) if result.is_error => Outcome::ToolError,
+                    _ => Outcome::Ok,
+                };
+                let body = encode::response(id, &reply, *era, server_info, call.dropped());
+                call.answer(body, None, outcome)
+            }
+            (None, Err(error)) => call.fail(&error.in_era(*era), Outcome::Error),
+        };
+        match answered {
+            true => Ended::Done,
+            false => Ended::Cancelled,
+        }
+    }
+}
+
+impl Execution {
+    /// Gives the attempt what earlier ones left for it, and calls the handler.
+    fn invoke(&self, retry: Option<Retry>) -> Result<Reply, ErrorObject> {
+        if let Some(retry) = retry {
+            let mut rounds = self.control.rounds();
+            rounds.resume(retry, &self.attempted(), &self.control.shared.rounds)?;
+        }
+        let control: Arc<dyn CallControl> = Arc::<Control>::clone(&self.control);
+        match &self.arguments {
+            Some(arguments) => self.target.handler.invoke(control, arguments),
+            None => {
+                let empty = RawValue::from_string("{}".into()).expect("an empty object is JSON");
+                self.target.handler.invoke(control, &empty)
+            }
+        }
+    }
+
+    fn attempted(&self) -> Attempted<'_> {
+        let Control { call, info, .. } = &*self.control;
+        Attempted {
+            owner: &call.facts.owner,
+            method: call.facts.method,
+            target: &info.target,
+            arguments: self.arguments.as_deref(),
+        }
+    }
+}
+
+/// Whether a client speaks the revision that has no links to resources.
+fn knows_no_links(client: &ClientSource) -> bool {
+    let first = ProtocolVersion::V2025_03_26;
+    matches!(client, ClientSource::Session(client) if client.protocol_version() == first)
+}

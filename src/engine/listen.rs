@@ -1,0 +1,102 @@
+//! `subscriptions/listen` of the modern era: what of a client's wishes is honoured, and whether there is room for one more stream.
+//!
+//! Must not know HTTP. Specification: `basic/patterns/subscriptions` of revision 2026-07-28.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::engine::call::Call;
+use crate::engine::lifecycle::Engine;
+use crate::engine::origin::Origin;
+use crate::engine::reply::{Asked, over_budget, shutting_down};
+use crate::engine::shared::Shared;
+use crate::engine::subscriptions::{Wants, id_bytes};
+use crate::protocol::change::Change;
+use crate::protocol::jsonrpc::{ErrorObject, Text};
+use crate::protocol::meta::SubscriptionFilter;
+use crate::protocol::raw;
+
+impl Engine {
+    /// Acknowledged at once, and open until somebody ends it.
+    pub(super) fn listen(&self, asked: Asked<'_>, origin: &Origin<'_>) -> Option<Arc<Call>> {
+        let shared = &self.shared;
+        shared.subscriptions.prune();
+        let wants = shared.honoured(asked.params.notifications.as_ref());
+        let kept = wants.and_then(|wants| {
+            let kept = shared.kept.charge(wants.bytes() + id_bytes(&asked.id));
+            Ok((wants, kept.map_err(over_budget)?))
+        });
+        let (wants, kept) = match kept {
+            Ok(kept) => kept,
+            Err(error) => {
+                asked.fail(&error);
+                return None;
+            }
+        };
+        let owner = origin.owner();
+        shared.subscriptions.open(&owner, |open| {
+            if let Err(error) = shared.has_room(open, origin) {
+                asked.fail(&error);
+                return None;
+            }
+            let (call, _) = asked.open(None, owner.clone(), origin.calls())?;
+            Some((call, wants, kept))
+        })
+    }
+}
+
+impl Shared {
+    /// Of what the client wants, what this server tells of. A resource is watched only if there is one at its URI or a template that covers it: to
+    /// name another in the acknowledgement would promise what can never come true.
+    fn honoured(&self, wanted: Option<&SubscriptionFilter<'_>>) -> Result<Wants, ErrorObject> {
+        let wanted =
+            wanted.ok_or_else(|| ErrorObject::invalid_params("`notifications` is missing"))?;
+        let most = self.limits.subscription_uris_max;
+        let uris: Vec<Text<'_>> =
+            raw::list("resourceSubscriptions", wanted.resource_subscriptions, most)?;
+        if uris.len() > most {
+            return Err(ErrorObject::invalid_params(format!(
+                "One subscription may watch at most {most} resources"
+            )));
+        }
+        let mut resource_subscriptions = BTreeSet::new();
+        for Text(uri) in uris {
+            self.check_watchable(&uri)?;
+            if self.catalogue.covers(&uri) {
+                resource_subscriptions.insert(uri.into());
+            }
+        }
+        Ok(Wants {
+            tools_list_changed: wanted.tools_list_changed && self.announces(Change::Tools),
+            prompts_list_changed: wanted.prompts_list_changed && self.announces(Change::Prompts),
+            resources_list_changed: wanted.resources_list_changed
+                && self.announces(Change::Resources),
+            resource_subscriptions,
+        })
+    }
+
+    /// Whether one more may be open. Over HTTP it is the transport that counts streams.
+    fn has_room(&self, open: usize, origin: &Origin<'_>) -> Result<(), ErrorObject> {
+        if self.is_draining() {
+            return Err(shutting_down());
+        }
+        let most = self.limits.subscriptions_max;
+        if matches!(origin, Origin::Http { .. }) || open < most {
+            return Ok(());
+        }
+        Err(ErrorObject::overloaded(format!(
+            "{most} subscriptions are open on this pipe, which is the most; end one first"
+        )))
+    }
+
+    /// What is watched is kept, so it must not be long.
+    pub(super) fn check_watchable(&self, uri: &str) -> Result<(), ErrorObject> {
+        let most = self.limits.subscription_uri_bytes_max;
+        match uri.len() <= most {
+            true => Ok(()),
+            false => Err(ErrorObject::invalid_params(format!(
+                "A resource that is watched has a URI of at most {most} bytes"
+            ))),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What everything in the engine shares, calls included: the catalogue, the sessions, who is told of changes, and what the bounds are.
+//!
+//! A call reaches the server by this and not by the engine, which owns the lanes and so the calls. Must not know how calls arrive or run.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::base::budget::Budget;
+use crate::base::cancel::CancellationToken;
+use crate::base::clock::Tick;
+use crate::base::limits::Limits;
+use crate::base::stats::Stats;
+use crate::engine::catalogue::Catalogue;
+use crate::engine::identity::{Capabilities, Identity};
+use crate::engine::rounds::RoundRules;
+use crate::engine::subscriptions::{Subscriptions, notification};
+#[cfg(unix)]
+use crate::handler::command::children::Children;
+use crate::lane::Meter;
+use crate::legacy::{AskCounter, Sessions};
+use crate::observe::access::Observer;
+use crate::outbox::Accounts;
+use crate::protocol::change::Change;
+
+pub(crate) struct Shared {
+    pub(crate) limits: Arc<Limits>,
+    /// What is kept for all peers together.
+    pub(crate) memory: Arc<Budget>,
+    /// The share of it for what is kept between requests, sessions and subscriptions: half, so that requests have the other half whatever is kept.
+    pub(crate) kept: Arc<Budget>,
+    /// The accounts of what waits to be read. Events have a quarter, so that clients that do not read take nobody else's answers.
+    pub(crate) waiting: Accounts,
+    /// Sees every request's end.
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) identity: Identity,
+    pub(crate) catalogue: Catalogue,
+    /// What handlers that are registered while serving fork, whatever its type.
+    pub(crate) state: Arc<dyn Any + Send + Sync>,
+    pub(crate) rounds: RoundRules,
+    /// Requests of ours that handshake-era clients have not answered yet.
+    pub(crate) asks: Arc<AskCounter>,
+    pub(crate) sessions: Sessions,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) meters: Vec<Meter>,
+    /// The process groups of the commands that handlers run.
+    #[cfg(unix)]
+    pub(crate) children: Arc<Children>,
+    pub(crate) draining: AtomicBool,
+    /// Fires when a drain must not wait any longer.
+    pub(crate) hurry: CancellationToken,
+    /// Open connections, kept by the transports.
+    pub(crate) connections: Arc<AtomicUsize>,
+    /// Open event streams, kept by the transports.
+    pub(crate) streams: Arc<AtomicUsize>,
+}
+
+/// How often idle sessions are looked for, at most and at least.
+const SWEEP_INTERVALS: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(30)];
+
+impl Shared {
+    /// Sees to it that sessions make room when memory runs short.
+    pub(crate) fn make_room_on_shortage(self: &Arc<Self>) {
+        let shared = Arc::downgrade(self);
+        self.memory.on_shortage(move |bytes| {
+            if let Some(shared) = shared.upgrade() {
+                shared.subscriptions.prune();
+                shared.sessions.free(bytes);
+            }
+        });
+    }
+
+    /// Ends the sessions that nobody asks for any more.
+    pub(crate) fn sweep(self: &Arc<Self>) -> Tick {
+        let [least, most] = SWEEP_INTERVALS;
+        let shared = Arc::downgrade(self);
+        Tick {
+            every: (self.limits.session_idle_timeout / 8).clamp(least, most),
+            run: Box::new(move || {
+                if let Some(shared) = shared.upgrade() {
+                    shared.sessions.sweep();
+                    shared.subscriptions.prune();
+                }
+            }),
+        }
+    }
+
+    /// Whether new calls are refused.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether somebody has lost patience with a drain.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurry.is_cancelled()
+    }
+
+    /// A snapshot of everything that runs or waits. Never waits for a handler.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            lanes: self.meters.iter().map(Meter::stats).collect(),
+            connections: self.connections.load(Ordering::Relaxed),
+            streams: self.streams.load(Ordering::Relaxed),
+            sessions: self.sessions.len(),
+            asks: self.asks.open(),
+            subscriptions: self.subscriptions.len(),
+            draining: self.is_draining(),
+        }
+    }
+
+    /// Tells of a change everybody who wants to know: the streams of the modern era, and the sessions of the handshake era. Never waits: each client has its
+    /// own bounded outbox, and one that reads slowly loses its oldest events.
+    pub(crate) fn publish(&self, change: Change<'_>) {
+        if !self.announces(change) {
+            return;
+        }
+        self.subscriptions.publish(change);
+        for session in self.sessions.all() {
+            let wants = match change {
+                Change::Resource(uri) => session.watched.contains(uri),
+                Change::Tools | Change::Prompts | Change::Resources => true,
+            };
+            if wants {
+                session.announce(notification(change, None));
+            }
+        }
+    }
+
+    /// What the server can do now.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            prompts: self.catalogue.has_prompts(),
+            resources: self.catalogue.has_resources(),
+            completions: self.catalogue.has_completers(),
+        }
+    }
+
+    /// Whether the server has said that it tells of such changes.
+    pub(crate) fn announces(&self, change: Change<'_>) -> bool {
+        match change {
+            Change::Tools => true,
+            Change::Prompts => self.catalogue.has_prompts(),
+            Change::Resources | Change::Resource(_) => self.catalogue.has_resources(),
+        }
+    }
+}
