@@ -133,13 +133,6 @@ impl Charge {
         Ok(())
     }
 
-    /// Gives so many bytes back, at most all of them.
-    pub(crate) fn shrink(&mut self, bytes: usize) {
-        let bytes = bytes.min(self.bytes);
-        self.bytes -= bytes;
-        self.budget.give_back(bytes);
-    }
-
     /// Takes another charge over, of the same account.
     pub(crate) fn absorb(&mut self, mut other: Charge) {
         if Arc::ptr_eq(&self.budget, &other.budget) {
@@ -182,8 +175,6 @@ mod tests {
         assert_eq!(other.charge(51).err(), Some(OverBudget::Whole));
         assert_eq!((first.bytes(), other.used(), whole.used()), (50, 0, 50));
         first.grow(10).expect("it fits exactly");
-        first.shrink(40);
-        assert_eq!((first.bytes(), one.used(), whole.used()), (20, 20, 20));
         drop(first);
         assert_eq!((one.used(), whole.used()), (0, 0));
         assert_eq!(one.charge(usize::MAX).err(), Some(OverBudget::Own));
@@ -199,10 +190,9 @@ mod tests {
         whole.on_shortage(|_bytes| {});
         assert_eq!(first.grow(16), Err(OverBudget::Own));
         assert_eq!((other.used(), share.used(), whole.used()), (0, 25, 25));
-        first.shrink(20);
         first.absorb(one.charge(5).expect("it fits"));
-        let _rest = other.charge(30).expect("it fits");
-        assert_eq!((first.bytes(), share.used(), whole.used()), (10, 40, 40));
+        let _rest = other.charge(10).expect("it fits");
+        assert_eq!((first.bytes(), share.used(), whole.used()), (30, 40, 40));
     }
 
     #[test]

@@ -6,13 +6,19 @@ use std::fmt::Display;
 use std::io::Write;
 use std::time::Duration;
 
-/// Appends one event that carries this message. Its type is what it would be anyway, but some clients act only on events that say it.
+/// What stands before a message. The type of the event is what it would be anyway, but some clients act only on events that say it.
+pub(crate) const EVENT_START: &[u8] = b"event: message\ndata: ";
+
+/// What stands behind a message.
+pub(crate) const EVENT_END: &[u8] = b"\n\n";
+
+/// Appends one event that carries this message.
 pub(crate) fn write_event(out: &mut Vec<u8>, message: &[u8]) {
     debug_assert!(!message.contains(&b'\n'), "JSON is written on one line");
     out.reserve(message.len() + 32);
-    out.extend_from_slice(b"event: message\ndata: ");
+    out.extend_from_slice(EVENT_START);
     out.extend_from_slice(message);
-    out.extend_from_slice(b"\n\n");
+    out.extend_from_slice(EVENT_END);
 }
 
 /// Appends the id of the event that follows.

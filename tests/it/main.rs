@@ -24,6 +24,8 @@ mod law_09_malformed;
 mod law_10_stdout;
 mod law_11_process;
 mod law_12_drain;
+#[cfg(all(target_os = "linux", feature = "http"))]
+mod law_13_memory;
 mod law_14_generous;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
 mod signals;

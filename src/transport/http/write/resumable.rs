@@ -141,26 +141,25 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
 
     fn event(&mut self, item: &Item, incoming: &mut Incoming<'_>) -> io::Result<()> {
         if let Item::Event(message) | Item::Opening(message) | Item::Request(message) = item {
-            self.write_event(message);
+            self.write_id(message);
+            sse::write_event(&mut self.stream.unsent, message);
         }
         self.stream.send_if_due(item, incoming)
     }
 
-    /// Appends an event. Says whether the client can come back for it.
-    fn write_event(&mut self, message: &[u8]) -> bool {
-        let mut is_kept = false;
-        if let Some(open) = &self.open {
-            let (at, kept) = open.sending(message);
-            sse::write_id(&mut self.stream.unsent, at);
-            is_kept = kept;
-        }
-        sse::write_event(&mut self.stream.unsent, message);
+    /// Appends the id of this message. Says whether the client can come back for it.
+    fn write_id(&mut self, message: &[u8]) -> bool {
+        let Some(open) = &self.open else {
+            return false;
+        };
+        let (at, is_kept) = open.sending(message);
+        sse::write_id(&mut self.stream.unsent, at);
         is_kept
     }
 
     fn answer(&mut self, answer: Answer, reader: &OutboxReader) -> io::Result<Written> {
-        let is_kept = self.write_event(&answer.body);
-        let ended = self.finish();
+        let is_kept = self.write_id(&answer.body);
+        let ended = self.stream.finish_with(&answer.body);
         match (self.open.take(), is_kept, &ended) {
             // Whether it has arrived, nobody knows.
             (Some(open), true, _) => open.finish(),

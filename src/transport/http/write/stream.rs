@@ -84,11 +84,21 @@ impl<'a, E: Exchange> EventStream<'a, E> {
     }
 
     fn answer(mut self, answer: &Answer) -> io::Result<()> {
-        sse::write_event(&mut self.unsent, &answer.body);
-        let endpoint = self.endpoint;
-        let ended = self.end();
-        endpoint.ended(&answer.access, 200);
+        let ended = self.finish_with(&answer.body);
+        self.endpoint.ended(&answer.access, 200);
         ended
+    }
+
+    /// Ends with this message. A long one is written from where it lies, for a copy of it would be on nobody's account.
+    pub(super) fn finish_with(&mut self, message: &[u8]) -> io::Result<()> {
+        if message.len() < WRITE_BYTES_MAX {
+            sse::write_event(&mut self.unsent, message);
+            return self.exchange.finish(&self.unsent);
+        }
+        self.unsent.extend_from_slice(sse::EVENT_START);
+        self.exchange.send(&self.unsent)?;
+        self.exchange.send(message)?;
+        self.exchange.finish(sse::EVENT_END)
     }
 
     /// The call was cancelled: the stream ends without an answer.

@@ -1,0 +1,356 @@
+//! Law 13: every byte kept for a peer is in a budget. The rows of the README's table "What a client can make the server hold", each filled against a
+//! server in a process of its own whose memory is read.
+//!
+//! The bound of a row is what the table says, with a third for the allocator's rounding and a little for the process. The allocator is told to give
+//! back what is freed, because what it keeps for the next one is not what the server holds.
+
+use std::io::Read;
+
+use mcp_threads::{Limits, LoggingLevel, RequestContext, ResourceTemplate, Server};
+use serde_json::{Value, json};
+
+use crate::harness::child::{self, Running};
+use crate::harness::message::initialize;
+use crate::harness::talk::introduction;
+use crate::harness::{
+    Http, Session, code, is_alone, itself, legacy, legacy_call, modern, text, until, with_meta,
+};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+const VERSION: &str = "2025-11-25";
+
+/// What a process grows by whatever it keeps: stacks, arenas, the counters of the allocator.
+const PROCESS: usize = 8 * MIB;
+
+/// A server in a process of its own. The test `name` is that process, when it is started alone.
+fn with_server(name: &str, limits: Limits, test: impl FnOnce(&Row)) {
+    if is_alone() {
+        serve(limits);
+    }
+    let mut command = itself(&format!("law_13_memory::{name}"));
+    command
+        .env("MALLOC_ARENA_MAX", "2")
+        .env("MALLOC_MMAP_THRESHOLD_", "65536")
+        .env("MALLOC_TRIM_THRESHOLD_", "65536");
+    let (running, http) = child::http(command);
+    // Whatever is made at the first use has been made.
+    http.initialize(VERSION).delete();
+    http.ask(&call(0, "big", json!({ "bytes": MIB })));
+    let before = running.resident();
+    test(&Row {
+        running,
+        http,
+        before,
+    });
+}
+
+/// One row of the table.
+struct Row {
+    running: Running,
+    http: Http,
+    before: usize,
+}
+
+impl Row {
+    /// Reads what the server has grown by, which must be in the bound.
+    #[track_caller]
+    fn holds_at_most(&self, bytes: usize) {
+        let grown = self.running.resident().saturating_sub(self.before);
+        eprintln!("holds {} KiB, {} KiB allowed", grown / KIB, bytes / KIB);
+        assert!(
+            grown <= bytes + bytes / 3 + PROCESS,
+            "grown by {} MiB, {} MiB are allowed",
+            grown / MIB,
+            bytes / MIB
+        );
+    }
+
+    fn stats(&self) -> Value {
+        let answer = self.http.ask(&call("stats", "stats", json!({})));
+        serde_json::from_str(text(&answer)).expect("it is JSON")
+    }
+
+    fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) {
+        until(what, || holds(&self.stats()));
+    }
+}
+
+fn serve(limits: Limits) -> ! {
+    let server = Server::new("kept", "1.0.0")
+        .limits(limits)
+        .tool("big", "", |args: Value| filler(&args["bytes"]))
+        .tool("part", "", |cx: &mut RequestContext, args: Value| {
+            cx.close_stream();
+            filler(&args["bytes"])
+        })
+        .tool("say", "", |cx: &mut RequestContext, args: Value| {
+            for _ in 0..args["times"].as_u64().unwrap_or(0) {
+                cx.log(LoggingLevel::Info, filler(&args["bytes"]));
+            }
+        })
+        .tool("ask", "", |cx: &mut RequestContext, _: Value| {
+            cx.roots().map(|roots| roots.len())
+        })
+        .tool("change", "", |cx: &mut RequestContext, args: Value| {
+            cx.resource_updated(args["uri"].as_str().unwrap_or_default());
+        })
+        .register(mcp_threads::Tool::new("stats").lane("urgent").handler(
+            |cx: &mut RequestContext, _: Value| {
+                let stats = cx.stats();
+                let main = &stats.lanes[0];
+                json!({ "sessions": stats.sessions, "asks": stats.asks, "busy": main.busy,
+                        "connections": stats.connections, "subscriptions": stats.subscriptions,
+                        "done": main.done })
+                .to_string()
+            },
+        ))
+        .register(ResourceTemplate::new("kept:{name}", "kept").handler(|_: Value| "kept"));
+    let running = server.serve_http("127.0.0.1:0").expect("it can start");
+    let address = running.addr().expect("it serves HTTP");
+    eprintln!("listening on http://{address}/mcp");
+    // Until the test ends this process.
+    let _ended = std::io::stdin().read(&mut [0]);
+    std::thread::park();
+    unreachable!("nobody wakes it")
+}
+
+fn filler(bytes: &Value) -> String {
+    "x".repeat(bytes.as_u64().unwrap_or(0) as usize)
+}
+
+fn call(id: impl Into<Value>, tool: &str, arguments: Value) -> Value {
+    crate::harness::call(id, tool, arguments)
+}
+
+/// A URI of about 4 KiB that the server has a template for.
+fn uri(number: usize) -> String {
+    format!("kept:{number:06}{}", "x".repeat(4 * KIB - 16))
+}
+
+/// Subscribes to so many resources, as far as the server takes them.
+fn subscribe(session: &Session, count: usize) -> usize {
+    let taken = |number: &usize| {
+        let subscribe = legacy(
+            *number,
+            "resources/subscribe",
+            json!({ "uri": uri(*number) }),
+        );
+        session.ask(&subscribe).get("result").is_some()
+    };
+    (0..count).filter(taken).count()
+}
+
+#[test]
+fn law_13_sessions_that_say_much_about_themselves() {
+    with_server(
+        "law_13_sessions_that_say_much_about_themselves",
+        Limits::default(),
+        |row| {
+            // As many members as 64 KiB have room for, which is what costs the most if it is kept as a tree.
+            let members = (0..5_800).map(|number| (format!("{number:05}"), json!({})));
+            let capabilities = Value::Object(members.collect());
+            let hello = introduction(&capabilities).to_string();
+            assert!(
+                (60 * KIB..64 * KIB).contains(&hello.len()),
+                "{}",
+                hello.len()
+            );
+            for _ in 0..1024 {
+                assert_eq!(row.http.post(hello.clone()).send().status, 200);
+            }
+            assert_eq!(row.stats()["sessions"], 1024);
+            row.holds_at_most(1024 * 66 * KIB);
+        },
+    );
+}
+
+#[test]
+fn law_13_watched_resources() {
+    with_server("law_13_watched_resources", Limits::default(), |row| {
+        let session = row.http.initialize(VERSION);
+        assert_eq!(subscribe(&session, 1100), 1024);
+        row.holds_at_most(4 * MIB + 200 * KIB);
+    });
+}
+
+/// All sessions together keep half of the server's memory, and the rest is served.
+#[test]
+fn law_13_what_all_sessions_keep() {
+    let limits = Limits::default().memory_bytes_max(32 * MIB);
+    with_server("law_13_what_all_sessions_keep", limits, |row| {
+        // Each watches 2 MiB and listens, so that none is idle.
+        let mut open = Vec::new();
+        let mut taken = 0;
+        for _ in 0..8 {
+            let session = row.http.initialize(VERSION);
+            let listening = session.get().send();
+            assert_eq!(listening.status, 200);
+            taken += subscribe(&session, 512);
+            open.push((session, listening));
+        }
+        assert!((3_800..=4_096).contains(&taken), "16 MiB of 4 KiB: {taken}");
+        row.holds_at_most(16 * MIB);
+        let echo = row.http.ask(&call(1, "big", json!({ "bytes": MIB })));
+        assert_eq!(text(&echo).len(), MIB, "the other half is there");
+        let refused = row
+            .http
+            .post(initialize(1, VERSION).to_string())
+            .send()
+            .json();
+        assert_eq!(code(&refused), 503);
+        // Those that are left make room for others.
+        drop(open);
+        until("an idle session makes room", || {
+            let introduced = row.http.post(initialize(1, VERSION).to_string()).send();
+            introduced.status == 200
+        });
+    });
+}
+
+#[test]
+fn law_13_answers_that_arrive_at_parked_streams() {
+    with_server(
+        "law_13_answers_that_arrive_at_parked_streams",
+        Limits::default(),
+        |row| {
+            let session = row.http.initialize(VERSION);
+            let mut starts = Vec::new();
+            for id in 0..16 {
+                let part = legacy_call(id, "part", json!({ "bytes": 4 * MIB }));
+                let mut reply = session.post(&part).send();
+                let start = reply.fields_of_event().expect("it says where to come back");
+                starts.push(start.id.expect("it has an id"));
+                while reply.fields_of_event().is_some() {}
+            }
+            row.until("all have answered", |stats| stats["done"] == 17);
+            row.holds_at_most(5 * MIB);
+            let last = session.resume(&starts[15]).send().message();
+            assert_eq!(text(&last).len(), 4 * MIB, "the last is kept, however long");
+        },
+    );
+}
+
+/// In all sessions together, too: what has waited the longest goes.
+#[test]
+fn law_13_parked_streams_of_all_sessions() {
+    let limits = Limits::default().memory_bytes_max(64 * MIB);
+    with_server("law_13_parked_streams_of_all_sessions", limits, |row| {
+        for _ in 0..30 {
+            let session = row.http.initialize(VERSION);
+            let part = legacy_call(1, "part", json!({ "bytes": 4 * MIB }));
+            let mut reply = session.post(&part).send();
+            while reply.fields_of_event().is_some() {}
+        }
+        row.until("all have answered", |stats| stats["done"] == 31);
+        row.holds_at_most(32 * MIB);
+    });
+}
+
+#[test]
+fn law_13_announcements_and_replay() {
+    with_server(
+        "law_13_announcements_and_replay",
+        Limits::default(),
+        |row| {
+            let sessions: Vec<_> = (0..100).map(|_| row.http.initialize(VERSION)).collect();
+            for session in &sessions {
+                assert_eq!(subscribe(session, 64), 64);
+                let say = with_meta(
+                    legacy_call(1, "say", json!({ "times": 100, "bytes": 4000 })),
+                    json!({}),
+                );
+                session.post(&say).send().messages();
+            }
+            for number in 0..64 {
+                row.http
+                    .ask(&call(1, "change", json!({ "uri": uri(number) })));
+            }
+            // What it watches, what waits until it listens, and what may have to be sent again.
+            row.holds_at_most(100 * (64 * 4 * KIB + 64 * KIB + 64 * KIB + 10 * KIB));
+        },
+    );
+}
+
+#[test]
+fn law_13_subscriptions() {
+    let limits = Limits::default().memory_bytes_max(32 * MIB);
+    with_server("law_13_subscriptions", limits, |row| {
+        let uris: Vec<_> = (0..250).map(uri).collect();
+        let listen = modern(
+            1,
+            "subscriptions/listen",
+            json!({ "notifications": { "resourceSubscriptions": uris } }),
+        );
+        let mut open = Vec::new();
+        let mut refused = 0;
+        for _ in 0..30 {
+            let reply = row.http.modern(&listen).send();
+            match reply.status {
+                200 => open.push(reply),
+                status => {
+                    assert_eq!(status, 503);
+                    refused += 1;
+                }
+            }
+        }
+        assert!(
+            (14..=16).contains(&open.len()),
+            "{} of a MiB each",
+            open.len()
+        );
+        assert_eq!(open.len() + refused, 30);
+        // The acknowledgement of each may still be on its way.
+        row.holds_at_most(3 * 16 * MIB);
+    });
+}
+
+/// Clients that read nothing: what waits for them is a quarter of the server's memory, however many they are.
+#[test]
+fn law_13_events_that_nobody_reads() {
+    let limits = Limits::default().memory_bytes_max(64 * MIB);
+    with_server("law_13_events_that_nobody_reads", limits, |row| {
+        let mut unread = Vec::new();
+        for id in 0..8 {
+            let say = with_meta(
+                call(id, "say", json!({ "times": 100_000, "bytes": 40 })),
+                json!({ "io.modelcontextprotocol/logLevel": "debug" }),
+            );
+            unread.push(row.http.modern(&say).connect());
+        }
+        row.until("all is said", |stats| stats["done"] == 9);
+        row.holds_at_most(16 * MIB + 8 * MIB);
+        let other = row.http.ask(&call(1, "big", json!({ "bytes": MIB })));
+        assert_eq!(text(&other).len(), MIB);
+    });
+}
+
+/// Answers that nobody reads are on the server's account: one for which there is no room becomes a refusal under its id.
+#[test]
+fn law_13_answers_that_nobody_reads() {
+    let limits = Limits::default().memory_bytes_max(64 * MIB);
+    with_server("law_13_answers_that_nobody_reads", limits, |row| {
+        let big = |id| {
+            row.http
+                .modern(&call(id, "big", json!({ "bytes": 8 * MIB })))
+        };
+        let unread: Vec<_> = (0..12).map(|id| big(id).connect()).collect();
+        row.until("all are answered", |stats| stats["done"] == 13);
+        row.holds_at_most(64 * MIB);
+        let mut refused = 0;
+        for (id, unread) in unread.into_iter().enumerate() {
+            let answer = unread.reply().message();
+            assert_eq!(answer["id"], id);
+            match answer.get("error") {
+                Some(_) => {
+                    assert_eq!(code(&answer), 503);
+                    refused += 1;
+                }
+                None => assert_eq!(text(&answer).len(), 8 * MIB),
+            }
+        }
+        assert!((4..=6).contains(&refused), "{refused} of twelve");
+        assert_eq!(text(&big(99).send().message()).len(), 8 * MIB);
+    });
+}
