@@ -31,15 +31,14 @@ struct Checked {
 /// the arguments into the type is the check.
 pub(crate) fn checked(
     registration: Registration,
-    is_input_written: bool,
+    written: Option<Value>,
 ) -> Result<Registration, String> {
     let shown = &registration.shown;
     let compile = |what: &str, schema: Option<&Value>| {
         let compiled = schema.map(Validator::compile).transpose();
         compiled.map_err(|problem| format!("tool `{}`: its {what} schema: {problem}", shown.name))
     };
-    let written = shown.input_schema.as_ref();
-    let input = compile("input", written.filter(|_| is_input_written))?;
+    let input = compile("input", written.as_ref())?;
     let output = compile("output", shown.output_schema.as_ref())?;
     let output = output.filter(|_| cfg!(debug_assertions));
     if input.is_none() && output.is_none() {

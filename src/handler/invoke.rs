@@ -162,7 +162,7 @@ where
     type Output = R;
 
     fn arguments_schema() -> Value {
-        schema_of::<A>()
+        type_schema::schema_of::<A>()
     }
 
     fn call(&self, _: &S, invocation: Invocation<'_>) -> Result<R, BadArguments> {
@@ -180,7 +180,7 @@ where
     type Output = R;
 
     fn arguments_schema() -> Value {
-        schema_of::<A>()
+        type_schema::schema_of::<A>()
     }
 
     fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, BadArguments> {
@@ -197,21 +197,7 @@ impl Invocation<'_> {
 
 /// The schema of a handler that takes none. What a client sends all the same does no harm and is ignored.
 fn no_arguments() -> Value {
-    json!({ "type": "object", "additionalProperties": false })
-}
-
-/// The schema a type's arguments have. A type that takes any JSON takes any object, because arguments always are one.
-fn schema_of<A: JsonSchema>() -> Value {
-    let mut schema = type_schema::schema_of::<A>();
-    match schema.as_object_mut() {
-        Some(members) => {
-            if !members.contains_key("type") && !members.contains_key("$ref") {
-                members.insert("type".into(), "object".into());
-            }
-            schema
-        }
-        None => json!({ "type": "object" }),
-    }
+    json!({ "type": "object", "properties": {}, "additionalProperties": false })
 }
 
 /// Reads the arguments. What they take is charged for as long as the handler runs.

@@ -2,6 +2,7 @@
 //!
 //! Must not know how calls are dispatched, on which thread they run, or how their results travel.
 
+mod alternatives;
 mod arguments;
 pub(crate) mod ask;
 mod ask_schema;
@@ -17,12 +18,14 @@ pub(crate) mod context;
 mod draft;
 mod fork;
 pub(crate) mod invoke;
+mod portable;
 mod prompt;
 pub(crate) mod registration;
 pub(crate) mod reply;
 mod resource;
 mod resource_output;
 mod result;
+mod schema_check;
 pub(crate) mod shown;
 mod text_arguments;
 mod tool;

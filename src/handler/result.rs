@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::handler::ask::AskError;
 use crate::handler::invoke::BadArguments;
 use crate::handler::reply::Reply;
-use crate::handler::type_schema::schema_of;
+use crate::handler::type_schema::written_schema_of;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::types::{CallToolResult, ContentBlock};
 
@@ -213,7 +213,7 @@ impl<T: Serialize + schemars::JsonSchema> IntoToolResult for Json<T> {
     }
 
     fn output_schema() -> Option<Value> {
-        let schema = schema_of::<T>();
+        let schema = written_schema_of::<T>();
         // A type that is any JSON at all says nothing worth declaring.
         let says_something = schema
             .as_object()

@@ -11,11 +11,18 @@ use crate::handler::checked::checked;
 use crate::handler::draft::{Draft, registers, shared_settings};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Handler, erase};
+use crate::handler::portable::{of_result, one_object};
 use crate::handler::registration::{Kind, Register, Registration, sealed};
 use crate::handler::result::{IntoToolResult, tool_reply};
+use crate::handler::schema_check::{refused, schema_slip};
 use crate::handler::shown::{Hints, Shown};
 use crate::protocol::param_headers::ParamHeaders;
 use crate::protocol::types::{Icon, ToolAnnotations};
+
+/// The longest name that every client takes.
+const NAME_LEN_PORTABLE: usize = 64;
+/// The longest description that every client takes.
+const DESCRIPTION_LEN_PORTABLE: usize = 1024;
 
 /// A tool: its name, what clients are told about it, the lane it runs on, and its handler.
 ///
@@ -39,8 +46,10 @@ use crate::protocol::types::{Icon, ToolAnnotations};
 /// Specification: `server/tools` ("Tool").
 pub struct Tool<S = ()> {
     draft: Draft<S>,
-    /// Whether its author wrote the input schema, and it was not made from the handler's type.
+    /// Whether its author wrote the schema, and it was not made from the handler's type.
     is_input_written: bool,
+    is_output_written: bool,
+    is_as_is: bool,
 }
 
 registers!(Tool);
@@ -54,6 +63,8 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
                 ..Shown::default()
             }),
             is_input_written: false,
+            is_output_written: false,
+            is_as_is: false,
         }
     }
 
@@ -90,6 +101,15 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
     #[must_use]
     pub fn output_schema(mut self, schema: Value) -> Self {
         self.draft.shown.output_schema = Some(schema);
+        self.is_output_written = true;
+        self
+    }
+
+    /// Shows clients the schemas as they come from the handler's types, instead of in the portable form that every model API reads; see
+    /// [`model_schemas`](crate::model_schemas). Hand-written ones are never changed.
+    #[must_use]
+    pub fn schema_as_is(mut self) -> Self {
+        self.is_as_is = true;
         self
     }
 
@@ -144,15 +164,29 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
 }
 
 impl<S> Tool<S> {
-    pub(crate) fn into_registration(self, template: &Arc<S>) -> Result<Registration, String> {
+    pub(crate) fn into_registration(mut self, template: &Arc<S>) -> Result<Registration, String> {
         let name = self.draft.shown.name.clone();
-        if let Some(problem) = problem(&self.draft.shown) {
+        let shown = &mut self.draft.shown;
+        #[cfg(feature = "validate")]
+        let written = shown.input_schema.clone().filter(|_| self.is_input_written);
+        if !self.is_as_is {
+            if !self.is_input_written {
+                let portable = shown.input_schema.take().map(one_object).transpose();
+                shown.input_schema =
+                    portable.map_err(|problem| format!("tool `{name}`: {problem}"))?;
+            }
+            if !self.is_output_written {
+                shown.output_schema = shown.output_schema.take().map(of_result);
+            }
+        }
+        if let Some(problem) = problem(shown) {
             return Err(problem);
         }
+        warn(shown);
         #[cfg_attr(feature = "validate", expect(unused_mut))]
         let mut registration = self.draft.register(Kind::Tool, template)?;
         #[cfg(feature = "validate")]
-        let mut registration = checked(registration, self.is_input_written)?;
+        let mut registration = checked(registration, written)?;
         let schema = registration.shown.input_schema.as_ref();
         let mirrors = ParamHeaders::from_schema(schema.unwrap_or(&Value::Null));
         let mirrors = mirrors.map_err(|slip| format!("tool `{name}`: {slip}"))?;
@@ -187,46 +221,27 @@ fn problem(shown: &Shown) -> Option<String> {
     Some(format!("tool `{name}`: {slip}"))
 }
 
-/// The first keyword of a schema whose value cannot be what JSON Schema says it is.
-fn schema_slip(schema: &Value) -> Option<String> {
-    let members = schema.as_object()?;
-    for (keyword, value) in members {
-        let fits = match keyword.as_str() {
-            "properties" | "$defs" | "definitions" | "patternProperties" | "dependentSchemas" => {
-                value
-                    .as_object()
-                    .is_some_and(|map| map.values().all(|sub| sub.is_object() || sub.is_boolean()))
-            }
-            "required" => value
-                .as_array()
-                .is_some_and(|names| names.iter().all(Value::is_string)),
-            "enum" => value.is_array(),
-            "type" => value.is_string() || value.is_array(),
-            "allOf" | "anyOf" | "oneOf" => value.as_array().is_some_and(|list| !list.is_empty()),
-            "items" | "not" | "if" | "then" | "else" | "additionalProperties" => {
-                value.is_object() || value.is_boolean() || value.is_array()
-            }
-            "$ref" | "$id" | "$schema" | "$anchor" | "description" | "title" | "pattern"
-            | "format" => value.is_string(),
-            _ => true,
-        };
-        if !fits {
-            return Some(format!("invalid schema: `{keyword}` cannot be {value}"));
-        }
+/// Says once what clients are known to refuse, though it is allowed.
+fn warn(shown: &Shown) {
+    let name = &shown.name;
+    if name.len() > NAME_LEN_PORTABLE || name.contains('.') {
+        log::warn!(
+            "tool `{name}`: some clients refuse a name with a dot or of more than {NAME_LEN_PORTABLE} characters"
+        );
     }
-    let maps = ["properties", "$defs", "definitions"]
-        .into_iter()
-        .filter_map(|key| members.get(key)?.as_object());
-    let lists = ["allOf", "anyOf", "oneOf"]
-        .into_iter()
-        .filter_map(|key| members.get(key)?.as_array());
-    let single = ["items", "not", "if", "then", "else", "additionalProperties"]
-        .into_iter()
-        .filter_map(|key| members.get(key));
-    maps.flat_map(Map::values)
-        .chain(lists.flatten())
-        .chain(single)
-        .find_map(schema_slip)
+    let description = shown.description.as_deref().unwrap_or_default();
+    if description.chars().count() > DESCRIPTION_LEN_PORTABLE {
+        log::warn!(
+            "tool `{name}`: some clients refuse, or cut, a description of more than {DESCRIPTION_LEN_PORTABLE} characters"
+        );
+    }
+    let refused = shown.input_schema.as_ref().map(refused).unwrap_or_default();
+    if !refused.is_empty() {
+        log::warn!(
+            "tool `{name}`: some model APIs refuse what its input schema has: {}",
+            refused.join(", ")
+        );
+    }
 }
 
 #[cfg(test)]

@@ -4,49 +4,24 @@
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use schemars::transform::RestrictFormats;
 use serde_json::Value;
 
-/// The schema in the dialect that is assumed where none is named, so it names none. Formats that the dialect does not define, as the names of
-/// Rust's integers are, are left out: they say nothing to clients, and some complain of each.
+/// The schema of what is read into the type. It is of the dialect that is assumed where none is named, so it names none, and refers to itself only
+/// where the type does.
 pub(crate) fn schema_of<T: JsonSchema>() -> Value {
-    let settings = SchemaSettings::draft2020_12().with_transform(RestrictFormats::default());
-    let generator = settings.into_generator();
-    let mut schema = generator.into_root_schema_for::<T>().to_value();
-    if let Some(members) = schema.as_object_mut() {
-        members.remove("$schema");
-    }
-    schema
+    generate::<T>(SchemaSettings::draft2020_12())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
+/// The schema of what the type is written as.
+pub(crate) fn written_schema_of<T: JsonSchema>() -> Value {
+    generate::<T>(SchemaSettings::draft2020_12().for_serialize())
+}
 
-    #[derive(JsonSchema)]
-    #[expect(dead_code, reason = "only its shape matters")]
-    struct Shape {
-        count: u64,
-        many: Vec<i32>,
-        #[schemars(extend("format" = "email"))]
-        mail: String,
-    }
-
-    #[test]
-    fn a_type_says_only_what_the_dialect_defines() {
-        assert_eq!(
-            schema_of::<Shape>(),
-            json!({
-                "title": "Shape",
-                "type": "object",
-                "properties": {
-                    "count": { "type": "integer", "minimum": 0 },
-                    "many": { "type": "array", "items": { "type": "integer" } },
-                    "mail": { "type": "string", "format": "email" }
-                },
-                "required": ["count", "many", "mail"]
-            })
-        );
-    }
+fn generate<T: JsonSchema>(mut settings: SchemaSettings) -> Value {
+    settings.inline_subschemas = true;
+    settings.meta_schema = None;
+    settings
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value()
 }

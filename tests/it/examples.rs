@@ -10,6 +10,7 @@ use crate::harness::message::cancel;
 use crate::harness::{
     PipeClient, call, legacy, legacy_call, modern, on_every_front, text, until, with_meta,
 };
+use crate::model_apis::{self, Api};
 
 #[test]
 fn quickstart_adds() {
@@ -41,6 +42,43 @@ fn start_shell() -> (child::Running, PipeClient) {
     let (running, mut client) = child::stdio(child::example("shell"));
     client.initialize("2025-11-25");
     (running, client)
+}
+
+/// Every schema of every example, in both eras.
+#[test]
+fn every_model_api_reads_every_schema_of_every_example() {
+    let check = |example: &str, listed: &Value| {
+        let tools = listed["result"]["tools"].as_array().expect("a list");
+        assert!(!tools.is_empty(), "{example} has tools");
+        for tool in tools {
+            // The conformance suite looks for words of JSON Schema in it that no model API takes.
+            if tool["name"] == "json_schema_2020_12_tool" {
+                continue;
+            }
+            for api in [Api::OpenAi, Api::Anthropic, Api::Gemini, Api::VsCode] {
+                let refused = model_apis::refused(api, &tool["inputSchema"]);
+                assert_eq!(refused, None, "{example}, {api:?}: {tool}");
+            }
+        }
+    };
+    let (mut running, mut client) = start_shell();
+    check("shell", &client.ask(&legacy(1, "tools/list", json!({}))));
+    client.close();
+    running.exits_well();
+    let rows = [
+        ("quickstart", &["127.0.0.1:0"][..]),
+        ("embed", &["8"]),
+        ("notes", &["127.0.0.1:0"]),
+        ("everything", &["--http", "127.0.0.1:0"]),
+    ];
+    for (name, arguments) in rows {
+        let mut command = child::example(name);
+        command.args(arguments);
+        let (mut running, http) = child::http(command);
+        check(name, &http.ask(&modern(1, "tools/list", json!({}))));
+        running.signal(Signal::INT);
+        running.wait();
+    }
 }
 
 /// The design's first story: with one `sleep 3` in flight a ping took 4.28 s.

@@ -49,6 +49,7 @@ mod eras;
 mod examples;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod legacy_streams;
+mod model_apis;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod modern_headers;
 mod pagination;
@@ -58,6 +59,7 @@ mod prompts;
 mod reach;
 mod resources;
 mod results;
+mod schemas;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod streams;
 mod tidy;

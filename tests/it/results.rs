@@ -305,7 +305,7 @@ fn a_definition_reaches_the_list_as_it_was_written_and_in_its_place() {
         assert_eq!(tools[1], expected, "{}", wire.name);
         assert_eq!(
             tools[0]["inputSchema"],
-            json!({ "type": "object", "additionalProperties": false })
+            json!({ "type": "object", "properties": {}, "additionalProperties": false })
         );
         let again = wire.ask("tools/list", json!({}));
         assert_eq!(again["result"], listed["result"], "every time the same");

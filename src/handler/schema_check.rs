@@ -1,0 +1,127 @@
+//! What is wrong with a schema at the start: what JSON Schema does not allow, and what it allows but clients are known to refuse.
+//!
+//! Pure. Must not know where the schema comes from.
+
+use serde_json::{Map, Value};
+
+/// The formats that JSON Schema defines.
+pub(super) const FORMATS: &[&str] = &[
+    "date-time",
+    "date",
+    "time",
+    "duration",
+    "email",
+    "idn-email",
+    "hostname",
+    "idn-hostname",
+    "ipv4",
+    "ipv6",
+    "uri",
+    "uri-reference",
+    "iri",
+    "iri-reference",
+    "uuid",
+    "uri-template",
+    "json-pointer",
+    "relative-json-pointer",
+    "regex",
+];
+
+/// The first keyword of a schema whose value cannot be what JSON Schema says it is.
+pub(super) fn schema_slip(schema: &Value) -> Option<String> {
+    let members = schema.as_object()?;
+    for (keyword, value) in members {
+        let fits = match keyword.as_str() {
+            "properties" | "$defs" | "definitions" | "patternProperties" | "dependentSchemas" => {
+                value
+                    .as_object()
+                    .is_some_and(|map| map.values().all(|sub| sub.is_object() || sub.is_boolean()))
+            }
+            "required" => value
+                .as_array()
+                .is_some_and(|names| names.iter().all(Value::is_string)),
+            "enum" => value.is_array(),
+            "type" => value.is_string() || value.is_array(),
+            "allOf" | "anyOf" | "oneOf" => value.as_array().is_some_and(|list| !list.is_empty()),
+            "items" | "not" | "if" | "then" | "else" | "additionalProperties" => {
+                value.is_object() || value.is_boolean() || value.is_array()
+            }
+            "$ref" | "$id" | "$schema" | "$anchor" | "description" | "title" | "pattern"
+            | "format" => value.is_string(),
+            _ => true,
+        };
+        if !fits {
+            return Some(format!("invalid schema: `{keyword}` cannot be {value}"));
+        }
+    }
+    let maps = ["properties", "$defs", "definitions"]
+        .into_iter()
+        .filter_map(|key| members.get(key)?.as_object());
+    let lists = ["allOf", "anyOf", "oneOf"]
+        .into_iter()
+        .filter_map(|key| members.get(key)?.as_array());
+    let single = ["items", "not", "if", "then", "else", "additionalProperties"]
+        .into_iter()
+        .filter_map(|key| members.get(key));
+    maps.flat_map(Map::values)
+        .chain(lists.flatten())
+        .chain(single)
+        .find_map(schema_slip)
+}
+
+/// What clients are known to refuse in a schema that somebody wrote, a few words each, or in one that no pass can make portable.
+pub(super) fn refused(schema: &Value) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    let root = ["anyOf", "oneOf", "allOf"];
+    if root.iter().any(|keyword| schema.get(keyword).is_some()) {
+        found.push("alternatives (`anyOf`, `oneOf`, `allOf`) at its root");
+    }
+    refused_below(schema, &mut found);
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn refused_below(schema: &Value, found: &mut Vec<&'static str>) {
+    let Value::Object(schema) = schema else {
+        return found.push("`true` or `false` for a schema");
+    };
+    let is = |kind: &str| schema.get("type").is_some_and(|is| is == kind);
+    let format = schema.get("format").and_then(Value::as_str);
+    let slips = [
+        (schema.contains_key("$ref"), "`$ref`"),
+        (
+            is("object") && !schema.contains_key("properties"),
+            "an object without `properties`",
+        ),
+        (
+            is("array") && !schema.contains_key("items"),
+            "an array without `items`",
+        ),
+        (
+            format.is_some_and(|format| !FORMATS.contains(&format)),
+            "a `format` that JSON Schema does not know",
+        ),
+    ];
+    found.extend(
+        slips
+            .into_iter()
+            .filter(|(is_there, _)| *is_there)
+            .map(|(_, what)| what),
+    );
+    for (keyword, value) in schema {
+        match (keyword.as_str(), value) {
+            ("properties" | "$defs", Value::Object(below)) => {
+                below
+                    .values()
+                    .for_each(|schema| refused_below(schema, found));
+            }
+            ("anyOf" | "oneOf" | "allOf" | "prefixItems", Value::Array(below)) => {
+                below.iter().for_each(|schema| refused_below(schema, found));
+            }
+            ("items", below) => refused_below(below, found),
+            ("additionalProperties", below @ Value::Object(_)) => refused_below(below, found),
+            _ => {}
+        }
+    }
+}
