@@ -113,10 +113,6 @@ limits! {
 
     /// Longest HTTP request head, in bytes. Default 16 KiB. Beyond it: `431`. Guarded front.
     head_bytes_max: usize = 16 * 1024,
-    /// Most header fields in one request. Default 100. Beyond it: `431`. Guarded front.
-    header_count_max: usize = 100,
-    /// Longest request target, in bytes. Default 4 KiB. Beyond it: `414`. Guarded front.
-    target_bytes_max: usize = 4 * 1024,
     /// Time for a whole request head, from its first byte to its last. Default 10 s, so a byte a second does not help.
     /// Then: `408`. Guarded front.
     head_timeout: Duration = Duration::from_secs(10),
@@ -126,10 +122,15 @@ limits! {
     /// A body earns one more second for every so many bytes that have arrived. Default 64 KiB, so that neither silence nor
     /// dripping holds a thread. Guarded front.
     body_bytes_per_second_min: usize = 64 * 1024,
-    /// How long a connection may stay open between two requests. Default 60 s. Guarded front.
-    idle_timeout: Duration = Duration::from_secs(60),
-    /// How long one write may wait for a reader that does not read. Default 30 s, then the connection is closed. Guarded front.
+    /// How long a connection may stay open between two requests. Default 75 s, longer than the 60 s after which load balancers give theirs up, so
+    /// that they never send a request on one that is just being closed. Guarded front.
+    idle_timeout: Duration = Duration::from_secs(75),
+    /// How long one write may wait for its reader before the first byte counts; see
+    /// [`write_bytes_per_second_min`](Self::write_bytes_per_second_min). Default 30 s, then the connection is closed. Guarded front.
     write_timeout: Duration = Duration::from_secs(30),
+    /// A reader earns one more second for every so many bytes of an answer that it has taken, those included that wait in the kernel. Default
+    /// 16 KiB: a phone's worst link reads an answer of any length, one that has stopped reading is closed. Guarded front.
+    write_bytes_per_second_min: usize = 16 * 1024,
     /// Most connections at once. Default 1024. The next one gets `503` and is closed by the acceptor. Guarded front.
     connections_max: usize = 1024,
     /// Most requests on one connection before it is closed with `Connection: close`. Default 1,000,000. Guarded front.
@@ -153,39 +154,12 @@ limits! {
     /// How soon a client that has left is noticed while its call is in flight. Default 100 ms; looking starts only when a call
     /// has lasted this long, so that fast calls pay nothing. Guarded front.
     departure_interval: Duration = Duration::from_millis(100),
-    /// Longest line that announces a chunk, in bytes: its size and its extension. Default 256; real ones have under ten.
-    /// Beyond it: `400`. Guarded front.
-    chunk_line_bytes_max: usize = 256,
-    /// Most bytes that the chunk extensions of one body may have together. Default 16 KiB. They carry nothing, so without a
-    /// bound a body of the allowed size could cost any number of bytes to read. Beyond it: `400`. Guarded front.
-    chunk_extension_bytes_max: usize = 16 * 1024,
-    /// Longest trailer section behind a chunked body, in bytes. Default 4 KiB; trailers are read and dropped. Beyond it:
-    /// `400`. Guarded front.
-    trailer_bytes_max: usize = 4 * 1024,
-    /// The longest body that is read and dropped, in bytes, when a request was answered without it and it has arrived already.
-    /// Default 64 KiB, which a rejected call rarely exceeds. For a longer one the connection is closed. Guarded front.
-    unread_body_bytes_max: usize = 64 * 1024,
     /// How long a connection that the server closes goes on reading, so that the client can read the answer before a reset
     /// destroys it. Default 2 s. Guarded front.
     linger_timeout: Duration = Duration::from_secs(2),
     /// A connection that has been silent this long gives its buffers back. Default 100 ms: short enough that even a crowd that
     /// comes at once soon holds none, long enough that busy connections never pay for it. Guarded front.
     buffer_idle_timeout: Duration = Duration::from_millis(100),
-    /// A peer that has vanished without closing its connection is noticed after this long. Default 90 s, by TCP keep-alive probes and, on
-    /// Linux, the bound on unacknowledged data. Guarded front.
-    dead_peer_timeout: Duration = Duration::from_secs(90),
-    /// Stack of a connection's thread, in bytes. Default 256 KiB of address space; only touched pages cost memory. It must
-    /// hold the parser of a message [`json_depth_max`](Self::json_depth_max) deep. Guarded front.
-    connection_stack_bytes: usize = 256 * 1024,
-    /// Connections that may wait in the kernel to be accepted. Default 1024; the kernel may allow fewer. Guarded front.
-    accept_backlog_len: usize = 1024,
-    /// The first wait after accepting has failed, doubled with every further failure. Default 5 ms. Guarded front.
-    accept_retry_min: Duration = Duration::from_millis(5),
-    /// The longest wait after accepting has failed. Default 1 s. Guarded front.
-    accept_retry_max: Duration = Duration::from_secs(1),
-    /// Most refused connections kept open for [`refused_linger`](Self::refused_linger) at once, each costing a descriptor and
-    /// no thread. Default 64; beyond it the oldest is closed. Guarded front.
-    refused_connections_max: usize = 64,
     /// How long a refused connection stays open so that the client can read the refusal. Default 250 ms. Guarded front.
     refused_linger: Duration = Duration::from_millis(250),
 }
@@ -206,8 +180,6 @@ impl Limits {
             ("outbox_answers_max", self.outbox_answers_max),
             ("page_len", self.page_len),
             ("head_bytes_max", self.head_bytes_max),
-            ("header_count_max", self.header_count_max),
-            ("target_bytes_max", self.target_bytes_max),
             ("connections_max", self.connections_max),
         ];
         if let Some((name, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
@@ -216,8 +188,6 @@ impl Limits {
         let not_zero = [
             ("heartbeat_interval", self.heartbeat_interval),
             ("departure_interval", self.departure_interval),
-            ("accept_retry_min", self.accept_retry_min),
-            ("accept_retry_max", self.accept_retry_max),
         ];
         if let Some((name, _)) = not_zero.into_iter().find(|(_, value)| value.is_zero()) {
             return Some(format!(
@@ -236,12 +206,6 @@ impl Limits {
                 "`Limits::{name}` is zero, which no client could keep"
             ));
         }
-        if self.connection_stack_bytes < CONNECTION_STACK_BYTES_MIN {
-            return Some(format!(
-                "`Limits::connection_stack_bytes` is {}; it must be at least {CONNECTION_STACK_BYTES_MIN}",
-                self.connection_stack_bytes
-            ));
-        }
         if !(1..=JSON_DEPTH_MAX).contains(&self.json_depth_max) {
             return Some(format!(
                 "`Limits::json_depth_max` is {}; it must be from 1 to {JSON_DEPTH_MAX}",
@@ -251,9 +215,6 @@ impl Limits {
         None
     }
 }
-
-/// With less, a message could end the process instead of being refused.
-const CONNECTION_STACK_BYTES_MIN: usize = 128 * 1024;
 
 /// The parser that reads arguments recurses and refuses more by itself.
 const JSON_DEPTH_MAX: usize = 120;

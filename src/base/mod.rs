@@ -9,6 +9,7 @@ pub(crate) mod deadline;
 pub(crate) mod error;
 pub(crate) mod in_flight;
 pub(crate) mod limits;
+pub(crate) mod log_rate;
 pub(crate) mod owner;
 pub(crate) mod panics;
 pub(crate) mod stats;

@@ -88,8 +88,8 @@ impl Shared {
     fn guarded(&self, listener: Listener, loopback: bool) -> Result<GuardedFront> {
         let connections = Arc::clone(self.engine.connections());
         let endpoint = Arc::new(self.endpoint(loopback)?);
-        GuardedFront::start(listener, endpoint, Arc::clone(&self.limits), connections)
-            .map_err(unusable)
+        let (limits, memory) = (Arc::clone(&self.limits), Arc::clone(self.engine.memory()));
+        GuardedFront::start(listener, endpoint, limits, memory, connections).map_err(unusable)
     }
 }
 

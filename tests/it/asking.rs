@@ -382,9 +382,6 @@ fn law_9_a_time_may_be_as_long_as_one_likes() {
             .departure_interval(Duration::MAX)
             .linger_timeout(Duration::MAX)
             .buffer_idle_timeout(Duration::MAX)
-            .dead_peer_timeout(Duration::MAX)
-            .accept_retry_min(Duration::MAX)
-            .accept_retry_max(Duration::MAX)
             .refused_linger(Duration::MAX)
     };
     let make = || {

@@ -179,11 +179,6 @@ fn limits_that_no_client_could_keep_are_named_at_the_start() {
             "session_idle_timeout",
         ),
         (Limits::default().ask_timeout(zero), "ask_timeout"),
-        (Limits::default().accept_retry_min(zero), "accept_retry_min"),
-        (
-            Limits::default().connection_stack_bytes(16 * 1024),
-            "connection_stack_bytes",
-        ),
     ];
     for (limits, name) in rows {
         let server = Server::new("it", "1").limits(limits);

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::base::budget::Charge;
 use crate::protocol::param_headers::HeaderFields;
 
 pub(crate) use crate::protocol::param_headers::Field;
@@ -29,7 +30,7 @@ pub(crate) trait Exchange {
     fn peer(&self) -> Option<SocketAddr>;
 
     /// Reads the whole body, of at most `bytes_max` bytes.
-    fn read_body(&mut self, bytes_max: usize) -> Result<Vec<u8>, BodyError>;
+    fn read_body(&mut self, bytes_max: usize) -> Result<Body, BodyError>;
 
     /// Sends a complete answer in one write.
     fn respond(&mut self, response: &Response<'_>) -> io::Result<()>;
@@ -72,6 +73,14 @@ pub(crate) struct Response<'a> {
     pub(crate) body: &'a [u8],
 }
 
+/// A request's body, and what is charged to the server's memory for it. The charge lives as long as the bytes, or what was made of them.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    pub(crate) bytes: Vec<u8>,
+    /// `None` if it is so short that the bound on connections is enough.
+    pub(crate) charge: Option<Charge>,
+}
+
 /// Why a body could not be read.
 #[derive(Debug)]
 pub(crate) enum BodyError {
@@ -81,6 +90,8 @@ pub(crate) enum BodyError {
     TooSlow,
     /// Its framing is malformed: `400`.
     Malformed(&'static str),
+    /// The server has no room for it now, for this reason: `503`.
+    Unavailable(&'static str),
     /// The client has gone; there is nobody to answer.
     Gone,
 }
@@ -128,7 +139,7 @@ pub(crate) mod tests {
         fn peer(&self) -> Option<SocketAddr> {
             None
         }
-        fn read_body(&mut self, _: usize) -> Result<Vec<u8>, BodyError> {
+        fn read_body(&mut self, _: usize) -> Result<Body, BodyError> {
             Err(BodyError::Gone)
         }
         fn respond(&mut self, _: &Response<'_>) -> io::Result<()> {

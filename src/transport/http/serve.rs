@@ -159,8 +159,10 @@ impl Endpoint {
             session_id,
             fields: &*reply.exchange,
         };
-        let accepted = self.engine.accept(&body, reply.tag.clone(), origin, slot);
-        drop(body);
+        let tag = reply.tag.clone();
+        let accepted = self.engine.accept(&body.bytes, tag, origin, slot);
+        drop(body.bytes);
+        let _kept = body.charge; // for the call's arguments
         let written = write(reply, Incoming::new(&self.limits, reader), &accepted);
         if written.is_err()
             && let Accepted::Call(call) = &accepted
@@ -218,6 +220,7 @@ fn refuse_body<E: Exchange>(reply: Reply<'_, E>, error: &BodyError) -> io::Resul
         BodyError::TooLarge => Refusal::new(413, "The body is longer than this server takes"),
         BodyError::TooSlow => Refusal::new(408, "The body did not come in time"),
         BodyError::Malformed(message) => Refusal::new(400, *message),
+        BodyError::Unavailable(message) => Refusal::busy(message),
         BodyError::Gone => return Err(io::ErrorKind::ConnectionAborted.into()),
     };
     reply.refuse(&refusal)

@@ -8,7 +8,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::head::{Head, Version};
 use super::wire::Wire;
-use crate::base::limits::Limits;
 use crate::transport::http::exchange::Response;
 use crate::transport::http::response::{
     Framing, date_now, write_chunk, write_head, write_last_chunk,
@@ -78,12 +77,7 @@ impl Answer {
     }
 
     /// Writes a complete answer at once.
-    pub(super) fn respond(
-        &mut self,
-        wire: &mut Wire,
-        limits: &Limits,
-        response: &Response<'_>,
-    ) -> io::Result<()> {
+    pub(super) fn respond(&mut self, wire: &mut Wire, response: &Response<'_>) -> io::Result<()> {
         if self.state != State::Pending {
             return Err(misuse("a second answer to one request"));
         }
@@ -102,7 +96,7 @@ impl Answer {
             self.out.extend_from_slice(body);
             body = &[];
         }
-        self.write(wire, limits, body, b"", State::Complete)
+        self.write(wire, body, b"", State::Complete)
     }
 
     /// Opens an event stream. Nothing is written before it says something.
@@ -124,26 +118,16 @@ impl Answer {
     }
 
     /// Writes the next bytes of a stream.
-    pub(super) fn send(
-        &mut self,
-        wire: &mut Wire,
-        limits: &Limits,
-        bytes: &[u8],
-    ) -> io::Result<()> {
+    pub(super) fn send(&mut self, wire: &mut Wire, bytes: &[u8]) -> io::Result<()> {
         let State::Streaming(framing) = self.state else {
             return Err(misuse("an event without an open stream"));
         };
         let (body, tail) = self.frame(framing, bytes);
-        self.write(wire, limits, body, tail, State::Streaming(framing))
+        self.write(wire, body, tail, State::Streaming(framing))
     }
 
     /// Writes the last bytes of a stream, and that they are the last.
-    pub(super) fn finish(
-        &mut self,
-        wire: &mut Wire,
-        limits: &Limits,
-        bytes: &[u8],
-    ) -> io::Result<()> {
+    pub(super) fn finish(&mut self, wire: &mut Wire, bytes: &[u8]) -> io::Result<()> {
         let State::Streaming(framing) = self.state else {
             return Err(misuse("the end of a stream that is not open"));
         };
@@ -155,7 +139,7 @@ impl Answer {
                 tail = b"\r\n0\r\n\r\n";
             }
         }
-        self.write(wire, limits, body, tail, State::Complete)
+        self.write(wire, body, tail, State::Complete)
     }
 
     /// Puts these bytes of a stream behind what is to be written, or, if they are many, says what stands around them.
@@ -184,14 +168,7 @@ impl Answer {
     }
 
     /// Writes what is pending and these two behind it; then the answer is in state `after`, unless that failed.
-    fn write(
-        &mut self,
-        wire: &mut Wire,
-        limits: &Limits,
-        body: &[u8],
-        tail: &[u8],
-        after: State,
-    ) -> io::Result<()> {
+    fn write(&mut self, wire: &mut Wire, body: &[u8], tail: &[u8], after: State) -> io::Result<()> {
         self.state = after;
         let mut parts = [&self.out, body, tail].map(IoSlice::new);
         let mut parts = match (self.out.is_empty(), body.is_empty()) {
@@ -200,7 +177,7 @@ impl Answer {
             _ => &mut parts[..],
         };
         IoSlice::advance_slices(&mut parts, 0); // drops an empty first part
-        let written = wire.write(parts, limits.write_timeout);
+        let written = wire.write(parts);
         if written.is_err() {
             self.state = State::Failed;
         }

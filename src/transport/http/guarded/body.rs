@@ -5,8 +5,17 @@
 //! the clock or MCP. RFC 9112 §7.1.
 
 use super::scan::is_token_byte;
-use crate::base::limits::Limits;
 use crate::transport::http::exchange::BodyError;
+
+/// Longest line that announces a chunk: its size and its extension. Real ones have under ten bytes.
+pub(super) const CHUNK_LINE_BYTES_MAX: usize = 256;
+
+/// All chunk extensions of one body together. They carry nothing, so without a bound a body of the allowed size could cost any number of
+/// bytes to read.
+pub(super) const CHUNK_EXTENSION_BYTES_MAX: usize = 16 * 1024;
+
+/// The trailer section behind a chunked body, which is read and dropped.
+pub(super) const TRAILER_BYTES_MAX: usize = 4 * 1024;
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,7 +89,6 @@ impl Chunked {
         input: &[u8],
         body: &mut Vec<u8>,
         bytes_max: usize,
-        limits: &Limits,
     ) -> Result<Decoded, BodyError> {
         let mut consumed = 0;
         while self.state != State::Done && consumed < input.len() {
@@ -91,9 +99,7 @@ impl Chunked {
             let byte = input[consumed];
             consumed += 1;
             self.state = match self.state {
-                State::FirstDigit | State::Digit | State::Extension => {
-                    self.size_line(byte, limits)?
-                }
+                State::FirstDigit | State::Digit | State::Extension => self.size_line(byte)?,
                 State::SizeLineFeed => {
                     expect(byte, b'\n', SIZE)?;
                     self.open_chunk(body.len(), bytes_max)?
@@ -106,7 +112,7 @@ impl Chunked {
                     expect(byte, b'\n', END_OF_CHUNK)?;
                     State::FirstDigit
                 }
-                _ => self.trailer(byte, limits)?,
+                _ => self.trailer(byte)?,
             };
         }
         let done = self.state == State::Done;
@@ -114,18 +120,18 @@ impl Chunked {
     }
 
     /// One byte of the line that announces a chunk: hexadecimal digits, perhaps an extension, a carriage return.
-    fn size_line(&mut self, byte: u8, limits: &Limits) -> Result<State, BodyError> {
+    fn size_line(&mut self, byte: u8) -> Result<State, BodyError> {
         if self.state == State::FirstDigit {
             self.chunk_left = 0;
             self.line_len = 0;
         }
         self.line_len += 1;
-        if self.line_len > limits.chunk_line_bytes_max {
+        if self.line_len > CHUNK_LINE_BYTES_MAX {
             return Err(BodyError::Malformed("a chunk's first line is too long"));
         }
         if self.state == State::Extension {
             self.extension_len += 1;
-            if self.extension_len > limits.chunk_extension_bytes_max {
+            if self.extension_len > CHUNK_EXTENSION_BYTES_MAX {
                 return Err(BodyError::Malformed("the chunk extensions are too long"));
             }
         }
@@ -176,9 +182,9 @@ impl Chunked {
 
     /// One byte behind the last chunk. Trailers are checked, because a bare line feed or a fold here is as ambiguous as in
     /// the head, and then dropped.
-    fn trailer(&mut self, byte: u8, limits: &Limits) -> Result<State, BodyError> {
+    fn trailer(&mut self, byte: u8) -> Result<State, BodyError> {
         self.trailer_len += 1;
-        if self.trailer_len > limits.trailer_bytes_max + "\r\n".len() {
+        if self.trailer_len > TRAILER_BYTES_MAX + "\r\n".len() {
             return Err(BodyError::Malformed("the trailers are too long"));
         }
         match (self.state, byte) {

@@ -2,28 +2,33 @@
 //!
 //! Must not know connections, limits or HTTP.
 
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+use uuid::Uuid;
 
 use super::socket::Socket;
+use crate::base::deadline::after;
+
+/// Connections that may wait in the kernel to be accepted; it may allow fewer. As many as are served, for a crowd that comes at once.
+const BACKLOG_LEN: i32 = 1024;
 
 /// A listening socket. Dropping it closes it and removes the path that [`Listener::bind_unix`] made.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
     /// With the file to remove at the end, if it was made here.
-    Unix(
-        UnixListener,
-        #[expect(dead_code, reason = "held, and removed when dropped")] Option<SocketFile>,
-    ),
+    Unix(UnixListener, Option<SocketFile>),
 }
 
 /// Where a listener can be reached.
@@ -56,43 +61,48 @@ impl AsFd for Listener {
 }
 
 impl Listener {
-    /// Makes a socket at `path` with these permissions, such as `0o600` for its owner alone. A socket that a dead server left
-    /// there is replaced; a live one, or any other file, is an error. Nobody can connect before the permissions are set.
+    /// Makes a socket at `path` with these permissions, such as `0o600` for its owner alone. A socket that a dead server left there is
+    /// replaced; a live one, or any other file, is an error. Never waits for a peer.
+    ///
+    /// It listens under a name of its own before it takes `path`, so that nobody can connect before the permissions are set, nobody finds
+    /// a socket there that does not listen yet, and `path` is never without one while it is replaced. Of servers that start together one
+    /// gets `path`, because they take turns by a lock.
     pub(crate) fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
-        let address = SocketAddrUnix::new(path)?;
-        let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
-        fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
-        match rustix::net::bind(&socket, &address) {
-            Err(Errno::ADDRINUSE) if is_left_over(path) => {
-                fs::remove_file(path)?;
-                rustix::net::bind(&socket, &address)?;
-            }
-            bound => bound?,
+        let _turn = Turn::take(path)?;
+        if !is_free(path)? {
+            return Err(io::ErrorKind::AddrInUse.into());
         }
-        let file = SocketFile::at(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-        rustix::net::listen(&socket, 1)?; // the front sets the real backlog when it starts
+        // Short, because a socket's path has about a hundred bytes, and like no other's in this directory.
+        let made = path.with_file_name(format!(".{:08x}", Uuid::new_v4().as_fields().0));
+        let socket = unix_socket()?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(&made)?)?;
+        let mut file = SocketFile::at(&made)?;
+        fs::set_permissions(&made, fs::Permissions::from_mode(mode))?;
+        rustix::net::listen(&socket, BACKLOG_LEN)?;
+        fs::rename(&made, path)?;
+        file.path = path.to_path_buf();
         Ok(Listener::Unix(UnixListener::from(socket), Some(file)))
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<LocalAddr> {
         Ok(match self {
             Listener::Tcp(listener) => LocalAddr::Tcp(listener.local_addr()?),
-            Listener::Unix(listener, _) => {
+            // The socket itself knows only the name under which it was made.
+            Listener::Unix(_, Some(file)) => LocalAddr::Unix(Some(file.path.clone())),
+            Listener::Unix(listener, None) => {
                 let address = listener.local_addr()?;
                 LocalAddr::Unix(address.as_pathname().map(Path::to_path_buf))
             }
         })
     }
 
-    /// Makes `accept` return at once, and lets so many connections wait for it.
-    pub(super) fn open(&self, backlog_len: usize) -> io::Result<()> {
+    /// Makes `accept` return at once, and lets many connections wait for it.
+    pub(super) fn open(&self) -> io::Result<()> {
         match self {
             Listener::Tcp(listener) => listener.set_nonblocking(true)?,
             Listener::Unix(listener, _) => listener.set_nonblocking(true)?,
         }
-        let backlog = i32::try_from(backlog_len).unwrap_or(i32::MAX);
-        Ok(rustix::net::listen(self, backlog)?)
+        Ok(rustix::net::listen(self, BACKLOG_LEN)?)
     }
 
     /// The next connection that waits, in blocking mode; `WouldBlock` if none does.
@@ -142,12 +152,77 @@ impl Drop for SocketFile {
     }
 }
 
-/// Whether there is a socket at `path` that nobody listens to.
-fn is_left_over(path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    let refused = || match UnixStream::connect(path) {
-        Ok(_) => false,
-        Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+/// Whether a server may take `path`: nothing is there, or a socket that nobody listens to.
+fn is_free(path: &Path) -> io::Result<bool> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
     };
-    is_socket && refused()
+    if !found.file_type().is_socket() {
+        return Ok(false);
+    }
+    // A live server whose backlog is full would make a blocking `connect` wait for ever.
+    let probe = unix_socket()?;
+    ioctl_fionbio(&probe, true)?;
+    match rustix::net::connect(&probe, &SocketAddrUnix::new(path)?) {
+        Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(true),
+        _ => Ok(false),
+    }
+}
+
+/// One server's turn to look at a path and to take it. The kernel ends it with the process, however that ends.
+struct Turn {
+    path: PathBuf,
+    /// Locked.
+    file: File,
+}
+
+/// A turn takes a few system calls, so one that lasts this long is not going to end.
+const TURN_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Turn {
+    fn take(socket: &Path) -> io::Result<Turn> {
+        let mut name = OsString::from(".");
+        name.push(socket.file_name().unwrap_or_default());
+        name.push(".lock");
+        let path = socket.with_file_name(name);
+        let deadline = after(TURN_PATIENCE);
+        loop {
+            let mut options = File::options();
+            let file = options.write(true).create(true).mode(0o600).open(&path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                // The one before has removed it meanwhile, and a third may have made another.
+                Ok(()) if !is_at(&file, &path) => continue,
+                Ok(()) => return Ok(Turn { path, file }),
+                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {}
+                Err(Errno::WOULDBLOCK | Errno::INTR) => {
+                    return Err(io::ErrorKind::AddrInUse.into());
+                }
+                Err(error) => return Err(error.into()),
+            }
+            std::thread::sleep(Duration::from_millis(1)); // the lock has no wait with a deadline
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Removed before the lock is given up: only its holder may remove it.
+        let _ = fs::remove_file(&self.path);
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(file), Ok(found)) => (file.dev(), file.ino()) == (found.dev(), found.ino()),
+        _ => false,
+    }
+}
+
+fn unix_socket() -> io::Result<OwnedFd> {
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    Ok(socket)
 }

@@ -1,7 +1,17 @@
 //! One connection's life, told as one loop: wait for a request, read its head, have it answered, and again.
 //!
-//! The thread that runs it owns the socket; nobody else reads or writes it. It must not know lanes, handlers or MCP, nor who
-//! accepts connections.
+//! ```text
+//!            ┌───────────── next request ◀────────────────┐
+//!            ▼                                            │ conclude
+//!   await_first_byte ──▶ read_head ──▶ execute: read_body, then respond
+//!      │ end, time is       │ bad, slow,      │           or begin_stream, send …, finish
+//!      │ over, shut         │ shut: refuse    │ failed, left, worn out, stopping,
+//!      ▼                    ▼                 ▼ body unread
+//!    close                linger ────────▶ close
+//! ```
+//!
+//! What the others may do meanwhile stands in `link.rs`. The thread that runs it owns the socket; nobody else reads or writes it. It must not
+//! know lanes, handlers or MCP, nor who accepts connections.
 //!
 //! # When has a client left?
 //!
@@ -15,32 +25,47 @@
 //! - A byte that was sent ahead does not hide a departure, because on Linux the kernel tells of the end itself (`POLLRDHUP`).
 //!   Elsewhere it does hide it, until a write fails.
 //!
-//! A write that fails means the same. When the front itself has shut the reading side (only at the very moment in which a
-//! request arrived while the front stopped), its end says nothing, and only a failing write counts.
+//! A write that fails means the same. When the front itself has shut the reading side (to make room or to stop, at the very moment in
+//! which a request arrived), its end says nothing, and only a failing write counts.
 
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::answer::{Answer, error_body};
 use super::head::Head;
-use super::intake::Intake;
-use super::registry::{Connections, Link};
-use super::scan::{Refusal, Scanner};
-use super::wire::{Filled, Wire};
-use crate::base::deadline::after;
+use super::intake::{CUT_SHORT, Intake, Source, UNREAD_BODY_BYTES_MAX};
+use super::link::Link;
+use super::registry::Connections;
+use super::scan::{Refusal, Scanner, refusal};
+use super::wire::{Begun, Filled, Wire};
+use crate::base::budget::Budget;
 use crate::base::limits::Limits;
-use crate::transport::http::exchange::{BodyError, Exchange, Response, Serve};
+use crate::base::log_rate::LogRate;
+use crate::transport::http::exchange::{Body, BodyError, Exchange, Response, Serve};
 
 /// What an idle connection reads into before it has a buffer. On the stack; the rest of the request follows into the heap.
 const FIRST_BYTES: usize = 64;
 
+/// How long a connection lingers while the front stops: a client that is there takes its last answer in this time.
+const LAST_LINGER: Duration = Duration::from_millis(100);
+
+/// What all connections of a front share.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) connections: Arc<Connections>,
+    pub(super) limits: Arc<Limits>,
+    /// What long bodies are charged to.
+    pub(super) memory: Arc<Budget>,
+    /// Requests that nobody above has answered.
+    pub(super) slips: Mutex<LogRate>,
+}
+
 pub(super) struct Connection {
     wire: Wire,
-    connections: Arc<Connections>,
-    limits: Arc<Limits>,
+    common: Arc<Common>,
     head: Head,
     intake: Intake,
     answer: Answer,
@@ -72,28 +97,16 @@ impl From<Refusal> for Stopped {
     }
 }
 
-const HEAD_TOO_SLOW: Refusal = Refusal {
-    status: 408,
-    reason: "the request head did not come in time",
-};
-
-const NOT_ANSWERED: Refusal = Refusal {
-    status: 500,
-    reason: "the request was not answered",
-};
+const HEAD_TOO_SLOW: Refusal = refusal(408, "The request head did not come in time");
+const HALF_A_HEAD: Refusal = refusal(503, CUT_SHORT);
+const NOT_ANSWERED: Refusal = refusal(500, "The request was not answered");
 
 /// The whole life of a connection.
-pub(super) fn live<S: Serve>(
-    link: Arc<Link>,
-    connections: Arc<Connections>,
-    serve: &S,
-    limits: Arc<Limits>,
-) {
-    link.socket.prepare(limits.dead_peer_timeout);
+pub(super) fn live<S: Serve>(link: Arc<Link>, common: Arc<Common>, serve: &S) {
+    link.socket.prepare();
     let mut connection = Connection {
-        wire: Wire::new(link),
-        connections,
-        limits,
+        wire: Wire::new(link, Arc::clone(&common.limits)),
+        common,
         head: Head::default(),
         intake: Intake::default(),
         answer: Answer::default(),
@@ -121,11 +134,14 @@ impl Connection {
         self.answer.reset();
         if self.intake.is_empty() {
             self.await_first_byte()?;
+        } else {
+            self.deaf |= !self.wire.link().now_reading();
         }
         match self.read_head() {
             Ok(()) => {
                 self.requests += 1;
                 self.answer.begin(&self.head, self.intake.head_bytes());
+                self.note_whole();
                 Ok(())
             }
             Err(Stopped::Ended) => Err(End::Close),
@@ -139,23 +155,23 @@ impl Connection {
     /// Waits between two requests. After a while without buffers: an idle connection costs its thread and nothing else.
     fn await_first_byte(&mut self) -> Result<(), End> {
         self.wire.link().now_idle();
-        if self.connections.is_stopping() {
+        if self.common.connections.is_stopping() {
             return Err(self.end());
         }
-        let idle_timeout = self.limits.idle_timeout;
-        let warm = self.limits.buffer_idle_timeout.min(idle_timeout);
-        let mut filled = self.intake.fill(&mut self.wire, after(warm));
+        let idle_timeout = self.common.limits.idle_timeout;
+        let warm = self.common.limits.buffer_idle_timeout.min(idle_timeout);
+        let begun = self.wire.begin();
+        let mut filled = self.intake.fill(&mut self.wire, begun, warm);
         if filled == Filled::TimedOut {
             self.intake.release();
             self.head.release();
             self.answer.release();
-            let idle = after(idle_timeout - warm);
             let mut first = [0_u8; FIRST_BYTES];
-            let (woken, count) = self.wire.read_idle(&mut first, idle);
+            let (woken, count) = self.wire.read_idle(&mut first, begun, idle_timeout);
             self.intake.push(&first[..count]);
             filled = woken;
         }
-        self.deaf |= !self.wire.link().now_busy();
+        self.deaf |= !self.wire.link().now_reading();
         match filled {
             Filled::Bytes => Ok(()),
             Filled::Ended | Filled::TimedOut => {
@@ -167,31 +183,48 @@ impl Connection {
 
     fn read_head(&mut self) -> Result<(), Stopped> {
         let mut scanner = Scanner::default();
-        let mut deadline: Option<Instant> = None; // a head that comes in one piece never asks the clock
+        let mut begun: Option<Begun> = None; // a head that comes in one piece never asks the clock
         loop {
-            if let Some(len) = scanner.scan(self.intake.bytes(), &self.limits)? {
+            let bytes_max = self.common.limits.head_bytes_max;
+            if let Some(len) = scanner.scan(self.intake.bytes(), bytes_max)? {
                 self.head.parse(&self.intake.bytes()[..len], &scanner)?;
                 self.intake.begin(&self.head);
                 return Ok(());
             }
-            let deadline = *deadline.get_or_insert_with(|| after(self.limits.head_timeout));
-            match self.intake.fill(&mut self.wire, deadline) {
+            let begun = *begun.get_or_insert_with(|| self.wire.begin());
+            let time = self.common.limits.head_timeout;
+            match self.intake.fill(&mut self.wire, begun, time) {
                 Filled::Bytes => {}
+                Filled::Ended if self.wire.link().is_shut() => {
+                    return Err(Stopped::Refused(HALF_A_HEAD));
+                }
                 Filled::Ended => return Err(Stopped::Ended),
                 Filled::TimedOut => return Err(Stopped::Refused(HEAD_TOO_SLOW)),
             }
         }
     }
 
+    /// From here on the request is not cut to make room, if all of it is there.
+    fn note_whole(&mut self) {
+        if self.intake.is_settled() {
+            self.deaf |= !self.wire.link().now_busy();
+        }
+    }
+
     /// Has the request answered, whatever happens in there.
     fn execute<S: Serve>(&mut self, serve: &S) {
+        // Unwind safety: what a panic leaves half done is this connection's own, and it is closed.
         let outcome = catch_unwind(AssertUnwindSafe(|| serve.serve(self)));
-        if outcome.is_err() {
-            log::error!("a panic while answering an HTTP request; its connection is closed");
+        // A client that has left needs no answer.
+        let is_owed = self.answer.is_pending() && !self.left;
+        if outcome.is_err() || is_owed {
+            let slips = self.common.slips.lock();
+            let count = slips.unwrap_or_else(PoisonError::into_inner).again();
+            if let Some(count) = count {
+                log::error!("{count} HTTP request(s) ended in a panic or without an answer");
+            }
         }
-        // Nobody need answer a client that has left.
-        if self.answer.is_pending() && !self.left {
-            log::error!("an HTTP request was left without an answer");
+        if is_owed {
             self.refuse(NOT_ANSWERED);
         }
     }
@@ -219,8 +252,11 @@ impl Connection {
 
     fn linger(&mut self) {
         self.wire.link().now_lingering();
-        let deadline = after(self.limits.linger_timeout);
-        self.wire.linger(self.intake.scratch(), deadline);
+        let mut time = self.common.limits.linger_timeout;
+        if self.common.connections.is_stopping() {
+            time = time.min(LAST_LINGER);
+        }
+        self.wire.linger(self.intake.scratch(), time);
     }
 
     /// Answers without anybody above being asked, and closes.
@@ -228,24 +264,33 @@ impl Connection {
         let code = if refusal.status < 500 { -32600 } else { -32603 };
         let body = error_body(code, refusal.reason);
         self.answer.close_after();
+        let fields = [("Content-Type", "application/json"), ("Retry-After", "1")];
+        let count = if refusal.status == 503 { 2 } else { 1 };
         let response = Response {
             status: refusal.status,
-            fields: &[("Content-Type", "application/json")],
+            fields: &fields[..count],
             body: body.as_bytes(),
         };
         // A client that is not there any more needs no answer.
-        let _ = self.answer.respond(&mut self.wire, &self.limits, &response);
+        let _ = self.answer.respond(&mut self.wire, &response);
     }
 
     /// Settles, before an answer's head is written, what becomes of the connection after it.
     fn decide_close(&mut self) {
-        self.intake
-            .discard_body(&mut self.wire, &self.head, &self.limits);
-        let worn_out = self.requests >= self.limits.requests_per_connection_max;
-        let stopping = self.connections.is_stopping();
+        // A body that nobody has read and that has arrived is dropped. When that fails, `is_settled` says so.
+        let _ = self.take_body(UNREAD_BODY_BYTES_MAX, false);
+        let limits = &self.common.limits;
+        let worn_out = self.requests >= limits.requests_per_connection_max;
+        let stopping = self.common.connections.is_stopping();
         if worn_out || stopping || self.head.wants_close || !self.intake.is_settled() {
             self.answer.close_after();
         }
+    }
+
+    fn take_body(&mut self, bytes_max: usize, waits: bool) -> Result<Body, BodyError> {
+        let (limits, memory) = (&self.common.limits, &self.common.memory);
+        let mut source = Source::new(&mut self.wire, &self.head, limits, memory, waits);
+        self.intake.read_body(&self.head, bytes_max, &mut source)
     }
 
     fn noting_departure<T, E>(&mut self, result: Result<T, E>) -> Result<T, E> {
@@ -271,16 +316,17 @@ impl Exchange for Connection {
         self.wire.socket().peer()
     }
 
-    fn read_body(&mut self, bytes_max: usize) -> Result<Vec<u8>, BodyError> {
-        let (wire, head, limits) = (&mut self.wire, &self.head, &self.limits);
-        let body = self.intake.read_body(wire, head, bytes_max, limits);
+    fn read_body(&mut self, bytes_max: usize) -> Result<Body, BodyError> {
+        let waits = true;
+        let body = self.take_body(bytes_max, waits);
         self.left |= matches!(body, Err(BodyError::Gone));
+        self.note_whole();
         body
     }
 
     fn respond(&mut self, response: &Response<'_>) -> io::Result<()> {
         self.decide_close();
-        let sent = self.answer.respond(&mut self.wire, &self.limits, response);
+        let sent = self.answer.respond(&mut self.wire, response);
         self.noting_departure(sent)
     }
 
@@ -290,12 +336,12 @@ impl Exchange for Connection {
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let sent = self.answer.send(&mut self.wire, &self.limits, bytes);
+        let sent = self.answer.send(&mut self.wire, bytes);
         self.noting_departure(sent)
     }
 
     fn finish(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let sent = self.answer.finish(&mut self.wire, &self.limits, bytes);
+        let sent = self.answer.finish(&mut self.wire, bytes);
         self.noting_departure(sent)
     }
 

@@ -4,14 +4,15 @@
 //! request is answered, nor what it asks for.
 
 use std::io::IoSlice;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::body::{Chunked, Framing};
 use super::head::Head;
-use super::wire::{Filled, READ_BYTES, Wire};
-use crate::base::deadline::after;
+use super::wire::{Begun, Filled, READ_BYTES, Wire, earned};
+use crate::base::budget::{Budget, Charge};
 use crate::base::limits::Limits;
-use crate::transport::http::exchange::BodyError;
+use crate::transport::http::exchange::{Body, BodyError};
 
 /// Less room than this is not worth a read.
 const ROOM_MIN: usize = 512;
@@ -20,6 +21,14 @@ const ROOM_MIN: usize = 512;
 /// costs nothing.
 const BODY_READ_BYTES: usize = 64 * 1024;
 
+/// A body is charged to the server's memory from this length on, its whole room at once. Below it a connection's own bound is enough, and a
+/// small request touches nothing that others share.
+pub(super) const FREE_BODY_BYTES: usize = 16 * 1024;
+
+/// The longest body that is read and dropped when a request was answered without it and it has arrived already: a rejected call rarely has
+/// more. For a longer one the connection is closed.
+pub(super) const UNREAD_BODY_BYTES_MAX: usize = 64 * 1024;
+
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     /// The present request's head, then what came behind it.
@@ -27,11 +36,11 @@ pub(super) struct Intake {
     head_len: usize,
     /// So much of the buffer belongs to the present request; the rest was sent ahead.
     taken: usize,
-    body: Body,
+    body: Extent,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Body {
+enum Extent {
     /// The next byte belongs to the next request.
     #[default]
     Whole,
@@ -58,9 +67,9 @@ impl Intake {
     }
 
     /// Reads once, behind what is there.
-    pub(super) fn fill(&mut self, wire: &mut Wire, deadline: Instant) -> Filled {
+    pub(super) fn fill(&mut self, wire: &mut Wire, begun: Begun, time: Duration) -> Filled {
         make_room(&mut self.buffer, READ_BYTES);
-        wire.fill(&mut self.buffer, deadline)
+        wire.fill(&mut self.buffer, begun, time)
     }
 
     /// The buffer begins with this head.
@@ -68,14 +77,14 @@ impl Intake {
         self.head_len = head.len;
         self.taken = head.len;
         self.body = match head.framing {
-            Framing::Empty | Framing::Length(0) => Body::Whole,
-            Framing::Length(_) | Framing::Chunked => Body::Unread,
+            Framing::Empty | Framing::Length(0) => Extent::Whole,
+            Framing::Length(_) | Framing::Chunked => Extent::Unread,
         };
     }
 
     /// Whether the present request has been read to its end, so that another can follow.
     pub(super) fn is_settled(&self) -> bool {
-        self.body == Body::Whole
+        self.body == Extent::Whole
     }
 
     /// Forgets the present request; what was sent ahead moves to the front.
@@ -104,43 +113,24 @@ impl Intake {
         &mut self.buffer
     }
 
-    /// Reads the whole body, waiting for it as long as the limits allow. Empty if it has been read before.
+    /// Reads the whole body, waiting for it as long as `source` does. Empty if it has been read before.
     pub(super) fn read_body(
-        &mut self,
-        wire: &mut Wire,
-        head: &Head,
-        bytes_max: usize,
-        limits: &Limits,
-    ) -> Result<Vec<u8>, BodyError> {
-        let waits = true;
-        self.take_body(head, bytes_max, &mut Source::new(wire, head, limits, waits))
-    }
-
-    /// Reads and drops the body if nobody has read it, it is short, and all of it has arrived. Never waits.
-    pub(super) fn discard_body(&mut self, wire: &mut Wire, head: &Head, limits: &Limits) {
-        let waits = false;
-        let mut source = Source::new(wire, head, limits, waits);
-        // When it fails, `is_settled` says so.
-        let _ = self.take_body(head, limits.unread_body_bytes_max, &mut source);
-    }
-
-    fn take_body(
         &mut self,
         head: &Head,
         bytes_max: usize,
         source: &mut Source<'_>,
-    ) -> Result<Vec<u8>, BodyError> {
+    ) -> Result<Body, BodyError> {
         match self.body {
-            Body::Whole => return Ok(Vec::new()),
-            Body::Broken => return Err(BodyError::Malformed("the body was given up")),
-            Body::Unread => self.body = Body::Broken, // until it has been read to its end
+            Extent::Whole => return Ok(Body::default()),
+            Extent::Broken => return Err(BodyError::Malformed("the body was given up")),
+            Extent::Unread => self.body = Extent::Broken, // until it has been read to its end
         }
         let body = match head.framing {
-            Framing::Empty => Vec::new(),
+            Framing::Empty => Body::default(),
             Framing::Length(length) => self.take_length(length, bytes_max, source)?,
             Framing::Chunked => self.take_chunked(bytes_max, source)?,
         };
-        self.body = Body::Whole;
+        self.body = Extent::Whole;
         Ok(body)
     }
 
@@ -150,27 +140,29 @@ impl Intake {
         length: u64,
         bytes_max: usize,
         source: &mut Source<'_>,
-    ) -> Result<Vec<u8>, BodyError> {
+    ) -> Result<Body, BodyError> {
         let length = usize::try_from(length).map_err(|_| BodyError::TooLarge)?;
         if length > bytes_max {
             return Err(BodyError::TooLarge);
         }
         let arrived = &self.buffer[self.taken..];
         let arrived = &arrived[..arrived.len().min(length)];
-        let mut body = Vec::with_capacity(length.min(arrived.len().max(BODY_READ_BYTES)));
-        body.extend_from_slice(arrived);
+        let mut body = Body::default();
+        let room = length.min(arrived.len().max(BODY_READ_BYTES));
+        source.make_room(&mut body, room)?;
+        body.bytes.extend_from_slice(arrived);
         self.taken += arrived.len();
-        while body.len() < length {
-            if body.len() == body.capacity() {
-                let step = body.len().max(BODY_READ_BYTES);
-                body.reserve_exact(step.min(length - body.len()));
+        while body.bytes.len() < length {
+            let arrived = body.bytes.len();
+            if arrived == body.bytes.capacity() {
+                let step = arrived.max(BODY_READ_BYTES);
+                source.make_room(&mut body, step.min(length - arrived))?;
             }
-            let arrived = body.len();
-            source.fill(&mut body, arrived)?;
+            source.fill(&mut body.bytes, arrived)?;
         }
         // The allocator may have given more room than was asked for.
-        self.buffer.extend_from_slice(&body[length..]);
-        body.truncate(length);
+        self.buffer.extend_from_slice(&body.bytes[length..]);
+        body.bytes.truncate(length);
         Ok(body)
     }
 
@@ -178,12 +170,16 @@ impl Intake {
         &mut self,
         bytes_max: usize,
         source: &mut Source<'_>,
-    ) -> Result<Vec<u8>, BodyError> {
+    ) -> Result<Body, BodyError> {
         let mut decoder = Chunked::new();
-        let mut body = Vec::new();
+        let mut body = Body::default();
         loop {
             let input = &self.buffer[self.taken..];
-            let decoded = decoder.decode(input, &mut body, bytes_max, source.limits)?;
+            if body.bytes.capacity() - body.bytes.len() < input.len() {
+                let step = body.bytes.len().max(input.len());
+                source.make_room(&mut body, step)?;
+            }
+            let decoded = decoder.decode(input, &mut body.bytes, bytes_max)?;
             self.taken += decoded.consumed;
             if decoded.done {
                 return Ok(body);
@@ -191,45 +187,74 @@ impl Intake {
             self.buffer.truncate(self.head_len); // the head stays, its framing can go
             self.taken = self.head_len;
             make_room(&mut self.buffer, BODY_READ_BYTES / 2);
-            source.fill(&mut self.buffer, body.len())?;
+            source.fill(&mut self.buffer, body.bytes.len())?;
         }
     }
 }
 
-/// Where the rest of a body comes from, and how long it may take.
-struct Source<'a> {
+/// Where the rest of a body comes from, how long it may take, and what it is charged to.
+pub(super) struct Source<'a> {
     wire: &'a mut Wire,
     limits: &'a Limits,
+    memory: &'a Arc<Budget>,
     /// Whether to wait for what has not arrived.
     waits: bool,
     /// The client waits to be told that its body is wanted.
     continue_due: bool,
     /// When waiting began. A body that came with its head never asks the clock.
-    since: Option<Instant>,
+    begun: Option<Begun>,
 }
 
+/// To a client of which half a request was there when the front needed its place, or stopped.
+pub(super) const CUT_SHORT: &str =
+    "The server cannot wait for the rest of this request; send it again";
+
+const NO_MEMORY: BodyError = BodyError::Unavailable(
+    "The server has no memory left for a body of this length; try again later",
+);
+
 impl<'a> Source<'a> {
-    fn new(wire: &'a mut Wire, head: &Head, limits: &'a Limits, waits: bool) -> Source<'a> {
+    pub(super) fn new(
+        wire: &'a mut Wire,
+        head: &Head,
+        limits: &'a Limits,
+        memory: &'a Arc<Budget>,
+        waits: bool,
+    ) -> Source<'a> {
         Source {
             wire,
             limits,
+            memory,
             waits,
             continue_due: head.expects_continue,
-            since: None,
+            begun: None,
         }
+    }
+
+    /// Makes exactly this much more room, and charges it before it is taken.
+    fn make_room(&self, body: &mut Body, more: usize) -> Result<(), BodyError> {
+        let capacity = body.bytes.len() + more;
+        if capacity > FREE_BODY_BYTES {
+            charge(self.memory, &mut body.charge, capacity)?;
+        }
+        body.bytes.reserve_exact(more);
+        Ok(())
     }
 
     /// Reads once. `arrived` bytes of content have earned their time.
     fn fill(&mut self, into: &mut Vec<u8>, arrived: usize) -> Result<(), BodyError> {
         let filled = if self.waits {
             self.ask_for_body()?;
-            let deadline = self.deadline(arrived);
-            self.wire.fill(into, deadline)
+            let begun = *self.begun.get_or_insert_with(|| self.wire.begin());
+            let rate = self.limits.body_bytes_per_second_min;
+            let time = earned(self.limits.body_timeout, arrived, rate);
+            self.wire.fill(into, begun, time)
         } else {
             self.wire.fill_now(into)
         };
         match filled {
             Filled::Bytes => Ok(()),
+            Filled::Ended if self.wire.link().is_shut() => Err(BodyError::Unavailable(CUT_SHORT)),
             Filled::Ended => Err(BodyError::Gone),
             Filled::TimedOut => Err(BodyError::TooSlow),
         }
@@ -240,17 +265,23 @@ impl<'a> Source<'a> {
             return Ok(());
         }
         let mut parts = [IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")];
-        let written = self.wire.write(&mut parts, self.limits.write_timeout);
-        written.map_err(|_| BodyError::Gone)
+        self.wire.write(&mut parts).map_err(|_| BodyError::Gone)
     }
+}
 
-    fn deadline(&mut self, arrived: usize) -> Instant {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        let rate = self.limits.body_bytes_per_second_min.max(1);
-        let earned = Duration::from_secs_f64(arrived as f64 / rate as f64);
-        let time = self.limits.body_timeout.saturating_add(earned);
-        since.checked_add(time).unwrap_or_else(|| after(time))
+/// Has `charge` hold so many bytes.
+fn charge(
+    memory: &Arc<Budget>,
+    charge: &mut Option<Charge>,
+    bytes: usize,
+) -> Result<(), BodyError> {
+    let held = charge.as_ref().map_or(0, Charge::bytes);
+    let more = memory.charge(bytes - held).map_err(|_| NO_MEMORY)?;
+    match charge {
+        None => *charge = Some(more),
+        Some(charge) => charge.absorb(more),
     }
+    Ok(())
 }
 
 fn make_room(buffer: &mut Vec<u8>, bytes: usize) {

@@ -16,11 +16,20 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::answer::error_body;
 use super::bound::Listener;
-use super::registry::{Connections, Link, NotAdmitted};
-use super::socket::Socket;
+use super::link::Link;
+use super::registry::{Connections, NotAdmitted};
+use super::socket::{Socket, Wait};
 use crate::base::deadline::after;
 use crate::base::limits::Limits;
+use crate::base::log_rate::LogRate;
 use crate::transport::http::response::{Framing, date_now, write_head};
+
+/// The waits after accepting has failed: doubled with every further failure, so that neither a short want nor a long one costs much.
+const RETRY_MIN: Duration = Duration::from_millis(5);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// Refused connections that are kept open for their clients to read why, each for a descriptor and no thread. Beyond it the oldest is closed.
+pub(super) const REFUSED_MAX: usize = 64;
 
 /// Where connections come from. There is one outside of tests.
 pub(super) trait Accept: AsFd {
@@ -64,7 +73,7 @@ where
         Ok(Acceptor {
             reserve: Some(open_reserve()?),
             refused: Refused::default(),
-            retry: Retry::new(&limits),
+            retry: Retry::default(),
             listener,
             live,
             connections,
@@ -91,18 +100,18 @@ where
     }
 
     fn welcome(&mut self, socket: Socket) {
-        let live = self.live.clone();
-        match self.connections.admit(socket, &self.limits, live) {
-            Ok(()) => {}
-            Err(NotAdmitted::Full(socket)) => self.refused.refuse(socket, &self.limits),
-            Err(NotAdmitted::NoThread(socket, error)) => {
-                log::error!("cannot start a thread for a connection: {error}");
-                self.refused.refuse(socket, &self.limits);
+        let most = self.limits.connections_max;
+        let (socket, why) = match self.connections.admit(socket, most, &self.live) {
+            Ok(()) => return,
+            Err(NotAdmitted::Full(socket)) => {
+                (socket, "all that may be are open and at work".to_owned())
             }
-        }
+            Err(NotAdmitted::NoThread(socket, error)) => (socket, format!("no thread: {error}")),
+        };
+        self.refused.refuse(socket, self.limits.refused_linger, why);
     }
 
-    /// Accepting failed, most likely for want of descriptors. Whoever waits is told with the one kept in reserve; if not even
+    /// Accepting failed, most likely for want of descriptors. A client that waits is told with the one kept in reserve; if not even
     /// that helps, we wait, because an error that stays would otherwise make this loop spin.
     fn recover(&mut self, error: &io::Error) {
         self.refused.clear(); // they hold descriptors
@@ -110,6 +119,7 @@ where
         match self.listener.accept() {
             Ok(socket) => {
                 self.retry.failing(error);
+                self.refused.count(error.to_string());
                 say_no(&socket);
                 close_refused(socket);
             }
@@ -147,43 +157,34 @@ where
 }
 
 /// How long to wait after a failure, and whether it has been logged.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Retry {
-    min: Duration,
-    max: Duration,
-    next: Duration,
+    failures: u32,
+    rate: LogRate,
     logged: bool,
 }
 
 impl Retry {
-    fn new(limits: &Limits) -> Retry {
-        Retry {
-            min: limits.accept_retry_min,
-            max: limits.accept_retry_max,
-            next: limits.accept_retry_min,
-            logged: false,
-        }
-    }
-
-    /// Logged once until it works again: a full disk of log lines is a second failure.
+    /// Logged once until it works again, and at most once a second however often that changes.
     fn failing(&mut self, error: &io::Error) {
-        if !std::mem::replace(&mut self.logged, true) {
+        if !self.logged && self.rate.again().is_some() {
+            self.logged = true;
             log::error!("cannot accept connections, will keep trying: {error}");
         }
     }
 
     fn failed(&mut self, error: &io::Error) -> Duration {
         self.failing(error);
-        let pause = self.next;
-        self.next = pause.saturating_mul(2).min(self.max);
-        pause
+        let pause = RETRY_MIN.saturating_mul(1 << self.failures.min(16));
+        self.failures += 1;
+        pause.min(RETRY_MAX)
     }
 
     fn succeeded(&mut self) {
         if std::mem::take(&mut self.logged) {
             log::info!("accepting connections again");
         }
-        self.next = self.min;
+        self.failures = 0;
     }
 }
 
@@ -192,25 +193,43 @@ impl Retry {
 struct Refused {
     /// Oldest first, each with the time of its end.
     waiting: VecDeque<(Socket, Instant)>,
+    rate: LogRate,
+    /// The last one's reason.
+    why: String,
 }
 
 impl Refused {
-    fn refuse(&mut self, socket: Socket, limits: &Limits) {
+    fn refuse(&mut self, socket: Socket, linger: Duration, why: String) {
         say_no(&socket);
-        self.waiting
-            .push_back((socket, after(limits.refused_linger)));
-        while self.waiting.len() > limits.refused_connections_max {
+        self.count(why);
+        self.waiting.push_back((socket, after(linger)));
+        while self.waiting.len() > REFUSED_MAX {
             self.close_oldest();
         }
     }
 
-    /// Closes those whose time is over. When the next one's is.
+    fn count(&mut self, why: String) {
+        self.why = why;
+        let count = self.rate.again();
+        self.tell(count);
+    }
+
+    fn tell(&self, count: Option<u64>) {
+        if let Some(count) = count {
+            log::warn!("refused {count} connection(s) with 503: {}", self.why);
+        }
+    }
+
+    /// Closes those whose time is over, and tells how many were refused, if that is due. When there is something to do next.
     fn close_expired(&mut self) -> Option<Instant> {
         let now = Instant::now();
         while self.waiting.front().is_some_and(|(_, end)| *end <= now) {
             self.close_oldest();
         }
-        self.waiting.front().map(|(_, end)| *end)
+        let rest = self.rate.rest();
+        self.tell(rest);
+        let end = self.waiting.front().map(|(_, end)| *end);
+        end.into_iter().chain(self.rate.due()).min()
     }
 
     fn clear(&mut self) {
@@ -228,7 +247,10 @@ impl Refused {
 
 /// One write that does not block: a new connection has room for so little, and one that has not is no client.
 fn say_no(socket: &Socket) {
-    let body = error_body(503, "the server has no room for another connection");
+    let body = error_body(
+        503,
+        "The server has no room for another connection; try again later",
+    );
     let fields = [("Retry-After", "1"), ("Content-Type", "application/json")];
     let mut answer = Vec::with_capacity(512);
     write_head(
@@ -248,7 +270,10 @@ fn say_no(socket: &Socket) {
 fn close_refused(socket: Socket) {
     let mut dropped = [0_u8; 4096];
     for _ in 0..16 {
-        if !socket.is_readable() || !socket.read(&mut dropped).is_ok_and(|count| count > 0) {
+        if !socket
+            .read(&mut dropped, Wait::Never)
+            .is_ok_and(|count| count > 0)
+        {
             break;
         }
     }

@@ -5,8 +5,9 @@
 //!
 //! - `scan`, `head`, `body`: bytes to values, pure;
 //! - `socket`, `bound`: the operating system;
+//! - `link`: how far a connection has got, for others to see;
 //! - `registry`: which connections are open, and the threads they run on;
-//! - `wire`: deadlines on one socket;
+//! - `wire`: a peer's time on one socket;
 //! - `intake`, `answer`: what was read and is to be written;
 //! - `connection`: one connection's life;
 //! - `listener`: where connections come from.
@@ -17,6 +18,7 @@ mod bound;
 mod connection;
 mod head;
 mod intake;
+mod link;
 mod listener;
 mod registry;
 mod scan;
@@ -34,9 +36,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use self::bound::LocalAddr;
+use self::connection::Common;
+use self::link::Link;
 use self::listener::{Acceptor, Waker};
-use self::registry::{Connections, Link};
+use self::registry::Connections;
 use super::exchange::Serve;
+use crate::base::budget::Budget;
 use crate::base::limits::Limits;
 use crate::transport::front::{Front, Unfinished};
 
@@ -52,8 +57,8 @@ pub(crate) struct GuardedFront {
 }
 
 impl GuardedFront {
-    /// Begins to accept, on a thread of its own. Each connection gets a thread that calls `serve` for every request. `count` is
-    /// kept at the number of open connections, those that are being refused not among them.
+    /// Begins to accept, on a thread of its own. Each connection has a thread that calls `serve` for every request. Long bodies are charged to
+    /// `memory`. The number of open connections is added to `count`, those that are being refused not among them.
     ///
     /// # Errors
     ///
@@ -62,18 +67,20 @@ impl GuardedFront {
         listener: Listener,
         serve: Arc<S>,
         limits: Arc<Limits>,
+        memory: Arc<Budget>,
         count: Arc<AtomicUsize>,
     ) -> io::Result<GuardedFront> {
         let address = listener.local_addr()?;
-        listener.open(limits.accept_backlog_len)?;
+        listener.open()?;
         let connections = Arc::new(Connections::counted_in(count));
         let (wake, waker) = UnixStream::pair()?;
-        let live = {
-            let (connections, limits) = (Arc::clone(&connections), Arc::clone(&limits));
-            move |link: Arc<Link>| {
-                connection::live(link, Arc::clone(&connections), &*serve, Arc::clone(&limits));
-            }
-        };
+        let common = Arc::new(Common {
+            connections: Arc::clone(&connections),
+            limits: Arc::clone(&limits),
+            memory,
+            slips: Mutex::default(),
+        });
+        let live = move |link: Arc<Link>| connection::live(link, Arc::clone(&common), &*serve);
         let acceptor = Acceptor::new(listener, live, Arc::clone(&connections), limits, wake)?;
         let thread = thread::Builder::new()
             .name("mcp-accept".to_owned())

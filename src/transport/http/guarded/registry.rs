@@ -1,77 +1,35 @@
-//! The connections that are open: how many, whose thread, and how they end.
+//! The connections that are open: how many, whose thread, which makes room for another, and how they end.
 //!
-//! Every thread that is started here is joined here. A thread that ends joins the one that ended before it, so that at any time
-//! at most one has ended without having been joined, and nobody needs to go round and collect them. Must not know HTTP.
+//! Threads are a pool: one whose connection has ended waits a moment for the next one. A thread that ends joins the one that ended before
+//! it and only then gives its place up, so there are never more than `connections_max` and one that is on its last instructions, and every
+//! thread that is started here is joined here. Must not know HTTP.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::Shutdown;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::link::Link;
 use super::socket::Socket;
-use crate::base::limits::Limits;
+use crate::base::deadline::after;
 
-/// What a connection and the rest of the front share: the socket, and whether it may be closed without asking.
-///
-/// The phases go `IDLE` → `BUSY` → `IDLE` …; only the owner leaves `BUSY`, and only [`Link::close_if_idle`] moves `IDLE` to `SHUT`,
-/// so a request that has begun to arrive is never cut by the front.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub(super) socket: Socket,
-    phase: AtomicU8,
-}
+/// Address space for a connection's thread; only touched pages cost memory. It must hold the parser of a message `json_depth_max` deep.
+const STACK_BYTES: usize = 256 * 1024;
 
-/// No byte of a request has been read since the last answer.
-const IDLE: u8 = 0;
-/// A request is being read or answered.
-const BUSY: u8 = 1;
-/// Was idle when the front stopped; its reading side has been shut.
-const SHUT: u8 = 2;
-/// Everything has been said; the client may still be reading it.
-const LINGERING: u8 = 3;
+/// So long a thread without a connection waits for one. Long enough that clients which connect for each request find one, short enough that
+/// a crowd's threads are soon gone.
+const SPARE_TIMEOUT: Duration = Duration::from_secs(2);
 
-impl Link {
-    fn new(socket: Socket) -> Link {
-        Link {
-            socket,
-            phase: AtomicU8::new(IDLE),
-        }
-    }
+/// What has not arrived whole when the front stops was never accepted, and may still do so for this long.
+const HALF_REQUEST_GRACE: Duration = Duration::from_millis(400);
 
-    /// The owner waits for a request. The caller must look at [`Connections::is_stopping`] afterwards: either it sees that the
-    /// front stops, or the front sees that it is idle.
-    pub(super) fn now_idle(&self) {
-        self.phase.store(IDLE, Ordering::SeqCst);
-    }
+/// How long a connection that is to make room may take. It only has to wake and to close.
+const EVICTION_PATIENCE: Duration = Duration::from_millis(100);
 
-    /// A request has begun to arrive. False if the front shut the reading side at the same moment; what has arrived may still
-    /// be answered, but the end of the stream no longer says anything about the client.
-    pub(super) fn now_busy(&self) -> bool {
-        self.phase.swap(BUSY, Ordering::SeqCst) != SHUT
-    }
-
-    pub(super) fn now_lingering(&self) {
-        self.phase.store(LINGERING, Ordering::SeqCst);
-    }
-
-    fn close_if_idle(&self) {
-        let was = self
-            .phase
-            .compare_exchange(IDLE, SHUT, Ordering::SeqCst, Ordering::SeqCst);
-        if was.is_ok() {
-            self.socket.shutdown(Shutdown::Read);
-        }
-    }
-
-    /// Ends the connection whatever it is doing. True if something was lost by it.
-    fn cut(&self) -> bool {
-        self.socket.shutdown(Shutdown::Both);
-        self.phase.load(Ordering::SeqCst) == BUSY
-    }
-}
+/// So many connections are asked to make room for a new one. The second is needed when a request of the first arrived at the same moment.
+const EVICTIONS_MAX: usize = 3;
 
 /// Why a connection was not admitted; its socket comes back.
 #[derive(Debug)]
@@ -83,29 +41,51 @@ pub(super) enum NotAdmitted {
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     stopping: AtomicBool,
-    /// How many are open, for whoever wants to know without the lock.
+    /// How many are open, with those of other fronts. Readable without the lock.
     count: Arc<AtomicUsize>,
     table: Mutex<Table>,
-    /// Signalled whenever a connection has left the table.
+    /// Signalled when a connection or a thread has left the table.
     left: Condvar,
+    /// Signalled when a connection waits for a spare thread.
+    work: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    open: HashMap<u64, Open>,
+    open: HashMap<u64, Arc<Link>>,
     admitted: u64,
+    /// Connections on their way to a spare thread; never more than there are of these.
+    waiting: VecDeque<(u64, Arc<Link>)>,
+    /// Threads that wait for a connection.
+    spare: usize,
+    threads: HashMap<u64, JoinHandle<()>>,
+    started: u64,
+    /// Threads that have not ended. Those that are ending have left `threads` and still count.
+    living: usize,
     /// The thread that ended last, which nobody has joined yet.
     ended: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
-struct Open {
-    link: Arc<Link>,
-    thread: JoinHandle<()>,
+impl Table {
+    fn has_room(&self, connections_max: usize) -> bool {
+        let has_thread = self.spare > self.waiting.len() || self.living < connections_max;
+        self.open.len() < connections_max && has_thread
+    }
+
+    /// The connection that goes first when there is no room for another.
+    fn dispensable(&self) -> Option<&Link> {
+        let ranked = self.open.values().filter_map(|link| {
+            let standing = link.standing()?;
+            Some((standing, &**link))
+        });
+        ranked
+            .min_by_key(|(standing, _)| *standing)
+            .map(|(_, link)| link)
+    }
 }
 
 impl Connections {
-    /// Keeps `count` at the number of open connections.
+    /// Adds the number of open connections to `count`, which other fronts add to as well.
     pub(super) fn counted_in(count: Arc<AtomicUsize>) -> Connections {
         Connections {
             count,
@@ -117,48 +97,104 @@ impl Connections {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    /// Starts a thread that owns this connection and runs `live`.
-    pub(super) fn admit(
+    /// Has a thread own this connection and run `live` for it: a spare one, or a new one.
+    pub(super) fn admit<L>(
         self: &Arc<Self>,
         socket: Socket,
-        limits: &Limits,
-        live: impl FnOnce(Arc<Link>) + Send + 'static,
-    ) -> Result<(), NotAdmitted> {
+        connections_max: usize,
+        live: &L,
+    ) -> Result<(), NotAdmitted>
+    where
+        L: Fn(Arc<Link>) + Clone + Send + 'static,
+    {
         // Held until the thread is in the table, so that a thread that ends at once finds itself there.
-        let mut table = self.lock();
-        if table.open.len() >= limits.connections_max {
+        let mut table = self.make_room(connections_max);
+        if !table.has_room(connections_max) {
             return Err(NotAdmitted::Full(socket));
         }
         let id = table.admitted;
         let link = Arc::new(Link::new(socket));
-        let connections = Arc::clone(self);
-        let owned = Arc::clone(&link);
-        let spawned = thread::Builder::new()
-            .name(format!("mcp-conn-{id}"))
-            .stack_size(limits.connection_stack_bytes)
-            .spawn(move || {
-                let _leave = Leave { connections, id }; // dropped last, even if `live` panics
-                live(owned);
-            });
-        match spawned {
-            Ok(thread) => {
-                table.admitted += 1;
-                table.open.insert(id, Open { link, thread });
-                self.count.store(table.open.len(), Ordering::Relaxed);
-                Ok(())
-            }
-            Err(error) => {
-                let link = Arc::into_inner(link).expect("the closure was dropped unrun");
-                Err(NotAdmitted::NoThread(link.socket, error))
-            }
+        if table.spare > table.waiting.len() {
+            table.waiting.push_back((id, Arc::clone(&link)));
+            self.work.notify_one();
+        } else if let Err(error) = self.start_thread(&mut table, (id, Arc::clone(&link)), live) {
+            let link = Arc::into_inner(link).expect("the closure was dropped unrun");
+            return Err(NotAdmitted::NoThread(link.socket, error));
         }
+        table.admitted += 1;
+        table.open.insert(id, link);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Waits for a place if one is about to be free, or is made free by closing a connection that can be done without.
+    fn make_room(&self, connections_max: usize) -> MutexGuard<'_, Table> {
+        let mut table = self.lock();
+        for _ in 0..EVICTIONS_MAX {
+            if table.has_room(connections_max) {
+                break;
+            }
+            if table.open.len() >= connections_max {
+                match table.dispensable() {
+                    Some(link) => link.close_unless_busy(),
+                    None => break,
+                }
+            }
+            let full = |table: &mut Table| !table.has_room(connections_max);
+            let waited = self.left.wait_timeout_while(table, EVICTION_PATIENCE, full);
+            table = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        table
+    }
+
+    fn start_thread<L>(
+        self: &Arc<Self>,
+        table: &mut Table,
+        first: (u64, Arc<Link>),
+        live: &L,
+    ) -> io::Result<()>
+    where
+        L: Fn(Arc<Link>) + Clone + Send + 'static,
+    {
+        let number = table.started;
+        let (connections, live) = (Arc::clone(self), live.clone());
+        let thread = thread::Builder::new()
+            .name(format!("mcp-conn-{number}"))
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                let _ending = Ending(&connections, number); // dropped last, even if `live` panics
+                let mut next = Some(first);
+                while let Some((id, link)) = next {
+                    let leave = Leave(&connections, id);
+                    live(link);
+                    drop(leave);
+                    next = connections.next();
+                }
+            })?;
+        table.started += 1;
+        table.living += 1;
+        table.threads.insert(number, thread);
+        Ok(())
+    }
+
+    /// The next connection for a thread whose last one has ended. `None` when it is to end too.
+    fn next(&self) -> Option<(u64, Arc<Link>)> {
+        let mut table = self.lock();
+        table.spare += 1;
+        let idle = |table: &mut Table| table.waiting.is_empty() && !self.is_stopping();
+        let waited = self.work.wait_timeout_while(table, SPARE_TIMEOUT, idle);
+        table = waited.unwrap_or_else(PoisonError::into_inner).0;
+        table.spare -= 1;
+        table.waiting.pop_front()
     }
 
     /// From now on connections close when they have answered; those that wait for a request close at once.
     pub(super) fn stop(&self) {
         self.announce_stop();
-        for open in self.lock().open.values() {
-            open.link.close_if_idle();
+        let table = self.lock();
+        self.work.notify_all();
+        for link in table.open.values() {
+            link.close_if_idle();
         }
     }
 
@@ -169,25 +205,21 @@ impl Connections {
     /// Ends every connection whatever it is doing. The number of those that were still at work.
     pub(super) fn cut(&self) -> usize {
         let table = self.lock();
-        table.open.values().filter(|open| open.link.cut()).count()
+        table.open.values().filter(|link| link.cut()).count()
     }
 
-    /// Waits for every connection to end, cuts those that have not by `deadline`, and joins every thread. The number that was
-    /// cut at work. A thread that is inside `Serve::serve` is waited for without bound: it is the server's to end.
+    /// After [`stop`](Self::stop): waits for every connection to end, cuts those that have not by `deadline`, and joins every thread. The
+    /// number that was cut at work. A thread that is inside `Serve::serve` is waited for without bound: it is the server's to end.
     pub(super) fn join(&self, deadline: Instant) -> usize {
-        let mut table = self.lock();
-        while !table.open.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let waited = self.left.wait_timeout(table, left);
-            table = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut table = self.wait_for_end(after(HALF_REQUEST_GRACE).min(deadline));
+        for link in table.open.values() {
+            link.close_unless_busy();
         }
         drop(table);
+        drop(self.wait_for_end(deadline));
         let cut = self.cut();
-        let mut table = self.lock();
-        while !table.open.is_empty() {
+        table = self.lock();
+        while table.living > 0 {
             let waited = self.left.wait(table);
             table = waited.unwrap_or_else(PoisonError::into_inner);
         }
@@ -199,55 +231,64 @@ impl Connections {
         cut
     }
 
-    /// Connections whose request is being read or answered.
-    #[cfg(test)]
-    pub(super) fn busy(&self) -> usize {
-        let table = self.lock();
-        let phases = table.open.values().map(|open| &open.link.phase);
-        phases
-            .filter(|phase| phase.load(Ordering::SeqCst) == BUSY)
-            .count()
-    }
-
-    /// What [`stop`](Self::stop) does to the idle, but with something else happening between its two steps.
-    #[cfg(test)]
-    pub(super) fn close_idle_while(&self, between: impl FnOnce()) {
-        for open in self.lock().open.values() {
-            let was = open.link.phase.swap(SHUT, Ordering::SeqCst);
-            assert_eq!(was, IDLE);
-        }
-        between();
-        for open in self.lock().open.values() {
-            open.link.socket.shutdown(Shutdown::Read);
-        }
+    /// Waits until no connection is open, at most until `deadline`.
+    fn wait_for_end(&self, deadline: Instant) -> MutexGuard<'_, Table> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let open = |table: &mut Table| !table.open.is_empty();
+        let waited = self.left.wait_timeout_while(self.lock(), left, open);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// A panic cannot leave the table half changed, so a poisoned lock is as good as any.
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Connections whose request is being read or answered.
+    #[cfg(test)]
+    pub(super) fn at_work(&self) -> usize {
+        let table = self.lock();
+        table.open.values().filter(|link| link.is_at_work()).count()
+    }
+
+    /// The one open connection.
+    #[cfg(test)]
+    pub(super) fn only(&self) -> Arc<Link> {
+        let table = self.lock();
+        assert_eq!(table.open.len(), 1);
+        table.open.values().next().cloned().expect("there is one")
+    }
+}
+
+/// The end of a connection.
+struct Leave<'a>(&'a Connections, u64);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        let Leave(connections, id) = self;
+        let mut table = connections.lock();
+        let link = table.open.remove(id);
+        connections.count.fetch_sub(1, Ordering::Relaxed);
+        drop(table);
+        drop(link); // closes the socket, now that its place is free
+        connections.left.notify_all();
+    }
 }
 
 /// The end of a connection's thread.
-struct Leave {
-    connections: Arc<Connections>,
-    id: u64,
-}
+struct Ending<'a>(&'a Connections, u64);
 
-impl Drop for Leave {
+impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        let mut table = self.connections.lock();
-        let Some(Open { link, thread }) = table.open.remove(&self.id) else {
-            return;
-        };
-        let before = table.ended.replace(thread);
-        let connections = &self.connections;
-        connections.count.store(table.open.len(), Ordering::Relaxed);
+        let Ending(connections, number) = self;
+        let mut table = connections.lock();
+        let thread = table.threads.remove(number);
+        let before = std::mem::replace(&mut table.ended, thread);
         drop(table);
-        drop(link); // closes the socket, now that its place is free
         if let Some(before) = before {
             let _ = before.join(); // it is at most here; a panic was reported where it happened
         }
-        self.connections.left.notify_all();
+        connections.lock().living -= 1;
+        connections.left.notify_all();
     }
 }

@@ -6,7 +6,11 @@
 
 use memchr::memchr;
 
-use crate::base::limits::Limits;
+/// A request line has a method, a target and a version; real targets are a path.
+pub(super) const TARGET_BYTES_MAX: usize = 4 * 1024;
+
+/// Most header fields in one request. Real clients send about ten, proxies a few more.
+pub(super) const FIELDS_MAX: usize = 100;
 
 /// Why a request is refused, and with what status. The connection is closed after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +46,15 @@ pub(super) struct Scanner {
 impl Scanner {
     /// Goes on where it stopped. `bytes` is what it was last time plus what has arrived since. The length of the head, once
     /// all of it is there.
-    pub(super) fn scan(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
+    pub(super) fn scan(
+        &mut self,
+        bytes: &[u8],
+        head_bytes_max: usize,
+    ) -> Result<Option<usize>, Refusal> {
         while let Some(offset) = memchr(b'\n', &bytes[self.scanned..]) {
             let newline = self.scanned + offset;
-            self.check_request_line(&bytes[..newline], limits)?;
-            if newline >= limits.head_bytes_max {
+            self.check_request_line(&bytes[..newline], head_bytes_max)?;
+            if newline >= head_bytes_max {
                 return Err(HEAD_TOO_LONG);
             }
             if newline == self.line_start || bytes[newline - 1] != b'\r' {
@@ -60,13 +68,13 @@ impl Scanner {
             } else if self.lines > 0 {
                 return Ok(Some(newline + 1));
             } // else an empty line before the request line, which is skipped (RFC 9112 §2.2)
-            if self.lines > limits.header_count_max + 1 {
+            if self.lines > FIELDS_MAX + 1 {
                 return Err(TOO_MANY_FIELDS);
             }
         }
         self.scanned = bytes.len();
-        self.check_request_line(bytes, limits)?;
-        if bytes.len() >= limits.head_bytes_max {
+        self.check_request_line(bytes, head_bytes_max)?;
+        if bytes.len() >= head_bytes_max {
             return Err(HEAD_TOO_LONG);
         }
         Ok(None)
@@ -79,11 +87,11 @@ impl Scanner {
 
     /// Refuses a request line as soon as its bytes so far cannot become a good one: what does not speak HTTP (TLS, say) need
     /// not wait for the head deadline.
-    fn check_request_line(&self, bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
+    fn check_request_line(&self, bytes: &[u8], head_bytes_max: usize) -> Result<(), Refusal> {
         if self.lines > 0 {
             return Ok(());
         }
-        let line = &bytes[self.line_start..bytes.len().min(limits.head_bytes_max)];
+        let line = &bytes[self.line_start..bytes.len().min(head_bytes_max)];
         match line {
             [] | [b'\r'] => return Ok(()),
             [first, ..] if !is_token_byte(*first) => return Err(NOT_A_METHOD),
@@ -94,7 +102,7 @@ impl Scanner {
         };
         let target = &line[space + 1..];
         let target_len = memchr(b' ', target).unwrap_or(target.len());
-        if target_len > limits.target_bytes_max {
+        if target_len > TARGET_BYTES_MAX {
             return Err(TARGET_TOO_LONG);
         }
         Ok(())

@@ -12,13 +12,33 @@ use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{SendAncillaryBuffer, SendFlags, sockopt};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, sockopt};
 
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
+
+/// Whether a read waits for bytes, as long as the read timeout says, or takes only those that have arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    ForBytes,
+    Never,
+}
+
+impl Wait {
+    fn flags(self) -> RecvFlags {
+        match self {
+            Wait::ForBytes => RecvFlags::empty(),
+            Wait::Never => RecvFlags::DONTWAIT,
+        }
+    }
+}
+
+/// A peer that has vanished without closing its connection is noticed after this long: by keep-alive probes and, on Linux, by the bound on
+/// unacknowledged data.
+const DEAD_PEER_TIMEOUT: Duration = Duration::from_secs(90);
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -32,9 +52,9 @@ impl AsFd for Socket {
 impl Socket {
     /// Sends small writes at once and has the kernel notice a peer that vanished. Best effort: a socket that refuses an option
     /// is a connection that has ended, and reading it will say so.
-    pub(super) fn prepare(&self, dead_peer_timeout: Duration) {
+    pub(super) fn prepare(&self) {
         let Socket::Tcp(stream) = self else { return };
-        if let Err(error) = set_tcp_options(stream, dead_peer_timeout) {
+        if let Err(error) = set_tcp_options(stream) {
             log::debug!("cannot set the options of a connection: {error}");
         }
     }
@@ -48,17 +68,19 @@ impl Socket {
     }
 
     /// Reads once into the spare capacity, of which there must be some. Zero is the end of the stream.
-    pub(super) fn read_spare(&self, into: &mut Vec<u8>) -> io::Result<usize> {
+    pub(super) fn read_spare(&self, into: &mut Vec<u8>, wait: Wait) -> io::Result<usize> {
         debug_assert!(
             into.len() < into.capacity(),
             "a read of nothing looks like the end"
         );
-        Ok(rustix::io::read(self, spare_capacity(into))?)
+        let (read, _) = rustix::net::recv(self, spare_capacity(into), wait.flags())?;
+        Ok(read)
     }
 
     /// Reads once. Zero is the end of the stream.
-    pub(super) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::read(self, into)?)
+    pub(super) fn read(&self, into: &mut [u8], wait: Wait) -> io::Result<usize> {
+        let (read, _) = rustix::net::recv(self, into, wait.flags())?;
+        Ok(read)
     }
 
     /// Sends what the kernel takes at once, in one call; `WouldBlock` if that is nothing. A peer that has gone is an error and
@@ -102,7 +124,7 @@ impl Socket {
         }
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         {
-            use rustix::net::{RecvFlags, recv};
+            use rustix::net::recv;
             let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
             match recv(self, &mut [0_u8; 1], flags) {
                 Ok((read, _)) => read == 0,
@@ -138,17 +160,17 @@ impl Socket {
 }
 
 /// Three probes: the first after two thirds of the time, the others in what is left.
-fn set_tcp_options(stream: &TcpStream, dead_peer_timeout: Duration) -> io::Result<()> {
+fn set_tcp_options(stream: &TcpStream) -> io::Result<()> {
     let whole_seconds = |time: Duration| Duration::from_secs(time.as_secs().max(1));
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, whole_seconds(dead_peer_timeout / 3 * 2))?;
-    sockopt::set_tcp_keepintvl(stream, whole_seconds(dead_peer_timeout / 9))?;
+    sockopt::set_tcp_keepidle(stream, whole_seconds(DEAD_PEER_TIMEOUT / 3 * 2))?;
+    sockopt::set_tcp_keepintvl(stream, whole_seconds(DEAD_PEER_TIMEOUT / 9))?;
     sockopt::set_tcp_keepcnt(stream, 3)?;
     // Probes stop while an answer is unacknowledged; this bounds that case.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
-        let millis = u32::try_from(dead_peer_timeout.as_millis()).unwrap_or(u32::MAX);
+        let millis = u32::try_from(DEAD_PEER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
         sockopt::set_tcp_user_timeout(stream, millis)?;
     }
     Ok(())

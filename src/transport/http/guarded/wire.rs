@@ -1,22 +1,23 @@
-//! Reading and writing one socket with deadlines, at one system call each as long as the peer keeps up.
+//! Reading and writing one socket in the time a peer has, at one system call each as long as it keeps up.
 //!
-//! A deadline is an `Instant`; the wait for it is the socket's read timeout, which is set only when it changes much, so that a
-//! busy connection never pays for it. Must not know HTTP.
+//! The wait is the socket's read timeout, which is set only when it changes much, so that a busy connection never pays for it. Time is judged
+//! only after what has arrived has been taken, and time in which this process did not run (a frozen container, a closed laptop) does not
+//! count: the peer could do nothing about it. Must not know HTTP.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::registry::Link;
-use super::socket::Socket;
-use crate::base::deadline::after;
+use super::link::Link;
+use super::socket::{Socket, Wait};
+use crate::base::limits::Limits;
 
-/// A read waits this long at a time, then looks at its deadline again. Long enough to cost nothing, and the same for every
-/// deadline further away, which is what spares a busy connection a system call for each request.
+/// A wait is this long at a time, then looks at the time again: so much of a suspension is taken for the peer's time. Long enough to cost
+/// nothing, and the same for every read that may take longer, which is what spares a busy connection a system call for each request.
 const TURN: Duration = Duration::from_secs(1);
 
-/// So much later than its deadline may a wait end before it is worth a system call to correct it.
+/// So much longer than allowed may a wait be before it is worth a system call to correct it.
 const SLACK: Duration = Duration::from_millis(10);
 
 /// Room for one read of a head: more than nearly every request needs, one page of memory.
@@ -31,19 +32,31 @@ pub(super) enum Filled {
     TimedOut,
 }
 
+/// When a peer's time began, and what the process had lost by then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    at: Instant,
+    lost: Duration,
+}
+
 /// The owner's end of a socket. There is one, in the connection's thread.
 #[derive(Debug)]
 pub(super) struct Wire {
     link: Arc<Link>,
+    limits: Arc<Limits>,
     /// What the socket's read timeout is set to. Zero before it is first set.
     read_timeout: Duration,
+    /// The time in which the process did not run, as far as it was noticed here.
+    lost: Duration,
 }
 
 impl Wire {
-    pub(super) fn new(link: Arc<Link>) -> Wire {
+    pub(super) fn new(link: Arc<Link>, limits: Arc<Limits>) -> Wire {
         Wire {
             link,
+            limits,
             read_timeout: Duration::ZERO,
+            lost: Duration::ZERO,
         }
     }
 
@@ -55,16 +68,31 @@ impl Wire {
         &self.link.socket
     }
 
-    /// Reads once into the spare capacity of `into`, waiting for it until `deadline`.
-    pub(super) fn fill(&mut self, into: &mut Vec<u8>, deadline: Instant) -> Filled {
-        self.read_until(deadline, TURN, |socket| socket.read_spare(into))
+    /// The peer's time begins now.
+    pub(super) fn begin(&self) -> Begun {
+        Begun {
+            at: Instant::now(),
+            lost: self.lost,
+        }
     }
 
-    /// Reads once into `into` and says how much, waiting until `deadline` without looking up in between: for long silences.
-    pub(super) fn read_idle(&mut self, into: &mut [u8], deadline: Instant) -> (Filled, usize) {
+    /// Reads once into the spare capacity of `into`, waiting for it as long as the peer has time.
+    pub(super) fn fill(&mut self, into: &mut Vec<u8>, begun: Begun, time: Duration) -> Filled {
+        self.read_in_time(begun, time, TURN, |socket, wait| {
+            socket.read_spare(into, wait)
+        })
+    }
+
+    /// Reads once into `into` and says how much, without looking up in between: for long silences.
+    pub(super) fn read_idle(
+        &mut self,
+        into: &mut [u8],
+        begun: Begun,
+        time: Duration,
+    ) -> (Filled, usize) {
         let mut count = 0;
-        let filled = self.read_until(deadline, Duration::MAX, |socket| {
-            count = socket.read(into)?;
+        let filled = self.read_in_time(begun, time, Duration::MAX, |socket, wait| {
+            count = socket.read(into, wait)?;
             Ok(count)
         });
         (filled, count)
@@ -72,83 +100,96 @@ impl Wire {
 
     /// Reads once into the spare capacity of `into` if something has arrived already.
     pub(super) fn fill_now(&mut self, into: &mut Vec<u8>) -> Filled {
-        if !self.socket().is_readable() {
-            return Filled::TimedOut;
-        }
-        match self.socket().read_spare(into) {
-            Ok(0) | Err(_) => Filled::Ended,
-            Ok(_) => Filled::Bytes,
-        }
+        filled(self.socket().read_spare(into, Wait::Never))
     }
 
-    /// Writes all of these, in one call if the kernel has room. `TimedOut` if the whole is not taken in time, however much of it
-    /// was: a reader that drips is a reader that does not read.
-    pub(super) fn write(
-        &mut self,
-        mut parts: &mut [IoSlice<'_>],
-        timeout: Duration,
-    ) -> io::Result<()> {
-        let mut deadline = None;
+    /// Writes all of these, in one call if the kernel has room. A reader has `write_timeout`, and earns one more second for every
+    /// `write_bytes_per_second_min` bytes that are taken: `TimedOut` when that is over.
+    pub(super) fn write(&mut self, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        let mut begun = None; // a reader that keeps up never asks the clock
+        let mut taken = 0;
         loop {
             match self.socket().send_now(parts) {
-                Ok(sent) => IoSlice::advance_slices(&mut parts, sent),
+                Ok(sent) => {
+                    taken += sent;
+                    IoSlice::advance_slices(&mut parts, sent);
+                }
                 Err(error) if is_retry(&error) => {}
                 Err(error) => return Err(error),
             }
             if parts.is_empty() {
                 return Ok(());
             }
-            let left = deadline
-                .get_or_insert_with(|| after(timeout))
-                .saturating_duration_since(Instant::now());
+            let rate = self.limits.write_bytes_per_second_min;
+            let time = earned(self.limits.write_timeout, taken, rate);
+            let begun = *begun.get_or_insert_with(|| self.begin());
+            let now = Instant::now();
+            let left = self.left(begun, time, now);
             if left.is_zero() {
                 self.socket().discard_on_close();
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            self.socket().wait_writable(left)?;
+            let turn = left.min(TURN);
+            self.socket().wait_writable(turn)?;
+            self.note_lost(now, turn);
         }
     }
 
     /// Ends our side and reads what the peer still sends, so that it can read our answer: closing with bytes unread would
-    /// send a reset that destroys it. Ends when the peer does, or at the deadline.
-    pub(super) fn linger(&mut self, buffer: &mut Vec<u8>, deadline: Instant) {
+    /// send a reset that destroys it. Ends when the peer does, or when the time is over.
+    pub(super) fn linger(&mut self, buffer: &mut Vec<u8>, time: Duration) {
         self.socket().shutdown(Shutdown::Write);
+        let begun = self.begin();
         loop {
             buffer.clear();
             buffer.reserve(READ_BYTES);
-            if self.fill(buffer, deadline) != Filled::Bytes {
+            let is_over = self.left(begun, time, Instant::now()).is_zero();
+            if is_over || self.fill(buffer, begun, time) != Filled::Bytes {
                 return;
             }
         }
     }
 
-    fn read_until(
+    fn read_in_time(
         &mut self,
-        deadline: Instant,
+        begun: Begun,
+        time: Duration,
         turn: Duration,
-        mut read: impl FnMut(&Socket) -> io::Result<usize>,
+        mut read: impl FnMut(&Socket, Wait) -> io::Result<usize>,
     ) -> Filled {
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            let left = self.left(begun, time, now);
             if left.is_zero() {
-                return Filled::TimedOut;
+                return filled(read(self.socket(), Wait::Never));
             }
             if self.wait_about(left, turn).is_err() {
                 return Filled::Ended;
             }
-            match read(self.socket()) {
-                Ok(0) => return Filled::Ended,
-                Ok(_) => return Filled::Bytes,
-                Err(error) if is_retry(&error) => {}
-                Err(_) => return Filled::Ended,
+            let read = read(self.socket(), Wait::ForBytes);
+            self.note_lost(now, self.read_timeout);
+            match filled(read) {
+                Filled::TimedOut => {}
+                filled => return filled,
             }
         }
+    }
+
+    /// What the peer has left of its time.
+    fn left(&self, begun: Begun, time: Duration, now: Instant) -> Duration {
+        let time = time.saturating_add(self.lost - begun.lost);
+        time.saturating_sub(now.saturating_duration_since(begun.at))
+    }
+
+    /// A wait that lasts longer than it was asked to is one during which the process did not run.
+    fn note_lost(&mut self, asked: Instant, longest: Duration) {
+        self.lost += asked.elapsed().saturating_sub(longest);
     }
 
     /// Has the next read wait for `left`, or one turn if that is shorter, unless what is set will do.
     fn wait_about(&mut self, left: Duration, turn: Duration) -> io::Result<()> {
         let wanted = left.min(turn);
-        let too_long = self.read_timeout > left + SLACK;
+        let too_long = self.read_timeout > left.saturating_add(SLACK);
         let too_short = self.read_timeout < wanted / 2;
         if too_long || too_short {
             let timeout = wanted.max(Duration::from_millis(1)); // zero would mean for ever
@@ -156,6 +197,21 @@ impl Wire {
             self.read_timeout = timeout;
         }
         Ok(())
+    }
+}
+
+/// The time a peer has when so many bytes have come or gone.
+pub(super) fn earned(time: Duration, bytes: usize, bytes_per_second: usize) -> Duration {
+    let seconds = bytes as f64 / bytes_per_second.max(1) as f64;
+    time.saturating_add(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+}
+
+fn filled(read: io::Result<usize>) -> Filled {
+    match read {
+        Ok(0) => Filled::Ended,
+        Ok(_) => Filled::Bytes,
+        Err(error) if is_retry(&error) => Filled::TimedOut,
+        Err(_) => Filled::Ended,
     }
 }
 

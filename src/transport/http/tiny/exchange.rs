@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use tiny_http::{HTTPVersion, Request};
 
-use crate::transport::http::exchange::{BodyError, Exchange, Response};
+use crate::transport::http::exchange::{Body, BodyError, Exchange, Response};
 use crate::transport::http::response::{
     Framing, date_now, write_chunk, write_head, write_last_chunk,
 };
@@ -115,7 +115,7 @@ impl Exchange for TinyExchange {
         self.request.as_ref()?.remote_addr().copied()
     }
 
-    fn read_body(&mut self, bytes_max: usize) -> Result<Vec<u8>, BodyError> {
+    fn read_body(&mut self, bytes_max: usize) -> Result<Body, BodyError> {
         let request = self.request.as_mut().ok_or(BodyError::Gone)?;
         let declared = request.body_length();
         if declared.is_some_and(|length| length > bytes_max) {
@@ -129,7 +129,10 @@ impl Exchange for TinyExchange {
             (Err(_), _) => Err(BodyError::Malformed("The body's framing is broken")),
             _ if body.len() > bytes_max => Err(BodyError::TooLarge),
             (_, Some(length)) if body.len() < length => Err(BodyError::Gone),
-            _ => Ok(body),
+            _ => Ok(Body {
+                bytes: body,
+                charge: None,
+            }),
         }
     }
 

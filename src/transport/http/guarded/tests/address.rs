@@ -69,6 +69,87 @@ fn a_unix_socket_that_a_dead_server_left_is_replaced() {
     std::fs::remove_file(&path).expect("it is there");
 }
 
+/// A directory for one test's sockets, removed with it.
+struct Directory(std::path::PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Directory {
+        let path = socket_path(name).with_extension("d");
+        std::fs::create_dir_all(&path).expect("a temporary directory");
+        Directory(path)
+    }
+
+    fn names(&self) -> Vec<std::ffi::OsString> {
+        let entries = std::fs::read_dir(&self.0).expect("it is there");
+        entries
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Of servers that start together, on a free path or on what a dead one left there, one gets it and can be reached, and the others are told.
+#[test]
+fn of_servers_that_start_together_one_gets_the_path() {
+    let directory = Directory::new("together");
+    let path = directory.0.join("s");
+    for round in 0..2000 {
+        if round % 4 > 0 {
+            drop(UnixListener::bind(&path).expect("nothing is there"));
+        }
+        let barrier = std::sync::Barrier::new(3);
+        let bound: Vec<_> = std::thread::scope(|scope| {
+            let start = || {
+                barrier.wait();
+                Listener::bind_unix(&path, 0o600)
+            };
+            let starting: Vec<_> = (0..3).map(|_| scope.spawn(start)).collect();
+            let started = starting
+                .into_iter()
+                .map(|one| one.join().expect("no panic"));
+            started.collect()
+        });
+        let (won, lost): (Vec<_>, Vec<_>) = bound.into_iter().partition(Result::is_ok);
+        assert_eq!(won.len(), 1, "round {round}: {lost:?}");
+        for error in lost.into_iter().filter_map(Result::err) {
+            assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+        }
+        let _client = UnixStream::connect(&path).expect("one can be reached");
+        for listener in won.into_iter().flatten() {
+            listener.accept().expect("it is this one");
+            assert_eq!(directory.names(), ["s"], "nothing else is left");
+        }
+        assert_eq!(directory.names().len(), 0);
+    }
+}
+
+/// A live server that is too busy to accept is a live server, and to find that out takes no wait.
+#[test]
+fn a_live_server_with_a_full_backlog_is_not_taken_over() {
+    let directory = Directory::new("backlog");
+    let path = directory.0.join("s");
+    let live = UnixListener::bind(&path).expect("a fresh path");
+    rustix::net::listen(&live, 0).expect("it listens");
+    let mut waiting = Vec::new();
+    loop {
+        use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
+        let client = socket(AddressFamily::UNIX, SocketType::STREAM, None).expect("a descriptor");
+        rustix::io::ioctl_fionbio(&client, true).expect("a socket");
+        match connect(&client, &SocketAddrUnix::new(&path).expect("short")) {
+            Ok(()) => waiting.push(client),
+            Err(error) => break assert_eq!(error, rustix::io::Errno::AGAIN),
+        }
+    }
+    let refused = Listener::bind_unix(&path, 0o600).expect_err("somebody listens there");
+    assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
+    assert_eq!(directory.names(), ["s"]);
+}
+
 #[test]
 fn unix_listeners_that_were_bound_elsewhere_are_served_and_left_alone() {
     let path = socket_path("activated");

@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::super::body::{Chunked, Decoded};
-use crate::base::limits::Limits;
+use super::super::body::{
+    CHUNK_EXTENSION_BYTES_MAX, CHUNK_LINE_BYTES_MAX, Chunked, Decoded, TRAILER_BYTES_MAX,
+};
 use crate::transport::http::exchange::BodyError;
 
 /// What became of some bytes: the content and how many bytes it took, or that more are needed, or why not.
@@ -15,12 +16,12 @@ enum Outcome {
     Malformed,
 }
 
-fn feed(bytes: &[u8], cuts: &[usize], bytes_max: usize, limits: &Limits) -> Outcome {
+fn feed(bytes: &[u8], cuts: &[usize], bytes_max: usize) -> Outcome {
     let mut decoder = Chunked::new();
     let mut body = Vec::new();
     let mut start = 0;
     for end in cuts.iter().copied().chain([bytes.len()]) {
-        match decoder.decode(&bytes[start..end], &mut body, bytes_max, limits) {
+        match decoder.decode(&bytes[start..end], &mut body, bytes_max) {
             Ok(Decoded {
                 consumed,
                 done: true,
@@ -37,11 +38,11 @@ fn feed(bytes: &[u8], cuts: &[usize], bytes_max: usize, limits: &Limits) -> Outc
 
 #[track_caller]
 fn check(bytes: impl AsRef<[u8]>, wanted: &Outcome) {
-    let (bytes, limits) = (bytes.as_ref(), Limits::default());
-    let got = feed(bytes, &[], 1000, &limits);
+    let bytes = bytes.as_ref();
+    let got = feed(bytes, &[], 1000);
     assert_eq!(got, *wanted, "{}", bytes.escape_ascii());
     for cut in 0..bytes.len().min(600) {
-        let split = feed(bytes, &[cut], 1000, &limits);
+        let split = feed(bytes, &[cut], 1000);
         assert_eq!(split, *wanted, "{} cut at {cut}", bytes.escape_ascii());
     }
 }
@@ -51,7 +52,7 @@ fn good(bytes: &str, content: &str, rest: &str) {
     let len = bytes.len() - rest.len();
     check(bytes, &Outcome::Body(content.into(), len));
     for end in 0..len {
-        let prefix = feed(&bytes.as_bytes()[..end], &[], 1000, &Limits::default());
+        let prefix = feed(&bytes.as_bytes()[..end], &[], 1000);
         assert_eq!(prefix, Outcome::More, "{:?}", &bytes[..end]);
     }
 }
@@ -117,7 +118,7 @@ fn whatever_else_is_refused() {
 
 #[test]
 fn a_size_line_may_have_so_many_bytes() {
-    let max = Limits::default().chunk_line_bytes_max;
+    let max = CHUNK_LINE_BYTES_MAX;
     let line = |len: usize| format!("{}\r", "0".repeat(len - 1));
     check(line(max), &Outcome::More);
     check(line(max + 1), &Outcome::Malformed);
@@ -128,25 +129,19 @@ fn a_size_line_may_have_so_many_bytes() {
 
 #[test]
 fn all_extensions_together_may_have_so_many_bytes() {
-    let limits = Limits::default().chunk_extension_bytes_max(20);
-    // Nine bytes and the carriage return behind each semicolon.
-    let twice = "1;123456789\r\na\r\n".repeat(2);
-    assert_eq!(feed(twice.as_bytes(), &[], 1000, &limits), Outcome::More);
-    let once_more = twice + "1;";
-    assert_eq!(
-        feed(once_more.as_bytes(), &[], 1000, &limits),
-        Outcome::More
-    );
-    let too_much = once_more + "x";
-    assert_eq!(
-        feed(too_much.as_bytes(), &[], 1000, &limits),
-        Outcome::Malformed
-    );
+    // A hundred bytes with the carriage return behind each semicolon.
+    let one = format!("1;{}\r\na\r\n", "x".repeat(99));
+    let most = one.repeat(CHUNK_EXTENSION_BYTES_MAX / 100);
+    let rest = "x".repeat(CHUNK_EXTENSION_BYTES_MAX % 100);
+    let at_edge = most + "1;" + &rest;
+    assert_eq!(feed(at_edge.as_bytes(), &[], 1000), Outcome::More);
+    let too_much = at_edge + "x";
+    assert_eq!(feed(too_much.as_bytes(), &[], 1000), Outcome::Malformed);
 }
 
 #[test]
 fn trailers_may_have_so_many_bytes() {
-    let max = Limits::default().trailer_bytes_max;
+    let max = TRAILER_BYTES_MAX;
     let of_len = |len: usize| format!("0\r\nX: {}\r\n\r\n", "x".repeat(len - "X: \r\n".len()));
     let edge = of_len(max);
     check(&edge, &Outcome::Body(Vec::new(), edge.len()));
@@ -252,9 +247,8 @@ proptest! {
         }
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(wire.len())).collect();
         cuts.sort_unstable();
-        let limits = Limits::default();
-        let whole = feed(&wire, &[], bytes_max, &limits);
-        prop_assert_eq!(&feed(&wire, &cuts, bytes_max, &limits), &whole);
+        let whole = feed(&wire, &[], bytes_max);
+        prop_assert_eq!(&feed(&wire, &cuts, bytes_max), &whole);
         // Nothing follows: a body that waits for more will never come.
         let whole = if whole == Outcome::More { Outcome::Malformed } else { whole };
         prop_assert_eq!(whole, naive(&wire, bytes_max), "{}", wire.escape_ascii());

@@ -89,7 +89,7 @@ fn a_request_that_has_begun_to_arrive_is_answered() {
     site.entered("/echo");
     // The other's first bytes have been read when its connection is not idle any more; nothing tells, so look.
     await_that("the first bytes to be read", || {
-        site.front.connections.busy() == 2
+        site.front.connections.at_work() == 2
     });
     site.front.stop_accepting();
     heading.send("ho HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
@@ -117,6 +117,35 @@ fn what_was_sent_ahead_of_a_stop_is_not_executed_after_it() {
     client.expect_end();
     drop(client);
     site.close();
+}
+
+/// What has not arrived whole when the front stops was never accepted: it does not hold the end, and is told so.
+#[test]
+fn law_12_half_a_request_holds_no_drain() {
+    let site = Site::new(patient());
+    let mut heading = site.connect();
+    heading.send("POST /ec");
+    let mut bodying = site.connect();
+    bodying.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo");
+    site.entered("/echo");
+    let mut lingering = site.connect();
+    lingering.send("nonsense\n");
+    assert_eq!(lingering.answer().status, 400);
+    await_that("the first bytes to be read", || {
+        site.front.connections.at_work() == 2
+    });
+    let begun = Instant::now();
+    assert_eq!(site.front.join(begun + PATIENCE), 0);
+    assert!(begun.elapsed() < PATIENCE / 3, "{:?}", begun.elapsed());
+    for client in [&mut heading, &mut bodying] {
+        let answer = client.answer();
+        assert_eq!(answer.status, 503);
+        assert!(answer.closes());
+        client.expect_end();
+    }
+    assert!(
+        matches!(site.events.try_recv(), Ok(Event::NoBody(why)) if why.contains("Unavailable"))
+    );
 }
 
 /// Joining waits for those at work, and for no longer than it must.
@@ -154,11 +183,12 @@ fn join_cuts_what_outlives_its_deadline() {
     lingering.send("nonsense\n");
     assert_eq!(lingering.answer().status, 400); // has its answer, and does not close
     await_that("the first bytes to be read", || {
-        site.front.connections.busy() == 3
+        site.front.connections.at_work() == 3
     });
-    assert_eq!(site.front.join(Instant::now()), 3);
+    // What has not arrived whole is nothing that could be lost.
+    assert_eq!(site.front.join(Instant::now()), 2);
     waiting.expect_end_or_reset();
-    heading.expect_end_or_reset();
+    drop(heading);
     let told: Vec<Event> = site.events.try_iter().collect();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told.contains(&Event::Departed));
@@ -206,8 +236,14 @@ fn every_thread_is_joined() {
     let ends = Arc::new(Ends::default());
     let serve = Arc::new(Ending(Arc::clone(&ends)));
     let listener = any_port();
-    let front = GuardedFront::start(listener, serve, Arc::new(patient()), Arc::default())
-        .expect("it starts");
+    let front = GuardedFront::start(
+        listener,
+        serve,
+        Arc::new(patient()),
+        Budget::whole(usize::MAX),
+        Arc::default(),
+    )
+    .expect("it starts");
     let LocalAddr::Tcp(address) = front.address else {
         panic!("TCP");
     };
@@ -230,8 +266,8 @@ fn a_request_that_races_with_a_stop_is_answered() {
     let mut client = site.connect();
     assert_eq!(client.get("/x").status, 404);
     site.entered("/x");
-    await_that("it to be idle", || site.front.connections.busy() == 0);
-    site.front.connections.close_idle_while(|| {
+    await_that("it to be idle", || site.front.connections.at_work() == 0);
+    site.front.connections.only().close_while(|| {
         client.send(get("/wait"));
         site.entered("/wait");
     });

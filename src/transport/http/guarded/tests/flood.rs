@@ -3,13 +3,16 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::super::bound::Listener;
+use super::super::link::Link;
+use super::super::listener::REFUSED_MAX;
 use super::super::listener::{Accept, Acceptor, Waker};
-use super::super::registry::{Connections, Link};
+use super::super::registry::Connections;
 use super::super::socket::Socket;
 use super::*;
 
@@ -22,14 +25,26 @@ fn full(client: &mut Client<TcpStream>) {
     assert_eq!(error["jsonrpc"], "2.0");
 }
 
+/// So many connections with a call under way, which nothing closes to make room.
+fn busy(site: &Site, count: usize) -> Vec<Client<TcpStream>> {
+    let wait = |_| {
+        let mut client = site.connect();
+        client.send(get("/wait"));
+        site.entered("/wait");
+        client
+    };
+    (0..count).map(wait).collect()
+}
+
+fn finish(site: &Site, client: &mut Client<TcpStream>) {
+    site.command(Command::Answer);
+    assert_eq!(client.answer().text(), "waited");
+}
+
 #[test]
 fn one_connection_more_than_the_bound_is_refused() {
     let site = Site::new(patient().connections_max(3).refused_linger(PATIENCE * 4));
-    let mut first: Vec<_> = (0..3).map(|_| site.connect()).collect();
-    for client in &mut first {
-        assert_eq!(client.get("/x").status, 404);
-        site.entered("/x");
-    }
+    let mut first = busy(&site, 3);
     // Whether it speaks or not, and whether it waits for the answer or goes on sending.
     let mut silent = site.connect();
     full(&mut silent);
@@ -43,39 +58,188 @@ fn one_connection_more_than_the_bound_is_refused() {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(site.connections.load(Ordering::Relaxed), 3);
-    // The others are served as before, and a place that is given up can be taken.
-    assert_eq!(first[0].get("/x").status, 404);
-    site.entered("/x");
-    first.pop();
+    // A place that is given up can be taken.
+    drop(first.pop());
+    assert_eq!(site.event(), Event::Departed);
     site.await_connections(2);
     assert_eq!(site.connect().get("/x").status, 404);
     site.entered("/x");
+    site.commands.send(Command::Answer).expect("one waits");
+    site.commands.send(Command::Answer).expect("another waits");
+    for client in &mut first {
+        assert_eq!(client.answer().text(), "waited");
+    }
     site.close();
 }
 
 /// Far more than are kept open to read their refusal.
 #[test]
 fn a_flood_is_refused_to_the_last() {
-    let site = Site::new(
-        patient()
-            .connections_max(1)
-            .refused_connections_max(4)
-            .refused_linger(PATIENCE * 4),
-    );
-    let mut first = site.connect();
-    assert_eq!(first.get("/x").status, 404);
-    site.entered("/x");
-    let mut flood: Vec<_> = (0..100).map(|_| site.connect()).collect();
+    let site = Site::new(patient().connections_max(1).refused_linger(PATIENCE * 4));
+    let mut first = busy(&site, 1);
+    let mut flood: Vec<_> = (0..REFUSED_MAX + 36).map(|_| site.connect()).collect();
     for client in &mut flood {
         full(client);
         client.expect_end();
     }
     // The oldest are closed for the sake of the newest.
     await_that("the first to be closed", || !flood[0].try_send("more"));
-    assert!(flood[99].try_send("more"));
-    assert_eq!(first.get("/x").status, 404);
-    site.entered("/x");
+    assert!(flood.last_mut().expect("many").try_send("more"));
+    finish(&site, &mut first[0]);
     site.close(); // at once, although some are kept open
+}
+
+/// A crowd that only holds connections does not keep an honest client out: those go first that never sent a whole request, the oldest first,
+/// then the one that has been silent longest; never one whose call is under way.
+#[test]
+fn law_9_connections_without_a_request_make_room() {
+    let site = Site::new(patient().connections_max(5));
+    let mut served = site.connect();
+    assert_eq!(served.get("/x").status, 404);
+    site.entered("/x");
+    let mut working = busy(&site, 1);
+    let mut silent = site.connect();
+    let mut half_a_head = site.connect();
+    half_a_head.send("GET / HTTP/1.1\r\n");
+    let mut half_a_body = site.connect();
+    half_a_body.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf");
+    site.entered("/echo");
+    await_that("its head to be read", || {
+        site.front.connections.at_work() == 3
+    });
+    let mut honest = Vec::new();
+    for gone in 0..4 {
+        let mut client = site.connect();
+        assert_eq!(client.get("/x").status, 404, "{gone}");
+        honest.push(client);
+        match gone {
+            0 => silent.expect_end(),
+            1 => assert_eq!(half_a_head.answer().status, 503),
+            2 => {
+                let answer = half_a_body.answer();
+                assert_eq!(answer.status, 503);
+                assert!(answer.closes());
+            }
+            _ => served.expect_end(),
+        }
+    }
+    let mut told: Vec<Event> = site.events.try_iter().collect();
+    told.retain(|event| *event != Event::Entered("/x".to_owned()));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(matches!(&told[0], Event::NoBody(why) if why.contains("Unavailable")));
+    finish(&site, &mut working[0]);
+    drop((half_a_head, half_a_body, honest));
+    site.close();
+}
+
+/// In a process of its own, because threads belong to the process.
+#[test]
+fn law_9_threads_are_no_more_than_connections() {
+    in_own_process("flood::many_short_connections");
+}
+
+thread_local! {
+    static LEAVING: SlowEnd = const { SlowEnd };
+}
+
+/// Makes a thread take its time to end.
+struct SlowEnd;
+
+impl Drop for SlowEnd {
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+fn connection_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
+    let names = tasks.filter_map(|task| {
+        let path = task.ok()?.path().join("comm");
+        std::fs::read_to_string(path).ok()
+    });
+    names.filter(|name| name.starts_with("mcp-conn")).count()
+}
+
+/// The child of the test above; on its own it does nothing.
+#[test]
+#[cfg(target_os = "linux")]
+fn many_short_connections() {
+    struct Slow;
+    impl Serve for Slow {
+        fn serve<E: Exchange>(&self, exchange: &mut E) {
+            LEAVING.with(|_| {});
+            let answer = Response {
+                status: 200,
+                fields: &[],
+                body: b"short",
+            };
+            exchange.respond(&answer).expect("the client reads");
+        }
+    }
+    if !is_own_process() {
+        return;
+    }
+    const MAX: usize = 12;
+    let limits = Arc::new(patient().connections_max(MAX));
+    let memory = Budget::whole(usize::MAX);
+    let open = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&open);
+    let front =
+        GuardedFront::start(any_port(), Arc::new(Slow), limits, memory, count).expect("it starts");
+    let LocalAddr::Tcp(address) = front.address else {
+        panic!("TCP");
+    };
+    let mut most = 0;
+    // One crowd after another, then one that comes while the spare threads of the last one leave.
+    for pause in [0, 0, 0, 0, 2000, 0, 0] {
+        std::thread::sleep(Duration::from_millis(pause));
+        let mut clients: Vec<_> = (0..MAX)
+            .map(|_| Client::new(TcpStream::connect(address).expect("it listens")))
+            .collect();
+        for client in &mut clients {
+            assert_eq!(client.get("/").text(), "short");
+            most = most.max(connection_threads());
+        }
+        drop(clients);
+        await_that("all to leave", || open.load(Ordering::Relaxed) == 0);
+    }
+    assert!((MAX..=MAX + 1).contains(&most), "{most} threads");
+    assert_eq!(front.join(Instant::now() + PATIENCE), 0);
+    assert_eq!(connection_threads(), 0);
+}
+
+/// In a process of its own, because the logger belongs to the process.
+#[test]
+fn refusals_are_logged_once_a_second_with_their_number() {
+    in_own_process("flood::many_refusals");
+}
+
+/// The child of the test above; on its own it does nothing.
+#[test]
+fn many_refusals() {
+    if !is_own_process() {
+        return;
+    }
+    log::set_logger(&CountingLog).expect("the first");
+    log::set_max_level(log::LevelFilter::Info);
+    let begun = Instant::now();
+    let site = Site::new(patient().connections_max(0));
+    for _ in 0..292 {
+        full(&mut site.connect());
+    }
+    let told = || {
+        let lines = LINES.lock().expect("no panic");
+        let numbers = lines.iter().filter_map(|line| {
+            let rest = line.strip_prefix("refused ")?;
+            rest.split(' ').next()?.parse::<u64>().ok()
+        });
+        (numbers.clone().count() as u64, numbers.sum::<u64>())
+    };
+    // Without another refusal, the rest is told too.
+    await_that("all to be told", || told().1 == 292);
+    let lines = told().0;
+    assert!(lines <= 2 + begun.elapsed().as_secs(), "{lines} lines");
+    site.close();
 }
 
 #[test]
@@ -122,7 +286,7 @@ impl Accept for Broken {
 #[test]
 fn accepting_backs_off_while_it_fails_and_recovers() {
     let inner = any_port();
-    inner.open(16).expect("it listens");
+    inner.open().expect("it listens");
     let LocalAddr::Tcp(address) = inner.local_addr().expect("an address") else {
         panic!("TCP");
     };
@@ -139,12 +303,12 @@ fn accepting_backs_off_while_it_fails_and_recovers() {
     let (wake, waker) = UnixStream::pair().expect("descriptors");
     let (accepted_in, accepted) = unbounded();
     let live = move |_: Arc<Link>| accepted_in.send(()).expect("the test listens");
-    let limits = Arc::new(patient().accept_retry_max(Duration::from_millis(100)));
+    let limits = Arc::new(patient());
     let acceptor = Acceptor::new(listener, live, Arc::clone(&connections), limits, wake);
     let acceptor = acceptor.expect("descriptors");
     let thread = std::thread::spawn(move || acceptor.run());
     let client = TcpStream::connect(address).expect("it listens");
-    // Waits of 5, 10, 20, 40, 80, 100 ms, two calls each: a loop that spins makes thousands in the time.
+    // Waits of 5, 10, 20, 40, 80, 160 ms, two calls each: a loop that spins makes thousands in the time.
     await_that("several attempts", || calls.load(Ordering::SeqCst) >= 12);
     std::thread::sleep(Duration::from_millis(300));
     let made = calls.load(Ordering::SeqCst);
@@ -171,12 +335,15 @@ fn running_out_of_descriptors_is_survived() {
 struct CountingLog;
 
 static ERRORS: AtomicUsize = AtomicUsize::new(0);
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 impl log::Log for CountingLog {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
         true
     }
     fn log(&self, record: &log::Record<'_>) {
+        let line = record.args().to_string();
+        LINES.lock().expect("no panic").push(line);
         if record.level() == log::Level::Error {
             ERRORS.fetch_add(1, Ordering::SeqCst);
         }

@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::super::connection;
+use super::super::connection::{self, Common};
 use super::super::registry::Connections;
 use super::super::socket::Socket;
 use super::*;
@@ -110,7 +111,7 @@ fn the_head_can_be_asked_for_after_the_body_was_read() {
                 exchange.method(),
                 exchange.target(),
                 fields,
-                body.len()
+                body.bytes.len()
             );
             let body = text.as_bytes();
             let answered = exchange.respond(&Response {
@@ -126,6 +127,7 @@ fn the_head_can_be_asked_for_after_the_body_was_read() {
         listener,
         Arc::new(Late),
         Arc::new(patient()),
+        Budget::whole(usize::MAX),
         Arc::default(),
     )
     .expect("starts");
@@ -356,11 +358,15 @@ fn connect_by_packets(site: &Site) -> (Client<UnixStream>, Arc<Connections>) {
     let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
     let (ours, theirs) = socketpair(family, kind, SocketFlags::CLOEXEC, None).expect("descriptors");
     let connections = Arc::new(Connections::default());
-    let (toy, inner) = (Arc::clone(&site.toy), Arc::clone(&connections));
-    let limits = Arc::clone(&toy.limits);
-    let admitted = connections.admit(Socket::Unix(ours.into()), &patient(), move |link| {
-        connection::live(link, inner, &*toy, limits);
+    let toy = Arc::clone(&site.toy);
+    let common = Arc::new(Common {
+        connections: Arc::clone(&connections),
+        limits: Arc::clone(&toy.limits),
+        memory: Arc::clone(&site.memory),
+        slips: Mutex::default(),
     });
+    let live = move |link| connection::live(link, Arc::clone(&common), &*toy);
+    let admitted = connections.admit(Socket::Unix(ours.into()), 1, &live);
     admitted.expect("there is room");
     let stream = UnixStream::from(theirs);
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");

@@ -1,5 +1,7 @@
 //! Each bound over the wire, at its edge and one past it.
 
+use super::super::intake::{FREE_BODY_BYTES, UNREAD_BODY_BYTES_MAX};
+use super::super::scan::{FIELDS_MAX, TARGET_BYTES_MAX};
 use super::*;
 
 /// What a connection is told that sends these bytes.
@@ -38,23 +40,31 @@ fn head_bytes() {
 
 #[test]
 fn header_count() {
-    let site = Site::new(patient().header_count_max(5));
+    let site = Site::new(patient());
     let of_count = |count: usize| {
         format!(
             "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
             "X: 1\r\n".repeat(count - 1)
         )
     };
-    check(&site, &of_count(5), 404);
-    check(&site, &of_count(6), 431);
+    check(&site, &of_count(FIELDS_MAX), 404);
+    check(&site, &of_count(FIELDS_MAX + 1), 431);
     site.close();
 }
 
 #[test]
 fn target_bytes() {
-    let site = Site::new(patient().target_bytes_max(20));
-    check(&site, &get(&format!("/{}", "t".repeat(19))), 404);
-    check(&site, &get(&format!("/{}", "t".repeat(20))), 414);
+    let site = Site::new(patient());
+    check(
+        &site,
+        &get(&format!("/{}", "t".repeat(TARGET_BYTES_MAX - 1))),
+        404,
+    );
+    check(
+        &site,
+        &get(&format!("/{}", "t".repeat(TARGET_BYTES_MAX))),
+        414,
+    );
     site.close();
 }
 
@@ -82,9 +92,12 @@ fn body_bytes() {
 
 #[test]
 fn unread_body_bytes() {
-    let site = Site::new(patient().unread_body_bytes_max(1000));
+    let site = Site::new(patient());
     // What was sent ahead proves that all of the body has arrived.
-    for (len, closes) in [(1000, false), (1001, true)] {
+    for (len, closes) in [
+        (UNREAD_BODY_BYTES_MAX, false),
+        (UNREAD_BODY_BYTES_MAX + 1, true),
+    ] {
         let mut client = site.connect();
         client.send(post("/ignore", &"b".repeat(len)) + &get("/x"));
         assert_eq!(client.answer().closes(), closes, "{len}");
@@ -108,6 +121,52 @@ fn requests_per_connection() {
     client.expect_end();
     site.entered("/1");
     site.entered("/2");
+    site.close();
+}
+
+/// All bodies that arrive share the server's memory: what does not fit is refused while it arrives, whatever its framing, and what has been
+/// answered costs nothing any more.
+#[test]
+fn law_13_bodies_in_flight_have_a_common_bound() {
+    const LEN: usize = 600_000;
+    let site = Site::within(any_port(), patient(), 1_000_000);
+    let half = "b".repeat(LEN / 2);
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\n";
+    let mut first = site.connect();
+    first.send(format!("{head}Content-Length: {LEN}\r\n\r\n{half}"));
+    site.entered("/echo");
+    await_that("its bytes to be charged", || site.memory.used() >= LEN / 2);
+    for framing in [
+        format!("Content-Length: {LEN}\r\n\r\n"),
+        format!("Transfer-Encoding: chunked\r\n\r\n{LEN:x}\r\n"),
+    ] {
+        let mut client = site.connect();
+        client.try_send(format!("{head}{framing}{half}{half}"));
+        let answer = client.answer();
+        assert_eq!(answer.status, 503);
+        assert!(answer.closes());
+        site.entered("/echo");
+        let Event::NoBody(why) = site.event() else {
+            panic!("it had no memory");
+        };
+        assert!(why.contains("Unavailable"), "{why}");
+    }
+    // A short one needs none of it.
+    let short = "s".repeat(FREE_BODY_BYTES);
+    let used = site.memory.used();
+    assert_eq!(site.connect().get("/x").status, 404);
+    site.entered("/x");
+    let mut small = site.connect();
+    small.send(post("/echo", &short));
+    assert_eq!(small.answer().body.len(), FREE_BODY_BYTES);
+    site.entered("/echo");
+    assert_eq!(site.memory.used(), used);
+    // And the one that was there first is served.
+    first.send(half);
+    assert_eq!(first.answer().body.len(), LEN);
+    assert_eq!(first.get("/x").status, 404);
+    site.entered("/x");
+    assert_eq!(site.memory.used(), 0);
     site.close();
 }
 

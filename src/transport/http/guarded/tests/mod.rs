@@ -27,6 +27,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use self::toy::{Command, Event, Toy};
 
 use super::{GuardedFront, Listener, LocalAddr};
+use crate::base::budget::Budget;
 use crate::base::limits::Limits;
 use crate::transport::http::exchange::{Exchange, Response, Serve};
 
@@ -44,6 +45,7 @@ fn any_port() -> Listener {
 struct Site {
     front: GuardedFront,
     connections: Arc<AtomicUsize>,
+    memory: Arc<Budget>,
     toy: Arc<Toy>,
     events: Receiver<Event>,
     commands: Sender<Command>,
@@ -55,6 +57,11 @@ impl Site {
     }
 
     fn on(listener: Listener, limits: Limits) -> Site {
+        Site::within(listener, limits, usize::MAX)
+    }
+
+    /// With this much memory for bodies.
+    fn within(listener: Listener, limits: Limits, memory_bytes_max: usize) -> Site {
         let limits = Arc::new(limits);
         let (events_out, events) = unbounded();
         let (commands, commands_in) = unbounded();
@@ -65,10 +72,13 @@ impl Site {
         });
         let connections = Arc::default();
         let (served, count) = (Arc::clone(&toy), Arc::clone(&connections));
-        let front = GuardedFront::start(listener, served, limits, count).expect("it starts");
+        let memory = Budget::whole(memory_bytes_max);
+        let kept = Arc::clone(&memory);
+        let front = GuardedFront::start(listener, served, limits, kept, count).expect("it starts");
         Site {
             front,
             connections,
+            memory,
             toy,
             events,
             commands,

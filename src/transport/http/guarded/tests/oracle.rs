@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use super::super::body::Framing;
 use super::super::head::Version;
 use super::head::{Said, feed};
-use crate::base::limits::Limits;
 
 /// For whole heads of the origin form. `None`: not accepted.
 fn naive(bytes: &[u8]) -> Option<Said> {
@@ -142,9 +141,8 @@ proptest! {
         }
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
         cuts.sort_unstable();
-        let limits = Limits::default();
-        let whole = feed(&bytes, &[], &limits);
-        prop_assert_eq!(&feed(&bytes, &cuts, &limits), &whole);
+        let whole = feed(&bytes, &[]);
+        prop_assert_eq!(&feed(&bytes, &cuts), &whole);
         prop_assert_eq!(whole.unwrap_or(None), naive(&bytes), "{}", bytes.escape_ascii());
     }
 }

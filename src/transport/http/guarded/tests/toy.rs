@@ -90,13 +90,14 @@ impl Toy {
 
     fn echo<E: Exchange>(&self, exchange: &mut E) {
         match exchange.read_body(self.limits.body_bytes_max) {
-            Ok(body) => self.respond(exchange, 200, &body),
+            Ok(body) => self.respond(exchange, 200, &body.bytes),
             Err(error) => {
                 self.tell(Event::NoBody(format!("{error:?}")));
                 let status = match error {
                     BodyError::TooLarge => 413,
                     BodyError::TooSlow => 408,
                     BodyError::Malformed(_) => 400,
+                    BodyError::Unavailable(_) => 503,
                     BodyError::Gone => return,
                 };
                 self.respond(exchange, status, b"no body");

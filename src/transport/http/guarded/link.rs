@@ -1,0 +1,146 @@
+//! What a connection's owner and the rest of the front share: the socket, and how far the connection has got.
+//!
+//! ```text
+//!             first byte            whole request            answered
+//!   IDLE ───────────────▶ READING ───────────────▶ BUSY ───────────────▶ IDLE …
+//!     │                      │                                             or LINGERING ─▶ closed
+//!     └─────── shut ─────────┴──▶ SHUT ─▶ closed (what was half there gets its 503)
+//! ```
+//!
+//! The owner makes every step but those to `SHUT`, and those leave only `IDLE` and `READING`: a request that is whole is never cut to make
+//! room, nor by a front that stops. Must not know HTTP.
+
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::socket::Socket;
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) socket: Socket,
+    phase: AtomicU8,
+    opened: Instant,
+    /// When it was last idle or began to read, in milliseconds after it was opened.
+    since: AtomicU64,
+    /// A whole request has come at least once.
+    known: AtomicBool,
+}
+
+const IDLE: u8 = 0;
+const READING: u8 = 1;
+const BUSY: u8 = 2;
+/// Its reading side has been shut: to make room, or because the front stops.
+const SHUT: u8 = 3;
+/// Everything has been said; the client may still be reading it.
+const LINGERING: u8 = 4;
+
+/// A client that has been served before may be this slow with its next request without being the first to make room.
+const SLOW: Duration = Duration::from_secs(1);
+
+impl Link {
+    pub(super) fn new(socket: Socket) -> Link {
+        Link {
+            socket,
+            phase: AtomicU8::new(IDLE),
+            opened: Instant::now(),
+            since: AtomicU64::new(0),
+            known: AtomicBool::new(false),
+        }
+    }
+
+    /// The owner waits for a request. The caller must look at `Connections::is_stopping` afterwards: either it sees that the front stops,
+    /// or the front sees that it is idle.
+    pub(super) fn now_idle(&self) {
+        self.stamp();
+        self.phase.store(IDLE, Ordering::SeqCst);
+    }
+
+    /// A request has begun to arrive. False if the reading side was shut at the same moment; what has arrived may still be answered, but
+    /// the end of the stream says nothing about the client any more.
+    pub(super) fn now_reading(&self) -> bool {
+        self.stamp();
+        self.phase.swap(READING, Ordering::SeqCst) != SHUT
+    }
+
+    /// The request is whole. False as for [`now_reading`](Self::now_reading).
+    pub(super) fn now_busy(&self) -> bool {
+        self.known.store(true, Ordering::Relaxed);
+        self.phase.swap(BUSY, Ordering::SeqCst) != SHUT
+    }
+
+    pub(super) fn now_lingering(&self) {
+        self.phase.store(LINGERING, Ordering::SeqCst);
+    }
+
+    /// Whether the front has shut the reading side, which looks like the client's end otherwise.
+    pub(super) fn is_shut(&self) -> bool {
+        self.phase() == SHUT
+    }
+
+    /// Closes the reading side of a connection between two requests.
+    pub(super) fn close_if_idle(&self) {
+        self.shut_from(IDLE);
+    }
+
+    /// Ends what has not arrived whole, and what has nothing more to say.
+    pub(super) fn close_unless_busy(&self) {
+        match self.phase() {
+            LINGERING => self.socket.shutdown(Shutdown::Both),
+            phase @ (IDLE | READING) => self.shut_from(phase),
+            _ => {}
+        }
+    }
+
+    /// Whether it can make room for another, and which goes first: the smallest. One that has never sent a whole request, then one that
+    /// has been answered and is being closed, then the longest idle, then one that is slow with its next request.
+    pub(super) fn standing(&self) -> Option<(u8, Instant)> {
+        let since = self.opened + Duration::from_millis(self.since.load(Ordering::Relaxed));
+        match self.phase() {
+            IDLE | READING if !self.known.load(Ordering::Relaxed) => Some((0, self.opened)),
+            LINGERING => Some((1, since)),
+            IDLE => Some((2, since)),
+            READING if since.elapsed() >= SLOW => Some((3, since)),
+            _ => None,
+        }
+    }
+
+    /// Ends the connection whatever it is doing. True if an answer was lost by it.
+    pub(super) fn cut(&self) -> bool {
+        self.socket.shutdown(Shutdown::Both);
+        self.phase() == BUSY
+    }
+
+    fn shut_from(&self, phase: u8) {
+        let was = self
+            .phase
+            .compare_exchange(phase, SHUT, Ordering::SeqCst, Ordering::SeqCst);
+        if was.is_ok() {
+            self.socket.shutdown(Shutdown::Read);
+        }
+    }
+
+    fn phase(&self) -> u8 {
+        self.phase.load(Ordering::SeqCst)
+    }
+
+    fn stamp(&self) {
+        let millis = self.opened.elapsed().as_millis();
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        self.since.store(millis, Ordering::Relaxed);
+    }
+
+    /// A request is being read or answered.
+    #[cfg(test)]
+    pub(super) fn is_at_work(&self) -> bool {
+        matches!(self.phase(), READING | BUSY)
+    }
+
+    /// What [`close_if_idle`](Self::close_if_idle) does, with something else happening between its two steps.
+    #[cfg(test)]
+    pub(super) fn close_while(&self, between: impl FnOnce()) {
+        assert_eq!(self.phase.swap(SHUT, Ordering::SeqCst), IDLE);
+        between();
+        self.socket.shutdown(Shutdown::Read);
+    }
+}
