@@ -35,6 +35,9 @@ struct Buy {
 type Shared = Arc<Mutex<World>>;
 
 fn main() -> mcp_threads::Result<()> {
+    env_logger::Builder::from_default_env()
+        .target(env_logger::Target::Pipe(Box::new(mcp_threads::log_lossy())))
+        .init();
     let rounds = std::env::args()
         .nth(1)
         .and_then(|rounds| rounds.parse().ok())
@@ -60,10 +63,7 @@ fn main() -> mcp_threads::Result<()> {
             },
         )
         .serve_http("127.0.0.1:0")?;
-    eprintln!(
-        "listening on http://{}/mcp",
-        server.addr().expect("it serves HTTP")
-    );
+    eprintln!("listening on {}", server.url().expect("it serves HTTP"));
 
     // The program's own loop goes on, whatever the model does.
     for round in 1..=rounds {

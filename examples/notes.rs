@@ -49,6 +49,9 @@ impl Notes {
 }
 
 fn main() -> Result<()> {
+    env_logger::Builder::from_default_env()
+        .target(env_logger::Target::Pipe(Box::new(mcp_threads::log_lossy())))
+        .init();
     let notes = [("monday", "Water the plants."), ("friday", "Buy bread.")];
     let notes = notes.map(|(day, note)| (day.to_owned(), note.to_owned()));
     let server = Server::new("notes", "1.0.0")
@@ -76,14 +79,13 @@ fn main() -> Result<()> {
         )
         .tool("forget", "Tears a page out of the notebook.", forget);
     if std::env::args().any(|argument| argument == "--stdio") {
-        return server.serve_stdio()?.run_until_ctrl_c();
+        let running = server.serve_stdio()?;
+        eprintln!("serving on stdin and stdout");
+        return running.run_until_ctrl_c();
     }
     let address = std::env::args().nth(1);
     let running = server.serve_http(address.as_deref().unwrap_or("127.0.0.1:8080"))?;
-    eprintln!(
-        "listening on http://{}/mcp",
-        running.addr().expect("it serves HTTP")
-    );
+    eprintln!("listening on {}", running.url().expect("it serves HTTP"));
     running.run_until_ctrl_c()
 }
 

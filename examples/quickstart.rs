@@ -24,15 +24,16 @@ struct Add {
 }
 
 fn main() -> mcp_threads::Result<()> {
+    // With RUST_LOG=info: a line for each request.
+    env_logger::Builder::from_default_env()
+        .target(env_logger::Target::Pipe(Box::new(mcp_threads::log_lossy())))
+        .init();
     let address = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:8080".into());
     let server = Server::new("calculator", "1.0.0")
         .tool("add", "Adds two integers.", |args: Add| args.a + args.b)
         .serve_http(&address)?;
-    eprintln!(
-        "listening on http://{}/mcp",
-        server.addr().expect("it serves HTTP")
-    );
+    eprintln!("listening on {}", server.url().expect("it serves HTTP"));
     server.run_until_ctrl_c()
 }

@@ -55,7 +55,10 @@ fn shell(cx: &mut RequestContext, args: Shell) -> Result<Json<Output>, ToolError
 }
 
 fn main() -> mcp_threads::Result<()> {
-    env_logger::init();
+    // A client may leave stderr unread, and then nobody should wait for it.
+    env_logger::Builder::from_default_env()
+        .target(env_logger::Target::Pipe(Box::new(mcp_threads::log_lossy())))
+        .init();
     let tool = Tool::new("shell")
         .description("Runs a program to its end and returns its output.")
         .destructive(true)
@@ -64,13 +67,14 @@ fn main() -> mcp_threads::Result<()> {
     let server = Server::new("shell", "1.0.0").register(tool);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] | ["--stdio"] => server.serve_stdio()?.run_until_ctrl_c(),
+        [] | ["--stdio"] => {
+            let running = server.serve_stdio()?;
+            eprintln!("serving on stdin and stdout");
+            running.run_until_ctrl_c()
+        }
         ["--http", address] => {
             let running = server.serve_http(address)?;
-            eprintln!(
-                "listening on http://{}/mcp",
-                running.addr().expect("it serves HTTP")
-            );
+            eprintln!("listening on {}", running.url().expect("it serves HTTP"));
             running.run_until_ctrl_c()
         }
         _ => {

@@ -17,6 +17,19 @@ use std::time::Duration;
 
 const USAGE: &str = "usage: everything (--http ADDRESS [--front tiny|guarded] | --stdio) [--workers N] [--queue N] [--drain-ms N]";
 
+const HELP: &str = "\
+The reference server of mcp-threads: every feature once, for test suites and benchmarks.
+
+  --http ADDRESS         serves HTTP there, such as 127.0.0.1:8080; port 0 picks a free one
+  --front tiny|guarded   which HTTP implementation reads the bytes; guarded by default
+  --stdio                serves stdin and stdout
+  --workers N            how many calls run at once
+  --queue N              how many more wait
+  --drain-ms N           how long calls may finish after the first signal, or the end of stdin
+  --help                 says this
+
+When it is ready it says where it serves, on stderr. RUST_LOG=info adds a line for each request.";
+
 struct Options {
     /// `None` for stdio.
     http: Option<String>,
@@ -28,7 +41,18 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
+    // A client may leave stderr unread, and then nobody should wait for it: neither a handler that logs nor one that panics.
+    env_logger::Builder::from_default_env()
+        .target(env_logger::Target::Pipe(Box::new(mcp_threads::log_lossy())))
+        .init();
+    std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+    if std::env::args().any(|argument| ["--help", "-h"].contains(&&*argument)) {
+        #[expect(clippy::print_stdout, reason = "it serves nobody")]
+        {
+            println!("{USAGE}\n\n{HELP}");
+        }
+        return ExitCode::SUCCESS;
+    }
     let options = match parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(problem) => {
@@ -57,17 +81,18 @@ fn run(options: Options) -> mcp_threads::Result<()> {
         server = server.drain_deadline(drain);
     }
     match options.http {
-        None => server.serve_stdio()?.run_until_ctrl_c(),
+        None => {
+            let running = server.serve_stdio()?;
+            eprintln!("serving on stdin and stdout");
+            running.run_until_ctrl_c()
+        }
         Some(address) => {
             let running = match options.on_tiny {
                 #[cfg(feature = "tiny-http")]
                 true => server.serve_tiny_http(&address)?,
                 _ => server.serve_http(&address)?,
             };
-            eprintln!(
-                "listening on http://{}/mcp",
-                running.addr().expect("it serves HTTP")
-            );
+            eprintln!("listening on {}", running.url().expect("it serves HTTP"));
             running.run_until_ctrl_c()
         }
     }

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, at, bounded, select};
 
 use crate::base::deadline::after;
 use crate::base::error::Error;
+use crate::base::log;
 use crate::base::panics;
 
 /// Something that happens from time to time.
@@ -69,7 +70,7 @@ fn run(ticks: Vec<Tick>, stopped: &Receiver<Infallible>) {
             recv(at(*next)) -> _ => {}
         }
         if let Err(panic) = panics::catch(|| (tick.run)()) {
-            log::error!("a tick of the clock panicked: {panic}{}", panic.way());
+            log::error!(detail: &panic.way().to_string(), "a tick of the clock panicked: {panic}");
         }
         // From now, not from when it was due: after a long sleep of the machine it ticks once, not once for each tick missed.
         *next = after(tick.every);

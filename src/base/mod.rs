@@ -1,4 +1,4 @@
-//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, panics, counters, stderr.
+//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, panics, counters, the log and stderr.
 //!
 //! Must not know what a request is.
 
@@ -9,7 +9,9 @@ pub(crate) mod deadline;
 pub(crate) mod error;
 pub(crate) mod in_flight;
 pub(crate) mod limits;
+pub(crate) mod log;
 pub(crate) mod log_rate;
+pub(crate) mod lossy;
 pub(crate) mod owner;
 pub(crate) mod panics;
 pub(crate) mod stats;

@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::base::cancel::{CancellationToken, Canceller, cancellation};
 use crate::base::in_flight::{self, Cancel, Taken};
+use crate::base::log;
 use crate::base::owner::Owner;
 use crate::engine::reply::{Asked, Refusal, ReplyPort, afford};
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::error::Error;
+use crate::base::log;
 use crate::engine::listing::Style;
 use crate::engine::offers::{Offers, Snapshot};
 use crate::handler::registration::{Kind, Registration, Target};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use crate::base::log;
 use crate::base::panics;
 use crate::engine::call::{Call, Facts, Responder, internal_error};
 use crate::engine::control::Control;
@@ -68,11 +69,11 @@ impl Job for CallJob {
         match panics::catch(|| execution.invoke(retry)) {
             Err(panic) => {
                 log::error!(
-                    "{} `{}` panicked: {panic} request_id={}{}",
+                    detail: &panic.way().to_string(),
+                    "{} `{}` panicked: {panic} request_id={}",
                     call.facts.method,
                     execution.target.name,
-                    call.facts.tag,
-                    panic.way()
+                    call.facts.tag
                 );
                 call.fail(&internal_error(&call.facts.tag), Outcome::Panicked);
                 Ended::Panicked

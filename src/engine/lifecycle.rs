@@ -13,6 +13,7 @@ use crate::base::clock::Clock;
 use crate::base::deadline::after;
 use crate::base::error::Error;
 use crate::base::limits::Limits;
+use crate::base::log;
 use crate::base::stats::Stats;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::execution::CallJob;

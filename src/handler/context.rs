@@ -12,6 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
+use crate::base::log;
 use crate::base::stats::Stats;
 use crate::handler::ask::{Ask, AskError};
 use crate::handler::client::{Client, ClientSource};

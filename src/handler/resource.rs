@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::base::log;
 use crate::handler::completion::complete;
 use crate::handler::context::{CallControl, RequestInfo};
 use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::base::log;
 #[cfg(feature = "validate")]
 use crate::handler::checked::checked;
 use crate::handler::draft::{Draft, registers, shared_settings};

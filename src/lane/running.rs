@@ -12,6 +12,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, at, bounded, select};
 
 use crate::base::error::Error;
+use crate::base::log;
 use crate::base::stats::LaneStats;
 use crate::lane::definition::Lane;
 use crate::lane::worker::{HELD, Job, Shared};

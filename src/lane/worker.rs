@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::Receiver;
 
+use crate::base::log;
 use crate::base::panics;
 use crate::base::stats::LaneStats;
 use crate::lane::definition::Lane;
@@ -73,8 +74,8 @@ impl<J: Job> Shared<J> {
             // The job catches its handler's panic itself; this is for everything around it, so that the worker lives on.
             let ended = panics::catch(|| job.run()).unwrap_or_else(|panic| {
                 log::error!(
-                    "a job panicked outside of its handler: {panic}{}",
-                    panic.way()
+                    detail: &panic.way().to_string(),
+                    "a job panicked outside of its handler: {panic}"
                 );
                 // What was thrown may panic again when it is dropped, and nobody is left to catch that.
                 mem::forget(panic);

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
 use crate::base::deadline::after;
+use crate::base::log;
 use crate::handler::ask::AskError;
 use crate::protocol::jsonrpc::{RequestId, ResponseBody};
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::base::budget::{Budget, Charge, OverBudget};
 use crate::base::in_flight::InFlight;
 use crate::base::limits::Limits;
+use crate::base::log;
 use crate::base::owner::Owner;
 use crate::handler::client::Client;
 use crate::legacy::asks::Asks;

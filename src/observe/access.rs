@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::base::log;
+
 /// The target of the access log.
 const TARGET: &str = "mcp_threads::access";
 

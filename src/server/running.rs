@@ -15,6 +15,7 @@ use crossbeam_channel::Sender;
 
 use crate::base::error::{Error, Result};
 use crate::base::limits::Limits;
+use crate::base::log;
 use crate::base::panics;
 use crate::base::stats::Stats;
 use crate::engine::Engine;

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use crate::base::deadline::after;
 use crate::base::limits::Limits;
+use crate::base::log;
 use crate::base::stderr;
 use crate::engine::Engine;
 use crate::server::Serving;
@@ -80,6 +81,7 @@ impl Shared {
         *self.report.get_or_init(|| {
             let report = self.end_in_order(after(patience));
             log::info!("shut down: {report:?}");
+            log::settle();
             stderr::settle();
             report
         })

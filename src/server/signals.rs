@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use crate::base::error::{Error, Result};
+use crate::base::log;
 use crate::server::running::RunningServer;
 use crate::server::shared::{HELD, Shared};
 

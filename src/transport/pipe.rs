@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::base::error::Error;
 use crate::base::limits::Limits;
+use crate::base::log;
 use crate::engine::{Origin, Pipe, Refusal, ReplyPort};
 use crate::observe::access::{Access, RequestTag};
 use crate::outbox::{AnswerSlot, Bounds, Item, Outbox, OutboxReader};

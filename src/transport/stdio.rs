@@ -15,6 +15,7 @@ use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio;
 
+use crate::base::log;
 use crate::base::stderr::{self, LossyStderr};
 use crate::transport::pipe::Ears;
 

@@ -37,7 +37,7 @@ fn law_8_on_a_pipe_the_only_worker_survives_every_panic() {
             ),
             _ => assert_generic(&client.ask(&call(id.clone(), "panic", json!({}))), &id),
         };
-        let told = logs::lines_with(&format!("request_id={request_id}"));
+        let told = logs::told(&format!("panicked: a SECRET text request_id={request_id}"));
         assert!(
             told.iter()
                 .any(|line| line.text.contains("a SECRET text") && line.text.contains("`panic`")),
@@ -156,7 +156,7 @@ fn law_8_the_log_leads_to_the_panic_if_the_program_wants_it() {
         let answer = client.ask(&call(round, "panics", json!({})));
         let request_id = assert_generic(&answer, &json!(round));
         let mark = format!("panicked: a SECRET text request_id={request_id} at ");
-        let told = logs::lines_with(&mark);
+        let told = logs::told(&mark);
         assert_eq!(told.len(), 1, "{told:?}");
         for way in ["law_08_panics.rs:", "the_culprit"] {
             assert!(told[0].text.contains(way), "{way}: {told:?}");

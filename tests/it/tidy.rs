@@ -24,7 +24,7 @@ const RANKS: &[(&str, u32)] = &[
 /// The whole concurrency of the library: the files that start threads.
 const THREAD_FILES: &[&str] = &[
     "base/clock.rs",
-    "base/stderr.rs",
+    "base/lossy.rs",
     "lane/running.rs",
     "handler/command/child.rs",
     "transport/pipe.rs",
@@ -54,6 +54,15 @@ fn slips(path: &str, text: &str) -> Vec<String> {
         if !code.starts_with("//") {
             slips.extend(upward(path, code).map(|slip| format!("{number}: {slip}")));
         }
+    }
+    let logs = ["log::error!", "log::warn!", "log::info!", "log::debug!"];
+    let code = |line: &&str| !line.trim_start().starts_with("//");
+    let mut code = text[..tests_from].lines().filter(code);
+    if path != "base/log.rs"
+        && code.any(|line| logs.iter().any(|call| line.contains(call)))
+        && !text.contains("\nuse crate::base::log;\n")
+    {
+        slips.push("logs without `use crate::base::log`, and so waits for the logger".to_owned());
     }
     for (number, line) in (1..).zip(text[..tests_from].lines()) {
         let code = line.trim_start();
@@ -235,6 +244,16 @@ fn the_rules_find_what_they_forbid() {
             0,
         ),
         ("base/error.rs", "//! Why.\nfn f() { g().unwrap() }\n", 1),
+        (
+            "base/error.rs",
+            "//! Why.\nfn f() { log::warn!(\"a\") }\n",
+            1,
+        ),
+        (
+            "base/error.rs",
+            "//! Why.\nuse crate::base::log;\nfn f() { log::warn!(\"a\") }\n",
+            0,
+        ),
         (
             "base/error.rs",
             "//! Why.\n/// g().unwrap()\nfn f() { todo!() }\n",

@@ -192,7 +192,7 @@ fn a_result_that_breaks_its_tool_s_schema_is_found_in_debug_builds() {
                     && said.contains(part),
                 "{arguments}: {said}"
             );
-            let logged = logs::lines_with(&format!("tool `{tool}` breaks its own output schema"));
+            let logged = logs::told(&format!("tool `{tool}` breaks its own output schema"));
             assert!(
                 logged.iter().any(|line| line.text.contains(part)),
                 "{part} is logged: {logged:?}"

@@ -21,6 +21,7 @@ use rustix::process::{Signal, WaitIdStatus};
 
 use crate::base::cancel::CancellationToken;
 use crate::base::deadline::after;
+use crate::base::log;
 use crate::handler::command::children::{Children, Group, Look};
 use crate::handler::command::launch::Launch;
 use crate::handler::command::plumbing::{Plumbing, Said, Stream, ours};

@@ -13,6 +13,7 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
 };
 
+use crate::base::log;
 use crate::handler::command::launch::Launch;
 use crate::handler::command::supervisor::Supervisor;
 
@@ -218,7 +219,7 @@ fn signal(pid: Pid, signal: Signal) {
         return;
     }
     if let Err(errno) = kill_process_group(pid, signal) {
-        log::trace!("signalling a group that has gone: {errno}");
+        log::debug!("signalling a group that has gone: {errno}");
     }
 }
 

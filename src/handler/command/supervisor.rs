@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
+use crate::base::log;
 use crate::handler::command::launch::Launch;
 
 const SCRIPT: &str = r#"

@@ -7,6 +7,7 @@
 
 use std::io;
 
+use crate::base::log;
 use crate::engine::{Accepted, Origin};
 use crate::observe::access::{self, Outcome, RequestTag};
 use crate::protocol::modern::Mirrored;

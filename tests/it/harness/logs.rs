@@ -49,13 +49,25 @@ pub(crate) fn lines_with(text: &str) -> Vec<Kept> {
         .collect()
 }
 
+/// The lines that contain this text, once there is one: what the library logs goes through a queue.
+#[track_caller]
+pub(crate) fn told(text: &str) -> Vec<Kept> {
+    until(&format!("`{text}` is in the log"), || {
+        !lines_with(text).is_empty()
+    });
+    lines_with(text)
+}
+
 /// The fields of the access line of this request, once it is there.
 #[track_caller]
 pub(crate) fn access_of(request_id: &str) -> Vec<(String, String)> {
     let mark = format!("request_id={request_id}");
     let access = || {
         let lines = lines_with(&mark).into_iter();
-        let mut lines = lines.filter(|line| line.target == "mcp_threads::access");
+        let mut lines = lines.filter(|line| {
+            let is_whole = line.text.split(' ').any(|field| field == mark);
+            is_whole && line.target == "mcp_threads::access"
+        });
         (lines.next(), lines.count())
     };
     until(&format!("{mark} is in the access log"), || {

@@ -43,6 +43,7 @@ use super::scan::{Refusal, Scanner, refusal};
 use super::wire::{Begun, Filled, Wire};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
+use crate::base::log;
 use crate::base::log_rate::LogRate;
 use crate::transport::http::exchange::{Body, BodyError, Exchange, Response, Serve};
 

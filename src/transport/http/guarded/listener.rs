@@ -21,6 +21,7 @@ use super::registry::{Connections, NotAdmitted};
 use super::socket::{Socket, Wait};
 use crate::base::deadline::after;
 use crate::base::limits::Limits;
+use crate::base::log;
 use crate::base::log_rate::LogRate;
 use crate::transport::http::response::{Framing, date_now, write_head};
 

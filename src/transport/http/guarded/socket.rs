@@ -14,6 +14,8 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, sockopt};
 
+use crate::base::log;
+
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpStream),

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use tiny_http::{HTTPVersion, Request};
 
+use crate::base::log;
 use crate::transport::http::exchange::{Body, BodyError, Exchange, Response};
 use crate::transport::http::response::{
     Framing, date_now, write_chunk, write_head, write_last_chunk,

@@ -27,6 +27,7 @@ use tiny_http::Request;
 
 use self::exchange::TinyExchange;
 use crate::base::error::Error;
+use crate::base::log;
 use crate::transport::front::{ClientEnd, Front, Unfinished};
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::Serve;

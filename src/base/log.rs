@@ -1,0 +1,174 @@
+//! What the library itself logs, on its way to the program's logger: it waits for none.
+//!
+//! A logger is the program's, and may wait for a disk, or for a reader of stderr that never comes. So lines go into a bounded queue, and one thread of the
+//! process, started by the first line, hands them on; what does not fit is dropped and counted. No worker, no connection and no shutdown stands
+//! still for a log line. A file that logs says `use crate::base::log`, and then `log::warn!(..)` and its kin, as with the crate of that name.
+//!
+//! *Log injection*: what peers and handlers made may stand in a line, but not end it or dress it up: control characters, escapes and what turns the
+//! direction of text are shown and not sent. Must not know what happened.
+
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use crate::base::lossy::{Item, Lossy};
+
+pub(crate) use ::log::{Level, log_enabled};
+
+/// The most bytes of lines that wait for the logger.
+const BYTES_MAX: usize = 1024 * 1024;
+
+/// The most bytes of one line, without what it has as its detail.
+const LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// Where a line was written.
+pub(crate) struct Place {
+    pub(crate) level: Level,
+    pub(crate) target: &'static str,
+    pub(crate) module: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) line: u32,
+}
+
+static LINES: OnceLock<Lossy<(Place, String)>> = OnceLock::new();
+
+/// Queues a line, and behind it a detail of our own making that may have many. Never waits.
+pub(crate) fn put(place: Place, text: &str, detail: &str) {
+    let mut line = shown(text);
+    line.push_str(detail);
+    let bytes = line.len() + size_of::<Place>();
+    let lines = LINES.get_or_init(|| Lossy::start("mcp-log", BYTES_MAX, hand_on));
+    lines.put((place, line), bytes);
+}
+
+/// Waits until the logger has everything, as far as that can be waited for.
+pub(crate) fn settle() {
+    if let Some(lines) = LINES.get() {
+        lines.settle();
+    }
+}
+
+fn hand_on(item: Item<(Place, String)>) {
+    let (place, text) = match item {
+        Item::One(line) => line,
+        Item::Lost(lost) => {
+            let place = Place {
+                level: Level::Warn,
+                target: "mcp_threads",
+                module: module_path!(),
+                file: file!(),
+                line: line!(),
+            };
+            (
+                place,
+                format!("the logger was slow: {} lines are missing here", lost.items),
+            )
+        }
+    };
+    // A logger that panics must not end all logging.
+    let _panicked = catch_unwind(AssertUnwindSafe(|| {
+        ::log::logger().log(
+            &::log::Record::builder()
+                .level(place.level)
+                .target(place.target)
+                .module_path_static(Some(place.module))
+                .file_static(Some(place.file))
+                .line(Some(place.line))
+                .args(format_args!("{text}"))
+                .build(),
+        );
+    }));
+}
+
+/// The text as it may stand in a line.
+fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        if shown.len() >= LINE_BYTES_MAX {
+            shown.push('…');
+            break;
+        }
+        if char.is_control() || is_format(char) {
+            // Writing to a string cannot fail.
+            let _ = write!(shown, "{}", char.escape_default());
+        } else {
+            shown.push(char);
+        }
+    }
+    shown
+}
+
+/// Characters that are not seen themselves, and change how others are: direction, joining, line ends of Unicode, tags.
+fn is_format(char: char) -> bool {
+    matches!(
+        char,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// Logs at a level: `at!(Warn, target: T, detail: D, "format", ..)`, target and detail as you like.
+macro_rules! at {
+    ($level:ident, target: $target:expr, detail: $detail:expr, $($text:tt)+) => {
+        if $crate::base::log::log_enabled!(target: $target, $crate::base::log::Level::$level) {
+            $crate::base::log::put(
+                $crate::base::log::Place {
+                    level: $crate::base::log::Level::$level,
+                    target: $target,
+                    module: module_path!(),
+                    file: file!(),
+                    line: line!(),
+                },
+                &format!($($text)+),
+                $detail,
+            );
+        }
+    };
+    ($level:ident, target: $target:expr, $($text:tt)+) => {
+        $crate::base::log::at!($level, target: $target, detail: "", $($text)+)
+    };
+    ($level:ident, detail: $detail:expr, $($text:tt)+) => {
+        $crate::base::log::at!($level, target: module_path!(), detail: $detail, $($text)+)
+    };
+    ($level:ident, $($text:tt)+) => {
+        $crate::base::log::at!($level, target: module_path!(), detail: "", $($text)+)
+    };
+}
+
+macro_rules! error { ($($line:tt)+) => { $crate::base::log::at!(Error, $($line)+) }; }
+macro_rules! warning { ($($line:tt)+) => { $crate::base::log::at!(Warn, $($line)+) }; }
+macro_rules! info { ($($line:tt)+) => { $crate::base::log::at!(Info, $($line)+) }; }
+macro_rules! debug { ($($line:tt)+) => { $crate::base::log::at!(Debug, $($line)+) }; }
+
+// `warn` is a name that the language has for an attribute.
+pub(crate) use {at, debug, error, info, warning as warn};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_made_can_neither_end_a_line_nor_dress_it_up() {
+        let rows = [
+            ("plain \"text\", é 中 🙂 \\n", "plain \"text\", é 中 🙂 \\n"),
+            ("a\nb\r\tc\u{1b}[2J", "a\\nb\\r\\tc\\u{1b}[2J"),
+            ("evil\u{202e}gpj.exe", "evil\\u{202e}gpj.exe"),
+            (
+                "\u{2028}\u{85}\u{7f}\u{feff}\u{e0041}",
+                "\\u{2028}\\u{85}\\u{7f}\\u{feff}\\u{e0041}",
+            ),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(shown(text), expected);
+        }
+        let long = shown(&"x".repeat(LINE_BYTES_MAX + 1));
+        assert_eq!(long.len(), LINE_BYTES_MAX + '…'.len_utf8());
+    }
+}

@@ -1,0 +1,197 @@
+//! A bounded queue in front of what may wait for ever: a logger, or stderr that nobody reads.
+//!
+//! Whoever puts something in never waits. A thread of its own takes it out and may stand still as long as it likes; what does not fit meanwhile is
+//! dropped and counted, and the count stands where it is missing. Must not know what is queued.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The way in. Clones lead to the same queue. The thread behind it lives as long as the process.
+pub(crate) struct Lossy<T>(Arc<Shared<T>>);
+
+struct Shared<T> {
+    /// The most bytes that wait, as those who put them in count them.
+    bytes_max: usize,
+    state: Mutex<State<T>>,
+    /// Signalled when there is something to take.
+    filled: Condvar,
+    /// Signalled when something has been dealt with.
+    dealt: Condvar,
+}
+
+struct State<T> {
+    waiting: VecDeque<(T, usize)>,
+    bytes: usize,
+    lost: Lost,
+    /// Something that was taken is being dealt with.
+    is_busy: bool,
+    /// How much has been dealt with, to see progress.
+    progress: u64,
+}
+
+/// What did not fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) items: u64,
+    pub(crate) bytes: usize,
+}
+
+/// What comes out.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Item<T> {
+    One(T),
+    /// So much is missing here.
+    Lost(Lost),
+}
+
+const HELD: &str = "no code panics while it holds a lossy queue";
+
+impl<T> Clone for Lossy<T> {
+    fn clone(&self) -> Self {
+        Lossy(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Send + 'static> Lossy<T> {
+    /// Starts the thread of this name, which deals with one after the other. If it cannot be started, everything is dropped: to wait instead is
+    /// what this is against.
+    pub(crate) fn start(
+        name: &str,
+        bytes_max: usize,
+        deal: impl FnMut(Item<T>) + Send + 'static,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            bytes_max,
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                bytes: 0,
+                lost: Lost::default(),
+                is_busy: false,
+                progress: 0,
+            }),
+            filled: Condvar::new(),
+            dealt: Condvar::new(),
+        });
+        let owned = Arc::clone(&shared);
+        let thread = thread::Builder::new().name(name.to_owned());
+        drop(thread.spawn(move || owned.deal_for_ever(deal)));
+        Lossy(shared)
+    }
+
+    /// Puts something in that counts as so many bytes, or drops it. Never waits.
+    pub(crate) fn put(&self, item: T, bytes: usize) {
+        let mut state = self.0.lock();
+        if state.bytes + bytes > self.0.bytes_max {
+            state.lost.items += 1;
+            state.lost.bytes = state.lost.bytes.saturating_add(bytes);
+            return;
+        }
+        state.bytes += bytes;
+        state.waiting.push_back((item, bytes));
+        let wake = !state.is_busy;
+        drop(state);
+        if wake {
+            self.0.filled.notify_one();
+        }
+    }
+
+    /// Waits until everything has been dealt with, as long as there is progress and no longer than two seconds. For the end of a server.
+    pub(crate) fn settle(&self) {
+        const WHOLE: Duration = Duration::from_secs(2);
+        const STUCK: Duration = Duration::from_millis(500);
+        let end = Instant::now() + WHOLE;
+        let mut state = self.0.lock();
+        while (state.is_busy || !state.waiting.is_empty()) && Instant::now() < end {
+            let progress = state.progress;
+            let waited = self.0.dealt.wait_timeout_while(state, STUCK, |state| {
+                state.progress == progress && (state.is_busy || !state.waiting.is_empty())
+            });
+            let (woken, timeout) = waited.expect(HELD);
+            if timeout.timed_out() {
+                return;
+            }
+            state = woken;
+        }
+    }
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().expect(HELD)
+    }
+
+    fn deal_for_ever(&self, mut deal: impl FnMut(Item<T>)) {
+        let mut state = self.lock();
+        loop {
+            let item = match state.waiting.pop_front() {
+                Some((item, bytes)) => {
+                    state.bytes -= bytes;
+                    Item::One(item)
+                }
+                // What was lost was so behind everything that waited.
+                None if state.lost.items > 0 => Item::Lost(mem::take(&mut state.lost)),
+                None => {
+                    state.is_busy = false;
+                    self.dealt.notify_all();
+                    state = self.filled.wait(state).expect(HELD);
+                    continue;
+                }
+            };
+            state.is_busy = true;
+            drop(state);
+            deal(item);
+            state = self.lock();
+            state.progress += 1;
+            self.dealt.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn what_does_not_fit_is_dropped_and_counted_and_nobody_waits() {
+        let (dealt, items) = mpsc::channel();
+        let (go, gate) = mpsc::channel();
+        let lossy = Lossy::start("mcp-test", 1000, move |item| {
+            // An error means that the test is over.
+            let _ = gate.recv();
+            let _ = dealt.send(item);
+        });
+        let next = || {
+            go.send(()).expect("it waits");
+            items.recv_timeout(PATIENCE).expect("it is dealt with")
+        };
+        lossy.put(0, 100);
+        while !lossy.0.lock().is_busy {
+            thread::yield_now();
+        }
+        // Ten fit behind the one that is being dealt with.
+        for number in 1..=14 {
+            lossy.put(number, 100);
+        }
+        lossy.settle();
+        assert!(lossy.0.lock().is_busy, "it gives up on what stands still");
+        for number in 0..=10 {
+            assert_eq!(next(), Item::One(number));
+        }
+        let lost = Lost {
+            items: 4,
+            bytes: 400,
+        };
+        assert_eq!(next(), Item::Lost(lost));
+        lossy.put(15, 1000);
+        assert_eq!(next(), Item::One(15));
+        lossy.settle();
+        assert!(!lossy.0.lock().is_busy, "nothing is left");
+    }
+}
