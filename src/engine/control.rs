@@ -17,6 +17,7 @@ use crate::handler::ask::{Ask, AskError};
 #[cfg(unix)]
 use crate::handler::command::children::Children;
 use crate::handler::context::{CallControl, RequestInfo};
+use crate::lane::Waits;
 use crate::legacy::Asks;
 use crate::outbox::EventKind;
 use crate::protocol::change::Change;
@@ -32,6 +33,8 @@ pub(crate) struct Control {
     pub(crate) asking: Asking,
     /// What it asks by its answer, and keeps.
     pub(crate) rounds: Mutex<Rounds>,
+    /// The places of its lane for handlers that wait.
+    pub(crate) waits: Arc<Waits>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -69,18 +72,19 @@ impl Control {
 
     /// Asks a session's client on the call's own stream, and waits.
     fn ask_now(&self, asks: &Asks, ask: &Ask) -> Result<Box<RawValue>, AskError> {
+        let _place = self.waits.take().ok_or_else(|| AskError::TooMany {
+            lane: self.waits.lane().to_owned(),
+            most: self.waits.most(),
+        })?;
         let pending = asks.open(&self.shared.asks)?;
         let request = jsonrpc::request(&pending.id(), ask.method, &ask.params);
         let sent = self
             .call
             .with_outbox(|outbox, call| outbox.send_request(request, call));
-        match sent {
-            None => return Err(AskError::Cancelled),
-            // Nobody reads there any more.
-            Some(false) => return Err(AskError::Left),
-            Some(true) => {}
-        }
-        let answer = pending.wait(self.call.token(), self.shared.limits.ask_timeout);
+        // Nobody reads there any more, if it has gone nowhere.
+        let unread = sent.ok_or(AskError::Cancelled)?.ok_or(AskError::Left)?;
+        let patience = self.shared.limits.ask_timeout;
+        let answer = pending.wait(self.call.token(), &unread, patience);
         if matches!(answer, Err(AskError::TimedOut)) {
             let params = json!({ "requestId": pending.id(), "reason": "no answer in time" });
             let cancelled = jsonrpc::notification("notifications/cancelled", &params);

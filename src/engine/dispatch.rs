@@ -129,6 +129,7 @@ impl Engine {
                 _ => caller.asking,
             },
             rounds: Mutex::default(),
+            waits: Arc::clone(lane.waits()),
             shared: Arc::clone(&self.shared),
         };
         let execution = Execution {

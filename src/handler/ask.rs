@@ -59,9 +59,16 @@ pub enum AskError {
     Cancelled,
     /// The client did not answer within [`Limits::ask_timeout`](crate::Limits::ask_timeout). Handshake era only.
     TimedOut,
-    /// The client cannot answer any more: it has closed its side of the pipe, begun a new session on it, or left its HTTP request, which for a client
-    /// of HTTP/1.0 cannot carry a question. Handshake era only.
+    /// The client cannot answer any more: it has closed its side of the pipe, begun a new session on it, or left its HTTP request and cannot come back
+    /// for it; on HTTP/1.0 none can carry a question. Handshake era only.
     Left,
+    /// As many handlers of this lane wait for their clients as may; see [`Lane::waiting`](crate::Lane::waiting). Handshake era only.
+    TooMany {
+        /// The lane's name.
+        lane: String,
+        /// How many may wait.
+        most: usize,
+    },
     /// The client answered with an error.
     Refused {
         /// The error's code.
@@ -101,6 +108,10 @@ impl AskError {
                 ErrorObject::new(ErrorCode::MISSING_CLIENT_CAPABILITY, self.to_string())
                     .with_data(json!({ "requiredCapabilities": required })),
             ),
+            AskError::TooMany { lane, .. } => Some(
+                ErrorObject::new(ErrorCode::OVERLOADED, self.to_string())
+                    .with_data(json!({ "lane": lane, "retryAfterMs": 1000 })),
+            ),
             _ => None,
         }
     }
@@ -120,6 +131,12 @@ impl fmt::Display for AskError {
             AskError::Cancelled => f.write_str("the call was cancelled"),
             AskError::TimedOut => f.write_str("The client did not answer in time"),
             AskError::Left => f.write_str("The client has left and cannot answer"),
+            AskError::TooMany { lane, most } => {
+                write!(
+                    f,
+                    "{most} handlers of the lane `{lane}` wait for their clients to answer, which is the most; try again later"
+                )
+            }
             AskError::Refused { code, message } => {
                 write!(f, "The client refused: {message} ({code})")
             }

@@ -20,6 +20,7 @@ pub struct Lane {
     pub(crate) name: Arc<str>,
     workers: Option<usize>,
     queue_len_max: Option<usize>,
+    waiting_max: Option<usize>,
 }
 
 /// A queue longer than this is a mistake: its places are allocated when the server starts.
@@ -32,6 +33,7 @@ impl Lane {
             name: name.into(),
             workers: None,
             queue_len_max: None,
+            waiting_max: None,
         }
     }
 
@@ -50,6 +52,14 @@ impl Lane {
         self
     }
 
+    /// How many handlers may wait at once for a handshake-era client to answer a question, for each of them keeps its worker. Default half of the
+    /// workers; at least 1. The next one that asks gets [`AskError::TooMany`](crate::AskError::TooMany).
+    #[must_use]
+    pub fn waiting(mut self, waiting_max: usize) -> Self {
+        self.waiting_max = Some(waiting_max);
+        self
+    }
+
     pub(crate) fn main() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Lane::new("main").workers(32.max(4 * cores)).queue(256)
@@ -63,6 +73,7 @@ impl Lane {
     pub(crate) fn change(&mut self, other: Lane) {
         self.workers = other.workers.or(self.workers);
         self.queue_len_max = other.queue_len_max.or(self.queue_len_max);
+        self.waiting_max = other.waiting_max.or(self.waiting_max);
     }
 
     /// What is wrong with it, in a sentence.
@@ -86,6 +97,10 @@ impl Lane {
 
     pub(super) fn worker_count(&self) -> usize {
         self.workers.unwrap_or(4)
+    }
+
+    pub(super) fn waiting_max(&self) -> usize {
+        self.waiting_max.unwrap_or(self.worker_count() / 2).max(1)
     }
 
     pub(super) fn capacity(&self) -> usize {

@@ -2,8 +2,10 @@
 
 mod definition;
 mod running;
+mod waits;
 mod worker;
 
 pub use self::definition::Lane;
 pub(crate) use self::running::{Meter, Refused, RunningLane};
+pub(crate) use self::waits::Waits;
 pub(crate) use self::worker::{Ended, Job};

@@ -15,6 +15,7 @@ use crate::base::error::Error;
 use crate::base::log;
 use crate::base::stats::LaneStats;
 use crate::lane::definition::Lane;
+use crate::lane::waits::Waits;
 use crate::lane::worker::{HELD, Job, Shared};
 
 /// Why a job was not taken. It comes back, so that its owner can answer for it.
@@ -30,6 +31,8 @@ pub(crate) struct RunningLane<J: Job> {
     /// `None` once closed. A job is sent under the lock, so each one was sent before the close, and is run, or is given back.
     submit: RwLock<Option<Sender<J>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The places for handlers that wait.
+    waits: Arc<Waits>,
     /// Disconnects once every worker has left its loop.
     left: Receiver<Infallible>,
 }
@@ -52,6 +55,7 @@ impl<J: Job> RunningLane<J> {
         });
         let (alive, left) = bounded(0);
         let running = RunningLane {
+            waits: Waits::new(&shared.lane.name, shared.lane.waiting_max()),
             shared,
             submit: RwLock::new(Some(submit)),
             threads: Mutex::default(),
@@ -80,6 +84,10 @@ impl<J: Job> RunningLane<J> {
 
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.shared.lane.name
+    }
+
+    pub(crate) fn waits(&self) -> &Arc<Waits> {
+        &self.waits
     }
 
     /// Hands a job to a worker, or gives it back at once.

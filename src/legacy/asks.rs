@@ -1,10 +1,12 @@
 //! Requests of ours that a legacy session's client has not answered yet.
 //!
-//! The worker that asks waits here for the answer, for its call's cancellation or for the deadline, whichever comes first. An answer is found by
+//! The worker that asks waits here for the answer, for its call's cancellation, for the end of the stream that carries the question, or for the
+//! deadline, whichever comes first. An answer is found by
 //! the id we gave, in the session it was asked in and nowhere else. Must not know what is asked. Specification: `client/elicitation`,
 //! `client/sampling`, `client/roots` of revision 2025-11-25.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -116,12 +118,19 @@ impl PendingAsk<'_> {
         self.id.clone()
     }
 
-    /// Waits for the answer.
-    pub(crate) fn wait(&self, call: &CancellationToken, patience: Duration) -> Answered {
+    /// Waits for the answer. `unread` disconnects when nobody reads the question's stream any more and nobody can come back for it.
+    pub(crate) fn wait(
+        &self,
+        call: &CancellationToken,
+        unread: &Receiver<Infallible>,
+        patience: Duration,
+    ) -> Answered {
         let deadline = crossbeam_channel::at(after(patience));
         select! {
             recv(self.answered) -> answer => answer.unwrap_or(Err(AskError::Left)),
             recv(call.channel()) -> _ => Err(AskError::Cancelled),
+            // The answer may have come in a request of its own just before.
+            recv(unread) -> _ => self.answered.try_recv().unwrap_or(Err(AskError::Left)),
             recv(deadline) -> _ => Err(AskError::TimedOut),
         }
     }
@@ -155,7 +164,9 @@ mod tests {
         call: &CancellationToken,
         patience: Duration,
     ) -> Result<String, AskError> {
-        pending.wait(call, patience).map(|raw| raw.get().to_owned())
+        pending
+            .wait(call, &crossbeam_channel::never(), patience)
+            .map(|raw| raw.get().to_owned())
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -210,6 +221,13 @@ mod tests {
         canceller.cancel();
         assert_eq!(waited(&one, &call, LONG), Err(AskError::Cancelled));
         let (_canceller, call) = cancellation();
+        let (reads, unread) = bounded(0);
+        let left = asks.open(&counter).expect("it is open");
+        drop(reads);
+        assert!(matches!(
+            left.wait(&call, &unread, LONG),
+            Err(AskError::Left)
+        ));
         let two = asks.open(&counter).expect("it is open");
         asks.close();
         assert_eq!(waited(&two, &call, LONG), Err(AskError::Left));

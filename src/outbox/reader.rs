@@ -137,6 +137,7 @@ impl Drop for OutboxReader {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.reader_gone = true;
+        state.read = None;
         let unread = mem::take(&mut state.queue);
         drop(state);
         self.0.room.notify_all();

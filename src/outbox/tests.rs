@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::TryRecvError;
+
 use super::*;
 use crate::base::budget::Budget;
 use crate::base::cancel::{Canceller, cancellation};
@@ -106,12 +108,16 @@ fn a_request_is_never_dropped_unless_its_call_is_cancelled() {
     let (canceller, call) = source();
     let (_other, other_call) = source();
     outbox.send_request("longer than all the bytes".into(), &other_call);
-    outbox.send_request("late".into(), &call);
+    let unread = outbox.send_request("late".into(), &call);
+    let unread = unread.expect("it is read");
     for event in ["1", "2", "3"] {
         message(&outbox, &other_call, event);
     }
     canceller.cancel();
     assert_eq!(read(&reader), ["request longer than all the bytes"]);
+    assert_eq!(unread.try_recv(), Err(TryRecvError::Empty));
+    drop(reader);
+    assert_eq!(unread.try_recv(), Err(TryRecvError::Disconnected));
 }
 
 #[test]
@@ -267,7 +273,7 @@ fn nobody_waits_for_a_reader_that_has_gone() {
     let waiting = std::thread::spawn(move || !again.await_room());
     drop(reader);
     let (_canceller, call) = source();
-    assert!(!outbox.send_request("lost".into(), &call));
+    assert!(outbox.send_request("lost".into(), &call).is_none());
     assert!(waiting.join().expect("the accepting thread does not panic"));
     assert!(outbox.reserve().is_none());
     slot.send(answer("to nobody"));

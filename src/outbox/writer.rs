@@ -5,8 +5,11 @@
 //! puts something in ever waits; only [`Outbox::await_room`] does, and it is called by the one thread that reads requests, which is how
 //! a client that does not read its answers is made to stop sending. Must not know which transport drains it.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::budget::{Budget, Charge, OverBudget};
 use crate::observe::access::{Access, Observer};
@@ -93,6 +96,8 @@ pub(super) struct State {
     /// The one thread that accepts requests waits for room.
     pub(super) room_waited_for: bool,
     pub(super) reader_gone: bool,
+    /// Never sent on: dropped with the reader, which those wait for whose requests are to be answered. Made for the first of them.
+    pub(super) read: Option<(Sender<Infallible>, Receiver<Infallible>)>,
     /// Nobody on the other side can answer a request of ours.
     pub(super) takes_no_requests: bool,
 }
@@ -124,6 +129,7 @@ impl Shared {
                 reader_waits: false,
                 room_waited_for: false,
                 reader_gone: false,
+                read: None,
                 takes_no_requests: false,
             }),
             readable: Condvar::new(),
@@ -232,14 +238,20 @@ impl Outbox {
         }
     }
 
-    /// Puts a request of ours in. It is not sent once its call is cancelled. False when nobody is there to answer it.
-    pub(crate) fn send_request(&self, bytes: Vec<u8>, source: &Arc<Source>) -> bool {
-        let state = self.0.lock();
-        let is_read = !state.reader_gone && !state.takes_no_requests;
-        if is_read {
-            self.0.push(state, Firm::Request(bytes, Arc::clone(source)));
+    /// Puts a request of ours in. It is not sent once its call is cancelled. What comes back disconnects when nobody reads here any more and nobody
+    /// will; `None` when that is so already.
+    pub(crate) fn send_request(
+        &self,
+        bytes: Vec<u8>,
+        source: &Arc<Source>,
+    ) -> Option<Receiver<Infallible>> {
+        let mut state = self.0.lock();
+        if state.reader_gone || state.takes_no_requests {
+            return None;
         }
-        is_read
+        let unread = state.read.get_or_insert_with(|| bounded(0)).1.clone();
+        self.0.push(state, Firm::Request(bytes, Arc::clone(source)));
+        Some(unread)
     }
 
     /// Refuses requests of ours from now on.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
-use mcp_threads::{AskError, Elicited, Limits, RequestContext, Server};
+use mcp_threads::{AskError, Elicited, Lane, Limits, RequestContext, Server};
 use serde_json::{Value, json};
 
 use crate::asking::{Person, accept, asking};
@@ -32,6 +32,11 @@ fn end(served: Served, mut client: PipeClient) {
     client.close();
     assert_eq!(client.rest().len(), 0, "nothing is left over");
     served.stop();
+}
+
+/// The main lane with so many workers, each of which may wait for a client.
+fn all_may_wait(workers: usize) -> Lane {
+    Lane::new("main").workers(workers).waiting(workers)
 }
 
 fn patient(ask_timeout: Duration) -> Limits {
@@ -181,7 +186,7 @@ fn a_session_that_ends_ends_its_questions() {
 #[test]
 fn law_3_a_call_that_comes_while_its_session_ends_ends_with_it() {
     const ROUNDS: usize = 1000;
-    let server = asking().workers(ROUNDS / 10);
+    let server = asking().lane(all_may_wait(ROUNDS / 10));
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
     let http = Http::new(running.addr().expect("it serves HTTP"));
     let served = Served::new(running);
@@ -210,7 +215,7 @@ fn law_3_a_call_that_comes_while_its_session_ends_ends_with_it() {
 #[test]
 fn law_4_each_answer_reaches_the_call_that_asked() {
     const CALLS: usize = 24;
-    let server = Server::new("it", "1").workers(CALLS).tool(
+    let server = Server::new("it", "1").lane(all_may_wait(CALLS)).tool(
         "who",
         "Asks twice.",
         |cx: &mut Context, args: Value| {
@@ -311,7 +316,7 @@ fn a_call_that_is_cancelled_waits_no_longer() {
 fn law_6_answers_are_heard_however_many_calls_ask() {
     const ASKING: u64 = 6;
     let limits = Limits::default().outbox_answers_max(1);
-    let (served, mut client) = pipe(asking().workers(6).limits(limits));
+    let (served, mut client) = pipe(asking().lane(all_may_wait(6)).limits(limits));
     for id in 1..=ASKING {
         client.send(&legacy_call(id, "person", json!({})));
     }
@@ -386,7 +391,7 @@ fn a_handler_may_ask_once_more() {
 
 #[test]
 fn law_6_cheap_methods_do_not_wait_for_answers() {
-    let (served, mut client) = pipe(asking().workers(2).queue(1));
+    let (served, mut client) = pipe(asking().lane(all_may_wait(2)).queue(1));
     let questions = [1, 2].map(|id| {
         client.send(&legacy_call(id, "person", json!({})));
         question(&mut client)
@@ -475,6 +480,78 @@ fn law_2_a_question_gets_through_a_pipe_that_is_full() {
     client.answer(4);
     client.close();
     served.stop();
+}
+
+/// However many handlers ask, half of the workers are left for those that do not, and whoever comes too late is told so.
+#[test]
+fn law_15_what_waits_for_a_person_leaves_half_of_the_workers() {
+    for (workers, may_wait) in [(8, 4), (3, 1), (1, 1)] {
+        let server = asking()
+            .workers(workers)
+            .tool("greet", "", |_: Value| "hello");
+        let (served, mut client) = pipe(server);
+        for id in 0..may_wait {
+            client.send(&legacy_call(id, "person", json!({})));
+        }
+        let questions: Vec<_> = (0..may_wait).map(|_| question(&mut client)).collect();
+        for id in 100..if workers > may_wait { 120 } else { 100 } {
+            let refused = client.ask(&legacy_call(id, "person", json!({})));
+            assert_eq!(code(&refused), 503, "{refused}");
+            let error = &refused["error"];
+            let message = error["message"].as_str().expect("an error has a message");
+            assert!(message.contains(&format!("{may_wait} handlers of the lane `main`")));
+            let data = json!({ "lane": "main", "retryAfterMs": 1000 });
+            assert_eq!(error["data"], data);
+            let other = client.ask(&legacy_call(id, "greet", json!({})));
+            assert_eq!(text(&other), "hello");
+        }
+        assert_eq!(served.stats().asks, may_wait);
+        for asked in &questions {
+            client.send(&reply_to(asked, ada()));
+        }
+        for id in 0..may_wait {
+            assert_eq!(text(&client.answer(id)), "Ada None");
+        }
+        client.send(&legacy_call(200, "person", json!({})));
+        let again = question(&mut client);
+        client.send(&reply_to(&again, ada()));
+        assert_eq!(
+            text(&client.answer(200)),
+            "Ada None",
+            "a place is free again"
+        );
+        end(served, client);
+    }
+}
+
+/// A question ends when nobody carries its stream any more and nobody can come back for it.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn law_15_nobody_is_waited_for_who_cannot_come_back() {
+    on_every_front(|front| {
+        let limits = patient(PATIENCE * 4)
+            .parked_streams_max(1)
+            .heartbeat_interval(Duration::from_millis(20))
+            .departure_interval(Duration::from_millis(5));
+        let (served, http) = front.serve(asking().lane(all_may_wait(4)).limits(limits));
+        let session = introduced(http, &everything());
+        let mut asked = Vec::new();
+        for id in 0..3 {
+            let mut reply = session.post(&legacy_call(id, "person", json!({}))).send();
+            while !matches!(reply.event(), Some(Event::Message(_))) {}
+            asked.push(reply);
+        }
+        assert_eq!(served.stats().asks, 3);
+        drop(asked);
+        until("all but the one that is kept have ended", || {
+            served.stats().asks == 1
+        });
+        served.until_main("their workers are free", |main| main.busy == 1);
+        assert_eq!(session.delete(), 204);
+        until("the session has ended", || served.stats().asks == 0);
+        served.until_main("every worker is free", |main| main.busy == 0);
+        served.stop();
+    });
 }
 
 #[test]

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use crate::harness::child::{self, Running};
 use crate::harness::message::initialize;
-use crate::harness::talk::introduction;
+use crate::harness::talk::{introduced, introduction};
 use crate::harness::{
-    Http, Session, code, is_alone, itself, legacy, legacy_call, modern, text, until, with_meta,
+    Http, Session, code, is_alone, itself, legacy, legacy_call, modern, text, until, until_told,
+    with_meta,
 };
 
 const KIB: usize = 1024;
@@ -73,7 +74,11 @@ impl Row {
     }
 
     fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) {
-        until(what, || holds(&self.stats()));
+        until_told(
+            what,
+            || holds(&self.stats()),
+            || format!("{}", self.stats()),
+        );
     }
 }
 
@@ -304,6 +309,27 @@ fn law_13_subscriptions() {
         // The acknowledgement of each may still be on its way.
         row.holds_at_most(3 * 16 * MIB);
     });
+}
+
+#[test]
+fn law_13_questions_without_an_answer() {
+    with_server(
+        "law_13_questions_without_an_answer",
+        Limits::default(),
+        |row| {
+            let session = introduced(row.http, &json!({ "roots": {} }));
+            let mut open = Vec::new();
+            for id in 0..64 {
+                let mut ask = legacy_call(id, "ask", json!({ "ballast": "x".repeat(100 * KIB) }));
+                ask["id"] = json!(format!("{id}{}", "i".repeat(1000)));
+                open.push(session.post(&ask).connect());
+            }
+            row.until("half of the workers wait, and no more", |stats| {
+                stats["asks"] == 16 && stats["busy"] == 16
+            });
+            row.holds_at_most(64 * 150 * KIB);
+        },
+    );
 }
 
 /// Clients that read nothing: what waits for them is a quarter of the server's memory, however many they are.
