@@ -1,10 +1,11 @@
 //! What is under way for one client, by the ids the client gave it: a registry of what can be cancelled.
 //!
-//! Must not know what is under way, or what an id is.
+//! On a pipe an id that is in use is taken. In a session over HTTP, where each answer comes on the request's own connection, clients exist that give
+//! several requests the same one: all are served, and a cancellation that could mean either cancels none. Must not know what is under way, or what an id is.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::Hash;
+use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,10 @@ pub(crate) struct InFlight<Id> {
 }
 
 struct Registry<Id> {
-    open: HashMap<Id, Arc<dyn Cancel>>,
+    /// Never an empty list.
+    open: HashMap<Id, Vec<Arc<dyn Cancel>>>,
+    /// Whether several may have the same id.
+    takes_twins: bool,
     /// The pipe or session has ended; what is opened now was on its way before, and nobody could cancel it later.
     is_over: bool,
     /// When the last entry ended.
@@ -38,6 +42,7 @@ impl<Id> Default for InFlight<Id> {
         InFlight {
             registry: Mutex::new(Registry {
                 open: HashMap::new(),
+                takes_twins: false,
                 is_over: false,
                 last_ended: None,
             }),
@@ -46,13 +51,21 @@ impl<Id> Default for InFlight<Id> {
 }
 
 impl<Id: Hash + Eq> InFlight<Id> {
+    /// A registry in which several entries may have the same id.
+    pub(crate) fn with_twins() -> Self {
+        let in_flight = Self::default();
+        in_flight.lock().takes_twins = true;
+        in_flight
+    }
+
     /// Adds an entry. If the pipe or session has ended meanwhile, it is cancelled at once.
     pub(crate) fn add(&self, id: Id, entry: Arc<dyn Cancel>) -> Result<(), Taken> {
         let mut registry = self.lock();
-        match registry.open.entry(id) {
-            Entry::Occupied(_) => return Err(Taken),
-            Entry::Vacant(vacant) => vacant.insert(Arc::clone(&entry)),
-        };
+        if !registry.takes_twins && registry.open.contains_key(&id) {
+            return Err(Taken);
+        }
+        let twins = registry.open.entry(id).or_default();
+        twins.push(Arc::clone(&entry));
         let is_over = registry.is_over;
         drop(registry);
         if is_over {
@@ -61,16 +74,24 @@ impl<Id: Hash + Eq> InFlight<Id> {
         Ok(())
     }
 
-    /// Frees the id of an entry that has ended.
-    pub(crate) fn remove(&self, id: &Id) {
+    /// Takes out an entry that has ended.
+    pub(crate) fn remove<T>(&self, id: &Id, entry: &T) {
         let mut registry = self.lock();
-        registry.open.remove(id);
+        if let Some(twins) = registry.open.get_mut(id) {
+            twins.retain(|twin| !ptr::addr_eq(Arc::as_ptr(twin), entry));
+            if twins.is_empty() {
+                registry.open.remove(id);
+            }
+        }
         registry.last_ended = Some(Instant::now());
     }
 
-    /// Cancels the entry with this id, if it is still open.
+    /// Cancels the entry with this id, if it is still open and the only one.
     pub(crate) fn cancel(&self, id: &Id, reason: &str) {
-        let entry = self.lock().open.get(id).map(Arc::clone);
+        let entry = match self.lock().open.get(id).map(Vec::as_slice) {
+            Some([entry]) => Some(Arc::clone(entry)),
+            _ => None,
+        };
         if let Some(entry) = entry {
             entry.cancel(reason);
         }
@@ -80,7 +101,7 @@ impl<Id: Hash + Eq> InFlight<Id> {
     pub(crate) fn cancel_all(&self) {
         let mut registry = self.lock();
         registry.is_over = true;
-        let entries: Vec<_> = registry.open.values().map(Arc::clone).collect();
+        let entries: Vec<_> = registry.open.values().flatten().map(Arc::clone).collect();
         drop(registry);
         for entry in entries {
             entry.cancel(OVER);

@@ -141,7 +141,8 @@ impl Engine {
                 let is_legacy =
                     matches!(version, Some(Some(version)) if version.era() == Era::Legacy);
                 match session_id {
-                    _ if is_handshake && (is_legacy || version.is_none()) => Ok(Footing::Handshake),
+                    // Whatever version its header names, none has been negotiated yet.
+                    _ if is_handshake => Ok(Footing::Handshake),
                     Some(_) if version.is_some() && !is_legacy => Err(WRONG_VERSION),
                     Some(id) => match self.shared.sessions.find(id) {
                         Some(session) => Ok(Footing::Legacy(session)),

@@ -217,7 +217,7 @@ impl Call {
         };
         let facts = &self.facts;
         if let Some(registry) = &self.registry {
-            registry.remove(&facts.id);
+            registry.remove(&facts.id, self);
         }
         let now = Instant::now();
         let access = Access {

@@ -187,7 +187,7 @@ impl Engine {
         }
     }
 
-    fn complete_nothing(&self, asked: Asked<'_>) {
+    pub(super) fn complete_nothing(&self, asked: Asked<'_>) {
         let nothing = Reply::Completion(Completion::default());
         let result = encode::result(&nothing, asked.era, &self.shared.identity.server_info);
         asked.answer(&result);

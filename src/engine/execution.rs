@@ -147,8 +147,8 @@ impl Execution {
     }
 }
 
-/// Whether a client speaks the revision that has no links to resources.
+/// Whether a client speaks a revision that has no links to resources.
 fn knows_no_links(client: &ClientSource) -> bool {
-    let first = ProtocolVersion::V2025_03_26;
-    matches!(client, ClientSource::Session(client) if client.protocol_version() == first)
+    let last = ProtocolVersion::V2025_03_26;
+    matches!(client, ClientSource::Session(client) if client.protocol_version() <= last)
 }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::base::owner::Owner;
 use crate::engine::arrive::{Arrived, Footing, Misplaced, standing};
+use crate::engine::call::InFlight;
 use crate::engine::dispatch::Caller;
 use crate::engine::lifecycle::Engine;
 use crate::engine::origin::{Accepted, Arrival, Origin};
@@ -29,7 +30,7 @@ impl Engine {
             return asked.fail(&ErrorObject::method_not_found(method));
         };
         if !self.offers(method) {
-            return asked.fail(&ErrorObject::method_not_found(method.name()));
+            return self.serve_empty(method, asked);
         }
         match method {
             // Answered at once.
@@ -56,6 +57,18 @@ impl Engine {
                     "This session is initialized already",
                 ));
             }
+        }
+    }
+
+    /// What the server has nothing of. Some clients give up a server that knows a list's method not, so a list is empty; the capabilities say that
+    /// there is nothing.
+    fn serve_empty(&self, method: Method, asked: Asked<'_>) {
+        match method {
+            Method::PromptsList | Method::ResourcesList | Method::TemplatesList => {
+                self.list(method, asked);
+            }
+            Method::Complete => self.complete_nothing(asked),
+            _ => asked.fail(&ErrorObject::method_not_found(method.name())),
         }
     }
 
@@ -101,7 +114,7 @@ impl Engine {
         let client = Client::new(asked.params.client_info, asked.params.capabilities, version);
         let (owner, calls) = match origin {
             Origin::Pipe(pipe) => (origin.owner(), Arc::clone(&pipe.calls)),
-            Origin::Http { .. } => (Owner::new_session(), Arc::default()),
+            Origin::Http { .. } => (Owner::new_session(), Arc::new(InFlight::with_twins())),
         };
         let shared = &self.shared;
         let session = Session::new(owner, client, calls, &shared.limits, &shared.kept);
@@ -179,7 +192,7 @@ impl Engine {
                 misplaced.refuse(refusal, port(slot));
                 return Accepted::Taken;
             }
-            Ok(Footing::Legacy(session)) if session.version == ProtocolVersion::V2025_03_26 => {
+            Ok(Footing::Legacy(session)) if session.version <= ProtocolVersion::V2025_03_26 => {
                 if (1..=most).contains(&members.len()) {
                     let places = split(slot, members.len(), arrival.tag.clone());
                     for (member, place) in members.iter().zip(places) {

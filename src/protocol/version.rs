@@ -8,6 +8,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ProtocolVersion {
+    /// The first revision. Its clients are served as those of 2025-03-26, whose messages are the same.
+    V2024_11_05,
     /// The handshake era with JSON-RPC batches.
     V2025_03_26,
     /// The handshake era with the `MCP-Protocol-Version` header.
@@ -38,7 +40,7 @@ impl Era {
 }
 
 impl ProtocolVersion {
-    /// All of them, newest first, as `server/discover` lists them.
+    /// Those that clients shall use, newest first, as `server/discover` lists them: all but `2024-11-05`.
     pub const ALL: [ProtocolVersion; 4] = [
         ProtocolVersion::V2026_07_28,
         ProtocolVersion::V2025_11_25,
@@ -52,6 +54,7 @@ impl ProtocolVersion {
     /// The revision's name, such as `2026-07-28`.
     pub fn as_str(self) -> &'static str {
         match self {
+            ProtocolVersion::V2024_11_05 => "2024-11-05",
             ProtocolVersion::V2025_03_26 => "2025-03-26",
             ProtocolVersion::V2025_06_18 => "2025-06-18",
             ProtocolVersion::V2025_11_25 => "2025-11-25",
@@ -63,6 +66,7 @@ impl ProtocolVersion {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
+            .chain([ProtocolVersion::V2024_11_05])
             .find(|version| version.as_str() == name)
     }
 

@@ -3,7 +3,7 @@
 use mcp_threads::{ContentBlock, Json, Prompt, PromptMessage, ResourceLink, Role, Server, Tool};
 use serde_json::{Value, json};
 
-use crate::harness::message::initialize;
+use crate::harness::message::{cancel, initialize};
 use crate::harness::{
     Gate, Served, call, code, legacy, legacy_call, modern, on_every_wire, probes, text,
 };
@@ -15,7 +15,7 @@ const VERSIONS: [(&str, &str); 6] = [
     ("2025-11-25", "2025-11-25"),
     ("2025-06-18", "2025-06-18"),
     ("2025-03-26", "2025-03-26"),
-    ("2024-11-05", "2025-11-25"),
+    ("2024-11-05", "2024-11-05"),
     ("2026-07-28", "2025-11-25"),
     ("tomorrow", "2025-11-25"),
 ];
@@ -427,5 +427,108 @@ fn discover_says_everything_and_every_modern_result_is_stamped() {
             (&called["result"]["resultType"], &called["result"]["_meta"]),
             (&json!("complete"), &meta)
         );
+    });
+}
+
+/// No version has been negotiated when `initialize` comes, so the header can say what it will; modern metadata in the body stay what they are.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn law_14_the_body_of_initialize_decides_the_era() {
+    on_every_front(|front| {
+        let (served, http) = front.serve(introduced());
+        let hello = http.post(initialize(0, "2025-06-18").to_string());
+        for version in ["", "tomorrow", "2026-07-28", "2024-11-05", "1.0"] {
+            let mut reply = hello.clone().field("MCP-Protocol-Version", version).send();
+            assert_eq!(reply.status, 200, "{version:?}");
+            assert_eq!(reply.json()["result"]["protocolVersion"], "2025-06-18");
+            assert!(reply.field("Mcp-Session-Id").is_some(), "{version:?}");
+        }
+        let mut ended = hello.field("Mcp-Session-Id", "one that has ended").send();
+        assert_eq!(ended.json()["result"]["protocolVersion"], "2025-06-18");
+
+        let modern = http.modern(&modern(1, "initialize", json!({}))).send();
+        assert_eq!(code(&modern.message()), -32601);
+        let discovered = http.ask(&crate::harness::modern(1, "server/discover", json!({})));
+        let listed = discovered["result"]["supportedVersions"].to_string();
+        assert!(!listed.contains("2024-11-05"), "{listed}");
+
+        let first = http.initialize("2024-11-05");
+        assert_eq!(first.version, "2024-11-05");
+        let echo = first.ask(&legacy_call(1, "echo", json!({ "text": "a" })));
+        assert_eq!(text(&echo), "a", "its header says that version, too");
+        served.stop();
+    });
+}
+
+/// A handshake-era client gets empty lists of what there is nothing of, because some give up a server otherwise.
+#[test]
+fn law_14_a_list_of_nothing_is_empty_in_the_handshake_era() {
+    let make = || probes(&Gate::new());
+    let rows = [
+        ("prompts/list", json!({}), json!({ "prompts": [] })),
+        ("resources/list", json!({}), json!({ "resources": [] })),
+        (
+            "resources/templates/list",
+            json!({}),
+            json!({ "resourceTemplates": [] }),
+        ),
+        (
+            "completion/complete",
+            json!({ "ref": { "type": "ref/prompt", "name": "a" }, "argument": { "name": "b", "value": "c" } }),
+            json!({ "completion": { "values": [] } }),
+        ),
+    ];
+    on_every_wire(make, |wire| {
+        for (method, params, expected) in &rows {
+            let answer = wire.ask(method, params.clone());
+            match wire.is_modern {
+                true => assert_eq!(code(&answer), -32601, "{method}"),
+                false => assert_eq!(answer["result"], *expected, "{method}"),
+            }
+        }
+        for (method, params) in [
+            ("prompts/get", json!({ "name": "a" })),
+            ("resources/read", json!({ "uri": "a:b" })),
+        ] {
+            assert_eq!(code(&wire.ask(method, params)), -32601, "{method}");
+        }
+    });
+}
+
+/// A client that numbers every call 1 gets all its answers, each on its own connection; what it cancels then could be any of them.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn law_14_calls_with_one_id_are_all_served_over_http() {
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(probes(&gate));
+        let session = http.initialize("2025-11-25");
+        let wait = |who: &str| legacy_call(1, "wait", json!({ "who": who }));
+        let twins = ["a", "b"].map(|who| {
+            let unread = session.post(&wait(who)).connect();
+            assert_eq!(gate.began(), who);
+            unread
+        });
+        assert_eq!(session.post(&cancel(1)).send().status, 202);
+        gate.let_go(2);
+        let answers = twins.map(|unread| text(&unread.reply().message()).to_owned());
+        assert_eq!(answers, ["a", "b"]);
+
+        let unread = session.post(&wait("c")).connect();
+        assert_eq!(gate.began(), "c");
+        assert_eq!(session.post(&cancel(1)).send().status, 202);
+        assert_eq!(gate.cancelled(), "c", "the only one with this id");
+        assert_eq!(unread.reply().messages().len(), 0);
+        let twins = ["d", "e"].map(|who| {
+            let unread = session.post(&wait(who)).connect();
+            assert_eq!(gate.began(), who);
+            unread
+        });
+        assert_eq!(session.delete(), 204);
+        let mut cancelled = [gate.cancelled(), gate.cancelled()];
+        cancelled.sort();
+        assert_eq!(cancelled, ["d", "e"], "a session that ends, ends both");
+        drop(twins);
+        served.stop();
     });
 }
