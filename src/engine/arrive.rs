@@ -11,7 +11,7 @@ use crate::engine::dispatch::Caller;
 use crate::engine::lifecycle::Engine;
 use crate::engine::origin::{Accepted, Arrival, Origin};
 use crate::engine::reply::{Asked, Refusal, ReplyPort};
-use crate::legacy::Session;
+use crate::legacy::{Session, Sessions};
 use crate::observe::access::{self, RequestTag};
 use crate::outbox::{AnswerSlot, Standing};
 use crate::protocol::jsonrpc::{
@@ -140,11 +140,19 @@ impl Engine {
                 let version = mirrored.version.map(ProtocolVersion::parse);
                 let is_legacy =
                     matches!(version, Some(Some(version)) if version.era() == Era::Legacy);
+                let spoken = version.flatten();
                 match session_id {
                     // Whatever version its header names, none has been negotiated yet.
                     _ if is_handshake => Ok(Footing::Handshake),
+                    _ if self.shared.legacy_sessions == Sessions::Stateless
+                        && (is_legacy || version.is_none()) =>
+                    {
+                        self.lone_session(spoken)
+                            .map(Footing::Legacy)
+                            .ok_or(NO_SESSION)
+                    }
                     Some(_) if version.is_some() && !is_legacy => Err(WRONG_VERSION),
-                    Some(id) => match self.shared.sessions.find(id) {
+                    Some(id) => match self.session(id, spoken) {
                         Some(session) => Ok(Footing::Legacy(session)),
                         None => Err(UNKNOWN_SESSION),
                     },
@@ -236,7 +244,7 @@ impl Engine {
             }
             Footing::Legacy(session) => {
                 self.serve_legacy(method, asked, &session);
-                Accepted::InSession(Arc::clone(&session.streams))
+                Accepted::in_session(&session)
             }
             Footing::Handshake => self.shake_hands(method, asked, arrival),
         }

@@ -65,7 +65,7 @@ impl<'a> Caller<'a> {
     pub(super) fn legacy(session: &'a Arc<Session>) -> Self {
         Caller {
             client: ClientSource::Session(Arc::clone(&session.client)),
-            log_level: Some(session.log_level()),
+            log_level: (!session.stands_alone()).then(|| session.log_level()),
             registry: Some(&session.calls),
             owner: session.owner.clone(),
             asking: Asking::Session(Arc::clone(&session.asks)),

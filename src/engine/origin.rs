@@ -127,6 +127,14 @@ pub(crate) enum Accepted {
 }
 
 impl Accepted {
+    /// For a request that stands alone nobody can come back.
+    pub(super) fn in_session(session: &Session) -> Self {
+        match session.stands_alone() {
+            true => Accepted::Taken,
+            false => Accepted::InSession(Arc::clone(&session.streams)),
+        }
+    }
+
     pub(super) fn call(call: Option<Arc<Call>>) -> Self {
         call.map_or(Accepted::Taken, Accepted::Call)
     }
