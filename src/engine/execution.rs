@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use crate::base::budget::Charge;
 use crate::base::log;
 use crate::base::panics;
 use crate::engine::call::{Call, Facts, Responder, internal_error};
@@ -31,6 +32,8 @@ pub(crate) struct Execution {
     pub(crate) arguments: Option<Box<RawValue>>,
     /// What a modern client came back with.
     pub(crate) retry: Option<Retry>,
+    /// What it costs until it has been executed.
+    pub(crate) _kept: Charge,
 }
 
 /// A call on its way to a worker. Its drop is its end, whether it was run, refused or dropped as stale, and happens exactly once: what must hear of the

@@ -166,8 +166,8 @@ impl Endpoint {
         };
         let tag = reply.tag.clone();
         let accepted = self.engine.accept(&body.bytes, tag, origin, slot);
-        drop(body.bytes);
-        let _kept = body.charge; // for the call's arguments
+        // What is kept of it has been charged by then.
+        drop(body);
         let written = write(reply, Incoming::new(&self.limits, reader), &accepted);
         if written.is_err()
             && let Accepted::Call(call) = &accepted
