@@ -513,3 +513,40 @@ fn law_9_connections_max_bounds_the_guarded_front() {
         served.stop();
     });
 }
+
+/// A call that waits keeps its arguments, and so does one whose client has left until its turn comes: both are on the server's account.
+#[cfg(all(feature = "http", unix))]
+#[test]
+fn law_13_the_arguments_of_calls_that_wait_are_charged() {
+    let gate = Gate::new();
+    let limits = Limits::default().memory_bytes_max(6 * 1024 * 1024);
+    let server = probes(&gate).workers(1).limits(limits);
+    let running = server.serve_http("127.0.0.1:0").expect("it can start");
+    let http = crate::harness::Http::new(running.addr().expect("it serves HTTP"));
+    let served = Served::new(running);
+    let running = http.modern(&call(1, "gate", json!({}))).connect();
+    gate.began();
+    let message = call(
+        2,
+        "echo",
+        json!({ "text": "long" , "rest": "x".repeat(4_000_000) }),
+    );
+    let long = http.modern(&message);
+    let waiting = long.connect();
+    served.until_main("it waits", |main| main.queued == 1);
+    let mut refused = long.send();
+    assert_eq!((refused.status, code(&refused.json())), (503, 503));
+    assert_eq!(refused.field("Retry-After"), Some("1"));
+    drop(waiting);
+    until("its client is missed", || served.stats().connections == 1);
+    assert_eq!(long.send().status, 503, "it has not had its turn");
+    assert_eq!(
+        text(&http.ask(&call(3, "look", json!({})))),
+        "looking",
+        "what is short is served"
+    );
+    gate.let_go(1);
+    assert_eq!(text(&running.reply().message()), "somebody");
+    until("its place is free", || long.send().status == 200);
+    served.stop();
+}

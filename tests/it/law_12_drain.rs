@@ -3,11 +3,19 @@
 use std::thread;
 use std::time::Duration;
 
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use mcp_threads::{AskError, LoggingLevel, RequestContext};
 use mcp_threads::{Limits, Server};
 use serde_json::{Value, json};
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
-use crate::harness::on_every_front;
+use crate::asking::{Person, accept};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::message::cancel;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::talk::{everything, introduced, reply_to};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::{Event, on_every_front};
 use crate::harness::{
     Gate, PATIENCE, PipeClient, Served, alone, call, code, legacy_call, library_threads, probes,
     text, until,
@@ -319,4 +327,152 @@ fn law_12_every_thread_is_joined() {
             until("all have left", || library_threads().is_empty());
         });
     });
+}
+
+/// Until the last accepted call has ended its client can say what belongs to it, on connections made meanwhile: answer its question, cancel it, come
+/// back for its stream, end the session.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn law_12_over_http_what_belongs_to_accepted_calls_is_heard_while_draining() {
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let talker = gate.door();
+        let server = probes(&gate)
+            .workers(4)
+            .tool("person", "Asks.", |cx: &mut RequestContext, _: Value| {
+                let person = cx.elicit::<Person>("who", "Who?")?.accepted();
+                Ok::<_, AskError>(person.map_or_else(String::new, |person| person.name))
+            })
+            .tool(
+                "talk",
+                "Says a word, then waits.",
+                move |cx: &mut RequestContext, _: Value| {
+                    cx.log(LoggingLevel::Info, "a word");
+                    talker.pass("talk");
+                    "talked"
+                },
+            );
+        let (served, http) = front.serve(server);
+        let session = introduced(http, &everything());
+        let other = http.initialize("2025-11-25");
+        let mut asking = session.post(&legacy_call(1, "person", json!({}))).send();
+        let Some(Event::Message(question)) = asking.event() else {
+            panic!("the stream begins with the question");
+        };
+        let cancelled = session
+            .post(&legacy_call(2, "wait", json!({ "who": "w" })))
+            .connect();
+        assert_eq!(gate.began(), "w");
+        let mut talking = session.post(&legacy_call(3, "talk", json!({}))).send();
+        let at = talking.fields_of_event().and_then(|fields| fields.id);
+        let at = at.expect("it says where to come back");
+        assert_eq!(gate.began(), "talk");
+        drop(talking);
+        let handle = served.handle();
+        let ending = thread::spawn(move || served.shutdown(PATIENCE));
+        until("the drain has begun", || handle.stats().draining);
+
+        assert_eq!(session.post(&cancel(2)).send().status, 202);
+        assert_eq!(gate.cancelled(), "w");
+        drop(cancelled);
+        let answer = reply_to(&question, accept(json!({ "name": "Ada" })));
+        assert_eq!(session.post(&answer).send().status, 202);
+        assert_eq!(text(&asking.message()), "Ada");
+        let resumed = session.resume(&at).send();
+        assert_eq!((resumed.status, resumed.is_stream()), (200, true));
+        assert_eq!(other.delete(), 204);
+        assert!(!ending.is_finished(), "it waits for the last one");
+        gate.let_go(1);
+        assert_eq!(text(&resumed.message()), "talked");
+        let report = ending.join().expect("a shutdown does not panic");
+        assert_eq!(
+            (report.abandoned_handlers, report.abandoned_connections),
+            (0, 0)
+        );
+    });
+}
+
+/// What has not arrived whole was never accepted: it does not hold the end, and its client is told.
+#[cfg(all(feature = "http", unix))]
+#[test]
+fn law_12_half_a_request_holds_no_drain() {
+    use std::io::{Read, Write};
+    let running = Server::new("it", "1").serve_http("127.0.0.1:0");
+    let running = running.expect("it can start");
+    let address = running.addr().expect("it serves HTTP");
+    let head = format!("POST /mcp HTTP/1.1\r\nHost: {address}\r\n");
+    let fields = "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    let halves = [head.clone(), head + fields];
+    let mut clients = halves.map(|half| {
+        let mut client = std::net::TcpStream::connect(address).expect("it listens");
+        client.write_all(half.as_bytes()).expect("it reads");
+        client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        client
+    });
+    until("both are there", || running.stats().connections == 2);
+    // Another one is answered, so what they sent has been read by now, or as good as.
+    Http::new(address).bare("GET", "/healthz").send();
+    let begun = std::time::Instant::now();
+    let report = running.shutdown(PATIENCE);
+    assert!(begun.elapsed() < PATIENCE / 3, "{:?}", begun.elapsed());
+    assert_eq!(report.abandoned_connections, 0);
+    for client in &mut clients {
+        let mut told = String::new();
+        client.read_to_string(&mut told).expect("the end");
+        assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+        assert!(told.contains("\r\nConnection: close\r\n"), "{told}");
+    }
+}
+
+/// The same order on a Unix-domain socket.
+#[cfg(all(feature = "http", unix))]
+#[test]
+fn law_12_on_a_unix_socket_new_calls_are_refused_until_the_last_has_ended() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    let gate = Gate::new();
+    let path = std::env::temp_dir().join(format!("mcp-it-drain-{}.sock", std::process::id()));
+    let served = Served::new(
+        probes(&gate)
+            .serve_unix(&path, 0o600)
+            .expect("it can start"),
+    );
+    let connect = |tool: &str| {
+        let mut client = UnixStream::connect(&path).expect("it listens");
+        let body = call(1, tool, json!({})).to_string();
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nMCP-Protocol-Version: 2026-07-28\r\n\
+             Mcp-Method: tools/call\r\nMcp-Name: {tool}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        client
+            .write_all((head + &body).as_bytes())
+            .expect("it reads");
+        client
+    };
+    let mut running = connect("gate");
+    gate.began();
+    let handle = served.handle();
+    let ending = thread::spawn(move || served.shutdown(PATIENCE));
+    until("the drain has begun", || handle.stats().draining);
+    let mut told = String::new();
+    let mut refused = connect("echo");
+    refused.read_to_string(&mut told).expect("the end");
+    assert!(
+        told.starts_with("HTTP/1.1 503 ") && told.contains("\r\nConnection: close\r\n"),
+        "{told}"
+    );
+    gate.let_go(1);
+    told.clear();
+    running.read_to_string(&mut told).expect("the end");
+    assert!(
+        told.starts_with("HTTP/1.1 200 ") && told.contains("somebody"),
+        "{told}"
+    );
+    let report = ending.join().expect("a shutdown does not panic");
+    assert_eq!(
+        (report.abandoned_handlers, report.abandoned_connections),
+        (0, 0)
+    );
+    assert!(!path.exists());
 }

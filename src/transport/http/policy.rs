@@ -27,6 +27,7 @@ pub(crate) fn check<E: Exchange>(exchange: &E) -> Result<Verb, Refusal> {
     match exchange.method() {
         "POST" => {
             check_content_type(exchange)?;
+            check_content_encoding(exchange)?;
             check_accept(exchange)?;
             Ok(Verb::Post)
         }
@@ -44,11 +45,8 @@ pub(crate) fn check<E: Exchange>(exchange: &E) -> Result<Verb, Refusal> {
     }
 }
 
-/// What a client hears that asks for a session where there is none.
-pub(super) const NO_SESSIONS: &str = "This server keeps no sessions; send calls by POST";
-
 /// The endpoint does not take this method.
-pub(super) fn not_taken(message: &'static str) -> Refusal {
+fn not_taken(message: &'static str) -> Refusal {
     Refusal::new(405, message).with("Allow", ALLOW)
 }
 
@@ -60,6 +58,18 @@ fn check_content_type<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
         }
     }
     refuse(415, "Content-Type must be application/json")
+}
+
+/// Bodies are read as they come; the answer says so, as RFC 9110 §15.5.16 wants.
+fn check_content_encoding<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
+    let mut encodings = exchange
+        .fields("Content-Encoding")
+        .flat_map(|value| value.split(','));
+    if encodings.all(|encoding| encoding.trim().eq_ignore_ascii_case("identity")) {
+        return Ok(());
+    }
+    let message = "The body must not be compressed; the only Content-Encoding is identity";
+    Err(Refusal::new(415, message).with("Accept-Encoding", "identity"))
 }
 
 /// The streams that a `GET` opens and the sessions that a `DELETE` ends exist only in the handshake era.

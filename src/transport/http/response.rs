@@ -100,6 +100,7 @@ fn reason(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         406 => "Not Acceptable",
         408 => "Request Timeout",
+        409 => "Conflict",
         413 => "Content Too Large",
         414 => "URI Too Long",
         415 => "Unsupported Media Type",
@@ -132,6 +133,17 @@ mod tests {
             String::from_utf8(out).expect("ASCII"),
             "HTTP/1.1 503 Service Unavailable\r\nDate: DATE\r\nRetry-After: 1\r\nContent-Length: 120\r\nConnection: close\r\n\r\n"
         );
+    }
+
+    /// Every status that this library sends anywhere has its phrase.
+    #[test]
+    fn no_status_is_without_its_phrase() {
+        for status in [
+            200, 202, 204, 400, 403, 404, 405, 406, 408, 409, 413, 414, 415, 417, 431, 500, 501,
+            503, 505,
+        ] {
+            assert_ne!(reason(status), "", "{status}");
+        }
     }
 
     #[test]

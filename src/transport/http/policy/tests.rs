@@ -66,6 +66,17 @@ fn every_refusal_of_the_head_has_its_status() {
             &[("content-type", Some("Application/JSON; charset=utf-8"))],
             Ok(Verb::Post),
         ),
+        ("POST", &[("content-encoding", Some("gzip"))], Err(415)),
+        (
+            "POST",
+            &[("content-encoding", Some("identity, br"))],
+            Err(415),
+        ),
+        (
+            "POST",
+            &[("content-encoding", Some("Identity"))],
+            Ok(Verb::Post),
+        ),
         ("POST", &[("accept", None)], Ok(Verb::Post)),
         ("POST", &[("accept", Some("application/json"))], Err(406)),
         ("POST", &[("accept", Some("text/event-stream"))], Err(406)),
