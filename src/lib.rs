@@ -103,6 +103,7 @@ pub use handler::{
 #[cfg(unix)]
 pub use handler::{CommandError, CommandOutput, RunCommand};
 pub use lane::Lane;
+pub use legacy::Sessions;
 pub use protocol::jsonrpc::{ErrorCode, ErrorObject};
 pub use protocol::results::{
     CacheHint, Completion, GetPromptResult, PromptMessage, ReadResourceResult,

@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::base::budget::Charge;
 use crate::engine::dispatch::Caller;
 use crate::engine::lifecycle::Engine;
 use crate::engine::origin::{Accepted, Arrival, Origin};
 use crate::engine::reply::{Asked, Refusal, ReplyPort};
-use crate::legacy::Session;
+use crate::legacy::{Session, Sessions};
 use crate::observe::access::{self, RequestTag};
 use crate::outbox::{AnswerSlot, Standing};
 use crate::protocol::jsonrpc::{
@@ -83,18 +82,16 @@ impl<'a> From<Message<'a>> for Arrived<'a> {
 }
 
 impl Engine {
-    /// Takes one body or line, and what was charged for it: a call that waits keeps its arguments. Never blocks: whatever might take time goes
-    /// to a lane, and the answer, if there is one, comes through the slot's outbox.
+    /// Takes one body or line. Never blocks: whatever might take time goes to a lane, and the answer, if there is one,
+    /// comes through the slot's outbox.
     pub(crate) fn accept(
         &self,
         bytes: &[u8],
-        charge: Option<Charge>,
         tag: RequestTag,
         origin: Origin<'_>,
         slot: AnswerSlot,
     ) -> Accepted {
-        let kept = charge.map(Arc::new);
-        let arrival = Arrival { tag, origin, kept };
+        let arrival = Arrival { tag, origin };
         let arrived = match jsonrpc::parse_frame(bytes, &self.shared.limits) {
             Ok(Frame::One(message)) => Arrived::from(message),
             Ok(Frame::Batch(members)) => Arrived::Batch(members),
@@ -143,11 +140,19 @@ impl Engine {
                 let version = mirrored.version.map(ProtocolVersion::parse);
                 let is_legacy =
                     matches!(version, Some(Some(version)) if version.era() == Era::Legacy);
+                let spoken = version.flatten();
                 match session_id {
                     // Whatever version its header names, none has been negotiated yet.
                     _ if is_handshake => Ok(Footing::Handshake),
+                    _ if self.shared.legacy_sessions == Sessions::Stateless
+                        && (is_legacy || version.is_none()) =>
+                    {
+                        self.lone_session(spoken)
+                            .map(Footing::Legacy)
+                            .ok_or(NO_SESSION)
+                    }
                     Some(_) if version.is_some() && !is_legacy => Err(WRONG_VERSION),
-                    Some(id) => match self.shared.sessions.find(id) {
+                    Some(id) => match self.session(id, spoken) {
                         Some(session) => Ok(Footing::Legacy(session)),
                         None => Err(UNKNOWN_SESSION),
                     },
@@ -213,7 +218,6 @@ impl Engine {
             port,
             tag: &arrival.tag,
             era,
-            kept: arrival.kept.as_ref(),
         };
         self.serve(footing, &method, asked, arrival)
     }
@@ -240,7 +244,7 @@ impl Engine {
             }
             Footing::Legacy(session) => {
                 self.serve_legacy(method, asked, &session);
-                Accepted::InSession(Arc::clone(&session.streams))
+                Accepted::in_session(&session)
             }
             Footing::Handshake => self.shake_hands(method, asked, arrival),
         }

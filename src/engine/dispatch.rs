@@ -15,7 +15,7 @@ use crate::engine::encode;
 use crate::engine::execution::{CallJob, Execution};
 use crate::engine::lifecycle::Engine;
 use crate::engine::origin::Origin;
-use crate::engine::reply::{Asked, shutting_down};
+use crate::engine::reply::{Asked, over_budget, shutting_down};
 use crate::engine::rounds::Retry;
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::context::RequestInfo;
@@ -32,6 +32,9 @@ use crate::protocol::results::Completion;
 use crate::protocol::trace::TraceContext;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::{Era, ProtocolVersion};
+
+/// What a call costs without arguments, in bytes.
+const CALL_BYTES: usize = 1024;
 
 /// Who calls, as far as its era tells.
 pub(super) struct Caller<'a> {
@@ -65,7 +68,7 @@ impl<'a> Caller<'a> {
     pub(super) fn legacy(session: &'a Arc<Session>) -> Self {
         Caller {
             client: ClientSource::Session(Arc::clone(&session.client)),
-            log_level: Some(session.log_level()),
+            log_level: (!session.stands_alone()).then(|| session.log_level()),
             registry: Some(&session.calls),
             owner: session.owner.clone(),
             asking: Asking::Session(Arc::clone(&session.asks)),
@@ -97,6 +100,13 @@ impl Engine {
         asked: Asked<'_>,
         caller: Caller<'_>,
     ) -> Option<Arc<Call>> {
+        let kept = match self.shared.memory.charge(kept_bytes(&asked.params)) {
+            Ok(kept) => kept,
+            Err(account) => {
+                asked.fail(&over_budget(account));
+                return None;
+            }
+        };
         let wanted = match self.look_up(method, &asked.params, asked.era, caller.fields) {
             Ok(Lookup::Found(wanted)) => wanted,
             Ok(Lookup::Nothing) => {
@@ -110,7 +120,7 @@ impl Engine {
         };
         let retry = retry(&asked.params, asked.era);
         let trace = asked.params.meta.as_ref().and_then(TraceContext::read);
-        let (tag, kept) = (asked.tag.clone(), asked.kept.cloned());
+        let tag = asked.tag.clone();
         let lane = &self.lanes[wanted.target.lane];
         let runs = (Arc::clone(&wanted.target.name), Arc::clone(lane.name()));
         let (call, params) = asked.open(Some(runs), caller.owner, caller.registry)?;
@@ -250,6 +260,20 @@ impl Engine {
         job.responder.0.fail(&error, Outcome::Refused);
         false
     }
+}
+
+/// What is kept of a request until it has been executed, in bytes.
+fn kept_bytes(params: &Params<'_>) -> usize {
+    let meta = params.meta.as_ref();
+    let raw = [
+        params.arguments,
+        params.input_responses,
+        meta.and_then(|meta| meta.client_info),
+        meta.and_then(|meta| meta.client_capabilities),
+    ];
+    let raw = raw.into_iter().flatten().map(|raw| raw.get().len());
+    let state = params.request_state.as_ref();
+    CALL_BYTES + raw.sum::<usize>() + state.map_or(0, |state| state.0.len())
 }
 
 /// What a modern client comes back with, if it does.

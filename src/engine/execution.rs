@@ -32,8 +32,8 @@ pub(crate) struct Execution {
     pub(crate) arguments: Option<Box<RawValue>>,
     /// What a modern client came back with.
     pub(crate) retry: Option<Retry>,
-    /// What the bytes cost that all of this came in. Dropped after it.
-    pub(crate) _kept: Option<Arc<Charge>>,
+    /// What it costs until it has been executed.
+    pub(crate) _kept: Charge,
 }
 
 /// A call on its way to a worker. Its drop is its end, whether it was run, refused or dropped as stale, and happens exactly once: what must hear of the

@@ -16,7 +16,7 @@ use crate::engine::origin::{Accepted, Arrival, Origin};
 use crate::engine::reply::{Asked, Refusal, ReplyPort, over_budget};
 use crate::engine::subscriptions::URI_BYTES;
 use crate::handler::client::Client;
-use crate::legacy::{Session, negotiate, split};
+use crate::legacy::{Session, Sessions, negotiate, split};
 use crate::outbox::AnswerSlot;
 use crate::protocol::jsonrpc::{self, ErrorObject, Request};
 use crate::protocol::meta::check_introduction;
@@ -33,6 +33,12 @@ impl Engine {
             return self.serve_empty(method, asked);
         }
         match method {
+            // Nothing is kept for a request that stands alone.
+            Method::SetLevel | Method::Subscribe | Method::Unsubscribe
+                if session.stands_alone() =>
+            {
+                asked.fail(&ErrorObject::method_not_found(method.name()));
+            }
             // Answered at once.
             Method::Ping => asked.answer(b"{}"),
             Method::ToolsList
@@ -85,11 +91,13 @@ impl Engine {
         }
         match self.open_session(&asked, &arrival.origin) {
             Ok((version, accepted)) => {
+                let shared = &self.shared;
+                let has_session = !self.is_stateless(&arrival.origin);
+                let capabilities = shared.capabilities();
                 asked.answer(
-                    &self
-                        .shared
+                    &shared
                         .identity
-                        .initialize(version, self.shared.capabilities()),
+                        .initialize(version, capabilities, has_session),
                 );
                 accepted
             }
@@ -98,6 +106,12 @@ impl Engine {
                 Accepted::Taken
             }
         }
+    }
+
+    /// Whether handshake-era requests from there stand alone. A pipe is one conversation in any case.
+    fn is_stateless(&self, origin: &Origin<'_>) -> bool {
+        let is_http = matches!(origin, Origin::Http { .. });
+        is_http && self.shared.legacy_sessions == Sessions::Stateless
     }
 
     /// Opens a session; over HTTP it has an id.
@@ -111,6 +125,9 @@ impl Engine {
             requested.ok_or_else(|| ErrorObject::invalid_params("`protocolVersion` is missing"))?;
         check_introduction(asked.params.client_info, asked.params.capabilities)?;
         let version = negotiate(&requested.0);
+        if self.is_stateless(origin) {
+            return Ok((version, Accepted::Taken));
+        }
         let client = Client::new(asked.params.client_info, asked.params.capabilities, version);
         let (owner, calls) = match origin {
             Origin::Pipe(pipe) => (origin.owner(), Arc::clone(&pipe.calls)),
@@ -198,7 +215,7 @@ impl Engine {
                     for (member, place) in members.iter().zip(places) {
                         self.accept_member(member, &session, arrival, ReplyPort::Batch(place));
                     }
-                    return Accepted::InSession(Arc::clone(&session.streams));
+                    return Accepted::in_session(&session);
                 }
                 format!("A batch has 1 to {most} messages")
             }
@@ -236,7 +253,6 @@ impl Engine {
                     port,
                     tag: &arrival.tag,
                     era,
-                    kept: arrival.kept.as_ref(),
                 };
                 self.serve_legacy(&method, asked, session);
             }

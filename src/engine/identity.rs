@@ -57,16 +57,20 @@ impl Identity {
         out
     }
 
-    /// The result of `initialize`.
+    /// The result of `initialize`. Without a session there is nowhere to announce a change, and no level of log messages.
     pub(crate) fn initialize(
         &self,
         version: ProtocolVersion,
         capabilities: Capabilities,
+        has_session: bool,
     ) -> Vec<u8> {
         let mut out = Vec::new();
         let result = InitializeResult {
             protocol_version: version.as_str(),
-            capabilities: capabilities.object(),
+            capabilities: match has_session {
+                true => capabilities.object(),
+                false => capabilities.without_session(),
+            },
             server_info: &self.implementation,
             instructions: self.instructions.as_deref(),
         };
@@ -76,6 +80,17 @@ impl Identity {
 }
 
 impl Capabilities {
+    fn without_session(self) -> Value {
+        let Value::Object(mut declared) = self.object() else {
+            return json!({});
+        };
+        declared.remove("logging");
+        for feature in declared.values_mut() {
+            *feature = json!({});
+        }
+        Value::Object(declared)
+    }
+
     fn object(self) -> Value {
         let mut object = json!({ "tools": { "listChanged": true }, "logging": {} });
         if self.prompts {

@@ -14,7 +14,9 @@ use crate::base::deadline::after;
 use crate::base::error::Error;
 use crate::base::limits::Limits;
 use crate::base::log;
+use crate::base::owner::Owner;
 use crate::base::stats::Stats;
+use crate::engine::call::InFlight;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::execution::CallJob;
 use crate::engine::identity::Identity;
@@ -23,14 +25,16 @@ use crate::engine::rounds::RoundRules;
 use crate::engine::seal::Sealer;
 use crate::engine::shared::Shared;
 use crate::engine::subscriptions::Subscriptions;
+use crate::handler::client::Client;
 use crate::handler::registration::Registration;
 use crate::lane::{Lane, RunningLane};
-use crate::legacy::{Sessions, Streams};
+use crate::legacy::{Session, SessionTable, Sessions, Streams};
 use crate::observe::access::{self, AccessLog, Observer, RequestTag};
 use crate::outbox::{Accounts, Bounds, Outbox, OutboxReader, outbox};
 use crate::protocol::change::Change;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::Implementation;
+use crate::protocol::version::ProtocolVersion;
 
 /// The engine: what its calls share, and the lanes that run them.
 pub(crate) struct Engine {
@@ -52,6 +56,7 @@ pub(crate) struct Plan {
     pub(crate) list_cache: CacheHint,
     /// The key that seals what travels between rounds; a random one if it is `None`.
     pub(crate) seal_key: Option<Vec<u8>>,
+    pub(crate) legacy_sessions: Sessions,
     pub(crate) limits: Arc<Limits>,
 }
 
@@ -98,7 +103,8 @@ impl Engine {
                 state_ttl: limits.request_state_ttl,
             },
             asks: Arc::default(),
-            sessions: Sessions::new(limits.sessions_max, limits.session_idle_timeout),
+            sessions: SessionTable::new(limits.sessions_max, limits.session_idle_timeout),
+            legacy_sessions: plan.legacy_sessions,
             subscriptions: Subscriptions::default(),
             meters: lanes.iter().map(RunningLane::meter).collect(),
             #[cfg(unix)]
@@ -152,15 +158,59 @@ impl Engine {
         }
     }
 
-    /// Ends a legacy session; see [`Sessions::end`].
-    pub(crate) fn end_session(&self, id: &str) -> bool {
-        self.shared.sessions.end(id)
+    /// What becomes of sessions over HTTP.
+    pub(crate) fn legacy_sessions(&self) -> Sessions {
+        self.shared.legacy_sessions
     }
 
-    /// The streams of the legacy session with this id, if there is one.
-    pub(crate) fn streams_of(&self, session_id: &str) -> Option<Arc<Streams>> {
-        let session = self.shared.sessions.find(session_id)?;
+    /// Ends a session because its client says so; see [`SessionTable::delete`].
+    pub(crate) fn end_session(&self, id: &str) -> bool {
+        match self.shared.legacy_sessions {
+            Sessions::Adopt => self.shared.sessions.delete(id),
+            Sessions::Kept | Sessions::Stateless => self.shared.sessions.end(id),
+        }
+    }
+
+    /// The streams of the session with this id, whose client names this version, if there is one or it is adopted.
+    pub(crate) fn streams_of(&self, id: &str, version: Option<&str>) -> Option<Arc<Streams>> {
+        let version = version.and_then(ProtocolVersion::parse);
+        let session = self.session(id, version)?;
         Some(Arc::clone(&session.streams))
+    }
+
+    /// The living session with this id, or a fresh one if it may be adopted.
+    pub(super) fn session(
+        &self,
+        id: &str,
+        version: Option<ProtocolVersion>,
+    ) -> Option<Arc<Session>> {
+        let Shared {
+            sessions,
+            legacy_sessions,
+            limits,
+            kept,
+            ..
+        } = &*self.shared;
+        let found = sessions.find(id);
+        if found.is_some() || *legacy_sessions != Sessions::Adopt || !sessions.may_adopt(id) {
+            return found;
+        }
+        let client = Client::unknown(version);
+        let owner = Owner::Session(id.into());
+        let calls = Arc::new(InFlight::with_twins());
+        let mut session = Session::new(owner, client, calls, limits, kept).ok()?;
+        session.is_adopted = true;
+        sessions.open(session)?;
+        sessions.find(id)
+    }
+
+    /// A session for one request that stands alone. Nothing is kept in it, so it is on nobody's account.
+    pub(super) fn lone_session(&self, version: Option<ProtocolVersion>) -> Option<Arc<Session>> {
+        let limits = &self.shared.limits;
+        let nobodys = Budget::whole(usize::MAX);
+        let client = Client::unknown(version);
+        let session = Session::new(Owner::Nobody, client, Arc::default(), limits, &nobodys);
+        session.ok().map(Arc::new)
     }
 
     /// Refuses new calls from now on, and ends what would go on for ever.

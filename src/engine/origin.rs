@@ -4,7 +4,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::base::budget::Charge;
 use crate::base::owner::Owner;
 use crate::engine::call::{Call, InFlight};
 use crate::legacy::{Listening, Session, Streams};
@@ -128,6 +127,14 @@ pub(crate) enum Accepted {
 }
 
 impl Accepted {
+    /// For a request that stands alone nobody can come back.
+    pub(super) fn in_session(session: &Session) -> Self {
+        match session.stands_alone() {
+            true => Accepted::Taken,
+            false => Accepted::InSession(Arc::clone(&session.streams)),
+        }
+    }
+
     pub(super) fn call(call: Option<Arc<Call>>) -> Self {
         call.map_or(Accepted::Taken, Accepted::Call)
     }
@@ -137,6 +144,4 @@ impl Accepted {
 pub(super) struct Arrival<'a> {
     pub(super) tag: RequestTag,
     pub(super) origin: Origin<'a>,
-    /// What its bytes cost, given back when nothing that was made of them is left.
-    pub(super) kept: Option<Arc<Charge>>,
 }

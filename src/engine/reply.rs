@@ -3,9 +3,7 @@
 //! A [`ReplyPort`] takes the one answer to one request. [`Asked`] is a request that was understood, on its way to an answer; [`Refusal`] is the one
 //! builder of errors that no handler is asked for. Must not know what a method means, or who drains an outbox.
 
-use std::sync::Arc;
-
-use crate::base::budget::{Charge, OverBudget};
+use crate::base::budget::OverBudget;
 use crate::legacy::Member;
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Answer, AnswerSlot, Outbox, Standing};
@@ -58,8 +56,6 @@ pub(super) struct Asked<'a> {
     pub(super) port: ReplyPort,
     pub(super) tag: &'a RequestTag,
     pub(super) era: Era,
-    /// What the bytes cost that it came in.
-    pub(super) kept: Option<&'a Arc<Charge>>,
 }
 
 impl Asked<'_> {

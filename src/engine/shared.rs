@@ -19,7 +19,7 @@ use crate::engine::subscriptions::{Subscriptions, notification};
 #[cfg(unix)]
 use crate::handler::command::children::Children;
 use crate::lane::Meter;
-use crate::legacy::{AskCounter, Sessions};
+use crate::legacy::{AskCounter, SessionTable, Sessions};
 use crate::observe::access::Observer;
 use crate::outbox::Accounts;
 use crate::protocol::change::Change;
@@ -41,7 +41,9 @@ pub(crate) struct Shared {
     pub(crate) rounds: RoundRules,
     /// Requests of ours that handshake-era clients have not answered yet.
     pub(crate) asks: Arc<AskCounter>,
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: SessionTable,
+    /// What becomes of sessions over HTTP.
+    pub(crate) legacy_sessions: Sessions,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) meters: Vec<Meter>,
     /// The process groups of the commands that handlers run.

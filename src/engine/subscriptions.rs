@@ -20,9 +20,6 @@ use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::{self, RequestId};
 use crate::protocol::meta::SUBSCRIPTION_ID_KEY;
 
-/// What stands in the log where a call names what it calls, and its lane.
-const NOTHING: &str = "-";
-
 /// The open streams.
 #[derive(Default)]
 pub(super) struct Subscriptions(Mutex<Vec<Subscription>>);

@@ -41,6 +41,11 @@ impl Client {
         }
     }
 
+    /// A client of the handshake era that has not introduced itself. Without a version it speaks the last one that needs no header.
+    pub(crate) fn unknown(version: Option<ProtocolVersion>) -> Self {
+        Client::new(None, None, version.unwrap_or(ProtocolVersion::V2025_03_26))
+    }
+
     /// Its name and version, if it gave them. They are read anew each time.
     pub fn info(&self) -> Option<Implementation> {
         serde_json::from_str(self.info.as_ref()?.get()).ok()

@@ -7,11 +7,14 @@ mod asks;
 mod batch;
 mod session;
 mod streams;
+mod table;
 mod watched;
 
 pub(crate) use self::asks::{AskCounter, Asks};
 pub(crate) use self::batch::{Member, split};
-pub(crate) use self::session::{Session, Sessions, negotiate};
+pub(crate) use self::session::{Session, negotiate};
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub(crate) use self::streams::{Carried, Cursor, OpenStream, Resumed};
 pub(crate) use self::streams::{Listening, Streams};
+pub(crate) use self::table::SessionTable;
+pub use self::table::Sessions;

@@ -34,6 +34,7 @@ use crate::handler::{
     Resource, Tool,
 };
 use crate::lane::Lane;
+use crate::legacy::Sessions;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::{Icon, Implementation};
 
@@ -101,6 +102,7 @@ struct Settings {
     registrations: Vec<std::result::Result<Registration, String>>,
     list_cache: CacheHint,
     seal_key: Option<Vec<u8>>,
+    legacy_sessions: Sessions,
     lanes: Vec<Lane>,
     limits: Limits,
     serving: Serving,
@@ -128,6 +130,7 @@ impl Server {
             registrations: Vec::new(),
             list_cache: CacheHint::public(LIST_TTL),
             seal_key: None,
+            legacy_sessions: Sessions::Kept,
             lanes: vec![Lane::main(), Lane::urgent()],
             limits: Limits::default(),
             serving: Serving {
@@ -212,6 +215,14 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     #[must_use]
     pub fn list_cache(mut self, hint: CacheHint) -> Self {
         self.settings.list_cache = hint;
+        self
+    }
+
+    /// What becomes of the sessions of handshake-era clients over HTTP. Default [`Sessions::Kept`]. Take [`Sessions::Stateless`] for several instances
+    /// behind one address, [`Sessions::Adopt`] for one that restarts under clients that never begin anew. A pipe has its session in any case.
+    #[must_use]
+    pub fn legacy_sessions(mut self, sessions: Sessions) -> Self {
+        self.settings.legacy_sessions = sessions;
         self
     }
 
@@ -345,6 +356,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
             registrations: settings.registrations,
             list_cache: settings.list_cache,
             seal_key: settings.seal_key,
+            legacy_sessions: settings.legacy_sessions,
             limits: Arc::clone(&limits),
         })?;
         Ok(RunningServer::new(engine, limits, settings.serving))

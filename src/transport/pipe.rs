@@ -170,7 +170,7 @@ impl<R: Read> Reader<R> {
                     let tag = RequestTag::fresh();
                     tag.note_peer("pipe");
                     let origin = Origin::Pipe(&self.pipe);
-                    self.client.engine.accept(&line, None, tag, origin, slot);
+                    self.client.engine.accept(&line, tag, origin, slot);
                 }
                 Ok(Line::TooLong) => refuse_long_line(slot, self.lines.bytes_max, &line),
                 Ok(Line::End) => break,

@@ -519,7 +519,7 @@ fn law_9_connections_max_bounds_the_guarded_front() {
 #[test]
 fn law_13_the_arguments_of_calls_that_wait_are_charged() {
     let gate = Gate::new();
-    let limits = Limits::default().memory_bytes_max(6 * 1024 * 1024);
+    let limits = Limits::default().memory_bytes_max(10 * 1024 * 1024);
     let server = probes(&gate).workers(1).limits(limits);
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
     let http = crate::harness::Http::new(running.addr().expect("it serves HTTP"));

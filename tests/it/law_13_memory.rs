@@ -4,7 +4,8 @@
 //! The bound of a row is what the table says, with a third for the allocator's rounding and a little for the process. The allocator is told to give
 //! back what is freed, because what it keeps for the next one is not what the server holds.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use mcp_threads::{Limits, LoggingLevel, RequestContext, ResourceTemplate, Server};
 use serde_json::{Value, json};
@@ -94,6 +95,9 @@ fn serve(limits: Limits) -> ! {
             for _ in 0..args["times"].as_u64().unwrap_or(0) {
                 cx.log(LoggingLevel::Info, filler(&args["bytes"]));
             }
+        })
+        .tool("sleep", "", |cx: &mut RequestContext, _: Value| {
+            cx.sleep(crate::harness::PATIENCE * 4)
         })
         .tool("ask", "", |cx: &mut RequestContext, _: Value| {
             cx.roots().map(|roots| roots.len())
@@ -330,6 +334,62 @@ fn law_13_questions_without_an_answer() {
             row.holds_at_most(64 * 150 * KIB);
         },
     );
+}
+
+/// Bodies that never become whole, on as many connections as there may be.
+#[test]
+fn law_13_bodies_in_flight() {
+    let limits = Limits::default().memory_bytes_max(64 * MIB);
+    with_server("law_13_bodies_in_flight", limits, |row| {
+        let length = 4 * MIB;
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        );
+        let part = vec![b' '; length - 1];
+        let open: Vec<_> = (0..60)
+            .map(|_| {
+                let mut stream = TcpStream::connect(row.http.address()).expect("it listens");
+                stream.write_all(head.as_bytes()).expect("a head is taken");
+                // One for which there is no room is closed meanwhile.
+                let _refused = stream.write_all(&part);
+                stream
+            })
+            .collect();
+        row.holds_at_most(64 * MIB);
+        drop(open);
+        row.until("they are gone", |stats| stats["connections"] == 1);
+        assert_eq!(
+            text(&row.http.ask(&call(1, "big", json!({ "bytes": MIB })))).len(),
+            MIB
+        );
+    });
+}
+
+/// Calls that wait for a worker keep their arguments, on the server's account whoever sent them.
+#[test]
+fn law_13_calls_that_wait() {
+    let limits = Limits::default().memory_bytes_max(64 * MIB);
+    with_server("law_13_calls_that_wait", limits, |row| {
+        let session = row.http.initialize(VERSION);
+        let ballast = "x".repeat(3 * MIB);
+        let wait = |id: u32| session.post(&legacy_call(id, "sleep", json!({ "ballast": ballast })));
+        let calls: Vec<_> = (0..40).map(|id| wait(id).connect()).collect();
+        row.until("as many run as there is memory for", |stats| {
+            stats["busy"].as_u64().is_some_and(|busy| busy >= 10)
+        });
+        row.holds_at_most(64 * MIB);
+        assert_eq!(session.delete(), 204);
+        let answers = calls.into_iter().map(|call| call.reply().body());
+        let (ran, refused): (Vec<_>, Vec<_>) =
+            answers.partition(|answer| !answer.contains("error"));
+        assert!(
+            (10..=21).contains(&ran.len()),
+            "{} of 3 MiB in 64",
+            ran.len()
+        );
+        let refused = refused.iter().filter(|answer| answer.contains("try again"));
+        assert!(refused.count() > 0, "more is refused");
+    });
 }
 
 /// Clients that read nothing: what waits for them is a quarter of the server's memory, however many they are.

@@ -48,6 +48,8 @@ mod eras;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
 mod examples;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
+mod legacy_sessions;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 mod legacy_streams;
 mod model_apis;
 #[cfg(any(feature = "http", feature = "tiny-http"))]

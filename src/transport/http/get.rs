@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::deadline::after;
-use crate::legacy::{Carried, Cursor, Resumed, Streams};
+use crate::legacy::{Carried, Cursor, Resumed, Sessions, Streams};
 use crate::observe::access::{Outcome, RequestTag};
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
 use crate::transport::http::exchange::Exchange;
+use crate::transport::http::policy::{NO_SESSIONS, not_taken};
 use crate::transport::http::refusal::Refusal;
 use crate::transport::http::serve::optional;
 use crate::transport::http::write::{Incoming, ListeningStream, Reply, ResumableStream};
@@ -52,6 +53,9 @@ impl Endpoint {
     }
 
     fn asked<E: Exchange>(&self, exchange: &E, tag: &RequestTag) -> Result<Asked, Refusal> {
+        if self.engine.legacy_sessions() == Sessions::Stateless {
+            return Err(not_taken(NO_SESSIONS));
+        }
         let session = optional(exchange, "Mcp-Session-Id")?;
         let session = session.ok_or_else(|| {
             let message = "GET opens the event stream of a session and needs its Mcp-Session-Id; send calls by POST";
@@ -59,7 +63,9 @@ impl Endpoint {
         })?;
         let last = optional(exchange, "Last-Event-ID")?;
         self.engine.note_session(tag, session);
-        let streams = self.engine.streams_of(session);
+        let streams = self
+            .engine
+            .streams_of(session, optional(exchange, "MCP-Protocol-Version")?);
         let streams = streams.ok_or_else(|| Refusal::new(404, "No such session"))?;
         if !exchange.can_stream() {
             return Err(Refusal::new(400, "An event stream needs HTTP/1.1"));

@@ -45,8 +45,11 @@ pub(crate) fn check<E: Exchange>(exchange: &E) -> Result<Verb, Refusal> {
     }
 }
 
+/// What a client hears that asks for a session where there is none.
+pub(super) const NO_SESSIONS: &str = "This server keeps no sessions; send calls by POST";
+
 /// The endpoint does not take this method.
-fn not_taken(message: &'static str) -> Refusal {
+pub(super) fn not_taken(message: &'static str) -> Refusal {
     Refusal::new(405, message).with("Allow", ALLOW)
 }
 

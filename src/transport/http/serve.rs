@@ -9,13 +9,14 @@ use std::io;
 
 use crate::base::log;
 use crate::engine::{Accepted, Origin};
+use crate::legacy::Sessions;
 use crate::observe::access::{self, Outcome, RequestTag};
 use crate::protocol::modern::Mirrored;
 use crate::transport::http::callers::readable_fields;
 use crate::transport::http::endpoint::Endpoint;
-use crate::transport::http::exchange::{Body, BodyError, Exchange, Field, Serve, single};
+use crate::transport::http::exchange::{BodyError, Exchange, Field, Serve, single};
 use crate::transport::http::paths::Route;
-use crate::transport::http::policy::{self, ALLOW, Verb};
+use crate::transport::http::policy::{self, ALLOW, NO_SESSIONS, Verb, not_taken};
 use crate::transport::http::refusal::Refusal;
 use crate::transport::http::write::{Incoming, Reply, write};
 
@@ -126,6 +127,9 @@ impl Endpoint {
 
     /// Ends the session the request names.
     fn delete<E: Exchange>(&self, mut reply: Reply<'_, E>) -> io::Result<()> {
+        if self.engine.legacy_sessions() == Sessions::Stateless {
+            return reply.refuse(&not_taken(NO_SESSIONS));
+        }
         let ended = match single(reply.exchange, "Mcp-Session-Id") {
             Field::One(id) => {
                 self.engine.note_session(reply.tag, id);
@@ -161,9 +165,9 @@ impl Endpoint {
             fields: &*reply.exchange,
         };
         let tag = reply.tag.clone();
-        let Body { bytes, charge } = body;
-        let accepted = self.engine.accept(&bytes, charge, tag, origin, slot);
-        drop(bytes);
+        let accepted = self.engine.accept(&body.bytes, tag, origin, slot);
+        // What is kept of it has been charged by then.
+        drop(body);
         let written = write(reply, Incoming::new(&self.limits, reader), &accepted);
         if written.is_err()
             && let Accepted::Call(call) = &accepted

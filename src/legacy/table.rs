@@ -1,0 +1,399 @@
+//! The living sessions of the handshake era: opened by `initialize`, found by `Mcp-Session-Id`, ended by `DELETE`, by silence or by the cap.
+//!
+//! Must not know HTTP, or what a session keeps. Specification: `basic/transports` ("Session Management") of revision 2025-11-25.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use crate::base::log;
+use crate::base::owner::Owner;
+use crate::legacy::session::Session;
+
+const SESSIONS_HELD: &str = "no code panics while it holds the sessions";
+
+type ById = HashMap<Arc<str>, Arc<Session>>;
+
+/// What becomes of the sessions of handshake-era clients over HTTP; see [`Server::legacy_sessions`](crate::Server::legacy_sessions).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sessions {
+    /// The server gives each client a session and keeps it: it can be asked, listen, come back for a broken stream and watch resources. A session
+    /// that the server does not know gets `404`, on which a client should begin anew. The default, and right for one instance.
+    #[default]
+    Kept,
+    /// No session is given; every request stands alone. What needs one is not declared: log messages, changes, watched resources; a client cannot be
+    /// asked, `GET` and `DELETE` get `405`, and **a cancellation cannot be matched to its call**, so it is ignored. Right for several instances
+    /// behind one address, and where restarts must not be noticed.
+    Stateless,
+    /// As `Kept`, but an unknown session id is served as a fresh session whose client has declared nothing, never one that was ended by `DELETE`. Many
+    /// clients never begin anew after a `404`; this keeps them alive when the server restarts. What the session had (its log level, what it watched)
+    /// is gone. Adopted sessions are the first to go when there are too many, and never take the place of one that is used.
+    Adopt,
+}
+
+/// Every living session with an id.
+pub(crate) struct SessionTable {
+    sessions_max: usize,
+    idle_timeout: Duration,
+    by_id: Mutex<ById>,
+    /// Those without an id. Each belongs to its pipe.
+    on_pipes: Mutex<Vec<Weak<Session>>>,
+    /// What was ended by `DELETE` where others may be adopted, hashed, the oldest first.
+    deleted: Mutex<VecDeque<u64>>,
+    hasher: RandomState,
+}
+
+/// So many sessions that were ended by `DELETE` are remembered, eight bytes each.
+const DELETED_MAX: usize = 16 * 1024;
+
+/// The longest id that is adopted, in bytes.
+const ADOPTED_ID_MAX: usize = 128;
+
+impl SessionTable {
+    pub(crate) fn new(sessions_max: usize, idle_timeout: Duration) -> Self {
+        SessionTable {
+            sessions_max,
+            idle_timeout,
+            by_id: Mutex::default(),
+            on_pipes: Mutex::default(),
+            deleted: Mutex::default(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Keeps a session, which owns itself, and says its id. `None` when as many as may live are all busy.
+    pub(crate) fn open(&self, session: Session) -> Option<Arc<str>> {
+        let Owner::Session(id) = &session.owner else {
+            return None;
+        };
+        let id = Arc::clone(id);
+        let mut by_id = self.lock();
+        let ends = match by_id.len() < self.sessions_max {
+            true => None,
+            false => Some(Self::make_room(&mut by_id, session.is_adopted)?),
+        };
+        by_id.insert(Arc::clone(&id), Arc::new(session));
+        drop(by_id);
+        // Ending one writes to the log, for which nobody shall wait who looks for a session.
+        if let Some((session, idle_for)) = ends {
+            log::info!("a session that was idle for {idle_for:?} ends, to make room for a new one");
+            session.end();
+        }
+        Some(id)
+    }
+
+    /// Takes out the most dispensable one; for one that is adopted, none that is used.
+    fn make_room(by_id: &mut ById, adopts: bool) -> Option<(Arc<Session>, Duration)> {
+        let rated = by_id
+            .iter()
+            .filter_map(|(id, session)| Some((session.dispensable()?, id)));
+        let (rate, id) = rated.max()?;
+        let id = (!adopts || rate.is_adopted || rate.is_unused).then(|| Arc::clone(id))?;
+        Some((by_id.remove(&id)?, rate.idle_for))
+    }
+
+    /// Whether an unknown id may become a session.
+    pub(crate) fn may_adopt(&self, id: &str) -> bool {
+        let hash = self.hasher.hash_one(id);
+        (1..=ADOPTED_ID_MAX).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_graphic())
+            && !self.deleted().contains(&hash)
+    }
+
+    /// Ends a session for good: it is not adopted later. Says whether there was one.
+    pub(crate) fn delete(&self, id: &str) -> bool {
+        let mut deleted = self.deleted();
+        if deleted.len() >= DELETED_MAX {
+            deleted.pop_front();
+        }
+        deleted.push_back(self.hasher.hash_one(id));
+        drop(deleted);
+        self.end(id)
+    }
+
+    fn deleted(&self) -> MutexGuard<'_, VecDeque<u64>> {
+        self.deleted.lock().expect(SESSIONS_HELD)
+    }
+
+    /// Ends those that have been idle too long.
+    pub(crate) fn sweep(&self) {
+        let is_over = |session: &Session| session.idle_for() >= self.idle_timeout;
+        let over: Vec<_> = self
+            .lock()
+            .extract_if(|_, session| is_over(session))
+            .collect();
+        for (_, session) in over {
+            session.end();
+        }
+    }
+
+    /// Frees so many bytes, if that can be: what waits for clients to come back or to listen, those who have been idle the longest first, and then
+    /// whole sessions that are idle.
+    pub(crate) fn free(&self, bytes: usize) {
+        let all = self.lock();
+        let mut sessions: Vec<_> = all
+            .iter()
+            .map(|(id, session)| (session.idle_for(), Arc::clone(id), Arc::clone(session)))
+            .collect();
+        drop(all);
+        sessions.sort_unstable_by_key(|(idle_for, ..)| Reverse(*idle_for));
+        let mut freed = 0;
+        for (_, _, session) in &sessions {
+            if freed >= bytes {
+                return;
+            }
+            let used = session.memory.used();
+            session.streams.forget_what_waits();
+            freed += used.saturating_sub(session.memory.used());
+        }
+        for (_, id, session) in sessions {
+            if freed >= bytes {
+                return;
+            }
+            if !session.idle_for().is_zero() {
+                freed += session.memory.used();
+                log::info!("an idle session ends, because the server keeps as much as it may");
+                self.end(&id);
+            }
+        }
+    }
+
+    /// Remembers a session that has no id, for as long as its pipe does.
+    pub(crate) fn add_on_pipe(&self, session: &Arc<Session>) {
+        let mut on_pipes = self.on_pipes.lock().expect(SESSIONS_HELD);
+        on_pipes.retain(|session| session.strong_count() > 0);
+        on_pipes.push(Arc::downgrade(session));
+    }
+
+    /// Every living session.
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        let mut all: Vec<_> = self.lock().values().map(Arc::clone).collect();
+        let on_pipes = self.on_pipes.lock().expect(SESSIONS_HELD);
+        all.extend(on_pipes.iter().filter_map(Weak::upgrade));
+        all
+    }
+
+    /// The living session with this id.
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<Session>> {
+        let mut by_id = self.lock();
+        let session = Arc::clone(by_id.get(id)?);
+        if session.idle_for() >= self.idle_timeout {
+            by_id.remove(id);
+            drop(by_id);
+            session.end();
+            return None;
+        }
+        session.touch();
+        Some(session)
+    }
+
+    /// Ends a session and cancels its calls. Says whether there was one.
+    pub(crate) fn end(&self, id: &str) -> bool {
+        let ended = self.lock().remove(id);
+        if let Some(session) = &ended {
+            session.end();
+        }
+        ended.is_some()
+    }
+
+    /// Ends every stream that only listens, in every session.
+    pub(crate) fn end_listening(&self) {
+        for session in self.lock().values() {
+            session.streams.end_listening();
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ById> {
+        self.by_id.lock().expect(SESSIONS_HELD)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::budget::{Budget, OverBudget};
+    use crate::base::limits::Limits;
+    use crate::handler::client::Client;
+    use crate::legacy::session::SESSION_BYTES;
+    use crate::outbox::{self, Outbox};
+    use crate::protocol::version::ProtocolVersion;
+
+    fn session() -> Session {
+        session_in(&Budget::whole(usize::MAX))
+    }
+
+    fn session_in(memory: &Arc<Budget>) -> Session {
+        let client = Client::new(None, None, ProtocolVersion::V2025_11_25);
+        Session::new(
+            Owner::new_session(),
+            client,
+            Arc::default(),
+            &Limits::default(),
+            memory,
+        )
+        .expect("there is room")
+    }
+
+    fn new_outbox() -> Outbox {
+        outbox::new_outbox(1, 1).0
+    }
+
+    #[test]
+    fn law_9_the_longest_idle_session_makes_room() {
+        let sessions = SessionTable::new(2, Duration::from_secs(3600));
+        let first = sessions.open(session()).expect("there is room");
+        let second = sessions.open(session()).expect("there is room");
+        assert!(
+            sessions.find(&first).is_some(),
+            "found, so it is the more recently used one"
+        );
+        let third = sessions.open(session()).expect("the second makes room");
+        assert_eq!(sessions.len(), 2);
+        assert!(sessions.find(&second).is_none());
+        assert!(sessions.find(&first).is_some() && sessions.find(&third).is_some());
+    }
+
+    #[test]
+    fn law_9_a_session_that_was_never_used_makes_room_first() {
+        let sessions = SessionTable::new(3, Duration::from_secs(3600));
+        let used = sessions.open(session()).expect("there is room");
+        assert!(sessions.find(&used).is_some());
+        let flood: Vec<_> = (0..100)
+            .map(|_| sessions.open(session()).expect("one makes room"))
+            .collect();
+        assert_eq!(sessions.len(), 3);
+        assert!(sessions.find(&used).is_some(), "the only one that was used");
+        let newest = flood.last().expect("there are many");
+        assert!(sessions.find(newest).is_some(), "the oldest went first");
+        assert!(sessions.find(&flood[98]).is_some());
+        let last = sessions.open(session()).expect("one makes room");
+        assert!(sessions.find(&used).is_none(), "now the longest idle");
+        assert!(sessions.find(&last).is_some());
+    }
+
+    #[test]
+    fn law_9_an_adopted_session_goes_first_and_pushes_out_none_that_is_used() {
+        let sessions = SessionTable::new(3, Duration::from_secs(3600));
+        let open = |is_adopted| {
+            let mut session = session();
+            session.is_adopted = is_adopted;
+            let id = sessions.open(session)?;
+            sessions.find(&id).map(|_| id)
+        };
+        let honest = [(); 3].map(|()| open(false).expect("there is room"));
+        assert!(open(true).is_none(), "all that are there are used");
+        assert!(sessions.end(&honest[0]));
+        let adopted = open(true).expect("there is room");
+        let other = open(true).expect("the adopted one makes room");
+        assert!(sessions.find(&adopted).is_none());
+        open(false).expect("the adopted one makes room");
+        assert!(sessions.find(&other).is_none() && sessions.find(&honest[1]).is_some());
+    }
+
+    #[test]
+    fn law_9_what_was_deleted_is_not_adopted_and_what_is_remembered_is_bounded() {
+        let sessions = SessionTable::new(3, Duration::from_secs(3600));
+        let id = sessions.open(session()).expect("there is room");
+        assert!(sessions.may_adopt(&id) && sessions.delete(&id));
+        assert!(!sessions.may_adopt(&id) && !sessions.may_adopt("") && !sessions.may_adopt("a b"));
+        assert!(!sessions.may_adopt(&"x".repeat(ADOPTED_ID_MAX + 1)));
+        for number in 0..DELETED_MAX {
+            sessions.delete(&number.to_string());
+        }
+        assert_eq!(sessions.deleted().len(), DELETED_MAX);
+        assert!(!sessions.may_adopt("0"));
+    }
+
+    #[test]
+    fn law_13_what_waits_makes_room_and_then_sessions_that_are_idle() {
+        let memory = Budget::whole(usize::MAX);
+        let sessions = SessionTable::new(9, Duration::from_secs(3600));
+        let opened = [0, 1, 2].map(|_| {
+            let id = sessions.open(session_in(&memory)).expect("there is room");
+            sessions.find(&id).expect("it lives")
+        });
+        for session in &opened {
+            session.announce(vec![0; 1000]);
+        }
+        let waits = || {
+            opened
+                .each_ref()
+                .map(|session| session.memory.used() > SESSION_BYTES)
+        };
+        sessions.free(1500);
+        assert_eq!(waits(), [false, false, true], "the longest idle first");
+        let listened = opened[1].streams.listen(new_outbox());
+        sessions.free(1000 + SESSION_BYTES);
+        assert_eq!(waits(), [false; 3]);
+        assert_eq!(
+            sessions.len(),
+            2,
+            "then the session that is idle the longest"
+        );
+        sessions.free(usize::MAX);
+        assert_eq!(sessions.len(), 1, "one whose client listens is not idle");
+        drop(listened);
+        drop(opened);
+        sessions.free(usize::MAX);
+        assert_eq!((sessions.len(), memory.used()), (0, 0));
+    }
+
+    #[test]
+    fn law_13_what_a_client_says_about_itself_is_charged() {
+        let memory = Budget::whole(SESSION_BYTES + 20);
+        let raw = serde_json::value::RawValue::from_string(format!("\"{}\"", "x".repeat(18)));
+        let raw = raw.expect("it is JSON");
+        let version = ProtocolVersion::V2025_11_25;
+        let open = |info| {
+            let client = Client::new(info, None, version);
+            Session::new(
+                Owner::new_session(),
+                client,
+                Arc::default(),
+                &Limits::default(),
+                &memory,
+            )
+        };
+        let first = open(Some(&raw)).expect("it just fits");
+        assert_eq!(open(None).err(), Some(OverBudget::Whole));
+        drop(first);
+        open(None).expect("there is room again");
+    }
+
+    #[test]
+    fn a_session_with_an_open_stream_is_not_idle() {
+        let sessions = SessionTable::new(1, Duration::from_secs(3600));
+        let id = sessions.open(session()).expect("there is room");
+        let streams = Arc::clone(&sessions.find(&id).expect("it lives").streams);
+        let listening = streams.listen(new_outbox());
+        assert!(sessions.open(session()).is_none(), "its client is alive");
+        drop(listening);
+        assert!(sessions.open(session()).is_some(), "it makes room");
+        assert!(sessions.find(&id).is_none());
+        assert!(streams.listen(new_outbox()).is_none(), "it has ended");
+    }
+
+    #[test]
+    fn a_silent_session_ends() {
+        for sweep in [false, true] {
+            let sessions = SessionTable::new(2, Duration::ZERO);
+            let id = sessions.open(session()).expect("there is room");
+            match sweep {
+                true => sessions.sweep(),
+                false => assert!(sessions.find(&id).is_none()),
+            }
+            assert_eq!(sessions.len(), 0);
+        }
+        let sessions = SessionTable::new(2, Duration::from_secs(3600));
+        sessions.open(session()).expect("there is room");
+        sessions.sweep();
+        assert_eq!(sessions.len(), 1);
+    }
+}
