@@ -1,8 +1,7 @@
 //! Ctrl-C and its kin, for programs that ask for it by name: [`RunningServer::run_until_ctrl_c`] and
 //! [`wait_for_ctrl_c`](RunningServer::wait_for_ctrl_c).
 //!
-//! One watch a process, installed by the first who asks, tells each server that is at work. It waits for nothing: no lock that is held for long, no
-//! log line. Must not know requests.
+//! One watch a process, installed by the first who asks, tells each server that is at work. Must not know requests.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
@@ -84,6 +83,9 @@ impl Shared {
             let last = self.interrupted.lock().expect(HELD).replace(Instant::now());
             let insists = last.is_some_and(|last| last.elapsed() < INSISTS_WITHIN);
             if !insists && !self.engine.is_draining() {
+                log::info!(
+                    "an interrupt is left to the client; a second one within two seconds ends the server"
+                );
                 return;
             }
         }

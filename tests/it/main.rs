@@ -21,9 +21,12 @@ mod law_07_duration;
 mod law_08_panics;
 mod law_09_limits;
 mod law_09_malformed;
+#[cfg(all(feature = "http", feature = "tiny-http", feature = "ctrlc"))]
+mod law_10_stderr;
 mod law_10_stdout;
 mod law_11_process;
 mod law_12_drain;
+mod law_12_dropping;
 #[cfg(all(target_os = "linux", feature = "http"))]
 mod law_13_memory;
 mod law_14_generous;

@@ -143,6 +143,132 @@ fn law_12_a_client_that_reads_nothing_does_not_keep_the_program() {
     assert!(finished.stderr.contains("shut down"), "{}", finished.stderr);
 }
 
+/// Ctrl-C at a terminal reaches everything in the foreground: the client that it is meant for, and its servers.
+#[test]
+fn law_12_on_stdio_a_first_interrupt_is_the_client_s() {
+    let (mut running, mut client) = child::stdio(everything(&["--stdio"]));
+    client.send(&call(0, "sleep", json!({ "ms": 200 })));
+    until("SIGINT is watched", || running.catches(Signal::INT));
+    running.signal(Signal::INT);
+    running.said("left to the client");
+    assert_eq!(text(&client.answer(0)), "slept 200 ms");
+    assert_eq!(
+        text(&client.ask(&call(1, "echo", json!({ "text": "on" })))),
+        "on"
+    );
+    // A person who insists is heard.
+    until("it has ended", || {
+        if !running.has_ended() {
+            running.signal(Signal::INT);
+        }
+        running.has_ended()
+    });
+    running.exits_well();
+}
+
+/// `nohup` and `&` in a script start a program with a signal ignored, and mean it.
+#[test]
+fn law_12_a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    for (name, signal) in [("HUP", Signal::HUP), ("INT", Signal::INT)] {
+        let server = everything(&[]);
+        let mut command = Command::new("sh");
+        command
+            .env("RUST_LOG", "info")
+            .args(["-c", &format!("trap '' {name}; exec \"$0\" \"$@\"")])
+            .arg(server.get_program())
+            .args(["--http", "127.0.0.1:0"]);
+        let (mut running, http) = child::http(command);
+        for id in 0..20 {
+            running.signal(signal);
+            let answer = http.ask(&call(id, "echo", json!({ "text": "on" })));
+            assert_eq!(text(&answer), "on", "after SIG{name}");
+        }
+        running.signal(Signal::TERM);
+        running.exits_well();
+    }
+}
+
+/// A client that was killed closes both ends; nobody is left whose answers a drain would wait for.
+#[test]
+fn law_12_a_client_that_is_gone_is_not_waited_for() {
+    let command = || everything(&["--stdio", "--drain-ms", "600000"]);
+    for (mut running, mut client) in [child::stdio(command()), child::stdio_sockets(command())] {
+        client.send(&call(1, "sleep", json!({ "ms": 600_000 })));
+        client.send(&call(2, "wedge", json!({ "ms": 600_000 })));
+        until("both run", || {
+            let status = client.ask(&call("status", "status", json!({})));
+            status["result"]["structuredContent"]["active"] == 2
+        });
+        drop(client);
+        let finished = running.exits_well();
+        assert!(
+            finished.stderr.contains("abandoned_handlers: 1"),
+            "{}",
+            finished.stderr
+        );
+    }
+}
+
+/// `printf .. | server`: the end of the input is not the end of the reader.
+#[test]
+fn law_12_a_client_that_only_says_no_more_keeps_its_answers() {
+    for (mut running, mut client) in [
+        child::stdio(everything(&["--stdio"])),
+        child::stdio_sockets(everything(&["--stdio"])),
+    ] {
+        for id in 0..50 {
+            client.send(&call(id, "sleep", json!({ "ms": 100 })));
+        }
+        client.close();
+        for id in 0..50 {
+            assert_eq!(text(&client.answer(id)), "slept 100 ms");
+        }
+        assert_eq!(client.rest().len(), 0);
+        running.exits_well();
+    }
+}
+
+/// The mode belongs to the pipe, and whoever made it may have left it so.
+#[test]
+fn law_12_a_stdout_in_non_blocking_mode_loses_nothing() {
+    use std::io::{BufRead, BufReader, Write};
+    let (read, write) = std::io::pipe().expect("a pipe can be made");
+    rustix::io::ioctl_fionbio(&write, true).expect("a pipe has this mode");
+    let (mut running, mut stdin) = child::stdio_to(everything(&["--stdio"]), write);
+    const CALLS: usize = 401;
+    for id in 0..CALLS {
+        let ask = call(id, "echo", json!({ "text": "x".repeat(1000) }));
+        writeln!(stdin, "{ask}").expect("it reads");
+    }
+    drop(stdin);
+    let mut ids: Vec<u64> = BufReader::new(read)
+        .lines()
+        .map(|line| {
+            let line = line.expect("it can be read");
+            let answer: Value = serde_json::from_str(&line).expect("no line is cut");
+            assert_eq!(text(&answer).len(), 1000);
+            answer["id"].as_u64().expect("an id")
+        })
+        .collect();
+    ids.sort_unstable();
+    assert!(ids.into_iter().eq(0..CALLS as u64), "each is answered");
+    running.exits_well();
+}
+
+#[test]
+fn law_12_a_stdout_that_fails_shows_in_the_exit_code() {
+    use std::io::Write;
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let full = full.expect("Linux has a device that is full");
+    let (mut running, mut stdin) = child::stdio_to(everything(&["--stdio"]), full);
+    writeln!(stdin, "{}", call(1, "echo", json!({ "text": "a" }))).expect("it reads");
+    let finished = running.wait();
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    for part in ["No space left on device", "lost_answers: 1"] {
+        assert!(finished.stderr.contains(part), "{part}: {finished:?}");
+    }
+}
+
 /// Waits until so many calls of the main lane run.
 #[track_caller]
 fn running_calls(http: Http, count: u64) {

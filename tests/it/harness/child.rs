@@ -1,8 +1,12 @@
 //! Programs of this package as child processes: started, talked to, waited for, and killed if a test ends before them.
 
 use std::io::{BufRead, BufReader, Read};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -55,16 +59,83 @@ pub(crate) fn stdio(mut command: Command) -> (Running, PipeClient) {
 pub(crate) fn http(mut command: Command) -> (Running, super::Http) {
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let running = start(command);
-    let line = running.said("listening on http://");
+    let address = address(&running.said("listening on http://"));
+    (running, super::Http::new(address))
+}
+
+/// The address in what a program says of where it listens.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[track_caller]
+fn address(line: &str) -> SocketAddr {
     let address = line
+        .trim_end()
         .split("http://")
         .nth(1)
         .and_then(|rest| rest.strip_suffix("/mcp"))
         .and_then(|address| address.parse().ok());
-    let Some(address) = address else {
-        panic!("not an address: {line}");
+    match address {
+        Some(address) => address,
+        None => panic!("not an address: {line}"),
+    }
+}
+
+/// The same over two pairs of sockets, as some launchers make them.
+pub(crate) fn stdio_sockets(mut command: Command) -> (Running, PipeClient) {
+    let [(write, stdin), (read, stdout)] =
+        [(), ()].map(|()| UnixStream::pair().expect("sockets can be made"));
+    command
+        .stdin(OwnedFd::from(stdin))
+        .stdout(OwnedFd::from(stdout));
+    (start(command), PipeClient::sockets(write, read))
+}
+
+/// The same with a stdout of one's own, which nobody here reads.
+pub(crate) fn stdio_to(mut command: Command, stdout: impl Into<Stdio>) -> (Running, ChildStdin) {
+    command.stdin(Stdio::piped()).stdout(stdout);
+    let mut running = start(command);
+    let stdin = running.child.stdin.take().expect("stdin is a pipe");
+    (running, stdin)
+}
+
+/// The same with a stderr that nobody reads.
+pub(crate) fn stdio_unread(mut command: Command) -> (Running, PipeClient, ChildStderr) {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let (mut running, stderr) = start_unread(command);
+    let stdin = running.child.stdin.take().expect("stdin is a pipe");
+    let stdout = running.child.stdout.take().expect("stdout is a pipe");
+    (running, PipeClient::child(stdin, stdout), stderr)
+}
+
+/// Starts a program that says where it listens, and reads no more of its stderr than that.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+pub(crate) fn http_unread(mut command: Command) -> (Running, super::Http, ChildStderr) {
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let (running, mut stderr) = start_unread(command);
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while !String::from_utf8_lossy(&line).contains("listening on") || byte != *b"\n" {
+        if byte == *b"\n" {
+            line.clear();
+        }
+        stderr
+            .read_exact(&mut byte)
+            .expect("it says where it listens");
+        line.push(byte[0]);
+    }
+    let address = address(&String::from_utf8_lossy(&line));
+    (running, super::Http::new(address), stderr)
+}
+
+fn start_unread(mut command: Command) -> (Running, ChildStderr) {
+    command.stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program can be started");
+    let stderr = child.stderr.take().expect("stderr is a pipe");
+    let running = Running {
+        child,
+        stderr: Arc::default(),
+        reading: None,
     };
-    (running, super::Http::new(address))
+    (running, stderr)
 }
 
 /// Runs a program to its end.
@@ -146,6 +217,20 @@ impl Running {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the child lives");
+    }
+
+    /// Whether it has a handler for this signal.
+    pub(crate) fn catches(&self, signal: Signal) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = caught.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+        caught.is_some_and(|caught| caught & (1 << (signal.as_raw() - 1)) != 0)
+    }
+
+    /// Whether it has ended; signals reach nobody then.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
     /// Waits for its end.

@@ -36,6 +36,10 @@ impl PipeClient {
         PipeClient::new(Writer::Socket(socket), read)
     }
 
+    pub(crate) fn sockets(write: UnixStream, read: UnixStream) -> Self {
+        PipeClient::new(Writer::Socket(write), OwnedFd::from(read))
+    }
+
     pub(crate) fn child(stdin: ChildStdin, stdout: ChildStdout) -> Self {
         PipeClient::new(Writer::Child(stdin), OwnedFd::from(stdout))
     }

@@ -1,0 +1,238 @@
+//! Law 12 for a server that is let go of instead of shut down, and for one that serves several clients at once.
+
+use std::io::{self, Write};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use mcp_threads::{RunningServer, Server};
+use serde_json::{Value, json};
+
+use crate::harness::{Gate, PATIENCE, PipeClient, Served, call, legacy, probes, text, until};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::{Http, on_every_front};
+
+fn on_a_pipe(server: Server) -> (RunningServer, PipeClient) {
+    let (served, client) = Served::pipe(server);
+    (served.take(), client)
+}
+
+/// Starts `drop` on a thread, and sees to it that it waits for the call in flight.
+fn assert_drop_drains(running: RunningServer, gate: &Gate) {
+    let handle = running.handle();
+    let dropping = thread::spawn(move || drop(running));
+    until("the drain has begun", || handle.stats().draining);
+    assert!(!dropping.is_finished(), "a call is in flight");
+    gate.let_go(1);
+    dropping.join().expect("dropping does not panic");
+}
+
+#[test]
+fn law_12_a_server_that_is_dropped_shuts_down_on_a_pipe() {
+    let gate = Gate::new();
+    let (running, mut client) = on_a_pipe(probes(&gate));
+    client.send(&call(1, "gate", json!({ "who": "in flight" })));
+    gate.began();
+    client.close();
+    assert_drop_drains(running, &gate);
+    assert_eq!(text(&client.answer(1)), "in flight");
+    assert_eq!(client.rest().len(), 0);
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn law_12_a_server_that_is_dropped_shuts_down_on_every_front() {
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(probes(&gate));
+        let unread = http
+            .modern(&call(1, "gate", json!({ "who": "in flight" })))
+            .connect();
+        gate.began();
+        assert_drop_drains(served.take(), &gate);
+        assert_eq!(text(&unread.reply().message()), "in flight");
+        let again = Server::new("it", "1").serve_http(http.address());
+        again.expect("the port is free again").shutdown(PATIENCE);
+    });
+}
+
+/// A thread cannot wait for itself.
+#[test]
+fn law_12_a_server_may_be_dropped_by_its_own_handler() {
+    let (give, take) = mpsc::channel::<RunningServer>();
+    let (say, ended) = mpsc::channel::<()>();
+    let take = std::sync::Mutex::new(take);
+    let server = Server::new("it", "1").tool("drop", "Drops its server.", move |_: Value| {
+        let _says_that_the_engine_has_gone = &say;
+        let running = take.lock().expect("not poisoned").recv();
+        drop(running.expect("the test gives it"));
+        "dropped"
+    });
+    let (running, mut client) = on_a_pipe(server);
+    give.send(running).expect("the tool takes it");
+    assert_eq!(text(&client.ask(&call(1, "drop", json!({})))), "dropped");
+    client.close();
+    assert_eq!(client.rest().len(), 0, "it ends");
+    let gone = ended.recv_timeout(PATIENCE);
+    assert_eq!(
+        gone,
+        Err(mpsc::RecvTimeoutError::Disconnected),
+        "nothing keeps the engine"
+    );
+}
+
+#[test]
+fn law_12_a_server_that_is_detached_runs_on() {
+    let (running, mut client) = on_a_pipe(probes(&Gate::new()));
+    let handle = running.handle();
+    running.detach();
+    let answer = client.ask(&call(1, "echo", json!({ "text": "on" })));
+    assert_eq!(text(&answer), "on");
+    assert!(!handle.stats().draining);
+    client.close();
+    assert_eq!(client.rest().len(), 0, "its client can end");
+}
+
+/// Until the last accepted call has ended, what belongs to it is heard, and its answer counts.
+#[test]
+fn law_12_a_draining_pipe_hears_answers_and_cancellations() {
+    let gate = Gate::new();
+    let server = probes(&gate).tool(
+        "ask",
+        "Asks for a name.",
+        |cx: &mut mcp_threads::RequestContext, _: Value| {
+            let roots = cx.roots()?;
+            Ok::<_, mcp_threads::ToolError>(format!("{} roots", roots.len()))
+        },
+    );
+    let (served, mut client) = Served::pipe(server);
+    let mut hello = crate::harness::message::initialize("initialize", "2025-11-25");
+    hello["params"]["capabilities"]["roots"] = json!({});
+    client.ask(&hello);
+    client.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+    client.send(&crate::harness::legacy_call(1, "ask", json!({})));
+    let question = client.recv();
+    assert_eq!(question["method"], "roots/list");
+    client.send(&crate::harness::legacy_call(
+        2,
+        "wait",
+        json!({ "who": "cancelled" }),
+    ));
+    gate.began();
+    let handle = served.handle();
+    let ending = thread::spawn(move || served.shutdown(PATIENCE));
+    until("the drain has begun", || handle.stats().draining);
+    client.send(&crate::harness::message::cancel(2));
+    assert_eq!(gate.cancelled(), "cancelled");
+    client.send(&json!({ "jsonrpc": "2.0", "id": question["id"], "result": { "roots": [] } }));
+    assert_eq!(text(&client.answer(1)), "0 roots");
+    client.close();
+    assert!(client.rest().is_empty());
+    let report = ending.join().expect("a shutdown does not panic");
+    assert_eq!((report.abandoned_handlers, report.lost_answers), (0, 0));
+}
+
+/// Fails after so many writes, for ever, in this way.
+struct Failing(usize, io::ErrorKind);
+
+impl Write for Failing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(1).ok_or(self.1)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Answers that were due when writing failed are counted, also those that were still to come.
+#[test]
+fn law_12_answers_that_cannot_be_written_are_counted() {
+    let gate = Gate::new();
+    let (read, mut client) = io::pipe().expect("a pipe can be made");
+    let running = probes(&gate)
+        .serve_pipe(read, Failing(1, io::ErrorKind::StorageFull))
+        .expect("it can start");
+    let mut send = |message: Value| writeln!(client, "{message}").expect("it reads");
+    send(call(1, "gate", json!({})));
+    gate.began();
+    send(call(2, "echo", json!({})));
+    until("that is answered", || running.stats().lanes[0].done == 1);
+    send(legacy(3, "ping", json!({})));
+    let report = running.join();
+    drop(client);
+    gate.let_go(1);
+    assert_eq!(
+        (report.lost_answers, report.abandoned_connections),
+        (1, 0),
+        "the ping's; the call that ran was cancelled: {report:?}"
+    );
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn several_fronts_serve_one_server() {
+    let gate = Gate::new();
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("sockets can be made");
+    let write = theirs.try_clone().expect("a socket can be cloned");
+    let running = probes(&gate).path("/there").start().expect("it can start");
+    assert_eq!((running.addr(), running.url()), (None, None));
+    running
+        .serve_http("127.0.0.1:0")
+        .and_then(|running| running.serve_http("[::1]:0"))
+        .and_then(|running| running.serve_pipe(theirs, write))
+        .expect("each can be opened");
+    let [first, second] = running.addrs()[..] else {
+        panic!("two addresses: {:?}", running.addrs());
+    };
+    assert_eq!(running.addr(), Some(first));
+    assert_eq!(running.url(), Some(format!("http://{first}/there")));
+    let taken = running.serve_http(first).err();
+    assert!(taken.is_some_and(|error| error.is_bind()));
+    let mut client = PipeClient::socket(ours);
+    let message = call(1, "echo", json!({ "text": "a" }));
+    assert_eq!(text(&client.ask(&message)), "a");
+    for address in [first, second] {
+        let ask = Http::new(address).modern(&message).target("/there");
+        assert_eq!(text(&ask.send().message()), "a");
+    }
+    assert_eq!(running.stats().lanes[0].done, 3, "it is one server");
+    // The end of the pipe ends the rest, in order.
+    let unread = Http::new(second)
+        .modern(&call(2, "gate", json!({ "who": "last" })))
+        .target("/there")
+        .connect();
+    gate.began();
+    client.close();
+    let handle = running.handle();
+    let ending = thread::spawn(move || running.join());
+    until("the drain has begun", || handle.stats().draining);
+    gate.let_go(1);
+    assert_eq!(text(&unread.reply().message()), "last");
+    let report = ending.join().expect("a shutdown does not panic");
+    assert_eq!(
+        (report.abandoned_handlers, report.abandoned_connections),
+        (0, 0)
+    );
+    for address in [first, second] {
+        let again = Server::new("it", "1").serve_http(address);
+        again.expect("it is free").shutdown(Duration::ZERO);
+    }
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn a_url_names_a_host_that_may_call() {
+    for (hosts, expected) in [
+        (&["mcp.example"][..], "http://mcp.example:"),
+        (&["*.example", "fe80::1"], "http://[fe80::1]:"),
+        (&["*"], "http://0.0.0.0:"),
+    ] {
+        let server = Server::new("it", "1").allowed_hosts(hosts.iter().copied());
+        let running = server.serve_http("0.0.0.0:0").expect("it can start");
+        let url = running.url().expect("it serves HTTP");
+        assert!(url.starts_with(expected) && url.ends_with("/mcp"), "{url}");
+        running.shutdown(Duration::ZERO);
+    }
+}
