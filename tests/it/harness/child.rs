@@ -228,9 +228,9 @@ impl Running {
         caught.is_some_and(|caught| caught & (1 << (signal.as_raw() - 1)) != 0)
     }
 
-    /// Whether it has ended; signals reach nobody then.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(Some(_)))
+    /// What it has said on stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.lock().expect("nothing panics in here").clone()
     }
 
     /// Waits for its end.
