@@ -231,7 +231,7 @@ fn tell(samples: &[Sample]) -> bool {
     println!("\n               mean       slope/hour   grown while measured");
     for (at, (name, chance)) in [
         ("RSS, KiB", 4096.0),
-        ("threads", 8.0),
+        ("threads", 32.0),
         ("descriptors", 16.0),
     ]
     .into_iter()

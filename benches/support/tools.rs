@@ -84,6 +84,8 @@ fn server(spec: &Spec) -> Server {
     let mut server = Server::new("bench", "1.0.0").limits(
         Limits::default()
             // Two thousand idle connections are one of the questions.
+            // The table of sessions is to be in balance after a minute, not after half an hour.
+            .session_idle_timeout(Duration::from_secs(60))
             .connections_max(4096)
             .exchanges_max(4096),
     );

@@ -49,6 +49,9 @@ pub(crate) struct SessionTable {
 /// So many sessions that were ended by `DELETE` are remembered, eight bytes each.
 const DELETED_MAX: usize = 16 * 1024;
 
+/// One in so many sessions may be one that is not used yet without having to go first.
+const NEWCOMERS: usize = 16;
+
 /// The longest id that is adopted, in bytes.
 const ADOPTED_ID_MAX: usize = 128;
 
@@ -73,7 +76,7 @@ impl SessionTable {
         let mut by_id = self.lock();
         let ends = match by_id.len() < self.sessions_max {
             true => None,
-            false => Some(Self::make_room(&mut by_id, session.is_adopted)?),
+            false => Some(self.make_room(&mut by_id, session.is_adopted)?),
         };
         by_id.insert(Arc::clone(&id), Arc::new(session));
         drop(by_id);
@@ -85,12 +88,20 @@ impl SessionTable {
         Some(id)
     }
 
-    /// Takes out the most dispensable one; for one that is adopted, none that is used.
-    fn make_room(by_id: &mut ById, adopts: bool) -> Option<(Arc<Session>, Duration)> {
+    /// Takes out the most dispensable one; for one that is adopted, none that is used. Those that are not used yet go first, but a few may stay, or in
+    /// a full table a client that has just been introduced would be gone before its second message.
+    fn make_room(&self, by_id: &mut ById, adopts: bool) -> Option<(Arc<Session>, Duration)> {
         let rated = by_id
             .iter()
             .filter_map(|(id, session)| Some((session.dispensable()?, id)));
-        let (rate, id) = rated.max()?;
+        let mut rated: Vec<_> = rated.collect();
+        let unused = rated.iter().filter(|(rate, _)| rate.is_unused).count();
+        if !adopts && unused <= self.sessions_max / NEWCOMERS {
+            for (rate, _) in &mut rated {
+                rate.is_unused = false;
+            }
+        }
+        let (rate, id) = rated.into_iter().max()?;
         let id = (!adopts || rate.is_adopted || rate.is_unused).then(|| Arc::clone(id))?;
         Some((by_id.remove(&id)?, rate.idle_for))
     }
@@ -276,6 +287,23 @@ mod tests {
         let last = sessions.open(session()).expect("one makes room");
         assert!(sessions.find(&used).is_none(), "now the longest idle");
         assert!(sessions.find(&last).is_some());
+    }
+
+    /// Or in a table that is full of used ones nobody could begin any more while somebody floods it.
+    #[test]
+    fn law_9_a_newcomer_has_time_for_its_second_message() {
+        let sessions = SessionTable::new(32, Duration::from_secs(3600));
+        let used = |id: &Arc<str>| sessions.find(id).is_some();
+        let open = || sessions.open(session()).expect("one makes room");
+        let regulars: Vec<_> = (0..32).map(|_| open()).filter(used).collect();
+        let newcomers: Vec<_> = (0..3).map(|_| open()).collect();
+        assert!(used(&newcomers[0]), "two others do not push it out");
+        for _ in 0..100 {
+            open();
+        }
+        assert!(used(&newcomers[0]) && !used(&newcomers[1]));
+        let left = regulars.iter().filter(|id| used(id)).count();
+        assert_eq!(left, 28, "no more than a few were lost to the flood");
     }
 
     #[test]

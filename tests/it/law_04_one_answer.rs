@@ -222,16 +222,14 @@ fn law_4_over_http_the_same_id_from_two_clients_gets_each_its_own_answer() {
         for (who, unread) in unread {
             assert_eq!(text(&unread.reply().message()), who);
         }
-        // In one legacy session they are.
+        // Nor in one legacy session, whose answers come each on its own connection.
         let session = http.initialize("2025-11-25");
         let first = session
             .post(&legacy_call(1, "gate", json!({ "who": "c" })))
             .connect();
         assert_eq!(gate.began(), "c");
-        assert_eq!(
-            code(&session.ask(&legacy_call(1, "echo", json!({})))),
-            -32600
-        );
+        let twin = session.ask(&legacy_call(1, "echo", json!({ "text": "twin" })));
+        assert_eq!(text(&twin), "twin");
         let other = http.initialize("2025-11-25");
         assert_eq!(
             text(&other.ask(&legacy_call(

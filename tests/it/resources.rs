@@ -345,7 +345,13 @@ fn what_is_not_offered_is_not_declared() {
             ),
         ];
         for (method, params) in rows {
-            assert_eq!(code(&wire.ask(method, params)), -32601, "{}", wire.name);
+            // In the handshake era a list of nothing is empty; see `eras`.
+            let is_list = method.ends_with("/list") || method.starts_with("completion");
+            let answer = wire.ask(method, params);
+            match is_list && !wire.is_modern {
+                true => assert!(answer.get("result").is_some(), "{}: {answer}", wire.name),
+                false => assert_eq!(code(&answer), -32601, "{}", wire.name),
+            }
         }
         assert_eq!(
             wire.ask("tools/list", json!({}))["result"]["tools"],
