@@ -79,6 +79,8 @@ mod lane;
 
 mod handler;
 
+mod desk;
+
 mod legacy;
 
 mod engine;
@@ -93,10 +95,16 @@ pub use base::cancel::CancellationToken;
 pub use base::error::{Error, Result};
 pub use base::limits::Limits;
 pub use base::panics::log_backtraces;
-pub use base::stats::{LaneStats, Stats};
+pub use base::stats::{JobCounts, LaneStats, Stats};
 pub use base::stderr::log_lossy;
+pub use desk::record::JobStatus;
+pub use desk::store::contract::check_job_store;
+#[cfg(feature = "durable")]
+pub use desk::store::durable::DurableStore;
+pub use desk::store::memory::MemoryStore;
+pub use desk::store::{JobStore, StoreError, StoredJob};
 pub use handler::{
-    AskError, Cancelled, Client, Completing, Elicited, Fork, Handler, IntoPromptResult,
+    AskError, Cancelled, Client, Completing, Elicited, Execution, Fork, Handler, IntoPromptResult,
     IntoResourceResult, IntoToolResult, Json, Progress, Prompt, Register, RequestContext, Resource,
     ResourceTemplate, Root, Sampled, Sampling, Tool, ToolError,
 };

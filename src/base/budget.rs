@@ -140,6 +140,13 @@ impl Charge {
         }
     }
 
+    /// Gives so many bytes back, at most all of them.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.budget.give_back(bytes);
+    }
+
     /// What it holds.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

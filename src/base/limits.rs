@@ -162,6 +162,25 @@ limits! {
     buffer_idle_timeout: Duration = Duration::from_millis(100),
     /// How long a refused connection stays open so that the client can read the refusal. Default 250 ms. Guarded front.
     refused_linger: Duration = Duration::from_millis(250),
+    /// Background jobs that are kept at once, ended ones included. Default 20,000. Beyond it the one that ended first is forgotten; when none has ended,
+    /// a new one is refused with `503`.
+    jobs_max: usize = 20_000,
+    /// Background jobs of one principal, session or pipe, and of all those together that are nobody's. Default 10,000. Beyond it as for
+    /// [`jobs_max`](Self::jobs_max), among their own.
+    jobs_of_one_max: usize = 10_000,
+    /// Bytes of background jobs: arguments, answers, results. Default 128 MiB. Beyond it what has ended is forgotten, the oldest first; then a new one is
+    /// refused with `503`.
+    job_bytes_max: usize = 128 * 1024 * 1024,
+    /// How long the result of a background job can be fetched. Default 1 hour. What runs or waits for an answer is never ended for its age.
+    job_ttl: Duration = Duration::from_secs(60 * 60),
+    /// Workspaces that are open at once. Default 256. Beyond it none can be opened.
+    workspaces_max: usize = 256,
+    /// Workspaces of one owner. Default 16.
+    workspaces_of_one_max: usize = 16,
+    /// Calls that wait for one workspace. Default 32. The next one gets `503`.
+    workspace_queue_len_max: usize = 32,
+    /// A workspace in which nothing has happened for so long is closed. Default 30 minutes. On a pipe it never is.
+    workspace_idle_timeout: Duration = Duration::from_secs(30 * 60),
 }
 
 impl Limits {

@@ -7,6 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
 
+/// What the name of a pipe's things begins with.
+pub(crate) const PIPE: &str = "pipe:";
+/// And that of a session's.
+pub(crate) const SESSION: &str = "session:";
+
 /// Who a request belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
@@ -28,6 +33,15 @@ impl Owner {
     /// The client of a session that begins; its id cannot be guessed.
     pub(crate) fn new_session() -> Self {
         Owner::Session(Uuid::new_v4().to_string().into())
+    }
+
+    /// A name for what is kept for it, which no other owner has; `None` for nobody.
+    pub(crate) fn key(&self) -> Option<Arc<str>> {
+        match self {
+            Owner::Nobody => None,
+            Owner::Pipe(number) => Some(format!("{PIPE}{number}").into()),
+            Owner::Session(id) => Some(format!("{SESSION}{id}").into()),
+        }
     }
 
     /// Who has proved to be whom. Nobody can yet, so a seal is bound to nobody.

@@ -20,8 +20,28 @@ pub struct Stats {
     pub asks: usize,
     /// Open streams of change notifications (`subscriptions/listen`).
     pub subscriptions: usize,
+    /// Background jobs that are kept, by how far they are.
+    pub jobs: JobCounts,
+    /// Open workspaces.
+    pub workspaces: usize,
     /// Whether the server is shutting down.
     pub draining: bool,
+}
+
+/// How many background jobs there are in each state; a part of [`Stats`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[non_exhaustive]
+pub struct JobCounts {
+    /// Wait for a worker, or run.
+    pub working: usize,
+    /// Wait for an answer, and hold no worker.
+    pub input_required: usize,
+    /// Have a result.
+    pub completed: usize,
+    /// Ended with an error.
+    pub failed: usize,
+    /// Were cancelled.
+    pub cancelled: usize,
 }
 
 /// One lane's part of [`Stats`].

@@ -272,6 +272,9 @@ impl Engine {
                 let caller = Caller::modern(&asked.params, &arrival.origin);
                 return Accepted::call(self.call(method, asked, caller));
             }
+            Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
+                self.task(method, asked, &arrival.origin.owner());
+            }
             // Stays open without a worker.
             Method::Listen => return Accepted::call(self.listen(asked, &arrival.origin)),
             // Not of this era; `admit` has refused them.
@@ -296,6 +299,9 @@ impl Engine {
             | Method::Subscribe
             | Method::Unsubscribe => catalogue.has_resources(),
             Method::Complete => catalogue.has_completers(),
+            Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
+                self.shared.desk.jobs.is_some()
+            }
             _ => true,
         }
     }

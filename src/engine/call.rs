@@ -21,6 +21,7 @@ use crate::base::cancel::{CancellationToken, Canceller, cancellation};
 use crate::base::in_flight::{self, Cancel, Taken};
 use crate::base::log;
 use crate::base::owner::Owner;
+use crate::engine::record_port::RecordPort;
 use crate::engine::reply::{Asked, Refusal, ReplyPort, afford};
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Answer, Outbox, Source, Standing};
@@ -136,6 +137,12 @@ impl Call {
         Ok(call)
     }
 
+    /// Opens the attempt of a background job.
+    pub(super) fn attempt(facts: Facts, port: RecordPort) -> Arc<Call> {
+        let opened = Call::open(facts, ReplyPort::Record(port), None);
+        opened.unwrap_or_else(|(call, _)| call)
+    }
+
     pub(crate) fn token(&self) -> &CancellationToken {
         &self.source.token
     }
@@ -176,6 +183,17 @@ impl Call {
         }
         let body = jsonrpc::error_response(Some(&self.facts.id), error);
         open.port.send(self.message(body, Some(error.code), access));
+        true
+    }
+
+    /// Ends the attempt of a job that goes on later: nothing is answered. False if it has ended.
+    pub(crate) fn pause(&self) -> bool {
+        let Some((Open { port, .. }, access)) = self.end(Outcome::Ok) else {
+            return false;
+        };
+        if let ReplyPort::Record(record) = port {
+            record.pause(&access);
+        }
         true
     }
 

@@ -3,20 +3,24 @@
 //! Everything it sends goes by the call's port; questions go to a session's client at once, or end the attempt. Must not know lanes or
 //! transports.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
+use crate::base::owner::Owner;
 use crate::base::stats::Stats;
+use crate::desk::jobs::Jobs;
 use crate::engine::call::Call;
+use crate::engine::record_port::progress_message;
 use crate::engine::rounds::Rounds;
 use crate::engine::shared::Shared;
 use crate::handler::ask::{Ask, AskError};
 #[cfg(unix)]
 use crate::handler::command::children::Children;
 use crate::handler::context::{CallControl, RequestInfo};
+use crate::handler::workspace::Inside;
 use crate::lane::Waits;
 use crate::legacy::Asks;
 use crate::outbox::EventKind;
@@ -35,6 +39,10 @@ pub(crate) struct Control {
     pub(crate) rounds: Mutex<Rounds>,
     /// The places of its lane for handlers that wait.
     pub(crate) waits: Arc<Waits>,
+    /// The background job that this is an attempt of.
+    pub(crate) record: Option<(Arc<Jobs>, Arc<str>)>,
+    /// Its place in a workspace, once its turn has come.
+    pub(crate) inside: OnceLock<Inside>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -104,8 +112,18 @@ impl CallControl for Control {
     }
 
     fn send_event(&self, notification: Vec<u8>, kind: EventKind) {
-        self.call
-            .with_outbox(|outbox, call| outbox.send_event(notification, kind, call));
+        match &self.record {
+            // Progress is what a job says of itself; nobody listens to its log messages.
+            Some((jobs, id)) => {
+                if let Some(message) = progress_message(&notification) {
+                    jobs.tell(id, message);
+                }
+            }
+            None => {
+                self.call
+                    .with_outbox(|outbox, call| outbox.send_event(notification, kind, call));
+            }
+        }
     }
 
     fn tree_room(&self) -> TreeRoom {
@@ -146,5 +164,13 @@ impl CallControl for Control {
 
     fn stats(&self) -> Stats {
         self.shared.stats()
+    }
+
+    fn workspace(&self) -> Option<&Inside> {
+        self.inside.get()
+    }
+
+    fn owner(&self) -> &Owner {
+        &self.call.facts.owner
     }
 }

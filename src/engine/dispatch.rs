@@ -2,26 +2,28 @@
 //!
 //! Must not know how messages arrive or how answers travel.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::owner::Owner;
+use crate::engine::background::NewJob;
 use crate::engine::call::{Call, InFlight, Responder};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
 use crate::engine::execution::{CallJob, Execution};
 use crate::engine::lifecycle::Engine;
 use crate::engine::origin::Origin;
+use crate::engine::planning::{Plan, Unplanned};
 use crate::engine::reply::{Asked, over_budget, shutting_down};
 use crate::engine::rounds::Retry;
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::context::RequestInfo;
 use crate::handler::registration::Target;
 use crate::handler::reply::Reply;
-use crate::lane::{Refused, RunningLane};
+use crate::lane::{Job, Refused, RunningLane};
 use crate::legacy::Session;
 use crate::observe::access::Outcome;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, Text, shortened};
@@ -30,7 +32,7 @@ use crate::protocol::method::Method;
 use crate::protocol::param_headers::HeaderFields;
 use crate::protocol::results::Completion;
 use crate::protocol::trace::TraceContext;
-use crate::protocol::types::LoggingLevel;
+use crate::protocol::types::{CallToolResult, LoggingLevel};
 use crate::protocol::version::{Era, ProtocolVersion};
 
 /// What a call costs without arguments, in bytes.
@@ -107,7 +109,7 @@ impl Engine {
                 return None;
             }
         };
-        let wanted = match self.look_up(method, &asked.params, asked.era, caller.fields) {
+        let mut wanted = match self.look_up(method, &asked.params, asked.era, caller.fields) {
             Ok(Lookup::Found(wanted)) => wanted,
             Ok(Lookup::Nothing) => {
                 self.complete_nothing(asked);
@@ -115,6 +117,24 @@ impl Engine {
             }
             Err(error) => {
                 asked.fail(&error);
+                return None;
+            }
+        };
+        let plan = match method {
+            Method::ToolsCall => {
+                let Wanted {
+                    target, arguments, ..
+                } = &mut wanted;
+                let (params, owner) = (&asked.params, &caller.owner);
+                self.shared
+                    .plan(target, arguments, params, owner, asked.era)
+            }
+            _ => Ok(Plan::Lane),
+        };
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(unplanned) => {
+                self.tell_unplanned(unplanned, asked);
                 return None;
             }
         };
@@ -140,6 +160,8 @@ impl Engine {
             },
             rounds: Mutex::default(),
             waits: Arc::clone(lane.waits()),
+            record: None,
+            inside: OnceLock::new(),
             shared: Arc::clone(&self.shared),
         };
         let execution = Execution {
@@ -147,13 +169,67 @@ impl Engine {
             target: wanted.target,
             arguments: wanted.arguments,
             retry,
-            _kept: kept,
+            _kept: Some(kept),
         };
         let job = CallJob {
             responder: Responder(Arc::clone(&call)),
             execution,
+            then: None,
+            turn: None,
         };
-        self.submit(lane, job).then_some(call)
+        self.carry_out(plan, lane, job).then_some(call)
+    }
+
+    /// Carries a call out as planned. Says whether it is under way.
+    fn carry_out(&self, plan: Plan, lane: &RunningLane<CallJob>, mut job: CallJob) -> bool {
+        match plan {
+            Plan::Lane => self.submit(lane, job),
+            Plan::Workspace(key, access) => match lane.ticket() {
+                Some(ticket) => self.starter().enter(job, ticket, &key, access),
+                None => {
+                    job.responder.0.fail(&shutting_down(), Outcome::Refused);
+                    false
+                }
+            },
+            Plan::Job(new) => match &new.target.before_job {
+                None => {
+                    self.starter().order(&job.responder.0, *new);
+                    false
+                }
+                Some(before) => {
+                    let starter = self.starter();
+                    job.execution.target = Arc::clone(before);
+                    job.then = Some(Box::new(move |call, carried| {
+                        starter.order(call, NewJob { carried, ..*new });
+                    }));
+                    self.submit(lane, job)
+                }
+            },
+            Plan::Here => {
+                job.run();
+                false
+            }
+            Plan::WhenChanged(id, until) => {
+                let most = self.shared.limits.exchanges_max;
+                let run = Box::new(move || {
+                    job.run();
+                });
+                self.shared.desk.watch.park(id, until, most, run);
+                true
+            }
+        }
+    }
+
+    fn tell_unplanned(&self, unplanned: Unplanned, asked: Asked<'_>) {
+        match unplanned {
+            Unplanned::Error(error) => asked.fail(&error),
+            Unplanned::Problem(problem) => {
+                let reply = Reply::Tool(CallToolResult::error(problem));
+                let server_info = &self.shared.identity.server_info;
+                let result = encode::result(&reply, asked.era, server_info);
+                asked.answer(&result);
+            }
+        }
     }
 
     fn look_up(

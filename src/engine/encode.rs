@@ -80,6 +80,7 @@ fn write_result(
                 },
             )
         }
+        Reply::Rendered(result) => out.extend_from_slice(result.get().as_bytes()),
         Reply::Completion(completion) => write_json(
             out,
             &CompleteResult {

@@ -10,6 +10,8 @@ use serde_json::value::RawValue;
 use crate::base::budget::Charge;
 use crate::base::log;
 use crate::base::panics;
+use crate::desk::record::Carried;
+use crate::desk::workspace::Turn;
 use crate::engine::call::{Call, Facts, Responder, internal_error};
 use crate::engine::control::Control;
 use crate::engine::encode;
@@ -33,7 +35,7 @@ pub(crate) struct Execution {
     /// What a modern client came back with.
     pub(crate) retry: Option<Retry>,
     /// What it costs until it has been executed.
-    pub(crate) _kept: Charge,
+    pub(crate) _kept: Option<Charge>,
 }
 
 /// A call on its way to a worker. Its drop is its end, whether it was run, refused or dropped as stale, and happens exactly once: what must hear of the
@@ -41,7 +43,14 @@ pub(crate) struct Execution {
 pub(crate) struct CallJob {
     pub(crate) responder: Responder,
     pub(crate) execution: Execution,
+    /// What becomes of it when its handler has returned without an error; then the result itself is dropped.
+    pub(crate) then: Option<Then>,
+    /// Its turn in a workspace. Dropped after the answer.
+    pub(crate) turn: Option<Turn>,
 }
+
+/// Goes on with a call, and with what was asked and kept in it.
+pub(crate) type Then = Box<dyn FnOnce(&Arc<Call>, Carried) + Send>;
 
 impl Job for CallJob {
     type Running = Arc<Call>;
@@ -82,12 +91,38 @@ impl Job for CallJob {
                 Ended::Panicked
             }
             _ if call.has_ended() => Ended::Cancelled,
-            Ok(result) => self.answer(result),
+            Ok(result) => {
+                let then = self.then.take();
+                self.conclude(result, then)
+            }
         }
     }
 }
 
 impl CallJob {
+    /// A job keeps what it asks, and goes on when it is answered; a call that is to become a job does so now; all others are answered.
+    fn conclude(&self, result: Result<Reply, ErrorObject>, then: Option<Then>) -> Ended {
+        let control = &self.execution.control;
+        let left_over = match (&control.record, &then) {
+            (Some(_), _) | (_, Some(_)) => control.rounds().left_over(),
+            (None, None) => None,
+        };
+        match (&control.record, left_over, then) {
+            (Some((jobs, id)), Some((questions, carried)), _) => {
+                match self.responder.0.pause() && jobs.ask(id, questions, carried) {
+                    true => Ended::Done,
+                    false => Ended::Cancelled,
+                }
+            }
+            (None, None, Some(then)) if is_success(&result) => {
+                let carried = control.rounds().take_carried();
+                then(&self.responder.0, carried);
+                Ended::Done
+            }
+            _ => self.answer(result),
+        }
+    }
+
     /// Answers with what the handler returned, unless it asked the client something: then that is the answer, whatever it returned. Says what
     /// the call has come to, which is a cancellation if that came first.
     fn answer(&self, result: Result<Reply, ErrorObject>) -> Ended {
@@ -147,6 +182,14 @@ impl Execution {
             target: &info.target,
             arguments: self.arguments.as_deref(),
         }
+    }
+}
+
+fn is_success(result: &Result<Reply, ErrorObject>) -> bool {
+    match result {
+        Ok(Reply::Tool(result)) => !result.is_error,
+        Ok(_) => true,
+        Err(_) => false,
     }
 }
 

@@ -58,7 +58,12 @@ impl Engine {
             Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
                 self.call(method, asked, Caller::legacy(session));
             }
-            Method::Initialize | Method::Discover | Method::Listen => {
+            Method::Initialize
+            | Method::Discover
+            | Method::Listen
+            | Method::TasksGet
+            | Method::TasksUpdate
+            | Method::TasksCancel => {
                 asked.fail(&ErrorObject::invalid_request(
                     "This session is initialized already",
                 ));

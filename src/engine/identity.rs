@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
+use crate::desk::wire::EXTENSION;
 use crate::engine::listing::Cacheable;
 use crate::protocol::jsonrpc::write_json;
 use crate::protocol::meta::SERVER_INFO_KEY;
@@ -32,6 +33,8 @@ pub(crate) struct Capabilities {
     pub(crate) prompts: bool,
     pub(crate) resources: bool,
     pub(crate) completions: bool,
+    /// Whether calls may be answered with tasks. Of the modern era alone.
+    pub(crate) tasks: bool,
 }
 
 impl Identity {
@@ -49,7 +52,7 @@ impl Identity {
         let mut out = Vec::new();
         let result = DiscoverResult {
             supported_versions: ProtocolVersion::ALL.map(ProtocolVersion::as_str),
-            capabilities: capabilities.object(),
+            capabilities: capabilities.modern(),
             instructions: self.instructions.as_deref(),
             modern: Cacheable::new(CacheHint::public(DISCOVER_TTL), &self.server_info),
         };
@@ -89,6 +92,14 @@ impl Capabilities {
             *feature = json!({});
         }
         Value::Object(declared)
+    }
+
+    fn modern(self) -> Value {
+        let mut object = self.object();
+        if self.tasks {
+            object["extensions"] = json!({ EXTENSION: {} });
+        }
+        object
     }
 
     fn object(self) -> Value {

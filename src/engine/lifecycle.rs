@@ -16,8 +16,11 @@ use crate::base::limits::Limits;
 use crate::base::log;
 use crate::base::owner::Owner;
 use crate::base::stats::Stats;
+use crate::engine::background::{JOBS_LANE, Lanes, Starter};
 use crate::engine::call::InFlight;
 use crate::engine::catalogue::Catalogue;
+use crate::engine::desk_plan::{DeskPlan, OpenedDesk};
+use crate::engine::desk_tools;
 use crate::engine::execution::CallJob;
 use crate::engine::identity::Identity;
 use crate::engine::reply::shutting_down;
@@ -39,7 +42,7 @@ use crate::protocol::version::ProtocolVersion;
 /// The engine: what its calls share, and the lanes that run them.
 pub(crate) struct Engine {
     pub(super) shared: Arc<Shared>,
-    pub(super) lanes: Vec<RunningLane<CallJob>>,
+    pub(super) lanes: Arc<Lanes>,
     /// `None` once it has fired.
     hurrier: Mutex<Option<Canceller>>,
     /// Ends what has been idle too long.
@@ -58,11 +61,13 @@ pub(crate) struct Plan {
     pub(crate) seal_key: Option<Vec<u8>>,
     pub(crate) legacy_sessions: Sessions,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) desk: DeskPlan,
 }
 
 impl Engine {
     /// Checks the plan and starts the lanes.
-    pub(crate) fn start(plan: Plan) -> Result<Arc<Self>, Error> {
+    pub(crate) fn start(mut plan: Plan) -> Result<Arc<Self>, Error> {
+        let desk = OpenedDesk::open(&mut plan)?;
         let identity = Identity::new(plan.implementation, plan.instructions);
         let catalogue = Catalogue::new(
             plan.lanes
@@ -78,14 +83,18 @@ impl Engine {
         }
         let sealer = plan.seal_key;
         let sealer = sealer.map_or_else(Sealer::random, |key| Sealer::new(&key));
-        let lanes: Vec<RunningLane<CallJob>> = plan
+        let resumes = |lane: &Lane| &*lane.name == JOBS_LANE || desk.desk.workspaces.is_some();
+        let lanes: Arc<Lanes> = plan
             .lanes
             .into_iter()
-            .map(RunningLane::start)
+            .map(|lane| {
+                let resumes = resumes(&lane);
+                RunningLane::start(lane, resumes)
+            })
             .collect::<Result<_, _>>()?;
         let (hurrier, hurry) = cancellation();
         let limits = plan.limits;
-        let memory = Budget::whole(limits.memory_bytes_max);
+        let memory = desk.memory;
         let shared = Arc::new(Shared {
             kept: memory.of_peer(limits.memory_bytes_max / 2),
             waiting: Accounts {
@@ -106,6 +115,8 @@ impl Engine {
             sessions: SessionTable::new(limits.sessions_max, limits.session_idle_timeout),
             legacy_sessions: plan.legacy_sessions,
             subscriptions: Subscriptions::default(),
+            desk: desk.desk,
+            jobs_lane: desk.jobs_lane,
             meters: lanes.iter().map(RunningLane::meter).collect(),
             #[cfg(unix)]
             children: Arc::default(),
@@ -116,12 +127,35 @@ impl Engine {
             limits,
         });
         shared.make_room_on_shortage();
-        Ok(Arc::new(Engine {
-            _clock: Clock::start(vec![shared.sweep()])?,
+        shared.tell_of_jobs();
+        for registration in desk_tools::all(&shared) {
+            shared.catalogue.add(registration)?;
+        }
+        let engine = Arc::new(Engine {
+            _clock: Clock::start(vec![shared.sweep(), shared.sweep_desk()])?,
             shared,
             lanes,
             hurrier: Mutex::new(Some(hurrier)),
-        }))
+        });
+        engine.resume(desk.interrupted);
+        Ok(engine)
+    }
+
+    /// What can start calls and jobs.
+    pub(super) fn starter(&self) -> Starter {
+        Starter {
+            shared: Arc::clone(&self.shared),
+            lanes: Arc::downgrade(&self.lanes),
+        }
+    }
+
+    /// Runs jobs again that the end of another server has interrupted.
+    fn resume(&self, interrupted: Vec<Arc<str>>) {
+        for id in interrupted {
+            if let Some(ticket) = self.lanes[self.shared.jobs_lane].ticket() {
+                self.starter().attempt(&id, ticket);
+            }
+        }
     }
 
     /// Who sees every request's end.
@@ -165,10 +199,12 @@ impl Engine {
 
     /// Ends a session because its client says so; see [`SessionTable::delete`].
     pub(crate) fn end_session(&self, id: &str) -> bool {
-        match self.shared.legacy_sessions {
+        let ended = match self.shared.legacy_sessions {
             Sessions::Adopt => self.shared.sessions.delete(id),
             Sessions::Kept | Sessions::Stateless => self.shared.sessions.end(id),
-        }
+        };
+        self.shared.sweep_workspaces();
+        ended
     }
 
     /// The streams of the session with this id, whose client names this version, if there is one or it is adopted.
@@ -216,7 +252,7 @@ impl Engine {
     /// Refuses new calls from now on, and ends what would go on for ever.
     pub(crate) fn begin_drain(&self) {
         self.shared.draining.store(true, Ordering::Release);
-        for lane in &self.lanes {
+        for lane in &*self.lanes {
             // All at once, so that none waits for the patience with another.
             lane.refuse_more();
         }
@@ -291,7 +327,11 @@ impl Engine {
             hurrier.cancel();
         }
         let error = shutting_down();
-        for lane in &self.lanes {
+        self.shared.desk.watch.end();
+        if let Some((workspaces, _)) = &self.shared.desk.workspaces {
+            workspaces.close_all();
+        }
+        for lane in &*self.lanes {
             for job in lane.take_queued() {
                 job.responder.0.abort(&error);
             }

@@ -5,15 +5,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::base::owner::Owner;
 use crate::engine::call::Call;
 use crate::engine::lifecycle::Engine;
 use crate::engine::origin::Origin;
+use crate::engine::planning::{declares_tasks, tasks_required};
 use crate::engine::reply::{Asked, over_budget, shutting_down};
 use crate::engine::shared::Shared;
-use crate::engine::subscriptions::{Wants, id_bytes};
+use crate::engine::subscriptions::{Wants, id_bytes, send_task};
 use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::{ErrorObject, Text};
-use crate::protocol::meta::SubscriptionFilter;
+use crate::protocol::meta::{Params, SubscriptionFilter};
 use crate::protocol::raw;
 
 impl Engine {
@@ -21,7 +23,11 @@ impl Engine {
     pub(super) fn listen(&self, asked: Asked<'_>, origin: &Origin<'_>) -> Option<Arc<Call>> {
         let shared = &self.shared;
         shared.subscriptions.prune();
-        let wants = shared.honoured(asked.params.notifications.as_ref());
+        let filter = asked.params.notifications.as_ref();
+        let wants = shared.honoured(filter).and_then(|wants| {
+            let task_ids = shared.followed(filter, &asked.params, &origin.owner())?;
+            Ok(Wants { task_ids, ..wants })
+        });
         let kept = wants.and_then(|wants| {
             let kept = shared.kept.charge(wants.bytes() + id_bytes(&asked.id));
             Ok((wants, kept.map_err(over_budget)?))
@@ -34,14 +40,30 @@ impl Engine {
             }
         };
         let owner = origin.owner();
-        shared.subscriptions.open(&owner, |open| {
-            if let Err(error) = shared.has_room(open, origin) {
-                asked.fail(&error);
-                return None;
-            }
-            let (call, _) = asked.open(None, owner.clone(), origin.calls())?;
-            Some((call, wants, kept))
-        })
+        shared.subscriptions.open(
+            &owner,
+            |open| {
+                if let Err(error) = shared.has_room(open, origin) {
+                    asked.fail(&error);
+                    return None;
+                }
+                let (call, _) = asked.open(None, owner.clone(), origin.calls())?;
+                Some((call, wants, kept))
+            },
+            |call, wants| {
+                // Else a client that comes after the end of a task would wait for ever.
+                for (jobs, id) in shared
+                    .desk
+                    .jobs
+                    .iter()
+                    .flat_map(|jobs| wants.task_ids.iter().map(move |id| (jobs, id)))
+                {
+                    jobs.look(id, owner.principal(), |record| {
+                        send_task(call, record, &shared.identity.server_info);
+                    });
+                }
+            },
+        )
     }
 }
 
@@ -72,7 +94,38 @@ impl Shared {
             resources_list_changed: wanted.resources_list_changed
                 && self.announces(Change::Resources),
             resource_subscriptions,
+            task_ids: BTreeSet::new(),
         })
+    }
+
+    /// Of the tasks that a client wants to follow, those that it has.
+    fn followed(
+        &self,
+        wanted: Option<&SubscriptionFilter<'_>>,
+        params: &Params<'_>,
+        owner: &Owner,
+    ) -> Result<BTreeSet<Box<str>>, ErrorObject> {
+        let Some(task_ids) = wanted.and_then(|wanted| wanted.task_ids) else {
+            return Ok(BTreeSet::new());
+        };
+        if !declares_tasks(params) {
+            return Err(tasks_required());
+        }
+        let most = self.limits.subscription_uris_max;
+        let ids: Vec<Text<'_>> = raw::list("taskIds", Some(task_ids), most)?;
+        if ids.len() > most {
+            let message = format!("One subscription may follow at most {most} tasks");
+            return Err(ErrorObject::invalid_params(message));
+        }
+        let has = |id: &Text<'_>| {
+            let jobs = self.desk.jobs.as_ref();
+            jobs.is_some_and(|jobs| jobs.look(&id.0, owner.principal(), |_| ()).is_some())
+        };
+        Ok(ids
+            .into_iter()
+            .filter(has)
+            .map(|Text(id)| id.into())
+            .collect())
     }
 
     /// Whether one more may be open. Over HTTP it is the transport that counts streams.

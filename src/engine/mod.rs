@@ -4,10 +4,13 @@
 //! might take time goes to a lane. Must not know sockets, pipes or HTTP words.
 
 mod arrive;
+mod background;
 mod call;
 mod catalogue;
 mod changes;
 mod control;
+mod desk_plan;
+mod desk_tools;
 mod dispatch;
 mod encode;
 mod execution;
@@ -18,12 +21,17 @@ mod listen;
 mod listing;
 mod offers;
 mod origin;
+mod planning;
+mod record_port;
 mod reply;
 mod rounds;
 mod seal;
 mod shared;
 mod subscriptions;
+mod sweep;
+mod tasks;
 
+pub(crate) use self::desk_plan::DeskPlan;
 pub(crate) use self::lifecycle::{Engine, Plan};
 pub(crate) use self::origin::{Accepted, Origin, Pipe};
 pub(crate) use self::reply::{Refusal, ReplyPort};

@@ -4,6 +4,7 @@
 //! builder of errors that no handler is asked for. Must not know what a method means, or who drains an outbox.
 
 use crate::base::budget::OverBudget;
+use crate::engine::record_port::RecordPort;
 use crate::legacy::Member;
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Answer, AnswerSlot, Outbox, Standing};
@@ -19,6 +20,8 @@ pub(crate) enum ReplyPort {
     Outbox(AnswerSlot),
     /// Into the array that answers a batch.
     Batch(Member),
+    /// Into the record of a background job.
+    Record(RecordPort),
 }
 
 impl ReplyPort {
@@ -27,6 +30,7 @@ impl ReplyPort {
         match self {
             ReplyPort::Outbox(slot) => slot.send(answer),
             ReplyPort::Batch(member) => member.send(answer),
+            ReplyPort::Record(record) => record.send(&answer),
         }
     }
 
@@ -35,6 +39,7 @@ impl ReplyPort {
         match self {
             ReplyPort::Outbox(slot) => slot.withdraw(access),
             ReplyPort::Batch(member) => member.withdraw(&access),
+            ReplyPort::Record(record) => record.withdraw(&access),
         }
     }
 
@@ -43,6 +48,7 @@ impl ReplyPort {
         match self {
             ReplyPort::Outbox(slot) => slot.outbox(),
             ReplyPort::Batch(member) => member.outbox(),
+            ReplyPort::Record(_) => None,
         }
     }
 }

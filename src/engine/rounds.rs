@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::base::owner::Owner;
+use crate::desk::record::{Carried, Question};
 use crate::engine::seal::{Binding, Sealer, Unsealable};
 use crate::handler::ask::{Ask, AskError};
 use crate::protocol::digest::{Digest, digest_of};
@@ -45,15 +46,6 @@ pub(crate) struct Rounds {
     asked: BTreeMap<String, InputRequest>,
     /// What its arguments say, once somebody had to know.
     arguments_digest: OnceCell<Digest>,
-}
-
-/// What a later round must know of the earlier ones.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Carried {
-    #[serde(rename = "a", default)]
-    answers: BTreeMap<String, Box<RawValue>>,
-    #[serde(rename = "k", default)]
-    kept: BTreeMap<String, Box<RawValue>>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -111,6 +103,33 @@ impl Rounds {
         // Anything but an object answers nothing, and the client is asked again.
         self.given = retry.responses;
         Ok(())
+    }
+
+    /// An attempt of a job that knows what the earlier ones left.
+    pub(crate) fn carrying(carried: Carried) -> Self {
+        Rounds {
+            carried,
+            ..Rounds::default()
+        }
+    }
+
+    /// What a job has to keep when its attempt has asked something that is not answered: the questions, and what the next attempt must know.
+    pub(crate) fn left_over(&self) -> Option<(Vec<Question>, Carried)> {
+        let questions: Vec<_> = self
+            .unanswered()
+            .into_iter()
+            .map(|(name, request)| Question {
+                name: name.to_owned(),
+                method: request.method.to_owned(),
+                params: request.params.clone(),
+            })
+            .collect();
+        (!questions.is_empty()).then(|| (questions, self.carried.clone()))
+    }
+
+    /// What was asked and kept, for a job that the call becomes.
+    pub(crate) fn take_carried(&mut self) -> Carried {
+        std::mem::take(&mut self.carried)
     }
 
     /// The answer to this ask, if it has been given; otherwise the client will be asked.

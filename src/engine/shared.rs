@@ -12,6 +12,7 @@ use crate::base::cancel::CancellationToken;
 use crate::base::clock::Tick;
 use crate::base::limits::Limits;
 use crate::base::stats::Stats;
+use crate::desk::Desk;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::identity::{Capabilities, Identity};
 use crate::engine::rounds::RoundRules;
@@ -46,6 +47,10 @@ pub(crate) struct Shared {
     pub(crate) legacy_sessions: Sessions,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) meters: Vec<Meter>,
+    /// Background jobs and workspaces.
+    pub(crate) desk: Desk,
+    /// The index of the lane that runs background jobs.
+    pub(crate) jobs_lane: usize,
     /// The process groups of the commands that handlers run.
     #[cfg(unix)]
     pub(crate) children: Arc<Children>,
@@ -107,6 +112,17 @@ impl Shared {
             sessions: self.sessions.len(),
             asks: self.asks.open(),
             subscriptions: self.subscriptions.len(),
+            jobs: self
+                .desk
+                .jobs
+                .as_ref()
+                .map(|jobs| jobs.counts())
+                .unwrap_or_default(),
+            workspaces: self
+                .desk
+                .workspaces
+                .as_ref()
+                .map_or(0, |(workspaces, _)| workspaces.len()),
             draining: self.is_draining(),
         }
     }
@@ -135,6 +151,7 @@ impl Shared {
             prompts: self.catalogue.has_prompts(),
             resources: self.catalogue.has_resources(),
             completions: self.catalogue.has_completers(),
+            tasks: self.desk.jobs.is_some(),
         }
     }
 

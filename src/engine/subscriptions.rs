@@ -13,6 +13,9 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::budget::Charge;
 use crate::base::owner::Owner;
+use crate::desk::jobs::now_ms;
+use crate::desk::record::JobRecord;
+use crate::desk::wire::{Shown, Task};
 use crate::engine::call::Call;
 use crate::engine::encode;
 use crate::observe::access::Outcome;
@@ -43,6 +46,8 @@ pub(super) struct Wants {
     pub(super) resources_list_changed: bool,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) resource_subscriptions: BTreeSet<Box<str>>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) task_ids: BTreeSet<Box<str>>,
 }
 
 /// What it costs to watch a resource, beside its URI, in bytes.
@@ -59,7 +64,10 @@ pub(super) fn id_bytes(id: &RequestId) -> usize {
 impl Wants {
     pub(super) fn bytes(&self) -> usize {
         let uris = self.resource_subscriptions.iter();
-        SUBSCRIPTION_BYTES + uris.map(|uri| uri.len() + URI_BYTES).sum::<usize>()
+        let tasks = self.task_ids.iter().map(|id| id.len() + URI_BYTES);
+        SUBSCRIPTION_BYTES
+            + tasks.sum::<usize>()
+            + uris.map(|uri| uri.len() + URI_BYTES).sum::<usize>()
     }
 
     fn include(&self, change: Change<'_>) -> bool {
@@ -85,6 +93,17 @@ impl Subscriptions {
         }
     }
 
+    /// Tells of a job's change every stream that has subscribed to it.
+    pub(super) fn publish_task(&self, record: &JobRecord, server_info: &RawValue) {
+        let mut open = self.lock();
+        prune(&mut open);
+        for Subscription { call, wants, .. } in &*open {
+            if wants.task_ids.contains(&*record.id) {
+                send_task(call, record, server_info);
+            }
+        }
+    }
+
     /// How many are open.
     pub(super) fn len(&self) -> usize {
         let open = self.lock();
@@ -96,11 +115,12 @@ impl Subscriptions {
         prune(&mut self.lock());
     }
 
-    /// Opens one more, if `admit` lets it: it is told how many its owner has open, under the lock that ending all of them takes.
+    /// Opens one more, if `admit` lets it, and puts in `first` what it is to hear first: `admit` is told how many its owner has open, under the lock that ending all of them takes.
     pub(super) fn open(
         &self,
         owner: &Owner,
         admit: impl FnOnce(usize) -> Option<(Arc<Call>, Wants, Charge)>,
+        first: impl FnOnce(&Call, &Wants),
     ) -> Option<Arc<Call>> {
         let mut open = self.lock();
         prune(&mut open);
@@ -109,6 +129,7 @@ impl Subscriptions {
         call.start();
         let acknowledged = acknowledgement(&call.facts.id, &wants);
         call.with_outbox(|outbox, token| outbox.send_opening(acknowledged, token));
+        first(&call, &wants);
         open.push(Subscription {
             call: Arc::clone(&call),
             wants,
@@ -144,6 +165,20 @@ impl Subscriptions {
             .lock()
             .expect("no code panics while it holds the subscriptions")
     }
+}
+
+/// The state of a task, as one stream is told of it.
+pub(super) fn send_task(call: &Call, record: &JobRecord, server_info: &RawValue) {
+    let mut meta = subscription_meta(&call.facts.id);
+    meta.extend(serde_json::from_str::<Meta>(server_info.get()).unwrap_or_default());
+    let meta = to_raw_value(&meta).expect("it is JSON");
+    let task = Task {
+        record,
+        shown: Shown::Announced { meta: &meta },
+        now_ms: now_ms(),
+    };
+    let message = jsonrpc::notification("notifications/tasks", &task);
+    call.with_outbox(|outbox, token| outbox.announce(message, Some(token)));
 }
 
 fn prune(open: &mut Vec<Subscription>) {

@@ -13,11 +13,13 @@ use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
 use crate::base::log;
+use crate::base::owner::Owner;
 use crate::base::stats::Stats;
 use crate::handler::ask::{Ask, AskError};
 use crate::handler::client::{Client, ClientSource};
 #[cfg(unix)]
 use crate::handler::command::children::Children;
+use crate::handler::workspace::Inside;
 use crate::observe::access::RequestTag;
 use crate::outbox::EventKind;
 use crate::protocol::change::Change;
@@ -48,6 +50,10 @@ pub(crate) trait CallControl: Send + Sync {
     /// The process groups of the server that commands belong to; `None` when it has ended.
     #[cfg(unix)]
     fn children(&self) -> Option<Arc<Children>>;
+    /// The workspace that the call is in, if its tool is in one.
+    fn workspace(&self) -> Option<&Inside>;
+    /// On whose behalf it runs.
+    fn owner(&self) -> &Owner;
 }
 
 /// The facts of one request that its handler may ask for. Immutable.

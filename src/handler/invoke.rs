@@ -16,6 +16,7 @@ use crate::handler::context::{CallControl, RequestContext, RequestInfo};
 use crate::handler::fork::Fork;
 use crate::handler::reply::Reply;
 use crate::handler::type_schema;
+use crate::handler::workspace::Wanted;
 use crate::protocol::jsonrpc::ErrorObject;
 
 /// A function that can be a handler. You do not implement it; these shapes do:
@@ -24,6 +25,7 @@ use crate::protocol::jsonrpc::ErrorObject;
 /// - `|args: A| -> R`
 /// - `|cx: &mut RequestContext<S>| -> R`
 /// - `|cx: &mut RequestContext<S>, args: A| -> R`
+/// - `|cx: &mut RequestContext<S>, workspace: &mut W, args: A| -> R`, and the same with `&W`, in a workspace
 ///
 /// where `A` is a struct with `serde::Deserialize` and `schemars::JsonSchema` (or `serde_json::Value`, with a hand-written schema or for a tool
 /// without arguments) and `S` is the server's state. Arguments are always a JSON object, so a tool whose `A` is a number, a string or a list does
@@ -48,9 +50,15 @@ pub trait Handler<S, Shape>: Send + Sync + 'static {
     #[doc(hidden)]
     fn arguments_schema() -> Value;
 
+    /// The workspace's value that the function takes, if it takes one.
+    #[doc(hidden)]
+    fn workspace() -> Option<Wanted> {
+        None
+    }
+
     /// Calls the function, with a context around a fork of the template if it takes one.
     #[doc(hidden)]
-    fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<Self::Output, BadArguments>;
+    fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<Self::Output, NotCalled>;
 }
 
 /// One call of a handler.
@@ -60,10 +68,10 @@ pub struct Invocation<'a> {
     pub(crate) arguments: &'a RawValue,
 }
 
-/// The arguments did not fit the handler's type; it was not called.
+/// Why a handler was not called: its arguments did not fit its type, or there was no workspace for it.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct BadArguments(pub(crate) String);
+pub struct NotCalled(pub(crate) String);
 
 /// A handler with everything but the call filled in: what the engine stores and runs.
 pub(crate) trait Invoke: Send + Sync {
@@ -84,7 +92,7 @@ where
     S: Fork + Send + Sync + 'static,
     Shape: 'static,
     H: Handler<S, Shape>,
-    F: Fn(&RequestInfo, Result<H::Output, BadArguments>) -> Result<Reply, ErrorObject>,
+    F: Fn(&RequestInfo, Result<H::Output, NotCalled>) -> Result<Reply, ErrorObject>,
     F: Send + Sync + 'static,
 {
     struct Erased<S, Shape, H, F> {
@@ -97,7 +105,7 @@ where
     where
         S: Fork + Send + Sync,
         H: Handler<S, Shape>,
-        F: Fn(&RequestInfo, Result<H::Output, BadArguments>) -> Result<Reply, ErrorObject>,
+        F: Fn(&RequestInfo, Result<H::Output, NotCalled>) -> Result<Reply, ErrorObject>,
         F: Send + Sync,
     {
         fn invoke(
@@ -133,7 +141,7 @@ where
         no_arguments()
     }
 
-    fn call(&self, _: &S, _: Invocation<'_>) -> Result<R, BadArguments> {
+    fn call(&self, _: &S, _: Invocation<'_>) -> Result<R, NotCalled> {
         Ok(self())
     }
 }
@@ -149,7 +157,7 @@ where
         no_arguments()
     }
 
-    fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, BadArguments> {
+    fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
         Ok(self(&mut invocation.context(template)))
     }
 }
@@ -165,7 +173,7 @@ where
         type_schema::schema_of::<A>()
     }
 
-    fn call(&self, _: &S, invocation: Invocation<'_>) -> Result<R, BadArguments> {
+    fn call(&self, _: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
         let (arguments, _charged) = read(&invocation)?;
         Ok(self(arguments))
     }
@@ -183,15 +191,15 @@ where
         type_schema::schema_of::<A>()
     }
 
-    fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, BadArguments> {
+    fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
         let (arguments, _charged) = read(&invocation)?;
         Ok(self(&mut invocation.context(template), arguments))
     }
 }
 
 impl Invocation<'_> {
-    fn context<S: Fork>(self, template: &S) -> RequestContext<S> {
-        RequestContext::new(template.fork(), self.call)
+    pub(crate) fn context<S: Fork>(&self, template: &S) -> RequestContext<S> {
+        RequestContext::new(template.fork(), Arc::clone(&self.call))
     }
 }
 
@@ -201,9 +209,9 @@ fn no_arguments() -> Value {
 }
 
 /// Reads the arguments. What they take is charged for as long as the handler runs.
-fn read<A: DeserializeOwned>(
+pub(crate) fn read<A: DeserializeOwned>(
     invocation: &Invocation<'_>,
-) -> Result<(A, Option<Charge>), BadArguments> {
+) -> Result<(A, Option<Charge>), NotCalled> {
     arguments::read(invocation.arguments.get(), &invocation.call.tree_room())
-        .map_err(|problem| BadArguments(format!("Invalid arguments: {problem}")))
+        .map_err(|problem| NotCalled(format!("Invalid arguments: {problem}")))
 }

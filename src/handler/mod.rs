@@ -3,7 +3,7 @@
 //! Must not know how calls are dispatched, on which thread they run, or how their results travel.
 
 mod alternatives;
-mod arguments;
+pub(crate) mod arguments;
 pub(crate) mod ask;
 mod ask_schema;
 mod asking;
@@ -16,7 +16,9 @@ pub(crate) mod command;
 mod completion;
 pub(crate) mod context;
 mod draft;
+pub(crate) mod execution;
 mod fork;
+mod in_workspace;
 pub(crate) mod invoke;
 mod portable;
 mod prompt;
@@ -29,9 +31,10 @@ mod schema_check;
 pub(crate) mod shown;
 mod text_arguments;
 mod tool;
-mod type_schema;
+pub(crate) mod type_schema;
 #[cfg(feature = "validate")]
 mod validation;
+pub(crate) mod workspace;
 
 pub use ask::{AskError, Elicited, Root, Sampled, Sampling};
 pub use client::Client;
@@ -39,6 +42,7 @@ pub use client::Client;
 pub use command::{CommandError, CommandOutput, RunCommand};
 pub use completion::Completing;
 pub use context::{Cancelled, Progress, RequestContext};
+pub use execution::Execution;
 pub use fork::Fork;
 pub use invoke::Handler;
 pub use prompt::{IntoPromptResult, Prompt};

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::handler::execution::DeskWork;
 use crate::handler::invoke::Invoke;
 use crate::handler::shown::Shown;
 use crate::protocol::param_headers::ParamHeaders;
@@ -51,6 +52,10 @@ pub(crate) struct Target {
     pub(crate) handler: Box<dyn Invoke>,
     /// The parameters of a tool that HTTP header fields mirror.
     pub(crate) mirrors: Option<ParamHeaders>,
+    /// Jobs and workspaces.
+    pub(crate) desk: DeskWork,
+    /// What runs before a background job is made of a call.
+    pub(crate) before_job: Option<Arc<Target>>,
     /// The URIs that a resource template stands for.
     pub(crate) template: Option<UriTemplate>,
     /// What completes each of its arguments or variables.
@@ -64,6 +69,8 @@ impl Target {
             lane: 0,
             handler,
             mirrors: None,
+            desk: DeskWork::default(),
+            before_job: None,
             template: None,
             completers: BTreeMap::new(),
         }

@@ -2,6 +2,8 @@
 //!
 //! Data only. Must not know how a result is written for its era, or how it travels.
 
+use serde_json::value::RawValue;
+
 use crate::protocol::results::{Completion, GetPromptResult, ReadResourceResult};
 use crate::protocol::types::{CallToolResult, ContentBlock};
 
@@ -12,6 +14,8 @@ pub(crate) enum Reply {
     Prompt(GetPromptResult),
     Resource(ReadResourceResult),
     Completion(Completion),
+    /// The result of a tool that was rendered before, by a background job.
+    Rendered(Box<RawValue>),
 }
 
 impl Reply {
@@ -26,7 +30,7 @@ impl Reply {
                 let messages = result.messages.iter_mut();
                 messages.for_each(|message| message.content.link_as_text());
             }
-            Reply::Resource(_) | Reply::Completion(_) => {}
+            Reply::Resource(_) | Reply::Completion(_) | Reply::Rendered(_) => {}
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::handler::completion::complete;
 use crate::handler::context::{CallControl, RequestInfo};
 use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};
 use crate::handler::fork::Fork;
-use crate::handler::invoke::{BadArguments, Handler, Invoke, erase};
+use crate::handler::invoke::{Handler, Invoke, NotCalled, erase};
 use crate::handler::registration::{Kind, Register, Registration, sealed};
 use crate::handler::reply::Reply;
 use crate::handler::resource_output::{IntoResourceResult, ResourceOutput};
@@ -165,12 +165,12 @@ impl<S: Fork + Send + Sync + 'static> ResourceTemplate<S> {
 /// The reply of a read, whatever its handler returned.
 fn resource_reply<R: IntoResourceResult>(
     info: &RequestInfo,
-    output: Result<R, BadArguments>,
+    output: Result<R, NotCalled>,
 ) -> Result<Reply, ErrorObject> {
     let output = match output {
         Ok(output) => output.into_resource_result()?,
         // Variables that do not fit the handler's type name nothing that exists.
-        Err(BadArguments(problem)) => {
+        Err(NotCalled(problem)) => {
             log::debug!("no such resource: {problem} request_id={}", info.tag);
             None
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::handler::ask::AskError;
-use crate::handler::invoke::BadArguments;
+use crate::handler::invoke::NotCalled;
 use crate::handler::reply::Reply;
 use crate::handler::type_schema::written_schema_of;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
@@ -40,11 +40,11 @@ pub trait IntoToolResult {
 
 /// The reply of a tool call, whatever its handler returned.
 pub(crate) fn tool_reply<R: IntoToolResult>(
-    output: Result<R, BadArguments>,
+    output: Result<R, NotCalled>,
 ) -> Result<Reply, ErrorObject> {
     match output {
         Ok(output) => output.into_tool_result(),
-        Err(BadArguments(problem)) => Ok(CallToolResult::error(problem)),
+        Err(NotCalled(problem)) => Ok(CallToolResult::error(problem)),
     }
     .map(Reply::Tool)
 }

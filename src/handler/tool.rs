@@ -4,19 +4,21 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::base::log;
 #[cfg(feature = "validate")]
 use crate::handler::checked::checked;
 use crate::handler::draft::{Draft, registers, shared_settings};
+use crate::handler::execution::{BACKGROUND, DeskWork, Execution, WORKSPACE};
 use crate::handler::fork::Fork;
-use crate::handler::invoke::{Handler, erase};
+use crate::handler::invoke::{Build, Handler, erase};
 use crate::handler::portable::{of_result, one_object};
-use crate::handler::registration::{Kind, Register, Registration, sealed};
+use crate::handler::registration::{Kind, Register, Registration, Target, sealed};
 use crate::handler::result::{IntoToolResult, tool_reply};
 use crate::handler::schema_check::{refused, schema_slip};
 use crate::handler::shown::{Hints, Shown};
+use crate::handler::workspace::Access;
 use crate::protocol::param_headers::ParamHeaders;
 use crate::protocol::types::{Icon, ToolAnnotations};
 
@@ -47,6 +49,8 @@ const DESCRIPTION_LEN_PORTABLE: usize = 1024;
 /// Specification: `server/tools` ("Tool").
 pub struct Tool<S = ()> {
     draft: Draft<S>,
+    desk: DeskWork,
+    before_job: Option<Build<S>>,
     /// Whether its author wrote the schema, and it was not made from the handler's type.
     is_input_written: bool,
     is_output_written: bool,
@@ -63,6 +67,8 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
                 name: name.into(),
                 ..Shown::default()
             }),
+            desk: DeskWork::default(),
+            before_job: None,
             is_input_written: false,
             is_output_written: false,
             is_as_is: false,
@@ -138,6 +144,51 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         self.annotate(|hints| hints.open_world_hint = Some(yes))
     }
 
+    /// Whether a call is answered with its result or with a background job. Default [`Execution::Inline`]. Jobs run on the lane `jobs`.
+    ///
+    /// A tool that may be a job either way gets an optional argument `background`, a boolean, which its handler does not see.
+    #[must_use]
+    pub fn execution(mut self, execution: Execution) -> Self {
+        self.desk.execution = execution;
+        self
+    }
+
+    /// A job of this tool that ran or waited to run when the server ended is run again, from its beginning, by the next one. Default: it has failed.
+    /// Needs a store that survives; see [`Server::job_store`](crate::Server::job_store).
+    #[must_use]
+    pub fn restartable(mut self) -> Self {
+        self.desk.restartable = true;
+        self
+    }
+
+    /// Runs each call in a workspace, one at a time in order of arrival; see [`Server::workspaces`](crate::Server::workspaces). The handler may take
+    /// the workspace's value: `|cx: &mut RequestContext<S>, workspace: &mut W, args: A|`.
+    ///
+    /// The tool gets an optional argument `workspace`, the name, which its handler does not see. A call that waits for its turn holds no worker.
+    #[must_use]
+    pub fn in_workspace(mut self) -> Self {
+        self.desk.access = Some(Access::Change);
+        self
+    }
+
+    /// The same for a tool that only reads: its calls run beside each other, and not beside one that changes the workspace.
+    #[must_use]
+    pub fn reads_workspace(mut self) -> Self {
+        self.desk.access = Some(Access::Read);
+        self
+    }
+
+    /// What runs before a call becomes a background job, on the tool's lane, with the same arguments: it may ask the client, and what it asks and keeps is
+    /// there for the job. An error of it is the answer, and there is no job.
+    #[must_use]
+    pub fn before_job<Shape: 'static, H: Handler<S, Shape>>(mut self, handler: H) -> Self
+    where
+        H::Output: IntoToolResult,
+    {
+        self.before_job = Some(erase(handler, |_, output| tool_reply(output)));
+        self
+    }
+
     /// The function that is called; see [`Handler`] for its shapes. Its argument and return types make the schemas that were not set.
     #[must_use]
     pub fn handler<Shape: 'static, H: Handler<S, Shape>>(mut self, handler: H) -> Self
@@ -149,6 +200,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         if shown.output_schema.is_none() {
             shown.output_schema = H::Output::output_schema();
         }
+        self.desk.wanted = H::workspace();
         self.draft.handler = Some(erase(handler, |_, output| tool_reply(output)));
         self
     }
@@ -183,6 +235,9 @@ impl<S> Tool<S> {
         if let Some(problem) = problem(shown) {
             return Err(problem);
         }
+        if let Some(problem) = self.desk.problem() {
+            return Err(format!("tool `{name}`: {problem}"));
+        }
         warn(shown);
         #[cfg_attr(feature = "validate", expect(unused_mut))]
         let mut registration = self.draft.register(Kind::Tool, template)?;
@@ -191,9 +246,53 @@ impl<S> Tool<S> {
         let schema = registration.shown.input_schema.as_ref();
         let mirrors = ParamHeaders::from_schema(schema.unwrap_or(&Value::Null));
         let mirrors = mirrors.map_err(|slip| format!("tool `{name}`: {slip}"))?;
+        registration.target.desk = self.desk;
+        registration.target.before_job = self.before_job.map(|build| {
+            let name = Arc::clone(&registration.target.name);
+            Arc::new(Target::new(name, build(Arc::clone(template))))
+        });
+        if let Some(schema) = &mut registration.shown.input_schema {
+            add_desk_arguments(schema, &self.desk)
+                .map_err(|slip| format!("tool `{name}`: {slip}"))?;
+        }
         registration.target.mirrors = Some(mirrors).filter(|mirrors| !mirrors.is_empty());
         Ok(registration)
     }
+}
+
+/// Shows the arguments that the server takes for itself.
+fn add_desk_arguments(schema: &mut Value, desk: &DeskWork) -> Result<(), String> {
+    let workspace = json!({
+        "type": "string",
+        "description": "The workspace to work in, as `open_workspace` has named it. Default: \"default\".",
+    });
+    let background = json!({
+        "type": "boolean",
+        "description": "true: answer at once with a job's id, and work in the background.",
+    });
+    let own = [
+        (WORKSPACE, workspace, desk.access.is_some()),
+        (
+            BACKGROUND,
+            background,
+            desk.execution == Execution::EitherWay,
+        ),
+    ];
+    let Some(members) = schema.as_object_mut() else {
+        return Ok(());
+    };
+    let properties = members.entry("properties").or_insert_with(|| json!({}));
+    let properties = properties
+        .as_object_mut()
+        .ok_or("`properties` must be an object")?;
+    for (name, shown, _) in own.into_iter().filter(|(.., is_wanted)| *is_wanted) {
+        if properties.insert(name.into(), shown).is_some() {
+            return Err(format!(
+                "it has an argument `{name}` of its own, which the server needs"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What is wrong with a tool, in a sentence that says what to change.
@@ -247,8 +346,6 @@ fn warn(shown: &Shown) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

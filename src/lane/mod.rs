@@ -6,6 +6,6 @@ mod waits;
 mod worker;
 
 pub use self::definition::Lane;
-pub(crate) use self::running::{Meter, Refused, RunningLane};
+pub(crate) use self::running::{Meter, NoTicket, Refused, RunningLane, Ticket};
 pub(crate) use self::waits::Waits;
 pub(crate) use self::worker::{Ended, Job};

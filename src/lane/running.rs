@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, at, bounded, select};
+use crossbeam_channel::{
+    Receiver, Sender, TryRecvError, TrySendError, at, bounded, select, unbounded,
+};
 
 use crate::base::error::Error;
 use crate::base::log;
@@ -29,7 +31,7 @@ pub(crate) enum Refused<J> {
 pub(crate) struct RunningLane<J: Job> {
     shared: Arc<Shared<J>>,
     /// `None` once closed. A job is sent under the lock, so each one was sent before the close, and is run, or is given back.
-    submit: RwLock<Option<Sender<J>>>,
+    submit: RwLock<Option<Intake<J>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The places for handlers that wait.
     waits: Arc<Waits>,
@@ -37,16 +39,55 @@ pub(crate) struct RunningLane<J: Job> {
     left: Receiver<Infallible>,
 }
 
+/// The ways in.
+struct Intake<J> {
+    submit: Sender<J>,
+    resume: Option<Sender<J>>,
+}
+
+/// The right to hand in one job later that has been accepted now: the lane does not end before it has come, or this is dropped.
+pub(crate) struct Ticket<J: Job> {
+    resume: Sender<J>,
+    /// Whether a place in the queue is promised to it.
+    place: Option<Arc<Shared<J>>>,
+}
+
+impl<J: Job> Ticket<J> {
+    /// Hands the job in. Never waits, never refused.
+    pub(crate) fn submit(self, job: J) {
+        // The workers hold the other end for as long as this one lives.
+        let _workers_live = self.resume.send(job);
+    }
+}
+
+impl<J: Job> Drop for Ticket<J> {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.place {
+            shared.promised.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Why there is no ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoTicket {
+    Full,
+    Closed,
+}
+
 const SENDING: &str = "no code panics while it hands in a job";
 
 impl<J: Job> RunningLane<J> {
-    /// Starts the workers, each a thread named after the lane.
-    pub(crate) fn start(lane: Lane) -> Result<Self, Error> {
+    /// Starts the workers, each a thread named after the lane. `resumes` says whether it gives out tickets.
+    pub(crate) fn start(lane: Lane, resumes: bool) -> Result<Self, Error> {
         let (submit, take) = bounded(lane.capacity());
+        let (resume, resumed) = resumes.then(unbounded).unzip();
         let shared = Arc::new(Shared {
             running: (0..lane.worker_count()).map(|_| Mutex::new(None)).collect(),
             lane,
             take,
+            resumed,
+            promised: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
             done: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -57,7 +98,7 @@ impl<J: Job> RunningLane<J> {
         let running = RunningLane {
             waits: Waits::new(&shared.lane.name, shared.lane.waiting_max()),
             shared,
-            submit: RwLock::new(Some(submit)),
+            submit: RwLock::new(Some(Intake { submit, resume })),
             threads: Mutex::default(),
             left,
         };
@@ -94,7 +135,7 @@ impl<J: Job> RunningLane<J> {
     pub(crate) fn try_submit(&self, job: J) -> Result<(), Refused<J>> {
         let submit = self.submit.read().expect(SENDING);
         let sent = match &*submit {
-            Some(submit) => submit.try_send(job),
+            Some(Intake { submit, .. }) => submit.try_send(job),
             None => Err(TrySendError::Disconnected(job)),
         };
         let refused = match sent {
@@ -104,6 +145,30 @@ impl<J: Job> RunningLane<J> {
         };
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
         Err(refused)
+    }
+
+    /// The right to hand in a job that is accepted now and waits elsewhere first. `None` when the lane is closed.
+    pub(crate) fn ticket(&self) -> Option<Ticket<J>> {
+        let intake = self.submit.read().expect(SENDING);
+        let resume = intake.as_ref()?.resume.clone()?;
+        Some(Ticket {
+            resume,
+            place: None,
+        })
+    }
+
+    /// The same with a place in the queue, if there is one.
+    pub(crate) fn reserve(&self) -> Result<Ticket<J>, NoTicket> {
+        let mut ticket = self.ticket().ok_or(NoTicket::Closed)?;
+        let shared = &self.shared;
+        let waiting = shared.resumed.as_ref().map_or(0, Receiver::len);
+        let promised = shared.promised.fetch_add(1, Ordering::Relaxed);
+        ticket.place = Some(Arc::clone(shared));
+        if waiting + promised >= shared.lane.capacity().max(1) {
+            shared.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(NoTicket::Full);
+        }
+        Ok(ticket)
     }
 
     /// Handles to what the workers run now.
@@ -117,7 +182,8 @@ impl<J: Job> RunningLane<J> {
 
     /// Takes everything out of the queue; none of it will run.
     pub(crate) fn take_queued(&self) -> Vec<J> {
-        let taken: Vec<J> = self.shared.take.try_iter().collect();
+        let resumed = self.shared.resumed.iter().flat_map(Receiver::try_iter);
+        let taken: Vec<J> = self.shared.take.try_iter().chain(resumed).collect();
         let count = u64::try_from(taken.len()).unwrap_or(u64::MAX);
         self.shared.cancelled.fetch_add(count, Ordering::Relaxed);
         taken

@@ -44,12 +44,12 @@ struct Bench {
 
 impl Bench {
     fn new(workers: usize, queue: usize) -> Self {
-        let lane = RunningLane::start(Lane::new("test").workers(workers).queue(queue))
+        let lane = RunningLane::start(Lane::new("test").workers(workers).queue(queue), true)
             .expect("threads can be started");
         Bench {
             lane,
-            began: crossbeam_channel::unbounded(),
-            go: crossbeam_channel::unbounded(),
+            began: unbounded(),
+            go: unbounded(),
         }
     }
 
@@ -118,7 +118,7 @@ fn a_stale_job_is_dropped_before_it_runs() {
 fn law_8_a_panicking_job_leaves_its_worker_alive() {
     let mut bench = Bench::new(1, 1);
     bench.start(1);
-    bench.go = crossbeam_channel::unbounded();
+    bench.go = unbounded();
     bench.start(2);
     assert_eq!(bench.lane.running(), [2]);
     bench.go.0.send(()).expect("the job listens");
@@ -157,4 +157,32 @@ fn a_worker_that_does_not_return_is_counted_at_the_deadline() {
         Err(Refused::Closed(_) | Refused::Full(_))
     ));
     drop(bench.go.0);
+}
+
+#[test]
+fn law_15_a_ticket_is_a_promise_that_a_closing_lane_keeps() {
+    let bench = Bench::new(1, 1);
+    let ticket = bench.lane.reserve().expect("there is a place");
+    let full = bench.lane.reserve();
+    assert!(matches!(full, Err(NoTicket::Full)), "it is promised");
+    bench.lane.refuse_more();
+    assert!(matches!(bench.lane.reserve(), Err(NoTicket::Closed)));
+    ticket.submit(bench.job(7));
+    assert_eq!(
+        bench.began.1.recv_timeout(Duration::from_secs(10)),
+        Ok(7),
+        "it runs all the same"
+    );
+    bench.go.0.send(()).expect("it waits");
+    let left_behind = bench.lane.close(soon(), &never());
+    assert_eq!((left_behind, bench.lane.shared.stats().done), (0, 1));
+}
+
+#[test]
+fn a_lane_does_not_wait_for_a_ticket_that_was_given_up() {
+    let bench = Bench::new(1, 1);
+    let ticket = bench.lane.ticket();
+    bench.lane.refuse_more();
+    drop(ticket);
+    assert_eq!(bench.lane.close(soon(), &never()), 0);
 }

@@ -6,7 +6,7 @@ use std::mem;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, select};
 
 use crate::base::log;
 use crate::base::panics;
@@ -38,6 +38,11 @@ pub(super) struct Shared<J: Job> {
     pub(super) lane: Lane,
     /// Disconnects when the lane is closed and everything queued has been taken, which is what sends a worker home.
     pub(super) take: Receiver<J>,
+    /// What was accepted before and goes on: a call whose turn has come, a background job. Bounded where it waited. Disconnects when the lane is closed
+    /// and nothing that waits may come back. `None` for a lane that nothing comes back to, whose workers have one channel less to look at.
+    pub(super) resumed: Option<Receiver<J>>,
+    /// Places promised to what will be resumed.
+    pub(super) promised: AtomicUsize,
     /// One for each worker: what it runs now. Only that worker writes it, so the lock is never waited for.
     pub(super) running: Box<[Mutex<Option<J::Running>>]>,
     pub(super) busy: AtomicUsize,
@@ -55,7 +60,7 @@ impl<J: Job> Shared<J> {
             name: self.lane.name.to_string(),
             workers: self.lane.worker_count(),
             busy: self.busy.load(Ordering::Relaxed),
-            queued: self.take.len(),
+            queued: self.take.len() + self.resumed.as_ref().map_or(0, Receiver::len),
             capacity: self.lane.capacity(),
             done: self.done.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
@@ -63,8 +68,20 @@ impl<J: Job> Shared<J> {
             cancelled: self.cancelled.load(Ordering::Relaxed),
         }
     }
+
+    /// The next job, of either kind. `None` when there will be none.
+    fn next(&self) -> Option<J> {
+        let Some(resumed) = &self.resumed else {
+            return self.take.recv().ok();
+        };
+        select! {
+            recv(self.take) -> job => job.ok().or_else(|| resumed.recv().ok()),
+            recv(resumed) -> job => job.ok().or_else(|| self.take.recv().ok()),
+        }
+    }
+
     pub(super) fn work(&self, index: usize) {
-        while let Ok(job) = self.take.recv() {
+        while let Some(job) = self.next() {
             if job.is_stale() {
                 self.cancelled.fetch_add(1, Ordering::Relaxed);
                 continue;

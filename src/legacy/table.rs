@@ -217,6 +217,11 @@ impl SessionTable {
         }
     }
 
+    /// Whether there is one with this id; looking keeps it from nothing.
+    pub(crate) fn lives(&self, id: &str) -> bool {
+        self.lock().contains_key(id)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }

@@ -50,6 +50,9 @@ pub(crate) struct Params<'a> {
     pub(crate) input_responses: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) request_state: Option<Text<'a>>,
+    /// Of `tasks/get`, `tasks/update` and `tasks/cancel`.
+    #[serde(borrow)]
+    pub(crate) task_id: Option<Text<'a>>,
     /// Of `initialize`.
     #[serde(borrow)]
     pub(crate) protocol_version: Option<Text<'a>>,
@@ -103,6 +106,9 @@ pub(crate) struct SubscriptionFilter<'a> {
     /// A list of URIs, which may be longer than anybody should read.
     #[serde(borrow)]
     pub(crate) resource_subscriptions: Option<&'a RawValue>,
+    /// A list of ids, likewise.
+    #[serde(borrow)]
+    pub(crate) task_ids: Option<&'a RawValue>,
 }
 
 /// What is to be completed: a prompt by its name, or a resource template by its URI. Not an enum with a tag, for which serde would keep all that
@@ -145,6 +151,13 @@ pub(crate) struct Context<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(crate) struct ProgressToken(RequestId);
+
+impl ProgressToken {
+    /// The token of something that has an id and no client.
+    pub(crate) fn new(id: RequestId) -> Self {
+        ProgressToken(id)
+    }
+}
 
 /// Refuses an introduction that is longer than any handler should have to read, and any session to keep.
 pub(crate) fn check_introduction(

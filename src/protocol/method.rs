@@ -22,6 +22,9 @@ pub(crate) enum Method {
     Listen,
     Subscribe,
     Unsubscribe,
+    TasksGet,
+    TasksUpdate,
+    TasksCancel,
 }
 
 struct Row {
@@ -62,6 +65,9 @@ const TABLE: &[Row] = &[
     row("subscriptions/listen", Method::Listen, true, false),
     row("resources/subscribe", Method::Subscribe, false, true),
     row("resources/unsubscribe", Method::Unsubscribe, false, true),
+    row("tasks/get", Method::TasksGet, true, false),
+    row("tasks/update", Method::TasksUpdate, true, false),
+    row("tasks/cancel", Method::TasksCancel, true, false),
 ];
 
 /// What stands in the log for a name that is not here.

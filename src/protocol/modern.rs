@@ -91,6 +91,9 @@ pub(crate) fn supported(version: &str) -> Result<(), ErrorObject> {
 fn mirrored_name<'a>(method: Method, params: &'a Params<'_>) -> Option<Option<&'a str>> {
     match method {
         Method::ToolsCall | Method::PromptsGet => Some(params.name.as_ref().map(|name| &*name.0)),
+        Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
+            Some(params.task_id.as_ref().map(|id| &*id.0))
+        }
         Method::ResourcesRead => Some(params.uri.as_ref().map(|uri| &*uri.0)),
         _ => None,
     }
@@ -99,7 +102,7 @@ fn mirrored_name<'a>(method: Method, params: &'a Params<'_>) -> Option<Option<&'
 fn name_must_match(header: Option<&str>, body: Option<&str>) -> Result<(), ErrorObject> {
     let Some(raw) = header else {
         return Err(mismatch(
-            "Mcp-Name is missing; it mirrors `params.name` or `params.uri`".into(),
+            "Mcp-Name is missing; it mirrors `params.name`, `params.uri` or `params.taskId`".into(),
         ));
     };
     if !is_sendable(raw) {

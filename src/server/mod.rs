@@ -14,6 +14,7 @@ mod shared;
 #[cfg(feature = "ctrlc")]
 mod signals;
 
+use std::fmt::Display;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +28,10 @@ pub use crate::transport::http::policy::OverloadStatus;
 
 use crate::base::error::{Error, Result};
 use crate::base::limits::Limits;
-use crate::engine::{Engine, Plan};
+use crate::desk::store::JobStore;
+use crate::engine::{DeskPlan, Engine, Plan};
 use crate::handler::registration::Registration;
+use crate::handler::workspace::Maker;
 use crate::handler::{
     Fork, Handler, IntoPromptResult, IntoResourceResult, IntoToolResult, Prompt, Register,
     Resource, Tool,
@@ -105,6 +108,7 @@ struct Settings {
     legacy_sessions: Sessions,
     lanes: Vec<Lane>,
     limits: Limits,
+    desk: DeskPlan,
     serving: Serving,
 }
 
@@ -133,6 +137,7 @@ impl Server {
             legacy_sessions: Sessions::Kept,
             lanes: vec![Lane::main(), Lane::urgent()],
             limits: Limits::default(),
+            desk: DeskPlan::default(),
             serving: Serving {
                 drain_deadline: Duration::from_secs(8),
                 interrupt_ends_stdio: false,
@@ -232,6 +237,66 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     #[must_use]
     pub fn seal_key(mut self, key: impl Into<Vec<u8>>) -> Self {
         self.settings.seal_key = Some(key.into());
+        self
+    }
+
+    /// Gives tools workspaces: a value of `W` for each, which the calls of one owner share by turns. `make` makes it when a workspace is first used; it is
+    /// told the workspace's name and, if it has one, its owner: a text that is the same for the same owner and means nothing else. Its error is a
+    /// tool error of the call that needed it.
+    ///
+    /// Tools that are marked [`in_workspace`](Tool::in_workspace) or [`reads_workspace`](Tool::reads_workspace) get an argument `workspace`, and the
+    /// server the tools `open_workspace`, `list_workspaces` and `close_workspace`. A workspace belongs to a handshake-era session or to a pipe, whose
+    /// client names it as it likes; the default is "default". A client of revision 2026-07-28 over HTTP has no identity: it calls `open_workspace`, and
+    /// the name that it gets is all that leads there.
+    ///
+    /// A call that waits for its turn holds no worker. When a handler panics with the value, the next call makes a new one; see
+    /// [`close_broken_workspaces`](Self::close_broken_workspaces). How many there may be, and for how long, stands in [`Limits`].
+    ///
+    /// ```
+    /// use mcp_threads::{RequestContext, Server, Tool};
+    ///
+    /// #[derive(serde::Deserialize, mcp_threads::schemars::JsonSchema)]
+    /// #[schemars(crate = "mcp_threads::schemars")]
+    /// struct Add { n: i64 }
+    ///
+    /// fn add(_: &mut RequestContext, sum: &mut i64, args: Add) -> i64 {
+    ///     *sum += args.n;
+    ///     *sum
+    /// }
+    ///
+    /// let server = Server::new("sums", "1.0.0")
+    ///     .workspaces(|_name, _owner| Ok::<_, String>(0_i64))
+    ///     .register(Tool::new("add").description("Adds to the sum.").in_workspace().handler(add));
+    /// ```
+    #[must_use]
+    pub fn workspaces<W: Send + Sync + 'static, E: Display>(
+        mut self,
+        make: impl Fn(&str, Option<&str>) -> std::result::Result<W, E> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.desk.maker = Some(Maker::new(make));
+        self
+    }
+
+    /// Closes a workspace in which a handler has panicked: calls that wait for it are turned away, and its next use opens it anew. Default: the calls that
+    /// wait go on with a new value.
+    #[must_use]
+    pub fn close_broken_workspaces(mut self, yes: bool) -> Self {
+        self.settings.desk.closes_broken = yes;
+        self
+    }
+
+    /// Adds the tools `job_status`, `job_result`, `job_list` and `job_cancel`, with which any client can look after background jobs. They are there when
+    /// a tool may run in the background; see [`Tool::execution`].
+    #[must_use]
+    pub fn job_tools(mut self) -> Self {
+        self.settings.desk.has_job_tools = true;
+        self
+    }
+
+    /// Where background jobs are kept. Default: in memory, by [`MemoryStore`](crate::MemoryStore).
+    #[must_use]
+    pub fn job_store(mut self, store: impl JobStore) -> Self {
+        self.settings.desk.store = Some(Box::new(store));
         self
     }
 
@@ -358,6 +423,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
             seal_key: settings.seal_key,
             legacy_sessions: settings.legacy_sessions,
             limits: Arc::clone(&limits),
+            desk: settings.desk,
         })?;
         Ok(RunningServer::new(engine, limits, settings.serving))
     }

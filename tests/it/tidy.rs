@@ -14,6 +14,7 @@ const RANKS: &[(&str, u32)] = &[
     ("outbox", 3),
     ("lane", 3),
     ("handler", 4),
+    ("desk", 5),
     ("legacy", 5),
     ("engine", 6),
     ("transport", 7),
@@ -25,6 +26,8 @@ const RANKS: &[(&str, u32)] = &[
 const THREAD_FILES: &[&str] = &[
     "base/clock.rs",
     "base/lossy.rs",
+    "desk/reaper.rs",
+    "desk/store/contract.rs",
     "lane/running.rs",
     "handler/command/child.rs",
     "transport/pipe.rs",

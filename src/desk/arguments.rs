@@ -1,0 +1,145 @@
+//! The arguments that the server takes for itself, taken out of a call's.
+//!
+//! Pure; reads and writes text, makes no tree. Must not know what is done with them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::handler::execution::{BACKGROUND, WORKSPACE};
+use crate::protocol::jsonrpc::write_json;
+
+/// What a call says to the server, and what is left of its arguments.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) workspace: Option<String>,
+    pub(crate) background: bool,
+    pub(crate) rest: Option<Box<RawValue>>,
+}
+
+/// Takes them out.
+///
+/// # Errors
+///
+/// A sentence for the model, when one has the wrong type.
+pub(crate) fn take(arguments: Option<&RawValue>) -> Result<Said, String> {
+    let Some(arguments) = arguments else {
+        return Ok(Said::default());
+    };
+    let Members(members) = serde_json::from_str(arguments.get())
+        .map_err(|_| "Invalid arguments: they must be an object".to_owned())?;
+    let mut said = Said::default();
+    let mut rest = Vec::with_capacity(arguments.get().len());
+    for (name, value) in members {
+        let wrong = |what: &str| format!("Invalid arguments: `{name}` must be {what}");
+        match &*name {
+            WORKSPACE => {
+                said.workspace =
+                    serde_json::from_str(value.get()).map_err(|_| wrong("a string"))?;
+            }
+            BACKGROUND => {
+                let background: Option<bool> =
+                    serde_json::from_str(value.get()).map_err(|_| wrong("a boolean"))?;
+                said.background = background.unwrap_or_default();
+            }
+            _ => {
+                rest.push(if rest.is_empty() { b'{' } else { b',' });
+                write_json(&mut rest, &name);
+                rest.push(b':');
+                rest.extend_from_slice(value.get().as_bytes());
+            }
+        }
+    }
+    if rest.is_empty() {
+        rest.push(b'{');
+    }
+    rest.push(b'}');
+    let rest = String::from_utf8(rest).expect("pieces of text are text");
+    said.rest = Some(RawValue::from_string(rest).expect("pieces of an object are an object"));
+    Ok(said)
+}
+
+/// The members of an object, in their order.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                #[derive(Deserialize)]
+                struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+                let mut members = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_takes_its_own_and_leaves_the_rest_as_it_was() {
+        let rows = [
+            (r#"{}"#, "{}", None, false),
+            (
+                r#"{"a" : 1.50, "b":{"workspace":1}}"#,
+                r#"{"a":1.50,"b":{"workspace":1}}"#,
+                None,
+                false,
+            ),
+            (
+                r#"{"workspace":"w","a":[1, 2]}"#,
+                r#"{"a":[1, 2]}"#,
+                Some("w"),
+                false,
+            ),
+            (
+                r#"{"a":1,"background":true,"w\"":2}"#,
+                r#"{"a":1,"w\"":2}"#,
+                None,
+                true,
+            ),
+            (r#"{"workspace":null,"background":null}"#, "{}", None, false),
+        ];
+        for (given, rest, workspace, background) in rows {
+            let raw = RawValue::from_string(given.into()).expect("the row is JSON");
+            let said = take(Some(&raw)).expect(given);
+            let left = said.rest.expect("there were some");
+            assert_eq!(
+                (left.get(), said.workspace.as_deref(), said.background),
+                (rest, workspace, background),
+                "{given}"
+            );
+        }
+        assert!(take(None).expect("none is fine").rest.is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        for (given, named) in [
+            (r#"{"workspace":7}"#, "`workspace`"),
+            (r#"{"background":"yes"}"#, "`background`"),
+            ("[]", "object"),
+        ] {
+            let raw = RawValue::from_string(given.into()).expect("the row is JSON");
+            let problem = take(Some(&raw)).expect_err(given);
+            assert!(problem.contains(named), "{problem}");
+        }
+    }
+}

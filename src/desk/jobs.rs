@@ -1,0 +1,500 @@
+//! Every background job of a server: made, moved, looked at, forgotten.
+//!
+//! Each job has a lock of its own, and a change is in the store before anybody can see it: a move is one compare-and-set, and the loser of a race
+//! between end, cancellation, answer and expiry does nothing. No lock is held while somebody is told of a change. Must not know how a job is run, or
+//! how it is written on the wire.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::value::{RawValue, to_raw_value};
+use uuid::Uuid;
+
+use crate::base::budget::{Budget, Charge};
+use crate::base::log;
+use crate::base::stats::JobCounts;
+use crate::desk::places::{Place, State, Stop, Table};
+use crate::desk::record::{Answered, Carried, JobRecord, JobStatus, Order, Outcome, Question};
+use crate::desk::store::{JobStore, StoreError, StoredJob};
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
+
+/// How many jobs there may be, and for how long.
+pub(crate) struct JobRules {
+    /// How long what has ended can be looked at.
+    pub(crate) keep: Duration,
+    pub(crate) jobs_max: usize,
+    /// Of one principal, session or pipe, and of all those that are nobody's.
+    pub(crate) jobs_of_one_max: usize,
+}
+
+/// The jobs of one server.
+pub(crate) struct Jobs {
+    rules: JobRules,
+    store: Box<dyn JobStore>,
+    /// This run of the server; what another one has left running will not go on.
+    boot: String,
+    bytes: Arc<Budget>,
+    table: Mutex<Table>,
+    on_change: OnceLock<Box<OnChange>>,
+}
+
+type OnChange = dyn Fn(&JobRecord) + Send + Sync;
+
+/// What one attempt begins with.
+pub(crate) struct Attempt {
+    pub(crate) order: Order,
+    pub(crate) carried: Carried,
+}
+
+/// Why there is no job.
+#[derive(Debug)]
+pub(crate) enum NoJob {
+    /// As many as there may be wait, run, or wait for an answer.
+    Full,
+    Store(StoreError),
+}
+
+/// A line of a list.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) id: Arc<str>,
+    pub(crate) tool: Arc<str>,
+    pub(crate) status: JobStatus,
+    pub(crate) message: Option<String>,
+    pub(crate) created_ms: u64,
+    pub(crate) updated_ms: u64,
+}
+
+impl Jobs {
+    /// Takes over what the store has: what has ended can be looked at, what waits for an answer goes on waiting, and what ran when another server
+    /// ended has failed, or, if its tool allows it, is to be run again: these are returned.
+    pub(crate) fn open(
+        rules: JobRules,
+        store: Box<dyn JobStore>,
+        bytes: Arc<Budget>,
+    ) -> Result<(Self, Vec<Arc<str>>), StoreError> {
+        let jobs = Jobs {
+            rules,
+            store,
+            boot: Uuid::new_v4().to_string(),
+            bytes,
+            table: Mutex::default(),
+            on_change: OnceLock::new(),
+        };
+        let mut found = Vec::new();
+        jobs.store.for_each(&mut |stored| found.push(stored))?;
+        let again = found
+            .into_iter()
+            .filter_map(|stored| jobs.adopt(stored).transpose())
+            .collect::<Result<_, _>>()?;
+        Ok((jobs, again))
+    }
+
+    /// Who is told of every change, with the record as it is then; told in the order of the changes of one job only as long as one thread makes
+    /// them.
+    pub(crate) fn on_change(&self, tell: impl Fn(&JobRecord) + Send + Sync + 'static) {
+        // There is one engine, which says it once.
+        let _said_before = self.on_change.set(Box::new(tell));
+    }
+
+    fn adopt(&self, stored: StoredJob) -> Result<Option<Arc<str>>, StoreError> {
+        let Ok(mut record) = serde_json::from_slice::<JobRecord>(&stored.body) else {
+            log::error!(
+                "a stored job cannot be read and is left alone: {}",
+                stored.id
+            );
+            return Ok(None);
+        };
+        let is_lost = record.status == JobStatus::Working;
+        let runs_again = is_lost && record.order.restartable;
+        if is_lost && !runs_again {
+            let lost = "The server ended while this ran; start it again";
+            let error = ErrorObject::new(ErrorCode::INTERNAL_ERROR, lost);
+            record.end(failed(&error), now_ms(), self.keep_ms());
+        }
+        // Over the bound it is kept all the same: it was promised.
+        let charge = self.bytes.try_charge(stored.body.len());
+        let charge = charge.or_else(|_| self.bytes.try_charge(0));
+        let Ok(charge) = charge else { return Ok(None) };
+        let id = Arc::clone(&record.id);
+        let place = Arc::new(Place {
+            owner: owner(&record.order),
+            state: Mutex::new(State {
+                record,
+                revision: stored.revision,
+                charge,
+                stop: None,
+            }),
+        });
+        let mut state = place.lock();
+        if is_lost {
+            self.write(&mut state)?;
+        }
+        let expires = state.record.expires_ms;
+        state.record.outcome = None;
+        drop(state);
+        let mut table = self.table();
+        table.reserve(place.owner.clone());
+        table.ended.extend(expires.map(|at| (at, Arc::clone(&id))));
+        table.by_id.insert(Arc::clone(&id), place);
+        Ok(runs_again.then_some(id))
+    }
+
+    /// Makes a job and keeps it, with what was asked and kept before there was one. When it comes back it can be looked at, and nothing of it runs yet.
+    pub(crate) fn create(&self, order: Order, carried: Carried) -> Result<Arc<str>, NoJob> {
+        let record = JobRecord::new(order, carried, now_ms());
+        let id = Arc::clone(&record.id);
+        let body = serde_json::to_vec(&record).expect("a record is JSON");
+        let owner = owner(&record.order);
+        let charge = self.reserve(owner.clone(), body.len())?;
+        let stored = StoredJob::new(&*id, &*self.boot, record.status, body);
+        match self.store.insert(&stored) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.table().release(&owner);
+                return Err(NoJob::Store(StoreError::new("the id is taken")));
+            }
+            Err(error) => {
+                self.table().release(&owner);
+                return Err(NoJob::Store(error));
+            }
+        }
+        let place = Arc::new(Place {
+            owner,
+            state: Mutex::new(State {
+                record,
+                revision: 1,
+                charge,
+                stop: None,
+            }),
+        });
+        self.table().by_id.insert(Arc::clone(&id), place);
+        Ok(id)
+    }
+
+    /// Takes a place, for which the oldest of what has ended makes room.
+    fn reserve(&self, owner: Option<Arc<str>>, bytes: usize) -> Result<Charge, NoJob> {
+        loop {
+            let mut table = self.table();
+            let own = table.by_owner.get(&owner).copied().unwrap_or_default();
+            let oldest = match own >= self.rules.jobs_of_one_max {
+                true => table.oldest_of(&owner),
+                false => table.ended.first().cloned(),
+            };
+            if own < self.rules.jobs_of_one_max && table.reserved < self.rules.jobs_max {
+                if let Ok(charge) = self.bytes.try_charge(bytes) {
+                    table.reserve(owner);
+                    return Ok(charge);
+                }
+            }
+            drop(table);
+            let Some((_, oldest)) = oldest else {
+                return Err(NoJob::Full);
+            };
+            self.forget(&oldest);
+        }
+    }
+
+    fn forget(&self, id: &str) {
+        let place = self.table().by_id.remove(id);
+        if let Some(place) = place {
+            let ends = {
+                let record = &place.lock().record;
+                (
+                    record.expires_ms.unwrap_or_default(),
+                    Arc::clone(&record.id),
+                )
+            };
+            let mut table = self.table();
+            table.ended.remove(&ends);
+            table.release(&place.owner);
+        }
+        if let Err(error) = self.store.remove(id) {
+            log::error!("a job that has expired could not be removed from the store: {error}");
+        }
+    }
+
+    /// Forgets what has ended long enough ago.
+    pub(crate) fn sweep(&self) {
+        let now = now_ms();
+        let expired: Vec<Arc<str>> = {
+            let table = self.table();
+            let expired = table.ended.iter().take_while(|(at, _)| *at <= now);
+            expired.map(|(_, id)| Arc::clone(id)).collect()
+        };
+        for id in expired {
+            self.forget(&id);
+        }
+    }
+
+    /// Shows a job to somebody who knows its id and, if it is bound to one, is its principal. Unknown, foreign and expired are the same.
+    pub(crate) fn look<T>(
+        &self,
+        id: &str,
+        principal: Option<&str>,
+        show: impl FnOnce(&JobRecord) -> T,
+    ) -> Option<T> {
+        let place = self.find(id, principal)?;
+        let state = place.lock();
+        if state.record.expires_ms.is_some_and(|at| at <= now_ms()) {
+            return None;
+        }
+        if !state.record.status.is_final() || state.record.outcome.is_some() {
+            return Some(show(&state.record));
+        }
+        drop(state);
+        let stored = self.store.load(id);
+        let stored = stored.inspect_err(|error| log::error!("a job cannot be loaded: {error}"));
+        let record: JobRecord = serde_json::from_slice(&stored.ok()??.body).ok()?;
+        Some(show(&record))
+    }
+
+    /// Whether it has ended, or is not there.
+    pub(crate) fn has_ended(&self, id: &str) -> bool {
+        let place = self.place(id);
+        place.is_none_or(|place| place.lock().record.status.is_final())
+    }
+
+    /// Begins an attempt, unless the job has ended or there is nothing to do. `stop` is called if the job is cancelled before the attempt has ended.
+    pub(crate) fn begin(&self, id: &str, stop: Stop) -> Option<Attempt> {
+        let place = self.place(id)?;
+        let mut state = place.lock();
+        if state.record.status != JobStatus::Working || state.stop.is_some() {
+            return None;
+        }
+        state.stop = Some(stop);
+        Some(Attempt {
+            order: state.record.order.clone(),
+            carried: state.record.carried.clone(),
+        })
+    }
+
+    /// Says how it goes. Not stored: after a crash nobody asks.
+    pub(crate) fn tell(&self, id: &str, message: String) {
+        let Some(place) = self.place(id) else { return };
+        let mut state = place.lock();
+        if state.record.tell(message, now_ms()) {
+            self.publish(state);
+        }
+    }
+
+    /// Ends an attempt that asked something. `false` when the job has ended meanwhile.
+    pub(crate) fn ask(
+        &self,
+        id: &str,
+        questions: impl IntoIterator<Item = Question>,
+        carried: Carried,
+    ) -> bool {
+        let Some(place) = self.place(id) else {
+            return false;
+        };
+        let mut state = place.lock();
+        state.stop = None;
+        self.change(&mut state, |record| {
+            record.ask(questions, carried, now_ms())
+        }) && self.publish(state)
+    }
+
+    /// Takes answers by their keys. `None` for a job that this principal has not. After [`Answered::All`] it is to be run again.
+    pub(crate) fn answer(
+        &self,
+        id: &str,
+        principal: Option<&str>,
+        take: impl FnMut(&str) -> Option<Box<RawValue>>,
+    ) -> Option<Answered> {
+        let place = self.find(id, principal)?;
+        let mut state = place.lock();
+        let mut answered = Answered::Nothing;
+        let is_stored = self.change(&mut state, |record| {
+            answered = record.answer(take, now_ms());
+            answered != Answered::Nothing
+        });
+        if !is_stored {
+            return Some(Answered::Nothing);
+        }
+        self.publish(state);
+        Some(answered)
+    }
+
+    /// Ends a job. `false` when it had ended already: then nothing has changed.
+    pub(crate) fn end(&self, id: &str, outcome: Outcome) -> bool {
+        let Some(place) = self.place(id) else {
+            return false;
+        };
+        let mut state = place.lock();
+        state.stop = None;
+        self.finish(state, outcome)
+    }
+
+    /// Cancels: the job has ended so, and what runs of it is told, and keeps its worker until its handler returns. `None` for a job that this
+    /// principal has not; one that has ended stays as it is.
+    pub(crate) fn cancel(&self, id: &str, principal: Option<&str>) -> Option<()> {
+        let place = self.find(id, principal)?;
+        let mut state = place.lock();
+        let stop = state.stop.take();
+        if self.finish(state, Outcome::Cancelled)
+            && let Some(stop) = stop
+        {
+            stop();
+        }
+        Some(())
+    }
+
+    /// What stands in the list of a session, a pipe or a principal, the newest first.
+    pub(crate) fn list(&self, listed_in: &str) -> Vec<Listed> {
+        let places: Vec<_> = self.table().by_id.values().map(Arc::clone).collect();
+        let mut listed: Vec<Listed> = places
+            .iter()
+            .filter_map(|place| {
+                let state = place.lock();
+                let record = &state.record;
+                (record.order.listed_in.as_deref() == Some(listed_in)).then(|| record.listed())
+            })
+            .collect();
+        listed.sort_by(|a, b| b.created_ms.cmp(&a.created_ms).then(a.id.cmp(&b.id)));
+        listed
+    }
+
+    /// How many jobs there are in each state.
+    pub(crate) fn counts(&self) -> JobCounts {
+        let places: Vec<_> = self.table().by_id.values().map(Arc::clone).collect();
+        let mut counts = JobCounts::default();
+        for place in places {
+            let count = match place.lock().record.status {
+                JobStatus::Working => &mut counts.working,
+                JobStatus::InputRequired => &mut counts.input_required,
+                JobStatus::Completed => &mut counts.completed,
+                JobStatus::Failed => &mut counts.failed,
+                JobStatus::Cancelled => &mut counts.cancelled,
+            };
+            *count += 1;
+        }
+        counts
+    }
+
+    fn finish(&self, mut state: MutexGuard<'_, State>, outcome: Outcome) -> bool {
+        let keep = self.keep_ms();
+        if !state.record.end(outcome, now_ms(), keep) {
+            return false;
+        }
+        let written = self.write(&mut state);
+        let record = state.record.clone();
+        match written {
+            // The store has it.
+            Ok(()) => state.record.outcome = None,
+            Err(error) => {
+                log::error!("the end of a job could not be stored and is kept in memory: {error}");
+            }
+        }
+        drop(state);
+        let expires = record.expires_ms.unwrap_or_default();
+        self.table().ended.insert((expires, Arc::clone(&record.id)));
+        if let Some(tell) = self.on_change.get() {
+            tell(&record);
+        }
+        true
+    }
+
+    /// Makes a move and stores it, or neither.
+    fn change(&self, state: &mut State, make: impl FnOnce(&mut JobRecord) -> bool) -> bool {
+        let before = state.record.clone();
+        if !make(&mut state.record) {
+            return false;
+        }
+        match self.write(state) {
+            Ok(()) => true,
+            Err(error) => {
+                log::error!("a job could not be stored, and stays as it was: {error}");
+                state.record = before;
+                false
+            }
+        }
+    }
+
+    /// Stores the record as it is now, and charges its new length.
+    fn write(&self, state: &mut State) -> Result<(), StoreError> {
+        let record = &state.record;
+        let body = serde_json::to_vec(record).expect("a record is JSON");
+        let len = body.len();
+        let stored = StoredJob {
+            revision: state.revision + 1,
+            expires_ms: record.expires_ms,
+            ..StoredJob::new(&*record.id, &*self.boot, record.status, body)
+        };
+        if !self.store.replace(&stored)? {
+            return Err(StoreError::new("another server has changed it"));
+        }
+        state.revision += 1;
+        let charged = state.charge.bytes();
+        state.charge.shrink(charged.saturating_sub(len));
+        // Over the bound it stays: a result that was worked for is not thrown away for its length. The next job makes room.
+        let _over = state.charge.grow(len.saturating_sub(charged));
+        Ok(())
+    }
+
+    /// Tells of a change, without the lock.
+    fn publish(&self, state: MutexGuard<'_, State>) -> bool {
+        if let Some(tell) = self.on_change.get() {
+            let record = state.record.clone();
+            drop(state);
+            tell(&record);
+        }
+        true
+    }
+
+    fn find(&self, id: &str, principal: Option<&str>) -> Option<Arc<Place>> {
+        let place = self.place(id)?;
+        let is_theirs = place.lock().record.order.principal.as_deref() == principal;
+        is_theirs.then_some(place)
+    }
+
+    fn place(&self, id: &str) -> Option<Arc<Place>> {
+        self.table().by_id.get(id).map(Arc::clone)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table
+            .lock()
+            .expect("no code panics while it holds the table of jobs")
+    }
+
+    fn keep_ms(&self) -> u64 {
+        u64::try_from(self.rules.keep.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl JobRecord {
+    fn listed(&self) -> Listed {
+        Listed {
+            id: Arc::clone(&self.id),
+            tool: Arc::clone(&self.order.tool),
+            status: self.status,
+            message: self.message.clone(),
+            created_ms: self.created_ms,
+            updated_ms: self.updated_ms,
+        }
+    }
+}
+
+/// Whose bound it counts against.
+fn owner(order: &Order) -> Option<Arc<str>> {
+    order
+        .principal
+        .as_ref()
+        .or(order.listed_in.as_ref())
+        .cloned()
+}
+
+/// The end of a job whose call would have been answered with this error.
+pub(crate) fn failed(error: &ErrorObject) -> Outcome {
+    let raw: Box<RawValue> = to_raw_value(error).expect("an error is JSON");
+    Outcome::Error(raw.into(), error.message.clone().into_owned())
+}
+
+pub(crate) fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

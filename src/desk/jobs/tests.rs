@@ -1,0 +1,414 @@
+//! Jobs through their table: bounds, races, a restart.
+
+use std::collections::HashMap;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::desk::store::memory::MemoryStore;
+
+/// The same records for one server after another.
+#[derive(Clone, Default)]
+struct Shared(Arc<MemoryStore>);
+
+impl JobStore for Shared {
+    fn insert(&self, job: &StoredJob) -> Result<bool, StoreError> {
+        self.0.insert(job)
+    }
+    fn replace(&self, job: &StoredJob) -> Result<bool, StoreError> {
+        self.0.replace(job)
+    }
+    fn load(&self, id: &str) -> Result<Option<StoredJob>, StoreError> {
+        self.0.load(id)
+    }
+    fn remove(&self, id: &str) -> Result<bool, StoreError> {
+        self.0.remove(id)
+    }
+    fn for_each(&self, visit: &mut dyn FnMut(StoredJob)) -> Result<(), StoreError> {
+        self.0.for_each(visit)
+    }
+}
+
+const MANY_BYTES: usize = 1 << 20;
+
+fn rules(jobs_max: usize) -> JobRules {
+    JobRules {
+        keep: Duration::from_secs(3600),
+        jobs_max,
+        jobs_of_one_max: jobs_max,
+    }
+}
+
+fn jobs(rules: JobRules) -> Jobs {
+    open(rules, &Shared::default()).0
+}
+
+fn open(rules: JobRules, store: &Shared) -> (Jobs, Vec<Arc<str>>) {
+    let bytes = Budget::whole(MANY_BYTES);
+    Jobs::open(rules, Box::new(store.clone()), bytes).expect("memory does not fail")
+}
+
+fn raw(value: &Value) -> Arc<RawValue> {
+    to_raw_value(value).expect("it is JSON").into()
+}
+
+fn said(what: impl serde::Serialize) -> Box<RawValue> {
+    to_raw_value(&what).expect("it is JSON")
+}
+
+fn order() -> Order {
+    Order {
+        tool: "dig".into(),
+        principal: None,
+        listed_in: Some("session".into()),
+        arguments: Some(raw(&json!({ "depth": 3 }))),
+        workspace: None,
+        capabilities: None,
+        client_info: None,
+        is_legacy: false,
+        restartable: false,
+    }
+}
+
+fn done(text: &str) -> Outcome {
+    Outcome::Result(raw(&json!({ "content": text })))
+}
+
+fn nothing() -> Stop {
+    Arc::new(|| ())
+}
+
+fn question(name: &str) -> Question {
+    Question {
+        name: name.into(),
+        method: "elicitation/create".into(),
+        params: json!({}),
+    }
+}
+
+fn status(jobs: &Jobs, id: &str) -> Option<JobStatus> {
+    jobs.look(id, None, |record| record.status)
+}
+
+fn result(jobs: &Jobs, id: &str) -> Option<String> {
+    let shown = jobs.look(id, None, |record| match &record.outcome {
+        Some(Outcome::Result(raw)) => raw.get().to_owned(),
+        other => format!("{other:?}"),
+    });
+    shown.filter(|shown| shown != "None")
+}
+
+#[test]
+fn a_job_lives_from_its_order_to_its_result() {
+    let jobs = jobs(rules(10));
+    let id = jobs
+        .create(order(), Carried::default())
+        .expect("there is room");
+    assert_eq!(status(&jobs, &id), Some(JobStatus::Working));
+    let attempt = jobs.begin(&id, nothing()).expect("it waits to be run");
+    assert_eq!(
+        attempt.order.arguments.expect("as ordered").get(),
+        r#"{"depth":3}"#
+    );
+    assert!(
+        jobs.begin(&id, nothing()).is_none(),
+        "it runs once at a time"
+    );
+    jobs.tell(&id, "half".into());
+    assert_eq!(jobs.list("session")[0].message.as_deref(), Some("half"));
+    assert!(jobs.list("another").is_empty());
+    assert!(jobs.end(&id, done("ore")));
+    assert!(!jobs.end(&id, done("late")));
+    assert_eq!(result(&jobs, &id).as_deref(), Some(r#"{"content":"ore"}"#));
+    assert_eq!(jobs.counts().completed, 1);
+}
+
+#[test]
+fn a_question_frees_the_worker_and_its_answer_queues_the_job_again() {
+    let jobs = jobs(rules(10));
+    let id = jobs
+        .create(order(), Carried::default())
+        .expect("there is room");
+    jobs.begin(&id, nothing()).expect("it waits to be run");
+    let kept = Carried {
+        kept: [("number".to_owned(), said(7))].into(),
+        ..Carried::default()
+    };
+    assert!(jobs.ask(&id, [question("size")], kept));
+    assert!(
+        jobs.begin(&id, nothing()).is_none(),
+        "it waits for an answer"
+    );
+    let answered = jobs.answer(&id, None, |key| {
+        key.starts_with("size-").then(|| said("big"))
+    });
+    assert_eq!(answered, Some(Answered::All));
+    let attempt = jobs.begin(&id, nothing()).expect("it can go on");
+    assert_eq!(attempt.carried.answers["size"].get(), "\"big\"");
+    assert_eq!(attempt.carried.kept["number"].get(), "7");
+}
+
+#[test]
+fn a_waiting_job_is_cancelled_at_once_and_a_running_one_is_told() {
+    let jobs = jobs(rules(10));
+    let waiting = jobs
+        .create(order(), Carried::default())
+        .expect("there is room");
+    jobs.cancel(&waiting, None).expect("it is there");
+    assert_eq!(status(&jobs, &waiting), Some(JobStatus::Cancelled));
+    assert!(
+        jobs.begin(&waiting, nothing()).is_none(),
+        "it does not begin any more"
+    );
+    jobs.cancel(&waiting, None)
+        .expect("it is there, and stays as it is");
+
+    let running = jobs
+        .create(order(), Carried::default())
+        .expect("there is room");
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told);
+    let stop: Stop = Arc::new(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    jobs.begin(&running, stop).expect("it waits to be run");
+    jobs.cancel(&running, None).expect("it is there");
+    assert_eq!(
+        (told.load(Ordering::Relaxed), status(&jobs, &running)),
+        (1, Some(JobStatus::Cancelled))
+    );
+    let asked = jobs.ask(&running, [question("late")], Carried::default());
+    assert!(!asked, "nobody is there to be asked");
+    assert!(!jobs.end(&running, done("late")), "nor to be answered");
+    jobs.cancel(&running, None)
+        .expect("it is there, and is told once");
+    assert_eq!(told.load(Ordering::Relaxed), 1);
+    assert_eq!(jobs.cancel("unknown", None), None);
+}
+
+#[test]
+fn a_job_of_a_principal_is_nobody_elses() {
+    let jobs = jobs(rules(10));
+    let id = jobs
+        .create(
+            Order {
+                principal: Some("alice".into()),
+                ..order()
+            },
+            Carried::default(),
+        )
+        .expect("there is room");
+    assert!(jobs.look(&id, Some("alice"), |_| ()).is_some());
+    for stranger in [None, Some("bob")] {
+        assert!(jobs.look(&id, stranger, |_| ()).is_none());
+        assert!(jobs.cancel(&id, stranger).is_none());
+        assert!(jobs.answer(&id, stranger, |_| None).is_none());
+    }
+    let nobodys = jobs
+        .create(order(), Carried::default())
+        .expect("there is room");
+    assert!(
+        jobs.look(&nobodys, Some("alice"), |_| ()).is_none(),
+        "equality, not protection"
+    );
+}
+
+#[test]
+fn law_9_the_oldest_end_makes_room_and_what_lives_never_does() {
+    let jobs = jobs(rules(2));
+    let first = jobs
+        .create(order(), Carried::default())
+        .expect("there is room");
+    let second = jobs
+        .create(order(), Carried::default())
+        .expect("there is room");
+    assert!(
+        matches!(jobs.create(order(), Carried::default()), Err(NoJob::Full)),
+        "both live"
+    );
+    assert!(jobs.end(&first, done("1")));
+    let third = jobs
+        .create(order(), Carried::default())
+        .expect("the first makes room");
+    assert_eq!(status(&jobs, &first), None);
+    assert_eq!(
+        [&second, &third].map(|id| status(&jobs, id)),
+        [Some(JobStatus::Working); 2]
+    );
+    assert!(
+        jobs.end(&second, done(&"x".repeat(MANY_BYTES))),
+        "a result that was worked for is kept"
+    );
+    assert!(result(&jobs, &second).is_some());
+    assert!(jobs.end(&third, done("3")));
+    jobs.create(order(), Carried::default())
+        .expect("what has ended makes room");
+}
+
+#[test]
+fn law_9_one_owner_cannot_take_every_place() {
+    let jobs = jobs(JobRules {
+        jobs_of_one_max: 1,
+        ..rules(3)
+    });
+    let of = |session: &str| Order {
+        listed_in: Some(session.into()),
+        ..order()
+    };
+    let greedy = jobs
+        .create(of("greedy"), Carried::default())
+        .expect("there is room");
+    assert!(matches!(
+        jobs.create(of("greedy"), Carried::default()),
+        Err(NoJob::Full)
+    ));
+    let other = jobs
+        .create(of("other"), Carried::default())
+        .expect("there is room for others");
+    assert!(jobs.end(&other, done("1")));
+    assert!(
+        matches!(
+            jobs.create(of("greedy"), Carried::default()),
+            Err(NoJob::Full)
+        ),
+        "others do not make room for it"
+    );
+    assert_eq!(status(&jobs, &other), Some(JobStatus::Completed));
+    assert!(jobs.end(&greedy, done("2")));
+    jobs.create(of("greedy"), Carried::default())
+        .expect("its own does");
+}
+
+#[test]
+fn what_has_expired_is_gone() {
+    let store = Shared::default();
+    let (jobs, _) = open(
+        JobRules {
+            keep: Duration::ZERO,
+            ..rules(10)
+        },
+        &store,
+    );
+    let id = jobs
+        .create(order(), Carried::default())
+        .expect("there is room");
+    jobs.sweep();
+    assert_eq!(
+        status(&jobs, &id),
+        Some(JobStatus::Working),
+        "age ends no job"
+    );
+    assert!(jobs.end(&id, done("1")));
+    assert_eq!(status(&jobs, &id), None);
+    jobs.sweep();
+    assert_eq!(store.load(&id).expect("memory does not fail"), None);
+    assert_eq!(jobs.counts(), JobCounts::default());
+}
+
+#[test]
+fn a_restart_keeps_what_ended_and_what_waits_and_fails_what_ran() {
+    let store = Shared::default();
+    let (before, again) = open(rules(10), &store);
+    assert!(again.is_empty());
+    let ids: Vec<_> = (0..4)
+        .map(|_| {
+            before
+                .create(order(), Carried::default())
+                .expect("there is room")
+        })
+        .collect();
+    let restartable = before
+        .create(
+            Order {
+                restartable: true,
+                ..order()
+            },
+            Carried::default(),
+        )
+        .expect("there is room");
+    before
+        .begin(&ids[0], nothing())
+        .expect("it waits to be run");
+    assert!(before.end(&ids[0], done("1")));
+    before
+        .begin(&ids[1], nothing())
+        .expect("it waits to be run");
+    assert!(before.ask(&ids[1], [question("size")], Carried::default()));
+    before
+        .begin(&ids[2], nothing())
+        .expect("it waits to be run");
+    // The fourth and the restartable one are still in the queue.
+    drop(before);
+    let (after, again) = open(rules(10), &store);
+    assert_eq!(again, [restartable]);
+    assert_eq!(
+        result(&after, &ids[0]).as_deref(),
+        Some(r#"{"content":"1"}"#)
+    );
+    let lost = after.look(&ids[2], None, |record| {
+        (record.status, record.message.clone())
+    });
+    let (status_of_lost, why) = lost.expect("it is there");
+    assert_eq!(status_of_lost, JobStatus::Failed);
+    assert!(
+        why.expect("it says why").contains("server ended"),
+        "and what to do"
+    );
+    assert_eq!(status(&after, &ids[3]), Some(JobStatus::Failed));
+    let answered = after.answer(&ids[1], None, |_| Some(said("big")));
+    assert_eq!(
+        answered,
+        Some(Answered::All),
+        "it has waited through the restart"
+    );
+    assert!(after.begin(&ids[1], nothing()).is_some());
+}
+
+#[test]
+fn law_4_one_of_many_ends_wins_and_each_change_is_told_once() {
+    const ENDS: usize = 4;
+    let jobs = Arc::new(jobs(rules(1000)));
+    let told = Arc::new(Mutex::new(HashMap::<Arc<str>, usize>::new()));
+    let log = Arc::clone(&told);
+    jobs.on_change(move |record| {
+        if record.status.is_final() {
+            *log.lock()
+                .expect("not poisoned")
+                .entry(Arc::clone(&record.id))
+                .or_default() += 1;
+        }
+    });
+    for _ in 0..100 {
+        let id = jobs
+            .create(order(), Carried::default())
+            .expect("there is room");
+        let gate = Barrier::new(ENDS);
+        let won = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for end in 0..ENDS {
+                let (jobs, id, gate, won) = (&jobs, &id, &gate, &won);
+                scope.spawn(move || {
+                    gate.wait();
+                    match end {
+                        0 => {
+                            let _there = jobs.cancel(id, None);
+                        }
+                        1 => {
+                            jobs.sweep();
+                        }
+                        _ if jobs.end(id, done(&end.to_string())) => {
+                            won.fetch_add(1, Ordering::Relaxed);
+                        }
+                        _ => {}
+                    }
+                });
+            }
+        });
+        let cancelled = status(&jobs, &id) == Some(JobStatus::Cancelled);
+        assert_eq!(won.load(Ordering::Relaxed) + usize::from(cancelled), 1);
+        assert_eq!(told.lock().expect("not poisoned")[&id], 1);
+    }
+}

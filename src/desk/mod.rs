@@ -1,0 +1,35 @@
+//! The shared desk: background jobs, the store that keeps them, and workspaces.
+//!
+//! Below the engine, which runs jobs, gives calls their turns and answers for both. Must not know transports, or how a handler is run.
+
+pub(crate) mod arguments;
+pub(crate) mod jobs;
+pub(crate) mod places;
+pub(crate) mod reaper;
+pub(crate) mod record;
+pub(crate) mod store;
+pub(crate) mod watch;
+pub(crate) mod wire;
+pub(crate) mod workspace;
+pub(crate) mod workspaces;
+
+use std::sync::Arc;
+
+use self::jobs::Jobs;
+use self::reaper::Reaper;
+use self::watch::Watch;
+use self::workspaces::Workspaces;
+use crate::handler::workspace::Maker;
+
+/// What a server has of all this.
+#[derive(Default)]
+pub(crate) struct Desk {
+    /// There when something may run in the background.
+    pub(crate) jobs: Option<Arc<Jobs>>,
+    /// Whether clients without the tasks extension can look after jobs.
+    pub(crate) has_job_tools: bool,
+    /// There when tools may be in a workspace, with how its value is made.
+    pub(crate) workspaces: Option<(Workspaces, Arc<Maker>)>,
+    pub(crate) watch: Watch,
+    pub(crate) reaper: Reaper,
+}

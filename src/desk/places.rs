@@ -1,0 +1,74 @@
+//! The places of background jobs: which there are, whose they are, which may be forgotten first.
+//!
+//! Two kinds of locks, never both at once: one for the table, which is held for a look-up, and one for each job, which is held while it changes.
+//! Must not know stores or what a change means.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::base::budget::Charge;
+use crate::desk::record::JobRecord;
+
+/// Stops the attempt that runs.
+pub(crate) type Stop = Arc<dyn Fn() + Send + Sync>;
+
+const HELD: &str = "no code panics while it holds a job";
+
+#[derive(Default)]
+pub(crate) struct Table {
+    pub(crate) by_id: HashMap<Arc<str>, Arc<Place>>,
+    /// Places taken, whether or not their job stands in the table yet: all of them, and each owner's.
+    pub(crate) reserved: usize,
+    pub(crate) by_owner: HashMap<Option<Arc<str>>, usize>,
+    /// What has ended, by when it may be forgotten.
+    pub(crate) ended: BTreeSet<(u64, Arc<str>)>,
+}
+
+/// One job.
+pub(crate) struct Place {
+    /// Immutable: whose it is, for the bound.
+    pub(crate) owner: Option<Arc<str>>,
+    pub(crate) state: Mutex<State>,
+}
+
+pub(crate) struct State {
+    /// Whole while it lives; without its outcome, which the store has, once it has ended.
+    pub(crate) record: JobRecord,
+    pub(crate) revision: u64,
+    /// What is charged for it.
+    pub(crate) charge: Charge,
+    /// There while an attempt of it runs.
+    pub(crate) stop: Option<Stop>,
+}
+
+impl Place {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect(HELD)
+    }
+}
+
+impl Table {
+    pub(crate) fn reserve(&mut self, owner: Option<Arc<str>>) {
+        self.reserved += 1;
+        *self.by_owner.entry(owner).or_default() += 1;
+    }
+
+    pub(crate) fn release(&mut self, owner: &Option<Arc<str>>) {
+        self.reserved -= 1;
+        if let Some(count) = self.by_owner.get_mut(owner) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_owner.remove(owner);
+            }
+        }
+    }
+
+    pub(crate) fn oldest_of(&self, owner: &Option<Arc<str>>) -> Option<(u64, Arc<str>)> {
+        let is_theirs = |id: &Arc<str>| {
+            self.by_id
+                .get(id)
+                .is_some_and(|place| place.owner == *owner)
+        };
+        self.ended.iter().find(|(_, id)| is_theirs(id)).cloned()
+    }
+}

@@ -1,0 +1,73 @@
+//! The store in memory: as fast as a map, and gone with the process.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Mutex, MutexGuard};
+
+use crate::desk::store::{JobStore, StoreError, StoredJob};
+
+/// Keeps background jobs in memory. The default.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    jobs: Mutex<HashMap<String, StoredJob>>,
+}
+
+impl MemoryStore {
+    /// An empty one.
+    pub fn new() -> Self {
+        MemoryStore::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, StoredJob>> {
+        self.jobs
+            .lock()
+            .expect("no code panics while it holds the jobs")
+    }
+}
+
+impl JobStore for MemoryStore {
+    fn insert(&self, job: &StoredJob) -> Result<bool, StoreError> {
+        Ok(match self.lock().entry(job.id.clone()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(job.clone());
+                true
+            }
+        })
+    }
+
+    fn replace(&self, job: &StoredJob) -> Result<bool, StoreError> {
+        Ok(match self.lock().get_mut(&job.id) {
+            Some(kept) if kept.revision + 1 == job.revision => {
+                kept.clone_from(job);
+                true
+            }
+            _ => false,
+        })
+    }
+
+    fn load(&self, id: &str) -> Result<Option<StoredJob>, StoreError> {
+        Ok(self.lock().get(id).cloned())
+    }
+
+    fn remove(&self, id: &str) -> Result<bool, StoreError> {
+        Ok(self.lock().remove(id).is_some())
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(StoredJob)) -> Result<(), StoreError> {
+        let jobs: Vec<StoredJob> = self.lock().values().cloned().collect();
+        jobs.into_iter().for_each(visit);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desk::store::contract::check_job_store;
+
+    #[test]
+    fn it_keeps_the_contract() {
+        check_job_store(MemoryStore::new);
+    }
+}

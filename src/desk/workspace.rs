@@ -1,0 +1,288 @@
+//! One workspace: its value, and the calls that want it, in the order of their arrival.
+//!
+//! A call that changes the value has it alone; calls that only read it share it. A call that has to wait stands in the workspace's own bounded queue and
+//! holds no worker. Its turn is a value, [`Turn`]: when that is dropped, however the call has ended, whoever is next is handed on. Must not know lanes,
+//! or what a call does.
+//!
+//! A call that never returns keeps its turn for ever; [`Workspace::give_up`] starts a new generation with a new value, and what is left of the old one
+//! goes when that call lets go of it.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use crate::handler::workspace::{Access, Cell};
+
+/// A call that wants a workspace.
+pub(crate) trait Visitor: Send {
+    /// Whether nobody wants it any more.
+    fn is_stale(&self) -> bool;
+    /// What it is, to be shown to others.
+    fn label(&self) -> Arc<str>;
+    /// Its turn has come: it goes on, and keeps its turn until it has ended. Never waits.
+    fn go(self: Box<Self>, turn: Turn);
+    /// Its turn will not come, because the workspace has been closed.
+    fn turn_away(self: Box<Self>);
+}
+
+pub(crate) struct Workspace {
+    pub(crate) name: Arc<str>,
+    pub(crate) since: Instant,
+    queue_len_max: usize,
+    closes_broken: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    generation: u64,
+    cell: Cell,
+    /// Calls that have their turn: one that changes, or any number that read.
+    inside: Vec<(Arc<str>, Access)>,
+    waiting: VecDeque<(Access, Box<dyn Visitor>)>,
+    last_used: Instant,
+    /// A handler panicked in it, once or more.
+    panics: usize,
+    /// Takes no more calls.
+    is_closed: bool,
+}
+
+/// The right to be in a workspace. Dropped, it hands on whoever is next.
+pub(crate) struct Turn {
+    workspace: Arc<Workspace>,
+    generation: u64,
+    label: Arc<str>,
+    access: Access,
+    pub(crate) cell: Cell,
+}
+
+/// Why a call did not get in.
+pub(crate) enum Outside {
+    Full(Box<dyn Visitor>),
+    Closed(Box<dyn Visitor>),
+}
+
+/// What can be seen of a workspace.
+pub(crate) struct Seen {
+    pub(crate) idle_for: Duration,
+    pub(crate) busy_with: Vec<Arc<str>>,
+    pub(crate) waiting: usize,
+    pub(crate) panics: usize,
+}
+
+impl Workspace {
+    pub(crate) fn new(name: Arc<str>, queue_len_max: usize, closes_broken: bool) -> Arc<Self> {
+        let now = Instant::now();
+        Arc::new(Workspace {
+            name,
+            since: now,
+            queue_len_max,
+            closes_broken,
+            state: Mutex::new(State {
+                generation: 0,
+                cell: Cell::default(),
+                inside: Vec::new(),
+                waiting: VecDeque::new(),
+                last_used: now,
+                panics: 0,
+                is_closed: false,
+            }),
+        })
+    }
+
+    /// Lets a call in: now, which hands it on before this returns, or when its turn has come.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        access: Access,
+        visitor: Box<dyn Visitor>,
+    ) -> Result<(), Outside> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return Err(Outside::Closed(visitor));
+        }
+        state.last_used = Instant::now();
+        // Behind those who wait, even if it only reads: else readers could keep a writer out for ever.
+        let stale = state.take_stale();
+        let result = if state.waiting.is_empty() && state.admits(access) {
+            let turn = self.admit(&mut state, access, visitor.label());
+            drop(state);
+            visitor.go(turn);
+            Ok(())
+        } else if state.waiting.len() < self.queue_len_max {
+            state.waiting.push_back((access, visitor));
+            Ok(())
+        } else {
+            Err(Outside::Full(visitor))
+        };
+        // Dropped without the lock: what they hold may come back here.
+        drop(stale);
+        result
+    }
+
+    fn admit(self: &Arc<Self>, state: &mut State, access: Access, label: Arc<str>) -> Turn {
+        state.inside.push((Arc::clone(&label), access));
+        Turn {
+            workspace: Arc::clone(self),
+            generation: state.generation,
+            label,
+            access,
+            cell: Arc::clone(&state.cell),
+        }
+    }
+
+    /// Takes out those whose turn it is now.
+    fn next(self: &Arc<Self>, state: &mut State) -> Vec<(Box<dyn Visitor>, Turn)> {
+        let mut next = Vec::new();
+        while let Some((access, _)) = state.waiting.front()
+            && state.admits(*access)
+            && let Some((access, visitor)) = state.waiting.pop_front()
+        {
+            let turn = self.admit(state, access, visitor.label());
+            next.push((visitor, turn));
+        }
+        next
+    }
+
+    /// Drops those who wait and are not wanted any more, so that their places are free.
+    pub(crate) fn drop_stale(&self) {
+        let stale = self.lock().take_stale();
+        drop(stale);
+    }
+
+    /// Gives up on a call that does not return: those who wait go on with a new value, the old one goes when that call lets go of it.
+    pub(crate) fn give_up(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.generation += 1;
+        state.cell = Cell::default();
+        state.inside.clear();
+        let next = self.next(&mut state);
+        drop(state);
+        next.into_iter()
+            .for_each(|(visitor, turn)| visitor.go(turn));
+    }
+
+    /// A handler panicked with the value: the next call makes a new one.
+    fn renew(&self, state: &mut State) {
+        state.panics += 1;
+        state.generation += 1;
+        state.cell = Cell::default();
+        // The others that read it at that moment have it to their end.
+        state.inside.clear();
+    }
+
+    /// Takes no more calls, and turns away those who wait; the value goes with the last call that is inside.
+    pub(crate) fn close(&self) -> Cell {
+        let mut state = self.lock();
+        state.is_closed = true;
+        let cell = mem::take(&mut state.cell);
+        let waiting = mem::take(&mut state.waiting);
+        drop(state);
+        waiting
+            .into_iter()
+            .for_each(|(_, visitor)| visitor.turn_away());
+        cell
+    }
+
+    /// Closes it if nobody is inside or waits, and nothing has happened for so long.
+    pub(crate) fn close_if_idle_for(&self, most: Duration) -> Option<Cell> {
+        let mut state = self.lock();
+        let is_idle = state.inside.is_empty() && state.waiting.is_empty();
+        if !state.is_closed && (!is_idle || state.last_used.elapsed() < most) {
+            return None;
+        }
+        state.is_closed = true;
+        Some(mem::take(&mut state.cell))
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    pub(crate) fn look(&self) -> Seen {
+        let state = self.lock();
+        let is_idle = state.inside.is_empty() && state.waiting.is_empty();
+        Seen {
+            idle_for: is_idle
+                .then(|| state.last_used.elapsed())
+                .unwrap_or_default(),
+            busy_with: state
+                .inside
+                .iter()
+                .map(|(label, _)| Arc::clone(label))
+                .collect(),
+            waiting: state
+                .waiting
+                .iter()
+                .filter(|(_, visitor)| !visitor.is_stale())
+                .count(),
+            panics: state.panics,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no code panics while it holds a workspace")
+    }
+}
+
+impl State {
+    /// Whether a call like this may be inside with those who are.
+    fn admits(&self, access: Access) -> bool {
+        match access {
+            Access::Change => self.inside.is_empty(),
+            Access::Read => self.inside.iter().all(|(_, other)| *other == Access::Read),
+        }
+    }
+
+    fn take_stale(&mut self) -> Vec<Box<dyn Visitor>> {
+        if !self.waiting.iter().any(|(_, visitor)| visitor.is_stale()) {
+            return Vec::new();
+        }
+        let (stale, waiting) = self
+            .waiting
+            .drain(..)
+            .partition(|(_, visitor)| visitor.is_stale());
+        self.waiting = waiting;
+        let stale: VecDeque<(Access, Box<dyn Visitor>)> = stale;
+        stale.into_iter().map(|(_, visitor)| visitor).collect()
+    }
+}
+
+impl Turn {
+    pub(crate) fn workspace(&self) -> &Arc<Workspace> {
+        &self.workspace
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.workspace.lock();
+        if state.generation != self.generation {
+            return;
+        }
+        if self.cell.is_poisoned() {
+            self.workspace.renew(&mut state);
+            if self.workspace.closes_broken {
+                drop(state);
+                drop(self.workspace.close());
+                return;
+            }
+        } else if let Some(at) = state
+            .inside
+            .iter()
+            .position(|(label, access)| *label == self.label && *access == self.access)
+        {
+            state.inside.remove(at);
+        }
+        state.last_used = Instant::now();
+        let next = self.workspace.next(&mut state);
+        drop(state);
+        next.into_iter()
+            .for_each(|(visitor, turn)| visitor.go(turn));
+    }
+}
+
+#[cfg(test)]
+#[path = "workspace_tests.rs"]
+mod tests;

@@ -1,0 +1,296 @@
+//! Which workspaces there are, and whose: found, opened by their first use, closed when they are idle or their owner has gone.
+//!
+//! An owner with an identity (a principal, a session, a pipe) names its workspaces as it likes; nobody else can find them. Without an identity a
+//! workspace is found by its handle alone, which cannot be guessed and is minted here. Must not know what is kept in one, or what a call does.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::base::owner::PIPE;
+use crate::desk::workspace::Workspace;
+use crate::handler::workspace::Cell;
+
+/// How many there may be, and for how long.
+pub(crate) struct WorkspaceRules {
+    pub(crate) workspaces_max: usize,
+    /// Of one owner.
+    pub(crate) workspaces_of_one_max: usize,
+    /// Calls that wait in one.
+    pub(crate) queue_len_max: usize,
+    /// One in which nothing has happened for so long is closed, unless it is its pipe's.
+    pub(crate) idle_timeout: Duration,
+    /// Whether one is closed in which a handler has panicked, and not given a new value.
+    pub(crate) closes_broken: bool,
+}
+
+/// Whose it is, and its name. Without an owner the name is a handle.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) owner: Option<Arc<str>>,
+    pub(crate) name: Arc<str>,
+}
+
+pub(crate) struct Workspaces {
+    rules: WorkspaceRules,
+    by_key: Mutex<HashMap<Key, Arc<Workspace>>>,
+}
+
+/// A workspace that has been closed. Dropped, it drops the value, unless a call is still inside: then that call does.
+pub(crate) struct Closed {
+    pub(crate) workspace: Arc<Workspace>,
+    _value: Cell,
+}
+
+/// Why there is no workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoWorkspace {
+    /// There is none of this name for this owner: unknown, foreign and expired are the same.
+    Unknown,
+    /// The owner has as many as one may have.
+    TooManyOfOne(usize),
+    /// The server has as many as there may be.
+    TooMany,
+}
+
+/// The longest name of a workspace, in bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 64;
+
+impl Workspaces {
+    pub(crate) fn new(rules: WorkspaceRules) -> Self {
+        Workspaces {
+            rules,
+            by_key: Mutex::default(),
+        }
+    }
+
+    /// The workspace of this name. An owner with an identity makes it by using it first.
+    pub(crate) fn find_or_open(&self, key: &Key) -> Result<Arc<Workspace>, NoWorkspace> {
+        let mut by_key = self.lock();
+        match by_key.get(key) {
+            Some(found) if !found.is_closed() => Ok(Arc::clone(found)),
+            _ if key.owner.is_some() => {
+                by_key.remove(key);
+                self.open(&mut by_key, key.clone())
+            }
+            _ => Err(NoWorkspace::Unknown),
+        }
+    }
+
+    /// Mints a handle and opens a workspace under it, for one without an identity.
+    pub(crate) fn mint(&self) -> Result<Arc<Workspace>, NoWorkspace> {
+        let name = format!("ws-{}", Uuid::new_v4()).into();
+        self.open(&mut self.lock(), Key { owner: None, name })
+    }
+
+    fn open(
+        &self,
+        by_key: &mut HashMap<Key, Arc<Workspace>>,
+        key: Key,
+    ) -> Result<Arc<Workspace>, NoWorkspace> {
+        let rules = &self.rules;
+        if key.owner.is_some() {
+            let own = by_key
+                .keys()
+                .filter(|other| other.owner == key.owner)
+                .count();
+            if own >= rules.workspaces_of_one_max {
+                return Err(NoWorkspace::TooManyOfOne(rules.workspaces_of_one_max));
+            }
+        }
+        if by_key.len() >= rules.workspaces_max {
+            return Err(NoWorkspace::TooMany);
+        }
+        let name = Arc::clone(&key.name);
+        let opened = Workspace::new(name, rules.queue_len_max, rules.closes_broken);
+        by_key.insert(key, Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// The workspaces of an owner, by name.
+    pub(crate) fn of(&self, owner: &Arc<str>) -> Vec<Arc<Workspace>> {
+        let by_key = self.lock();
+        let theirs = by_key
+            .iter()
+            .filter(|(key, _)| key.owner.as_ref() == Some(owner));
+        let mut theirs: Vec<_> = theirs.map(|(_, workspace)| Arc::clone(workspace)).collect();
+        theirs.sort_by(|a, b| a.name.cmp(&b.name));
+        theirs
+    }
+
+    /// Forgets a workspace, takes no more calls in it and turns away those who wait. What it was comes back, to be dropped where that may take time.
+    pub(crate) fn close(&self, key: &Key) -> Option<Closed> {
+        let workspace = self.lock().remove(key)?;
+        Some(Closed {
+            _value: workspace.close(),
+            workspace,
+        })
+    }
+
+    /// Closes all of them, because the server ends.
+    pub(crate) fn close_all(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        let values: Vec<_> = all.values().map(|workspace| workspace.close()).collect();
+        drop(values);
+    }
+
+    /// Closes what has been idle too long, or whose owner has gone, and frees the places of calls that nobody waits for any more. Says which were closed.
+    pub(crate) fn sweep(&self, has_gone: impl Fn(&str) -> bool) -> Vec<Closed> {
+        let all: Vec<_> = self.lock().values().map(Arc::clone).collect();
+        all.iter().for_each(|workspace| workspace.drop_stale());
+        let most = self.rules.idle_timeout;
+        let mut closed = Vec::new();
+        self.lock().retain(|key, workspace| {
+            let is_lasting = key
+                .owner
+                .as_ref()
+                .is_some_and(|owner| owner.starts_with(PIPE));
+            let is_orphan = key.owner.as_ref().is_some_and(|owner| has_gone(owner));
+            let value = match (is_orphan, is_lasting) {
+                (true, _) => Some(workspace.close()),
+                (false, true) => None,
+                (false, false) => workspace.close_if_idle_for(most),
+            };
+            let is_open = value.is_none();
+            closed.extend(value.map(|value| Closed {
+                _value: value,
+                workspace: Arc::clone(workspace),
+            }));
+            is_open
+        });
+        closed
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Workspace>>> {
+        self.by_key
+            .lock()
+            .expect("no code panics while it holds the workspaces")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desk::workspace::{Seen, Turn, Visitor};
+    use crate::handler::workspace::Access;
+
+    type Happened = Arc<Mutex<Vec<Option<Turn>>>>;
+
+    struct Call(Happened);
+
+    impl Visitor for Call {
+        fn is_stale(&self) -> bool {
+            false
+        }
+        fn label(&self) -> Arc<str> {
+            "call".into()
+        }
+        fn go(self: Box<Self>, turn: Turn) {
+            self.0.lock().expect("not poisoned").push(Some(turn));
+        }
+        fn turn_away(self: Box<Self>) {
+            self.0.lock().expect("not poisoned").push(None);
+        }
+    }
+
+    fn workspaces(idle_timeout: Duration) -> Workspaces {
+        Workspaces::new(WorkspaceRules {
+            workspaces_max: 3,
+            workspaces_of_one_max: 2,
+            queue_len_max: 1,
+            idle_timeout,
+            closes_broken: false,
+        })
+    }
+
+    fn key(owner: Option<&str>, name: &str) -> Key {
+        Key {
+            owner: owner.map(Into::into),
+            name: name.into(),
+        }
+    }
+
+    fn refused(workspaces: &Workspaces, key: &Key) -> Option<NoWorkspace> {
+        workspaces.find_or_open(key).err()
+    }
+
+    #[test]
+    fn an_owner_opens_by_using_and_nobody_else_finds_it() {
+        let workspaces = workspaces(Duration::MAX);
+        let alice = workspaces
+            .find_or_open(&key(Some("alice"), "default"))
+            .expect("there is room");
+        let again = workspaces
+            .find_or_open(&key(Some("alice"), "default"))
+            .expect("it is there");
+        assert!(Arc::ptr_eq(&alice, &again));
+        let bob = workspaces
+            .find_or_open(&key(Some("bob"), "default"))
+            .expect("there is room");
+        assert!(!Arc::ptr_eq(&alice, &bob));
+        assert_eq!(
+            refused(&workspaces, &key(None, "default")),
+            Some(NoWorkspace::Unknown)
+        );
+        let minted = workspaces.mint().expect("there is room");
+        assert!(
+            refused(&workspaces, &key(None, &minted.name)).is_none(),
+            "the handle finds it"
+        );
+        assert_eq!(
+            refused(&workspaces, &key(Some("carol"), &minted.name)),
+            Some(NoWorkspace::TooMany)
+        );
+        assert_eq!(workspaces.of(&"alice".into()).len(), 1);
+    }
+
+    #[test]
+    fn law_9_neither_one_owner_nor_all_have_more_than_they_may() {
+        let workspaces = workspaces(Duration::MAX);
+        for name in ["a", "b"] {
+            assert_eq!(refused(&workspaces, &key(Some("alice"), name)), None);
+        }
+        assert_eq!(
+            refused(&workspaces, &key(Some("alice"), "c")),
+            Some(NoWorkspace::TooManyOfOne(2))
+        );
+        assert_eq!(refused(&workspaces, &key(Some("bob"), "c")), None);
+        assert_eq!(workspaces.mint().err(), Some(NoWorkspace::TooMany));
+        let gone = workspaces.sweep(|owner| owner == "alice");
+        assert_eq!((gone.len(), workspaces.len()), (2, 1));
+        assert!(workspaces.mint().is_ok());
+    }
+
+    #[test]
+    fn one_that_is_used_is_not_idle_and_one_that_closes_gives_back_who_waits() {
+        let workspaces = workspaces(Duration::ZERO);
+        let happened = Happened::default();
+        let desk = key(Some("alice"), "desk");
+        let workspace = workspaces.find_or_open(&desk).expect("there is room");
+        for _ in 0..2 {
+            let call = Box::new(Call(Arc::clone(&happened)));
+            assert!(workspace.enter(Access::Change, call).is_ok());
+        }
+        assert!(workspaces.sweep(|_| false).is_empty(), "it is busy");
+        let Seen { waiting, .. } = workspace.look();
+        workspaces.close(&desk).expect("it is there");
+        let heard: Vec<bool> = happened
+            .lock()
+            .expect("not poisoned")
+            .iter()
+            .map(Option::is_some)
+            .collect();
+        assert_eq!((waiting, heard), (1, vec![true, false]));
+        assert!(workspaces.close(&desk).is_none());
+        let another = workspaces.find_or_open(&desk).expect("there is room");
+        assert!(!Arc::ptr_eq(&workspace, &another));
+        assert_eq!(workspaces.sweep(|_| false).len(), 1);
+        assert_eq!(workspaces.len(), 0);
+    }
+}

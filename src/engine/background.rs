@@ -1,0 +1,366 @@
+//! Background jobs: made of calls, run attempt by attempt, and given their turns in workspaces.
+//!
+//! The order in which a job is made: a place on its lane is reserved, the record is stored, its client is answered, the first attempt is handed in. Nothing
+//! is stored when the lane is full, and what is stored can be looked at before its id can be read. An attempt that asks ends; the answer brings
+//! the next one. Must not know what a client may do with a job.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use serde_json::json;
+
+use crate::base::log;
+use crate::base::owner::Owner;
+use crate::desk::jobs::{NoJob, failed, now_ms};
+use crate::desk::record::{Carried, Order};
+use crate::desk::wire::{Shown, Task};
+use crate::desk::workspace::{Outside, Turn, Visitor};
+use crate::desk::workspaces::{Key, NoWorkspace};
+use crate::engine::call::{Call, Facts, Responder, internal_error};
+use crate::engine::control::{Asking, Control};
+use crate::engine::encode;
+use crate::engine::execution::{CallJob, Execution};
+use crate::engine::record_port::RecordPort;
+use crate::engine::reply::shutting_down;
+use crate::engine::rounds::Rounds;
+use crate::engine::shared::Shared;
+use crate::handler::client::{Client, ClientSource};
+use crate::handler::context::RequestInfo;
+use crate::handler::registration::Target;
+use crate::handler::reply::Reply;
+use crate::handler::workspace::{Access, Inside};
+use crate::lane::{NoTicket, RunningLane, Ticket, Waits};
+use crate::observe::access::{Outcome, RequestTag};
+use crate::protocol::jsonrpc::{ErrorObject, RequestId};
+use crate::protocol::meta::ProgressToken;
+use crate::protocol::types::CallToolResult;
+use crate::protocol::version::{Era, ProtocolVersion};
+
+/// The lane that background jobs run on.
+pub(crate) const JOBS_LANE: &str = "jobs";
+
+/// Every lane of an engine.
+pub(crate) type Lanes = [RunningLane<CallJob>];
+
+/// What can start something: the lanes, and what their calls share. It keeps neither alive longer than the engine does.
+#[derive(Clone)]
+pub(crate) struct Starter {
+    pub(super) shared: Arc<Shared>,
+    pub(super) lanes: Weak<Lanes>,
+}
+
+/// A job to be made of a call.
+pub(super) struct NewJob {
+    pub(super) target: Arc<Target>,
+    pub(super) order: Order,
+    /// What was asked and kept before.
+    pub(super) carried: Carried,
+    /// Whether its client gets a task of the extension, and not an id to use the job tools with.
+    pub(super) as_task: bool,
+}
+
+impl Starter {
+    /// Makes a job and answers the call with it, or refuses.
+    pub(super) fn order(&self, call: &Arc<Call>, new: NewJob) {
+        let (Some(jobs), Some(lanes)) = (&self.shared.desk.jobs, self.lanes.upgrade()) else {
+            return refuse(call, &shutting_down());
+        };
+        let lane = &lanes[self.shared.jobs_lane];
+        // A job in a workspace waits there first, and its place is in that queue.
+        let ticket = match new.order.workspace {
+            None => lane.reserve(),
+            Some(_) => lane.ticket().ok_or(NoTicket::Closed),
+        };
+        let ticket = match ticket {
+            Ok(ticket) => ticket,
+            Err(NoTicket::Closed) => return refuse(call, &shutting_down()),
+            Err(NoTicket::Full) => return refuse(call, &lane_full(lane.name())),
+        };
+        let principal = new.order.principal.clone();
+        let id = match jobs.create(new.order, new.carried) {
+            Ok(id) => id,
+            Err(NoJob::Full) => {
+                let message = "As many background jobs as may wait or run do so; try again later";
+                return refuse(call, &ErrorObject::overloaded(message));
+            }
+            Err(NoJob::Store(error)) => {
+                let tag = &call.facts.tag;
+                log::error!("a job could not be stored: {error} request_id={tag}");
+                call.fail(&internal_error(tag), Outcome::Error);
+                return;
+            }
+        };
+        // Its client has left before it could learn the id, so nobody will ever ask for it.
+        if !self.tell_made(call, &id, new.as_task) {
+            let _nobody_asks = jobs.cancel(&id, principal.as_deref());
+            return;
+        }
+        self.attempt(&id, ticket);
+    }
+
+    fn tell_made(&self, call: &Call, id: &Arc<str>, as_task: bool) -> bool {
+        let request = &call.facts.id;
+        let server_info = &self.shared.identity.server_info;
+        let jobs = self.shared.desk.jobs.as_ref();
+        let body = match (jobs, as_task) {
+            (Some(jobs), true) => jobs.look(id, None, |record| {
+                let shown = Shown::Created { meta: server_info };
+                let now_ms = now_ms();
+                encode::write(
+                    request,
+                    &Task {
+                        record,
+                        shown,
+                        now_ms,
+                    },
+                )
+            }),
+            _ => {
+                let text = format!(
+                    "Job {id} has begun. Ask `job_status` how it goes, and `job_result` for its result."
+                );
+                let mut result = CallToolResult::text(text);
+                result.structured_content = Some(json!({ "job": &**id }));
+                let reply = Reply::Tool(result);
+                Some(encode::response(
+                    request,
+                    &reply,
+                    call.facts.era,
+                    server_info,
+                    0,
+                ))
+            }
+        };
+        body.is_some_and(|body| call.answer(body, None, Outcome::Ok))
+    }
+
+    /// Hands in the next attempt of a job, unless it has ended.
+    pub(super) fn attempt(&self, id: &Arc<str>, ticket: Ticket<CallJob>) {
+        let Some(jobs) = &self.shared.desk.jobs else {
+            return;
+        };
+        // Known to the job before there is a call, and filled when there is one.
+        let running: Arc<OnceLock<Weak<Call>>> = Arc::default();
+        let told = Arc::clone(&running);
+        let stop = Arc::new(move || {
+            if let Some(call) = told.get().and_then(Weak::upgrade) {
+                call.cancel();
+            }
+        });
+        let Some(attempt) = jobs.begin(id, stop) else {
+            return;
+        };
+        let order = attempt.order;
+        let Some(target) = self.shared.catalogue.tool(&order.tool) else {
+            let error = format!("The tool `{}` is no longer there", order.tool);
+            jobs.end(id, failed(&ErrorObject::invalid_params(error)));
+            return;
+        };
+        let workspace = order.workspace.clone();
+        let Some(lanes) = self.lanes.upgrade() else {
+            return;
+        };
+        let waits = Arc::clone(lanes[self.shared.jobs_lane].waits());
+        let job = self.attempt_of(id, order, attempt.carried, target, waits);
+        let call = Arc::clone(&job.responder.0);
+        // It is empty: nobody else has this lock.
+        let _was_empty = running.set(Arc::downgrade(&call));
+        if jobs.has_ended(id) {
+            call.cancel();
+        }
+        match (workspace, job.execution.target.desk.access) {
+            (Some((owner, name)), Some(access)) => {
+                self.enter(job, ticket, &Key { owner, name }, access);
+            }
+            _ => ticket.submit(job),
+        }
+    }
+
+    fn attempt_of(
+        &self,
+        id: &Arc<str>,
+        order: Order,
+        carried: Carried,
+        target: Arc<Target>,
+        waits: Arc<Waits>,
+    ) -> CallJob {
+        let shared = &self.shared;
+        let jobs = shared.desk.jobs.as_ref().expect("a job has a table");
+        let tag = RequestTag::fresh();
+        let request = RequestId::String((&**id).into());
+        let (era, version) = match order.is_legacy {
+            true => (Era::Legacy, ProtocolVersion::LATEST_LEGACY),
+            false => (Era::Modern, ProtocolVersion::V2026_07_28),
+        };
+        let facts = Facts {
+            id: request.clone(),
+            era,
+            method: "tools/call",
+            name: Some(Arc::clone(&target.name)),
+            lane: Some(JOBS_LANE.into()),
+            tag: tag.clone(),
+            owner: Owner::Nobody,
+            traceparent: None,
+        };
+        let call = Call::attempt(
+            facts,
+            RecordPort {
+                id: Arc::clone(id),
+                jobs: Arc::clone(jobs),
+                restartable: order.restartable,
+                observer: Arc::clone(&shared.observer),
+            },
+        );
+        let control = Control {
+            call: Arc::clone(&call),
+            info: RequestInfo {
+                tag,
+                target: Arc::clone(&target.name),
+                client: ClientSource::Request(Client::new(
+                    order.client_info.as_deref(),
+                    order.capabilities.as_deref(),
+                    version,
+                )),
+                trace: None,
+                // So that progress is made into notifications, from which the record has it.
+                progress_token: Some(ProgressToken::new(request)),
+                log_level: None,
+            },
+            asking: Asking::Rounds,
+            rounds: Rounds::carrying(carried).into(),
+            waits,
+            record: Some((Arc::clone(jobs), Arc::clone(id))),
+            inside: OnceLock::new(),
+            shared: Arc::clone(shared),
+        };
+        CallJob {
+            responder: Responder(call),
+            execution: Execution {
+                control: Arc::new(control),
+                target,
+                arguments: order.arguments.map(|raw| (*raw).to_owned()),
+                retry: None,
+                // A job that has been accepted runs; what its arguments take, its record is charged for.
+                _kept: None,
+            },
+            then: None,
+            turn: None,
+        }
+    }
+
+    /// Lets a call into its workspace, now or when its turn has come; or answers why not.
+    pub(super) fn enter(
+        &self,
+        job: CallJob,
+        ticket: Ticket<CallJob>,
+        key: &Key,
+        access: Access,
+    ) -> bool {
+        let call = Arc::clone(&job.responder.0);
+        let Some((workspaces, _)) = &self.shared.desk.workspaces else {
+            refuse(&call, &shutting_down());
+            return false;
+        };
+        let workspace = match workspaces.find_or_open(key) {
+            Ok(workspace) => workspace,
+            Err(problem) => {
+                self.tell(&call, no_workspace(problem, key));
+                return false;
+            }
+        };
+        let visit = Box::new(Visit {
+            job,
+            ticket,
+            starter: self.clone(),
+            owner: key.owner.clone(),
+        });
+        match workspace.enter(access, visit) {
+            Ok(()) => true,
+            Err(Outside::Full(visit)) => {
+                let message = format!(
+                    "Too many calls wait for the workspace `{}`; try again in a second",
+                    key.name
+                );
+                refuse(&call, &ErrorObject::overloaded(message));
+                drop(visit);
+                false
+            }
+            Err(Outside::Closed(visit)) => {
+                visit.turn_away();
+                false
+            }
+        }
+    }
+
+    /// Answers with a tool error, for the model.
+    pub(super) fn tell(&self, call: &Call, problem: String) {
+        let reply = Reply::Tool(CallToolResult::error(problem));
+        let Facts { id, era, .. } = &call.facts;
+        let body = encode::response(id, &reply, *era, &self.shared.identity.server_info, 0);
+        call.answer(body, None, Outcome::ToolError);
+    }
+}
+
+/// A call that wants a workspace.
+struct Visit {
+    job: CallJob,
+    ticket: Ticket<CallJob>,
+    starter: Starter,
+    owner: Option<Arc<str>>,
+}
+
+impl Visitor for Visit {
+    fn is_stale(&self) -> bool {
+        self.job.responder.0.has_ended()
+    }
+
+    fn label(&self) -> Arc<str> {
+        Arc::clone(&self.job.execution.target.name)
+    }
+
+    fn go(mut self: Box<Self>, turn: Turn) {
+        if let Some((_, maker)) = &self.starter.shared.desk.workspaces {
+            let inside = Inside {
+                name: Arc::clone(&turn.workspace().name),
+                owner: self.owner.take(),
+                cell: Arc::clone(&turn.cell),
+                maker: Arc::clone(maker),
+            };
+            // It has one turn, and this is it.
+            let _first = self.job.execution.control.inside.set(inside);
+        }
+        self.job.turn = Some(turn);
+        self.ticket.submit(self.job);
+    }
+
+    fn turn_away(self: Box<Self>) {
+        let problem =
+            "The workspace was closed while this call waited for it; open one and try again";
+        self.starter.tell(&self.job.responder.0, problem.into());
+    }
+}
+
+fn refuse(call: &Call, error: &ErrorObject) {
+    call.fail(error, Outcome::Refused);
+}
+
+pub(super) fn lane_full(name: &str) -> ErrorObject {
+    ErrorObject::overloaded(format!("The lane `{name}` is full; try again in a second"))
+}
+
+/// What a model is told that has named a workspace which it cannot use.
+pub(super) fn no_workspace(problem: NoWorkspace, key: &Key) -> String {
+    match problem {
+        NoWorkspace::Unknown => format!(
+            "There is no workspace `{}`: call `open_workspace` first, and pass the name that it returns as `workspace`",
+            crate::protocol::jsonrpc::shortened(&key.name)
+        ),
+        NoWorkspace::TooManyOfOne(most) => {
+            format!(
+                "You have {most} workspaces open, which is the most; close one with `close_workspace`"
+            )
+        }
+        NoWorkspace::TooMany => {
+            "The server has as many workspaces open as it can; try again later".into()
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The server's own tools: open, list and close workspaces; look at background jobs, fetch their results, cancel them.
+//!
+//! They are listed last, and run on the thread that took the request, for none of them waits; but closing a workspace may drop its value, which is its
+//! author's code, so that runs on the lane `urgent`. Must not know how a job or a turn works.
+
+use std::sync::{Arc, Weak};
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::desk::jobs::Listed;
+use crate::desk::record::{JobRecord, JobStatus, Outcome};
+use crate::desk::wire::timestamp;
+use crate::desk::workspaces::Key;
+use crate::engine::background::no_workspace;
+use crate::engine::shared::Shared;
+use crate::handler::arguments;
+use crate::handler::context::CallControl;
+use crate::handler::execution::DeskWork;
+use crate::handler::invoke::Invoke;
+use crate::handler::registration::{Kind, Registration, Target};
+use crate::handler::reply::Reply;
+use crate::handler::shown::{Hints, Shown};
+use crate::handler::type_schema;
+use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::types::{CallToolResult, ToolAnnotations};
+
+/// What a tool says: a result, or a problem for the model.
+type Said = Result<Reply, String>;
+
+/// The tools that this server has of its own.
+pub(super) fn all(shared: &Arc<Shared>) -> Vec<Registration> {
+    let mut tools = Vec::new();
+    if shared.desk.has_job_tools {
+        tools.extend([
+            tool("job_status", "How a background job goes: `working`, `input_required`, `completed`, `failed` or `cancelled`. With `wait_seconds` it answers when the job changes, or after that time.", shared, job_status).waits().shows::<JobShown>(),
+            tool("job_result", "The result of a background job that has ended.", shared, job_result),
+            tool("job_list", "Your background jobs, the newest first.", shared, job_list).shows::<JobList>(),
+            tool("job_cancel", "Cancels a background job.", shared, job_cancel).shows::<JobShown>(),
+        ]);
+    }
+    if shared.desk.workspaces.is_some() {
+        tools.extend([
+            tool("open_workspace", "Opens a workspace and returns the name to pass as `workspace`. It is closed by `close_workspace`, or when it has not been used for a while.", shared, open_workspace).shows::<Opened>(),
+            tool("list_workspaces", "Your workspaces: since when they are open, when they were last used, what they are busy with, how many calls wait.", shared, list_workspaces).shows::<WorkspaceList>(),
+            tool("close_workspace", "Closes a workspace: calls that wait for it are turned away, what runs in it ends first, and its state is dropped.", shared, close_workspace).on_urgent(),
+        ]);
+    }
+    tools.into_iter().map(|tool| tool.0).collect()
+}
+
+/// A tool of ours on its way to the catalogue.
+struct Own(Registration);
+
+impl Own {
+    fn waits(mut self) -> Self {
+        self.0.target.desk.waits_for_job = true;
+        self
+    }
+
+    fn on_urgent(mut self) -> Self {
+        self.0.target.desk.is_inline = false;
+        self
+    }
+
+    fn shows<R: JsonSchema>(mut self) -> Self {
+        self.0.shown.output_schema = Some(type_schema::schema_of::<R>());
+        self
+    }
+}
+
+fn tool<A, F>(name: &str, description: &str, shared: &Arc<Shared>, run: F) -> Own
+where
+    A: DeserializeOwned + JsonSchema + 'static,
+    F: Fn(&Shared, &dyn CallControl, A) -> Said + Send + Sync + 'static,
+{
+    struct OwnTool<F> {
+        /// The catalogue that holds this is a part of it.
+        shared: Weak<Shared>,
+        run: F,
+    }
+    impl<F> Invoke for OwnTool<F>
+    where
+        F: Fn(&Shared, &dyn CallControl, &RawValue) -> Said + Send + Sync,
+    {
+        fn invoke(
+            &self,
+            call: Arc<dyn CallControl>,
+            arguments: &RawValue,
+        ) -> Result<Reply, ErrorObject> {
+            let shared = self.shared.upgrade();
+            let shared = shared.ok_or_else(|| ErrorObject::overloaded("The server has ended"))?;
+            let said = (self.run)(&shared, &*call, arguments);
+            Ok(said.unwrap_or_else(|problem| Reply::Tool(CallToolResult::error(problem))))
+        }
+    }
+    let handler = OwnTool {
+        shared: Arc::downgrade(shared),
+        run: move |shared: &Shared, call: &dyn CallControl, raw: &RawValue| {
+            let (arguments, _charged) = arguments::read(raw.get(), &call.tree_room())
+                .map_err(|problem| format!("Invalid arguments: {problem}"))?;
+            run(shared, call, arguments)
+        },
+    };
+    let hints = ToolAnnotations {
+        open_world_hint: Some(false),
+        ..ToolAnnotations::default()
+    };
+    Own(Registration {
+        kind: Kind::Tool,
+        shown: Shown {
+            name: name.into(),
+            description: Some(description.into()),
+            input_schema: Some(type_schema::schema_of::<A>()),
+            annotations: Some(Hints::Tool(hints)),
+            ..Shown::default()
+        },
+        lane: "urgent".into(),
+        target: Target {
+            desk: DeskWork {
+                is_inline: true,
+                ..DeskWork::default()
+            },
+            ..Target::new(name.into(), Box::new(handler))
+        },
+    })
+}
+
+/// A structured result, and the same as text.
+fn structured(value: &impl Serialize) -> Said {
+    let value = serde_json::to_value(value).expect("what we say is JSON");
+    let mut result = CallToolResult::text(value.to_string());
+    result.structured_content = Some(value);
+    Ok(Reply::Tool(result))
+}
+
+// ---- jobs ----
+
+/// Which background job.
+#[derive(Deserialize, JsonSchema)]
+struct WhichJob {
+    /// The id that was returned when it began.
+    job: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct LookAtJob {
+    /// The id that was returned when it began.
+    job: String,
+    /// How many seconds to wait for it to change, at most 30. The server looks at it before this tool runs.
+    #[serde(default)]
+    #[expect(
+        dead_code,
+        reason = "waited for before the tool runs; here so that it stands in the schema"
+    )]
+    wait_seconds: f64,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Nothing {}
+
+#[derive(Serialize, JsonSchema)]
+struct JobShown {
+    job: Arc<str>,
+    status: JobStatus,
+    message: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct JobLine {
+    job: Arc<str>,
+    tool: Arc<str>,
+    status: JobStatus,
+    message: String,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct JobList {
+    jobs: Vec<JobLine>,
+}
+
+fn look<T>(
+    shared: &Shared,
+    call: &dyn CallControl,
+    job: &str,
+    show: impl FnOnce(&JobRecord) -> T,
+) -> Result<T, String> {
+    let jobs = shared.desk.jobs.as_ref();
+    let found = jobs.and_then(|jobs| jobs.look(job, call.owner().principal(), show));
+    found.ok_or_else(|| "There is no such job, or its result has expired".into())
+}
+
+fn shown(record: &JobRecord) -> JobShown {
+    JobShown {
+        job: Arc::clone(&record.id),
+        status: record.status,
+        message: record.message.clone().unwrap_or_default(),
+    }
+}
+
+fn job_status(shared: &Shared, call: &dyn CallControl, which: LookAtJob) -> Said {
+    structured(&look(shared, call, &which.job, shown)?)
+}
+
+fn job_cancel(shared: &Shared, call: &dyn CallControl, which: WhichJob) -> Said {
+    let jobs = shared.desk.jobs.as_ref();
+    let owner = call.owner();
+    let _unknown_is_said_below = jobs.and_then(|jobs| jobs.cancel(&which.job, owner.principal()));
+    structured(&look(shared, call, &which.job, shown)?)
+}
+
+fn job_result(shared: &Shared, call: &dyn CallControl, which: WhichJob) -> Said {
+    look(shared, call, &which.job, |record| match &record.outcome {
+        Some(Outcome::Result(result)) => Ok(Reply::Rendered((**result).to_owned())),
+        Some(Outcome::Error(_, sentence)) => Err(format!("The job failed: {sentence}")),
+        Some(Outcome::Cancelled) => Err("The job was cancelled".into()),
+        None => Err(format!(
+            "The job has not ended: it is `{}`. Ask `job_status` again later",
+            record.status.as_str()
+        )),
+    })?
+}
+
+fn job_list(shared: &Shared, call: &dyn CallControl, _: Nothing) -> Said {
+    let listed_in = call.owner().key();
+    let jobs = match (&shared.desk.jobs, listed_in) {
+        (Some(jobs), Some(listed_in)) => jobs.list(&listed_in),
+        _ => Vec::new(),
+    };
+    let line = |listed: Listed| JobLine {
+        job: listed.id,
+        tool: listed.tool,
+        status: listed.status,
+        message: listed.message.unwrap_or_default(),
+        created_at: timestamp(listed.created_ms),
+        updated_at: timestamp(listed.updated_ms),
+    };
+    structured(&JobList {
+        jobs: jobs.into_iter().map(line).collect(),
+    })
+}
+
+// ---- workspaces ----
+
+#[derive(Deserialize, JsonSchema)]
+struct Open {
+    /// A name for it; left out, it is "default". A client without an identity gets a name of the server's instead.
+    #[serde(default)]
+    name: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Close {
+    /// Its name, as `open_workspace` returned it.
+    workspace: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Opened {
+    workspace: Arc<str>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct WorkspaceLine {
+    workspace: Arc<str>,
+    open_seconds: u64,
+    idle_seconds: u64,
+    busy_with: Vec<Arc<str>>,
+    waiting: usize,
+    panics: usize,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct WorkspaceList {
+    workspaces: Vec<WorkspaceLine>,
+}
+
+fn open_workspace(shared: &Shared, call: &dyn CallControl, open: Open) -> Said {
+    let (workspaces, _) = shared.desk.workspaces.as_ref().ok_or("There are none")?;
+    let owner = call.owner().key();
+    let key = shared.workspace_key(open.name, owner)?;
+    let opened = match key.owner {
+        None => workspaces.mint(),
+        Some(_) => workspaces.find_or_open(&key),
+    };
+    let opened = opened.map_err(|problem| no_workspace(problem, &key))?;
+    structured(&Opened {
+        workspace: Arc::clone(&opened.name),
+    })
+}
+
+fn list_workspaces(shared: &Shared, call: &dyn CallControl, _: Nothing) -> Said {
+    let (workspaces, _) = shared.desk.workspaces.as_ref().ok_or("There are none")?;
+    let owner = call.owner().key();
+    let theirs = owner.map_or_else(Vec::new, |owner| workspaces.of(&owner));
+    let line = |workspace: &Arc<_>| {
+        let workspace: &crate::desk::workspace::Workspace = workspace;
+        let seen = workspace.look();
+        WorkspaceLine {
+            workspace: Arc::clone(&workspace.name),
+            open_seconds: workspace.since.elapsed().as_secs(),
+            idle_seconds: seen.idle_for.as_secs(),
+            busy_with: seen.busy_with,
+            waiting: seen.waiting,
+            panics: seen.panics,
+        }
+    };
+    structured(&WorkspaceList {
+        workspaces: theirs.iter().map(line).collect(),
+    })
+}
+
+fn close_workspace(shared: &Shared, call: &dyn CallControl, close: Close) -> Said {
+    let (workspaces, _) = shared.desk.workspaces.as_ref().ok_or("There are none")?;
+    let key = Key {
+        owner: call.owner().key(),
+        name: close.workspace.into(),
+    };
+    let closed = workspaces.close(&key);
+    let closed = closed.ok_or("There is no such workspace, or it has been closed")?;
+    let busy = closed.workspace.look().busy_with;
+    let text = match busy.is_empty() {
+        true => "Closed".to_owned(),
+        false => format!(
+            "Closed; it goes when what runs in it has ended: {}",
+            busy.join(", ")
+        ),
+    };
+    Ok(Reply::Tool(CallToolResult::text(text)))
+}

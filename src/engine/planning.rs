@@ -1,0 +1,178 @@
+//! How a call of a tool is carried out that the desk has to do with: in a workspace, as a background job, or at once.
+//!
+//! Takes the server's own arguments out of the call's. Must not know how it is carried out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::base::owner::Owner;
+use crate::desk::arguments::{self, Said};
+use crate::desk::record::{Carried, Order};
+use crate::desk::wire::EXTENSION;
+use crate::desk::workspaces::{Key, NAME_BYTES_MAX};
+use crate::engine::background::NewJob;
+use crate::engine::shared::Shared;
+use crate::handler::execution::Execution;
+use crate::handler::registration::Target;
+use crate::handler::workspace::Access;
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
+use crate::protocol::meta::Params;
+use crate::protocol::raw;
+use crate::protocol::version::Era;
+
+/// How a call is carried out.
+pub(super) enum Plan {
+    /// On the lane of its target.
+    Lane,
+    /// The same, when its turn in a workspace has come.
+    Workspace(Key, Access),
+    /// By a background job.
+    Job(Box<NewJob>),
+    /// On this thread, for it never waits.
+    Here,
+    /// The same, when a job has changed or the time has come.
+    WhenChanged(Arc<str>, Instant),
+}
+
+/// Why it is not.
+pub(super) enum Unplanned {
+    /// For the client's program.
+    Error(ErrorObject),
+    /// For the model.
+    Problem(String),
+}
+
+/// The workspace of a call that names none.
+const DEFAULT: &str = "default";
+
+/// The longest that a client may wait for a job to change.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+impl Shared {
+    /// Says how a tool is called, and takes out of its arguments what its handler does not see.
+    pub(super) fn plan(
+        &self,
+        target: &Arc<Target>,
+        arguments: &mut Option<Box<RawValue>>,
+        params: &Params<'_>,
+        owner: &Owner,
+        era: Era,
+    ) -> Result<Plan, Unplanned> {
+        let work = target.desk;
+        if work.is_inline {
+            return Ok(self.at_once(target, arguments.as_deref()));
+        }
+        if work.access.is_none() && work.execution == Execution::Inline {
+            return Ok(Plan::Lane);
+        }
+        let follows_tasks = era == Era::Modern && declares_tasks(params);
+        let can_follow = follows_tasks || self.desk.has_job_tools;
+        if work.execution == Execution::Background && !can_follow {
+            return Err(Unplanned::Error(tasks_required()));
+        }
+        let said = arguments::take(arguments.as_deref()).map_err(Unplanned::Problem)?;
+        let Said {
+            workspace,
+            background,
+            rest,
+        } = said;
+        *arguments = rest;
+        let key = match work.access {
+            Some(access) => {
+                let key = self.workspace_key(workspace, owner.key());
+                Some((key.map_err(Unplanned::Problem)?, access))
+            }
+            None => None,
+        };
+        let is_job = match work.execution {
+            Execution::Inline => false,
+            Execution::Background => true,
+            Execution::EitherWay if background && !can_follow => {
+                let problem = "This server has no way to follow a background job: call it without `background`";
+                return Err(Unplanned::Problem(problem.into()));
+            }
+            Execution::EitherWay => follows_tasks || background,
+        };
+        if !is_job {
+            return Ok(key.map_or(Plan::Lane, |(key, access)| Plan::Workspace(key, access)));
+        }
+        let meta = params.meta.as_ref().filter(|_| follows_tasks);
+        let owned = |raw: Option<&RawValue>| raw.map(|raw| raw.to_owned().into());
+        let order = Order {
+            tool: Arc::clone(&target.name),
+            principal: owner.principal().map(Into::into),
+            listed_in: owner.key(),
+            arguments: owned(arguments.as_deref()),
+            workspace: key.map(|(key, _)| (key.owner, key.name)),
+            // Only a client that follows tasks can answer what a job asks.
+            capabilities: owned(meta.and_then(|meta| meta.client_capabilities)),
+            client_info: owned(meta.and_then(|meta| meta.client_info)),
+            is_legacy: era == Era::Legacy,
+            restartable: work.restartable,
+        };
+        Ok(Plan::Job(Box::new(NewJob {
+            target: Arc::clone(target),
+            order,
+            carried: Carried::default(),
+            as_task: follows_tasks,
+        })))
+    }
+
+    /// The workspace of this name, if it may have one.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the model.
+    pub(super) fn workspace_key(
+        &self,
+        named: Option<String>,
+        owner: Option<Arc<str>>,
+    ) -> Result<Key, String> {
+        let name = named.unwrap_or_else(|| DEFAULT.into());
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            return Err(format!(
+                "The name of a workspace has 1 to {NAME_BYTES_MAX} bytes"
+            ));
+        }
+        Ok(Key {
+            owner,
+            name: name.into(),
+        })
+    }
+
+    /// A tool of the server's own that looks at a job may wait for it to change, without a thread.
+    fn at_once(&self, target: &Target, arguments: Option<&RawValue>) -> Plan {
+        let waits = || {
+            let arguments = arguments.filter(|_| target.desk.waits_for_job)?;
+            let seconds: f64 =
+                serde_json::from_str(raw::member(arguments, "wait_seconds")?.get()).ok()?;
+            let job: String = serde_json::from_str(raw::member(arguments, "job")?.get()).ok()?;
+            let is_over = self.desk.jobs.as_ref()?.has_ended(&job);
+            let wait = Duration::try_from_secs_f64(seconds).ok()?.min(WAIT_MAX);
+            (!is_over && !wait.is_zero())
+                .then(|| Plan::WhenChanged(job.into(), Instant::now() + wait))
+        };
+        waits().unwrap_or(Plan::Here)
+    }
+}
+
+/// Whether this request says that its client follows tasks. What it said before counts for nothing.
+pub(super) fn declares_tasks(params: &Params<'_>) -> bool {
+    let meta = params.meta.as_ref();
+    let declared = meta
+        .and_then(|meta| meta.client_capabilities)
+        .and_then(|capabilities| raw::member(capabilities, "extensions"))
+        .and_then(|extensions| raw::member(extensions, EXTENSION));
+    declared.is_some_and(|settings| settings.get().starts_with('{'))
+}
+
+/// What a client hears that would have to follow tasks.
+pub(super) fn tasks_required() -> ErrorObject {
+    let message =
+        format!("The client has to declare the extension `{EXTENSION}` with this request");
+    ErrorObject::new(ErrorCode::MISSING_CLIENT_CAPABILITY, message)
+        .with_data(json!({ "requiredCapabilities": { "extensions": { EXTENSION: {} } } }))
+}

@@ -1,0 +1,64 @@
+//! What happens at the desk without anybody asking for it: results expire, workspaces are closed, changes of jobs are told.
+//!
+//! Must not know how any of it works.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::clock::Tick;
+use crate::base::log;
+use crate::base::owner::SESSION;
+use crate::engine::shared::Shared;
+
+/// How often the desk is looked over. Waits for a job end this late at most.
+const DESK_INTERVAL: Duration = Duration::from_millis(250);
+
+impl Shared {
+    /// Looks the desk over from time to time.
+    pub(super) fn sweep_desk(self: &Arc<Self>) -> Tick {
+        let shared = Arc::downgrade(self);
+        Tick {
+            every: DESK_INTERVAL,
+            run: Box::new(move || {
+                if let Some(shared) = shared.upgrade() {
+                    shared.desk.watch.sweep();
+                    shared.sweep_workspaces();
+                    if let Some(jobs) = &shared.desk.jobs {
+                        jobs.sweep();
+                    }
+                }
+            }),
+        }
+    }
+
+    /// Closes workspaces that are idle or whose session has ended.
+    pub(super) fn sweep_workspaces(&self) {
+        let Some((workspaces, _)) = &self.desk.workspaces else {
+            return;
+        };
+        let has_gone = |owner: &str| {
+            let session = owner.strip_prefix(SESSION);
+            session.is_some_and(|id| !self.sessions.lives(id))
+        };
+        for closed in workspaces.sweep(has_gone) {
+            log::debug!("the workspace `{}` is closed", closed.workspace.name);
+            self.desk.reaper.drop(closed);
+        }
+    }
+
+    /// Tells of every change of a job those who wait for it, and the streams that have subscribed to it.
+    pub(super) fn tell_of_jobs(self: &Arc<Self>) {
+        let Some(jobs) = &self.desk.jobs else {
+            return;
+        };
+        let shared = Arc::downgrade(self);
+        jobs.on_change(move |record| {
+            if let Some(shared) = shared.upgrade() {
+                shared.desk.watch.wake(&record.id);
+                shared
+                    .subscriptions
+                    .publish_task(record, &shared.identity.server_info);
+            }
+        });
+    }
+}

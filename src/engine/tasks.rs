@@ -1,0 +1,104 @@
+//! The methods of the tasks extension: look at a job, answer what it asks, cancel it.
+//!
+//! All are answered by the thread that took the request, and none waits for a worker. The declaration comes before the look-up, and unknown, expired and
+//! foreign are one answer. Must not know how a job runs. Specification: `io.modelcontextprotocol/tasks` (repository `ext-tasks`).
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::base::owner::Owner;
+use crate::desk::jobs::{Jobs, now_ms};
+use crate::desk::record::Answered;
+use crate::desk::wire::{Shown, Task};
+use crate::engine::lifecycle::Engine;
+use crate::engine::planning::{declares_tasks, tasks_required};
+use crate::engine::reply::{Asked, shutting_down};
+use crate::protocol::jsonrpc::{ErrorObject, shortened};
+use crate::protocol::method::Method;
+use crate::protocol::raw;
+
+impl Engine {
+    /// Answers `tasks/get`, `tasks/update` and `tasks/cancel`.
+    pub(super) fn task(&self, method: Method, asked: Asked<'_>, owner: &Owner) {
+        let Some(jobs) = &self.shared.desk.jobs else {
+            return asked.fail(&ErrorObject::method_not_found(method.name()));
+        };
+        if !declares_tasks(&asked.params) {
+            return asked.fail(&tasks_required());
+        }
+        let done = match (&asked.params.task_id, method) {
+            (None, _) => Err(ErrorObject::invalid_params("`taskId` is missing")),
+            (Some(id), Method::TasksUpdate) => {
+                self.update(jobs, &id.0, owner, asked.params.input_responses)
+            }
+            (Some(id), Method::TasksCancel) => {
+                let cancelled = jobs.cancel(&id.0, owner.principal());
+                cancelled
+                    .map(|()| self.acknowledgement())
+                    .ok_or_else(|| unknown(&id.0))
+            }
+            (Some(id), _) => {
+                let found = jobs.look(&id.0, owner.principal(), |record| {
+                    let shown = Shown::Looked {
+                        meta: &self.shared.identity.server_info,
+                    };
+                    let task = Task {
+                        record,
+                        shown,
+                        now_ms: now_ms(),
+                    };
+                    serde_json::to_vec(&task).expect("a task is JSON")
+                });
+                found.ok_or_else(|| unknown(&id.0))
+            }
+        };
+        match done {
+            Ok(result) => asked.answer(&result),
+            Err(error) => asked.fail(&error),
+        }
+    }
+
+    /// Hands answers to a job. What is answered has gone before this is acknowledged.
+    fn update(
+        &self,
+        jobs: &Jobs,
+        id: &str,
+        owner: &Owner,
+        responses: Option<&RawValue>,
+    ) -> Result<Vec<u8>, ErrorObject> {
+        let responses = responses.filter(|raw| raw.get().starts_with('{'));
+        let responses = responses
+            .ok_or_else(|| ErrorObject::invalid_params("`inputResponses` must be an object"))?;
+        // Taken first: an answer is not to be spent on a job that cannot go on any more.
+        let ticket = self.lanes[self.shared.jobs_lane].ticket();
+        let ticket = ticket.ok_or_else(shutting_down)?;
+        let answered = jobs.answer(id, owner.principal(), |key| {
+            raw::member(responses, key).map(ToOwned::to_owned)
+        });
+        match answered {
+            None => Err(unknown(id)),
+            Some(Answered::All) => {
+                self.starter().attempt(&id.into(), ticket);
+                Ok(self.acknowledgement())
+            }
+            Some(Answered::Some | Answered::Nothing) => Ok(self.acknowledgement()),
+        }
+    }
+
+    fn acknowledgement(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Acknowledgement<'a> {
+            result_type: &'static str,
+            #[serde(rename = "_meta")]
+            meta: &'a RawValue,
+        }
+        let meta = &*self.shared.identity.server_info;
+        let result_type = "complete";
+        serde_json::to_vec(&Acknowledgement { result_type, meta }).expect("it is JSON")
+    }
+}
+
+fn unknown(id: &str) -> ErrorObject {
+    ErrorObject::invalid_params(format!("Unknown task: {}", shortened(id)))
+}

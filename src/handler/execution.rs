@@ -1,0 +1,60 @@
+//! [`Execution`]: whether a call of a tool is answered with its result, or with a background job.
+//!
+//! Data only; must not know how a job is kept or run.
+
+use crate::handler::workspace::{Access, Wanted};
+
+/// How calls of a tool are executed.
+///
+/// A background job is answered at once, with an id, and goes on without its request: after its client has left, and, with a durable store, after
+/// its server has been restarted. Clients with the extension `io.modelcontextprotocol/tasks` get a task; others ask for a job with the argument
+/// `background`, and look after it with the tools of [`Server::job_tools`](crate::Server::job_tools).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Execution {
+    /// Each call is answered with its result. The default.
+    #[default]
+    Inline,
+    /// A job for clients that can follow one, and for those that ask for one; a result for the others.
+    EitherWay,
+    /// Always a job. A client that cannot follow one is told so.
+    Background,
+}
+
+/// The argument that names a workspace, and the one that asks for a job.
+pub(crate) const WORKSPACE: &str = "workspace";
+pub(crate) const BACKGROUND: &str = "background";
+
+/// What a tool wants of the desk.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DeskWork {
+    pub(crate) execution: Execution,
+    /// Whether a job that a restart has interrupted is run again.
+    pub(crate) restartable: bool,
+    /// How it uses a workspace, if it is in one.
+    pub(crate) access: Option<Access>,
+    /// The value its function takes.
+    pub(crate) wanted: Option<Wanted>,
+    /// It runs on the thread that took the request, because it never waits.
+    pub(crate) is_inline: bool,
+    /// Its argument `wait_seconds` says how long it may wait for the job it names to change, before it runs.
+    pub(crate) waits_for_job: bool,
+}
+
+impl DeskWork {
+    /// What is wrong with it, in a sentence.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        match (self.access, self.wanted.map(|wanted| wanted.access)) {
+            (None, Some(Access::Change)) => {
+                Some("its handler takes a workspace; add `.in_workspace()`")
+            }
+            (None, Some(Access::Read)) => {
+                Some("its handler reads a workspace; add `.reads_workspace()`")
+            }
+            (Some(Access::Read), Some(Access::Change)) => {
+                Some("its handler changes the workspace; use `.in_workspace()`")
+            }
+            _ => None,
+        }
+    }
+}

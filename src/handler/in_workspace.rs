@@ -1,0 +1,75 @@
+//! The shapes of handlers that take their workspace's value.
+//!
+//! Must not know how a call gets its turn.
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+
+use crate::handler::context::RequestContext;
+use crate::handler::fork::Fork;
+use crate::handler::invoke::{Handler, Invocation, NotCalled, read};
+use crate::handler::type_schema::schema_of;
+use crate::handler::workspace::{Access, Inside, Wanted};
+
+/// Runs `run` with the workspace that the call is in; that it is in one is checked when the server starts.
+fn inside<T>(
+    invocation: &Invocation<'_>,
+    run: impl FnOnce(&Inside) -> Result<T, String>,
+) -> Result<T, NotCalled> {
+    let inside = invocation.call.workspace();
+    let inside = inside.ok_or_else(|| "This tool runs only in a workspace".to_owned());
+    inside.and_then(run).map_err(NotCalled)
+}
+
+impl<S, W, F, A, R> Handler<S, fn(&mut RequestContext<S>, &mut W, A) -> R> for F
+where
+    S: Fork + 'static,
+    W: Send + Sync + 'static,
+    F: Fn(&mut RequestContext<S>, &mut W, A) -> R + Send + Sync + 'static,
+    A: DeserializeOwned + JsonSchema,
+{
+    type Output = R;
+
+    fn arguments_schema() -> Json {
+        schema_of::<A>()
+    }
+
+    fn workspace() -> Option<Wanted> {
+        Some(Wanted::of::<W>(Access::Change))
+    }
+
+    fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
+        let (arguments, _charged) = read(&invocation)?;
+        let mut cx = invocation.context(template);
+        inside(&invocation, |inside| {
+            inside.change(|value| self(&mut cx, value, arguments))
+        })
+    }
+}
+
+impl<S, W, F, A, R> Handler<S, fn(&mut RequestContext<S>, &W, A) -> R> for F
+where
+    S: Fork + 'static,
+    W: Send + Sync + 'static,
+    F: Fn(&mut RequestContext<S>, &W, A) -> R + Send + Sync + 'static,
+    A: DeserializeOwned + JsonSchema,
+{
+    type Output = R;
+
+    fn arguments_schema() -> Json {
+        schema_of::<A>()
+    }
+
+    fn workspace() -> Option<Wanted> {
+        Some(Wanted::of::<W>(Access::Read))
+    }
+
+    fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
+        let (arguments, _charged) = read(&invocation)?;
+        let mut cx = invocation.context(template);
+        inside(&invocation, |inside| {
+            inside.read(|value| self(&mut cx, value, arguments))
+        })
+    }
+}
