@@ -15,7 +15,9 @@ mod server;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "usage: everything (--http ADDRESS [--front tiny|guarded] | --stdio) [--workers N] [--queue N] [--drain-ms N]";
+use mcp_threads::Limits;
+
+const USAGE: &str = "usage: everything (--http ADDRESS [--front tiny|guarded] | --stdio) [--workers N] [--queue N] [--drain-ms N] [--jobs memory|PATH] [--job-ttl-ms N] [--workspaces-max N] [--workspace-idle-ms N]";
 
 const HELP: &str = "\
 The reference server of mcp-threads: every feature once, for test suites and benchmarks.
@@ -26,6 +28,10 @@ The reference server of mcp-threads: every feature once, for test suites and ben
   --workers N            how many calls run at once
   --queue N              how many more wait
   --drain-ms N           how long calls may finish after the first signal, or the end of stdin
+  --jobs memory|PATH     where background jobs are kept; a path is a file that survives a crash
+  --job-ttl-ms N         how long the result of a job can be fetched
+  --workspaces-max N     how many workspaces may be open
+  --workspace-idle-ms N  when a workspace is closed that nobody uses
   --help                 says this
 
 When it is ready it says where it serves, on stderr. RUST_LOG=info adds a line for each request.";
@@ -38,6 +44,9 @@ struct Options {
     workers: Option<usize>,
     queue: Option<usize>,
     drain: Option<Duration>,
+    /// `None` for memory.
+    jobs: Option<String>,
+    limits: Limits,
 }
 
 fn main() -> ExitCode {
@@ -70,7 +79,10 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> mcp_threads::Result<()> {
-    let mut server = server::everything();
+    let mut server = server::everything().limits(options.limits);
+    if let Some(path) = &options.jobs {
+        server = keep_jobs(server, path)?;
+    }
     if let Some(workers) = options.workers {
         server = server.workers(workers);
     }
@@ -105,6 +117,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         workers: None,
         queue: None,
         drain: None,
+        jobs: None,
+        limits: Limits::default(),
     };
     let mut stdio = false;
     while let Some(flag) = arguments.next() {
@@ -126,6 +140,20 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             "--workers" => options.workers = Some(number()?),
             "--queue" => options.queue = Some(number()?),
             "--drain-ms" => options.drain = Some(Duration::from_millis(number()? as u64)),
+            "--jobs" => options.jobs = Some(value).filter(|place| place != "memory"),
+            "--job-ttl-ms" => options.limits = options.limits.job_ttl(milliseconds(number()?)),
+            "--workspaces-max" => {
+                let most = number()?;
+                options.limits = options
+                    .limits
+                    .workspaces_max(most)
+                    .workspaces_of_one_max(most);
+            }
+            "--workspace-idle-ms" => {
+                options.limits = options
+                    .limits
+                    .workspace_idle_timeout(milliseconds(number()?));
+            }
             _ => return Err(format!("`{flag} {value}` is not an option")),
         }
     }
@@ -133,6 +161,25 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         return Err("choose one of --http and --stdio".into());
     }
     Ok(options)
+}
+
+fn milliseconds(number: usize) -> Duration {
+    Duration::from_millis(number as u64)
+}
+
+/// Keeps jobs in this file.
+#[cfg(feature = "durable")]
+fn keep_jobs<S: mcp_threads::Fork + Send + Sync + 'static>(
+    server: mcp_threads::Server<S>,
+    path: &str,
+) -> mcp_threads::Result<mcp_threads::Server<S>> {
+    Ok(server.job_store(mcp_threads::DurableStore::open(path)?))
+}
+
+#[cfg(not(feature = "durable"))]
+fn keep_jobs<S>(server: S, path: &str) -> mcp_threads::Result<S> {
+    eprintln!("`{path}` is not used and jobs are kept in memory: build with `--features durable`");
+    Ok(server)
 }
 
 fn is_tiny(front: &str) -> Result<bool, String> {

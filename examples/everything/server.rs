@@ -5,6 +5,7 @@
 mod asks;
 mod changes;
 mod content;
+mod desk;
 mod events;
 mod headers;
 mod probes;
@@ -24,5 +25,5 @@ pub(crate) fn everything() -> Server<probes::Counter> {
     let server = changes::register(headers::register(server));
     let server = rounds::register(asks::register(server));
     let server = prompts::register(resources::register(server));
-    probes::register(server)
+    desk::register(probes::register(server))
 }
