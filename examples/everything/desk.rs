@@ -32,10 +32,6 @@ pub(crate) fn register(server: Server<Counter>) -> Server<Counter> {
             })
         })
         .register(
-            tool("greet", "Greets; never a task.")
-                .handler(|args: Greet| format!("Hello, {}!", args.name)),
-        )
-        .register(
             tool(
                 "slow_compute",
                 "Computes for a while; a task for those who can follow one.",
@@ -103,13 +99,6 @@ pub(crate) fn register(server: Server<Counter>) -> Server<Counter> {
 #[derive(Deserialize, JsonSchema)]
 #[schemars(crate = "mcp_threads::schemars")]
 struct Nothing {}
-
-#[derive(Deserialize, JsonSchema)]
-#[schemars(crate = "mcp_threads::schemars")]
-struct Greet {
-    /// Whom to greet.
-    name: String,
-}
 
 #[derive(Deserialize, JsonSchema)]
 #[schemars(crate = "mcp_threads::schemars")]

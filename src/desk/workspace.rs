@@ -284,5 +284,4 @@ impl Drop for Turn {
 }
 
 #[cfg(test)]
-#[path = "workspace_tests.rs"]
 mod tests;

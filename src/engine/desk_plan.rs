@@ -13,7 +13,6 @@ use crate::desk::store::JobStore;
 use crate::desk::store::memory::MemoryStore;
 use crate::desk::workspaces::{WorkspaceRules, Workspaces};
 use crate::engine::background::JOBS_LANE;
-use crate::engine::lifecycle::Plan;
 use crate::handler::execution::Execution;
 use crate::handler::registration::Registration;
 use crate::handler::workspace::Maker;
@@ -40,21 +39,25 @@ pub(super) struct OpenedDesk {
 
 impl OpenedDesk {
     /// Opens the store, if there is anything to keep in it, and adds the lane that jobs need.
-    pub(super) fn open(plan: &mut Plan) -> Result<Self, Error> {
-        let limits = Arc::clone(&plan.limits);
+    pub(super) fn open(
+        plan: DeskPlan,
+        registrations: &[Result<Registration, String>],
+        lanes: &mut Vec<Lane>,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
         let memory = Budget::whole(limits.memory_bytes_max);
         let DeskPlan {
             store,
             has_job_tools,
             maker,
             closes_broken,
-        } = std::mem::take(&mut plan.desk);
-        let tools = || plan.registrations.iter().flatten();
+        } = plan;
+        let tools = || registrations.iter().flatten();
         check_workspaces(tools(), maker.as_ref())?;
         let has_jobs = tools().any(|tool| tool.target.desk.execution != Execution::Inline);
         let mut desk = Desk {
             has_job_tools: has_job_tools && has_jobs,
-            workspaces: maker.map(|maker| (workspaces(&limits, closes_broken), Arc::new(maker))),
+            workspaces: maker.map(|maker| (workspaces(limits, closes_broken), Arc::new(maker))),
             ..Desk::default()
         };
         let mut interrupted = Vec::new();
@@ -74,12 +77,12 @@ impl OpenedDesk {
                 .map_err(|error| Error::configuration(format!("the job store: {error}")))?;
             (desk.jobs, interrupted) = (Some(Arc::new(jobs)), again);
         }
-        let position = plan.lanes.iter().position(|lane| &*lane.name == JOBS_LANE);
+        let position = lanes.iter().position(|lane| &*lane.name == JOBS_LANE);
         let jobs_lane = position.unwrap_or_else(|| {
             if has_jobs {
-                plan.lanes.push(Lane::new(JOBS_LANE).queue(256));
+                lanes.push(Lane::new(JOBS_LANE).queue(256));
             }
-            plan.lanes.len() - 1
+            lanes.len() - 1
         });
         Ok(OpenedDesk {
             desk,

@@ -67,7 +67,12 @@ pub(crate) struct Plan {
 impl Engine {
     /// Checks the plan and starts the lanes.
     pub(crate) fn start(mut plan: Plan) -> Result<Arc<Self>, Error> {
-        let desk = OpenedDesk::open(&mut plan)?;
+        let desk = OpenedDesk::open(
+            plan.desk,
+            &plan.registrations,
+            &mut plan.lanes,
+            &plan.limits,
+        )?;
         let identity = Identity::new(plan.implementation, plan.instructions);
         let catalogue = Catalogue::new(
             plan.lanes
