@@ -3,6 +3,7 @@
 //! An `Err` becomes a tool error that the model can read and react to, not a protocol error. Must not know how a result is sent.
 
 use std::any::Any;
+use std::error::Error;
 use std::fmt;
 
 use serde::Serialize;
@@ -105,12 +106,31 @@ impl ToolError {
 
 impl<E: fmt::Display + 'static> From<E> for ToolError {
     fn from(error: E) -> Self {
-        let ask = (&error as &dyn Any).downcast_ref::<AskError>();
-        match ask.and_then(AskError::protocol_error) {
+        match for_the_program(&error) {
             Some(error) => ToolError::protocol(error),
             None => ToolError::new(error.to_string()),
         }
     }
+}
+
+/// The JSON-RPC error that an error is, or that it was made from: such a one is for the client's program, however it is wrapped.
+fn for_the_program(error: &dyn Any) -> Option<ErrorObject> {
+    let direct = error
+        .downcast_ref::<AskError>()
+        .and_then(AskError::protocol_error);
+    let direct = direct.or_else(|| error.downcast_ref::<ErrorObject>().cloned());
+    let plain = error.downcast_ref::<Box<dyn Error>>().map(|error| &**error);
+    let sendable = error.downcast_ref::<Box<dyn Error + Send + Sync>>();
+    let boxed = plain.or(sendable.map(|error| &**error as &dyn Error));
+    direct.or_else(|| {
+        let mut chain = std::iter::successors(boxed, |error| error.source());
+        chain.find_map(|error| {
+            let ask = error
+                .downcast_ref::<AskError>()
+                .and_then(AskError::protocol_error);
+            ask.or_else(|| error.downcast_ref::<ErrorObject>().cloned())
+        })
+    })
 }
 
 impl CallToolResult {

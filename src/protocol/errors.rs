@@ -113,6 +113,8 @@ impl fmt::Display for ErrorObject {
     }
 }
 
+impl std::error::Error for ErrorObject {}
+
 /// A peer's text, cut to a length that may stand in an error or a log line.
 pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
     const CHARS_MAX: usize = 128;

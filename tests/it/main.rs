@@ -45,6 +45,8 @@ mod command;
 mod command_ends;
 mod completion;
 mod configuration;
+mod desk_jobs;
+mod desk_workspaces;
 mod dialogues;
 mod dynamic_tools;
 mod eras;

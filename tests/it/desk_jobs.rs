@@ -1,0 +1,482 @@
+//! Background jobs as clients have them: tasks of the extension, job tools for everybody else. The handlers are those of the reference server's kind.
+
+use std::time::Duration;
+
+use mcp_threads::{
+    AskError, Cancelled, ErrorObject, Execution, Lane, RequestContext, Server, Tool, ToolError,
+};
+use serde_json::{Value, json};
+
+use crate::asking::accept;
+use crate::harness::message::{cancel, legacy_call};
+use crate::harness::talk::{introduce, modern_with};
+use crate::harness::{Gate, PipeClient, Served, call, code, text, until};
+
+type Context = RequestContext;
+
+#[derive(serde::Deserialize, mcp_threads::schemars::JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Sure {
+    sure: bool,
+}
+
+fn server(gate: &Gate) -> Server {
+    let (patient, deaf) = (gate.door(), gate.door());
+    let job = |name: &str| Tool::new(name).execution(Execution::Background);
+    Server::new("it", "1.0.0")
+        .job_tools()
+        .lane(Lane::new("jobs").workers(1).queue(1))
+        .register(Tool::new("plain").handler(|_: Value| "plain"))
+        .register(Tool::new("wait").execution(Execution::EitherWay).handler(
+            move |cx: &mut Context, args: Value| {
+                cx.progress((1.0, 2.0, "halfway"));
+                patient.pass_or_leave(cx, args["who"].as_str().unwrap_or("job"))?;
+                Ok::<_, Cancelled>(format!("done by {}", args["who"]))
+            },
+        ))
+        .register(job("gate").handler(move |_: Value| deaf.pass("gate")))
+        .register(job("error").handler(|_: Value| Err::<(), _>(ToolError::new("for the model"))))
+        .register(
+            job("fail").handler(|_: Value| Err::<(), _>(ErrorObject::new(-7, "for the program"))),
+        )
+        .register(job("panic").handler(|_: Value| -> String { panic!("a SECRET text") }))
+        .register(job("ask").handler(|cx: &mut Context, _: Value| {
+            let kept = cx.keep("kept", || "kept".to_owned());
+            let (one, two) = (
+                cx.elicit::<Sure>("one", "One?"),
+                cx.elicit::<Sure>("two", "Two?"),
+            );
+            let (one, two) = (one?.accepted(), two?.accepted());
+            let three = cx.elicit::<Sure>("three", "Three?")?.accepted();
+            let sure = [one, two, three].map(|answer| answer.is_some_and(|answer| answer.sure));
+            Ok::<_, AskError>(format!("{kept} {sure:?}"))
+        }))
+        .register(
+            job("first")
+                .before_job(|cx: &mut Context, _: Value| {
+                    cx.elicit::<Sure>("sure", "Sure?").map(drop)
+                })
+                .handler(|cx: &mut Context, _: Value| {
+                    let sure = cx.elicit::<Sure>("sure", "Sure?")?.accepted();
+                    Ok::<_, AskError>(sure.is_some_and(|answer| answer.sure).to_string())
+                }),
+        )
+}
+
+/// What a client declares that follows tasks and can show forms.
+fn follows() -> Value {
+    json!({ "elicitation": {}, "extensions": { "io.modelcontextprotocol/tasks": {} } })
+}
+
+fn request(method: &str, params: Value) -> Value {
+    modern_with("request", method, params, &follows())
+}
+
+#[track_caller]
+fn order(client: &mut PipeClient, tool: &str) -> String {
+    let answer = client.ask(&request(
+        "tools/call",
+        json!({ "name": tool, "arguments": {} }),
+    ));
+    let task = &answer["result"];
+    assert_eq!(task["resultType"], "task", "{answer}");
+    assert_eq!(
+        (&task["status"], &task["ttlMs"]),
+        (&json!("working"), &Value::Null),
+        "{answer}"
+    );
+    for absent in [
+        "task",
+        "ttl",
+        "result",
+        "error",
+        "inputRequests",
+        "requestState",
+    ] {
+        assert!(task.get(absent).is_none(), "{absent} in {answer}");
+    }
+    task["taskId"].as_str().expect("it has an id").to_owned()
+}
+
+#[track_caller]
+fn get(client: &mut PipeClient, id: &str) -> Value {
+    let answer = client.ask(&request("tasks/get", json!({ "taskId": id })));
+    assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+    answer["result"].clone()
+}
+
+#[track_caller]
+fn until_status(client: &mut PipeClient, id: &str, status: &str) -> Value {
+    let mut seen = Value::Null;
+    until(&format!("the task is {status}"), || {
+        seen = get(client, id);
+        seen["status"] == status
+    });
+    seen
+}
+
+fn update(client: &mut PipeClient, id: &str, responses: Value) -> Value {
+    let params = json!({ "taskId": id, "inputResponses": responses });
+    let answer = client.ask(&request("tasks/update", params));
+    let result = &answer["result"];
+    assert_eq!(result["resultType"], "complete", "{answer}");
+    assert!(
+        result.get("taskId").is_none() && result.get("status").is_none(),
+        "{answer}"
+    );
+    answer
+}
+
+fn end(served: Served, mut client: PipeClient) {
+    client.close();
+    assert_eq!(client.rest().len(), 0, "nothing is left over");
+    served.stop();
+}
+
+#[test]
+fn a_task_is_made_looked_at_and_fetched() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    let id = order(&mut client, "wait");
+    let working = get(&mut client, &id);
+    assert!(working.get("result").is_none(), "{working}");
+    until("its progress is its message", || {
+        get(&mut client, &id)["statusMessage"] == "halfway (1 of 2)"
+    });
+    assert_eq!(served.stats().jobs.working, 1);
+    gate.let_go(1000);
+    let ended = until_status(&mut client, &id, "completed");
+    assert_eq!(ended["result"]["content"][0]["text"], "done by null");
+    assert!(
+        ended["ttlMs"].as_u64().is_some_and(|ms| ms > 3_000_000),
+        "{ended}"
+    );
+    assert_eq!(get(&mut client, &id), ended, "an end is an end");
+    end(served, client);
+}
+
+#[test]
+fn each_end_has_its_own_state_and_member() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    let id = order(&mut client, "error");
+    let ended = until_status(&mut client, &id, "completed");
+    assert_eq!(ended["result"]["isError"], true, "{ended}");
+    let id = order(&mut client, "fail");
+    let ended = until_status(&mut client, &id, "failed");
+    assert_eq!(
+        (&ended["error"]["code"], &ended["statusMessage"]),
+        (&json!(-7), &json!("for the program"))
+    );
+    assert!(ended.get("result").is_none(), "{ended}");
+    let id = order(&mut client, "panic");
+    let ended = until_status(&mut client, &id, "failed");
+    assert_eq!(ended["error"]["code"], -32603);
+    assert!(!ended.to_string().contains("SECRET"), "{ended}");
+    end(served, client);
+}
+
+#[test]
+fn a_job_that_asks_holds_no_worker_and_goes_on_with_the_last_answer() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    let id = order(&mut client, "ask");
+    let asking = until_status(&mut client, &id, "input_required");
+    let requests = asking["inputRequests"]
+        .as_object()
+        .expect("it asks")
+        .clone();
+    let keys: Vec<&String> = requests.keys().collect();
+    assert_eq!(keys.len(), 2, "{asking}");
+    assert!(
+        requests
+            .values()
+            .all(|request| request["method"] == "elicitation/create")
+    );
+    // The lane has one worker and one place, and both are free.
+    let other = order(&mut client, "error");
+    until_status(&mut client, &other, "completed");
+    let yes = accept(json!({ "sure": true }));
+    update(&mut client, &id, json!({ "stranger": 7, keys[0]: yes }));
+    let left = get(&mut client, &id);
+    assert_eq!(
+        left["inputRequests"]
+            .as_object()
+            .expect("it asks")
+            .keys()
+            .collect::<Vec<_>>(),
+        [keys[1]]
+    );
+    update(&mut client, &id, json!({ keys[0]: yes, keys[1]: yes }));
+    let third = until_status(&mut client, &id, "input_required");
+    let third = third["inputRequests"].as_object().expect("it asks").clone();
+    let (key, _) = third.iter().next().expect("one more");
+    assert!(!requests.contains_key(key), "no key is used twice");
+    update(&mut client, &id, json!({ key: yes }));
+    let ended = until_status(&mut client, &id, "completed");
+    assert_eq!(
+        ended["result"]["content"][0]["text"],
+        "kept [true, true, true]"
+    );
+    end(served, client);
+}
+
+#[test]
+fn what_is_asked_before_there_is_a_job_is_asked_by_rounds() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    let params = json!({ "name": "first", "arguments": {} });
+    let first = client.ask(&request("tools/call", params.clone()));
+    assert_eq!(first["result"]["resultType"], "input_required", "{first}");
+    assert!(first["result"].get("taskId").is_none());
+    let mut again = params;
+    again["inputResponses"] = json!({ "sure": accept(json!({ "sure": true })) });
+    let made = client.ask(&request("tools/call", again));
+    assert_eq!(made["result"]["resultType"], "task", "{made}");
+    let id = made["result"]["taskId"]
+        .as_str()
+        .expect("it has an id")
+        .to_owned();
+    let ended = until_status(&mut client, &id, "completed");
+    assert_eq!(ended["result"]["content"][0]["text"], "true");
+    end(served, client);
+}
+
+#[test]
+fn a_cancelled_task_has_ended_and_its_worker_is_told() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    let id = order(&mut client, "wait");
+    assert_eq!(gate.began(), "job");
+    // The call that made it is over.
+    client.send(&cancel("request"));
+    assert_eq!(get(&mut client, &id)["status"], "working");
+    for _ in 0..2 {
+        let answer = client.ask(&request("tasks/cancel", json!({ "taskId": id })));
+        assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+        assert_eq!(get(&mut client, &id)["status"], "cancelled");
+    }
+    until("its handler has left", || {
+        served.stats().lanes.iter().all(|lane| lane.busy == 0)
+    });
+    end(served, client);
+}
+
+#[test]
+fn law_2_a_full_lane_makes_no_job() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    let running = order(&mut client, "gate");
+    assert_eq!(gate.began(), "gate");
+    let waiting = order(&mut client, "error");
+    let refused = client.ask(&request("tools/call", json!({ "name": "error" })));
+    assert_eq!(code(&refused), 503, "{refused}");
+    assert_eq!(served.stats().jobs.working, 2, "nothing was stored");
+    gate.let_go(1000);
+    until_status(&mut client, &running, "completed");
+    until_status(&mut client, &waiting, "completed");
+    end(served, client);
+}
+
+#[test]
+fn the_declaration_of_each_request_decides_and_comes_before_the_look_up() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    let id = order(&mut client, "error");
+    let required = json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } });
+    for capabilities in [json!({}), json!({ "tasks": {} })] {
+        for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
+            for id in [id.as_str(), "unknown"] {
+                let answer = client.ask(&modern_with(
+                    1,
+                    method,
+                    json!({ "taskId": id, "inputResponses": {} }),
+                    &capabilities,
+                ));
+                assert_eq!(code(&answer), -32021, "{method}: {answer}");
+                assert_eq!(answer["error"]["data"]["requiredCapabilities"], required);
+            }
+        }
+        let listen = json!({ "notifications": { "taskIds": [id] } });
+        assert_eq!(
+            code(&client.ask(&modern_with(
+                1,
+                "subscriptions/listen",
+                listen,
+                &capabilities
+            ))),
+            -32021
+        );
+    }
+    for (method, params) in [
+        ("tasks/get", json!({ "taskId": "unknown" })),
+        ("tasks/get", json!({})),
+        ("tasks/cancel", json!({ "taskId": "unknown" })),
+        (
+            "tasks/update",
+            json!({ "taskId": "unknown", "inputResponses": {} }),
+        ),
+        ("tasks/update", json!({ "taskId": id })),
+    ] {
+        assert_eq!(
+            code(&client.ask(&request(method, params.clone()))),
+            -32602,
+            "{method} {params}"
+        );
+    }
+    for method in ["tasks/result", "tasks/list"] {
+        assert_eq!(
+            code(&client.ask(&request(method, json!({ "taskId": id })))),
+            -32601
+        );
+    }
+    let discovered = client.ask(&request("server/discover", json!({})));
+    let capabilities = &discovered["result"]["capabilities"];
+    assert_eq!(capabilities["extensions"], required["extensions"]);
+    assert!(capabilities.get("tasks").is_none());
+    end(served, client);
+}
+
+#[test]
+fn a_stream_is_told_of_the_tasks_it_follows_and_at_once_of_their_present_state() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    let ended = order(&mut client, "error");
+    until_status(&mut client, &ended, "completed");
+    let listen = json!({ "notifications": { "taskIds": [ended, "foreign"] } });
+    client.send(&modern_with(
+        "stream",
+        "subscriptions/listen",
+        listen,
+        &follows(),
+    ));
+    let acknowledged = client.recv();
+    assert_eq!(
+        acknowledged["params"]["notifications"]["taskIds"],
+        json!([ended]),
+        "{acknowledged}"
+    );
+    let told = client.recv();
+    assert_eq!(told["method"], "notifications/tasks", "{told}");
+    let params = &told["params"];
+    assert_eq!(
+        (&params["taskId"], &params["status"]),
+        (&json!(ended), &json!("completed"))
+    );
+    assert_eq!(
+        params["_meta"]["io.modelcontextprotocol/subscriptionId"],
+        "stream"
+    );
+    assert!(
+        params.get("resultType").is_none() && params["result"]["isError"] == true,
+        "{told}"
+    );
+
+    let waiting = order(&mut client, "wait");
+    let listen = json!({ "notifications": { "taskIds": [waiting] } });
+    client.send(&modern_with(
+        "second",
+        "subscriptions/listen",
+        listen,
+        &follows(),
+    ));
+    gate.let_go(1000);
+    loop {
+        let told = client.recv();
+        if told["params"]["status"] == "completed" {
+            assert_eq!(
+                told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"],
+                "second"
+            );
+            break;
+        }
+    }
+    for stream in ["stream", "second"] {
+        client.send(&cancel(stream));
+    }
+    client.close();
+    client.rest();
+    served.stop();
+}
+
+#[test]
+fn clients_without_the_extension_look_after_jobs_with_tools() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    introduce(&mut client, &json!({}));
+    let mut id = 0;
+    let mut ask = |client: &mut PipeClient, tool: &str, arguments: Value| {
+        id += 1;
+        client.ask(&legacy_call(id, tool, arguments))
+    };
+    let made = ask(
+        &mut client,
+        "wait",
+        json!({ "who": "legacy", "background": true }),
+    );
+    let job = made["result"]["structuredContent"]["job"]
+        .as_str()
+        .expect("it has an id")
+        .to_owned();
+    let which = json!({ "job": job });
+    let status = ask(&mut client, "job_status", which.clone());
+    let shown = &status["result"]["structuredContent"];
+    assert_eq!(
+        (&shown["job"], &shown["status"]),
+        (&json!(job), &json!("working")),
+        "{status}"
+    );
+    let early = ask(&mut client, "job_result", which.clone());
+    assert!(text(&early).contains("has not ended"), "{early}");
+    let listed = ask(&mut client, "job_list", json!({}));
+    assert_eq!(
+        listed["result"]["structuredContent"]["jobs"][0]["job"], job,
+        "{listed}"
+    );
+    // Waiting for a change holds no worker: the lane's only one is busy with the job itself.
+    assert_eq!(gate.began(), "legacy");
+    client.send(&legacy_call(
+        "waits",
+        "job_status",
+        json!({ "job": job, "wait_seconds": 30 }),
+    ));
+    gate.let_go(1000);
+    let changed = client.recv();
+    assert_eq!(
+        (
+            &changed["id"],
+            &changed["result"]["structuredContent"]["status"]
+        ),
+        (&json!("waits"), &json!("completed"))
+    );
+    let result = ask(&mut client, "job_result", which.clone());
+    assert_eq!(text(&result), "done by \"legacy\"");
+    assert!(result["result"].get("resultType").is_none(), "{result}");
+    let inline = ask(&mut client, "wait", json!({ "who": "inline" }));
+    assert_eq!(text(&inline), "done by \"inline\"");
+    let cancelled = ask(&mut client, "job_cancel", json!({ "job": "unknown" }));
+    assert_eq!(cancelled["result"]["isError"], true, "{cancelled}");
+    end(served, client);
+}
+
+#[test]
+fn a_background_tool_without_a_way_to_follow_it_says_what_is_missing() {
+    let tool = Tool::new("job")
+        .execution(Execution::Background)
+        .handler(|_: Value| "never");
+    let (served, mut client) = Served::pipe(Server::new("it", "1.0.0").register(tool));
+    let answer = client.ask(&call(1, "job", json!({ "bad": [] })));
+    assert_eq!(code(&answer), -32021, "{answer}");
+    end(served, client);
+}
+
+#[test]
+fn law_12_what_a_drain_cuts_is_recorded() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    let id = order(&mut client, "wait");
+    assert_eq!(gate.began(), "job");
+    let report = served.shutdown(Duration::from_millis(1));
+    assert_eq!(report.abandoned_handlers, 0, "it was told, and left");
+    let _gone = (id, client);
+}
