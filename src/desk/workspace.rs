@@ -4,8 +4,7 @@
 //! holds no worker. Its turn is a value, [`Turn`]: when that is dropped, however the call has ended, whoever is next is handed on. Must not know lanes,
 //! or what a call does.
 //!
-//! A call that never returns keeps its turn for ever; [`Workspace::give_up`] starts a new generation with a new value, and what is left of the old one
-//! goes when that call lets go of it.
+//! A panic starts a new generation with a new value, and what is left of the old one goes when the call that broke it lets go of it.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -147,18 +146,6 @@ impl Workspace {
     pub(crate) fn drop_stale(&self) {
         let stale = self.lock().take_stale();
         drop(stale);
-    }
-
-    /// Gives up on a call that does not return: those who wait go on with a new value, the old one goes when that call lets go of it.
-    pub(crate) fn give_up(self: &Arc<Self>) {
-        let mut state = self.lock();
-        state.generation += 1;
-        state.cell = Cell::default();
-        state.inside.clear();
-        let next = self.next(&mut state);
-        drop(state);
-        next.into_iter()
-            .for_each(|(visitor, turn)| visitor.go(turn));
     }
 
     /// A handler panicked with the value: the next call makes a new one.

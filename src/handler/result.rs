@@ -119,18 +119,25 @@ fn for_the_program(error: &dyn Any) -> Option<ErrorObject> {
         .downcast_ref::<AskError>()
         .and_then(AskError::protocol_error);
     let direct = direct.or_else(|| error.downcast_ref::<ErrorObject>().cloned());
-    let plain = error.downcast_ref::<Box<dyn Error>>().map(|error| &**error);
-    let sendable = error.downcast_ref::<Box<dyn Error + Send + Sync>>();
-    let boxed = plain.or(sendable.map(|error| &**error as &dyn Error));
-    direct.or_else(|| {
-        let mut chain = std::iter::successors(boxed, |error| error.source());
-        chain.find_map(|error| {
-            let ask = error
-                .downcast_ref::<AskError>()
-                .and_then(AskError::protocol_error);
-            ask.or_else(|| error.downcast_ref::<ErrorObject>().cloned())
-        })
-    })
+    if let Some(error) = direct {
+        return Some(error);
+    }
+    let mut at: Option<&(dyn Error + 'static)> = None;
+    if let Some(boxed) = error.downcast_ref::<Box<dyn Error>>() {
+        at = Some(boxed.as_ref());
+    } else if let Some(boxed) = error.downcast_ref::<Box<dyn Error + Send + Sync>>() {
+        at = Some(boxed.as_ref());
+    }
+    while let Some(error) = at {
+        let ask = error.downcast_ref::<AskError>();
+        let found = ask.and_then(AskError::protocol_error);
+        let found = found.or_else(|| error.downcast_ref::<ErrorObject>().cloned());
+        if found.is_some() {
+            return found;
+        }
+        at = error.source();
+    }
+    None
 }
 
 impl CallToolResult {

@@ -130,25 +130,6 @@ fn a_call_that_is_cancelled_while_it_waits_frees_its_place() {
 }
 
 #[test]
-fn a_call_that_is_given_up_keeps_its_value_and_the_others_go_on_with_a_new_one() {
-    let desk = Desk::new(9);
-    assert!(desk.enter(Access::Change, "wedged") && desk.enter(Access::Change, "next"));
-    let wedged = desk.is_inside("wedged");
-    let old = Arc::downgrade(&wedged.cell);
-    desk.workspace.give_up();
-    let next = desk.is_inside("next");
-    let kept = old.upgrade().expect("the wedged one has it");
-    assert!(!Arc::ptr_eq(&kept, &next.cell));
-    drop((kept, wedged));
-    assert!(old.upgrade().is_none(), "the old value goes with it");
-    assert_eq!(
-        desk.workspace.look().busy_with.len(),
-        1,
-        "nobody else lost the turn"
-    );
-}
-
-#[test]
 fn a_panic_leaves_no_half_broken_value() {
     let desk = Desk::new(9);
     assert!(desk.enter(Access::Change, "crash") && desk.enter(Access::Change, "next"));
