@@ -181,11 +181,12 @@ impl Jobs {
                 true => table.oldest_of(&owner),
                 false => table.ended.first().cloned(),
             };
-            if own < self.rules.jobs_of_one_max && table.reserved < self.rules.jobs_max {
-                if let Ok(charge) = self.bytes.try_charge(bytes) {
-                    table.reserve(owner);
-                    return Ok(charge);
-                }
+            if own < self.rules.jobs_of_one_max
+                && table.reserved < self.rules.jobs_max
+                && let Ok(charge) = self.bytes.try_charge(bytes)
+            {
+                table.reserve(owner);
+                return Ok(charge);
             }
             drop(table);
             let Some((_, oldest)) = oldest else {

@@ -171,7 +171,10 @@ impl JobRecord {
         if self.status != JobStatus::Working {
             return false;
         }
-        let end = message.floor_char_boundary(MESSAGE_BYTES_MAX);
+        let mut end = message.len().min(MESSAGE_BYTES_MAX);
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
         message.truncate(end);
         self.message = Some(message);
         self.touch(now_ms);
@@ -330,7 +333,7 @@ mod tests {
             keys[0].starts_with("name-") && keys[1].starts_with("size-"),
             "{keys:?}"
         );
-        let only = |wanted: String| move |key: &str| (key == wanted).then(|| yes());
+        let only = |wanted: String| move |key: &str| (key == wanted).then(yes);
         assert_eq!(job.answer(|_| None, 30), Answered::Nothing);
         assert_eq!(job.answer(only(keys[0].clone()), 30), Answered::Some);
         assert_eq!(

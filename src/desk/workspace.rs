@@ -189,9 +189,10 @@ impl Workspace {
         let state = self.lock();
         let is_idle = state.inside.is_empty() && state.waiting.is_empty();
         Seen {
-            idle_for: is_idle
-                .then(|| state.last_used.elapsed())
-                .unwrap_or_default(),
+            idle_for: match is_idle {
+                true => state.last_used.elapsed(),
+                false => Duration::ZERO,
+            },
             busy_with: state
                 .inside
                 .iter()

@@ -33,5 +33,7 @@ mod tasks;
 
 pub(crate) use self::desk_plan::DeskPlan;
 pub(crate) use self::lifecycle::{Engine, Plan};
-pub(crate) use self::origin::{Accepted, Origin, Pipe};
+#[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+pub(crate) use self::origin::Accepted;
+pub(crate) use self::origin::{Origin, Pipe};
 pub(crate) use self::reply::{Refusal, ReplyPort};

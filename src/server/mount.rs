@@ -16,7 +16,7 @@ use crate::transport::http::paths::Route;
 use crate::transport::http::tiny;
 
 /// An MCP endpoint without a listener, for a program that receives `tiny_http::Request`s itself. Dropping it shuts it down, as it does a
-/// [`RunningServer`](crate::RunningServer).
+/// [`RunningServer`].
 ///
 /// ```no_run
 /// let mcp = std::sync::Arc::new(

@@ -216,10 +216,10 @@ impl<W: Write> Writer<W> {
             let flushes = matches!(item, Item::TimedOut | Item::Finished);
             let is_last = matches!(item, Item::Finished);
             self.take(item);
-            if flushes || self.out.len() >= CHUNK_BYTES_MAX {
-                if let Err((written, error)) = self.flush() {
-                    return self.give_up(written, error, fail);
-                }
+            if (flushes || self.out.len() >= CHUNK_BYTES_MAX)
+                && let Err((written, error)) = self.flush()
+            {
+                return self.give_up(written, error, fail);
             }
             if is_last {
                 return Unfinished::default();

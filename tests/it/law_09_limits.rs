@@ -418,7 +418,7 @@ fn law_9_page_len_and_cursors() {
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
-fn law_9_x_request_id_has_1_to_64_visible_characters() {
+fn law_9_x_request_id_has_1_to_64_plain_characters() {
     on_every_front(|front| {
         let (served, http) = front.serve(limited(Limits::default()));
         let ask = |id: &str| {
@@ -428,11 +428,10 @@ fn law_9_x_request_id_has_1_to_64_visible_characters() {
                 .send()
                 .request_id()
         };
-        let visible: String = ('!'..='~').collect();
-        for kept in ["a", &visible[..64], &visible[30..], &"x".repeat(64)] {
+        for kept in ["a", "AZaz09._:/+=@-", &"x".repeat(64)] {
             assert_eq!(ask(kept), kept);
         }
-        for replaced in ["", "a b", "tab\there", &"x".repeat(65)] {
+        for replaced in ["", "a b", "tab\there", "<script>", "{}", &"x".repeat(65)] {
             let fresh = ask(replaced);
             assert!(
                 fresh.len() == 36 && fresh != ask(replaced),

@@ -153,7 +153,7 @@ fn below(api: Api, schema: &Value, path: &str) -> Option<String> {
                 return no("what may be anything");
             }
             // An object that is closed and has no properties would be of no use.
-            if kind == Some("object") && path != "" && schema["properties"] == serde_json::json!({})
+            if kind == Some("object") && !path.is_empty() && schema["properties"] == serde_json::json!({})
             {
                 return no("an object of anything");
             }
@@ -176,12 +176,12 @@ fn below(api: Api, schema: &Value, path: &str) -> Option<String> {
                         .chars()
                         .all(|char| char.is_ascii_alphanumeric() || "_.-".contains(char))
             };
-            let names = schema["properties"]
+            let mut names = schema["properties"]
                 .as_object()
                 .into_iter()
                 .flatten()
                 .map(|(name, _)| name);
-            if let Some(odd) = names.filter(|name| is_odd(name)).next() {
+            if let Some(odd) = names.find(|name| is_odd(name)) {
                 return no(&format!("a property `{odd}`"));
             }
         }

@@ -129,7 +129,7 @@ impl Gauge<'_> {
 
     /// One more member in a map that had so many.
     fn member(&self, before: usize) -> Result<(), Slip> {
-        let is_new_node = before % NODE_MEMBERS == 0 && before != NODE_MEMBERS;
+        let is_new_node = before.is_multiple_of(NODE_MEMBERS) && before != NODE_MEMBERS;
         self.take(if is_new_node { NODE_BYTES } else { 0 })
     }
 

@@ -128,6 +128,7 @@ impl<E: Exchange> Reply<'_, E> {
 }
 
 /// Puts the fields of this answer behind those that every answer has. How many there are.
+#[expect(clippy::map_identity, reason = "it shortens the lifetime of the items")]
 fn collect<'all, 'f: 'all>(
     all: &mut [(&'all str, &'all str); FIELDS_MAX],
     tag: &'all RequestTag,

@@ -401,6 +401,9 @@ fn a_server_to_suspend() {
             .write_bytes_per_second_min(FAST)
             .body_bytes_per_second_min(FAST),
     );
-    println!("listening on {}", site.address());
+    #[expect(clippy::print_stdout, reason = "the parent reads it")]
+    {
+        println!("listening on {}", site.address());
+    }
     let _until_the_parent_ends = std::io::stdin().read(&mut [0]);
 }
