@@ -91,6 +91,10 @@ mod server;
 
 pub use schemars;
 
+#[cfg(doc)]
+#[doc = include_str!("handler/model_schemas.md")]
+pub mod model_schemas {}
+
 pub use base::cancel::CancellationToken;
 pub use base::error::{Error, Result};
 pub use base::limits::Limits;
