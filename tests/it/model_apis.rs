@@ -153,7 +153,9 @@ fn below(api: Api, schema: &Value, path: &str) -> Option<String> {
                 return no("what may be anything");
             }
             // An object that is closed and has no properties would be of no use.
-            if kind == Some("object") && !path.is_empty() && schema["properties"] == serde_json::json!({})
+            if kind == Some("object")
+                && !path.is_empty()
+                && schema["properties"] == serde_json::json!({})
             {
                 return no("an object of anything");
             }
