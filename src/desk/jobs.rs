@@ -90,8 +90,7 @@ impl Jobs {
         Ok((jobs, again))
     }
 
-    /// Who is told of every change, with the record as it is then; told in the order of the changes of one job only as long as one thread makes
-    /// them.
+    /// Who is told of every change, with the record as it is then.
     pub(crate) fn on_change(&self, tell: impl Fn(&JobRecord) + Send + Sync + 'static) {
         // There is one engine, which says it once.
         let _said_before = self.on_change.set(Box::new(tell));

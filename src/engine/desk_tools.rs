@@ -20,6 +20,7 @@ use crate::handler::arguments;
 use crate::handler::context::CallControl;
 use crate::handler::execution::DeskWork;
 use crate::handler::invoke::Invoke;
+use crate::handler::portable;
 use crate::handler::registration::{Kind, Registration, Target};
 use crate::handler::reply::Reply;
 use crate::handler::shown::{Hints, Shown};
@@ -66,7 +67,7 @@ impl Own {
     }
 
     fn shows<R: JsonSchema>(mut self) -> Self {
-        self.0.shown.output_schema = Some(type_schema::schema_of::<R>());
+        self.0.shown.output_schema = Some(portable::of_result(type_schema::schema_of::<R>()));
         self
     }
 }
@@ -104,6 +105,8 @@ where
             run(shared, call, arguments)
         },
     };
+    let input = portable::one_object(type_schema::schema_of::<A>());
+    let input = input.expect("our own types are plain structs");
     let hints = ToolAnnotations {
         open_world_hint: Some(false),
         ..ToolAnnotations::default()
@@ -113,7 +116,7 @@ where
         shown: Shown {
             name: name.into(),
             description: Some(description.into()),
-            input_schema: Some(type_schema::schema_of::<A>()),
+            input_schema: Some(input),
             annotations: Some(Hints::Tool(hints)),
             ..Shown::default()
         },

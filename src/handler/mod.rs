@@ -20,7 +20,7 @@ pub(crate) mod execution;
 mod fork;
 mod in_workspace;
 pub(crate) mod invoke;
-mod portable;
+pub(crate) mod portable;
 mod prompt;
 pub(crate) mod registration;
 pub(crate) mod reply;
