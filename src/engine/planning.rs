@@ -70,7 +70,9 @@ impl Shared {
         }
         let follows_tasks = era == Era::Modern && declares_tasks(params);
         let can_follow = follows_tasks || self.desk.has_job_tools;
-        if work.execution == Execution::Background && !can_follow {
+        // A modern client that follows no tasks must be told so; an earlier one has only the tools.
+        let gets_a_job = follows_tasks || (can_follow && era == Era::Legacy);
+        if work.execution == Execution::Background && !gets_a_job {
             return Err(Unplanned::Error(tasks_required()));
         }
         let said = arguments::take(arguments.as_deref()).map_err(Unplanned::Problem)?;

@@ -17,7 +17,7 @@ pub enum Execution {
     Inline,
     /// A job for clients that can follow one, and for those that ask for one; a result for the others.
     EitherWay,
-    /// Always a job. A client that cannot follow one is told so.
+    /// Always a job. A client of revision 2026-07-28 without the extension is told so (`-32021`), and so is an earlier one without the job tools.
     Background,
 }
 
