@@ -45,7 +45,7 @@ async def a_person_dismisses(c):
 async def a_form_with_defaults(c):
     c.will_answer(elicit=[accept(name="Jane", age=41, score=1.5, status="pending", verified=False)])
     said = await c.text("test_elicitation_sep1034_defaults")
-    check_equal(said, 'Elicitation completed: action=accept, content={"age":41,"name":"Jane","score":1.5,"status":"pending","verified":false}')
+    check_equal(said, 'Elicitation completed: action=accept, content={"name":"Jane","age":41,"score":1.5,"status":"pending","verified":false}')
     properties = c.asked[0][1]["requestedSchema"]["properties"]
     defaults = {name: property["default"] for name, property in properties.items()}
     check_equal(defaults, {"name": "John Doe", "age": 30, "score": 95.5, "status": "active", "verified": True})
@@ -55,7 +55,7 @@ async def a_form_with_choices(c):
     choices = {"untitledSingle": "option1", "titledSingle": "value2", "untitledMulti": ["option1", "option3"], "titledMulti": []}
     c.will_answer(elicit=[accept(**choices)])
     said = await c.text("test_elicitation_sep1330_enums")
-    wanted = '{"titledMulti":[],"titledSingle":"value2","untitledMulti":["option1","option3"],"untitledSingle":"option1"}'
+    wanted = '{"untitledSingle":"option1","titledSingle":"value2","untitledMulti":["option1","option3"],"titledMulti":[]}'
     check_equal(said, f"Elicitation completed: action=accept, content={wanted}")
 
 

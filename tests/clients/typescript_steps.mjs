@@ -220,7 +220,7 @@ async function aPersonAnswers(c) {
 
 async function aFormWithDefaults(c) {
     c.willAnswer({ 'elicitation/create': [accept({ name: 'Jane', age: 41, score: 1.5, status: 'pending', verified: false })] });
-    const content = '{"age":41,"name":"Jane","score":1.5,"status":"pending","verified":false}';
+    const content = '{"name":"Jane","age":41,"score":1.5,"status":"pending","verified":false}';
     assert.equal(await c.text('test_elicitation_sep1034_defaults', {}), `Elicitation completed: action=accept, content=${content}`);
     const properties = Object.entries(c.asked[0][1].requestedSchema.properties);
     assert.deepEqual(Object.fromEntries(properties.map(([name, property]) => [name, property.default])), {

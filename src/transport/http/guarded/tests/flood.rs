@@ -382,6 +382,11 @@ fn few_descriptors() {
         full(client);
         client.expect_end();
     }
+    // Lines go through the queue of the log.
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while ERRORS.load(Ordering::SeqCst) == 0 && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
     assert_eq!(ERRORS.load(Ordering::SeqCst), 1, "logged once");
     assert_eq!(first.get("/x").status, 404);
     site.entered("/x");
