@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-#[cfg(any(feature = "http", feature = "tiny-http"))]
 use mcp_threads::{AskError, Elicited, Lane, Limits, RequestContext, Server};
 use serde_json::{Value, json};
 
