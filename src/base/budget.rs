@@ -57,10 +57,10 @@ impl Budget {
         })
     }
 
-    /// What is to be done when the whole server's account is too small, before anything is refused. Said once; it is called without any lock of
+    /// What is to be done when this account is too small, before anything is refused. Said once; it is called without any lock of
     /// this room, on the thread that charges, with the bytes that do not fit.
     pub(crate) fn on_shortage(&self, relief: impl Fn(usize) + Send + Sync + 'static) {
-        // A second one is ignored: the account belongs to one server.
+        // A second one is ignored: an account has one owner.
         let _said_before = self.relief.set(Box::new(relief));
     }
 
@@ -73,16 +73,19 @@ impl Budget {
         })
     }
 
-    /// Charges so many bytes. When the server's account is too small, what may be dropped is dropped first: to be called without a lock that
-    /// dropping it could need.
+    /// Charges so many bytes. When an account is too small, what may be dropped of it is dropped first, the peer's own before others': to be called
+    /// without a lock that dropping it could need.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Result<Charge, OverBudget> {
-        match self.try_charge(bytes) {
-            Err(OverBudget::Whole) => {
-                self.relieve(bytes);
-                self.try_charge(bytes)
-            }
-            charged => charged,
+        let mut charged = self.try_charge(bytes);
+        if let (Err(OverBudget::Own), Some(relief)) = (&charged, self.relief.get()) {
+            relief(bytes);
+            charged = self.try_charge(bytes);
         }
+        if let Err(OverBudget::Whole) = charged {
+            self.whole.as_ref().unwrap_or(self).relieve(bytes);
+            charged = self.try_charge(bytes);
+        }
+        charged
     }
 
     fn relieve(&self, bytes: usize) {
@@ -200,6 +203,19 @@ mod tests {
         first.absorb(one.charge(5).expect("it fits"));
         let _rest = other.charge(10).expect("it fits");
         assert_eq!((first.bytes(), share.used(), whole.used()), (30, 40, 40));
+    }
+
+    #[test]
+    fn what_a_peer_may_lose_makes_room_for_what_it_must_have() {
+        let whole = Budget::whole(1000);
+        whole.on_shortage(|_bytes| panic!("the whole has room"));
+        let peer = whole.of_peer(100);
+        let kept = Arc::new(Mutex::new(vec![peer.charge(60).expect("it fits")]));
+        let droppable = Arc::clone(&kept);
+        peer.on_shortage(move |_bytes| drop(droppable.lock().expect("not poisoned").pop()));
+        assert_eq!(peer.try_charge(50).err(), Some(OverBudget::Own));
+        assert_eq!(peer.charge(50).expect("it has made room").bytes(), 50);
+        assert!(kept.lock().expect("not poisoned").is_empty());
     }
 
     #[test]

@@ -75,6 +75,13 @@ impl Session {
         memory: &Arc<Budget>,
     ) -> Result<Self, OverBudget> {
         let memory = memory.of_peer(limits.session_bytes_max);
+        let streams = Arc::new(Streams::new(client.protocol_version(), limits, &memory));
+        let parked = Arc::downgrade(&streams);
+        memory.on_shortage(move |bytes| {
+            if let Some(streams) = parked.upgrade() {
+                streams.make_room(bytes);
+            }
+        });
         let mutable = Mutable {
             log_level: LoggingLevel::Info,
             last_seen: Instant::now(),
@@ -85,7 +92,7 @@ impl Session {
             is_adopted: false,
             _kept: memory.charge(SESSION_BYTES + client.len())?,
             version: client.protocol_version(),
-            streams: Arc::new(Streams::new(client.protocol_version(), limits, &memory)),
+            streams,
             client: Arc::new(client),
             calls,
             asks: Arc::default(),

@@ -214,6 +214,23 @@ impl Streams {
         }
     }
 
+    /// Forgets parked streams in which something waits, the oldest first, until so many bytes are free. The one that the bytes are for is the last to go:
+    /// what comes later is worth more, as when they are looked at on arrival.
+    pub(crate) fn make_room(&self, bytes: usize) {
+        let mut freed = 0;
+        let mut dropped = Vec::new();
+        let mut state = self.lock();
+        while freed < bytes
+            && let Some((stream, waiting)) = state.oldest_that_waits()
+        {
+            freed += waiting;
+            dropped.extend(state.forget(stream));
+        }
+        drop(state);
+        // Readers that are dropped write access lines; nobody shall wait for the log.
+        drop(dropped);
+    }
+
     /// Forgets everything that waits for somebody to come back or to listen.
     pub(crate) fn forget_what_waits(&self) {
         let mut state = self.lock();
@@ -329,6 +346,17 @@ impl State {
         }
         let too_long = parked.len() > 1 && bytes > bytes_max;
         parked.first().filter(|_| too_long).copied()
+    }
+
+    /// The oldest parked stream in which something waits to be read, and how much.
+    fn oldest_that_waits(&self) -> Option<(u64, usize)> {
+        self.answering.iter().find_map(|(stream, answering)| {
+            let Phase::Parked(reader) = &answering.phase else {
+                return None;
+            };
+            let waiting = reader.waiting_bytes();
+            (waiting > 0).then_some((*stream, waiting))
+        })
     }
 
     /// Whether it is finished, but newer messages have left its answer no room: there is nothing to come back for.

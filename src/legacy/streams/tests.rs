@@ -174,6 +174,31 @@ fn law_13_what_arrives_at_a_parked_stream_is_charged_to_its_session() {
 }
 
 #[test]
+fn law_13_the_oldest_of_what_waits_makes_room_and_an_empty_stream_is_left_alone() {
+    let streams = streams(9, 100);
+    let park = |bytes: &[u8]| {
+        let (outbox, reader) = new_outbox();
+        let stream = streams.open(outbox);
+        if !bytes.is_empty() {
+            let call = outbox::Source::new(crate::base::cancel::cancellation().1);
+            reader
+                .outbox()
+                .send_event(bytes.to_vec(), EventKind::Message, &call);
+        }
+        stream.park(reader);
+    };
+    park(b"");
+    park(b"aaa");
+    park(b"bbb");
+    park(b"c");
+    streams.make_room(4);
+    let lives = |stream| resumed(&streams, at(stream, 0)).is_some();
+    assert_eq!([1, 2, 3, 4].map(lives), [true, false, false, true]);
+    streams.make_room(usize::MAX);
+    assert_eq!([1, 4].map(lives), [true, false]);
+}
+
+#[test]
 fn a_stream_that_is_dropped_is_forgotten() {
     let streams = streams(2, 100);
     let (outbox, _reader) = new_outbox();
