@@ -45,6 +45,8 @@ mod command;
 mod command_ends;
 mod completion;
 mod configuration;
+#[cfg(feature = "durable")]
+mod desk_durable;
 mod desk_jobs;
 mod desk_workspaces;
 mod dialogues;

@@ -383,8 +383,8 @@ fn few_descriptors() {
         client.expect_end();
     }
     // Lines go through the queue of the log.
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while ERRORS.load(Ordering::SeqCst) == 0 && std::time::Instant::now() < deadline {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while ERRORS.load(Ordering::SeqCst) == 0 && Instant::now() < deadline {
         std::thread::yield_now();
     }
     assert_eq!(ERRORS.load(Ordering::SeqCst), 1, "logged once");
