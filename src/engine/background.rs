@@ -90,19 +90,25 @@ impl Starter {
             }
         };
         // Its client has left before it could learn the id, so nobody will ever ask for it.
-        if !self.tell_made(call, &id, new.as_task) {
+        if !self.tell_made(call, &id, principal.as_deref(), new.as_task) {
             let _nobody_asks = jobs.cancel(&id, principal.as_deref());
             return;
         }
         self.attempt(&id, ticket);
     }
 
-    fn tell_made(&self, call: &Call, id: &Arc<str>, as_task: bool) -> bool {
+    fn tell_made(
+        &self,
+        call: &Call,
+        id: &Arc<str>,
+        principal: Option<&str>,
+        as_task: bool,
+    ) -> bool {
         let request = &call.facts.id;
         let server_info = &self.shared.identity.server_info;
         let jobs = self.shared.desk.jobs.as_ref();
         let body = match (jobs, as_task) {
-            (Some(jobs), true) => jobs.look(id, None, |record| {
+            (Some(jobs), true) => jobs.look(id, principal, |record| {
                 let shown = Shown::Created { meta: server_info };
                 let now_ms = now_ms();
                 encode::write(

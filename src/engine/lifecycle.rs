@@ -261,6 +261,7 @@ impl Engine {
             // All at once, so that none waits for the patience with another.
             lane.refuse_more();
         }
+        self.shared.desk.watch.end();
         self.shared.sessions.end_listening();
         self.shared
             .subscriptions
@@ -332,7 +333,6 @@ impl Engine {
             hurrier.cancel();
         }
         let error = shutting_down();
-        self.shared.desk.watch.end();
         if let Some((workspaces, _)) = &self.shared.desk.workspaces {
             workspaces.close_all();
         }

@@ -476,7 +476,41 @@ fn law_12_what_a_drain_cuts_is_recorded() {
     let (served, mut client) = Served::pipe(server(&gate));
     let id = order(&mut client, "wait");
     assert_eq!(gate.began(), "job");
+    let handle = served.handle();
+    assert_eq!(handle.stats().jobs.working, 1);
     let report = served.shutdown(Duration::from_millis(1));
     assert_eq!(report.abandoned_handlers, 0, "it was told, and left");
-    let _gone = (id, client);
+    assert_eq!(
+        handle.stats().jobs.failed,
+        1,
+        "{id} and why it ended are kept"
+    );
+    drop(client);
+}
+
+#[test]
+fn law_12_a_wait_for_a_job_does_not_hold_the_drain() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    let id = order(&mut client, "gate");
+    assert_eq!(gate.began(), "gate");
+    let wait = json!({ "job": id, "wait_seconds": 30 });
+    client.send(&call("waits", "job_status", wait));
+    // Behind it, so that it has been taken.
+    assert_eq!(
+        text(&client.ask(&call("plain", "plain", json!({})))),
+        "plain"
+    );
+    let handle = served.handle();
+    let ended = std::thread::spawn(move || served.shutdown(crate::harness::PATIENCE));
+    let status = client.answer("waits");
+    assert_eq!(
+        status["result"]["structuredContent"]["status"], "working",
+        "{status}"
+    );
+    assert!(handle.stats().draining);
+    gate.let_go(1);
+    client.close();
+    let report = ended.join().expect("it ends");
+    assert_eq!(report.abandoned_handlers, 0);
 }
