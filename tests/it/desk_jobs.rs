@@ -20,8 +20,8 @@ struct Sure {
     sure: bool,
 }
 
-fn server(gate: &Gate) -> Server {
-    let (patient, deaf) = (gate.door(), gate.door());
+pub(crate) fn server(gate: &Gate) -> Server {
+    let (patient, deaf, before) = (gate.door(), gate.door(), gate.door());
     let job = |name: &str| Tool::new(name).execution(Execution::Background);
     Server::new("it", "1.0.0")
         .job_tools()
@@ -52,6 +52,11 @@ fn server(gate: &Gate) -> Server {
             Ok::<_, AskError>(format!("{kept} {sure:?}"))
         }))
         .register(
+            job("guarded")
+                .before_job(move |cx: &mut Context, _: Value| before.pass_or_leave(cx, "before"))
+                .handler(|_: Value| "done"),
+        )
+        .register(
             job("first")
                 .before_job(|cx: &mut Context, _: Value| {
                     cx.elicit::<Sure>("sure", "Sure?").map(drop)
@@ -68,7 +73,7 @@ fn follows() -> Value {
     json!({ "elicitation": {}, "extensions": { "io.modelcontextprotocol/tasks": {} } })
 }
 
-fn request(method: &str, params: Value) -> Value {
+pub(crate) fn request(method: &str, params: Value) -> Value {
     modern_with("request", method, params, &follows())
 }
 

@@ -48,6 +48,8 @@ mod configuration;
 #[cfg(feature = "durable")]
 mod desk_durable;
 mod desk_jobs;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+mod desk_jobs_http;
 mod desk_workspaces;
 mod dialogues;
 mod dynamic_tools;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::PATIENCE;
 use super::message::initialize;
+use super::task_schema;
 
 /// Where a server listens.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +110,8 @@ impl Http {
             ask = ask.field("Mcp-Method", method);
         }
         let params = &message["params"];
-        match params["name"].as_str().or_else(|| params["uri"].as_str()) {
+        let names = ["name", "uri", "taskId"].iter();
+        match names.filter_map(|name| params[name].as_str()).next() {
             Some(name) => ask.field("Mcp-Name", name),
             None => ask,
         }
@@ -446,7 +448,10 @@ impl Reply {
         let is_json = self.field("Content-Type") == Some("application/json");
         let body = self.body();
         match serde_json::from_str(&body) {
-            Ok(value) if is_json => value,
+            Ok(value) if is_json => {
+                task_schema::check(&value);
+                value
+            }
             _ => panic!("this is not JSON: {}", self.story),
         }
     }
@@ -475,7 +480,10 @@ impl Reply {
                 return Some(Event::Comment);
             }
             match fields.data.as_deref().map(serde_json::from_str) {
-                Some(Ok(message)) => return Some(Event::Message(message)),
+                Some(Ok(message)) => {
+                    task_schema::check(&message);
+                    return Some(Event::Message(message));
+                }
                 _ if fields.data.as_deref() == Some("") && fields.id.is_some() => {}
                 _ => panic!("an event is one line of data: {fields:?} in {}", self.story),
             }

@@ -11,6 +11,7 @@ pub(crate) mod message;
 pub(crate) mod pipe;
 pub(crate) mod served;
 pub(crate) mod talk;
+pub(crate) mod task_schema;
 pub(crate) mod wire;
 
 use std::process::Command;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::PATIENCE;
 use super::message::initialize;
+use super::task_schema;
 
 /// The client. What it sends and reads is kept, to be printed when something fails.
 pub(crate) struct PipeClient {
@@ -124,7 +125,10 @@ impl PipeClient {
     #[track_caller]
     fn parse(&mut self, line: &str) -> Value {
         match serde_json::from_str(line) {
-            Ok(message) => message,
+            Ok(message) => {
+                task_schema::check(&message);
+                message
+            }
             Err(error) => self.fail(&format!("a line that is not JSON ({error}): {line}")),
         }
     }

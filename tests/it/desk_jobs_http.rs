@@ -1,0 +1,156 @@
+//! Background jobs over HTTP: each request on a connection of its own, so that nothing but the id can be what a task is found by.
+
+use serde_json::{Value, json};
+
+use crate::asking::accept;
+use crate::desk_jobs::{request, server};
+use crate::harness::{Event, Gate, Http, Reply, code, on_every_front, until};
+
+fn order(http: Http, tool: &str) -> String {
+    let answer = http.ask(&request("tools/call", json!({ "name": tool })));
+    let id = answer["result"]["taskId"].as_str();
+    id.unwrap_or_else(|| panic!("no task: {answer}")).to_owned()
+}
+
+fn get(http: Http, id: &str) -> Value {
+    http.ask(&request("tasks/get", json!({ "taskId": id })))["result"].clone()
+}
+
+fn until_status(http: Http, id: &str, status: &str) -> Value {
+    let mut seen = Value::Null;
+    until(&format!("the task is {status}"), || {
+        seen = get(http, id);
+        seen["status"] == status
+    });
+    seen
+}
+
+/// The next message of a stream.
+fn told(stream: &mut Reply) -> Value {
+    loop {
+        match stream.event() {
+            Some(Event::Message(message)) => return message,
+            Some(Event::Comment) => {}
+            None => panic!("the stream has ended"),
+        }
+    }
+}
+
+#[test]
+fn a_task_is_made_answered_and_fetched_over_any_connection() {
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(server(&gate));
+        let id = order(http, "ask");
+        while get(http, &id)["status"] != "completed" {
+            let asking = get(http, &id);
+            let keys = asking["inputRequests"].as_object();
+            let yes = accept(json!({ "sure": true }));
+            let answers: serde_json::Map<_, _> = keys
+                .into_iter()
+                .flat_map(|keys| keys.keys().map(|key| (key.clone(), yes.clone())))
+                .collect();
+            let params = json!({ "taskId": id, "inputResponses": answers });
+            let acknowledged = http.ask(&request("tasks/update", params));
+            assert_eq!(acknowledged["result"]["resultType"], "complete");
+        }
+        served.stop();
+    });
+}
+
+#[test]
+fn the_mirrored_name_is_the_tasks_and_is_looked_at_before_the_declaration() {
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(server(&gate));
+        let id = order(http, "error");
+        for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
+            let params = json!({ "taskId": id, "inputResponses": {} });
+            let ask = http.modern(&request(method, params.clone()));
+            let undeclared = crate::harness::modern(1, method, params);
+            let undeclared = http.modern(&undeclared).field("Mcp-Name", "other");
+            for wrong in [
+                ask.clone().field("Mcp-Name", "other"),
+                ask.clone().without("Mcp-Name"),
+                undeclared,
+            ] {
+                let mut reply = wrong.send();
+                assert_eq!(reply.status, 400);
+                assert_eq!(code(&reply.json()), -32020, "{method}");
+            }
+            let params = json!({ "taskId": "unknown", "inputResponses": {} });
+            let mut reply = http.modern(&request(method, params)).send();
+            assert_eq!(
+                (reply.status, code(&reply.json())),
+                (200, -32602),
+                "{method}"
+            );
+        }
+        served.stop();
+    });
+}
+
+#[test]
+fn a_stream_over_http_is_told_of_a_task_and_of_nothing_else() {
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(server(&gate));
+        let id = order(http, "wait");
+        assert_eq!(gate.began(), "job");
+        let listen = json!({ "notifications": { "taskIds": [id, "foreign"] } });
+        let mut stream = http.modern(&request("subscriptions/listen", listen)).send();
+        let acknowledged = told(&mut stream);
+        assert_eq!(
+            acknowledged["params"]["notifications"]["taskIds"],
+            json!([id])
+        );
+        gate.let_go(1000);
+        loop {
+            let message = told(&mut stream);
+            assert_eq!(message["method"], "notifications/tasks", "{message}");
+            if message["params"]["status"] == "completed" {
+                break;
+            }
+        }
+        drop(stream);
+        served.stop();
+    });
+}
+
+#[test]
+fn a_client_that_leaves_or_cancels_afterwards_does_not_take_its_task_with_it() {
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(server(&gate));
+        // The connection that made it is closed by now.
+        let id = order(http, "wait");
+        assert_eq!(gate.began(), "job");
+        let late = crate::harness::message::cancel("request");
+        assert_eq!(http.modern(&late).send().status, 202);
+        assert_eq!(get(http, &id)["status"], "working");
+        gate.let_go(1000);
+        until_status(http, &id, "completed");
+        served.stop();
+    });
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_client_that_leaves_before_there_is_a_task_leaves_none_behind() {
+    let gate = Gate::new();
+    let running = server(&gate).serve_http("127.0.0.1:0").expect("it serves");
+    let http = Http::new(running.addr().expect("it has an address"));
+    let call = request("tools/call", json!({ "name": "guarded" }));
+    let left = http.modern(&call).connect();
+    assert_eq!(gate.began(), "before");
+    drop(left);
+    let jobs = || running.stats().jobs;
+    until("its handler has left", || {
+        running.stats().lanes.iter().all(|lane| lane.busy == 0)
+    });
+    assert_eq!(jobs().working + jobs().completed, 0, "{:?}", jobs());
+    gate.let_go(1);
+    let id = order(http, "guarded");
+    until_status(http, &id, "completed");
+    running.shutdown(crate::harness::PATIENCE);
+}
