@@ -173,4 +173,8 @@ impl CallControl for Control {
     fn owner(&self) -> &Owner {
         &self.call.facts.owner
     }
+
+    fn is_job(&self) -> bool {
+        self.record.is_some()
+    }
 }

@@ -88,13 +88,11 @@ pub(crate) fn progress_message(notification: &[u8]) -> Option<String> {
         total,
         message,
     } = params;
-    let steps = match total {
-        Some(total) => format!("{progress} of {total}"),
-        None => progress.to_string(),
-    };
-    Some(match message {
-        Some(message) => format!("{message} ({steps})"),
-        None => steps,
+    Some(match (message, total) {
+        (Some(message), Some(total)) => format!("{message} ({progress} of {total})"),
+        (Some(message), None) => message,
+        (None, Some(total)) => format!("{progress} of {total}"),
+        (None, None) => progress.to_string(),
     })
 }
 

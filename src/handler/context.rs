@@ -54,6 +54,8 @@ pub(crate) trait CallControl: Send + Sync {
     fn workspace(&self) -> Option<&Inside>;
     /// On whose behalf it runs.
     fn owner(&self) -> &Owner;
+    /// Whether it is an attempt of a background job.
+    fn is_job(&self) -> bool;
 }
 
 /// The facts of one request that its handler may ask for. Immutable.

@@ -1,6 +1,7 @@
 //! Background jobs through the sudden death of their server: what was announced is there afterwards, and no job is in two states.
 //!
-//! The server is the reference server in a process of its own, killed at moments that differ from round to round.
+//! The server is the reference server in a process of its own, killed at moments that differ from round to round. `MCP_THREADS_DEATHS=500 cargo test
+//! --all-features sudden_death` has it die as often as that.
 
 use std::collections::HashMap;
 use std::fs;
@@ -57,14 +58,16 @@ fn until_status(client: &mut PipeClient, id: &str, status: &str) -> Value {
 }
 
 #[test]
-fn what_was_announced_survives_twenty_sudden_deaths() {
+fn what_was_announced_survives_every_sudden_death() {
+    let deaths = std::env::var("MCP_THREADS_DEATHS").ok();
+    let deaths = deaths.map_or(20, |deaths| deaths.parse().expect("it is a number"));
     let name = format!("mcp-threads-jobs-{}", std::process::id());
     let store = Store(std::env::temp_dir().join(name));
-    let mut dice = Dice::new(7);
+    let mut dice = Dice::new(7 + deaths);
     // What each client was told last, by job.
     let mut told: HashMap<String, Value> = HashMap::new();
     let mut waiting: Option<String> = None;
-    for _ in 0..20 {
+    for _ in 0..deaths {
         let (mut running, mut client) = start(&store);
         for (id, before) in &told {
             let now = get(&mut client, id);

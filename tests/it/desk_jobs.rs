@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mcp_threads::{
-    AskError, Cancelled, ErrorObject, Execution, Lane, RequestContext, Server, Tool, ToolError,
+    AskError, Cancelled, ErrorObject, Execution, Lane, RequestContext, RunCommand, Server, Tool,
+    ToolError,
 };
 use serde_json::{Value, json};
 
@@ -50,6 +51,11 @@ pub(crate) fn server(gate: &Gate) -> Server {
             let three = cx.elicit::<Sure>("three", "Three?")?.accepted();
             let sure = [one, two, three].map(|answer| answer.is_some_and(|answer| answer.sure));
             Ok::<_, AskError>(format!("{kept} {sure:?}"))
+        }))
+        .register(job("command").handler(|cx: &mut Context, _: Value| {
+            // Lives until it is cancelled.
+            let lines = RunCommand::new("sh").args(["-c", "seq 12; exec sleep 3600"]);
+            lines.run(cx).map(|output| output.stdout)
         }))
         .register(
             job("guarded")
@@ -157,6 +163,18 @@ fn a_task_is_made_looked_at_and_fetched() {
         "{ended}"
     );
     assert_eq!(get(&mut client, &id), ended, "an end is an end");
+    end(served, client);
+}
+
+#[test]
+fn who_looks_at_a_job_sees_the_last_lines_of_its_command() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    let id = order(&mut client, "command");
+    until("the last lines are its message", || {
+        get(&mut client, &id)["statusMessage"] == "3\n4\n5\n6\n7\n8\n9\n10\n11\n12"
+    });
+    client.ask(&request("tasks/cancel", json!({ "taskId": id })));
     end(served, client);
 }
 

@@ -255,7 +255,7 @@ impl RunCommand {
 
     /// Runs it to its end, on the caller's thread, and reports the lines of its output as progress: whole ones, without terminal escapes, and one that
     /// has not ended when it is 100 ms old. `\r` ends a line as well. Of a flood of lines the newest are
-    /// reported.
+    /// reported. In a background job, whose client looks now and then, each report has the last lines together.
     ///
     /// A command that fails is no error here: look at [`CommandOutput::success`].
     ///
@@ -263,10 +263,14 @@ impl RunCommand {
     ///
     /// When it cannot be started, and when it was ended before its own end; its process group is dead by then.
     pub fn run<S>(self, cx: &mut RequestContext<S>) -> Result<CommandOutput, CommandError> {
-        let mut count = 0.0;
+        let (mut count, mut shown) = (0.0, String::new());
         self.run_with(cx, |cx, line| {
             count += 1.0;
-            cx.progress(Progress::new(count).message(line));
+            match cx.control().is_job() {
+                true => show_at_end(&mut shown, line),
+                false => line.clone_into(&mut shown),
+            }
+            cx.progress(Progress::new(count).message(shown.as_str()));
         })
     }
 
@@ -316,6 +320,22 @@ impl RunCommand {
                 signal,
                 output,
             }),
+        }
+    }
+}
+
+/// Adds a line to the last lines of an output, of which the oldest go where there are too many.
+fn show_at_end(shown: &mut String, line: &str) {
+    const LINES: usize = 10;
+    const BYTES: usize = 1000;
+    if !shown.is_empty() {
+        shown.push('\n');
+    }
+    shown.push_str(line);
+    while shown.len() > BYTES || shown.matches('\n').count() >= LINES {
+        match shown.find('\n') {
+            Some(end) => drop(shown.drain(..=end)),
+            None => break,
         }
     }
 }
@@ -373,5 +393,23 @@ impl Heard {
             stderr_left_out,
             duration,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::show_at_end;
+
+    #[test]
+    fn the_last_lines_are_shown_and_a_long_one_alone() {
+        let mut shown = String::new();
+        for line in 1..=12 {
+            show_at_end(&mut shown, &line.to_string());
+        }
+        assert_eq!(shown, "3\n4\n5\n6\n7\n8\n9\n10\n11\n12");
+        show_at_end(&mut shown, &"x".repeat(2000));
+        assert_eq!(shown, "x".repeat(2000));
+        show_at_end(&mut shown, "next");
+        assert_eq!(shown, "next");
     }
 }
