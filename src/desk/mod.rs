@@ -14,6 +14,7 @@ pub(crate) mod workspace;
 pub(crate) mod workspaces;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::jobs::Jobs;
 use self::reaper::Reaper;
@@ -30,6 +31,8 @@ pub(crate) struct Desk {
     pub(crate) has_job_tools: bool,
     /// There when tools may be in a workspace, with how its value is made.
     pub(crate) workspaces: Option<(Workspaces, Arc<Maker>)>,
+    /// How long a drain lets jobs go on; `None`: as long as everything else.
+    pub(crate) drain_deadline: Option<Duration>,
     pub(crate) watch: Watch,
     pub(crate) reaper: Reaper,
 }

@@ -3,6 +3,7 @@
 //! Must not know what a job is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::budget::Budget;
 use crate::base::error::Error;
@@ -24,6 +25,7 @@ pub(crate) struct DeskPlan {
     /// `None`: in memory.
     pub(crate) store: Option<Box<dyn JobStore>>,
     pub(crate) has_job_tools: bool,
+    pub(crate) drain_deadline: Option<Duration>,
     pub(crate) maker: Option<Maker>,
     pub(crate) closes_broken: bool,
 }
@@ -49,6 +51,7 @@ impl OpenedDesk {
         let DeskPlan {
             store,
             has_job_tools,
+            drain_deadline,
             maker,
             closes_broken,
         } = plan;
@@ -57,6 +60,7 @@ impl OpenedDesk {
         let has_jobs = tools().any(|tool| tool.target.desk.execution != Execution::Inline);
         let mut desk = Desk {
             has_job_tools: has_job_tools && has_jobs,
+            drain_deadline: drain_deadline.filter(|_| has_jobs),
             workspaces: maker.map(|maker| (workspaces(limits, closes_broken), Arc::new(maker))),
             ..Desk::default()
         };

@@ -3,9 +3,12 @@
 //! Must not know what a message means.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
 
 use crate::base::budget::Budget;
 use crate::base::cancel::{Canceller, cancellation};
@@ -35,6 +38,7 @@ use crate::legacy::{Session, SessionTable, Sessions, Streams};
 use crate::observe::access::{self, AccessLog, Observer, RequestTag};
 use crate::outbox::{Accounts, Bounds, Outbox, OutboxReader, outbox};
 use crate::protocol::change::Change;
+use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::Implementation;
 use crate::protocol::version::ProtocolVersion;
@@ -287,6 +291,7 @@ impl Engine {
     pub(crate) fn drain(&self, deadline: Instant, grace: Duration) -> usize {
         self.begin_drain();
         let hurry = self.shared.hurry.channel();
+        self.drain_jobs(deadline, hurry);
         let mut late: Vec<_> = self
             .lanes
             .iter()
@@ -305,6 +310,17 @@ impl Engine {
         late.iter()
             .map(|lane| abandon(lane, after(KILLED_GRACE)))
             .sum()
+    }
+
+    /// Lets jobs finish until their own deadline, if they have one. What is cut is recorded; what is still queued has a record that says so, too.
+    fn drain_jobs(&self, deadline: Instant, hurry: &Receiver<Infallible>) {
+        let Some(patience) = self.shared.desk.drain_deadline else {
+            return;
+        };
+        let lane = &self.lanes[self.shared.jobs_lane];
+        if lane.close(deadline.min(after(patience)), hurry) > 0 {
+            abort_all(lane, &shutting_down());
+        }
     }
 
     /// Ends what is left of the commands that handlers have run.
@@ -337,13 +353,17 @@ impl Engine {
             workspaces.close_all();
         }
         for lane in &*self.lanes {
-            for job in lane.take_queued() {
-                job.responder.0.abort(&error);
-            }
-            for call in lane.running() {
-                call.abort(&error);
-            }
+            abort_all(lane, &error);
         }
+    }
+}
+
+fn abort_all(lane: &RunningLane<CallJob>, error: &ErrorObject) {
+    for job in lane.take_queued() {
+        job.responder.0.abort(error);
+    }
+    for call in lane.running() {
+        call.abort(error);
     }
 }
 

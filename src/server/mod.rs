@@ -300,6 +300,15 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
+    /// How long a drain lets background jobs go on, at most as long as everything else. Default: as long as everything else, by
+    /// [`drain_deadline`](Self::drain_deadline). What runs or is queued then has failed, unless its tool is
+    /// [`restartable`](crate::Tool::restartable) and its store outlives the server; what waits for an answer goes on waiting in such a store.
+    #[must_use]
+    pub fn job_drain_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.desk.drain_deadline = Some(deadline);
+        self
+    }
+
     /// Adds a lane, or changes the size of an existing one, such as `main` or `urgent`.
     #[must_use]
     pub fn lane(mut self, lane: Lane) -> Self {

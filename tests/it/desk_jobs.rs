@@ -512,6 +512,27 @@ fn law_12_what_a_drain_cuts_is_recorded() {
 }
 
 #[test]
+fn law_12_jobs_have_a_drain_deadline_of_their_own() {
+    let gate = Gate::new();
+    let short = Duration::from_millis(1);
+    let (served, mut client) = Served::pipe(server(&gate).job_drain_deadline(short));
+    order(&mut client, "wait");
+    assert_eq!(gate.began(), "job");
+    let inline = json!({ "name": "wait", "arguments": { "who": "inline" } });
+    client.send(&crate::harness::modern("inline", "tools/call", inline));
+    assert_eq!(gate.began(), "inline");
+    let handle = served.handle();
+    let ended = std::thread::spawn(move || served.shutdown(crate::harness::PATIENCE));
+    until("the job is cut", || handle.stats().jobs.failed == 1);
+    // The call, which is no job, is still let finish.
+    gate.let_go(1);
+    assert_eq!(text(&client.answer("inline")), "done by \"inline\"");
+    client.close();
+    let report = ended.join().expect("it ends");
+    assert_eq!(report.abandoned_handlers, 0);
+}
+
+#[test]
 fn law_12_a_wait_for_a_job_does_not_hold_the_drain() {
     let gate = Gate::new();
     let (served, mut client) = Served::pipe(server(&gate));
