@@ -3,12 +3,16 @@
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::process;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use mcp_threads::schemars::JsonSchema;
-use mcp_threads::{Cancelled, Limits, RequestContext, Server, Tool};
+use mcp_threads::{Cancelled, Execution, Limits, RequestContext, Server, Tool};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
+
+/// How many bytes this process has allocated and not freed, in a bench that counts them.
+pub(crate) static ALLOCATED: OnceLock<fn() -> usize> = OnceLock::new();
 
 /// What a server process is to be. Travels to it as its command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,8 +88,10 @@ fn server(spec: &Spec) -> Server {
     let mut server = Server::new("bench", "1.0.0").limits(
         Limits::default()
             // Two thousand idle connections are one of the questions.
-            // The table of sessions is to be in balance after a minute, not after half an hour.
+            // Tables are to be in balance after a minute, not after half an hour.
             .session_idle_timeout(Duration::from_secs(60))
+            .workspace_idle_timeout(Duration::from_secs(60))
+            .job_ttl(Duration::from_secs(60))
             .connections_max(4096)
             .exchanges_max(4096),
     );
@@ -105,6 +111,23 @@ fn server(spec: &Spec) -> Server {
             "Asks for folders.",
             |cx: &mut RequestContext, _: Nothing| cx.roots().map(|roots| roots.len()),
         )
+        .job_tools()
+        .workspaces(|_name, _owner| Ok::<u64, Cancelled>(0))
+        .register(
+            Tool::new("job")
+                .description("Says what it is told, when it is asked for it.")
+                .execution(Execution::Background)
+                .handler(|args: Text| args.text),
+        )
+        .register(
+            Tool::new("count")
+                .description("Counts its calls in a workspace.")
+                .in_workspace()
+                .handler(|_: &mut RequestContext, calls: &mut u64, _: Nothing| {
+                    *calls += 1;
+                    *calls
+                }),
+        )
         .register(
             Tool::new("busy")
                 .description("How many workers of the main lane are busy; on the urgent lane.")
@@ -112,6 +135,12 @@ fn server(spec: &Spec) -> Server {
                 .handler(|cx: &mut RequestContext, _: Nothing| {
                     format!("busy={}", cx.stats().lanes[0].busy)
                 }),
+        )
+        .register(
+            Tool::new("allocated")
+                .description("How many bytes are allocated, where they are counted.")
+                .lane("urgent")
+                .handler(|| ALLOCATED.get().map_or(0, |count| count()).to_string()),
         )
 }
 
