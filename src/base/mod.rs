@@ -1,4 +1,4 @@
-//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, panics, counters, the log and stderr.
+//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, panics, signs of life, counters, the log and stderr.
 //!
 //! Must not know what a request is.
 
@@ -14,5 +14,6 @@ pub(crate) mod log_rate;
 pub(crate) mod lossy;
 pub(crate) mod owner;
 pub(crate) mod panics;
+pub(crate) mod pulse;
 pub(crate) mod stats;
 pub(crate) mod stderr;

@@ -21,6 +21,7 @@ use crate::base::cancel::{CancellationToken, Canceller, cancellation};
 use crate::base::in_flight::{self, Cancel, Taken};
 use crate::base::log;
 use crate::base::owner::Owner;
+use crate::base::pulse::Pulse;
 use crate::engine::record_port::RecordPort;
 use crate::engine::reply::{Asked, Refusal, ReplyPort, afford};
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
@@ -52,6 +53,8 @@ pub(crate) struct Call {
     source: Arc<Source>,
     /// Where the call can be found by its id; `None` where ids need not be found (modern HTTP).
     registry: Option<Arc<InFlight>>,
+    /// The signs of life of its handler.
+    pub(crate) pulse: Pulse,
     state: Mutex<State>,
 }
 
@@ -120,6 +123,7 @@ impl Call {
             facts,
             source: Source::new(token),
             registry: registry.map(Arc::clone),
+            pulse: Pulse::default(),
             state: Mutex::new(State {
                 open: Some(Open { port, canceller }),
                 queued_at: Instant::now(),

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
 use crate::base::owner::Owner;
+use crate::base::pulse::Pulse;
 use crate::base::stats::Stats;
 use crate::desk::jobs::Jobs;
 use crate::engine::call::Call;
@@ -92,7 +93,9 @@ impl Control {
         // Nobody reads there any more, if it has gone nowhere.
         let unread = sent.ok_or(AskError::Cancelled)?.ok_or(AskError::Left)?;
         let patience = self.shared.limits.ask_timeout;
+        let paused = self.call.pulse.waiting("an answer of the client");
         let answer = pending.wait(self.call.token(), &unread, patience);
+        drop(paused);
         if matches!(answer, Err(AskError::TimedOut)) {
             let params = json!({ "requestId": pending.id(), "reason": "no answer in time" });
             let cancelled = jsonrpc::notification("notifications/cancelled", &params);
@@ -109,6 +112,10 @@ impl CallControl for Control {
 
     fn cancellation(&self) -> &CancellationToken {
         self.call.token()
+    }
+
+    fn pulse(&self) -> &Pulse {
+        &self.call.pulse
     }
 
     fn send_event(&self, notification: Vec<u8>, kind: EventKind) {

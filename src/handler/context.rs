@@ -3,7 +3,9 @@
 //! It reaches the rest of the library through [`CallControl`], so that it can be read, and tested, without an engine. Must not know
 //! lanes or transports.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use serde_json::value::RawValue;
 use crate::base::cancel::CancellationToken;
 use crate::base::log;
 use crate::base::owner::Owner;
+use crate::base::pulse::{self, Pulse};
 use crate::base::stats::Stats;
 use crate::handler::ask::{Ask, AskError};
 use crate::handler::client::{Client, ClientSource};
@@ -33,6 +36,8 @@ use crate::protocol::types::LoggingLevel;
 pub(crate) trait CallControl: Send + Sync {
     fn info(&self) -> &RequestInfo;
     fn cancellation(&self) -> &CancellationToken;
+    /// Its signs of life.
+    fn pulse(&self) -> &Pulse;
     /// Sends a notification that belongs to this call; never waits, and goes nowhere once the call has ended.
     fn send_event(&self, notification: Vec<u8>, kind: EventKind);
     /// What JSON may take when it is read for this call.
@@ -162,12 +167,34 @@ impl<S> RequestContext<S> {
         }
     }
 
-    /// Sleeps, and wakes at once when the call is cancelled.
+    /// Says that the handler makes progress, for the watchdog; see [`Tool::liveness`](crate::Tool::liveness). Costs next to nothing. Call it where work has
+    /// been done (a row read, a message received), not where a timer has run. [`progress`](Self::progress) and the output of a command say it too.
+    #[track_caller]
+    pub fn alive(&self) {
+        self.call.pulse().beat(pulse::ALIVE, Location::caller());
+    }
+
+    /// The same for what the library does in the handler's name at `place`.
+    pub(crate) fn beat(&self, what: &'static str, place: &'static Location<'static>) {
+        self.call.pulse().beat(what, place);
+    }
+
+    /// Waits in one of the library's own places, for `what`, as long as the guard lives: silence does not grow meanwhile, nor is it forgotten. The text
+    /// stands in the log if the call is given up, so it should name the claim and who holds it.
+    pub(crate) fn waiting(&self, what: impl Into<Cow<'static, str>>) -> Pause {
+        Pause {
+            number: self.call.pulse().begin_wait(what.into()),
+            call: Arc::clone(&self.call),
+        }
+    }
+
+    /// Sleeps, and wakes at once when the call is cancelled. To the watchdog a sleep is no sign of life; it pauses only while it lasts.
     ///
     /// # Errors
     ///
     /// [`Cancelled`] when the call was cancelled before or while it slept.
     pub fn sleep(&self, duration: Duration) -> Result<(), Cancelled> {
+        let _paused = self.call.pulse().waiting("a sleep");
         if self.call.cancellation().wait(duration) {
             Err(Cancelled)
         } else {
@@ -185,8 +212,14 @@ impl<S> RequestContext<S> {
     /// Takes a number, a pair of number and total, or a triple of number, total and message. The number must grow from report to report; one that
     /// does not is left out, as the specification demands. When the client reads too slowly, the oldest reports are dropped.
     /// Specification: `basic/patterns/progress`.
+    #[track_caller]
     pub fn progress(&mut self, progress: impl Into<Progress>) {
-        let mut progress = progress.into();
+        self.beat(pulse::PROGRESS, Location::caller());
+        self.report(progress.into());
+    }
+
+    /// The same without its being a sign of life.
+    pub(crate) fn report(&mut self, mut progress: Progress) {
         progress.total = progress.total.filter(|total| total.is_finite());
         let Some(token) = &self.call.info().progress_token else {
             return;
@@ -249,6 +282,18 @@ impl<S> RequestContext<S> {
     /// Specification: `basic/transports` ("Sending Messages to the Server") of that revision.
     pub fn close_stream(&self) {
         self.call.close_stream();
+    }
+}
+
+/// A wait in one of the library's own places; see [`RequestContext::waiting`]. Owns what it needs, so that the context can be used meanwhile.
+pub(crate) struct Pause {
+    call: Arc<dyn CallControl>,
+    number: u64,
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        self.call.pulse().end_wait(self.number);
     }
 }
 

@@ -4,12 +4,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::panic::Location;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, WaitIdStatus};
 
 use crate::base::deadline::after;
+use crate::base::pulse;
 use crate::handler::command::child::{Cause, Child, Event};
 use crate::handler::command::kept::Kept;
 use crate::handler::command::launch::Launch;
@@ -262,6 +264,7 @@ impl RunCommand {
     /// # Errors
     ///
     /// When it cannot be started, and when it was ended before its own end; its process group is dead by then.
+    #[track_caller]
     pub fn run<S>(self, cx: &mut RequestContext<S>) -> Result<CommandOutput, CommandError> {
         let (mut count, mut shown) = (0.0, String::new());
         self.run_with(cx, |cx, line| {
@@ -270,7 +273,7 @@ impl RunCommand {
                 true => show_at_end(&mut shown, line),
                 false => line.clone_into(&mut shown),
             }
-            cx.progress(Progress::new(count).message(shown.as_str()));
+            cx.report(Progress::new(count).message(shown.as_str()));
         })
     }
 
@@ -279,11 +282,13 @@ impl RunCommand {
     /// # Errors
     ///
     /// As [`run`](Self::run).
+    #[track_caller]
     pub fn run_with<S>(
         self,
         cx: &mut RequestContext<S>,
         mut on_line: impl FnMut(&mut RequestContext<S>, &str),
     ) -> Result<CommandOutput, CommandError> {
+        let place = Location::caller();
         let program = self.launch.program.to_string_lossy().into_owned();
         let not_started =
             |problem| CommandError::NotStarted(format!("Cannot run `{program}`: {problem}"));
@@ -303,7 +308,10 @@ impl RunCommand {
         let mut heard = Heard::new(self.output_bytes_max);
         let (status, cause) = loop {
             match child.next(&token, heard.due()) {
-                Event::Said(stream, bytes) => heard.hear(stream, &bytes, |line| on_line(cx, line)),
+                Event::Said(stream, bytes) => {
+                    cx.beat(pulse::OUTPUT, place);
+                    heard.hear(stream, &bytes, |line| on_line(cx, line));
+                }
                 Event::Due => heard.show_unfinished(|line| on_line(cx, line)),
                 Event::Ended(status, cause) => break (status, cause),
             }

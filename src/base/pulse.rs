@@ -1,0 +1,141 @@
+//! [`Pulse`], the signs of life that a running call gives, for the watchdog to look at.
+//!
+//! Progress *resets*: it is counted, and a count that has not moved between two looks is silence. Waiting only *pauses*: silence does not grow while it lasts,
+//! and is not forgotten after it. The hot path is two atomics that nobody but the call's own worker writes; a lock is taken only to say which sign it was,
+//! and for what the call waits. Must not know who looks, or what becomes of it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+/// The signs of life of one call.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    /// How many signs it has given. Only ever grows.
+    signs: AtomicU64,
+    /// How many waits it is in now; see [`Pulse::waiting`].
+    waits: AtomicUsize,
+    said: Mutex<Said>,
+}
+
+/// What is only read when a call is found silent.
+#[derive(Debug, Default)]
+struct Said {
+    last: Option<Sign>,
+    /// What it waits for now, the newest last, each with a number of its own.
+    waits_for: Vec<(u64, Cow<'static, str>)>,
+    next: u64,
+}
+
+/// A sign of life: what it was, and the line of the handler that gave it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sign {
+    pub(crate) what: &'static str,
+    pub(crate) place: &'static Location<'static>,
+}
+
+/// Progress by way of [`RequestContext::alive`](crate::RequestContext::alive) and its like.
+pub(crate) const ALIVE: &str = "alive";
+pub(crate) const PROGRESS: &str = "progress";
+pub(crate) const OUTPUT: &str = "output of a command";
+
+impl Pulse {
+    /// A sign of life.
+    pub(crate) fn beat(&self, what: &'static str, place: &'static Location<'static>) {
+        self.said().last = Some(Sign { what, place });
+        self.signs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many signs there have been.
+    pub(crate) fn signs(&self) -> u64 {
+        self.signs.load(Ordering::Relaxed)
+    }
+
+    /// The last of them.
+    pub(crate) fn last(&self) -> Option<Sign> {
+        self.said().last
+    }
+
+    /// Begins a wait for this, in a place that is the library's own; [`end_wait`](Self::end_wait) ends it.
+    pub(crate) fn begin_wait(&self, what: Cow<'static, str>) -> u64 {
+        let mut said = self.said();
+        let number = said.next;
+        said.next += 1;
+        said.waits_for.push((number, what));
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        number
+    }
+
+    pub(crate) fn end_wait(&self, number: u64) {
+        self.said().waits_for.retain(|(other, _)| *other != number);
+        self.waits.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The same for as long as the guard lives.
+    pub(crate) fn waiting(&self, what: impl Into<Cow<'static, str>>) -> Paused<'_> {
+        let number = self.begin_wait(what.into());
+        Paused {
+            pulse: self,
+            number,
+        }
+    }
+
+    /// Whether it waits in one of the library's own places.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waits.load(Ordering::Relaxed) > 0
+    }
+
+    /// What it waits for, as the newest wait calls it.
+    pub(crate) fn waits_for(&self) -> Option<String> {
+        let said = self.said();
+        said.waits_for.last().map(|(_, what)| what.to_string())
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said
+            .lock()
+            .expect("no code panics while it holds a pulse")
+    }
+}
+
+/// A wait that pauses a pulse. Dropped, it is over.
+#[derive(Debug)]
+pub(crate) struct Paused<'a> {
+    pulse: &'a Pulse,
+    number: u64,
+}
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.pulse.end_wait(self.number);
+    }
+}
+
+impl fmt::Display for Sign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.what, self.place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_is_counted_and_a_wait_is_not() {
+        let pulse = Pulse::default();
+        pulse.beat(ALIVE, Location::caller());
+        let outer = pulse.waiting("a host");
+        let inner = pulse.waiting("a sleep");
+        assert_eq!((pulse.signs(), pulse.is_waiting()), (1, true));
+        assert_eq!(pulse.waits_for().as_deref(), Some("a sleep"));
+        drop(outer);
+        assert_eq!(pulse.waits_for().as_deref(), Some("a sleep"));
+        drop(inner);
+        assert_eq!((pulse.signs(), pulse.is_waiting()), (1, false));
+        let last = pulse.last().expect("there was one").to_string();
+        assert!(last.starts_with("alive at src/base/pulse.rs:"), "{last}");
+    }
+}
