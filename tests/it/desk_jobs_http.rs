@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use crate::asking::accept;
 use crate::desk_jobs::{request, server};
-use crate::harness::{Event, Gate, Http, Reply, code, on_every_front, until};
+use crate::harness::{
+    Event, Gate, Http, Reply, call, code, legacy_call, on_every_front, text, until,
+};
 
 fn order(http: Http, tool: &str) -> String {
     let answer = http.ask(&request("tools/call", json!({ "name": tool })));
@@ -153,4 +155,33 @@ fn a_client_that_leaves_before_there_is_a_task_leaves_none_behind() {
     let id = order(http, "guarded");
     until_status(http, &id, "completed");
     running.shutdown(crate::harness::PATIENCE);
+}
+
+#[test]
+fn a_session_lists_its_own_jobs_and_whoever_knows_an_id_may_use_it() {
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let (served, http) = front.serve(server(&gate));
+        let listed = |answer: Value| answer["result"]["structuredContent"]["jobs"].clone();
+        let (first, second) = (http.initialize("2025-11-25"), http.initialize("2025-06-18"));
+        let made = json!({ "who": "legacy", "background": true });
+        let made = first.ask(&legacy_call(1, "wait", made));
+        let id = made["result"]["structuredContent"]["job"].clone();
+        assert_eq!(gate.began(), "legacy");
+        let list = legacy_call(2, "job_list", json!({}));
+        assert_eq!(listed(first.ask(&list))[0]["job"], id);
+        assert_eq!(listed(second.ask(&list)), json!([]));
+        assert_eq!(listed(http.ask(&call(3, "job_list", json!({})))), json!([]));
+        // The job outlives the session that it was begun in.
+        assert_eq!(first.delete(), 204);
+        gate.let_go(1);
+        let wait = json!({ "job": id, "wait_seconds": 30 });
+        until("it has ended", || {
+            let status = second.ask(&legacy_call(4, "job_status", wait.clone()));
+            status["result"]["structuredContent"]["status"] == "completed"
+        });
+        let result = http.ask(&call(5, "job_result", json!({ "job": id })));
+        assert_eq!(text(&result), "done by \"legacy\"");
+        served.stop();
+    });
 }
