@@ -56,10 +56,12 @@ limits! {
     /// Most values in one message: the outermost, each item and each member. Default 2 Mi: as many digits as fit into the largest body, so that an honest
     /// list of any numbers passes; it bounds the work of a message where [`body_bytes_max`](Self::body_bytes_max) is raised. Beyond it: `-32600`.
     json_values_max: usize = 2 * 1024 * 1024,
-    /// Bytes that the JSON of one call may take as a tree: where a handler takes a `serde_json::Value`, or a schema is checked. Default 64 MiB: a list of
-    /// numbers as long as the largest body passes, while objects can take a hundred times their text. Estimated while it is read; beyond it the call
-    /// fails with an error that names the limit.
-    json_tree_bytes_max: usize = 64 * 1024 * 1024,
+    /// Bytes that the JSON of one call may take as a tree: where a handler takes a `serde_json::Value`, or a schema is checked. Default 160 MiB: a value
+    /// takes 72 bytes, because objects keep the order of their members, so the longest list of digits that fits into the largest body takes 144 MiB and
+    /// passes, while lists in lists can take a hundred and fifty times their text. Estimated while it is read, and charged to
+    /// [`memory_bytes_max`](Self::memory_bytes_max) until the handler has returned: beyond this limit the call fails with an error that names it, beyond
+    /// that one with `503`.
+    json_tree_bytes_max: usize = 160 * 1024 * 1024,
     /// Most messages in one JSON-RPC batch (revision 2025-03-26 only). Default 64.
     batch_len_max: usize = 64,
     /// Most legacy sessions alive at once. Default 1024. At the bound one without a call in flight ends: the oldest of those whose client has

@@ -3,6 +3,7 @@
 //! They are listed last, and run on the thread that took the request, for none of them waits; but closing a workspace may drop its value, which is its
 //! author's code, so that runs on the lane `urgent`. Must not know how a job or a turn works.
 
+use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
 use schemars::JsonSchema;
@@ -19,7 +20,7 @@ use crate::engine::shared::Shared;
 use crate::handler::arguments;
 use crate::handler::context::CallControl;
 use crate::handler::execution::DeskWork;
-use crate::handler::invoke::Invoke;
+use crate::handler::invoke::{Invoke, NotCalled};
 use crate::handler::portable;
 use crate::handler::registration::{Kind, Registration, Target};
 use crate::handler::reply::Reply;
@@ -77,14 +78,16 @@ where
     A: DeserializeOwned + JsonSchema + 'static,
     F: Fn(&Shared, &dyn CallControl, A) -> Said + Send + Sync + 'static,
 {
-    struct OwnTool<F> {
+    struct OwnTool<A, F> {
         /// The catalogue that holds this is a part of it.
         shared: Weak<Shared>,
         run: F,
+        arguments: PhantomData<fn(A)>,
     }
-    impl<F> Invoke for OwnTool<F>
+    impl<A, F> Invoke for OwnTool<A, F>
     where
-        F: Fn(&Shared, &dyn CallControl, &RawValue) -> Said + Send + Sync,
+        A: DeserializeOwned,
+        F: Fn(&Shared, &dyn CallControl, A) -> Said + Send + Sync,
     {
         fn invoke(
             &self,
@@ -93,17 +96,17 @@ where
         ) -> Result<Reply, ErrorObject> {
             let shared = self.shared.upgrade();
             let shared = shared.ok_or_else(|| ErrorObject::overloaded("The server has ended"))?;
-            let said = (self.run)(&shared, &*call, arguments);
+            let said = match arguments::read(arguments.get(), &call.tree_room()) {
+                Ok((arguments, _charged)) => (self.run)(&shared, &*call, arguments),
+                Err(unread) => Err(NotCalled::from(unread).problem()?),
+            };
             Ok(said.unwrap_or_else(|problem| Reply::Tool(CallToolResult::error(problem))))
         }
     }
     let handler = OwnTool {
         shared: Arc::downgrade(shared),
-        run: move |shared: &Shared, call: &dyn CallControl, raw: &RawValue| {
-            let (arguments, _charged) = arguments::read(raw.get(), &call.tree_room())
-                .map_err(|problem| format!("Invalid arguments: {problem}"))?;
-            run(shared, call, arguments)
-        },
+        run,
+        arguments: PhantomData,
     };
     let input = portable::one_object(type_schema::schema_of::<A>());
     let input = input.expect("our own types are plain structs");

@@ -138,7 +138,8 @@ impl Engine {
                 return None;
             }
         };
-        let retry = retry(&asked.params, asked.era);
+        let state_len_max = self.shared.rounds.state_len_max();
+        let retry = retry(&asked.params, asked.era, state_len_max);
         let trace = asked.params.meta.as_ref().and_then(TraceContext::read);
         let tag = asked.tag.clone();
         let lane = &self.lanes[wanted.target.lane];
@@ -353,14 +354,18 @@ fn kept_bytes(params: &Params<'_>) -> usize {
 }
 
 /// What a modern client comes back with, if it does.
-fn retry(params: &Params<'_>, era: Era) -> Option<Retry> {
+fn retry(params: &Params<'_>, era: Era, state_len_max: usize) -> Option<Retry> {
     let state = params.request_state.as_ref();
     if era == Era::Legacy || (params.input_responses.is_none() && state.is_none()) {
         return None;
     }
     Some(Retry {
         responses: params.input_responses.map(ToOwned::to_owned),
-        state: state.map(|state| state.0.to_string()),
+        // What is longer than any that was given out need not be kept to be refused.
+        state: state.map(|Text(state)| match state.len() <= state_len_max {
+            true => state.to_string(),
+            false => String::new(),
+        }),
     })
 }
 

@@ -28,6 +28,13 @@ pub(crate) struct RoundRules {
     pub(crate) state_ttl: Duration,
 }
 
+impl RoundRules {
+    /// How long a state can be as it travels.
+    pub(crate) fn state_len_max(&self) -> usize {
+        Sealer::sealed_len(self.state_bytes_max)
+    }
+}
+
 /// What a client sends when it comes back.
 #[derive(Debug, Default)]
 pub(crate) struct Retry {

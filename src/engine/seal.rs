@@ -64,6 +64,13 @@ impl Sealer {
         Sealer::new(&[a, b, c].concat())
     }
 
+    /// How long a seal of so many bytes is.
+    pub(crate) fn sealed_len(payload_len: usize) -> usize {
+        (HEAD_BYTES + payload_len + MAC_BYTES)
+            .saturating_mul(4)
+            .div_ceil(3)
+    }
+
     /// Seals these bytes: good until just before `expires` (to the millisecond, rounded down) and only with the same binding. The result is
     /// plain ASCII, safe in JSON and in URLs.
     pub(crate) fn seal(
@@ -315,6 +322,7 @@ mod tests {
             let binding = Binding { principal: principal.as_deref(), method: "resources/read", target: &target, arguments_digest };
             let sealer = Sealer::new(&key);
             let sealed = sealer.seal(&payload, at(expires), &binding);
+            prop_assert_eq!(sealed.len(), Sealer::sealed_len(payload.len()));
             prop_assert!(sealed.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')));
             prop_assert_eq!(sealer.open(&sealed, at(expires - 1), || binding), Ok(payload));
             prop_assert_eq!(sealer.open(&sealed, at(expires), || binding), Err(Unsealable::Expired));

@@ -17,15 +17,12 @@ use crate::protocol::tree::{Slip, TreeRoom, Unread};
 pub(crate) fn read<T: DeserializeOwned>(
     json: &str,
     room: &TreeRoom,
-) -> Result<(T, Option<Charge>), String> {
+) -> Result<(T, Option<Charge>), Unread> {
     match room.read(json) {
-        Err(Unread::Unfit(_)) => {
-            let located = room.read_gauged(json, |json| {
-                serde_path_to_error::deserialize(json).map_err(|error| Slip::new(located(&error)))
-            });
-            located.map_err(Unread::into_sentence)
-        }
-        read => read.map_err(Unread::into_sentence),
+        Err(Unread::Unfit(_)) => room.read_gauged(json, |json| {
+            serde_path_to_error::deserialize(json).map_err(|error| Slip::new(located(&error)))
+        }),
+        read => read,
     }
 }
 
@@ -90,7 +87,9 @@ mod tests {
     fn read(json: &str) -> Result<Drawing, String> {
         let limits = Limits::default();
         let room = TreeRoom::new(&limits, &Budget::whole(limits.memory_bytes_max));
-        super::read(json, &room).map(|(drawing, _)| drawing)
+        let read = super::read(json, &room);
+        read.map(|(drawing, _)| drawing)
+            .map_err(Unread::into_sentence)
     }
 
     #[test]

@@ -251,14 +251,14 @@ impl<S> RequestContext<S> {
     fn read<T: DeserializeOwned>(&self, answer: &RawValue) -> Result<T, AskError> {
         arguments::read(answer.get(), &self.control().tree_room())
             .map(|(value, _charged)| value)
-            .map_err(AskError::Invalid)
+            .map_err(|unread| AskError::Invalid(unread.into_sentence()))
     }
 }
 
 /// A derived `Deserialize` also reads a list: its items are the fields in the order of the code.
 fn object(answer: &RawValue) -> Result<(), AskError> {
-    match answer.get().starts_with('[') {
-        true => Err(AskError::Invalid("a list is no object".into())),
-        false => Ok(()),
+    match answer.get().starts_with('{') || answer.get() == "null" {
+        true => Ok(()),
+        false => Err(AskError::Invalid("it is no object".into())),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::base::log;
 use crate::handler::context::CallControl;
-use crate::handler::invoke::Invoke;
+use crate::handler::invoke::{Invoke, NotCalled};
 use crate::handler::registration::Registration;
 use crate::handler::reply::Reply;
 use crate::handler::validation::Validator;
@@ -65,10 +65,10 @@ impl Invoke for Checked {
         arguments: &RawValue,
     ) -> Result<Reply, ErrorObject> {
         if let Some(input) = &self.input
-            && let Err(problem) = check_arguments(input, arguments, &call.tree_room())
+            && let Err(not_called) = check_arguments(input, arguments, &call.tree_room())
         {
-            let problem = format!("Invalid arguments: {problem}");
-            return Ok(Reply::Tool(CallToolResult::error(problem)));
+            let told = not_called.problem().map(CallToolResult::error);
+            return told.map(Reply::Tool);
         }
         let Some(output) = &self.output else {
             return self.handler.invoke(call, arguments);
@@ -91,11 +91,14 @@ impl Invoke for Checked {
     }
 }
 
-fn check_arguments(input: &Validator, arguments: &RawValue, room: &TreeRoom) -> Result<(), String> {
-    let (arguments, _charged) = room
-        .read::<Value>(arguments.get())
-        .map_err(Unread::into_sentence)?;
-    input.check(&arguments)
+fn check_arguments(
+    input: &Validator,
+    arguments: &RawValue,
+    room: &TreeRoom,
+) -> Result<(), NotCalled> {
+    let (arguments, _charged) = room.read::<Value>(arguments.get())?;
+    let checked = input.check(&arguments);
+    checked.map_err(|problem| Unread::Unfit(problem).into())
 }
 
 /// A failure needs no structured content; any other result of a tool that promises some does.

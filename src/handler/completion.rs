@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::handler::fork::Fork;
-use crate::handler::invoke::{Build, Handler, NotCalled, erase};
+use crate::handler::invoke::{Build, Handler, erase};
 use crate::handler::reply::Reply;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::results::Completion;
@@ -35,6 +35,6 @@ where
 {
     erase(handler, |_, output| match output {
         Ok(values) => Ok(Reply::Completion(values.into())),
-        Err(NotCalled(problem)) => Err(ErrorObject::invalid_params(problem)),
+        Err(not_called) => Err(ErrorObject::invalid_params(not_called.problem()?)),
     })
 }

@@ -18,6 +18,7 @@ use crate::handler::reply::Reply;
 use crate::handler::type_schema;
 use crate::handler::workspace::Wanted;
 use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::tree::Unread;
 
 /// A function that can be a handler. You do not implement it; these shapes do:
 ///
@@ -68,10 +69,34 @@ pub struct Invocation<'a> {
     pub(crate) arguments: &'a RawValue,
 }
 
-/// Why a handler was not called: its arguments did not fit its type, or there was no workspace for it.
+/// Why a handler was not called.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct NotCalled(pub(crate) String);
+pub enum NotCalled {
+    /// Its arguments did not fit its type, or there was no workspace for it.
+    Unfit(String),
+    /// There was no memory left for its arguments.
+    NoMemory,
+}
+
+impl NotCalled {
+    /// What the caller can put right, in a sentence; or else the error that asks it to come again.
+    pub(crate) fn problem(self) -> Result<String, ErrorObject> {
+        match self {
+            NotCalled::Unfit(problem) => Ok(problem),
+            NotCalled::NoMemory => Err(ErrorObject::no_memory()),
+        }
+    }
+}
+
+impl From<Unread> for NotCalled {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::NoMemory => NotCalled::NoMemory,
+            other => NotCalled::Unfit(format!("Invalid arguments: {}", other.into_sentence())),
+        }
+    }
+}
 
 /// A handler with everything but the call filled in: what the engine stores and runs.
 pub(crate) trait Invoke: Send + Sync {
@@ -212,6 +237,5 @@ fn no_arguments() -> Value {
 pub(crate) fn read<A: DeserializeOwned>(
     invocation: &Invocation<'_>,
 ) -> Result<(A, Option<Charge>), NotCalled> {
-    arguments::read(invocation.arguments.get(), &invocation.call.tree_room())
-        .map_err(|problem| NotCalled(format!("Invalid arguments: {problem}")))
+    arguments::read(invocation.arguments.get(), &invocation.call.tree_room()).map_err(Into::into)
 }

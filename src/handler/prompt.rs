@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::handler::completion::complete;
 use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};
 use crate::handler::fork::Fork;
-use crate::handler::invoke::{Handler, NotCalled, erase};
+use crate::handler::invoke::{Handler, erase};
 use crate::handler::registration::{Kind, Register, Registration, sealed};
 use crate::handler::reply::Reply;
 use crate::handler::result::ToolError;
@@ -73,7 +73,7 @@ impl<S: Fork + Send + Sync + 'static> Prompt<S> {
         self.draft.shown.arguments = text_arguments(&H::arguments_schema());
         self.draft.handler = Some(erase(handler, |_, output| match output {
             Ok(output) => output.into_prompt_result().map(Reply::Prompt),
-            Err(NotCalled(problem)) => Err(ErrorObject::invalid_params(problem)),
+            Err(not_called) => Err(ErrorObject::invalid_params(not_called.problem()?)),
         }));
         self
     }

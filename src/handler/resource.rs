@@ -170,7 +170,8 @@ fn resource_reply<R: IntoResourceResult>(
     let output = match output {
         Ok(output) => output.into_resource_result()?,
         // Variables that do not fit the handler's type name nothing that exists.
-        Err(NotCalled(problem)) => {
+        Err(not_called) => {
+            let problem = not_called.problem()?;
             log::debug!("no such resource: {problem} request_id={}", info.tag);
             None
         }

@@ -45,7 +45,7 @@ pub(crate) fn tool_reply<R: IntoToolResult>(
 ) -> Result<Reply, ErrorObject> {
     match output {
         Ok(output) => output.into_tool_result(),
-        Err(NotCalled(problem)) => Ok(CallToolResult::error(problem)),
+        Err(not_called) => not_called.problem().map(CallToolResult::error),
     }
     .map(Reply::Tool)
 }

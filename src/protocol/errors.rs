@@ -75,6 +75,11 @@ impl ErrorObject {
         Self::new(ErrorCode::OVERLOADED, message).with_data(json!({ "retryAfterMs": 1000 }))
     }
 
+    /// What it would take does not fit the server's account.
+    pub(crate) fn no_memory() -> Self {
+        Self::overloaded("The server has no memory left for this; try again later")
+    }
+
     pub(crate) fn invalid_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::INVALID_REQUEST, message)
     }

@@ -100,8 +100,8 @@ fn is_array(bytes: &[u8]) -> bool {
 
 /// Reads one message.
 pub(crate) fn parse_message(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
-    // A derived `Deserialize` also reads an array: its items are the fields in the order of the code.
-    if is_array(bytes) {
+    // A derived `Deserialize` also reads an array: its items are the fields in the order of the code. And its error repeats a string, whole.
+    if is_array(bytes) || bytes.trim_ascii_start().first() == Some(&b'"') {
         return Err(Malformed {
             id: None,
             error: ErrorObject::invalid_request("A message must be an object"),

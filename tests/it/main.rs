@@ -29,6 +29,8 @@ mod law_12_drain;
 mod law_12_dropping;
 #[cfg(all(target_os = "linux", feature = "http"))]
 mod law_13_memory;
+#[cfg(all(feature = "http", target_os = "linux"))]
+mod law_13_trees;
 mod law_14_generous;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
 mod signals;

@@ -45,6 +45,8 @@ pub(crate) struct Gauged<'g, T> {
     gauge: &'g Gauge<'g>,
     /// Whether what it reads is part of a tree.
     is_tree: bool,
+    /// Whether it is the name of a member, which may be a number in a string.
+    is_key: bool,
 }
 
 impl<'g, T> Gauged<'g, T> {
@@ -53,6 +55,7 @@ impl<'g, T> Gauged<'g, T> {
             inner,
             gauge,
             is_tree: false,
+            is_key: false,
         }
     }
 
@@ -62,6 +65,7 @@ impl<'g, T> Gauged<'g, T> {
             inner,
             gauge: self.gauge,
             is_tree,
+            is_key: false,
         }
     }
 }
@@ -75,6 +79,19 @@ macro_rules! deserialize {
     )*};
 }
 
+/// What JSON describes by itself is asked for as anything: asked for as it is, serde_json itself would make the error, with the whole value in it.
+macro_rules! deserialize_self_described {
+    ($($method:ident($($name:ident: $type:ty),*))*) => {$(
+        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Slip> {
+            let visitor = self.around(visitor, self.is_tree);
+            if self.is_key {
+                return self.inner.$method($($name,)* visitor).map_err(Slip::of);
+            }
+            self.inner.deserialize_any(visitor).map_err(Slip::of)
+        }
+    )*};
+}
+
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Gauged<'_, D> {
     type Error = Slip;
 
@@ -83,17 +100,20 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Gauged<'_, D> {
         self.inner.deserialize_any(visitor).map_err(Slip::of)
     }
 
-    deserialize! {
-        deserialize_bool() deserialize_char()
-        deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64() deserialize_i128()
-        deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
-        deserialize_f32() deserialize_f64()
-        deserialize_str() deserialize_string() deserialize_bytes() deserialize_byte_buf()
-        deserialize_option() deserialize_unit() deserialize_unit_struct(name: &'static str)
-        deserialize_newtype_struct(name: &'static str)
+    deserialize_self_described! {
+        deserialize_bool() deserialize_f32() deserialize_f64()
+        deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64()
+        deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64()
+        deserialize_unit() deserialize_unit_struct(name: &'static str)
         deserialize_seq() deserialize_tuple(len: usize)
         deserialize_tuple_struct(name: &'static str, len: usize)
         deserialize_map() deserialize_struct(name: &'static str, fields: &'static [&'static str])
+    }
+
+    deserialize! {
+        deserialize_char() deserialize_i128() deserialize_u128()
+        deserialize_str() deserialize_string() deserialize_bytes() deserialize_byte_buf()
+        deserialize_option() deserialize_newtype_struct(name: &'static str)
         deserialize_enum(name: &'static str, variants: &'static [&'static str])
         deserialize_identifier() deserialize_ignored_any()
     }
@@ -173,7 +193,8 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Gauged<'_, S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        let inner = self.around(inner, self.is_tree);
+        let mut inner = self.around(inner, self.is_tree);
+        inner.is_key = self.is_key;
         self.inner.deserialize(inner).map_err(de::Error::custom)
     }
 }
@@ -208,7 +229,8 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Counted<'_, A> {
     ) -> Result<Option<S::Value>, Slip> {
         let Counted(map, count) = self;
         // A name is asked for as text, and is part of the tree all the same.
-        let seed = map.around(seed, map.is_tree);
+        let mut seed = map.around(seed, map.is_tree);
+        seed.is_key = true;
         let key = map.inner.next_key_seed(seed).map_err(Slip::of)?;
         if map.is_tree && key.is_some() {
             map.gauge.member(*count)?;

@@ -31,8 +31,8 @@ pub(crate) struct TreeRoom {
 pub(crate) enum Unread {
     /// It does not fit the type.
     Unfit(String),
-    /// It would take more than one call may.
-    TooLarge(String),
+    /// It would take more than one call may: so many bytes.
+    TooLarge(usize),
     /// It would take more than the server has left.
     NoMemory,
 }
@@ -48,9 +48,13 @@ const VALUE_BYTES: usize = size_of::<Value>();
 const ITEMS_MIN: usize = 4;
 /// Up to so many items a list's room doubles and counts; beyond, what is not used yet is not touched either.
 const ITEMS_DOUBLING_MAX: usize = 128;
-/// A node of a map has room for eleven members; those that are inserted in order leave it half full.
-const NODE_BYTES: usize = 11 * (size_of::<String>() + VALUE_BYTES) + 128;
-const NODE_MEMBERS: usize = 6;
+/// A map keeps the order of its members: a list of hash, name and value, beside it a table of places in that list, which is an eighth empty.
+const MEMBER_BYTES: usize = size_of::<(u64, String, Value)>() + (size_of::<usize>() + 1) * 8 / 7;
+/// What the two blocks of a map take beside that.
+const MAP_BYTES: usize = 2 * 16 + 16;
+/// A map has room for so many members as soon as it has one, then for seven, and then for twice as many each time.
+const MEMBERS_MIN: usize = 3;
+const MEMBERS_DOUBLING: usize = 7;
 
 impl TreeRoom {
     pub(crate) fn new(limits: &Limits, memory: &Arc<Budget>) -> Self {
@@ -101,7 +105,10 @@ type Text<'a> = serde_json::Deserializer<serde_json::de::StrRead<'a>>;
 impl Unread {
     pub(crate) fn into_sentence(self) -> String {
         match self {
-            Unread::Unfit(problem) | Unread::TooLarge(problem) => problem,
+            Unread::Unfit(problem) => problem,
+            Unread::TooLarge(most) => format!(
+                "as a tree they would take more than {most} bytes (`Limits::json_tree_bytes_max`)"
+            ),
             Unread::NoMemory => "the server has no memory left for it; try again later".into(),
         }
     }
@@ -129,8 +136,18 @@ impl Gauge<'_> {
 
     /// One more member in a map that had so many.
     fn member(&self, before: usize) -> Result<(), Slip> {
-        let is_new_node = before.is_multiple_of(NODE_MEMBERS) && before != NODE_MEMBERS;
-        self.take(if is_new_node { NODE_BYTES } else { 0 })
+        let more = match before {
+            0 => return self.take(MAP_BYTES + MEMBERS_MIN * MEMBER_BYTES),
+            MEMBERS_MIN => MEMBERS_DOUBLING - MEMBERS_MIN,
+            ITEMS_DOUBLING_MAX.. => 1,
+            _ if before.is_multiple_of(MEMBERS_DOUBLING)
+                && (before / MEMBERS_DOUBLING).is_power_of_two() =>
+            {
+                before
+            }
+            _ => return Ok(()),
+        };
+        self.take(more * MEMBER_BYTES)
     }
 
     /// The heap's share of a string.
@@ -146,10 +163,7 @@ impl Gauge<'_> {
         self.used.set(used);
         let most = self.room.bytes_max;
         if used > most {
-            let message = format!(
-                "as a tree it would take more than {most} bytes (`Limits::json_tree_bytes_max`)"
-            );
-            return Err(self.refuse(Unread::TooLarge(message)));
+            return Err(self.refuse(Unread::TooLarge(most)));
         }
         let mut charge = self.charge.borrow_mut();
         let charged = charge.as_ref().map_or(0, Charge::bytes);
@@ -213,21 +227,24 @@ mod tests {
 
     #[test]
     fn law_13_a_tree_is_refused_where_it_would_take_too_much() {
-        let room = room(64 * MIB, 512 * MIB);
-        // A value is large, because maps keep the order of what is in them.
-        let numbers = list("12.34", 4 * MIB / 6);
-        let charged = read::<Value>(&room, &numbers).expect("4 MiB of numbers pass");
-        let expected = 4 * MIB / 6 * VALUE_BYTES;
-        assert!(
-            (expected..=expected + 2 * MIB).contains(&charged),
-            "{charged}"
-        );
-        let objects = list(r#"{"x":1}"#, 100_000);
-        assert!(
-            matches!(read::<Value>(&room, &objects), Err(Unread::TooLarge(told)) if told.contains("json_tree_bytes_max"))
-        );
+        let limits = Limits::default();
+        let room = room(limits.json_tree_bytes_max, limits.memory_bytes_max);
+        for number in ["0", "12.34"] {
+            let count = limits.body_bytes_max / (number.len() + 1);
+            let numbers = list(number, count);
+            let charged = read::<Value>(&room, &numbers).expect("4 MiB of numbers pass");
+            let expected = count * VALUE_BYTES;
+            assert!(
+                (expected..=expected + 2 * MIB).contains(&charged),
+                "{charged}"
+            );
+        }
+        let objects = list(r#"{"x":1}"#, 400_000);
+        let refused = read::<Value>(&room, &objects).expect_err("it is too large");
+        assert_eq!(refused, Unread::TooLarge(160 * MIB));
+        assert!(refused.into_sentence().contains("json_tree_bytes_max"));
         type Nested = Vec<BTreeMap<String, Value>>;
-        assert!(read::<Nested>(&room, &list(r#"{"x":{"":1}}"#, 200_000)).is_err());
+        assert!(read::<Nested>(&room, &list(r#"{"x":{"":1}}"#, 450_000)).is_err());
         assert!(
             read::<Vec<Untagged>>(&room, &objects).is_err(),
             "kept until it is known"
@@ -305,12 +322,12 @@ mod tests {
             "{",
         ] {
             let plain = serde_json::from_str::<All>(wrong).expect_err("it does not fit");
+            let plain = plain.to_string();
+            // Where it stands may be told a little differently.
+            let (problem, _place) = plain.split_once(" at line ").expect("it has a place");
             let gauged = room.read_gauged(wrong, |json| All::deserialize(json));
-            assert_eq!(
-                gauged.err(),
-                Some(Unread::Unfit(plain.to_string())),
-                "{wrong}"
-            );
+            let told = gauged.expect_err("it does not fit").into_sentence();
+            assert!(told.starts_with(problem), "{wrong}: {told}, not {problem}");
         }
     }
 }

@@ -206,13 +206,25 @@ impl Running {
     /// Resident memory, in bytes.
     #[cfg(target_os = "linux")]
     pub(crate) fn resident(&self) -> usize {
-        let status = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(status).expect("the child lives");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        1024 * kib
-            .and_then(|kib| kib.parse::<usize>().ok())
-            .expect("Linux says how much")
+        self.memory("VmRSS")
+    }
+
+    /// What the kernel says of its memory, in bytes: `VmHWM` is the peak of `VmRSS`.
+    #[track_caller]
+    pub(crate) fn memory(&self, field: &str) -> usize {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("Linux tells, and the child lives");
+        let line = status.lines().find(|line| line.starts_with(field));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<usize>().ok());
+        kib.expect("it is a number of KiB") * 1024
+    }
+
+    /// Begins its peak anew; what it takes now.
+    #[track_caller]
+    pub(crate) fn reset_peak(&self) -> usize {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(path, "5").expect("Linux lets the parent do so");
+        self.memory("VmRSS")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

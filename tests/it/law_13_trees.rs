@@ -1,0 +1,449 @@
+//! Law 13: no body makes the library take much more than the body, and a tree that a handler or a schema wants is refused where it would take too
+//! much. Looked at from outside: each way in against a process of its own, whose peak the kernel keeps.
+
+use mcp_threads::{Elicited, Limits, RequestContext, Server, Tool, ToolError, schemars};
+use serde_json::{Value, json};
+
+use crate::harness::child::{self, Running};
+use crate::harness::talk::introduced;
+use crate::harness::{
+    Event, Http, Served, Session, code, is_alone, itself, legacy_call, modern, text, until_told,
+    with_meta,
+};
+
+const MIB: usize = 1024 * 1024;
+/// The largest body that the defaults take, but for what stands around the bulk of it.
+const BULK: usize = 4 * MIB - 2048;
+
+/// What a body may cost at most, and may leave behind.
+const LIBRARY: (usize, usize) = ((4 + 16) * MIB, 32 * MIB);
+/// The same where a tree is wanted. What its pieces leave in the heap of the worker that read it is used again by its next tree, and glibc gives none of it
+/// back while another thread keeps one small block at its end.
+const TREES: (usize, usize) = ((160 + 4 + 16) * MIB, WORKERS * (160 + 32) * MIB);
+const WORKERS: usize = 2;
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Typed {
+    n: u8,
+}
+
+/// What asks and keeps, whatever its arguments are.
+fn asks(cx: &mut RequestContext) -> Result<String, ToolError> {
+    cx.keep("kept", || 7);
+    match cx.elicit::<Typed>("typed", "A number?")? {
+        Elicited::Accepted(Typed { n }) => Ok(format!("{n}")),
+        _ => Ok("nothing".into()),
+    }
+}
+
+fn server() -> Server {
+    let server = Server::new("it", "1.0.0")
+        .workers(WORKERS)
+        .tool("typed", "Takes a number.", |args: Typed| u32::from(args.n))
+        .tool("asks", "Asks for a number.", asks)
+        .tool("tree", "Takes anything.", |args: Value| args.to_string().len())
+        .register(
+            Tool::new("mirrored")
+                .input_schema(json!({ "type": "object", "properties": { "region": { "type": "string", "x-mcp-header": "Region" } } }))
+                .handler(|| "ok"),
+        );
+    #[cfg(feature = "validate")]
+    let server = server.register(
+        Tool::new("checked")
+            .input_schema(json!({ "type": "object", "properties": { "bulk": { "items": { "type": "object" } } } }))
+            .handler(|| "ok"),
+    );
+    server
+}
+
+/// Starts this test's other half, a server.
+fn start(name: &str) -> (Running, Http) {
+    let (running, http) = child::http(itself(name));
+    // What is taken once, such as the threads' stacks, is no news later.
+    for _ in 0..16 {
+        let warm = modern(
+            1,
+            "tools/call",
+            json!({ "name": "typed", "arguments": { "n": 1 } }),
+        );
+        assert_eq!(http.modern(&warm).send().status, 200);
+    }
+    (running, http)
+}
+
+/// Is that other half, if this process was started to be it.
+fn served_here() -> bool {
+    if is_alone() {
+        let running = server()
+            .serve_http("127.0.0.1:0")
+            .expect("loopback has ports");
+        let address = running.addr().expect("it listens on TCP");
+        eprintln!("listening on http://{address}/mcp");
+        running.join();
+    }
+    is_alone()
+}
+
+/// As much of this as a body holds, parted by commas.
+fn bulk(item: &str) -> String {
+    let count = BULK / (item.len() + 1);
+    vec![item; count].join(",")
+}
+
+/// Lists, and objects, and texts that hurt a reader that collects, escapes or repeats what it reads.
+fn bulks() -> Vec<(&'static str, String)> {
+    let members: Vec<String> = (0..BULK / 12).map(|n| format!("\"{n:07}\":0")).collect();
+    vec![
+        ("maps in maps", format!("[{}]", bulk(r#"{"":{"":0}}"#))),
+        ("empty strings", format!("[{}]", bulk(r#""""#))),
+        ("empty lists", format!("[{}]", bulk("[]"))),
+        ("digits", format!("[{}]", bulk("0"))),
+        (
+            "deep lists",
+            format!(
+                "[{}]",
+                bulk(&format!("{}{}", "[".repeat(50), "]".repeat(50)))
+            ),
+        ),
+        ("many members", format!("{{{}}}", members.join(","))),
+        ("one text", format!("\"{}\"", "\u{7f}".repeat(BULK))),
+        (
+            "one escaped text",
+            format!("\"{}\"", "\\u0001".repeat(BULK / 6)),
+        ),
+    ]
+}
+
+/// The message with its `"BULK"` replaced, unread.
+fn with_bulk(message: &Value, bulk: &str) -> String {
+    message.to_string().replacen("\"BULK\"", bulk, 1)
+}
+
+/// Sends a modern message with its mirrored fields; what is answered, if anything is.
+fn send(http: Http, message: &Value, bulk: &str) -> Value {
+    let mut ask = http.modern(message).body(with_bulk(message, bulk));
+    if message["params"]["name"] == "mirrored" {
+        ask = ask.field("Mcp-Param-Region", "north");
+    }
+    let reply = ask.send();
+    match reply.status {
+        202 => Value::Null,
+        _ => reply.message(),
+    }
+}
+
+/// Sees to it that what `act` does costs the server at most so much, and that afterwards it is back near where it was at first.
+#[track_caller]
+fn costs_at_most(
+    server: &Running,
+    first: usize,
+    (most, left_most): (usize, usize),
+    what: &str,
+    act: impl FnOnce(),
+) {
+    let before = server.reset_peak();
+    act();
+    let grown = server.memory("VmHWM").saturating_sub(before);
+    assert!(grown <= most, "{what}: {} MiB", grown / MIB);
+    let left = || server.memory("VmRSS").saturating_sub(first);
+    until_told(
+        "the memory has been given back",
+        || left() <= left_most,
+        || format!("{what}: {} MiB are left", left() / MIB),
+    );
+    let mib = |bytes: usize| bytes as f64 / MIB as f64;
+    // Shown only when the test fails.
+    eprintln!("{what}: {:.1} MiB, {:.1} left", mib(grown), mib(left()));
+}
+
+/// Every way for a body into the library, without a handler that wants a tree.
+fn ways() -> Vec<(&'static str, Value)> {
+    let call = |name: &str, more: Value| {
+        let mut params = json!({ "name": name });
+        params
+            .as_object_mut()
+            .expect("it is an object")
+            .extend(more.as_object().expect("it is one too").clone());
+        modern(1, "tools/call", params)
+    };
+    let list = |params: Value| modern(1, "tools/list", params);
+    vec![
+        ("an unknown member", list(json!({ "unknown": "BULK" }))),
+        (
+            "ref",
+            list(json!({ "ref": { "bulk": "BULK", "type": "ref/prompt", "name": "p" } })),
+        ),
+        ("ref itself", list(json!({ "ref": "BULK" }))),
+        (
+            "_meta",
+            with_meta(list(json!({})), json!({ "unknown": "BULK" })),
+        ),
+        ("level", list(json!({ "level": "BULK" }))),
+        ("cursor", list(json!({ "cursor": "BULK" }))),
+        (
+            "context",
+            list(json!({ "context": { "arguments": "BULK" } })),
+        ),
+        (
+            "trace",
+            with_meta(list(json!({})), json!({ "traceparent": "BULK" })),
+        ),
+        (
+            "token",
+            with_meta(list(json!({})), json!({ "progressToken": "BULK" })),
+        ),
+        (
+            "capabilities",
+            with_meta(
+                list(json!({})),
+                json!({ "io.modelcontextprotocol/clientCapabilities": "BULK" }),
+            ),
+        ),
+        (
+            "client info",
+            with_meta(
+                list(json!({})),
+                json!({ "io.modelcontextprotocol/clientInfo": "BULK" }),
+            ),
+        ),
+        (
+            "subscriptions",
+            modern(
+                1,
+                "subscriptions/listen",
+                json!({ "notifications": { "resourceSubscriptions": "BULK", "toolsListChanged": "x" } }),
+            ),
+        ),
+        (
+            "a flag",
+            modern(
+                1,
+                "subscriptions/listen",
+                json!({ "notifications": { "toolsListChanged": "BULK" } }),
+            ),
+        ),
+        (
+            "typed arguments",
+            call("typed", json!({ "arguments": { "n": "BULK" } })),
+        ),
+        (
+            "more arguments",
+            call("typed", json!({ "arguments": { "n": 1, "m": "BULK" } })),
+        ),
+        (
+            "mirrored arguments",
+            call(
+                "mirrored",
+                json!({ "arguments": { "region": "north", "m": "BULK" } }),
+            ),
+        ),
+        (
+            "arguments and a bogus state",
+            call(
+                "asks",
+                json!({ "arguments": { "m": "BULK" }, "requestState": "bogus" }),
+            ),
+        ),
+        (
+            "a bogus state",
+            call("asks", json!({ "requestState": "BULK" })),
+        ),
+        (
+            "input responses",
+            call("asks", json!({ "inputResponses": "BULK" })),
+        ),
+        (
+            "an input response",
+            call(
+                "asks",
+                json!({ "inputResponses": { "typed": { "action": "accept", "content": "BULK" } } }),
+            ),
+        ),
+        ("id", {
+            let mut message = list(json!({}));
+            message["id"] = json!("BULK");
+            message
+        }),
+        ("method", {
+            let mut message = list(json!({}));
+            message["method"] = json!("BULK");
+            message
+        }),
+        ("jsonrpc", {
+            let mut message = list(json!({}));
+            message["jsonrpc"] = json!("BULK");
+            message
+        }),
+        ("params", {
+            let mut message = list(json!({}));
+            message["params"] = json!("BULK");
+            message
+        }),
+        ("a batch", json!("BULK")),
+        (
+            "a result",
+            json!({ "jsonrpc": "2.0", "id": 1, "result": "BULK" }),
+        ),
+    ]
+}
+
+#[test]
+fn law_13_a_body_costs_little_more_than_itself() {
+    if served_here() {
+        return;
+    }
+    let (server, http) = start("law_13_trees::law_13_a_body_costs_little_more_than_itself");
+    let first = server.memory("VmRSS");
+    for (what, bulk) in bulks() {
+        for (way, message) in ways() {
+            // Every way meets a tree and a text; where lists are read, all that can stand in them.
+            if cfg!(feature = "validate") && way == "mirrored arguments" {
+                continue; // its schema is checked, which takes a tree
+            }
+            let is_list = matches!(way, "a batch" | "subscriptions" | "input responses" | "ref");
+            if is_list || matches!(what, "maps in maps" | "one text") {
+                let what = format!("{what} as {way}");
+                costs_at_most(&server, first, LIBRARY, &what, || {
+                    send(http, &message, &bulk);
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn law_13_arguments_that_are_sealed_cost_little_more_than_themselves() {
+    if served_here() {
+        return;
+    }
+    let (server, http) =
+        start("law_13_trees::law_13_arguments_that_are_sealed_cost_little_more_than_themselves");
+    let first = server.memory("VmRSS");
+    let capable = json!({ "io.modelcontextprotocol/clientCapabilities": { "elicitation": {} } });
+    for (what, bulk) in bulks() {
+        let params = json!({ "name": "asks", "arguments": { "m": "BULK" } });
+        let asked = with_meta(modern(1, "tools/call", params), capable.clone());
+        costs_at_most(&server, first, LIBRARY, what, || {
+            let answer = send(http, &asked, &bulk);
+            let state = &answer["result"]["requestState"];
+            assert!(state.is_string(), "{what}: {answer}");
+            let mut again = asked.clone();
+            again["params"]["requestState"] = state.clone();
+            again["params"]["inputResponses"] =
+                json!({ "typed": { "action": "accept", "content": { "n": 9 } } });
+            let answer = send(http, &again, &bulk);
+            assert_eq!(text(&answer), "9", "{what}");
+            let other = send(http, &again, "[]").to_string();
+            assert!(other.contains("not one that was given out"), "{other}");
+        });
+    }
+}
+
+#[test]
+fn law_13_an_answer_to_a_question_costs_little_more_than_itself() {
+    if served_here() {
+        return;
+    }
+    let (server, http) =
+        start("law_13_trees::law_13_an_answer_to_a_question_costs_little_more_than_itself");
+    let session: Session = introduced(http, &json!({ "elicitation": {} }));
+    let first = server.memory("VmRSS");
+    for (what, bulk) in bulks() {
+        for result in [
+            json!("BULK"),
+            json!({ "action": "accept", "content": "BULK" }),
+            json!({ "action": "BULK" }),
+        ] {
+            let what = format!("{what} in {result}");
+            costs_at_most(&server, first, LIBRARY, &what, || {
+                let mut reply = session.post(&legacy_call(1, "asks", json!({}))).send();
+                let question = loop {
+                    match reply.event().expect("a question comes") {
+                        Event::Message(message) => break message,
+                        Event::Comment => {}
+                    }
+                };
+                let answer = json!({ "jsonrpc": "2.0", "id": question["id"], "result": result });
+                let sent = session.post(&answer).body(with_bulk(&answer, &bulk)).send();
+                assert_eq!(sent.status, 202);
+                let answer = reply.message();
+                assert_eq!(answer["result"]["isError"], true, "{what}: {answer}");
+            });
+        }
+    }
+}
+
+#[test]
+fn law_13_a_tree_is_refused_above_its_bound() {
+    if served_here() {
+        return;
+    }
+    let (server, http) = start("law_13_trees::law_13_a_tree_is_refused_above_its_bound");
+    let first = server.memory("VmRSS");
+    let tools = match cfg!(feature = "validate") {
+        true => &["tree", "checked"][..],
+        false => &["tree"],
+    };
+    for (what, bulk) in bulks() {
+        for tool in tools {
+            let params = json!({ "name": tool, "arguments": { "bulk": "BULK" } });
+            let call = modern(1, "tools/call", params);
+            let what = format!("{what} for {tool}");
+            costs_at_most(&server, first, TREES, &what, || {
+                let answer = send(http, &call, &bulk).to_string();
+                let is_large = what.starts_with("maps in maps") || what.starts_with("deep lists");
+                assert_eq!(
+                    answer.contains("json_tree_bytes_max"),
+                    is_large,
+                    "{what}: {}",
+                    answer.chars().take(300).collect::<String>()
+                );
+            });
+        }
+    }
+}
+
+#[test]
+fn law_13_a_tree_for_which_there_is_no_memory_is_refused_with_503() {
+    let limits = Limits::default().memory_bytes_max(32 * MIB);
+    let (served, mut client) = Served::pipe(server().limits(limits));
+    let digits = format!("[{}]", bulk("0"));
+    let mut tools = vec!["tree"];
+    tools.extend(cfg!(feature = "validate").then_some("checked"));
+    for tool in tools {
+        let call = modern(
+            1,
+            "tools/call",
+            json!({ "name": tool, "arguments": { "bulk": "BULK" } }),
+        );
+        client.send_line(&with_bulk(&call, &digits));
+        let answer = client.recv();
+        assert_eq!(code(&answer), 503, "{tool}: {answer}");
+        let small = client.ask(&call);
+        assert!(!text(&small).is_empty(), "{small}");
+    }
+    client.close();
+    served.stop();
+}
+
+#[test]
+fn law_13_many_bodies_at_once_cost_as_much_as_themselves() {
+    if served_here() {
+        return;
+    }
+    let (server, http) =
+        start("law_13_trees::law_13_many_bodies_at_once_cost_as_much_as_themselves");
+    let first = server.memory("VmRSS");
+    let (_, bulk) = bulks().swap_remove(0);
+    let params = json!({ "name": "asks", "arguments": { "m": "BULK" }, "requestState": "bogus" });
+    let message = modern(1, "tools/call", params);
+    let most = 8 * (2 * 4 + 1) * MIB;
+    costs_at_most(&server, first, (most, 32 * MIB), "8 bogus states", || {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| send(http, &message, &bulk));
+            }
+        });
+    });
+}
