@@ -78,7 +78,8 @@ impl Plumbing {
         let stdin = self.stdin.as_ref();
         watched.extend(stdin.map(|(pipe, _)| PollFd::new(pipe, PollFlags::OUT)));
         while let Err(errno) = poll(&mut watched, None) {
-            if errno != Errno::INTR {
+            // Interrupted, or short of memory for a moment.
+            if !matches!(errno, Errno::INTR | Errno::AGAIN) {
                 return Err(errno);
             }
         }
@@ -130,9 +131,13 @@ impl Plumbing {
     fn read_out(&mut self, buffer: &mut [u8]) {
         for (stream, pipe) in &mut self.streams {
             let mut left = LEFT_BYTES_MAX;
-            while left > 0
-                && let Ok(size @ 1..) = pipe.read(buffer)
-            {
+            while left > 0 {
+                let size = match pipe.read(buffer) {
+                    Ok(size @ 1..) => size,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    // It has ended, or holds nothing at the moment.
+                    _ => break,
+                };
                 left = left.saturating_sub(size);
                 let piece = Said::Bytes(*stream, buffer[..size].to_vec());
                 if self.to.send(piece).is_err() {

@@ -3,6 +3,11 @@
 //! A deadline under test is short and everything else is patient, so a slow machine makes a test slower and nothing else. Where
 //! a client must stay within a deadline, the deadline is far longer than the client's whole stay.
 
+use std::os::unix::net::UnixStream;
+
+use super::super::link::Link;
+use super::super::socket::Socket;
+use super::super::wire::{Filled, Wire};
 use super::*;
 
 const SHORT: Duration = Duration::from_millis(150);
@@ -267,6 +272,23 @@ fn lingering_ends() {
     }
     site.await_connections(0);
     site.close();
+}
+
+/// Bytes that are there are read before time is judged, in whatever state the clock is.
+#[test]
+fn what_has_arrived_is_read_even_when_the_time_is_over() {
+    let (ours, theirs) = UnixStream::pair().expect("descriptors");
+    let link = Arc::new(Link::new(Socket::Unix(ours)));
+    let mut wire = Wire::new(link, Arc::new(patient()));
+    let mut client = Client::new(theirs);
+    let over = (wire.begin(), Duration::ZERO);
+    let mut buffer = Vec::with_capacity(16);
+    assert_eq!(wire.fill(&mut buffer, over.0, over.1), Filled::TimedOut);
+    client.send("late");
+    assert_eq!(wire.fill(&mut buffer, over.0, over.1), Filled::Bytes);
+    assert_eq!(buffer, b"late");
+    drop(client);
+    assert_eq!(wire.fill(&mut buffer, over.0, over.1), Filled::Ended);
 }
 
 /// Time in which the process does not run is not the client's: what has arrived meanwhile is read, and what could not arrive may still come.
