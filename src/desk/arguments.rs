@@ -20,12 +20,12 @@ pub(crate) struct Said {
     pub(crate) rest: Option<Box<RawValue>>,
 }
 
-/// Takes them out.
+/// Takes them out; `is_lenient` also takes the text of a boolean.
 ///
 /// # Errors
 ///
 /// A sentence for the model, when one has the wrong type.
-pub(crate) fn take(arguments: Option<&RawValue>) -> Result<Said, String> {
+pub(crate) fn take(arguments: Option<&RawValue>, is_lenient: bool) -> Result<Said, String> {
     let Some(arguments) = arguments else {
         return Ok(Said::default());
     };
@@ -41,8 +41,13 @@ pub(crate) fn take(arguments: Option<&RawValue>) -> Result<Said, String> {
                     serde_json::from_str(value.get()).map_err(|_| wrong("a string"))?;
             }
             BACKGROUND => {
+                let value = match value.get() {
+                    "\"true\"" if is_lenient => "true",
+                    "\"false\"" if is_lenient => "false",
+                    value => value,
+                };
                 let background: Option<bool> =
-                    serde_json::from_str(value.get()).map_err(|_| wrong("a boolean"))?;
+                    serde_json::from_str(value).map_err(|_| wrong("a boolean"))?;
                 said.background = background.unwrap_or_default();
             }
             _ => {
@@ -116,10 +121,11 @@ mod tests {
                 true,
             ),
             (r#"{"workspace":null,"background":null}"#, "{}", None, false),
+            (r#"{"background":"true"}"#, "{}", None, true),
         ];
         for (given, rest, workspace, background) in rows {
             let raw = RawValue::from_string(given.into()).expect("the row is JSON");
-            let said = take(Some(&raw)).expect(given);
+            let said = take(Some(&raw), true).expect(given);
             let left = said.rest.expect("there were some");
             assert_eq!(
                 (left.get(), said.workspace.as_deref(), said.background),
@@ -127,18 +133,18 @@ mod tests {
                 "{given}"
             );
         }
-        assert!(take(None).expect("none is fine").rest.is_none());
+        assert!(take(None, false).expect("none is fine").rest.is_none());
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
         for (given, named) in [
             (r#"{"workspace":7}"#, "`workspace`"),
-            (r#"{"background":"yes"}"#, "`background`"),
+            (r#"{"background":"true"}"#, "`background`"),
             ("[]", "object"),
         ] {
             let raw = RawValue::from_string(given.into()).expect("the row is JSON");
-            let problem = take(Some(&raw)).expect_err(given);
+            let problem = take(Some(&raw), false).expect_err(given);
             assert!(problem.contains(named), "{problem}");
         }
     }

@@ -137,6 +137,10 @@ impl CallControl for Control {
         TreeRoom::new(&self.shared.limits, &self.shared.memory)
     }
 
+    fn is_lenient(&self) -> bool {
+        self.shared.lenient_arguments
+    }
+
     fn ask(&self, key: &str, ask: &Ask) -> Result<Box<RawValue>, AskError> {
         match &self.asking {
             Asking::Session(asks) => self.ask_now(asks, ask),

@@ -17,13 +17,13 @@ use crate::desk::wire::timestamp;
 use crate::desk::workspaces::Key;
 use crate::engine::background::no_workspace;
 use crate::engine::shared::Shared;
-use crate::handler::arguments;
 use crate::handler::context::CallControl;
 use crate::handler::execution::DeskWork;
 use crate::handler::invoke::{Invoke, NotCalled};
 use crate::handler::portable;
 use crate::handler::registration::{Kind, Registration, Target};
 use crate::handler::reply::Reply;
+use crate::handler::rules::Rules;
 use crate::handler::shown::{Hints, Shown};
 use crate::handler::type_schema;
 use crate::protocol::jsonrpc::ErrorObject;
@@ -82,6 +82,7 @@ where
         /// The catalogue that holds this is a part of it.
         shared: Weak<Shared>,
         run: F,
+        rules: Rules,
         arguments: PhantomData<fn(A)>,
     }
     impl<A, F> Invoke for OwnTool<A, F>
@@ -96,19 +97,21 @@ where
         ) -> Result<Reply, ErrorObject> {
             let shared = self.shared.upgrade();
             let shared = shared.ok_or_else(|| ErrorObject::overloaded("The server has ended"))?;
-            let said = match arguments::read(arguments.get(), &call.tree_room()) {
+            let said = match self.rules.read(arguments.get(), &*call) {
                 Ok((arguments, _charged)) => (self.run)(&shared, &*call, arguments),
                 Err(unread) => Err(NotCalled::from(unread).problem()?),
             };
             Ok(said.unwrap_or_else(|problem| Reply::Tool(CallToolResult::error(problem))))
         }
     }
+    let schema = type_schema::schema_of::<A>();
     let handler = OwnTool {
         shared: Arc::downgrade(shared),
         run,
+        rules: Rules::read_by(schema.clone()),
         arguments: PhantomData,
     };
-    let input = portable::one_object(type_schema::schema_of::<A>());
+    let input = portable::one_object(schema);
     let input = input.expect("our own types are plain structs");
     let hints = ToolAnnotations {
         open_world_hint: Some(false),

@@ -21,6 +21,7 @@ use crate::engine::reply::{Asked, over_budget, shutting_down};
 use crate::engine::rounds::Retry;
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::context::RequestInfo;
+use crate::handler::lenient::object_in_text;
 use crate::handler::registration::Target;
 use crate::handler::reply::Reply;
 use crate::lane::{Job, Refused, RunningLane};
@@ -254,7 +255,9 @@ impl Engine {
             Method::Complete => self.find_completer(params),
             _ => {
                 let name = named("name", params.name.as_ref())?;
-                let arguments = params.arguments;
+                let in_text = params.arguments.filter(|_| self.shared.lenient_arguments);
+                let in_text = in_text.and_then(object_in_text);
+                let arguments = in_text.as_deref().or(params.arguments);
                 let (what, found) = match method {
                     Method::PromptsGet => ("prompt", self.shared.catalogue.prompt(name)),
                     _ => ("tool", self.shared.catalogue.tool(name)),

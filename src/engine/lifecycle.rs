@@ -64,6 +64,7 @@ pub(crate) struct Plan {
     /// The key that seals what travels between rounds; a random one if it is `None`.
     pub(crate) seal_key: Option<Vec<u8>>,
     pub(crate) legacy_sessions: Sessions,
+    pub(crate) lenient_arguments: bool,
     pub(crate) limits: Arc<Limits>,
     pub(crate) desk: DeskPlan,
 }
@@ -123,6 +124,7 @@ impl Engine {
             asks: Arc::default(),
             sessions: SessionTable::new(limits.sessions_max, limits.session_idle_timeout),
             legacy_sessions: plan.legacy_sessions,
+            lenient_arguments: plan.lenient_arguments,
             subscriptions: Subscriptions::default(),
             desk: desk.desk,
             jobs_lane: desk.jobs_lane,

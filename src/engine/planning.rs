@@ -75,7 +75,8 @@ impl Shared {
         if work.execution == Execution::Background && !gets_a_job {
             return Err(Unplanned::Error(tasks_required()));
         }
-        let said = arguments::take(arguments.as_deref()).map_err(Unplanned::Problem)?;
+        let said = arguments::take(arguments.as_deref(), self.lenient_arguments)
+            .map_err(Unplanned::Problem)?;
         let Said {
             workspace,
             background,

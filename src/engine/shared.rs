@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) identity: Identity,
     pub(crate) catalogue: Catalogue,
+    /// Whether arguments may be spelled otherwise than their schema has it.
+    pub(crate) lenient_arguments: bool,
     /// What handlers that are registered while serving fork, whatever its type.
     pub(crate) state: Arc<dyn Any + Send + Sync>,
     pub(crate) rounds: RoundRules,

@@ -14,6 +14,7 @@ use crate::handler::arguments;
 use crate::handler::ask::{Ask, AskError, Elicited, Root, Sampled, Sampling};
 use crate::handler::ask_schema;
 use crate::handler::context::RequestContext;
+use crate::handler::rules::Rules;
 use crate::protocol::jsonrpc::{Text, shortened};
 use crate::protocol::sentence::Sentence;
 use crate::protocol::version::ProtocolVersion;
@@ -88,9 +89,9 @@ impl<S> RequestContext<S> {
             false => json!({ "elicitation": {} }),
         };
         self.need(self.client().supports_elicitation(), required)?;
-        let params = json!({ "message": message, "requestedSchema": schema });
+        let params = json!({ "message": message, "requestedSchema": &schema });
         let answer = self.ask(key, "elicitation/create", params, "action")?;
-        self.elicited(&answer)
+        self.elicited(&answer, &Rules::read_by(schema))
     }
 
     /// Asks the user to open a web page, for what must not pass through the client: a payment, a login. [`Elicited::Accepted`] says that the user
@@ -112,11 +113,13 @@ impl<S> RequestContext<S> {
             params["elicitationId"] = Uuid::new_v4().to_string().into();
         }
         let answer = self.ask(key, "elicitation/create", params, "action")?;
-        Ok(match self.elicited::<IgnoredAny>(&answer)? {
-            Elicited::Accepted(_) => Elicited::Accepted(()),
-            Elicited::Declined => Elicited::Declined,
-            Elicited::Dismissed => Elicited::Dismissed,
-        })
+        Ok(
+            match self.elicited::<IgnoredAny>(&answer, &Rules::none())? {
+                Elicited::Accepted(_) => Elicited::Accepted(()),
+                Elicited::Declined => Elicited::Declined,
+                Elicited::Dismissed => Elicited::Dismissed,
+            },
+        )
     }
 
     /// Asks the client's model a question (sampling).
@@ -223,7 +226,11 @@ impl<S> RequestContext<S> {
         Ok(answer)
     }
 
-    fn elicited<T: DeserializeOwned>(&self, answer: &RawValue) -> Result<Elicited<T>, AskError> {
+    fn elicited<T: DeserializeOwned>(
+        &self,
+        answer: &RawValue,
+        rules: &Rules,
+    ) -> Result<Elicited<T>, AskError> {
         #[derive(Deserialize)]
         struct ElicitResult<'a> {
             #[serde(borrow)]
@@ -237,7 +244,9 @@ impl<S> RequestContext<S> {
             "accept" => {
                 let content = content.unwrap_or(RawValue::NULL);
                 object(content)?;
-                self.read(content).map(Elicited::Accepted)
+                let read = rules.read(content.get(), self.control());
+                read.map(|(form, _charged)| Elicited::Accepted(form))
+                    .map_err(|unread| AskError::Invalid(unread.into_sentence()))
             }
             "decline" => Ok(Elicited::Declined),
             "cancel" => Ok(Elicited::Dismissed),

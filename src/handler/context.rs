@@ -42,6 +42,8 @@ pub(crate) trait CallControl: Send + Sync {
     fn send_event(&self, notification: Vec<u8>, kind: EventKind);
     /// What JSON may take when it is read for this call.
     fn tree_room(&self) -> TreeRoom;
+    /// Whether other spellings of arguments are taken.
+    fn is_lenient(&self) -> bool;
     /// Asks the client; in the modern era, says what it answered already or ends the attempt.
     fn ask(&self, key: &str, ask: &Ask) -> Result<Box<RawValue>, AskError>;
     /// A value that an earlier attempt, or this one, has kept.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::handler::invoke::Build;
 use crate::handler::registration::{Kind, Registration, Target};
+use crate::handler::rules::Rules;
 use crate::handler::shown::Shown;
 
 /// The lane of what names none.
@@ -16,6 +17,8 @@ pub(crate) struct Draft<S> {
     pub(crate) shown: Shown,
     pub(crate) lane: Arc<str>,
     pub(crate) handler: Option<Build<S>>,
+    /// What the handler's arguments are held to; its author has not said yet.
+    pub(crate) rules: Arc<Rules>,
     pub(crate) completers: Vec<(String, Build<S>)>,
 }
 
@@ -25,6 +28,7 @@ impl<S> Draft<S> {
             shown,
             lane: MAIN_LANE.into(),
             handler: None,
+            rules: Arc::new(Rules::none()),
             completers: Vec::new(),
         }
     }
@@ -38,18 +42,23 @@ impl<S> Draft<S> {
         let shown = self.shown;
         let key = shown.uri.as_ref().or(shown.uri_template.as_ref());
         let name: Arc<str> = key.unwrap_or(&shown.name).as_str().into();
-        let target = |build: Build<S>| Target::new(Arc::clone(&name), build(Arc::clone(template)));
+        let target = |build: Build<S>, rules: &Arc<Rules>| {
+            let handler = build(Arc::clone(template), Arc::clone(rules));
+            Target::new(Arc::clone(&name), handler)
+        };
         let Some(handler) = self.handler else {
             return Err(format!("{} `{name}` has no handler", kind.name()));
         };
         let completers = self.completers.into_iter();
-        let completers = completers.map(|(argument, build)| (argument, Arc::new(target(build))));
+        let strict = Arc::new(Rules::none());
+        let completers =
+            completers.map(|(argument, build)| (argument, Arc::new(target(build, &strict))));
         Ok(Registration {
             kind,
             lane: self.lane,
             target: Target {
                 completers: completers.collect(),
-                ..target(handler)
+                ..target(handler, &self.rules)
             },
             shown,
         })

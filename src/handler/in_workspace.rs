@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::handler::context::RequestContext;
 use crate::handler::fork::Fork;
-use crate::handler::invoke::{Handler, Invocation, NotCalled, read};
+use crate::handler::invoke::{Handler, Invocation, NotCalled};
 use crate::handler::type_schema::schema_of;
 use crate::handler::workspace::{Access, Inside, Wanted};
 
@@ -40,7 +40,7 @@ where
     }
 
     fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
-        let (arguments, _charged) = read(&invocation)?;
+        let (arguments, _charged) = invocation.read()?;
         let mut cx = invocation.context(template);
         inside(&invocation, |inside| {
             inside.change(|value| self(&mut cx, value, arguments))
@@ -66,7 +66,7 @@ where
     }
 
     fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
-        let (arguments, _charged) = read(&invocation)?;
+        let (arguments, _charged) = invocation.read()?;
         let mut cx = invocation.context(template);
         inside(&invocation, |inside| {
             inside.read(|value| self(&mut cx, value, arguments))

@@ -11,10 +11,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::base::budget::Charge;
-use crate::handler::arguments;
 use crate::handler::context::{CallControl, RequestContext, RequestInfo};
 use crate::handler::fork::Fork;
 use crate::handler::reply::Reply;
+use crate::handler::rules::Rules;
 use crate::handler::type_schema;
 use crate::handler::workspace::Wanted;
 use crate::protocol::jsonrpc::ErrorObject;
@@ -67,6 +67,7 @@ pub trait Handler<S, Shape>: Send + Sync + 'static {
 pub struct Invocation<'a> {
     pub(crate) call: Arc<dyn CallControl>,
     pub(crate) arguments: &'a RawValue,
+    pub(crate) rules: &'a Rules,
 }
 
 /// Why a handler was not called.
@@ -108,8 +109,8 @@ pub(crate) trait Invoke: Send + Sync {
     ) -> Result<Reply, ErrorObject>;
 }
 
-/// Makes the handler that the engine stores, once the server's state is known.
-pub(crate) type Build<S> = Box<dyn FnOnce(Arc<S>) -> Box<dyn Invoke>>;
+/// Makes the handler that the engine stores, once the server's state, and what the arguments are held to, are known.
+pub(crate) type Build<S> = Box<dyn FnOnce(Arc<S>, Arc<Rules>) -> Box<dyn Invoke>>;
 
 /// Joins a handler with the template that each of its calls forks, and with `finish`, which turns what it returned into the reply.
 pub(crate) fn erase<S, Shape, H, F>(handler: H, finish: F) -> Build<S>
@@ -122,6 +123,7 @@ where
 {
     struct Erased<S, Shape, H, F> {
         template: Arc<S>,
+        rules: Arc<Rules>,
         handler: H,
         finish: F,
         shape: std::marker::PhantomData<fn() -> Shape>,
@@ -141,14 +143,16 @@ where
             let invocation = Invocation {
                 call: Arc::clone(&call),
                 arguments,
+                rules: &self.rules,
             };
             let output = self.handler.call(&self.template, invocation);
             (self.finish)(call.info(), output)
         }
     }
-    Box::new(move |template| {
+    Box::new(move |template, rules| {
         Box::new(Erased {
             template,
+            rules,
             handler,
             finish,
             shape: std::marker::PhantomData,
@@ -166,7 +170,8 @@ where
         no_arguments()
     }
 
-    fn call(&self, _: &S, _: Invocation<'_>) -> Result<R, NotCalled> {
+    fn call(&self, _: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
+        invocation.check()?;
         Ok(self())
     }
 }
@@ -183,6 +188,7 @@ where
     }
 
     fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
+        invocation.check()?;
         Ok(self(&mut invocation.context(template)))
     }
 }
@@ -199,7 +205,7 @@ where
     }
 
     fn call(&self, _: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
-        let (arguments, _charged) = read(&invocation)?;
+        let (arguments, _charged) = invocation.read()?;
         Ok(self(arguments))
     }
 }
@@ -217,7 +223,7 @@ where
     }
 
     fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
-        let (arguments, _charged) = read(&invocation)?;
+        let (arguments, _charged) = invocation.read()?;
         Ok(self(&mut invocation.context(template), arguments))
     }
 }
@@ -226,16 +232,21 @@ impl Invocation<'_> {
     pub(crate) fn context<S: Fork>(&self, template: &S) -> RequestContext<S> {
         RequestContext::new(template.fork(), Arc::clone(&self.call))
     }
+
+    /// Reads the arguments. What they take is charged for as long as the handler runs.
+    pub(crate) fn read<A: DeserializeOwned>(&self) -> Result<(A, Option<Charge>), NotCalled> {
+        let read = self.rules.read(self.arguments.get(), &*self.call);
+        read.map_err(Into::into)
+    }
+
+    /// Holds arguments to their rules that the handler does not take.
+    fn check(&self) -> Result<(), NotCalled> {
+        let checked = self.rules.check(self.arguments.get(), &*self.call);
+        checked.map_err(Into::into)
+    }
 }
 
 /// The schema of a handler that takes none. What a client sends all the same does no harm and is ignored.
 fn no_arguments() -> Value {
     json!({ "type": "object", "properties": {}, "additionalProperties": false })
-}
-
-/// Reads the arguments. What they take is charged for as long as the handler runs.
-pub(crate) fn read<A: DeserializeOwned>(
-    invocation: &Invocation<'_>,
-) -> Result<(A, Option<Charge>), NotCalled> {
-    arguments::read(invocation.arguments.get(), &invocation.call.tree_room()).map_err(Into::into)
 }

@@ -7,6 +7,8 @@ pub(crate) mod arguments;
 pub(crate) mod ask;
 mod ask_schema;
 mod asking;
+#[cfg(feature = "validate")]
+mod branching;
 pub(crate) mod change;
 #[cfg(feature = "validate")]
 mod checked;
@@ -20,6 +22,8 @@ pub(crate) mod execution;
 mod fork;
 mod in_workspace;
 pub(crate) mod invoke;
+pub(crate) mod lenient;
+mod place;
 pub(crate) mod portable;
 mod prompt;
 pub(crate) mod registration;
@@ -27,6 +31,7 @@ pub(crate) mod reply;
 mod resource;
 mod resource_output;
 mod result;
+pub(crate) mod rules;
 mod schema_check;
 pub(crate) mod shown;
 mod text_arguments;

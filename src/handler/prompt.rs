@@ -13,6 +13,7 @@ use crate::handler::invoke::{Handler, erase};
 use crate::handler::registration::{Kind, Register, Registration, sealed};
 use crate::handler::reply::Reply;
 use crate::handler::result::ToolError;
+use crate::handler::rules::Rules;
 use crate::handler::shown::Shown;
 use crate::handler::text_arguments::{text_arguments, unfillable};
 use crate::protocol::jsonrpc::ErrorObject;
@@ -70,7 +71,9 @@ impl<S: Fork + Send + Sync + 'static> Prompt<S> {
     where
         H::Output: IntoPromptResult,
     {
-        self.draft.shown.arguments = text_arguments(&H::arguments_schema());
+        let schema = H::arguments_schema();
+        self.draft.shown.arguments = text_arguments(&schema);
+        self.draft.rules = Arc::new(Rules::read_by(schema));
         self.draft.handler = Some(erase(handler, |_, output| match output {
             Ok(output) => output.into_prompt_result().map(Reply::Prompt),
             Err(not_called) => Err(ErrorObject::invalid_params(not_called.problem()?)),

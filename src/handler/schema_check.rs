@@ -69,6 +69,83 @@ pub(super) fn schema_slip(schema: &Value) -> Option<String> {
         .find_map(schema_slip)
 }
 
+/// Keywords for what reading a value into its type does not check. The items of a set, which differ by themselves, and formats, which are notes, are none.
+const PROMISES: &[&str] = &[
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "minProperties",
+    "maxProperties",
+    "contains",
+    "propertyNames",
+];
+
+/// Whether a schema that was made from a type says more than the type does.
+pub(super) fn promises(schema: &Value) -> bool {
+    let below = match schema {
+        Value::Object(members) => {
+            let says_more = |keyword: &&str| {
+                members
+                    .get(*keyword)
+                    .is_some_and(|value| !is_of_type(members, keyword, value))
+            };
+            if PROMISES.iter().any(|keyword| says_more(&keyword)) {
+                return true;
+            }
+            members
+        }
+        Value::Array(parts) => return parts.iter().any(promises),
+        _ => return false,
+    };
+    below
+        .iter()
+        .any(|(keyword, value)| match (keyword.as_str(), value) {
+            ("properties" | "$defs" | "patternProperties", Value::Object(below)) => {
+                below.values().any(promises)
+            }
+            (
+                "allOf" | "anyOf" | "oneOf" | "prefixItems" | "items" | "additionalProperties",
+                below,
+            ) => promises(below),
+            _ => false,
+        })
+}
+
+/// Whether a bound is the type's own: an integer's range, a character's length, the length of a tuple or an array.
+fn is_of_type(members: &Map<String, Value>, keyword: &str, value: &Value) -> bool {
+    let format = members
+        .get("format")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let of_both = |least: &str, most: &str| members.get(least) == members.get(most);
+    match keyword {
+        "minimum" if format.starts_with("uint") => *value == 0,
+        "minimum" | "maximum" if !format.is_empty() => {
+            let ends = match format {
+                "int8" => [i64::from(i8::MIN), i64::from(i8::MAX)],
+                "int16" => [i64::from(i16::MIN), i64::from(i16::MAX)],
+                "uint8" => [0, i64::from(u8::MAX)],
+                "uint16" => [0, i64::from(u16::MAX)],
+                _ => return false,
+            };
+            *value == ends[usize::from(keyword == "maximum")]
+        }
+        "minLength" | "maxLength" => *value == 1 && of_both("minLength", "maxLength"),
+        // A list whose length is told looks the same as an array, so it is checked; only nobody is warned.
+        "minItems" | "maxItems" => {
+            cfg!(not(feature = "validate")) && of_both("minItems", "maxItems")
+        }
+        _ => false,
+    }
+}
+
 /// What clients are known to refuse in a schema that somebody wrote, a few words each, or in one that no pass can make portable.
 pub(super) fn refused(schema: &Value) -> Vec<&'static str> {
     let mut found = Vec::new();

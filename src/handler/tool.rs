@@ -16,7 +16,8 @@ use crate::handler::invoke::{Build, Handler, erase};
 use crate::handler::portable::{of_result, one_object};
 use crate::handler::registration::{Kind, Register, Registration, Target, sealed};
 use crate::handler::result::{IntoToolResult, tool_reply};
-use crate::handler::schema_check::{refused, schema_slip};
+use crate::handler::rules::Rules;
+use crate::handler::schema_check::{promises, refused, schema_slip};
 use crate::handler::shown::{Hints, Shown};
 use crate::handler::workspace::Access;
 use crate::protocol::param_headers::ParamHeaders;
@@ -92,8 +93,11 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
     ///   under the dialect its `$schema` names, or 2020-12; a `$ref` to another document does not, because nothing is ever fetched.
     /// - At each call, with the feature `validate`: that the arguments match it, on the tool's lane before the handler runs. If they do not, the
     ///   model gets a tool error that says where and what was expected.
-    /// - At each call, always: that the arguments can be read into the handler's type. That is the only check for a schema made from the type,
-    ///   and for a hand-written one without the feature.
+    /// - At each call, always: that the arguments can be read into the handler's type. That is the only check for a hand-written schema without the
+    ///   feature.
+    ///
+    /// A schema that is made from the type is checked as a hand-written one is where it says more than the type, by schemars' `range`, `length`, `pattern`
+    /// and their kin. Without the feature nobody checks that, and the start warns.
     #[must_use]
     pub fn input_schema(mut self, schema: Value) -> Self {
         self.draft.shown.input_schema = Some(schema);
@@ -220,8 +224,7 @@ impl<S> Tool<S> {
     pub(crate) fn into_registration(mut self, template: &Arc<S>) -> Result<Registration, String> {
         let name = self.draft.shown.name.clone();
         let shown = &mut self.draft.shown;
-        #[cfg(feature = "validate")]
-        let written = shown.input_schema.clone().filter(|_| self.is_input_written);
+        let full = shown.input_schema.clone().unwrap_or(Value::Bool(true));
         if !self.is_as_is {
             if !self.is_input_written {
                 let portable = shown.input_schema.take().map(one_object).transpose();
@@ -239,17 +242,27 @@ impl<S> Tool<S> {
             return Err(format!("tool `{name}`: {problem}"));
         }
         warn(shown);
+        if cfg!(not(feature = "validate")) && !self.is_input_written && promises(&full) {
+            log::warn!(
+                "the arguments of tool `{name}` have bounds in their schema (`range`, `length`, `pattern`) that only the feature `validate` checks"
+            );
+        }
+        let rules = Rules::of_tool(full, self.is_input_written);
+        let rules =
+            rules.map_err(|problem| format!("tool `{name}`: its input schema: {problem}"))?;
+        let rules = Arc::new(rules);
+        self.draft.rules = Arc::clone(&rules);
         #[cfg_attr(feature = "validate", expect(unused_mut))]
         let mut registration = self.draft.register(Kind::Tool, template)?;
         #[cfg(feature = "validate")]
-        let mut registration = checked(registration, written)?;
+        let mut registration = checked(registration)?;
         let schema = registration.shown.input_schema.as_ref();
         let mirrors = ParamHeaders::from_schema(schema.unwrap_or(&Value::Null));
         let mirrors = mirrors.map_err(|slip| format!("tool `{name}`: {slip}"))?;
         registration.target.desk = self.desk;
         registration.target.before_job = self.before_job.map(|build| {
             let name = Arc::clone(&registration.target.name);
-            Arc::new(Target::new(name, build(Arc::clone(template))))
+            Arc::new(Target::new(name, build(Arc::clone(template), rules)))
         });
         if let Some(schema) = &mut registration.shown.input_schema {
             add_desk_arguments(schema, &self.desk)

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use crate::handler::branching::branching;
 use crate::protocol::sentence::Sentence;
 
 /// How many mistakes are told at once.
@@ -17,7 +18,11 @@ const TOLD_VALUES_MAX: usize = 10_000;
 
 /// A compiled schema.
 #[derive(Clone, Debug)]
-pub(crate) struct Validator(jsonschema::Validator);
+pub(crate) struct Validator {
+    compiled: jsonschema::Validator,
+    /// See [`branching`].
+    branching: usize,
+}
 
 impl Validator {
     /// Compiles a schema: of the dialect that its `$schema` names, or of 2020-12.
@@ -30,7 +35,10 @@ impl Validator {
         jsonschema::options()
             .offline()
             .build(schema)
-            .map(Validator)
+            .map(|compiled| Validator {
+                compiled,
+                branching: branching(schema),
+            })
             .map_err(|error| told([error].into_iter(), "invalid schema, "))
     }
 
@@ -41,16 +49,28 @@ impl Validator {
     /// Where the first mistakes are, as JSON Pointers, and what was expected there. The value itself is not repeated.
     pub(crate) fn check(&self, instance: &Value) -> Result<(), String> {
         // Needs no memory, and mostly there is nothing to tell.
-        if self.0.is_valid(instance) {
+        if self.compiled.is_valid(instance) {
             return Ok(());
         }
-        if room_left(instance, TOLD_VALUES_MAX).is_none() {
+        let times = self.branching.saturating_pow(depth(instance));
+        if room_left(instance, TOLD_VALUES_MAX / times).is_none() {
+            let most = TOLD_VALUES_MAX;
             return Err(format!(
-                "the value does not match the schema; with more than {TOLD_VALUES_MAX} values in it, it is too large to say where"
+                "the value does not match the schema; it is too large to say where, or too deep for alternatives that refer to themselves (more than {most} values to look at)"
             ));
         }
-        Err(told(self.0.iter_errors(instance), ""))
+        Err(told(self.compiled.iter_errors(instance), ""))
     }
+}
+
+/// How many lists and objects stand in each other.
+fn depth(value: &Value) -> u32 {
+    let deepest = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(members) => members.values().map(depth).max(),
+        _ => return 0,
+    };
+    1 + deepest.unwrap_or_default()
 }
 
 /// What is left of `room` when every value in this one has taken its place, itself included; `None` if there are more.
@@ -182,6 +202,30 @@ mod tests {
         }
         let valid = json!([vec![Value::Null; 100_000]]);
         assert_eq!(validator.check(&valid), Ok(()));
+    }
+
+    #[test]
+    fn law_13_alternatives_that_refer_to_themselves_do_not_multiply_the_work() {
+        let branch = |mark: &str| json!({ "type": "object", "properties": { "next": { "$ref": "#" }, "v": { "const": mark } } });
+        let validator =
+            compiled(&json!({ "anyOf": [branch("a"), branch("b"), { "type": "null" }] }));
+        let nested = |levels: usize| {
+            (0..levels).fold(json!({ "v": "c" }), |inner, _| json!({ "next": inner }))
+        };
+        for (levels, told_where) in [(1, true), (5, true), (60, false)] {
+            let told = validator
+                .check(&nested(levels))
+                .expect_err("`c` is no mark");
+            assert_eq!(!told.contains("too deep"), told_where, "{levels}: {told}");
+        }
+        let fits = (0..60).fold(json!({ "v": "a" }), |inner, _| json!({ "next": inner }));
+        assert_eq!(validator.check(&fits), Ok(()));
+        // A tree in which nothing is looked at twice may be deep.
+        let plain = compiled(
+            &json!({ "type": "object", "properties": { "next": { "$ref": "#" }, "v": { "const": "a" } } }),
+        );
+        let told = plain.check(&nested(60)).expect_err("`c` is no mark");
+        assert!(told.starts_with("at `/next/next/"), "{told}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(crate) mod param_headers;
 pub(crate) mod raw;
 pub(crate) mod results;
 pub(crate) mod sentence;
-mod shape;
+pub(crate) mod shape;
 pub(crate) mod text;
 pub(crate) mod trace;
 pub(crate) mod tree;

@@ -106,6 +106,7 @@ struct Settings {
     list_cache: CacheHint,
     seal_key: Option<Vec<u8>>,
     legacy_sessions: Sessions,
+    lenient_arguments: bool,
     lanes: Vec<Lane>,
     limits: Limits,
     desk: DeskPlan,
@@ -135,6 +136,7 @@ impl Server {
             list_cache: CacheHint::public(LIST_TTL),
             seal_key: None,
             legacy_sessions: Sessions::Kept,
+            lenient_arguments: true,
             lanes: vec![Lane::main(), Lane::urgent()],
             limits: Limits::default(),
             desk: DeskPlan::default(),
@@ -228,6 +230,17 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     #[must_use]
     pub fn legacy_sessions(mut self, sessions: Sessions) -> Self {
         self.settings.legacy_sessions = sessions;
+        self
+    }
+
+    /// Whether arguments that do not fit are tried once more in the spelling that some clients have: `"5"` or `5.0` for 5, `"true"` for true,
+    /// `"[\"a\"]"` for a list, `null` for what has a default. Default true, because it is the client that spells so, and its model cannot put it right.
+    ///
+    /// Only what the schema does not take as it is, and takes otherwise, is changed: a text stays one where it may be one. Each change is a line of
+    /// the log at level debug. The same goes for what people fill in; see [`RequestContext::elicit`](crate::RequestContext::elicit).
+    #[must_use]
+    pub fn lenient_arguments(mut self, yes: bool) -> Self {
+        self.settings.lenient_arguments = yes;
         self
     }
 
@@ -431,6 +444,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
             list_cache: settings.list_cache,
             seal_key: settings.seal_key,
             legacy_sessions: settings.legacy_sessions,
+            lenient_arguments: settings.lenient_arguments,
             limits: Arc::clone(&limits),
             desk: settings.desk,
         })?;

@@ -31,6 +31,7 @@ mod law_12_dropping;
 mod law_13_memory;
 #[cfg(all(feature = "http", target_os = "linux"))]
 mod law_13_trees;
+mod law_14_arguments;
 mod law_14_generous;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
 mod signals;

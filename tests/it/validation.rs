@@ -47,7 +47,7 @@ fn arguments_that_do_not_match_never_reach_the_handler() {
             let rows = [
                 (json!({}), "at the root: \"count\" is a required property"),
                 (
-                    json!({ "count": "7" }),
+                    json!({ "count": "seven" }),
                     "at `/count`: the value is not of type \"integer\"",
                 ),
                 (json!({ "count": 0 }), "at `/count`: the value is less than"),
@@ -126,24 +126,97 @@ struct Small {
     size: u32,
 }
 
+/// What a type says by its own nature, and nothing more.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Plain {
+    #[serde(alias = "old")]
+    size: u8,
+}
+
+/// Each kind of bound, and one in a place that is not at hand.
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "only what it takes matters")]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Bounded {
+    #[schemars(length(min = 2, max = 3))]
+    name: Option<String>,
+    #[schemars(pattern(r"^[a-z]+$"))]
+    word: Option<String>,
+    #[schemars(length(equal = 2))]
+    pair: Option<Vec<i64>>,
+    #[schemars(range(min = 0.5, max = 1.5))]
+    factor: Option<f64>,
+    small: Option<Vec<Small>>,
+    either: Option<Either>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "only what it takes matters")]
+#[schemars(crate = "mcp_threads::schemars")]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Either {
+    Small(Small),
+    Other,
+}
+
 #[test]
-fn a_schema_made_from_a_type_is_checked_by_reading_the_type() {
+fn what_a_schema_made_from_a_type_promises_is_held() {
     let handler = |args: Small| args.size;
-    let written = json!({ "type": "object", "properties": { "size": { "maximum": 3 } } });
+    let written =
+        json!({ "type": "object", "properties": { "size": { "type": "integer", "maximum": 3 } } });
     let make = || {
         let typed = Tool::new("typed").handler(handler);
+        let as_is = Tool::new("as-is").schema_as_is().handler(handler);
         let both = Tool::new("both").handler(handler);
         Server::new("it", "1")
             .register(typed)
+            .register(as_is)
             .register(both.input_schema(written.clone()))
+            .tool("bounded", "", |_: Bounded| "ok")
+            .tool("plain", "", |plain: Plain| plain.size)
     };
     on_every_wire(make, |wire| {
-        assert_eq!(text(&wire.call("typed", json!({ "size": 7 }))), "7");
-        let typed = wire.call("typed", json!({ "size": "7" }));
-        assert!(text(&typed).starts_with("Invalid arguments: "), "{typed}");
-        let both = wire.call("both", json!({ "size": 7 }));
-        assert!(text(&both).contains("at `/size`"), "{both}");
-        assert_eq!(text(&wire.call("both", json!({ "size": 3 }))), "3");
+        for tool in ["typed", "as-is", "both"] {
+            let refused = wire.call(tool, json!({ "size": 7 }));
+            assert!(
+                text(&refused).contains("at `/size`: the value is greater than the maximum of 3"),
+                "{refused}"
+            );
+            assert_eq!(text(&wire.call(tool, json!({ "size": 3 }))), "3");
+            assert_eq!(text(&wire.call(tool, json!({ "size": "3" }))), "3");
+            assert_eq!(text(&wire.call(tool, json!({ "size": 3.0 }))), "3");
+            let refused = wire.call(tool, json!({ "size": "7" }));
+            assert!(text(&refused).contains("the maximum of 3"), "{refused}");
+        }
+        for (fits, arguments) in [
+            (true, json!({})),
+            (true, json!({ "name": null, "small": null, "either": null })),
+            (
+                true,
+                json!({ "name": "ab", "word": "abc", "pair": [1, 2], "factor": 1.5 }),
+            ),
+            (
+                true,
+                json!({ "small": [{ "size": 3 }], "either": { "kind": "small", "size": 3 } }),
+            ),
+            (false, json!({ "name": "a" })),
+            (false, json!({ "name": "abcd" })),
+            (false, json!({ "word": "ABC" })),
+            (false, json!({ "pair": [1] })),
+            (false, json!({ "factor": 2 })),
+            (false, json!({ "small": [{ "size": 3 }, { "size": 4 }] })),
+            (false, json!({ "either": { "kind": "small", "size": 4 } })),
+        ] {
+            let answer = wire.call("bounded", arguments.clone());
+            assert_eq!(
+                answer["result"]["isError"] != true,
+                fits,
+                "{arguments}: {answer}"
+            );
+        }
+        // Where the type says everything, reading it is the check.
+        assert_eq!(text(&wire.call("plain", json!({ "old": 255 }))), "255");
     });
 }
 

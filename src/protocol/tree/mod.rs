@@ -64,6 +64,11 @@ impl TreeRoom {
         }
     }
 
+    /// Charges so many bytes of text. `None` when the server has no more.
+    pub(crate) fn hold(&self, bytes: usize) -> Option<Charge> {
+        self.memory.charge(bytes).ok()
+    }
+
     /// Reads a value. What it takes stays charged until the charge is dropped.
     pub(crate) fn read<T: DeserializeOwned>(
         &self,
