@@ -81,6 +81,8 @@ mod handler;
 
 mod desk;
 
+mod pool;
+
 mod legacy;
 
 mod engine;
@@ -116,6 +118,12 @@ pub use handler::{
 pub use handler::{CommandError, CommandOutput, RunCommand};
 pub use lane::Lane;
 pub use legacy::Sessions;
+#[cfg(unix)]
+pub use pool::FileLock;
+pub use pool::{
+    Claim, ClaimError, Claimed, ExternalLock, Holder, PoolReport, PoolWaiter, PooledResource,
+    ResourcePool, Scope, Snapshot,
+};
 pub use protocol::jsonrpc::{ErrorCode, ErrorObject};
 pub use protocol::results::{
     CacheHint, Completion, GetPromptResult, PromptMessage, ReadResourceResult,

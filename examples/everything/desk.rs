@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use mcp_threads::schemars::JsonSchema;
 use mcp_threads::{
-    AskError, Cancelled, ErrorObject, Execution, Json, RequestContext, Server, Tool, ToolError,
+    AskError, Cancelled, Claim, ClaimError, ErrorObject, Execution, Json, RequestContext, Scope,
+    Server, Tool, ToolError,
 };
 use serde::{Deserialize, Serialize};
 
+use super::fleet::{Host, Hosts};
 use super::probes::Counter;
 
 type Context = RequestContext<Counter>;
@@ -18,10 +20,12 @@ type Context = RequestContext<Counter>;
 pub(crate) struct Desk {
     name: String,
     sum: i64,
+    /// They go back when the workspace is closed, for this is dropped then.
+    hosts: Vec<Claim<Host>>,
 }
 
 /// Adds them.
-pub(crate) fn register(server: Server<Counter>) -> Server<Counter> {
+pub(crate) fn register(server: Server<Counter>, hosts: Hosts) -> Server<Counter> {
     let tool = |name: &str, what: &str| Tool::new(name).description(what);
     server
         .job_tools()
@@ -29,6 +33,7 @@ pub(crate) fn register(server: Server<Counter>) -> Server<Counter> {
             Ok::<_, String>(Desk {
                 name: name.into(),
                 sum: 0,
+                hosts: Vec::new(),
             })
         })
         .register(
@@ -93,6 +98,16 @@ pub(crate) fn register(server: Server<Counter>) -> Server<Counter> {
             tool("desk_crash", "Panics in the workspace.")
                 .in_workspace()
                 .handler(desk_crash),
+        )
+        .register(
+            tool(
+                "desk_claim",
+                "Claims a host for the workspace, until that is closed.",
+            )
+            .in_workspace()
+            .handler(move |cx: &mut Context, desk: &mut Desk, _: Nothing| {
+                desk_claim(cx, desk, &hosts)
+            }),
         )
 }
 
@@ -159,6 +174,14 @@ struct Work {
 struct Sum {
     workspace: String,
     sum: i64,
+}
+
+/// What a workspace has claimed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Claimed {
+    workspace: String,
+    host: String,
 }
 
 fn slow_compute(cx: &mut Context, args: Compute) -> Result<String, Cancelled> {
@@ -228,4 +251,19 @@ fn desk_work(cx: &mut Context, desk: &mut Desk, args: Work) -> Result<String, Ca
 
 fn desk_crash(_: &mut Context, desk: &mut Desk, _: Nothing) -> String {
     panic!("on purpose, in {}", desk.name)
+}
+
+fn desk_claim(
+    cx: &mut Context,
+    desk: &mut Desk,
+    hosts: &Hosts,
+) -> Result<Json<Claimed>, ClaimError> {
+    let mut host = hosts.claim_for(cx, Duration::ZERO)?;
+    host.keep_for(cx, Scope::Workspace)?;
+    let claimed = Claimed {
+        workspace: desk.name.clone(),
+        host: host.to_string(),
+    };
+    desk.hosts.push(host);
+    Ok(Json(claimed))
 }

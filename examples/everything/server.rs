@@ -7,6 +7,7 @@ mod changes;
 mod content;
 mod desk;
 mod events;
+mod fleet;
 mod headers;
 mod probes;
 mod prompts;
@@ -25,5 +26,7 @@ pub(crate) fn everything() -> Server<probes::Counter> {
     let server = changes::register(headers::register(server));
     let server = rounds::register(asks::register(server));
     let server = prompts::register(resources::register(server));
-    desk::register(probes::register(server))
+    let hosts = fleet::hosts();
+    let server = fleet::register(probes::register(server), &hosts);
+    desk::register(server, hosts)
 }

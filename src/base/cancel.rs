@@ -91,6 +91,11 @@ impl CancellationToken {
         self.0.cancelled.load(Ordering::Acquire)
     }
 
+    /// Whether both belong to the same call.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// A channel that never carries a message and disconnects on cancellation, for `crossbeam_channel::select!`.
     ///
     /// It also disconnects once the call has been answered, so that a thread which outlives its call does not wait forever.

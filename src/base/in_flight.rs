@@ -9,6 +9,8 @@ use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::base::life::{Life, Span};
+
 /// What a client may cancel by its id.
 pub(crate) trait Cancel: Send + Sync {
     /// Ends it, if it has not ended, for this reason of the client's.
@@ -18,6 +20,8 @@ pub(crate) trait Cancel: Send + Sync {
 /// The registry of one pipe or one session.
 pub(crate) struct InFlight<Id> {
     registry: Mutex<Registry<Id>>,
+    /// Over when the pipe or session has ended.
+    life: Life,
 }
 
 struct Registry<Id> {
@@ -46,6 +50,7 @@ impl<Id> Default for InFlight<Id> {
                 is_over: false,
                 last_ended: None,
             }),
+            life: Life::default(),
         }
     }
 }
@@ -101,11 +106,17 @@ impl<Id: Hash + Eq> InFlight<Id> {
     pub(crate) fn cancel_all(&self) {
         let mut registry = self.lock();
         registry.is_over = true;
+        self.life.end();
         let entries: Vec<_> = registry.open.values().flatten().map(Arc::clone).collect();
         drop(registry);
         for entry in entries {
             entry.cancel(OVER);
         }
+    }
+
+    /// How long the pipe or session lives.
+    pub(crate) fn span(&self) -> Span {
+        self.life.span()
     }
 
     /// How long ago the last entry ended: zero while one is open, `None` when there has been none.

@@ -8,6 +8,7 @@ pub(crate) mod clock;
 pub(crate) mod deadline;
 pub(crate) mod error;
 pub(crate) mod in_flight;
+pub(crate) mod life;
 pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod log_rate;

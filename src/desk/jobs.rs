@@ -11,10 +11,13 @@ use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use crate::base::budget::{Budget, Charge};
+use crate::base::life::{Life, Span};
 use crate::base::log;
 use crate::base::stats::JobCounts;
 use crate::desk::places::{Place, State, Stop, Table};
-use crate::desk::record::{Answered, Carried, JobRecord, JobStatus, Order, Outcome, Question};
+use crate::desk::record::{
+    Answered, Carried, JobRecord, JobStatus, Listed, Order, Outcome, Question,
+};
 use crate::desk::store::{JobStore, StoreError, StoredJob};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 
@@ -52,17 +55,6 @@ pub(crate) enum NoJob {
     /// As many as there may be wait, run, or wait for an answer.
     Full,
     Store(StoreError),
-}
-
-/// A line of a list.
-#[derive(Clone, Debug)]
-pub(crate) struct Listed {
-    pub(crate) id: Arc<str>,
-    pub(crate) tool: Arc<str>,
-    pub(crate) status: JobStatus,
-    pub(crate) message: Option<String>,
-    pub(crate) created_ms: u64,
-    pub(crate) updated_ms: u64,
 }
 
 impl Jobs {
@@ -123,6 +115,7 @@ impl Jobs {
                 revision: stored.revision,
                 charge,
                 stop: None,
+                life: Life::default(),
             }),
         });
         let mut state = place.lock();
@@ -165,6 +158,7 @@ impl Jobs {
                 revision: 1,
                 charge,
                 stop: None,
+                life: Life::default(),
             }),
         });
         self.table().by_id.insert(Arc::clone(&id), place);
@@ -253,6 +247,11 @@ impl Jobs {
     pub(crate) fn has_ended(&self, id: &str) -> bool {
         let place = self.place(id);
         place.is_none_or(|place| place.lock().record.status.is_final())
+    }
+
+    /// How long it lives: until it ends.
+    pub(crate) fn span(&self, id: &str) -> Option<Span> {
+        Some(self.place(id)?.lock().life.span())
     }
 
     /// Begins an attempt, unless the job has ended or there is nothing to do. `stop` is called if the job is cancelled before the attempt has ended.
@@ -377,6 +376,7 @@ impl Jobs {
         if !state.record.end(outcome, now_ms(), keep) {
             return false;
         }
+        state.life.end();
         let written = self.write(&mut state);
         let record = state.record.clone();
         match written {
@@ -460,19 +460,6 @@ impl Jobs {
 
     fn keep_ms(&self) -> u64 {
         u64::try_from(self.rules.keep.as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl JobRecord {
-    fn listed(&self) -> Listed {
-        Listed {
-            id: Arc::clone(&self.id),
-            tool: Arc::clone(&self.order.tool),
-            status: self.status,
-            message: self.message.clone(),
-            created_ms: self.created_ms,
-            updated_ms: self.updated_ms,
-        }
     }
 }
 

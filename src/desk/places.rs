@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::base::budget::Charge;
+use crate::base::life::Life;
 use crate::desk::record::JobRecord;
 
 /// Stops the attempt that runs.
@@ -39,6 +40,8 @@ pub(crate) struct State {
     pub(crate) charge: Charge,
     /// There while an attempt of it runs.
     pub(crate) stop: Option<Stop>,
+    /// Ends when the job does.
+    pub(crate) life: Life,
 }
 
 impl Place {

@@ -11,6 +11,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::base::life::{Life, Span};
 use crate::handler::workspace::{Access, Cell};
 
 /// A call that wants a workspace.
@@ -36,6 +37,8 @@ pub(crate) struct Workspace {
 struct State {
     generation: u64,
     cell: Cell,
+    /// How long the value lives: until the workspace is closed, or has to have a new one.
+    life: Life,
     /// Calls that have their turn: one that changes, or any number that read.
     inside: Vec<(Arc<str>, Access)>,
     waiting: VecDeque<(Access, Box<dyn Visitor>)>,
@@ -53,6 +56,7 @@ pub(crate) struct Turn {
     label: Arc<str>,
     access: Access,
     pub(crate) cell: Cell,
+    pub(crate) span: Span,
 }
 
 /// Why a call did not get in.
@@ -67,6 +71,7 @@ pub(crate) struct Seen {
     pub(crate) busy_with: Vec<Arc<str>>,
     pub(crate) waiting: usize,
     pub(crate) panics: usize,
+    pub(crate) span: Span,
 }
 
 impl Workspace {
@@ -80,6 +85,7 @@ impl Workspace {
             state: Mutex::new(State {
                 generation: 0,
                 cell: Cell::default(),
+                life: Life::default(),
                 inside: Vec::new(),
                 waiting: VecDeque::new(),
                 last_used: now,
@@ -126,6 +132,7 @@ impl Workspace {
             label,
             access,
             cell: Arc::clone(&state.cell),
+            span: state.life.span(),
         }
     }
 
@@ -153,6 +160,7 @@ impl Workspace {
         state.panics += 1;
         state.generation += 1;
         state.cell = Cell::default();
+        state.life = Life::default();
         // The others that read it at that moment have it to their end.
         state.inside.clear();
     }
@@ -161,6 +169,7 @@ impl Workspace {
     pub(crate) fn close(&self) -> Cell {
         let mut state = self.lock();
         state.is_closed = true;
+        state.life.end();
         let cell = mem::take(&mut state.cell);
         let waiting = mem::take(&mut state.waiting);
         drop(state);
@@ -178,6 +187,7 @@ impl Workspace {
             return None;
         }
         state.is_closed = true;
+        state.life.end();
         Some(mem::take(&mut state.cell))
     }
 
@@ -204,6 +214,7 @@ impl Workspace {
                 .filter(|(_, visitor)| !visitor.is_stale())
                 .count(),
             panics: state.panics,
+            span: state.life.span(),
         }
     }
 

@@ -329,6 +329,7 @@ impl Visitor for Visit {
                 name: Arc::clone(&turn.workspace().name),
                 owner: self.owner.take(),
                 cell: Arc::clone(&turn.cell),
+                span: turn.span.clone(),
                 maker: Arc::clone(maker),
             };
             // It has one turn, and this is it.

@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::base::cancel::{CancellationToken, Canceller, cancellation};
 use crate::base::in_flight::{self, Cancel, Taken};
+use crate::base::life::Span;
 use crate::base::log;
 use crate::base::owner::Owner;
 use crate::base::pulse::Pulse;
@@ -145,6 +146,11 @@ impl Call {
     pub(super) fn attempt(facts: Facts, port: RecordPort) -> Arc<Call> {
         let opened = Call::open(facts, ReplyPort::Record(port), None);
         opened.unwrap_or_else(|(call, _)| call)
+    }
+
+    /// How long the pipe or the session lives that it came by.
+    pub(crate) fn client_span(&self) -> Option<Span> {
+        self.registry.as_ref().map(|registry| registry.span())
     }
 
     pub(crate) fn token(&self) -> &CancellationToken {

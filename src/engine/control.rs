@@ -9,6 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
+use crate::base::life::Span;
 use crate::base::owner::Owner;
 use crate::base::pulse::Pulse;
 use crate::base::stats::Stats;
@@ -185,7 +186,16 @@ impl CallControl for Control {
         &self.call.facts.owner
     }
 
-    fn is_job(&self) -> bool {
-        self.record.is_some()
+    fn job(&self) -> Option<(Arc<str>, Span)> {
+        let (jobs, id) = self.record.as_ref()?;
+        Some((Arc::clone(id), jobs.span(id)?))
+    }
+
+    fn session(&self) -> Option<Span> {
+        self.call.client_span()
+    }
+
+    fn waits(&self) -> &Arc<Waits> {
+        &self.waits
     }
 }

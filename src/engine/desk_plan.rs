@@ -18,6 +18,7 @@ use crate::handler::execution::Execution;
 use crate::handler::registration::Registration;
 use crate::handler::workspace::Maker;
 use crate::lane::Lane;
+use crate::pool::table::Table;
 
 /// What a server has been told of its desk.
 #[derive(Default)]
@@ -28,11 +29,14 @@ pub(crate) struct DeskPlan {
     pub(crate) drain_deadline: Option<Duration>,
     pub(crate) maker: Option<Maker>,
     pub(crate) closes_broken: bool,
+    /// The pools that the server looks after.
+    pub(crate) pools: Vec<Arc<Table>>,
 }
 
 /// A desk before there is an engine for it.
 pub(super) struct OpenedDesk {
     pub(super) desk: Desk,
+    pub(super) pools: Vec<Arc<Table>>,
     pub(super) memory: Arc<Budget>,
     pub(super) jobs_lane: usize,
     /// Jobs to be run again.
@@ -54,7 +58,9 @@ impl OpenedDesk {
             drain_deadline,
             maker,
             closes_broken,
+            pools,
         } = plan;
+        pools.iter().for_each(|pool| pool.is_swept());
         let tools = || registrations.iter().flatten();
         check_workspaces(tools(), maker.as_ref())?;
         let has_jobs = tools().any(|tool| tool.target.desk.execution != Execution::Inline);
@@ -90,6 +96,7 @@ impl OpenedDesk {
         });
         Ok(OpenedDesk {
             desk,
+            pools,
             memory,
             jobs_lane,
             interrupted,

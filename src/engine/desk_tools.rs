@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::desk::jobs::Listed;
-use crate::desk::record::{JobRecord, JobStatus, Outcome};
+use crate::base::life::Span;
+use crate::desk::record::{JobRecord, JobStatus, Listed, Outcome};
 use crate::desk::wire::timestamp;
 use crate::desk::workspaces::Key;
 use crate::engine::background::no_workspace;
@@ -26,6 +26,7 @@ use crate::handler::reply::Reply;
 use crate::handler::rules::Rules;
 use crate::handler::shown::{Hints, Shown};
 use crate::handler::type_schema;
+use crate::pool::table::Table;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::types::{CallToolResult, ToolAnnotations};
 
@@ -46,7 +47,7 @@ pub(super) fn all(shared: &Arc<Shared>) -> Vec<Registration> {
     if shared.desk.workspaces.is_some() {
         tools.extend([
             tool("open_workspace", "Opens a workspace and returns the name to pass as `workspace`. It is closed by `close_workspace`, or when it has not been used for a while.", shared, open_workspace).shows::<Opened>(),
-            tool("list_workspaces", "Your workspaces: since when they are open, when they were last used, what they are busy with, how many calls wait.", shared, list_workspaces).shows::<WorkspaceList>(),
+            tool("list_workspaces", "Your workspaces: since when they are open, when they were last used, what they are busy with, how many calls wait, what they hold in the pools.", shared, list_workspaces).shows::<WorkspaceList>(),
             tool("close_workspace", "Closes a workspace: calls that wait for it are turned away, what runs in it ends first, and its state is dropped.", shared, close_workspace).on_urgent(),
         ]);
     }
@@ -281,6 +282,15 @@ struct WorkspaceLine {
     busy_with: Vec<Arc<str>>,
     waiting: usize,
     panics: usize,
+    holds: Vec<HeldLine>,
+}
+
+/// A resource of a pool that a workspace holds.
+#[derive(Serialize, JsonSchema)]
+struct HeldLine {
+    pool: Arc<str>,
+    resource: Arc<str>,
+    held_seconds: u64,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -316,11 +326,26 @@ fn list_workspaces(shared: &Shared, call: &dyn CallControl, _: Nothing) -> Said 
             busy_with: seen.busy_with,
             waiting: seen.waiting,
             panics: seen.panics,
+            holds: held_by(shared, &seen.span),
         }
     };
     structured(&WorkspaceList {
         workspaces: theirs.iter().map(line).collect(),
     })
+}
+
+/// What is held of the server's pools by what has this life.
+fn held_by(shared: &Shared, span: &Span) -> Vec<HeldLine> {
+    let of_pool = |pool: &Arc<Table>| {
+        let held = pool.held_by(span).into_iter();
+        let pool = Arc::clone(&pool.name);
+        held.map(move |(resource, held_for)| HeldLine {
+            pool: Arc::clone(&pool),
+            resource,
+            held_seconds: held_for.as_secs(),
+        })
+    };
+    shared.pools.iter().flat_map(of_pool).collect()
 }
 
 fn close_workspace(shared: &Shared, call: &dyn CallControl, close: Close) -> Said {
@@ -332,6 +357,8 @@ fn close_workspace(shared: &Shared, call: &dyn CallControl, close: Close) -> Sai
     let closed = workspaces.close(&key);
     let closed = closed.ok_or("There is no such workspace, or it has been closed")?;
     let busy = closed.workspace.look().busy_with;
+    drop(closed);
+    shared.sweep_pools();
     let text = match busy.is_empty() {
         true => "Closed".to_owned(),
         false => format!(

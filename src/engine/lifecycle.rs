@@ -127,6 +127,7 @@ impl Engine {
             lenient_arguments: plan.lenient_arguments,
             subscriptions: Subscriptions::default(),
             desk: desk.desk,
+            pools: desk.pools,
             jobs_lane: desk.jobs_lane,
             meters: lanes.iter().map(RunningLane::meter).collect(),
             #[cfg(unix)]

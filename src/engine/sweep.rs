@@ -23,6 +23,7 @@ impl Shared {
                 if let Some(shared) = shared.upgrade() {
                     shared.desk.watch.sweep();
                     shared.sweep_workspaces();
+                    shared.sweep_pools();
                     if let Some(jobs) = &shared.desk.jobs {
                         jobs.sweep();
                     }
@@ -46,6 +47,11 @@ impl Shared {
         }
     }
 
+    /// Gives back what was kept for what has ended, and looks for what is held too long.
+    pub(super) fn sweep_pools(&self) {
+        self.pools.iter().for_each(|pool| pool.sweep());
+    }
+
     /// Tells of every change of a job those who wait for it, and the streams that have subscribed to it.
     pub(super) fn tell_of_jobs(self: &Arc<Self>) {
         let Some(jobs) = &self.desk.jobs else {
@@ -55,6 +61,9 @@ impl Shared {
         jobs.on_change(move |record| {
             if let Some(shared) = shared.upgrade() {
                 shared.desk.watch.wake(&record.id);
+                if record.status.is_final() {
+                    shared.sweep_pools();
+                }
                 shared
                     .subscriptions
                     .publish_task(record, &shared.identity.server_info);

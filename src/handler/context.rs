@@ -14,6 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
+use crate::base::life::Span;
 use crate::base::log;
 use crate::base::owner::Owner;
 use crate::base::pulse::{self, Pulse};
@@ -23,6 +24,7 @@ use crate::handler::client::{Client, ClientSource};
 #[cfg(unix)]
 use crate::handler::command::children::Children;
 use crate::handler::workspace::Inside;
+use crate::lane::Waits;
 use crate::observe::access::RequestTag;
 use crate::outbox::EventKind;
 use crate::protocol::change::Change;
@@ -61,8 +63,12 @@ pub(crate) trait CallControl: Send + Sync {
     fn workspace(&self) -> Option<&Inside>;
     /// On whose behalf it runs.
     fn owner(&self) -> &Owner;
-    /// Whether it is an attempt of a background job.
-    fn is_job(&self) -> bool;
+    /// The background job that it is an attempt of, if it is: its id, and how long it lives.
+    fn job(&self) -> Option<(Arc<str>, Span)>;
+    /// How long the session or the pipe lives that it came by, if there is one.
+    fn session(&self) -> Option<Span>;
+    /// The places of its lane for handlers that wait.
+    fn waits(&self) -> &Arc<Waits>;
 }
 
 /// The facts of one request that its handler may ask for. Immutable.
@@ -246,6 +252,13 @@ impl<S> RequestContext<S> {
         };
         let notification = jsonrpc::notification("notifications/progress", &params);
         self.call.send_event(notification, EventKind::Progress);
+    }
+
+    /// Says in a progress report what the call waits for. Its number hardly grows, so that it does not get in the way of the handler's own.
+    pub(crate) fn report_wait(&mut self, message: String) {
+        let last = self.last_progress;
+        let next = last.map_or(0.0, |last| last + last.abs().max(1.0) * 1e-6);
+        self.report(Progress::new(next).message(message));
     }
 
     /// Sends a log message to the client, if the client wants messages of this level. Never waits. A value that cannot be JSON is left out.

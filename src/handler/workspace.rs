@@ -6,6 +6,8 @@ use std::any::{Any, TypeId, type_name};
 use std::fmt::Display;
 use std::sync::{Arc, RwLock};
 
+use crate::base::life::Span;
+
 /// What an embedder keeps for each workspace.
 pub(crate) type Value = Box<dyn Any + Send + Sync>;
 
@@ -44,6 +46,8 @@ pub(crate) struct Inside {
     pub(crate) name: Arc<str>,
     pub(crate) owner: Option<Arc<str>>,
     pub(crate) cell: Cell,
+    /// How long the workspace lives, or its value, if that goes first.
+    pub(crate) span: Span,
     pub(crate) maker: Arc<Maker>,
 }
 

@@ -52,8 +52,9 @@ impl Lane {
         self
     }
 
-    /// How many handlers may wait at once for a handshake-era client to answer a question, for each of them keeps its worker. Default half of the
-    /// workers; at least 1. The next one that asks gets [`AskError::TooMany`](crate::AskError::TooMany).
+    /// How many handlers may wait at once for a handshake-era client to answer a question or for a resource of a pool, for each of them keeps its worker. Default
+    /// half of the workers; at least 1. The next one gets [`AskError::TooMany`](crate::AskError::TooMany) or
+    /// [`ClaimError::TooMany`](crate::ClaimError::TooMany).
     #[must_use]
     pub fn waiting(mut self, waiting_max: usize) -> Self {
         self.waiting_max = Some(waiting_max);

@@ -1,4 +1,4 @@
-//! The places of a lane for handlers that wait for somebody outside: a client that is asked. What waits for a person must not take every worker.
+//! The places of a lane for handlers that wait for somebody: a client that is asked, whoever holds a resource. Those must not take every worker.
 //!
 //! Must not know what is waited for.
 

@@ -38,6 +38,7 @@ use crate::handler::{
 };
 use crate::lane::Lane;
 use crate::legacy::Sessions;
+use crate::pool::ResourcePool;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::{Icon, Implementation};
 
@@ -319,6 +320,17 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     #[must_use]
     pub fn job_drain_deadline(mut self, deadline: Duration) -> Self {
         self.settings.desk.drain_deadline = Some(deadline);
+        self
+    }
+
+    /// Looks after a pool: gives back what has been kept for a job, a workspace or a session that has ended, takes back what has been held longer than its lease, and
+    /// shows in `list_workspaces` what a workspace holds of it. Tell each server of the pools that its handlers claim from.
+    #[must_use]
+    pub fn pool<T: Send + 'static, K: Display + Send + Sync + 'static>(
+        mut self,
+        pool: &ResourcePool<T, K>,
+    ) -> Self {
+        self.settings.desk.pools.push(Arc::clone(pool.table()));
         self
     }
 

@@ -68,6 +68,9 @@ mod model_apis;
 mod modern_headers;
 mod pagination;
 mod param_headers;
+mod pools;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+mod pools_everything;
 mod prompts;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod reach;

@@ -269,7 +269,7 @@ impl RunCommand {
         let (mut count, mut shown) = (0.0, String::new());
         self.run_with(cx, |cx, line| {
             count += 1.0;
-            match cx.control().is_job() {
+            match cx.control().job().is_some() {
                 true => show_at_end(&mut shown, line),
                 false => line.clone_into(&mut shown),
             }

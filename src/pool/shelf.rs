@@ -1,0 +1,147 @@
+//! What lies in the places of a pool: how a resource is made, looked after, put back and thrown away.
+//!
+//! Whoever has the claim on a place has its slot alone. Whatever the embedder's code does here, no lock is held. Must not know who waits.
+
+use std::fmt::Display;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::never;
+
+use crate::base::cancel::CancellationToken;
+use crate::pool::places::Grant;
+use crate::pool::table::Table;
+
+/// A pool with its resources.
+pub(crate) struct Shelf<T, K> {
+    pub(super) table: Arc<Table>,
+    pub(super) keys: Vec<K>,
+    make: Box<Make<T, K>>,
+    slots: Vec<Mutex<Option<Made<T>>>>,
+    care: Mutex<Care<T>>,
+}
+
+type Make<T, K> = dyn Fn(&K) -> Result<T, String> + Send + Sync;
+
+type Check<T> = dyn Fn(&mut T) -> bool + Send + Sync;
+
+/// How resources are looked after.
+pub(super) struct Care<T> {
+    /// Whether it is still good; asked when it is claimed, not when it has just been made.
+    pub(super) check: Option<Arc<Check<T>>>,
+    pub(super) age_max: Option<Duration>,
+    /// How long a check or a destructor may take.
+    pub(super) patience: Duration,
+}
+
+/// A resource, and since when there is it.
+pub(super) struct Made<T> {
+    pub(super) value: T,
+    since: Instant,
+}
+
+const HELD: &str = "no code panics while it holds a slot";
+
+impl<T: Send + 'static, K: Display> Shelf<T, K> {
+    pub(super) fn new(
+        name: &str,
+        keys: Vec<K>,
+        make: impl Fn(&K) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Self {
+        Shelf {
+            table: Table::new(name, keys.iter().map(|key| key.to_string().into())),
+            slots: keys.iter().map(|_| Mutex::new(None)).collect(),
+            keys,
+            make: Box::new(make),
+            care: Mutex::new(Care {
+                check: None,
+                age_max: None,
+                patience: Duration::from_secs(5),
+            }),
+        }
+    }
+}
+
+impl<T, K> Shelf<T, K> {
+    /// Ends a claim. What it had goes back to its place, or, when the claim has been taken back meanwhile, away.
+    pub(super) fn give_back(&self, grant: Grant, made: Option<Made<T>>) -> Option<Made<T>> {
+        let mut made = made;
+        let is_whole = made.is_some();
+        let put = || *self.slots[grant.place].lock().expect(HELD) = made.take();
+        self.table.give_back(grant, is_whole.then_some(put));
+        made
+    }
+}
+
+impl<T: Send + 'static, K> Shelf<T, K> {
+    pub(super) fn care(&self, set: impl FnOnce(&mut Care<T>)) {
+        set(&mut self.care.lock().expect(HELD));
+    }
+
+    /// What lies in the place that has been granted, if it is still good; else something new.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing could be made.
+    pub(super) fn take(&self, grant: Grant, call: &CancellationToken) -> Result<Made<T>, String> {
+        let found = self.slots[grant.place].lock().expect(HELD).take();
+        if let Some(good) = found.and_then(|found| self.checked(found, call)) {
+            return Ok(good);
+        }
+        if self.table.aside.is_stuck() {
+            return Err("as many as may hang hang while they are checked or closed".into());
+        }
+        let made = (self.make)(&self.keys[grant.place]);
+        match made {
+            Ok(value) => {
+                let since = Instant::now();
+                let made = Made { value, since };
+                if self.table.made(grant) {
+                    return Ok(made);
+                }
+                self.throw_away(made, false);
+                Err("the claim was taken back while it was made".into())
+            }
+            Err(problem) => {
+                self.table.failed(grant, &problem);
+                Err(problem)
+            }
+        }
+    }
+
+    /// It, unless it is too old or its check fails, panics or hangs.
+    fn checked(&self, mut found: Made<T>, call: &CancellationToken) -> Option<Made<T>> {
+        let (check, age_max, patience) = {
+            let care = self.care.lock().expect(HELD);
+            (care.check.clone(), care.age_max, care.patience)
+        };
+        if age_max.is_some_and(|most| found.since.elapsed() >= most) {
+            self.throw_away(found, true);
+            return None;
+        }
+        let Some(check) = check else {
+            return Some(found);
+        };
+        let checked = self.table.aside.ask(patience, call.channel(), move || {
+            let is_good = check(&mut found.value);
+            (found, is_good)
+        });
+        match checked? {
+            (good, true) => Some(good),
+            (bad, false) => {
+                self.throw_away(bad, true);
+                None
+            }
+        }
+    }
+
+    /// Drops it on another thread. If `waits`, a new one can be made afterwards, unless it hangs.
+    pub(super) fn throw_away(&self, made: Made<T>, waits: bool) {
+        let patience = match waits {
+            true => self.care.lock().expect(HELD).patience,
+            false => Duration::ZERO,
+        };
+        let aside = &self.table.aside;
+        let _dropped_or_left_behind = aside.ask(patience, &never(), move || drop(made));
+    }
+}
