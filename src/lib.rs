@@ -91,6 +91,9 @@ mod transport;
 
 mod server;
 
+#[cfg(all(feature = "scripts", unix))]
+mod scripts;
+
 pub use schemars;
 
 #[cfg(doc)]
@@ -134,6 +137,8 @@ pub use protocol::types::{
     ResourceContents, ResourceLink, Role,
 };
 pub use protocol::version::{Era, ProtocolVersion};
+#[cfg(all(feature = "scripts", unix))]
+pub use scripts::{Mistake, Mistakes, ScriptTool, Scripts};
 #[cfg(feature = "tiny-http")]
 pub use server::Mount;
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]

@@ -132,8 +132,8 @@ macro_rules! registers {
         impl<S> sealed::Sealed for $builder<S> {}
 
         impl<S: Fork + Send + Sync + 'static> Register<S> for $builder<S> {
-            fn registration(self, template: &Arc<S>) -> Result<Registration, String> {
-                self.into_registration(template)
+            fn registrations(self, template: &Arc<S>) -> Vec<Result<Registration, String>> {
+                vec![self.into_registration(template)]
             }
         }
 

@@ -63,6 +63,20 @@ impl<S: Fork + Send + Sync + 'static> Prompt<S> {
     );
     completed_settings!("an argument");
 
+    /// Its arguments by the properties of a JSON Schema, instead of those made from the handler's type. Call it after [`handler`](Self::handler). Each is
+    /// text, whatever type its property has.
+    #[must_use]
+    pub fn arguments_schema(mut self, schema: &Value) -> Self {
+        let mut texts = schema.clone();
+        if let Some(properties) = texts["properties"].as_object_mut() {
+            for property in properties.values_mut().filter_map(Value::as_object_mut) {
+                property.insert("type".to_owned(), "string".into());
+            }
+        }
+        self.draft.shown.arguments = text_arguments(&texts);
+        self
+    }
+
     /// The function that makes the messages; see [`Handler`] for its shapes and [`IntoPromptResult`] for what it may return. The fields of its
     /// argument type become the prompt's arguments, with their doc comments as descriptions; they are strings, and `Option`s of strings.
     /// A field that no string can fill is an error at start.

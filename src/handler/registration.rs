@@ -8,15 +8,22 @@ use std::sync::Arc;
 use crate::handler::execution::DeskWork;
 use crate::handler::invoke::Invoke;
 use crate::handler::shown::Shown;
+use crate::lane::Lane;
 use crate::protocol::param_headers::ParamHeaders;
 use crate::protocol::uri_template::UriTemplate;
 
 /// Something that can be registered with a server: a [`Tool`](crate::Tool), a [`Prompt`](crate::Prompt), a [`Resource`](crate::Resource) or a
 /// [`ResourceTemplate`](crate::ResourceTemplate). You do not implement it.
 pub trait Register<S>: sealed::Sealed {
-    /// Joins it with the server's state; a sentence, when it is not defined well.
+    /// Joins what it consists of with the server's state; a sentence for each that is not defined well.
     #[doc(hidden)]
-    fn registration(self, template: &Arc<S>) -> Result<Registration, String>;
+    fn registrations(self, template: &Arc<S>) -> Vec<Result<Registration, String>>;
+
+    /// The lanes that it needs, if any.
+    #[doc(hidden)]
+    fn lanes(&self) -> Vec<Lane> {
+        Vec::new()
+    }
 }
 
 pub(crate) mod sealed {

@@ -73,8 +73,11 @@ impl<S: Fork + Send + Sync + 'static> ServerHandle<S> {
     }
 
     fn add(&self, item: impl Register<S>) -> Result<()> {
-        let registration = item.registration(&self.template);
-        self.engine.add(registration.map_err(Error::configuration)?)
+        for registration in item.registrations(&self.template) {
+            self.engine
+                .add(registration.map_err(Error::configuration)?)?;
+        }
+        Ok(())
     }
 }
 

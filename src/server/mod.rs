@@ -213,9 +213,10 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// see each kind in the order of registration. A mistake, such as a name used twice, is reported when the server starts.
     #[must_use]
     pub fn register(mut self, item: impl Register<S>) -> Self {
-        let registration = item.registration(&self.template);
-        self.settings.registrations.push(registration);
-        self
+        let lanes = item.lanes();
+        let registrations = item.registrations(&self.template);
+        self.settings.registrations.extend(registrations);
+        lanes.into_iter().fold(self, Server::lane)
     }
 
     /// How long clients may cache the lists of tools, prompts, resources and templates. Default 5 minutes, public. Clients of revision 2026-07-28

@@ -79,6 +79,8 @@ mod reach;
 mod resources;
 mod results;
 mod schemas;
+#[cfg(feature = "cli")]
+mod scripts;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod streams;
 mod tidy;

@@ -40,6 +40,13 @@ impl Kept {
         self.tail.extend(newest);
     }
 
+    /// All bytes, if none were left out and they are no text.
+    pub(super) fn bytes_that_are_no_text(&self) -> Option<Vec<u8>> {
+        let bytes = [&self.head, &*Vec::from(self.tail.clone())].concat();
+        let is_whole = self.total == bytes.len() as u64;
+        (is_whole && std::str::from_utf8(&bytes).is_err()).then_some(bytes)
+    }
+
     /// The text, and how many bytes were left out of its middle. The text says so where they were.
     pub(super) fn finish(self) -> (String, u64) {
         let (mut head, mut tail) = (self.head, Vec::from(self.tail));

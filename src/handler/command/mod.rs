@@ -14,4 +14,10 @@ mod plumbing;
 mod run;
 mod supervisor;
 
+/// Why a program cannot be started, in a sentence; `None` when it is there.
+#[cfg(feature = "scripts")]
+pub(crate) fn missing_program(program: impl AsRef<std::ffi::OsStr>) -> Option<String> {
+    culprit::find(program.as_ref(), None, None).err()
+}
+
 pub use run::{CommandError, CommandOutput, RunCommand};

@@ -86,12 +86,19 @@ pub struct CommandOutput {
     pub stderr_left_out: u64,
     /// How long it ran.
     pub duration: Duration,
+    /// The bytes of stdout that are kept, where they are not text.
+    raw: Option<Vec<u8>>,
 }
 
 impl CommandOutput {
     /// Whether it ended by itself with exit code 0.
     pub fn success(&self) -> bool {
         self.code == Some(0)
+    }
+
+    /// Its standard output as bytes, such as those of an image. Of a long one, what [`stdout`](Self::stdout) has.
+    pub fn stdout_bytes(&self) -> &[u8] {
+        self.raw.as_deref().unwrap_or(self.stdout.as_bytes())
     }
 
     /// What a person at a terminal would have seen: stdout, then stderr.
@@ -389,6 +396,7 @@ impl Heard {
     }
 
     fn finish(self, status: Option<WaitIdStatus>, duration: Duration) -> CommandOutput {
+        let raw = self.stdout.1.bytes_that_are_no_text();
         let (stdout, stdout_left_out) = self.stdout.1.finish();
         let (stderr, stderr_left_out) = self.stderr.1.finish();
         CommandOutput {
@@ -400,6 +408,7 @@ impl Heard {
             stdout_left_out,
             stderr_left_out,
             duration,
+            raw,
         }
     }
 }

@@ -1,0 +1,128 @@
+//! A client of our own, for the tools that are called here and the server that is looked at: one JSON message a line, revision 2026-07-28.
+
+use std::io::{BufRead, BufReader, Read, Write};
+
+use serde_json::{Value, json};
+
+/// A client on a pair of byte streams.
+pub(crate) struct Client<R, W> {
+    read: BufReader<R>,
+    write: W,
+    last_id: u64,
+    /// Whether a person can be asked here.
+    can_ask: bool,
+}
+
+/// What the server wants to know before it answers.
+pub(crate) struct Question<'a> {
+    pub(crate) message: &'a str,
+}
+
+impl<R: Read, W: Write> Client<R, W> {
+    pub(crate) fn new(read: R, write: W, can_ask: bool) -> Self {
+        let read = BufReader::new(read);
+        Client {
+            read,
+            write,
+            last_id: 0,
+            can_ask,
+        }
+    }
+
+    /// Asks and waits for the answer; progress is shown meanwhile.
+    pub(crate) fn ask(
+        &mut self,
+        method: &str,
+        mut params: Value,
+        mut progress: impl FnMut(&str),
+    ) -> Result<Value, String> {
+        self.last_id += 1;
+        let id = self.last_id;
+        let capabilities = match self.can_ask {
+            true => json!({ "elicitation": { "form": {} } }),
+            false => json!({}),
+        };
+        params["_meta"] = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": { "name": "mcp-threads", "version": env!("CARGO_PKG_VERSION") },
+            "io.modelcontextprotocol/clientCapabilities": capabilities,
+            "progressToken": id,
+        });
+        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))?;
+        loop {
+            let message = self.receive()?;
+            if message["id"] == id {
+                return match message.get("error") {
+                    Some(error) => Err(error["message"]
+                        .as_str()
+                        .unwrap_or("the server failed")
+                        .to_owned()),
+                    None => Ok(message["result"].clone()),
+                };
+            }
+            if let Some(said) = message["params"]["message"].as_str() {
+                progress(said);
+            }
+        }
+    }
+
+    /// Calls a tool, round by round while the server asks: `answer` says yes or no to each question.
+    pub(crate) fn call(
+        &mut self,
+        name: &str,
+        arguments: &Value,
+        mut progress: impl FnMut(&str),
+        mut answer: impl FnMut(&Question<'_>) -> bool,
+    ) -> Result<Value, String> {
+        let mut params = json!({ "name": name, "arguments": arguments });
+        loop {
+            let result = self.ask("tools/call", params.clone(), &mut progress)?;
+            if result["resultType"] != "input_required" {
+                return Ok(result);
+            }
+            let mut answers = json!({});
+            for (key, request) in result["inputRequests"].as_object().into_iter().flatten() {
+                let message = request["params"]["message"].as_str().unwrap_or_default();
+                answers[key] = match answer(&Question { message }) {
+                    true => json!({ "action": "accept", "content": { "confirm": true } }),
+                    false => json!({ "action": "decline" }),
+                };
+            }
+            params["inputResponses"] = answers;
+            params["requestState"] = result["requestState"].clone();
+        }
+    }
+
+    /// Sends one message and waits for the answer with this id, as clients of the handshake era begin.
+    pub(crate) fn initialize(&mut self) -> Result<Value, String> {
+        let params = json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": { "name": "mcp-threads", "version": env!("CARGO_PKG_VERSION") },
+        });
+        self.send(
+            &json!({ "jsonrpc": "2.0", "id": "hello", "method": "initialize", "params": params }),
+        )?;
+        let answer = self.receive()?;
+        match answer.get("result") {
+            Some(result) => Ok(result.clone()),
+            None => Err(format!("the server answered a handshake with {answer}")),
+        }
+    }
+
+    fn send(&mut self, message: &Value) -> Result<(), String> {
+        writeln!(self.write, "{message}")
+            .and_then(|()| self.write.flush())
+            .map_err(|error| format!("the server does not listen: {error}"))
+    }
+
+    fn receive(&mut self) -> Result<Value, String> {
+        let mut line = String::new();
+        match self.read.read_line(&mut line) {
+            Ok(0) => Err("the server has ended without an answer".to_owned()),
+            Ok(_) => serde_json::from_str(&line)
+                .map_err(|error| format!("the server did not send JSON: {error}: {line}")),
+            Err(error) => Err(format!("the server cannot be heard: {error}")),
+        }
+    }
+}

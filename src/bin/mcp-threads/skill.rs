@@ -1,0 +1,135 @@
+//! `skill`: the same tools as a `SKILL.md`, for agents that read one and have a shell.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command};
+use mcp_threads::{ScriptTool, Scripts};
+use serde_json::Value;
+
+use crate::{Outcome, file, load};
+
+/// A skill's name has at most so many characters.
+const NAME_CHARS_MAX: usize = 64;
+
+pub(crate) fn command(command: Command) -> Command {
+    command.arg(
+        Arg::new("name")
+            .long("name")
+            .value_name("NAME")
+            .help("The skill's name; default: the server's"),
+    )
+}
+
+pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+    let scripts = load(matches)?;
+    let name = matches
+        .get_one::<String>("name")
+        .map_or(scripts.name(), String::as_str);
+    let name = skill_name(name);
+    if name.is_empty() {
+        return Err(
+            "a skill's name has letters, digits and single hyphens; give one with --name"
+                .to_owned(),
+        );
+    }
+    let file = file(matches)
+        .canonicalize()
+        .map_err(|error| error.to_string())?;
+    print!("{}", text(&scripts, &name, &file));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lower case letters, digits, single hyphens.
+fn skill_name(name: &str) -> String {
+    let words = name
+        .split(|char: char| !char.is_alphanumeric())
+        .filter(|word| !word.is_empty());
+    let name = words.collect::<Vec<_>>().join("-").to_lowercase();
+    let name: String = name.chars().take(NAME_CHARS_MAX).collect();
+    name.trim_end_matches('-').to_owned()
+}
+
+fn text(scripts: &Scripts, name: &str, file: &Path) -> String {
+    let mut text = String::new();
+    let names: Vec<_> = scripts.tools().map(|tool| tool.name().to_owned()).collect();
+    let about = scripts.instructions().map_or_else(
+        || format!("Runs the tools {}.", names.join(", ")),
+        |text| text.trim().replace('\n', " "),
+    );
+    let about: String = about.chars().take(1000).collect();
+    // A JSON string is a YAML string.
+    let _ok = writeln!(
+        text,
+        "---\nname: {name}\ndescription: {}\n---\n",
+        Value::from(about)
+    );
+    let _ok = writeln!(text, "# {}\n", scripts.name());
+    if let Some(instructions) = scripts.instructions() {
+        let _ok = writeln!(text, "{}\n", instructions.trim());
+    }
+    let call = format!("mcp-threads call --file {}", file.display());
+    let _ok = writeln!(
+        text,
+        "Call a tool with `{call} TOOL --argument value`; its result is on stdout, its progress on stderr. `{call} TOOL --help` says more of one.\n"
+    );
+    for tool in scripts.tools() {
+        describe(&mut text, &tool, &call);
+    }
+    text
+}
+
+fn describe(text: &mut String, tool: &ScriptTool<'_>, call: &str) {
+    let _ok = writeln!(text, "## {}\n", tool.name());
+    if let Some(about) = tool.description().or(tool.title()) {
+        let _ok = writeln!(text, "{}\n", about.trim());
+    }
+    let schema = tool.input_schema();
+    let required = |name: &str| {
+        schema["required"]
+            .as_array()
+            .is_some_and(|names| names.iter().any(|known| known == name))
+    };
+    let properties: Vec<_> = schema["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .collect();
+    let mut line = format!("{call} {}", tool.name());
+    for (name, property) in &properties {
+        let kind = property["type"].as_str().unwrap_or("string");
+        let word = format!("--{name} {}", kind.to_uppercase());
+        line += &match required(name) {
+            true => format!(" {word}"),
+            false => format!(" [{word}]"),
+        };
+    }
+    let _ok = writeln!(text, "```sh\n{line}\n```\n");
+    for (name, property) in &properties {
+        let about = property["description"].as_str().unwrap_or_default();
+        let need = if required(name) {
+            "required"
+        } else {
+            "optional"
+        };
+        let _ok = write!(text, "- `{name}` ({need}): {about}");
+        if let Some(values) = property["enum"].as_array() {
+            let values: Vec<_> = values.iter().map(Value::to_string).collect();
+            let _ok = write!(text, " One of {}.", values.join(", "));
+        }
+        if let Some(default) = property.get("default") {
+            let _ok = write!(text, " Default {default}.");
+        }
+        text.push('\n');
+    }
+    if !properties.is_empty() {
+        text.push('\n');
+    }
+    if tool.is_confirmed() {
+        let _ok = writeln!(
+            text,
+            "It asks a person before it does anything; ask your user, and then add `--yes` before the tool's name.\n"
+        );
+    }
+}

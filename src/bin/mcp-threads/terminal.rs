@@ -1,0 +1,48 @@
+//! What is different when a person looks: colours, and one line for progress that is written over.
+
+use std::io::{IsTerminal, Write, stderr};
+
+/// Whether stderr is a terminal that shows colours.
+pub(crate) fn is_watched() -> bool {
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    stderr().is_terminal() && !is_plain
+}
+
+/// Mistakes with their kind in colour.
+pub(crate) fn painted(text: &str) -> String {
+    if !is_watched() {
+        return text.to_owned();
+    }
+    let text = text.replace(": error: ", ": \x1b[1;31merror\x1b[0m: ");
+    text.replace(": warning: ", ": \x1b[1;33mwarning\x1b[0m: ")
+}
+
+/// Shows what a running tool says: line by line, or, to a person, as one line that is written over.
+#[derive(Debug, Default)]
+pub(crate) struct ProgressLine {
+    is_open: bool,
+}
+
+impl ProgressLine {
+    pub(crate) fn show(&mut self, message: &str) {
+        let mut stderr = stderr().lock();
+        // Nobody who reads is no reason to fail.
+        let _unread = match is_watched() {
+            true => {
+                let short: String = message.chars().take(76).collect();
+                write!(stderr, "\r\x1b[2K\x1b[2m{short}\x1b[0m").and_then(|()| stderr.flush())
+            }
+            false => writeln!(stderr, "{message}"),
+        };
+        self.is_open = is_watched();
+    }
+}
+
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
+        if self.is_open {
+            eprint!("\r\x1b[2K");
+        }
+    }
+}

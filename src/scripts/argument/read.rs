@@ -1,0 +1,167 @@
+//! Reads `[tool.args.NAME]`.
+
+use std::path::Path;
+
+use regex_lite::Regex;
+use serde_json::Value;
+
+use crate::scripts::argument::path::PathRule;
+use crate::scripts::argument::{Argument, Kind, Pattern};
+use crate::scripts::mistake::nearest;
+use crate::scripts::table::{At, Table};
+
+const TYPES: [&str; 8] = [
+    "string", "integer", "number", "boolean", "enum", "array", "path", "object",
+];
+
+impl Argument {
+    /// Relative paths are relative to `base`.
+    pub(in crate::scripts) fn read(name: &At<String>, table: &Table<'_>, base: &Path) -> Self {
+        let one_of = table.anys("one_of");
+        let path = table.table("path", format!("`path` of the argument `{}`", name.value));
+        let (kind, is_array) = kind(name, table, one_of.as_ref());
+        let kind = if path.is_some() { Kind::Path } else { kind };
+        let bound = |key| table.number(key).map(|read| read.value);
+        let argument = Argument {
+            name: name.value.clone(),
+            description: table.text("description").map(|text| text.value),
+            default: table.any("default").map(|default| default.value),
+            required: table.boolean("required").unwrap_or(false),
+            kind,
+            is_array,
+            items: [table.count("min_items", 0), table.count("max_items", 0)],
+            pattern: pattern(table),
+            length: [table.count("min_length", 0), table.count("max_length", 0)],
+            range: [bound("min"), bound("max")],
+            one_of: one_of.map(|values| values.value).unwrap_or_default(),
+            path: (kind == Kind::Path).then(|| PathRule::read(path, base)),
+            allow_dash: table.boolean("allow_dash").unwrap_or(false),
+        };
+        argument.check_itself(table);
+        argument
+    }
+
+    /// Mistakes that a look at one key does not show.
+    fn check_itself(&self, table: &Table<'_>) {
+        let name = &self.name;
+        let mistake = |key: &'static str, problem: String| {
+            let at = table.place(key).unwrap_or(table.at);
+            table.notes.error(at, problem);
+        };
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_name) {
+            let problem = format!(
+                "the argument `{name}` needs a name of 1 to 64 of the characters A-Z a-z 0-9 _ -"
+            );
+            table.notes.error(table.at, problem);
+        }
+        if self.required && self.default.is_some() {
+            let problem = format!(
+                "the argument `{name}` is required and has a default; leave one of them out"
+            );
+            mistake("default", problem);
+        } else if let Some(Err(problem)) = self.default.as_ref().map(|default| self.check(default))
+        {
+            let problem =
+                format!("the default of the argument `{name}` does not fit: it {problem}");
+            mistake("default", problem);
+        }
+        let is_text = matches!(self.kind, Kind::String | Kind::Path);
+        let is_number = matches!(self.kind, Kind::Integer | Kind::Number);
+        for (keys, fits, of) in [
+            (
+                &["pattern", "min_length", "max_length"][..],
+                is_text,
+                "strings",
+            ),
+            (&["min", "max"], is_number, "numbers"),
+            (
+                &["items", "min_items", "max_items"],
+                self.is_array,
+                "arrays",
+            ),
+        ] {
+            for key in keys
+                .iter()
+                .filter(|key| !fits && table.place(key).is_some())
+            {
+                mistake(key, format!("`{key}` of the argument `{name}` is for {of}"));
+            }
+        }
+    }
+}
+
+/// The type, and whether it is a list of those.
+fn kind(name: &At<String>, table: &Table<'_>, one_of: Option<&At<Vec<Value>>>) -> (Kind, bool) {
+    // Known in every type, so that `items` of another one is not reported twice.
+    let items = table.text("items");
+    let Some(kind) = table.text("type") else {
+        return (kind_of_values(one_of), false);
+    };
+    match kind.value.as_str() {
+        "array" => {
+            let items = items.map_or(Kind::String, |items| plain_kind(table, &items));
+            (items, true)
+        }
+        "enum" => {
+            if one_of.is_none() {
+                let problem = format!(
+                    "the argument `{}` is an enum and needs one_of = [..]",
+                    name.value
+                );
+                table.notes.error(table.at, problem);
+            }
+            (kind_of_values(one_of), false)
+        }
+        _ => (plain_kind(table, &kind), false),
+    }
+}
+
+fn plain_kind(table: &Table<'_>, named: &At<String>) -> Kind {
+    match named.value.as_str() {
+        "string" => Kind::String,
+        "integer" => Kind::Integer,
+        "number" => Kind::Number,
+        "boolean" => Kind::Boolean,
+        "path" => Kind::Path,
+        "object" => Kind::Object,
+        other => {
+            let hint = match nearest(other, TYPES) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => format!("there are {}", TYPES.join(", ")),
+            };
+            let problem = format!("`{other}` is no type here; {hint}");
+            table.notes.error(named.at, problem);
+            Kind::String
+        }
+    }
+}
+
+/// The type of an argument that only says which values it may have.
+fn kind_of_values(values: Option<&At<Vec<Value>>>) -> Kind {
+    let values = values.map(|values| &values.value[..]).unwrap_or_default();
+    let all = |fits: fn(&Value) -> bool| !values.is_empty() && values.iter().all(fits);
+    if all(|value| value.is_i64() || value.is_u64()) {
+        Kind::Integer
+    } else if all(Value::is_number) {
+        Kind::Number
+    } else if all(Value::is_boolean) {
+        Kind::Boolean
+    } else {
+        Kind::String
+    }
+}
+
+fn pattern(table: &Table<'_>) -> Option<Pattern> {
+    let At { value: text, at } = table.string("pattern")?;
+    // By itself first: one with a lonely parenthesis could reach out of the group.
+    let whole = Regex::new(&text).and_then(|_| Regex::new(&format!("^(?:{text})$")));
+    match whole {
+        Ok(whole) => Some(Pattern { text, whole }),
+        Err(error) => {
+            let problem = format!("`pattern` is no regular expression: {error}");
+            table.notes.error(at, problem);
+            None
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What happens when a tool of a file is called, or a resource of it is read.
+//!
+//! Everything that can be refused is refused before the person is asked, so that nobody confirms what cannot be done. Must not know the file's syntax.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::handler::command::missing_program;
+use crate::handler::{Elicited, RequestContext, ToolError};
+use crate::protocol::results::ReadResourceResult;
+use crate::protocol::types::{CallToolResult, ResourceContents};
+use crate::scripts::argument::check_all;
+use crate::scripts::command::{Prepared, fillings};
+use crate::scripts::spec::{Output, ResourceSpec, Source, ToolSpec};
+
+/// The longest question, in characters: a person reads all of it.
+const QUESTION_CHARS_MAX: usize = 2000;
+
+/// The longest file that is read as a resource.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Runs a tool's program.
+pub(super) fn call<S>(
+    spec: &ToolSpec,
+    base: &Path,
+    cx: &mut RequestContext<S>,
+    given: &Value,
+) -> Result<CallToolResult, ToolError> {
+    let shows_lines = spec.output == Output::Lines;
+    let ended = ready(spec, base, cx, given)?.run(cx, shows_lines)?;
+    Ok(ended.answer(&spec.output, &spec.command.ok_codes))
+}
+
+/// Everything up to the start of the program.
+pub(super) fn ready<S>(
+    spec: &ToolSpec,
+    base: &Path,
+    cx: &mut RequestContext<S>,
+    given: &Value,
+) -> Result<Prepared, ToolError> {
+    let values = check_all(&spec.arguments, given).map_err(ToolError::new)?;
+    let missing = requirements(spec, base);
+    if !missing.is_empty() {
+        let (name, missing) = (&spec.name, missing.join("; "));
+        return Err(ToolError::new(format!("`{name}` cannot run: {missing}")));
+    }
+    let prepared = Prepared::new(&spec.command, &spec.arguments, &values);
+    let prepared = prepared.map_err(ToolError::new)?;
+    confirm(spec, cx, &values)?;
+    Ok(prepared)
+}
+
+/// What `requires` names and is not there.
+pub(super) fn requirements(spec: &ToolSpec, base: &Path) -> Vec<String> {
+    let missing = spec.requires.iter().filter_map(|word| {
+        if let Some(name) = word.strip_prefix('$') {
+            let problem = || format!("the environment variable `{name}` is not set");
+            return std::env::var_os(name).is_none().then(problem);
+        }
+        missing_program(match word.contains('/') {
+            true => base.join(word),
+            false => PathBuf::from(word),
+        })
+    });
+    missing.collect()
+}
+
+/// Asks the person, if the file says so.
+fn confirm<S>(
+    spec: &ToolSpec,
+    cx: &mut RequestContext<S>,
+    values: &Map<String, Value>,
+) -> Result<(), ToolError> {
+    #[derive(Deserialize)]
+    struct Confirmed {
+        confirm: bool,
+    }
+    let Some(question) = &spec.confirm else {
+        return Ok(());
+    };
+    let question = plainly(&question.text(&fillings(&spec.arguments, values)));
+    if question.chars().count() > QUESTION_CHARS_MAX {
+        return Err(ToolError::new(format!(
+            "A person has to confirm this, and the question is longer than {QUESTION_CHARS_MAX} characters. Nothing was run."
+        )));
+    }
+    if !cx.client().supports_elicitation() {
+        return match spec.runs_unasked {
+            true => Ok(()),
+            false => Err(ToolError::new(format!(
+                "A person has to confirm this (\"{question}\"), and this client cannot ask one: it does not support elicitation. Nothing was run."
+            ))),
+        };
+    }
+    let schema = json!({
+        "type": "object",
+        "properties": { "confirm": { "type": "boolean", "title": "Yes, do it" } },
+        "required": ["confirm"],
+    });
+    match cx.elicit_with::<Confirmed>("confirm", &question, schema)? {
+        Elicited::Accepted(Confirmed { confirm: true }) => Ok(()),
+        _ => Err(ToolError::new(format!(
+            "The person did not confirm \"{question}\". Nothing was run."
+        ))),
+    }
+}
+
+/// Control characters as one can see them: a person must not be shown something else than what will be run.
+fn plainly(text: &str) -> String {
+    let shown = text.chars().map(|char| match char.is_control() {
+        true => char.escape_default().to_string(),
+        false => char.to_string(),
+    });
+    shown.collect()
+}
+
+/// Reads a resource: a file, or what a command says.
+pub(super) fn read<S>(
+    spec: &ResourceSpec,
+    cx: &mut RequestContext<S>,
+) -> Result<ReadResourceResult, ToolError> {
+    let bytes = match &spec.source {
+        Source::File(path) => read_file(path),
+        Source::Command(command) => {
+            let prepared = Prepared::new(command, &[], &Map::new()).map_err(ToolError::new)?;
+            prepared.run(cx, false)?.bytes(&command.ok_codes)
+        }
+    };
+    let contents = match String::from_utf8(bytes.map_err(ToolError::new)?) {
+        Ok(text) => ResourceContents::text(&*spec.uri, text),
+        Err(error) => ResourceContents::blob(&*spec.uri, error.into_bytes()),
+    };
+    Ok(vec![contents].into())
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read =
+        File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    let shown = path.display();
+    match read {
+        Err(error) => Err(format!("`{shown}` cannot be read: {error}")),
+        Ok(_) if bytes.len() as u64 > FILE_BYTES_MAX => {
+            Err(format!("`{shown}` has more than {FILE_BYTES_MAX} bytes"))
+        }
+        Ok(_) => Ok(bytes),
+    }
+}

@@ -1,0 +1,287 @@
+//! [`Scripts`], a file that has been read: what it offers, to whom, and how a running server changes to a newer one.
+//!
+//! Must not know the file's syntax, or how anything is run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::base::error::{Error, Result};
+use crate::handler::command::missing_program;
+use crate::handler::registration::{Register, Registration, sealed};
+use crate::handler::{Execution, Fork};
+use crate::lane::Lane;
+use crate::scripts::argument::schema::schema;
+use crate::scripts::call::requirements;
+use crate::scripts::mistake::{Mistake, Mistakes};
+use crate::scripts::offer;
+use crate::scripts::spec::{CommandSpec, File, Run, Source, ToolSpec, file};
+use crate::scripts::trust;
+use crate::server::{Server, ServerHandle};
+
+/// How many scripts run at once on a server that serves nothing else. They wait for their programs and cost little.
+const WORKERS: usize = 64;
+
+/// A file of scripts, read and checked: tools that are programs, resources and prompts. Unix only, feature `scripts`.
+///
+/// ```no_run
+/// use mcp_threads::{Scripts, Server};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::new("mine", "1.0.0")
+///     .tool("hello", "Says hello.", || "hello")
+///     .register(Scripts::load("tools.toml")?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The file's format stands in the README, in the section about scripts. A server whose tools are background jobs
+/// needs [`Server::job_tools`] for clients that do not know tasks.
+#[derive(Clone, Debug)]
+pub struct Scripts {
+    file: Arc<File>,
+    warnings: Mistakes,
+}
+
+/// What is known of one tool of a file.
+#[derive(Clone, Debug)]
+pub struct ScriptTool<'a> {
+    spec: &'a ToolSpec,
+    base: &'a Path,
+}
+
+impl Scripts {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// With everything that is wrong with it, also when somebody else can write it or a script that it names by a path, or the directory of one of
+    /// these.
+    pub fn load(path: impl AsRef<Path>) -> std::result::Result<Self, Mistakes> {
+        let path = path.as_ref();
+        let scripts = Self::load_trusting(path)?;
+        let real = path.canonicalize();
+        let files = real.into_iter().chain(scripts.programs());
+        let problem = files.filter_map(|file| trust::problem(&file)).next();
+        match problem {
+            Some(problem) => Err(whole(path, problem)),
+            None => Ok(scripts),
+        }
+    }
+
+    /// Reads a file, whoever can write it.
+    ///
+    /// # Errors
+    ///
+    /// With everything that is wrong with it.
+    pub fn load_trusting(path: impl AsRef<Path>) -> std::result::Result<Self, Mistakes> {
+        let path = path.as_ref();
+        let unreadable = |error| whole(path, format!("the file cannot be read: {error}"));
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let real = path.canonicalize().map_err(unreadable)?;
+        let base = real.parent().unwrap_or(Path::new("/"));
+        let (read, list) = file::read(&text, path, base);
+        let warnings = Mistakes {
+            file: path.to_owned(),
+            list,
+        };
+        match read.map(Arc::new) {
+            Some(file) => Ok(Scripts { file, warnings }),
+            None => Err(warnings),
+        }
+    }
+
+    /// The files that are run: programs named by a path, and scripts that interpreters are given.
+    fn programs(&self) -> impl Iterator<Item = PathBuf> {
+        let tools = self.file.tools.iter().map(|tool| &tool.command);
+        let resources = self.file.resources.iter();
+        let resources = resources.filter_map(|resource| match &resource.source {
+            Source::Command(command) => Some(command),
+            Source::File(_) => None,
+        });
+        tools.chain(resources).flat_map(CommandSpec::files)
+    }
+
+    /// What clients may dislike, though it works.
+    pub fn warnings(&self) -> &Mistakes {
+        &self.warnings
+    }
+
+    /// The name that the file gives its server, or that of the file.
+    pub fn name(&self) -> &str {
+        &self.file.name
+    }
+
+    /// What the server tells models about itself.
+    pub fn instructions(&self) -> Option<&str> {
+        self.file.instructions.as_deref()
+    }
+
+    /// The tools, in the order of the file.
+    pub fn tools(&self) -> impl Iterator<Item = ScriptTool<'_>> {
+        let base = &*self.file.base;
+        let tools = self.file.tools.iter();
+        tools.map(move |spec| ScriptTool { spec, base })
+    }
+
+    /// The URIs of the resources, in the order of the file.
+    pub fn resources(&self) -> impl Iterator<Item = &str> {
+        self.file.resources.iter().map(|resource| &*resource.uri)
+    }
+
+    /// The names of the prompts, in the order of the file.
+    pub fn prompts(&self) -> impl Iterator<Item = &str> {
+        self.file.prompts.iter().map(|prompt| &*prompt.name)
+    }
+
+    /// A server of its own, named and described as the file says: with room for 64 scripts at once on the lane `main`, and the tools that look after
+    /// background jobs if there are any.
+    pub fn into_server(self) -> Server {
+        let file = &self.file;
+        let mut server = Server::new(&*file.name, &*file.version)
+            .workers(WORKERS)
+            .job_tools();
+        if let Some(title) = &file.title {
+            server = server.title(title);
+        }
+        if let Some(instructions) = &file.instructions {
+            server = server.instructions(instructions);
+        }
+        server.register(self)
+    }
+
+    /// Changes a running server from these scripts to newer ones: what is new is added, what has gone is removed, what differs is replaced, and clients
+    /// are told.
+    ///
+    /// # Errors
+    ///
+    /// When the newer ones need what a running server cannot get, before anything is changed: another `concurrency`, which is a lane. And when something cannot
+    /// be added, such as a tool whose name the server uses already; what was changed until then stays.
+    pub fn update(&mut self, handle: &ServerHandle, newer: Scripts) -> Result<()> {
+        let (old, new) = (Arc::clone(&self.file), Arc::clone(&newer.file));
+        for tool in changed(&new.tools, &old.tools) {
+            if let Some(problem) = needs_restart(tool, &old.tools) {
+                return Err(Error::configuration(problem));
+            }
+        }
+        for tool in changed(&old.tools, &new.tools) {
+            handle.remove_tool(&tool.name);
+        }
+        for tool in changed(&new.tools, &old.tools) {
+            handle.add_tool(offer::tool(tool, &new.base))?;
+        }
+        for resource in changed(&old.resources, &new.resources) {
+            handle.remove_resource(&resource.uri);
+        }
+        for resource in changed(&new.resources, &old.resources) {
+            handle.add_resource(offer::resource(resource))?;
+        }
+        for prompt in changed(&old.prompts, &new.prompts) {
+            handle.remove_prompt(&prompt.name);
+        }
+        for prompt in changed(&new.prompts, &old.prompts) {
+            handle.add_prompt(offer::prompt(prompt))?;
+        }
+        *self = newer;
+        Ok(())
+    }
+}
+
+/// One thing that is wrong with a file as a whole.
+fn whole(path: &Path, message: String) -> Mistakes {
+    let mistake = Mistake {
+        line: 1,
+        column: 1,
+        message,
+        is_warning: false,
+    };
+    Mistakes {
+        file: path.to_owned(),
+        list: vec![mistake],
+    }
+}
+
+/// Those that are not among the others just as they are.
+fn changed<'a, T: PartialEq>(these: &'a [T], others: &'a [T]) -> impl Iterator<Item = &'a T> {
+    these.iter().filter(|this| !others.contains(this))
+}
+
+fn needs_restart(tool: &ToolSpec, old: &[ToolSpec]) -> Option<String> {
+    let lane = offer::lane(tool)?;
+    let is_there = old.iter().filter_map(offer::lane).any(|old| old == lane);
+    let name = &tool.name;
+    (!is_there).then(|| {
+        format!("the tool `{name}` has another `concurrency`; that needs a start of the server")
+    })
+}
+
+impl ScriptTool<'_> {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Its name for people.
+    pub fn title(&self) -> Option<&str> {
+        self.spec.title.as_deref()
+    }
+
+    /// What it does.
+    pub fn description(&self) -> Option<&str> {
+        self.spec.description.as_deref()
+    }
+
+    /// The JSON Schema of its arguments.
+    pub fn input_schema(&self) -> Value {
+        schema(&self.spec.arguments)
+    }
+
+    /// Whether it says that it changes nothing.
+    pub fn is_read_only(&self) -> bool {
+        self.spec.read_only == Some(true)
+    }
+
+    /// Whether a person is asked before it runs.
+    pub fn is_confirmed(&self) -> bool {
+        self.spec.confirm.is_some()
+    }
+
+    /// Whether each of its calls is a background job.
+    pub fn is_job(&self) -> bool {
+        self.spec.execution == Execution::Background
+    }
+
+    /// What it needs and does not find on this machine, in sentences: programs, environment variables, files with secrets.
+    pub fn missing(&self) -> Vec<String> {
+        let mut missing = requirements(self.spec, self.base);
+        let env = self.spec.command.env.iter();
+        missing.extend(env.filter_map(|rule| rule.value().err()));
+        if let Run::Argv(program, _) = &self.spec.command.run {
+            missing.extend(missing_program(program));
+        }
+        missing
+    }
+}
+
+impl sealed::Sealed for Scripts {}
+
+impl<S: Fork + Send + Sync + 'static> Register<S> for Scripts {
+    fn registrations(self, template: &Arc<S>) -> Vec<std::result::Result<Registration, String>> {
+        let file = &*self.file;
+        let tools = file.tools.iter().map(|tool| offer::tool(tool, &file.base));
+        let resources = file.resources.iter().map(offer::resource);
+        let prompts = file.prompts.iter().map(offer::prompt);
+        let tools = tools.flat_map(|tool| tool.registrations(template));
+        let resources = resources.flat_map(|resource| resource.registrations(template));
+        let prompts = prompts.flat_map(|prompt| prompt.registrations(template));
+        tools.chain(resources).chain(prompts).collect()
+    }
+
+    fn lanes(&self) -> Vec<Lane> {
+        let lanes = self.file.tools.iter().filter_map(offer::lane);
+        lanes
+            .map(|(name, workers)| Lane::new(&*name).workers(workers))
+            .collect()
+    }
+}

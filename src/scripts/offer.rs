@@ -1,0 +1,71 @@
+//! What a server offers because of a file: its tools, resources and prompts.
+//!
+//! Must not know which file, or what happens when they are called.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::handler::{Execution, Fork, Prompt, RequestContext, Resource, Tool, ToolError};
+use crate::scripts::argument::check_all;
+use crate::scripts::argument::schema::schema;
+use crate::scripts::call::{call, read, ready};
+use crate::scripts::command::fillings;
+use crate::scripts::spec::{PromptSpec, ResourceSpec, ToolSpec};
+
+/// Sets what the file says of a kind of thing, by the setting of the same name.
+macro_rules! set {
+    ($builder:ident, $spec:ident, $($setting:ident),+) => {
+        $(if let Some(value) = $spec.$setting.clone() {
+            $builder = $builder.$setting(value);
+        })+
+    };
+}
+
+/// The lane of a tool that may run only so often at once, and its workers.
+pub(super) fn lane(tool: &ToolSpec) -> Option<(String, usize)> {
+    Some((format!("tool {}", tool.name), tool.concurrency?))
+}
+
+pub(super) fn tool<S: Fork + Send + Sync + 'static>(spec: &ToolSpec, base: &Path) -> Tool<S> {
+    let mut tool = Tool::new(&*spec.name)
+        .input_schema(schema(&spec.arguments))
+        .execution(spec.execution);
+    set!(tool, spec, title, description, output_schema);
+    set!(tool, spec, read_only, destructive, idempotent, open_world);
+    if let Some((lane, _)) = lane(spec) {
+        tool = tool.lane(&lane);
+    }
+    let (spec, base) = (Arc::new(spec.clone()), base.to_owned());
+    // A job asks before it is one: who calls still listens then.
+    if spec.execution != Execution::Inline && spec.confirm.is_some() {
+        let (spec, base) = (Arc::clone(&spec), base.clone());
+        tool = tool.before_job(move |cx: &mut RequestContext<S>, given: Value| {
+            ready(&spec, &base, cx, &given).map(drop)
+        });
+    }
+    tool.handler(move |cx: &mut RequestContext<S>, given: Value| call(&spec, &base, cx, &given))
+}
+
+pub(super) fn resource<S: Fork + Send + Sync + 'static>(spec: &ResourceSpec) -> Resource<S> {
+    let mut resource = Resource::new(&*spec.uri, &*spec.name);
+    set!(resource, spec, title, description, mime_type);
+    let spec = spec.clone();
+    resource.handler(move |cx: &mut RequestContext<S>| read(&spec, cx))
+}
+
+pub(super) fn prompt<S: Fork + Send + Sync + 'static>(spec: &PromptSpec) -> Prompt<S> {
+    let mut prompt = Prompt::new(&*spec.name);
+    set!(prompt, spec, title, description);
+    let (text, arguments) = (spec.text.clone(), spec.arguments.clone());
+    prompt
+        .handler(move |given: BTreeMap<String, String>| {
+            let given = given.into_iter().map(|(name, value)| (name, value.into()));
+            let values = check_all(&arguments, &Value::Object(given.collect()));
+            let values = values.map_err(ToolError::new)?;
+            Ok::<_, ToolError>(text.text(&fillings(&arguments, &values)))
+        })
+        .arguments_schema(&schema(&spec.arguments))
+}

@@ -1,0 +1,379 @@
+//! Reading a TOML table key by key: each value with its place, each mistake noted and the reading gone on with.
+//!
+//! A key is known because somebody has asked for it; [`Table::finish`] reports the others. Must not know what a file can say.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use serde_json::{Map, Number, Value};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::scripts::mistake::{Mistake, nearest, position};
+
+/// A value and the byte of the file where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) at: usize,
+}
+
+/// The notes of a reading.
+#[derive(Debug)]
+pub(super) struct Notes<'a> {
+    text: &'a str,
+    list: RefCell<Vec<(usize, Mistake)>>,
+}
+
+impl<'a> Notes<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let list = RefCell::default();
+        Notes { text, list }
+    }
+
+    pub(super) fn error(&self, at: usize, message: impl Into<String>) {
+        self.note(at, message.into(), false);
+    }
+
+    pub(super) fn warning(&self, at: usize, message: impl Into<String>) {
+        self.note(at, message.into(), true);
+    }
+
+    fn note(&self, at: usize, message: String, is_warning: bool) {
+        let (line, column) = position(self.text, at);
+        let mistake = Mistake {
+            line,
+            column,
+            message,
+            is_warning,
+        };
+        let mut list = self.list.borrow_mut();
+        // One word can be wrong in two ways at once for the parser.
+        if !list
+            .iter()
+            .any(|(known, other)| (*known, &other.message) == (at, &mistake.message))
+        {
+            list.push((at, mistake));
+        }
+    }
+
+    /// The line of a byte of the file.
+    pub(super) fn line(&self, at: usize) -> usize {
+        position(self.text, at).0
+    }
+
+    /// Everything that was noted, in the order of the file.
+    pub(super) fn finish(self) -> Vec<Mistake> {
+        let mut list = self.list.into_inner();
+        list.sort_by_key(|(at, _)| *at);
+        list.into_iter().map(|(_, mistake)| mistake).collect()
+    }
+}
+
+/// A table that is being read.
+pub(super) struct Table<'a> {
+    pub(super) notes: &'a Notes<'a>,
+    /// What it is, for sentences: "the tool `backup`".
+    what: String,
+    /// Where it begins.
+    pub(super) at: usize,
+    table: &'a DeTable<'a>,
+    known: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(
+        notes: &'a Notes<'a>,
+        what: impl Into<String>,
+        at: usize,
+        table: &'a DeTable<'a>,
+    ) -> Self {
+        Table {
+            notes,
+            what: what.into(),
+            at,
+            table,
+            known: RefCell::default(),
+        }
+    }
+
+    pub(super) fn rename(&mut self, what: impl Into<String>) {
+        self.what = what.into();
+    }
+
+    fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.known.borrow_mut().push(key);
+        self.table.get(key)
+    }
+
+    /// The key, when it is there: for what must not stand beside something else.
+    pub(super) fn place(&self, key: &'static str) -> Option<usize> {
+        let (key, _) = self.table.get_key_value(key)?;
+        Some(key.span().start)
+    }
+
+    fn read<T>(
+        &self,
+        key: &'static str,
+        wanted: &str,
+        read: impl FnOnce(&'a DeValue<'a>) -> Option<T>,
+    ) -> Option<At<T>> {
+        let value = self.get(key)?;
+        let at = value.span().start;
+        let read = read(value.get_ref());
+        if read.is_none() {
+            let found = value.get_ref().type_str();
+            self.notes.error(
+                at,
+                format!("`{key}` of {} is {wanted}, not a {found}", self.what),
+            );
+        }
+        read.map(|value| At { value, at })
+    }
+
+    pub(super) fn string(&self, key: &'static str) -> Option<At<String>> {
+        self.read(key, "a string", |value| {
+            value.as_str().map(ToOwned::to_owned)
+        })
+    }
+
+    /// A string that is not empty.
+    pub(super) fn text(&self, key: &'static str) -> Option<At<String>> {
+        let text = self.string(key)?;
+        if text.value.trim().is_empty() {
+            self.notes
+                .error(text.at, format!("`{key}` of {} is empty", self.what));
+            return None;
+        }
+        Some(text)
+    }
+
+    pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
+        self.read(key, "true or false", DeValue::as_bool)
+            .map(|read| read.value)
+    }
+
+    /// An integer that is at least so much.
+    pub(super) fn count(&self, key: &'static str, least: usize) -> Option<usize> {
+        let wanted = format!("an integer of at least {least}");
+        let count = |value: &DeValue<'_>| usize::try_from(integer(value)?).ok();
+        let read = self.read(key, &wanted, |value| {
+            count(value).filter(|number| *number >= least)
+        });
+        read.map(|read| read.value)
+    }
+
+    /// A number, whole or not.
+    pub(super) fn number(&self, key: &'static str) -> Option<At<Number>> {
+        self.read(key, "a number", |value| match json(value)? {
+            Value::Number(number) => Some(number),
+            _ => None,
+        })
+    }
+
+    pub(super) fn strings(&self, key: &'static str) -> Option<Vec<At<String>>> {
+        let list = self
+            .read(key, "a list of strings", DeValue::as_array)?
+            .value;
+        let strings = list.iter().filter_map(|value| {
+            let at = value.span().start;
+            match value.get_ref().as_str() {
+                Some(text) => Some(At {
+                    value: text.to_owned(),
+                    at,
+                }),
+                None => {
+                    self.notes
+                        .error(at, format!("`{key}` of {} is a list of strings", self.what));
+                    None
+                }
+            }
+        });
+        Some(strings.collect())
+    }
+
+    /// Integers from 0 to 255.
+    pub(super) fn codes(&self, key: &'static str) -> Option<Vec<i32>> {
+        let wanted = "a list of exit codes, from 0 to 255";
+        let codes = self.read(key, wanted, |value| {
+            let codes = value
+                .as_array()?
+                .iter()
+                .map(|value| integer(value.get_ref()));
+            let codes =
+                codes.map(|code| code.and_then(|code| u8::try_from(code).ok()).map(i32::from));
+            codes.collect::<Option<Vec<_>>>()
+        });
+        codes.map(|codes| codes.value)
+    }
+
+    /// A time: `"30s"`, `"5m"`, `"1h"`, `"250ms"`, or a number of seconds.
+    pub(super) fn duration(&self, key: &'static str) -> Option<Duration> {
+        let wanted = "a time such as \"30s\", \"5m\", \"2h\" or \"250ms\"";
+        self.read(key, wanted, |value| match value {
+            DeValue::String(text) => duration(text),
+            _ => integer(value)
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .map(Duration::from_secs),
+        })
+        .map(|read| read.value)
+        .filter(|duration| {
+            let is_zero = duration.is_zero();
+            if is_zero {
+                let at = self.place(key).unwrap_or(self.at);
+                self.notes.error(
+                    at,
+                    format!(
+                        "`{key}` of {} is no time at all; leave it out if there is no bound",
+                        self.what
+                    ),
+                );
+            }
+            !is_zero
+        })
+    }
+
+    /// A number of bytes: `65536`, `"64 KiB"`, `"1 MiB"`.
+    pub(super) fn size(&self, key: &'static str) -> Option<usize> {
+        let read = self.read(
+            key,
+            "a number of bytes, such as 65536, \"64 KiB\" or \"1 MiB\"",
+            |value| match value {
+                DeValue::String(text) => size(text),
+                _ => integer(value).and_then(|bytes| usize::try_from(bytes).ok()),
+            },
+        );
+        read.map(|read| read.value)
+    }
+
+    /// Any value, as JSON.
+    pub(super) fn any(&self, key: &'static str) -> Option<At<Value>> {
+        self.read(key, "a value that JSON has", json)
+    }
+
+    pub(super) fn anys(&self, key: &'static str) -> Option<At<Vec<Value>>> {
+        self.read(key, "a list of values", |value| {
+            value
+                .as_array()?
+                .iter()
+                .map(|value| json(value.get_ref()))
+                .collect()
+        })
+    }
+
+    pub(super) fn table(&self, key: &'static str, what: impl Into<String>) -> Option<Table<'a>> {
+        let read = self.read(key, "a table", DeValue::as_table)?;
+        Some(Table::new(self.notes, what, read.at, read.value))
+    }
+
+    /// The tables of `[[key]]`.
+    pub(super) fn tables(&self, key: &'static str, what: &str) -> Vec<Table<'a>> {
+        let wanted = format!("a list of tables; write [[{key}]] above each");
+        let tables = self.read(key, &wanted, |value| {
+            let tables = value.as_array()?.iter().map(|value| {
+                let table = value.get_ref().as_table()?;
+                Some(Table::new(self.notes, what, value.span().start, table))
+            });
+            tables.collect::<Option<Vec<_>>>()
+        });
+        tables.map(|tables| tables.value).unwrap_or_default()
+    }
+
+    /// The members of the table `key`, in the order of the file: name, its place, and the value.
+    pub(super) fn members(&self, key: &'static str) -> Vec<(At<String>, &'a Spanned<DeValue<'a>>)> {
+        let table = self.read(key, "a table", DeValue::as_table);
+        let mut members: Vec<_> = table
+            .iter()
+            .flat_map(|table| table.value.iter())
+            .map(|(name, value)| {
+                let at = name.span().start;
+                let value_of_name = name.get_ref().clone().into_owned();
+                (
+                    At {
+                        value: value_of_name,
+                        at,
+                    },
+                    value,
+                )
+            })
+            .collect();
+        members.sort_by_key(|(name, _)| name.at);
+        members
+    }
+
+    /// Reports every key that nobody has asked for.
+    pub(super) fn finish(self) {
+        let known = self.known.into_inner();
+        for (key, _) in self.table.iter() {
+            let name: &str = key.get_ref();
+            if known.contains(&name) {
+                continue;
+            }
+            let hint = match nearest(name, known.iter().copied()) {
+                Some(nearest) => format!("; did you mean `{nearest}`?"),
+                None => format!("; there are {}", known.join(", ")),
+            };
+            self.notes.error(
+                key.span().start,
+                format!("`{name}` is no key of {}{hint}", self.what),
+            );
+        }
+    }
+}
+
+fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let integer = value.as_integer()?;
+    i64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+/// The value as JSON; not a date, not infinite.
+pub(super) fn json(value: &DeValue<'_>) -> Option<Value> {
+    Some(match value {
+        DeValue::String(text) => Value::from(&**text),
+        DeValue::Integer(_) => Value::from(integer(value)?),
+        DeValue::Float(float) => Value::Number(Number::from_f64(float.as_str().parse().ok()?)?),
+        DeValue::Boolean(truth) => Value::from(*truth),
+        DeValue::Datetime(_) => return None,
+        DeValue::Array(list) => list
+            .iter()
+            .map(|value| json(value.get_ref()))
+            .collect::<Option<_>>()?,
+        DeValue::Table(table) => {
+            let members = table.iter().map(|(name, value)| {
+                Some((name.get_ref().clone().into_owned(), json(value.get_ref())?))
+            });
+            Value::Object(members.collect::<Option<Map<_, _>>>()?)
+        }
+    })
+}
+
+fn parts(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let unit = text.find(|char: char| !char.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit);
+    Some((number.parse().ok()?, unit.trim()))
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = parts(text)?;
+    let ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" | "min" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        "d" => 24 * 60 * 60 * 1000,
+        _ => return None,
+    };
+    number.checked_mul(ms).map(Duration::from_millis)
+}
+
+fn size(text: &str) -> Option<usize> {
+    let (number, unit) = parts(text)?;
+    let bytes = match unit {
+        "B" => 1,
+        "K" | "KiB" => 1024,
+        "M" | "MiB" => 1024 * 1024,
+        _ => return None,
+    };
+    usize::try_from(number.checked_mul(bytes)?).ok()
+}
