@@ -121,6 +121,7 @@ pub use handler::{
 pub use handler::{CommandError, CommandOutput, RunCommand};
 pub use lane::Lane;
 pub use legacy::Sessions;
+pub use observe::stalled::StalledCall;
 #[cfg(unix)]
 pub use pool::FileLock;
 pub use pool::{

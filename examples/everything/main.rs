@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use mcp_threads::Limits;
 
-const USAGE: &str = "usage: everything (--http ADDRESS [--front tiny|guarded] | --stdio) [--workers N] [--queue N] [--drain-ms N] [--jobs memory|PATH] [--job-ttl-ms N] [--workspaces-max N] [--workspace-idle-ms N]";
+const USAGE: &str = "usage: everything (--http ADDRESS [--front tiny|guarded] | --stdio) [--workers N] [--queue N] [--drain-ms N] [--jobs memory|PATH] [--job-ttl-ms N] [--workspaces-max N] [--workspace-idle-ms N] [--liveness-ms N] [--grace-ms N]";
 
 const HELP: &str = "\
 The reference server of mcp-threads: every feature once, for test suites and benchmarks.
@@ -32,6 +32,8 @@ The reference server of mcp-threads: every feature once, for test suites and ben
   --job-ttl-ms N         how long the result of a job can be fetched
   --workspaces-max N     how many workspaces may be open
   --workspace-idle-ms N  when a workspace is closed that nobody uses
+  --liveness-ms N        how long a call may give no sign of life
+  --grace-ms N           how long a call may take to return that was cancelled for that, before its worker is replaced
   --help                 says this
 
 When it is ready it says where it serves, on stderr. RUST_LOG=info adds a line for each request.";
@@ -46,6 +48,7 @@ struct Options {
     drain: Option<Duration>,
     /// `None` for memory.
     jobs: Option<String>,
+    liveness: Option<Duration>,
     limits: Limits,
 }
 
@@ -89,6 +92,9 @@ fn run(options: Options) -> mcp_threads::Result<()> {
     if let Some(queue) = options.queue {
         server = server.queue(queue);
     }
+    if let Some(liveness) = options.liveness {
+        server = server.liveness(liveness);
+    }
     if let Some(drain) = options.drain {
         server = server.drain_deadline(drain);
     }
@@ -118,6 +124,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         queue: None,
         drain: None,
         jobs: None,
+        liveness: None,
         limits: Limits::default(),
     };
     let mut stdio = false;
@@ -142,6 +149,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             "--drain-ms" => options.drain = Some(Duration::from_millis(number()? as u64)),
             "--jobs" => options.jobs = Some(value).filter(|place| place != "memory"),
             "--job-ttl-ms" => options.limits = options.limits.job_ttl(milliseconds(number()?)),
+            "--liveness-ms" => options.liveness = Some(milliseconds(number()?)),
+            "--grace-ms" => options.limits = options.limits.stall_grace(milliseconds(number()?)),
             "--workspaces-max" => {
                 let most = number()?;
                 options.limits = options

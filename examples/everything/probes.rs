@@ -1,6 +1,6 @@
 //! Tools that measure the server: they wait, burn, panic, print, count and look.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcp_threads::schemars::JsonSchema;
 use mcp_threads::{Cancelled, Json, RequestContext, Server, Stats, Tool};
@@ -23,6 +23,15 @@ struct Text {
 struct Milliseconds {
     /// How long, in milliseconds.
     ms: u64,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Beats {
+    /// How long, in milliseconds.
+    ms: u64,
+    /// How long from one sign of life to the next, in milliseconds.
+    beat_ms: u64,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -89,6 +98,11 @@ pub(crate) fn register(server: Server<Counter>) -> Server<Counter> {
                 }),
         )
         .register(
+            Tool::new("toil")
+                .description("Works, deaf to cancellation, with a sign of life from time to time.")
+                .handler(toil),
+        )
+        .register(
             Tool::new("print")
                 .description("Prints a line to stdout.")
                 .handler(print),
@@ -119,6 +133,16 @@ pub(crate) fn register(server: Server<Counter>) -> Server<Counter> {
 fn sleep(cx: &mut Context, args: Milliseconds) -> Result<String, Cancelled> {
     cx.sleep(Duration::from_millis(args.ms))?;
     Ok(format!("slept {} ms", args.ms))
+}
+
+fn toil(cx: &mut Context, args: Beats) -> String {
+    let beat = Duration::from_millis(args.beat_ms.max(1));
+    let end = Instant::now() + Duration::from_millis(args.ms);
+    while let Some(rest) = end.checked_duration_since(Instant::now()) {
+        std::thread::sleep(rest.min(beat));
+        cx.alive();
+    }
+    format!("toiled {} ms", args.ms)
 }
 
 fn spin(cx: &mut Context, args: Milliseconds) -> Result<String, Cancelled> {

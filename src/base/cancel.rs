@@ -3,7 +3,7 @@
 //! A token can be asked, waited for and put into a `select!`; nothing polls. Must not know requests, handlers or transports.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,12 @@ pub(crate) struct Canceller(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    cancelled: AtomicBool,
+    /// [`CANCELLED`], [`STALLED`], or 0 when it is neither.
+    cancelled: AtomicU8,
+    /// Why the call has been given up by somebody who knows that it hangs.
+    given_up: OnceLock<Box<str>>,
+    /// Who is to hear of that at once.
+    hears: OnceLock<Sender<()>>,
     /// Made when somebody first waits; most calls end before anybody does.
     gate: OnceLock<Receiver<Infallible>>,
     held: Mutex<Held>,
@@ -46,6 +51,9 @@ struct Held {
     /// There will be no sender any more: the gate is open.
     dropped: bool,
 }
+
+const CANCELLED: u8 = 1;
+const STALLED: u8 = 2;
 
 /// A fresh pair.
 pub(crate) fn cancellation() -> (Canceller, CancellationToken) {
@@ -73,7 +81,12 @@ impl Shared {
 impl Canceller {
     /// Cancels: every token says so from now on, and every wait on one ends.
     pub(crate) fn cancel(self) {
-        self.0.cancelled.store(true, Ordering::Release);
+        self.0.cancelled.store(CANCELLED, Ordering::Release);
+    }
+
+    /// The same because the call gives no sign of life.
+    pub(crate) fn stall(self) {
+        self.0.cancelled.store(STALLED, Ordering::Release);
     }
 }
 
@@ -88,7 +101,36 @@ impl Drop for Canceller {
 impl CancellationToken {
     /// Whether it has been cancelled. Never blocks.
     pub fn is_cancelled(&self) -> bool {
-        self.0.cancelled.load(Ordering::Acquire)
+        self.0.cancelled.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether it has been cancelled because the call gave no sign of life; see [`Tool::liveness`](crate::Tool::liveness). Never blocks.
+    pub fn is_stalled(&self) -> bool {
+        self.0.cancelled.load(Ordering::Acquire) == STALLED
+    }
+
+    /// Declares that the handler hangs and will not return, from another thread that knows: one that watches the engine behind it, for example. The call
+    /// is answered at once with the error `504`, without grace; its worker is given up and replaced, and if the handler returns after all, what it
+    /// returns is dropped. The reason stands in the log and in the answer. Nothing happens if the handler has returned, and only the first reason counts.
+    pub fn give_up(&self, reason: impl Into<String>) {
+        let reason: String = reason.into();
+        if self.0.given_up.set(reason.into()).is_ok()
+            && let Some(hears) = self.0.hears.get()
+        {
+            // Full means that a look is due already.
+            let _looks_soon = hears.try_send(());
+        }
+    }
+
+    /// Who is told when it is given up.
+    pub(crate) fn tell(&self, hears: &Sender<()>) -> &Self {
+        self.0.hears.get_or_init(|| hears.clone());
+        self
+    }
+
+    /// Why it has been given up, if it has.
+    pub(crate) fn given_up(&self) -> Option<&str> {
+        self.0.given_up.get().map(|reason| &**reason)
     }
 
     /// Whether both belong to the same call.

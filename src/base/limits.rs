@@ -92,6 +92,9 @@ limits! {
     heartbeat_interval: Duration = Duration::from_secs(10),
     /// How long a cancelled handler may take to return during shutdown before its thread is left behind. Default 1 s.
     cancel_grace: Duration = Duration::from_secs(1),
+    /// How long a call that was cancelled because it gave no sign of life may take to return before it is given up, its client is answered with `504`
+    /// and its worker is replaced. Default 2 s. See [`Tool::liveness`](crate::Tool::liveness).
+    stall_grace: Duration = Duration::from_secs(2),
     /// How long a handler waits for a handshake-era client to answer a question. Default 5 minutes, because a person answers. Then:
     /// [`AskError::TimedOut`](crate::AskError::TimedOut).
     ask_timeout: Duration = Duration::from_secs(5 * 60),

@@ -1,4 +1,4 @@
-//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, panics, signs of life, counters, the log and stderr.
+//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, panics, signs of life, what the kernel says of a thread, counters, the log and stderr.
 //!
 //! Must not know what a request is.
 
@@ -8,6 +8,7 @@ pub(crate) mod clock;
 pub(crate) mod deadline;
 pub(crate) mod error;
 pub(crate) mod in_flight;
+pub(crate) mod kernel;
 pub(crate) mod life;
 pub(crate) mod limits;
 pub(crate) mod log;

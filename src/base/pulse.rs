@@ -7,12 +7,17 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 /// The signs of life of one call.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
+    /// How long it may be silent, if it says so itself. Immutable.
+    pub(crate) liveness: Option<Duration>,
+    /// [`RETURNED`], [`GIVEN_UP`], or 0 as long as it is neither. It changes once, by a compare-and-set.
+    end: AtomicU8,
     /// How many signs it has given. Only ever grows.
     signs: AtomicU64,
     /// How many waits it is in now; see [`Pulse::waiting`].
@@ -41,7 +46,34 @@ pub(crate) const ALIVE: &str = "alive";
 pub(crate) const PROGRESS: &str = "progress";
 pub(crate) const OUTPUT: &str = "output of a command";
 
+const RETURNED: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
 impl Pulse {
+    pub(crate) fn new(liveness: Option<Duration>) -> Self {
+        Pulse {
+            liveness,
+            ..Pulse::default()
+        }
+    }
+
+    /// The handler has returned. False if it had been given up before: then what it returned is nobody's.
+    pub(crate) fn has_returned(&self) -> bool {
+        self.end_as(RETURNED)
+    }
+
+    /// The handler is given up. False if it had returned before: then its worker answers.
+    pub(crate) fn give_up(&self) -> bool {
+        self.end_as(GIVEN_UP)
+    }
+
+    /// The one decision between a worker and the watchdog.
+    fn end_as(&self, end: u8) -> bool {
+        self.end
+            .compare_exchange(0, end, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
     /// A sign of life.
     pub(crate) fn beat(&self, what: &'static str, place: &'static Location<'static>) {
         self.said().last = Some(Sign { what, place });
@@ -122,6 +154,20 @@ impl fmt::Display for Sign {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn law_4_one_of_worker_and_watchdog_has_the_last_word() {
+        for _ in 0..1000 {
+            let pulse = Pulse::default();
+            let (returned, given_up) = std::thread::scope(|scope| {
+                let worker = scope.spawn(|| pulse.has_returned());
+                let watchdog = scope.spawn(|| pulse.give_up());
+                (worker.join(), watchdog.join())
+            });
+            let won = [returned, given_up].map(|won| won.expect("no thread panics"));
+            assert_ne!(won[0], won[1]);
+        }
+    }
 
     #[test]
     fn a_sign_is_counted_and_a_wait_is_not() {

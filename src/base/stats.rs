@@ -50,9 +50,9 @@ pub struct JobCounts {
 pub struct LaneStats {
     /// The lane's name.
     pub name: String,
-    /// Its worker threads.
+    /// Its living worker threads: those that take calls, or will when their handler has returned. A worker that is wedged is none of them.
     pub workers: usize,
-    /// Workers that run a call now, cancelled ones included until their handler returns.
+    /// Workers that run a call now, cancelled ones included until their handler returns, and without those that have been abandoned.
     pub busy: usize,
     /// Calls that wait for a worker.
     pub queued: usize,
@@ -64,6 +64,11 @@ pub struct LaneStats {
     pub refused: u64,
     /// Calls whose handler panicked.
     pub panicked: u64,
-    /// Calls cancelled, before they ran or while they did.
+    /// Calls cancelled, before they ran or while they did, or given up.
     pub cancelled: u64,
+    /// Threads whose handler has been given up and has not returned; each has been replaced by another worker. See
+    /// [`Tool::liveness`](crate::Tool::liveness).
+    pub abandoned: usize,
+    /// Workers that have been replaced since the start.
+    pub replaced: u64,
 }

@@ -4,7 +4,8 @@
 //! holds no worker. Its turn is a value, [`Turn`]: when that is dropped, however the call has ended, whoever is next is handed on. Must not know lanes,
 //! or what a call does.
 //!
-//! A panic starts a new generation with a new value, and what is left of the old one goes when the call that broke it lets go of it.
+//! A panic starts a new generation with a new value, and what is left of the old one goes when the call that broke it lets go of it. The same when a call in
+//! it has been given up, whose thread may never let go.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -57,6 +58,12 @@ pub(crate) struct Turn {
     access: Access,
     pub(crate) cell: Cell,
     pub(crate) span: Span,
+}
+
+/// A turn as it is known to others, who can take it from a call that hangs.
+pub(crate) struct Seat {
+    workspace: Arc<Workspace>,
+    generation: u64,
 }
 
 /// Why a call did not get in.
@@ -155,14 +162,28 @@ impl Workspace {
         drop(stale);
     }
 
-    /// A handler panicked with the value: the next call makes a new one.
-    fn renew(&self, state: &mut State) {
-        state.panics += 1;
+    /// The value cannot be used any more: the next call makes a new one, or nobody does. What is left of it comes back.
+    fn renew(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> Cell {
         state.generation += 1;
-        state.cell = Cell::default();
         state.life = Life::default();
         // The others that read it at that moment have it to their end.
         state.inside.clear();
+        if self.closes_broken {
+            drop(state);
+            return self.close();
+        }
+        let cell = mem::take(&mut state.cell);
+        self.hand_on(state);
+        cell
+    }
+
+    /// Lets in whoever is next.
+    fn hand_on(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        state.last_used = Instant::now();
+        let next = self.next(&mut state);
+        drop(state);
+        next.into_iter()
+            .for_each(|(visitor, turn)| visitor.go(turn));
     }
 
     /// Takes no more calls, and turns away those who wait; the value goes with the last call that is inside.
@@ -252,6 +273,22 @@ impl Turn {
     pub(crate) fn workspace(&self) -> &Arc<Workspace> {
         &self.workspace
     }
+
+    pub(crate) fn seat(&self) -> Seat {
+        Seat {
+            workspace: Arc::clone(&self.workspace),
+            generation: self.generation,
+        }
+    }
+}
+
+impl Seat {
+    /// The call hangs with the value, or may: the next one makes a new one. The old one comes back, to be dropped where that may take time; if the call
+    /// still has it, it goes when that lets go.
+    pub(crate) fn give_up(&self) -> Option<Cell> {
+        let state = self.workspace.lock();
+        (state.generation == self.generation).then(|| self.workspace.renew(state))
+    }
 }
 
 impl Drop for Turn {
@@ -261,24 +298,18 @@ impl Drop for Turn {
             return;
         }
         if self.cell.is_poisoned() {
-            self.workspace.renew(&mut state);
-            if self.workspace.closes_broken {
-                drop(state);
-                drop(self.workspace.close());
-                return;
-            }
-        } else if let Some(at) = state
+            state.panics += 1;
+            drop(self.workspace.renew(state));
+            return;
+        }
+        if let Some(at) = state
             .inside
             .iter()
             .position(|(label, access)| *label == self.label && *access == self.access)
         {
             state.inside.remove(at);
         }
-        state.last_used = Instant::now();
-        let next = self.workspace.next(&mut state);
-        drop(state);
-        next.into_iter()
-            .for_each(|(visitor, turn)| visitor.go(turn));
+        self.workspace.hand_on(state);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
 use crate::engine::execution::{CallJob, Execution};
 use crate::engine::record_port::RecordPort;
-use crate::engine::reply::shutting_down;
+use crate::engine::reply::{shutting_down, wedged};
 use crate::engine::rounds::Rounds;
 use crate::engine::shared::Shared;
 use crate::handler::client::{Client, ClientSource};
@@ -74,6 +74,7 @@ impl Starter {
             Ok(ticket) => ticket,
             Err(NoTicket::Closed) => return refuse(call, &shutting_down()),
             Err(NoTicket::Full) => return refuse(call, &lane_full(lane.name())),
+            Err(NoTicket::Wedged) => return refuse(call, &wedged(lane.name())),
         };
         let principal = new.order.principal.clone();
         let id = match jobs.create(new.order, new.carried) {
@@ -209,6 +210,7 @@ impl Starter {
         };
         let call = Call::attempt(
             facts,
+            target.liveness,
             RecordPort {
                 id: Arc::clone(id),
                 jobs: Arc::clone(jobs),
@@ -236,6 +238,7 @@ impl Starter {
             waits,
             record: Some((Arc::clone(jobs), Arc::clone(id))),
             inside: OnceLock::new(),
+            seat: OnceLock::new(),
             shared: Arc::clone(shared),
         };
         CallJob {
@@ -335,6 +338,7 @@ impl Visitor for Visit {
             // It has one turn, and this is it.
             let _first = self.job.execution.control.inside.set(inside);
         }
+        let _first = self.job.execution.control.seat.set(turn.seat());
         self.job.turn = Some(turn);
         self.ticket.submit(self.job);
     }

@@ -4,7 +4,7 @@
 //!              open                start                answer | fail: the handler returned or panicked
 //!  (request) ───────> queued ───────────────> running ──────────────────────────────────────────────> ended
 //!                       │                        │                                                      ▲
-//!                       └────────────────────────┴─ cancel (client: no answer) | abort (server: error) ─┘
+//!                       └────────────────────────┴─ cancel (client: no answer) | abort, give_up (server: error) ─┘
 //! ```
 //!
 //! However a call ends (its handler returns or panics, the client cancels, the server shuts down, its job is lost), the first
@@ -65,24 +65,35 @@ struct State {
     open: Option<Open>,
     queued_at: Instant,
     started_at: Option<Instant>,
+    /// How long it had been silent when it was cancelled for that.
+    stalled: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct Open {
     port: ReplyPort,
-    canceller: Canceller,
+    /// `None` once the call has been cancelled for its silence; its answer is still to come.
+    canceller: Option<Canceller>,
+}
+
+/// What a call runs: the name it was registered with, the name of its lane, and how long it may be silent, if it says so itself.
+pub(super) struct Runs {
+    pub(super) name: Arc<str>,
+    pub(super) lane: Arc<str>,
+    pub(super) liveness: Option<Duration>,
 }
 
 impl<'a> Asked<'a> {
-    /// Opens a call of the handler and lane of these names, if it has any. `None` when its id belongs to another request of the same client that has
+    /// Opens a call, of a handler if it runs any. `None` when its id belongs to another request of the same client that has
     /// not ended; then it has been refused.
     pub(super) fn open(
         self,
-        runs: Option<(Arc<str>, Arc<str>)>,
+        runs: Option<Runs>,
         owner: Owner,
         registry: Option<&Arc<InFlight>>,
     ) -> Option<(Arc<Call>, Box<Params<'a>>)> {
-        let (name, lane) = runs.unzip();
+        let liveness = runs.as_ref().and_then(|runs| runs.liveness);
+        let (name, lane) = runs.map(|runs| (runs.name, runs.lane)).unzip();
         let facts = Facts {
             id: self.id,
             era: self.era,
@@ -93,7 +104,7 @@ impl<'a> Asked<'a> {
             owner,
             traceparent: trace::logged(self.params.meta.as_ref()),
         };
-        match Call::open(facts, self.port, registry) {
+        match Call::open(facts, liveness, self.port, registry) {
             Ok(call) => Some((call, self.params)),
             Err((call, port)) => {
                 let Facts { id, tag, .. } = &call.facts;
@@ -116,6 +127,7 @@ impl Call {
     /// Opens a call and registers it; if the pipe or session has ended meanwhile, so has the call.
     fn open(
         facts: Facts,
+        liveness: Option<Duration>,
         port: ReplyPort,
         registry: Option<&Arc<InFlight>>,
     ) -> Result<Arc<Call>, (Arc<Call>, ReplyPort)> {
@@ -124,11 +136,15 @@ impl Call {
             facts,
             source: Source::new(token),
             registry: registry.map(Arc::clone),
-            pulse: Pulse::default(),
+            pulse: Pulse::new(liveness),
             state: Mutex::new(State {
-                open: Some(Open { port, canceller }),
+                open: Some(Open {
+                    port,
+                    canceller: Some(canceller),
+                }),
                 queued_at: Instant::now(),
                 started_at: None,
+                stalled: None,
             }),
         });
         if let Some(registry) = registry {
@@ -143,8 +159,8 @@ impl Call {
     }
 
     /// Opens the attempt of a background job.
-    pub(super) fn attempt(facts: Facts, port: RecordPort) -> Arc<Call> {
-        let opened = Call::open(facts, ReplyPort::Record(port), None);
+    pub(super) fn attempt(facts: Facts, liveness: Option<Duration>, port: RecordPort) -> Arc<Call> {
+        let opened = Call::open(facts, liveness, ReplyPort::Record(port), None);
         opened.unwrap_or_else(|(call, _)| call)
     }
 
@@ -188,7 +204,7 @@ impl Call {
         let Some((open, mut access)) = self.end(outcome) else {
             return false;
         };
-        if outcome == Outcome::Refused {
+        if matches!(outcome, Outcome::Refused | Outcome::Stalled) {
             access = access.because(&error.message);
         }
         let body = jsonrpc::error_response(Some(&self.facts.id), error);
@@ -210,15 +226,39 @@ impl Call {
     /// The client does not want it any more: no answer, and the handler is told.
     pub(crate) fn cancel(&self) {
         if let Some((open, access)) = self.end(Outcome::Cancelled) {
-            open.canceller.cancel();
+            open.canceller.map(Canceller::cancel);
             open.port.withdraw(access);
         }
     }
 
     /// The server cannot wait any longer: the client gets this error, and the handler is told.
     pub(crate) fn abort(&self, error: &ErrorObject) {
-        if let Some((open, access)) = self.end(Outcome::Cancelled) {
-            open.canceller.cancel();
+        self.end_with(error, Outcome::Cancelled, Canceller::cancel);
+    }
+
+    /// Its handler is given up: the same.
+    pub(super) fn give_up(&self, error: &ErrorObject) {
+        self.end_with(error, Outcome::Abandoned, Canceller::stall);
+    }
+
+    /// It has been silent for too long: the handler is told, and what it returns in time is the answer.
+    pub(super) fn stall(&self, silent_for: Duration) {
+        let canceller = {
+            let mut state = self.lock();
+            state.stalled = Some(silent_for);
+            state.open.as_mut().and_then(|open| open.canceller.take())
+        };
+        canceller.map(Canceller::stall);
+    }
+
+    /// How long it had been silent when it was told so.
+    pub(super) fn stalled(&self) -> Option<Duration> {
+        self.lock().stalled
+    }
+
+    fn end_with(&self, error: &ErrorObject, outcome: Outcome, tell: fn(Canceller)) {
+        if let Some((open, access)) = self.end(outcome) {
+            open.canceller.map(tell);
             let access = access.because(&error.message);
             let body = jsonrpc::error_response(Some(&self.facts.id), error);
             open.port.send(self.message(body, Some(error.code), access));

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -20,6 +22,8 @@ const TOOLS_MAX: usize = 128;
 pub(crate) struct Catalogue {
     /// The names of the lanes, in the engine's order.
     lanes: Vec<Arc<str>>,
+    /// The shortest liveness that anything had that was ever offered, in nanoseconds.
+    shortest_liveness: AtomicU64,
     tools: Offers,
     prompts: Offers,
     resources: Offers,
@@ -50,6 +54,7 @@ impl Catalogue {
         };
         Catalogue {
             lanes,
+            shortest_liveness: AtomicU64::new(u64::MAX),
             tools: offers(Kind::Tool),
             prompts: offers(Kind::Prompt),
             resources: offers(Kind::Resource),
@@ -76,12 +81,23 @@ impl Catalogue {
             ))
         })?;
         let kind = registration.kind;
+        if let Some(liveness) = registration.target.liveness {
+            let nanoseconds = u64::try_from(liveness.as_nanos()).unwrap_or(u64::MAX);
+            let shortest = &self.shortest_liveness;
+            shortest.fetch_min(nanoseconds, Ordering::Relaxed);
+        }
         let offers = self.offers(kind);
         let added = offers.add(registration, lane);
         if added.is_ok() && kind == Kind::Tool && offers.len() == TOOLS_MAX + 1 {
             log::warn!("more than {TOOLS_MAX} tools: some clients refuse, or leave out, the rest");
         }
         added.map_err(Error::configuration)
+    }
+
+    /// The shortest liveness that anything has, or had when it was offered.
+    pub(crate) fn shortest_liveness(&self) -> Option<Duration> {
+        let nanoseconds = self.shortest_liveness.load(Ordering::Relaxed);
+        (nanoseconds != u64::MAX).then(|| Duration::from_nanos(nanoseconds))
     }
 
     /// Everything of one kind, to change it.

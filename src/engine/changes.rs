@@ -14,6 +14,7 @@ impl Engine {
     pub(crate) fn add(&self, registration: Registration) -> Result<(), Error> {
         let kind = registration.kind;
         self.shared.catalogue.add(registration)?;
+        self.shared.liveness.look_soon();
         self.publish(change_of(kind));
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::base::owner::Owner;
 use crate::base::pulse::Pulse;
 use crate::base::stats::Stats;
 use crate::desk::jobs::Jobs;
+use crate::desk::workspace::Seat;
 use crate::engine::call::Call;
 use crate::engine::record_port::progress_message;
 use crate::engine::rounds::Rounds;
@@ -45,6 +46,8 @@ pub(crate) struct Control {
     pub(crate) record: Option<(Arc<Jobs>, Arc<str>)>,
     /// Its place in a workspace, once its turn has come.
     pub(crate) inside: OnceLock<Inside>,
+    /// The same for the watchdog, which takes the place from it.
+    pub(crate) seat: OnceLock<Seat>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -113,6 +116,10 @@ impl CallControl for Control {
 
     fn cancellation(&self) -> &CancellationToken {
         self.call.token()
+    }
+
+    fn kept_cancellation(&self) -> &CancellationToken {
+        self.call.token().tell(&self.shared.liveness.nudge)
     }
 
     fn pulse(&self) -> &Pulse {

@@ -10,14 +10,14 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::owner::Owner;
 use crate::engine::background::NewJob;
-use crate::engine::call::{Call, InFlight, Responder};
+use crate::engine::call::{Call, InFlight, Responder, Runs};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
 use crate::engine::execution::{CallJob, Execution};
 use crate::engine::lifecycle::Engine;
 use crate::engine::origin::Origin;
 use crate::engine::planning::{Plan, Unplanned};
-use crate::engine::reply::{Asked, over_budget, shutting_down};
+use crate::engine::reply::{Asked, over_budget, shutting_down, wedged};
 use crate::engine::rounds::Retry;
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::context::RequestInfo;
@@ -144,7 +144,11 @@ impl Engine {
         let trace = asked.params.meta.as_ref().and_then(TraceContext::read);
         let tag = asked.tag.clone();
         let lane = &self.lanes[wanted.target.lane];
-        let runs = (Arc::clone(&wanted.target.name), Arc::clone(lane.name()));
+        let runs = Runs {
+            name: Arc::clone(&wanted.target.name),
+            lane: Arc::clone(lane.name()),
+            liveness: wanted.target.liveness,
+        };
         let (call, params) = asked.open(Some(runs), caller.owner, caller.registry)?;
         let control = Control {
             call: Arc::clone(&call),
@@ -164,6 +168,7 @@ impl Engine {
             waits: Arc::clone(lane.waits()),
             record: None,
             inside: OnceLock::new(),
+            seat: OnceLock::new(),
             shared: Arc::clone(&self.shared),
         };
         let execution = Execution {
@@ -335,6 +340,7 @@ impl Engine {
                 (error, job)
             }
             Err(Refused::Closed(job)) => (shutting_down(), job),
+            Err(Refused::Wedged(job)) => (wedged(lane.name()), job),
         };
         // Answered before the job is dropped, or its responder would report it as lost.
         job.responder.0.fail(&error, Outcome::Refused);

@@ -10,12 +10,13 @@ use serde_json::value::RawValue;
 use crate::base::budget::Charge;
 use crate::base::log;
 use crate::base::panics;
+use crate::desk::jobs::failed;
 use crate::desk::record::Carried;
 use crate::desk::workspace::Turn;
 use crate::engine::call::{Call, Facts, Responder, internal_error};
 use crate::engine::control::Control;
 use crate::engine::encode;
-use crate::engine::reply::shutting_down;
+use crate::engine::reply::{shutting_down, silent, wedged};
 use crate::engine::rounds::{Attempted, Retry};
 use crate::handler::client::ClientSource;
 use crate::handler::context::CallControl;
@@ -53,14 +54,23 @@ pub(crate) struct CallJob {
 pub(crate) type Then = Box<dyn FnOnce(&Arc<Call>, Carried) + Send>;
 
 impl Job for CallJob {
-    type Running = Arc<Call>;
+    type Running = Arc<Control>;
 
     fn is_stale(&self) -> bool {
         self.responder.0.has_ended()
     }
 
-    fn running(&self) -> Arc<Call> {
-        Arc::clone(&self.responder.0)
+    fn running(&self) -> Arc<Control> {
+        Arc::clone(&self.execution.control)
+    }
+
+    fn turn_away(self, lane: &str) {
+        let error = wedged(lane);
+        // What is refused may be tried again, but nobody tries a job again.
+        if let Some((jobs, id)) = &self.execution.control.record {
+            jobs.end(id, failed(&error));
+        }
+        self.responder.0.fail(&error, Outcome::Refused);
     }
 
     fn run(mut self) -> Ended {
@@ -78,7 +88,10 @@ impl Job for CallJob {
         }
         // Unwind safety: what the handler leaves half done when it panics is its own fork of the state, which is dropped with it, or shared
         // by its author's choice.
-        match panics::catch(|| execution.invoke(retry)) {
+        let result = panics::catch(|| execution.invoke(retry));
+        // From here on nobody else ends the call for its silence; or else somebody has, and this worker has been written off.
+        let is_given_up = !call.pulse.has_returned();
+        match result {
             Err(panic) => {
                 log::error!(
                     detail: &panic.way().to_string(),
@@ -90,16 +103,32 @@ impl Job for CallJob {
                 call.fail(&internal_error(&call.facts.tag), Outcome::Panicked);
                 Ended::Panicked
             }
+            _ if is_given_up => {
+                let tag = &call.facts.tag;
+                log::warn!("a handler that had been given up has returned request_id={tag}");
+                Ended::GivenUp
+            }
             _ if call.has_ended() => Ended::Cancelled,
             Ok(result) => {
                 let then = self.then.take();
-                self.conclude(result, then)
+                self.conclude(self.in_time(result), then)
             }
         }
     }
 }
 
 impl CallJob {
+    /// What a handler returned that had been silent for too long: a success is what everybody has waited for, anything else is for want of life.
+    fn in_time(&self, result: Result<Reply, ErrorObject>) -> Result<Reply, ErrorObject> {
+        let call = &self.responder.0;
+        match call.stalled() {
+            Some(silent_for) if !is_success(&result) => {
+                Err(silent(&call.facts.tag, silent_for, None))
+            }
+            _ => result,
+        }
+    }
+
     /// A job keeps what it asks, and goes on when it is answered; a call that is to become a job does so now; all others are answered.
     fn conclude(&self, result: Result<Reply, ErrorObject>, then: Option<Then>) -> Ended {
         let control = &self.execution.control;
@@ -148,7 +177,13 @@ impl CallJob {
                 let body = encode::response(id, &reply, *era, server_info, call.dropped());
                 call.answer(body, None, outcome)
             }
-            (None, Err(error)) => call.fail(&error.in_era(*era), Outcome::Error),
+            (None, Err(error)) => {
+                let outcome = match call.stalled() {
+                    Some(_) => Outcome::Stalled,
+                    None => Outcome::Error,
+                };
+                call.fail(&error.in_era(*era), outcome)
+            }
         };
         match answered {
             true => Ended::Done,

@@ -30,6 +30,7 @@ use crate::engine::reply::shutting_down;
 use crate::engine::rounds::RoundRules;
 use crate::engine::seal::Sealer;
 use crate::engine::shared::Shared;
+use crate::engine::stalled::{Liveness, OnStalled};
 use crate::engine::subscriptions::Subscriptions;
 use crate::handler::client::Client;
 use crate::handler::registration::Registration;
@@ -67,6 +68,9 @@ pub(crate) struct Plan {
     pub(crate) lenient_arguments: bool,
     pub(crate) limits: Arc<Limits>,
     pub(crate) desk: DeskPlan,
+    /// How long a call may be silent whose tool and lane say nothing of it.
+    pub(crate) liveness: Option<Duration>,
+    pub(crate) on_stalled: Option<OnStalled>,
 }
 
 impl Engine {
@@ -97,12 +101,14 @@ impl Engine {
         let lanes: Arc<Lanes> = plan
             .lanes
             .into_iter()
-            .map(|lane| {
+            .map(|mut lane| {
                 let resumes = resumes(&lane);
+                lane.liveness = lane.liveness.or(plan.liveness);
                 RunningLane::start(lane, resumes)
             })
             .collect::<Result<_, _>>()?;
         let (hurrier, hurry) = cancellation();
+        let (liveness, nudges) = Liveness::start(plan.on_stalled)?;
         let limits = plan.limits;
         let memory = desk.memory;
         let shared = Arc::new(Shared {
@@ -126,6 +132,7 @@ impl Engine {
             legacy_sessions: plan.legacy_sessions,
             lenient_arguments: plan.lenient_arguments,
             subscriptions: Subscriptions::default(),
+            liveness,
             desk: desk.desk,
             pools: desk.pools,
             jobs_lane: desk.jobs_lane,
@@ -143,8 +150,9 @@ impl Engine {
         for registration in desk_tools::all(&shared) {
             shared.catalogue.add(registration)?;
         }
+        let ticks = vec![shared.sweep(), shared.sweep_desk(), shared.watch(&lanes)];
         let engine = Arc::new(Engine {
-            _clock: Clock::start(vec![shared.sweep(), shared.sweep_desk()])?,
+            _clock: Clock::start(ticks, nudges)?,
             shared,
             lanes,
             hurrier: Mutex::new(Some(hurrier)),
@@ -302,7 +310,7 @@ impl Engine {
             .collect();
         if late.is_empty() {
             self.end_children();
-            return 0;
+            return self.left_behind();
         }
         self.cancel_all();
         let deadline = after(grace);
@@ -310,9 +318,16 @@ impl Engine {
         late.retain(|lane| lane.close(deadline, &never) > 0);
         // A handler whose command has ignored its SIGTERM for all of the grace returns when the command is dead.
         self.end_children();
-        late.iter()
+        let late: usize = late
+            .iter()
             .map(|lane| abandon(lane, after(KILLED_GRACE)))
-            .sum()
+            .sum();
+        late + self.left_behind()
+    }
+
+    /// How many handlers had been given up before, and have not returned.
+    fn left_behind(&self) -> usize {
+        self.lanes.iter().map(RunningLane::abandoned).sum()
     }
 
     /// Lets jobs finish until their own deadline, if they have one. What is cut is recorded; what is still queued has a record that says so, too.
@@ -365,8 +380,8 @@ fn abort_all(lane: &RunningLane<CallJob>, error: &ErrorObject) {
     for job in lane.take_queued() {
         job.responder.0.abort(error);
     }
-    for call in lane.running() {
-        call.abort(error);
+    for control in lane.running() {
+        control.call.abort(error);
     }
 }
 

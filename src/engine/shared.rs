@@ -16,6 +16,7 @@ use crate::desk::Desk;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::identity::{Capabilities, Identity};
 use crate::engine::rounds::RoundRules;
+use crate::engine::stalled::Liveness;
 use crate::engine::subscriptions::{Subscriptions, notification};
 #[cfg(unix)]
 use crate::handler::command::children::Children;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) legacy_sessions: Sessions,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) meters: Vec<Meter>,
+    /// Whom the watchdog tells of stalled calls.
+    pub(crate) liveness: Liveness,
     /// Background jobs and workspaces.
     pub(crate) desk: Desk,
     /// What its handlers share and the server looks after.
@@ -87,15 +90,13 @@ impl Shared {
     pub(crate) fn sweep(self: &Arc<Self>) -> Tick {
         let [least, most] = SWEEP_INTERVALS;
         let shared = Arc::downgrade(self);
-        Tick {
-            every: (self.limits.session_idle_timeout / 8).clamp(least, most),
-            run: Box::new(move || {
-                if let Some(shared) = shared.upgrade() {
-                    shared.sessions.sweep();
-                    shared.subscriptions.prune();
-                }
-            }),
-        }
+        let interval = (self.limits.session_idle_timeout / 8).clamp(least, most);
+        Tick::every(interval, move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.sessions.sweep();
+                shared.subscriptions.prune();
+            }
+        })
     }
 
     /// Whether new calls are refused.

@@ -25,7 +25,7 @@ use crate::protocol::meta::SUBSCRIPTION_ID_KEY;
 
 /// The open streams.
 #[derive(Default)]
-pub(super) struct Subscriptions(Mutex<Vec<Subscription>>);
+pub(crate) struct Subscriptions(Mutex<Vec<Subscription>>);
 
 struct Subscription {
     call: Arc<Call>,

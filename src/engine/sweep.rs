@@ -17,19 +17,16 @@ impl Shared {
     /// Looks the desk over from time to time.
     pub(super) fn sweep_desk(self: &Arc<Self>) -> Tick {
         let shared = Arc::downgrade(self);
-        Tick {
-            every: DESK_INTERVAL,
-            run: Box::new(move || {
-                if let Some(shared) = shared.upgrade() {
-                    shared.desk.watch.sweep();
-                    shared.sweep_workspaces();
-                    shared.sweep_pools();
-                    if let Some(jobs) = &shared.desk.jobs {
-                        jobs.sweep();
-                    }
+        Tick::every(DESK_INTERVAL, move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.desk.watch.sweep();
+                shared.sweep_workspaces();
+                shared.sweep_pools();
+                if let Some(jobs) = &shared.desk.jobs {
+                    jobs.sweep();
                 }
-            }),
-        }
+            }
+        })
     }
 
     /// Closes workspaces that are idle or whose session has ended.

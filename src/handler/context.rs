@@ -38,6 +38,8 @@ use crate::protocol::types::LoggingLevel;
 pub(crate) trait CallControl: Send + Sync {
     fn info(&self) -> &RequestInfo;
     fn cancellation(&self) -> &CancellationToken;
+    /// The same for a handler to keep, who may give the call up by it.
+    fn kept_cancellation(&self) -> &CancellationToken;
     /// Its signs of life.
     fn pulse(&self) -> &Pulse;
     /// Sends a notification that belongs to this call; never waits, and goes nowhere once the call has ended.
@@ -211,8 +213,10 @@ impl<S> RequestContext<S> {
     }
 
     /// The cancellation itself, to clone into a thread or to put into a `select!`.
+    ///
+    /// Another thread that holds a clone, and knows that the handler hangs, can say so: [`CancellationToken::give_up`].
     pub fn cancellation(&self) -> &CancellationToken {
-        self.call.cancellation()
+        self.call.kept_cancellation()
     }
 
     /// Reports progress, if the client asked for it (with a `progressToken`). Never waits.

@@ -3,12 +3,21 @@
 //! Every kind becomes one [`Registration`]: what clients are shown, and the [`Target`] that is run. Must not know the engine that takes them.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
+use serde_json::value::RawValue;
+
+use crate::base::log;
+use crate::base::panics;
+use crate::handler::context::CallControl;
 use crate::handler::execution::DeskWork;
 use crate::handler::invoke::Invoke;
+use crate::handler::reply::Reply;
 use crate::handler::shown::Shown;
 use crate::lane::Lane;
+use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::param_headers::ParamHeaders;
 use crate::protocol::uri_template::UriTemplate;
 
@@ -57,6 +66,8 @@ pub(crate) struct Target {
     /// The index of its lane in the engine, which finds it when the registration arrives.
     pub(crate) lane: usize,
     pub(crate) handler: Box<dyn Invoke>,
+    /// How long a call of it may be silent, if it says so itself.
+    pub(crate) liveness: Option<Duration>,
     /// The parameters of a tool that HTTP header fields mirror.
     pub(crate) mirrors: Option<ParamHeaders>,
     /// Jobs and workspaces.
@@ -74,7 +85,8 @@ impl Target {
         Target {
             name,
             lane: 0,
-            handler,
+            handler: Box::new(DropsQuietly(Some(handler))),
+            liveness: None,
             mirrors: None,
             desk: DeskWork::default(),
             before_job: None,
@@ -98,6 +110,31 @@ impl Target {
             }
         }
         self
+    }
+}
+
+/// A handler whose captures may panic when they are dropped, and then panic nobody: the last who holds it may be any thread, a connection's, a
+/// worker's or the clock's.
+struct DropsQuietly(Option<Box<dyn Invoke>>);
+
+impl Invoke for DropsQuietly {
+    fn invoke(
+        &self,
+        call: Arc<dyn CallControl>,
+        arguments: &RawValue,
+    ) -> Result<Reply, ErrorObject> {
+        let handler = self.0.as_ref().expect("it is there until it is dropped");
+        handler.invoke(call, arguments)
+    }
+}
+
+impl Drop for DropsQuietly {
+    fn drop(&mut self) {
+        let handler = self.0.take();
+        if let Err(panic) = panics::catch(|| drop(handler)) {
+            log::error!(detail: &panic.way().to_string(), "a handler panicked when it was dropped: {panic}");
+            mem::forget(panic);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Definitions are checked when the server starts, not at the first call. Must not know how a call is dispatched.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -52,6 +53,7 @@ pub struct Tool<S = ()> {
     draft: Draft<S>,
     desk: DeskWork,
     before_job: Option<Build<S>>,
+    liveness: Option<Duration>,
     /// Whether its author wrote the schema, and it was not made from the handler's type.
     is_input_written: bool,
     is_output_written: bool,
@@ -70,6 +72,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
             }),
             desk: DeskWork::default(),
             before_job: None,
+            liveness: None,
             is_input_written: false,
             is_output_written: false,
             is_as_is: false,
@@ -165,6 +168,26 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         self
     }
 
+    /// How long a call of this tool may give no sign of life: its *liveness*, which says nothing of how long it may run. Default that of its lane, which
+    /// is that of the server, which is none.
+    ///
+    /// Signs of life mean progress: [`cx.alive()`](crate::RequestContext::alive), [`cx.progress(..)`](crate::RequestContext::progress), and the output of
+    /// a command. While the handler waits in one of the library's own places (a sleep, a question to the client, a claim) its silence does not grow;
+    /// neither does it while the process is suspended.
+    ///
+    /// A call that is silent for longer is cancelled, and
+    /// [`is_stalled`](crate::CancellationToken::is_stalled) says why. What the handler returns within [`Limits::stall_grace`](crate::Limits::stall_grace)
+    /// is the answer; an error, which the cancellation may have caused, becomes the JSON-RPC error `504`. A handler that does not return is given
+    /// up: the client gets its `504`, and the worker, which nobody can take the handler from, is replaced by another one, within the bounds of
+    /// [`Lane::abandoned_workers_max`](crate::Lane::abandoned_workers_max). What it returns after all is dropped, and its thread ends.
+    ///
+    /// It is a net, and no substitute for timeouts: a socket that is read with one hangs nothing.
+    #[must_use]
+    pub fn liveness(mut self, longest_silence: Duration) -> Self {
+        self.liveness = Some(longest_silence);
+        self
+    }
+
     /// Runs each call in a workspace, one at a time in order of arrival; see [`Server::workspaces`](crate::Server::workspaces). The handler may take
     /// the workspace's value: `|cx: &mut RequestContext<S>, workspace: &mut W, args: A|`.
     ///
@@ -241,6 +264,11 @@ impl<S> Tool<S> {
         if let Some(problem) = self.desk.problem() {
             return Err(format!("tool `{name}`: {problem}"));
         }
+        if self.liveness.is_some_and(|liveness| liveness.is_zero()) {
+            return Err(format!(
+                "tool `{name}`: a liveness of zero is one that no handler could keep"
+            ));
+        }
         warn(shown);
         if cfg!(not(feature = "validate")) && !self.is_input_written && promises(&full) {
             log::warn!(
@@ -262,8 +290,12 @@ impl<S> Tool<S> {
         registration.target.desk = self.desk;
         registration.target.before_job = self.before_job.map(|build| {
             let name = Arc::clone(&registration.target.name);
-            Arc::new(Target::new(name, build(Arc::clone(template), rules)))
+            Arc::new(Target {
+                liveness: self.liveness,
+                ..Target::new(name, build(Arc::clone(template), rules))
+            })
         });
+        registration.target.liveness = self.liveness;
         if let Some(schema) = &mut registration.shown.input_schema {
             add_desk_arguments(schema, &self.desk)
                 .map_err(|slip| format!("tool `{name}`: {slip}"))?;

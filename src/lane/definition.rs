@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 /// A lane: a name, a fixed number of worker threads, and a bounded queue in front of them. Add it with [`Server::lane`](crate::Server::lane), and
 /// name it in [`Tool::lane`](crate::Tool::lane).
@@ -21,6 +22,8 @@ pub struct Lane {
     workers: Option<usize>,
     queue_len_max: Option<usize>,
     waiting_max: Option<usize>,
+    pub(crate) liveness: Option<Duration>,
+    abandoned_workers_max: Option<usize>,
 }
 
 /// A queue longer than this is a mistake: its places are allocated when the server starts.
@@ -34,6 +37,8 @@ impl Lane {
             workers: None,
             queue_len_max: None,
             waiting_max: None,
+            liveness: None,
+            abandoned_workers_max: None,
         }
     }
 
@@ -61,6 +66,23 @@ impl Lane {
         self
     }
 
+    /// How long a handler of this lane may give no sign of life before its call is cancelled and, if it does not return, its worker is replaced. Default
+    /// that of the server; a tool's own counts before it. See [`Tool::liveness`](crate::Tool::liveness).
+    #[must_use]
+    pub fn liveness(mut self, longest_silence: Duration) -> Self {
+        self.liveness = Some(longest_silence);
+        self
+    }
+
+    /// How many threads may be left behind because their handler has been given up; each has been replaced by another worker. Default as many as there
+    /// are workers. Beyond it a wedged worker keeps its place until its handler returns, and when all workers are wedged, the lane refuses calls, those
+    /// that wait included, with `503`. The same when more workers than the lane has would be replaced within a minute.
+    #[must_use]
+    pub fn abandoned_workers_max(mut self, most: usize) -> Self {
+        self.abandoned_workers_max = Some(most);
+        self
+    }
+
     pub(crate) fn main() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Lane::new("main").workers(32.max(4 * cores)).queue(256)
@@ -75,6 +97,8 @@ impl Lane {
         self.workers = other.workers.or(self.workers);
         self.queue_len_max = other.queue_len_max.or(self.queue_len_max);
         self.waiting_max = other.waiting_max.or(self.waiting_max);
+        self.liveness = other.liveness.or(self.liveness);
+        self.abandoned_workers_max = other.abandoned_workers_max.or(self.abandoned_workers_max);
     }
 
     /// What is wrong with it, in a sentence.
@@ -93,7 +117,16 @@ impl Lane {
                 "lane `{name}`: a queue may hold at most {QUEUE_LEN_MAX} calls"
             ));
         }
+        if self.liveness.is_some_and(|liveness| liveness.is_zero()) {
+            return Some(format!(
+                "lane `{name}`: a liveness of zero is one that no handler could keep"
+            ));
+        }
         None
+    }
+
+    pub(super) fn abandoned_max(&self) -> usize {
+        self.abandoned_workers_max.unwrap_or(self.worker_count())
     }
 
     pub(super) fn worker_count(&self) -> usize {

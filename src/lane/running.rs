@@ -1,13 +1,14 @@
 //! A lane: a name, a fixed number of worker threads, a bounded queue. The one concept of concurrency.
 //!
 //! A lane is a bulkhead: what happens on one cannot use up another. Submitting never waits; a full lane gives the job back at once. A job
-//! keeps its worker until it has really returned, whoever has stopped caring about it. Must not know what a job means.
+//! keeps its worker until it has really returned, whoever has stopped caring about it; only the watchdog gives the place of a wedged worker to another
+//! one. Must not know what a job means.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{
     Receiver, Sender, TryRecvError, TrySendError, at, bounded, select, unbounded,
@@ -18,21 +19,22 @@ use crate::base::log;
 use crate::base::stats::LaneStats;
 use crate::lane::definition::Lane;
 use crate::lane::waits::Waits;
-use crate::lane::worker::{HELD, Job, Shared};
+use crate::lane::worker::{Job, Shared, Slot};
 
 /// Why a job was not taken. It comes back, so that its owner can answer for it.
 #[derive(Debug)]
 pub(crate) enum Refused<J> {
     Full(J),
     Closed(J),
+    /// Every worker is wedged.
+    Wedged(J),
 }
 
 /// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
 pub(crate) struct RunningLane<J: Job> {
-    shared: Arc<Shared<J>>,
+    pub(super) shared: Arc<Shared<J>>,
     /// `None` once closed. A job is sent under the lock, so each one was sent before the close, and is run, or is given back.
     submit: RwLock<Option<Intake<J>>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
     /// The places for handlers that wait.
     waits: Arc<Waits>,
     /// Disconnects once every worker has left its loop.
@@ -73,6 +75,8 @@ impl<J: Job> Drop for Ticket<J> {
 pub(crate) enum NoTicket {
     Full,
     Closed,
+    /// Every worker is wedged.
+    Wedged,
 }
 
 const SENDING: &str = "no code panics while it hands in a job";
@@ -82,49 +86,58 @@ impl<J: Job> RunningLane<J> {
     pub(crate) fn start(lane: Lane, resumes: bool) -> Result<Self, Error> {
         let (submit, take) = bounded(lane.capacity());
         let (resume, resumed) = resumes.then(unbounded).unzip();
+        let (alive, left) = bounded(0);
+        let workers = lane.worker_count();
+        let slots = (0..workers).map(|_| Slot::new(alive.clone()));
         let shared = Arc::new(Shared {
-            running: (0..lane.worker_count()).map(|_| Mutex::new(None)).collect(),
+            slots: slots.collect(),
             lane,
             take,
             resumed,
             promised: AtomicUsize::new(0),
-            busy: AtomicUsize::new(0),
+            living: AtomicUsize::new(workers),
+            abandoned: AtomicUsize::new(0),
+            replaced: AtomicU64::new(0),
             done: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             panicked: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
         });
-        let (alive, left) = bounded(0);
         let running = RunningLane {
             waits: Waits::new(&shared.lane.name, shared.lane.waiting_max()),
             shared,
             submit: RwLock::new(Some(Intake { submit, resume })),
-            threads: Mutex::default(),
             left,
         };
-        for index in 0..running.shared.lane.worker_count() {
+        for index in 0..running.shared.slots.len() {
             // On failure `running` is dropped, which sends the workers that did start home.
-            let thread = running.spawn(index, alive.clone())?;
-            running.threads.lock().expect(HELD).push(thread);
+            let thread = running.start_worker(index, 0)?;
+            running.shared.slots[index].lock().thread = Some(thread);
         }
         Ok(running)
     }
 
-    fn spawn(&self, index: usize, alive: Sender<Infallible>) -> Result<JoinHandle<()>, Error> {
+    /// Starts the worker of this generation for a slot.
+    pub(super) fn start_worker(
+        &self,
+        index: usize,
+        generation: u64,
+    ) -> Result<JoinHandle<()>, Error> {
         let name = format!("mcp-{}-{index}", self.shared.lane.name);
         let shared = Arc::clone(&self.shared);
-        let work = move || {
-            shared.work(index);
-            drop(alive);
-        };
         thread::Builder::new()
             .name(name.clone())
-            .spawn(work)
+            .spawn(move || shared.work(index, generation))
             .map_err(|source| Error::spawn(&name, source))
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.shared.lane.name
+    }
+
+    /// How long its jobs may be silent that say nothing of it themselves.
+    pub(crate) fn liveness(&self) -> Option<Duration> {
+        self.shared.lane.liveness
     }
 
     pub(crate) fn waits(&self) -> &Arc<Waits> {
@@ -134,14 +147,15 @@ impl<J: Job> RunningLane<J> {
     /// Hands a job to a worker, or gives it back at once.
     pub(crate) fn try_submit(&self, job: J) -> Result<(), Refused<J>> {
         let submit = self.submit.read().expect(SENDING);
-        let sent = match &*submit {
-            Some(Intake { submit, .. }) => submit.try_send(job),
-            None => Err(TrySendError::Disconnected(job)),
-        };
-        let refused = match sent {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Full(job)) => Refused::Full(job),
-            Err(TrySendError::Disconnected(job)) => Refused::Closed(job),
+        let refused = match &*submit {
+            None => Refused::Closed(job),
+            // One that comes when the last worker has just been found wedged is turned away by the next look.
+            Some(_) if self.is_wedged() => Refused::Wedged(job),
+            Some(Intake { submit, .. }) => match submit.try_send(job) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(job)) => Refused::Full(job),
+                Err(TrySendError::Disconnected(job)) => Refused::Closed(job),
+            },
         };
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
         Err(refused)
@@ -161,6 +175,10 @@ impl<J: Job> RunningLane<J> {
     pub(crate) fn reserve(&self) -> Result<Ticket<J>, NoTicket> {
         let mut ticket = self.ticket().ok_or(NoTicket::Closed)?;
         let shared = &self.shared;
+        if self.is_wedged() {
+            shared.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(NoTicket::Wedged);
+        }
         let waiting = shared.resumed.as_ref().map_or(0, Receiver::len);
         let promised = shared.promised.fetch_add(1, Ordering::Relaxed);
         ticket.place = Some(Arc::clone(shared));
@@ -171,22 +189,35 @@ impl<J: Job> RunningLane<J> {
         Ok(ticket)
     }
 
-    /// Handles to what the workers run now.
+    /// Whether no worker is left that could take a job.
+    pub(super) fn is_wedged(&self) -> bool {
+        self.shared.living.load(Ordering::Relaxed) == 0
+    }
+
+    /// Handles to what the workers run now, without those that have been abandoned.
     pub(crate) fn running(&self) -> Vec<J::Running> {
-        self.shared
-            .running
-            .iter()
-            .filter_map(|slot| slot.lock().expect(HELD).clone())
-            .collect()
+        self.shared.running()
+    }
+
+    /// How many threads have lost their place to another worker, and have not returned.
+    pub(crate) fn abandoned(&self) -> usize {
+        self.shared.abandoned.load(Ordering::Relaxed)
     }
 
     /// Takes everything out of the queue; none of it will run.
     pub(crate) fn take_queued(&self) -> Vec<J> {
-        let resumed = self.shared.resumed.iter().flat_map(Receiver::try_iter);
-        let taken: Vec<J> = self.shared.take.try_iter().chain(resumed).collect();
+        let taken: Vec<J> = self.shared.waiting().collect();
         let count = u64::try_from(taken.len()).unwrap_or(u64::MAX);
         self.shared.cancelled.fetch_add(count, Ordering::Relaxed);
         taken
+    }
+
+    /// Turns away everything that waits, because no worker is left that could take it.
+    pub(super) fn turn_away(&self) {
+        for job in self.shared.waiting() {
+            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            self.shared.guarded(|| job.turn_away(self.name()));
+        }
     }
 
     /// Takes no more jobs. Never waits; what is queued still runs, and then the workers leave.
@@ -194,7 +225,7 @@ impl<J: Job> RunningLane<J> {
         *self.submit.write().expect(SENDING) = None;
     }
 
-    /// Takes no more jobs, lets the queued ones run, and waits until every worker has left, the deadline has passed, or `hurry` disconnects. Says
+    /// Takes no more jobs, lets the queued ones run, and waits until every worker that was not abandoned has left, the deadline has passed, or `hurry` disconnects. Says
     /// how many workers had not left by then.
     pub(crate) fn close(&self, deadline: Instant, hurry: &Receiver<Infallible>) -> usize {
         self.refuse_more();
@@ -213,8 +244,9 @@ impl<J: Job> RunningLane<J> {
     }
 
     fn join(&self) -> usize {
-        for thread in self.threads.lock().expect(HELD).drain(..) {
-            if thread.join().is_err() {
+        for slot in &self.shared.slots {
+            let thread = slot.lock().thread.take();
+            if thread.is_some_and(|thread| thread.join().is_err()) {
                 log::error!(
                     "a worker of lane `{}` ended by panicking",
                     self.shared.lane.name
@@ -242,4 +274,4 @@ impl Meter {
 
 #[cfg(test)]
 #[path = "tests.rs"]
-mod tests;
+pub(super) mod tests;

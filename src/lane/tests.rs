@@ -1,79 +1,165 @@
 //! What a lane takes, refuses, counts, and leaves behind.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crossbeam_channel::never;
 
 use super::*;
-use crate::lane::worker::Ended;
+use crate::base::pulse::Pulse;
+use crate::lane::worker::{Ended, Running, Silence};
 
 /// Says that it has begun, and waits until it is let go.
-struct Gate {
+pub(in crate::lane) struct Gate {
     began: Sender<u32>,
     go: Receiver<()>,
-    number: u32,
-    stale: bool,
+    pub(in crate::lane) seen: AtGate,
+    pub(in crate::lane) stale: bool,
+    /// Dropped before it runs, it panics.
+    pub(in crate::lane) bursts: bool,
+}
+
+/// A job at the gate, as others see it.
+#[derive(Clone)]
+pub(in crate::lane) struct AtGate {
+    pub(in crate::lane) number: u32,
+    pub(in crate::lane) pulse: Arc<Pulse>,
+    pub(in crate::lane) given_up: Arc<OnceLock<String>>,
+    /// What the watchdog has done, and how long it had been silent then.
+    pub(in crate::lane) told: Sender<(u32, Told, Duration)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::lane) enum Told {
+    Stalled,
+    GivenUp,
+    TurnedAway,
+}
+
+impl PartialEq<u32> for AtGate {
+    fn eq(&self, number: &u32) -> bool {
+        self.number == *number
+    }
+}
+
+impl std::fmt::Debug for AtGate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.number)
+    }
+}
+
+impl AtGate {
+    fn tell(&self, told: Told, silent_for: Duration) {
+        let _test_is_over = self.told.send((self.number, told, silent_for));
+    }
+}
+
+impl Running for AtGate {
+    fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    fn given_up(&self) -> Option<&str> {
+        self.given_up.get().map(String::as_str)
+    }
+
+    fn stall(self, silence: &Silence<'_>) {
+        self.tell(Told::Stalled, silence.silent_for);
+    }
+
+    fn abandon(self, silence: &Silence<'_>) {
+        self.tell(Told::GivenUp, silence.silent_for);
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        assert!(!self.bursts, "a capture panics when it is dropped");
+    }
 }
 
 impl Job for Gate {
-    type Running = u32;
+    type Running = AtGate;
 
     fn is_stale(&self) -> bool {
         self.stale
     }
 
-    fn running(&self) -> u32 {
-        self.number
+    fn running(&self) -> AtGate {
+        self.seen.clone()
+    }
+
+    fn turn_away(self, _: &str) {
+        self.seen.tell(Told::TurnedAway, Duration::ZERO);
     }
 
     fn run(self) -> Ended {
-        self.began.send(self.number).expect("the test listens");
+        self.began.send(self.seen.number).expect("the test listens");
         assert!(
             self.go.recv().is_ok(),
             "let go by dropping the sender: panic"
         );
-        Ended::Done
+        match self.seen.pulse.has_returned() {
+            true => Ended::Done,
+            false => Ended::GivenUp,
+        }
     }
 }
 
-struct Bench {
-    lane: RunningLane<Gate>,
-    began: (Sender<u32>, Receiver<u32>),
-    go: (Sender<()>, Receiver<()>),
+pub(in crate::lane) struct Bench {
+    pub(in crate::lane) lane: RunningLane<Gate>,
+    pub(in crate::lane) began: (Sender<u32>, Receiver<u32>),
+    pub(in crate::lane) go: (Sender<()>, Receiver<()>),
+    pub(in crate::lane) told: (
+        Sender<(u32, Told, Duration)>,
+        Receiver<(u32, Told, Duration)>,
+    ),
 }
 
 impl Bench {
     fn new(workers: usize, queue: usize) -> Self {
-        let lane = RunningLane::start(Lane::new("test").workers(workers).queue(queue), true)
-            .expect("threads can be started");
+        Bench::of(Lane::new("test").workers(workers).queue(queue))
+    }
+
+    pub(in crate::lane) fn of(lane: Lane) -> Self {
         Bench {
-            lane,
+            lane: RunningLane::start(lane, true).expect("threads can be started"),
             began: unbounded(),
             go: unbounded(),
+            told: unbounded(),
         }
     }
 
-    fn job(&self, number: u32) -> Gate {
+    pub(in crate::lane) fn job(&self, number: u32) -> Gate {
         Gate {
             began: self.began.0.clone(),
             go: self.go.1.clone(),
-            number,
+            seen: AtGate {
+                number,
+                pulse: Arc::default(),
+                given_up: Arc::default(),
+                told: self.told.0.clone(),
+            },
             stale: false,
+            bursts: false,
         }
     }
 
     /// Submits to an idle worker, which a lane without a queue may need a moment to become.
-    fn start(&self, number: u32) {
-        let mut job = self.job(number);
+    pub(in crate::lane) fn start(&self, number: u32) {
+        self.submit(self.job(number));
+        assert_eq!(self.began.1.recv(), Ok(number));
+    }
+
+    pub(in crate::lane) fn submit(&self, mut job: Gate) {
         while let Err(Refused::Full(back)) = self.lane.try_submit(job) {
             job = back;
             thread::yield_now();
         }
-        assert_eq!(self.began.1.recv(), Ok(number));
     }
 }
 
-fn soon() -> Instant {
+pub(in crate::lane) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }
 
@@ -85,7 +171,7 @@ fn law_2_a_full_lane_gives_the_job_back_at_once() {
     let Err(Refused::Full(back)) = bench.lane.try_submit(bench.job(3)) else {
         panic!("one runs and one waits: there is no room for a third");
     };
-    assert_eq!(back.number, 3);
+    assert_eq!(back.seen.number, 3);
     let stats = bench.lane.meter().stats();
     assert_eq!((stats.busy, stats.queued, stats.refused), (1, 1, 1));
     for _ in 0..2 {
@@ -99,19 +185,29 @@ fn law_2_a_full_lane_gives_the_job_back_at_once() {
 fn a_stale_job_is_dropped_before_it_runs() {
     let bench = Bench::new(1, 2);
     bench.start(1);
-    assert!(
-        bench
-            .lane
-            .try_submit(Gate {
-                stale: true,
-                ..bench.job(2)
-            })
-            .is_ok()
-    );
+    let mut stale = bench.job(2);
+    stale.stale = true;
+    assert!(bench.lane.try_submit(stale).is_ok());
     bench.go.0.send(()).expect("the job listens");
     assert_eq!(bench.lane.close(soon(), &never()), 0);
     assert!(bench.began.1.try_recv().is_err());
     assert_eq!(bench.lane.meter().stats().cancelled, 1);
+}
+
+#[test]
+fn law_8_a_stale_job_that_panics_when_it_is_dropped_leaves_its_worker_alive() {
+    let bench = Bench::new(1, 2);
+    bench.start(1);
+    let mut stale = bench.job(2);
+    (stale.stale, stale.bursts) = (true, true);
+    assert!(bench.lane.try_submit(stale).is_ok());
+    bench.go.0.send(()).expect("the job listens");
+    bench.start(3);
+    let stats = bench.lane.meter().stats();
+    assert_eq!((stats.workers, stats.cancelled, stats.busy), (1, 1, 1));
+    bench.go.0.send(()).expect("the job listens");
+    assert_eq!(bench.lane.close(soon(), &never()), 0);
+    assert_eq!(bench.lane.meter().stats().workers, 0, "none lives on");
 }
 
 #[test]

@@ -1,28 +1,55 @@
-//! A worker of a lane: takes a job, runs it, counts how it ended, takes the next.
+//! A worker of a lane: takes a job, runs it, counts how it ended, takes the next. And its slot, which another worker may have got meanwhile.
 //!
 //! Must not know what a job means.
 
+use std::convert::Infallible;
 use std::mem;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, Sender, select};
 
+use crate::base::kernel::ThreadId;
 use crate::base::log;
 use crate::base::panics;
+use crate::base::pulse::Pulse;
 use crate::base::stats::LaneStats;
 use crate::lane::definition::Lane;
 
 /// A piece of work that a lane runs once.
 pub(crate) trait Job: Send + 'static {
     /// What others may hold of a job while it runs.
-    type Running: Clone + Send;
+    type Running: Running;
     /// Whether nobody wants it any more, so that it is dropped instead of run.
     fn is_stale(&self) -> bool;
     /// A handle to it.
     fn running(&self) -> Self::Running;
     /// Runs it on the worker's thread and says how it ended.
     fn run(self) -> Ended;
+    /// It will not run, because no worker of its lane is left: ends it.
+    fn turn_away(self, lane: &str);
+}
+
+/// A job while it runs, as the watchdog has it. Nothing here waits, and nothing runs its author's code.
+pub(crate) trait Running: Clone + Send {
+    /// Its signs of life.
+    fn pulse(&self) -> &Pulse;
+    /// Why somebody who knows has given it up, if so.
+    fn given_up(&self) -> Option<&str>;
+    /// It has been silent for too long: tells its handler to leave.
+    fn stall(self, silence: &Silence<'_>);
+    /// Its handler is given up, and may yet return: ends it, once.
+    fn abandon(self, silence: &Silence<'_>);
+}
+
+/// What the watchdog has found of a job.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Silence<'a> {
+    pub(crate) lane: &'a str,
+    pub(crate) silent_for: Duration,
+    pub(crate) thread: ThreadId,
 }
 
 /// How a job ended, for the lane's counters.
@@ -31,6 +58,48 @@ pub(crate) enum Ended {
     Done,
     Cancelled,
     Panicked,
+    /// The watchdog has ended it before, and counted it.
+    GivenUp,
+}
+
+/// The place of one worker in its lane. The worker whose generation it is writes it, and the watchdog gives it to the next one; neither waits for the
+/// other longer than it takes to read it.
+pub(super) struct Slot<R>(Mutex<Held<R>>);
+
+pub(super) struct Held<R> {
+    /// What its worker runs now.
+    pub(super) running: Option<R>,
+    /// The number of that job, by which the watchdog knows it again.
+    pub(super) job: u64,
+    /// How many workers have had it before. One that finds another number has been abandoned.
+    pub(super) generation: u64,
+    /// Whether what it runs has been given up, and there was no room for another worker.
+    pub(super) is_wedged: bool,
+    pub(super) thread_id: ThreadId,
+    /// `None` until its first worker has been started.
+    pub(super) thread: Option<JoinHandle<()>>,
+    /// `None` when its worker has left. That of the last one tells who waits for the end of the lane.
+    pub(super) alive: Option<Sender<Infallible>>,
+}
+
+impl<R> Slot<R> {
+    pub(super) fn new(alive: Sender<Infallible>) -> Self {
+        Slot(Mutex::new(Held {
+            running: None,
+            job: 0,
+            generation: 0,
+            is_wedged: false,
+            thread_id: ThreadId::default(),
+            thread: None,
+            alive: Some(alive),
+        }))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Held<R>> {
+        self.0
+            .lock()
+            .expect("no code panics while it holds a worker's slot")
+    }
 }
 
 /// What the workers of one lane share.
@@ -43,30 +112,46 @@ pub(super) struct Shared<J: Job> {
     pub(super) resumed: Option<Receiver<J>>,
     /// Places promised to what will be resumed.
     pub(super) promised: AtomicUsize,
-    /// One for each worker: what it runs now. Only that worker writes it, so the lock is never waited for.
-    pub(super) running: Box<[Mutex<Option<J::Running>>]>,
-    pub(super) busy: AtomicUsize,
+    /// One for each worker.
+    pub(super) slots: Box<[Slot<J::Running>]>,
+    /// Workers that can take a job now or later: those that have not left, without those that are wedged.
+    pub(super) living: AtomicUsize,
+    /// Workers that have lost their slot to another one, and whose handler has not returned.
+    pub(super) abandoned: AtomicUsize,
+    pub(super) replaced: AtomicU64,
     pub(super) done: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) panicked: AtomicU64,
     pub(super) cancelled: AtomicU64,
 }
 
-pub(super) const HELD: &str = "no code panics while it holds a worker's slot";
-
 impl<J: Job> Shared<J> {
     pub(super) fn stats(&self) -> LaneStats {
         LaneStats {
             name: self.lane.name.to_string(),
-            workers: self.lane.worker_count(),
-            busy: self.busy.load(Ordering::Relaxed),
+            workers: self.living.load(Ordering::Relaxed),
+            busy: self.running().len(),
             queued: self.take.len() + self.resumed.as_ref().map_or(0, Receiver::len),
             capacity: self.lane.capacity(),
             done: self.done.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
             panicked: self.panicked.load(Ordering::Relaxed),
             cancelled: self.cancelled.load(Ordering::Relaxed),
+            abandoned: self.abandoned.load(Ordering::Relaxed),
+            replaced: self.replaced.load(Ordering::Relaxed),
         }
+    }
+
+    /// Handles to what the workers run now, without those that have been abandoned.
+    pub(super) fn running(&self) -> Vec<J::Running> {
+        let running = self.slots.iter().map(|slot| slot.lock().running.clone());
+        running.flatten().collect()
+    }
+
+    /// What waits, of either kind, to be taken out by others than workers.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = J> {
+        let resumed = self.resumed.iter().flat_map(Receiver::try_iter);
+        self.take.try_iter().chain(resumed)
     }
 
     /// The next job, of either kind. `None` when there will be none.
@@ -80,31 +165,85 @@ impl<J: Job> Shared<J> {
         }
     }
 
-    pub(super) fn work(&self, index: usize) {
+    /// What the thread of a worker does, until there is nothing more to take or it has been abandoned.
+    pub(super) fn work(&self, index: usize, generation: u64) {
+        // Counted whichever way it leaves.
+        let _leaving = Leaving {
+            shared: self,
+            index,
+            generation,
+        };
+        let slot = &self.slots[index];
+        slot.lock().thread_id = ThreadId::current();
         while let Some(job) = self.next() {
             if job.is_stale() {
+                // Unwind safety: it may be the last that holds a handler's captures, which may panic when they are dropped.
+                let _logged = self.guarded(|| drop(job));
                 self.cancelled.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
-            self.busy.fetch_add(1, Ordering::Relaxed);
-            *self.running[index].lock().expect(HELD) = Some(job.running());
+            {
+                let mut held = slot.lock();
+                held.running = Some(job.running());
+                held.job += 1;
+            }
             // The job catches its handler's panic itself; this is for everything around it, so that the worker lives on.
-            let ended = panics::catch(|| job.run()).unwrap_or_else(|panic| {
-                log::error!(
-                    detail: &panic.way().to_string(),
-                    "a job panicked outside of its handler: {panic}"
-                );
-                // What was thrown may panic again when it is dropped, and nobody is left to catch that.
-                mem::forget(panic);
-                Ended::Panicked
-            });
-            *self.running[index].lock().expect(HELD) = None;
-            self.busy.fetch_sub(1, Ordering::Relaxed);
+            let ended = self.guarded(|| job.run()).unwrap_or(Ended::Panicked);
+            let mut held = slot.lock();
+            if held.generation != generation {
+                return;
+            }
+            let running = held.running.take();
+            if mem::take(&mut held.is_wedged) {
+                self.living.fetch_add(1, Ordering::Relaxed);
+            }
+            drop(held);
             match ended {
                 Ended::Done => self.done.fetch_add(1, Ordering::Relaxed),
                 Ended::Cancelled => self.cancelled.fetch_add(1, Ordering::Relaxed),
                 Ended::Panicked => self.panicked.fetch_add(1, Ordering::Relaxed),
+                Ended::GivenUp => 0,
             };
+            drop(running);
         }
+    }
+
+    /// Runs what belongs to a job. `None` if it panicked, which has been logged then.
+    pub(super) fn guarded<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
+        let caught = panics::catch(run);
+        caught
+            .map_err(|panic| {
+                log::error!(
+                    detail: &panic.way().to_string(),
+                    "a job of lane `{}` panicked outside of its handler: {panic}",
+                    self.lane.name
+                );
+                // What was thrown may panic again when it is dropped, and nobody is left to catch that.
+                mem::forget(panic);
+            })
+            .ok()
+    }
+}
+
+/// A worker on its way out.
+struct Leaving<'a, J: Job> {
+    shared: &'a Shared<J>,
+    index: usize,
+    generation: u64,
+}
+
+impl<J: Job> Drop for Leaving<'_, J> {
+    fn drop(&mut self) {
+        let mut held = self.shared.slots[self.index].lock();
+        if held.generation != self.generation {
+            self.shared.abandoned.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let alive = held.alive.take();
+        if !held.is_wedged {
+            self.shared.living.fetch_sub(1, Ordering::Relaxed);
+        }
+        drop(held);
+        drop(alive);
     }
 }

@@ -154,6 +154,10 @@ pub(crate) enum Outcome {
     Refused,
     Panicked,
     Cancelled,
+    /// It gave no sign of life, and its handler returned only when it was cancelled for that.
+    Stalled,
+    /// Its handler was given up.
+    Abandoned,
 }
 
 impl Outcome {
@@ -165,6 +169,8 @@ impl Outcome {
             Outcome::Refused => "refused",
             Outcome::Panicked => "panicked",
             Outcome::Cancelled => "cancelled",
+            Outcome::Stalled => "stalled",
+            Outcome::Abandoned => "abandoned",
         }
     }
 }
@@ -185,7 +191,7 @@ pub(crate) struct Access {
     pub(crate) dropped: usize,
     /// Of the trace that the request is part of.
     pub(crate) traceparent: Option<Traceparent>,
-    /// Why it was refused, if it was. It may quote the client.
+    /// Why it was refused or given up, if it was. It may quote the client.
     pub(crate) reason: Option<Box<str>>,
 }
 

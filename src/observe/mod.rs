@@ -3,3 +3,4 @@
 //! Must not know who serves it.
 
 pub(crate) mod access;
+pub(crate) mod stalled;

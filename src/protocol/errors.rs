@@ -51,6 +51,9 @@ impl ErrorCode {
     /// The lane of this call is full, or the server is shutting down: try again later. Outside the reserved range, and the same
     /// number as the HTTP status that carries it.
     pub const OVERLOADED: i64 = 503;
+    /// The handler of this call gave no sign of life, or was given up; see [`Tool::liveness`](crate::Tool::liveness). Outside the reserved range. HTTP
+    /// carries it with status 200.
+    pub const STALLED: i64 = 504;
 }
 
 impl ErrorObject {

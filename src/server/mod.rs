@@ -7,6 +7,7 @@ mod changes;
 mod http;
 #[cfg(all(feature = "http", unix))]
 mod inherited;
+mod liveness;
 #[cfg(feature = "tiny-http")]
 mod mount;
 mod running;
@@ -29,7 +30,7 @@ pub use crate::transport::http::policy::OverloadStatus;
 use crate::base::error::{Error, Result};
 use crate::base::limits::Limits;
 use crate::desk::store::JobStore;
-use crate::engine::{DeskPlan, Engine, Plan};
+use crate::engine::{DeskPlan, Engine, OnStalled, Plan};
 use crate::handler::registration::Registration;
 use crate::handler::workspace::Maker;
 use crate::handler::{
@@ -111,6 +112,8 @@ struct Settings {
     lanes: Vec<Lane>,
     limits: Limits,
     desk: DeskPlan,
+    liveness: Option<Duration>,
+    on_stalled: Option<OnStalled>,
     serving: Serving,
 }
 
@@ -141,6 +144,8 @@ impl Server {
             lanes: vec![Lane::main(), Lane::urgent()],
             limits: Limits::default(),
             desk: DeskPlan::default(),
+            liveness: None,
+            on_stalled: None,
             serving: Serving {
                 drain_deadline: Duration::from_secs(8),
                 interrupt_ends_stdio: false,
@@ -434,6 +439,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     pub fn start(self) -> Result<RunningServer> {
         let settings = self.settings;
         let lane_problem = settings.lanes.iter().find_map(Lane::problem);
+        let lane_problem = lane_problem.or_else(|| liveness::problem(settings.liveness));
         if let Some(problem) = lane_problem.or_else(|| settings.limits.problem()) {
             return Err(Error::configuration(problem));
         }
@@ -460,6 +466,8 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
             lenient_arguments: settings.lenient_arguments,
             limits: Arc::clone(&limits),
             desk: settings.desk,
+            liveness: settings.liveness,
+            on_stalled: settings.on_stalled,
         })?;
         Ok(RunningServer::new(engine, limits, settings.serving))
     }

@@ -18,6 +18,7 @@ mod law_05_state;
 mod law_06_cheap_methods;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod law_07_duration;
+mod law_07_liveness;
 mod law_08_panics;
 mod law_09_limits;
 mod law_09_malformed;
@@ -71,8 +72,6 @@ mod param_headers;
 mod pools;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod pools_everything;
-mod pools_locks;
-mod pools_random;
 mod prompts;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod reach;

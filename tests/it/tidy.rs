@@ -32,6 +32,7 @@ const THREAD_FILES: &[&str] = &[
     "base/lossy.rs",
     "desk/reaper.rs",
     "desk/store/contract.rs",
+    "engine/stalled.rs",
     "lane/running.rs",
     "handler/command/child.rs",
     "pool/aside.rs",

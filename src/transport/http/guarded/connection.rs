@@ -34,19 +34,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::answer::Answer;
+use super::answer::{Answer, error_body};
 use super::head::Head;
 use super::intake::{CUT_SHORT, Intake, Source, UNREAD_BODY_BYTES_MAX};
 use super::link::Link;
 use super::registry::Connections;
-use super::scan::{Refused, Scanner, refusal};
+use super::scan::{Refusal, Scanner, refusal};
 use super::wire::{Begun, Filled, Wire};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
 use crate::base::log;
 use crate::base::log_rate::LogRate;
 use crate::transport::http::exchange::{Body, BodyError, Exchange, Response, Serve};
-use crate::transport::http::refusal::Refusal;
 
 /// What an idle connection reads into before it has a buffer. On the stack; the rest of the request follows into the heap.
 const FIRST_BYTES: usize = 64;
@@ -90,18 +89,18 @@ enum End {
 /// Why no head was read.
 enum Stopped {
     Ended,
-    Refused(Refused),
+    Refused(Refusal),
 }
 
-impl From<Refused> for Stopped {
-    fn from(refused: Refused) -> Stopped {
-        Stopped::Refused(refused)
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Stopped {
+        Stopped::Refused(refusal)
     }
 }
 
-const HEAD_TOO_SLOW: Refused = refusal(408, "The request head did not come in time");
-const HALF_A_HEAD: Refused = refusal(503, CUT_SHORT);
-const NOT_ANSWERED: Refused = refusal(500, "The request was not answered");
+const HEAD_TOO_SLOW: Refusal = refusal(408, "The request head did not come in time");
+const HALF_A_HEAD: Refusal = refusal(503, CUT_SHORT);
+const NOT_ANSWERED: Refusal = refusal(500, "The request was not answered");
 
 /// The whole life of a connection.
 pub(super) fn live<S: Serve>(link: Arc<Link>, common: Arc<Common>, serve: &S) {
@@ -117,7 +116,7 @@ pub(super) fn live<S: Serve>(link: Arc<Link>, common: Arc<Common>, serve: &S) {
         deaf: false,
     };
     let end = loop {
-        if let Err(end) = connection.receive(serve) {
+        if let Err(end) = connection.receive() {
             break end;
         }
         connection.execute(serve);
@@ -132,7 +131,7 @@ pub(super) fn live<S: Serve>(link: Arc<Link>, common: Arc<Common>, serve: &S) {
 
 impl Connection {
     /// Waits for a request and reads its head.
-    fn receive<S: Serve>(&mut self, serve: &S) -> Result<(), End> {
+    fn receive(&mut self) -> Result<(), End> {
         self.answer.reset();
         if self.intake.is_empty() {
             self.await_first_byte()?;
@@ -147,8 +146,8 @@ impl Connection {
                 Ok(())
             }
             Err(Stopped::Ended) => Err(End::Close),
-            Err(Stopped::Refused(refused)) => {
-                self.refuse(serve, refused);
+            Err(Stopped::Refused(refusal)) => {
+                self.refuse(refusal);
                 Err(End::Linger)
             }
         }
@@ -184,16 +183,12 @@ impl Connection {
     }
 
     fn read_head(&mut self) -> Result<(), Stopped> {
-        self.head.forget();
         let mut scanner = Scanner::default();
         let mut begun: Option<Begun> = None; // a head that comes in one piece never asks the clock
         loop {
             let bytes_max = self.common.limits.head_bytes_max;
             if let Some(len) = scanner.scan(self.intake.bytes(), bytes_max)? {
-                if let Err(refused) = self.head.parse(&self.intake.bytes()[..len], &scanner) {
-                    self.intake.give_up(len);
-                    return Err(refused.into());
-                }
+                self.head.parse(&self.intake.bytes()[..len], &scanner)?;
                 self.intake.begin(&self.head);
                 return Ok(());
             }
@@ -231,7 +226,7 @@ impl Connection {
             }
         }
         if is_owed {
-            self.refuse(serve, NOT_ANSWERED);
+            self.refuse(NOT_ANSWERED);
         }
     }
 
@@ -265,15 +260,20 @@ impl Connection {
         self.wire.linger(self.intake.scratch(), time);
     }
 
-    /// Answers that there will be no answer, and closes.
-    fn refuse<S: Serve>(&mut self, serve: &S, refused: Refused) {
-        let refusal = match refused.status {
-            503 => Refusal::busy(refused.reason),
-            status => Refusal::new(status, refused.reason),
-        };
+    /// Answers without anybody above being asked, and closes.
+    fn refuse(&mut self, refusal: Refusal) {
+        let code = if refusal.status < 500 { -32600 } else { -32603 };
+        let body = error_body(code, refusal.reason);
         self.answer.close_after();
-        // Unwind safety: as in `execute`. A client that is not there any more needs no answer.
-        let _ = catch_unwind(AssertUnwindSafe(|| serve.refuse(self, &refusal)));
+        let fields = [("Content-Type", "application/json"), ("Retry-After", "1")];
+        let count = if refusal.status == 503 { 2 } else { 1 };
+        let response = Response {
+            status: refusal.status,
+            fields: &fields[..count],
+            body: body.as_bytes(),
+        };
+        // A client that is not there any more needs no answer.
+        let _ = self.answer.respond(&mut self.wire, &response);
     }
 
     /// Settles, before an answer's head is written, what becomes of the connection after it.

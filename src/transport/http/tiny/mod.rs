@@ -31,7 +31,6 @@ use crate::base::log;
 use crate::transport::front::{ClientEnd, Front, Unfinished};
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::Serve;
-use crate::transport::http::refusal::Refusal;
 
 /// A running tiny_http server, and the thread `mcp-http` that takes its requests.
 pub(crate) struct TinyFront {
@@ -87,10 +86,7 @@ fn take(http: &tiny_http::Server, endpoint: &Arc<Endpoint>, alive: &Sender<Infal
         };
         let open = endpoint.engine.connections().load(Ordering::Relaxed);
         if open >= endpoint.limits.exchanges_max {
-            let busy = Refusal::busy("Too many requests are under way; try again in a second");
-            if let Err(error) = endpoint.refuse(&mut TinyExchange::new(request), &busy) {
-                log::debug!("a client that was to be refused has gone: {error}");
-            }
+            endpoint.refuse_busy(&mut TinyExchange::new(request));
             continue;
         }
         let (endpoint, alive) = (Arc::clone(endpoint), alive.clone());

@@ -1,0 +1,310 @@
+//! The watchdog of the lanes: it looks at every running job from time to time, and sees to it that one that gives no sign of life costs its lane no worker.
+//!
+//! It adds up *looks*, not time that has passed. Each look that finds nothing new is worth the interval it was planned after, and one that comes late (its
+//! own thread was not run, the process or the machine was suspended) is worth nothing: what has not been run cannot be accused of silence. A job that
+//! waits in one of the library's own places is not charged for that look either. Past its liveness a job is told to leave; past the grace after that
+//! it is given up, which is one compare-and-set against its worker's return, and then its slot is another worker's.
+//!
+//! How many slots change hands is bounded, in number and in rate: a server whose handlers all hang must not grow a thread for each call. Must not know
+//! what a job means.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::base::clock::Due;
+use crate::base::log;
+use crate::lane::running::RunningLane;
+use crate::lane::worker::{Job, Running, Silence};
+
+/// The shortest and the longest interval between two looks while anybody has a liveness.
+const INTERVALS: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(1)];
+
+/// Looks in one liveness. The last one finds a job silent for at most so much longer.
+const LOOKS: u32 = 8;
+
+/// Between two looks at a lane with a worker that is wedged and could not be replaced.
+const WEDGED_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Between two looks when nobody has a liveness: until somebody nudges the clock.
+const IDLE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// A look is late by more than its interval, and at least this.
+const LATE: Duration = Duration::from_millis(50);
+
+/// A lane replaces at most as many workers as it has in this time.
+const RATE_WINDOW: Duration = Duration::from_secs(60);
+
+/// The watchdog of all lanes of one server, kept by the clock's thread alone.
+pub(crate) struct Watchdog {
+    grace: Duration,
+    /// What the next look is worth.
+    interval: Duration,
+    lanes: Vec<LaneWatch>,
+}
+
+/// What is remembered of one lane.
+#[derive(Default)]
+struct LaneWatch {
+    slots: Vec<Watch>,
+    /// When its workers were replaced, within the window.
+    replaced_at: VecDeque<Instant>,
+    /// It has said that it replaces no more, and has not replaced any since.
+    has_stopped: bool,
+}
+
+/// What is remembered of the job in one slot.
+#[derive(Default)]
+struct Watch {
+    job: u64,
+    signs: u64,
+    /// What the looks were worth since its last sign of life, or since it was told to leave.
+    silent: Duration,
+    /// The same when it was told.
+    stalled_after: Duration,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Alive,
+    /// It has been told to leave.
+    Stalled,
+    /// It has been ended, by the watchdog or by its worker.
+    Over,
+}
+
+/// What a look sees of the job in a slot.
+struct Seen {
+    job: u64,
+    signs: u64,
+    is_waiting: bool,
+    liveness: Option<Duration>,
+    is_given_up: bool,
+}
+
+/// What is to be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Stall,
+    GiveUp,
+}
+
+impl Watchdog {
+    pub(crate) fn new(grace: Duration) -> Self {
+        Watchdog {
+            grace,
+            interval: Duration::ZERO,
+            lanes: Vec::new(),
+        }
+    }
+
+    /// Looks at every running job. `shortest` is the shortest liveness that any may have. Says how soon to look again.
+    pub(crate) fn look<J: Job>(
+        &mut self,
+        lanes: &[RunningLane<J>],
+        shortest: Option<Duration>,
+        due: Due,
+    ) -> Duration {
+        let worth = worth(due, self.interval);
+        self.lanes.resize_with(lanes.len(), LaneWatch::default);
+        for (lane, watch) in lanes.iter().zip(&mut self.lanes) {
+            watch.look(lane, worth, self.grace);
+        }
+        let next = self.next_interval(shortest);
+        // A nudge that comes between two looks makes the next one worth less, never more.
+        self.interval = match due {
+            Due::Nudged => next.min(self.interval),
+            Due::Late(_) => next,
+        };
+        next
+    }
+
+    fn next_interval(&self, shortest: Option<Duration>) -> Duration {
+        let [least, most] = INTERVALS;
+        let shortest = shortest.map(|liveness| (liveness / LOOKS).clamp(least, most));
+        let is_any = |stage| {
+            let mut slots = self.lanes.iter().flat_map(|lane| &lane.slots);
+            slots.any(|watch| watch.stage == stage)
+        };
+        let grace = is_any(Stage::Stalled).then(|| (self.grace / 4).clamp(least, most));
+        let has_stopped = self.lanes.iter().any(|lane| lane.has_stopped);
+        let wedged = has_stopped.then_some(WEDGED_INTERVAL);
+        let intervals = [shortest, grace, wedged].into_iter().flatten();
+        intervals.min().unwrap_or(IDLE_INTERVAL)
+    }
+}
+
+/// What a look is worth that was planned so long after the one before.
+fn worth(due: Due, interval: Duration) -> Duration {
+    match due {
+        Due::Late(late) if late <= interval.max(LATE) => interval,
+        Due::Late(_) | Due::Nudged => Duration::ZERO,
+    }
+}
+
+impl LaneWatch {
+    fn look<J: Job>(&mut self, lane: &RunningLane<J>, worth: Duration, grace: Duration) {
+        let shared = &lane.shared;
+        let count = shared.slots.len();
+        self.slots.resize_with(count, Watch::default);
+        let mut is_any_wedged = false;
+        for index in 0..count {
+            let held = shared.slots[index].lock();
+            let Some(running) = &held.running else {
+                self.slots[index] = Watch::default();
+                continue;
+            };
+            let pulse = running.pulse();
+            let seen = Seen {
+                job: held.job,
+                signs: pulse.signs(),
+                is_waiting: pulse.is_waiting(),
+                liveness: pulse.liveness.or(shared.lane.liveness),
+                is_given_up: running.given_up().is_some(),
+            };
+            let is_wedged = held.is_wedged;
+            is_any_wedged |= is_wedged;
+            let verdict = self.slots[index].look(&seen, worth, grace);
+            let found = verdict.map(|verdict| (verdict, running.clone(), held.thread_id));
+            drop(held);
+            match found {
+                // There may be room by now.
+                None if is_wedged => self.replace(lane, index, seen.job),
+                None => {}
+                Some((verdict, running, thread)) => {
+                    let silence = Silence {
+                        lane: &shared.lane.name,
+                        silent_for: self.slots[index].silent_for(),
+                        thread,
+                    };
+                    match verdict {
+                        Verdict::Stall => running.stall(&silence),
+                        // Its worker has come back just now, and answers.
+                        Verdict::GiveUp if !running.pulse().give_up() => {}
+                        Verdict::GiveUp => {
+                            shared.cancelled.fetch_add(1, Ordering::Relaxed);
+                            // Before its client can read the answer, so that the next call finds a worker.
+                            self.replace(lane, index, seen.job);
+                            running.abandon(&silence);
+                        }
+                    }
+                }
+            }
+        }
+        if !is_any_wedged {
+            self.has_stopped = false;
+        }
+        if lane.is_wedged() {
+            lane.turn_away();
+        }
+    }
+
+    /// Gives the slot of a job that has been given up to another worker, if it may have one; else the slot is wedged until the handler returns.
+    fn replace<J: Job>(&mut self, lane: &RunningLane<J>, index: usize, job: u64) {
+        let shared = &lane.shared;
+        let refused = self.refused(lane);
+        let mut held = shared.slots[index].lock();
+        if held.job != job || held.running.is_none() {
+            // Its handler has returned, and the worker lives on.
+            return;
+        }
+        let generation = held.generation + 1;
+        // Started under the lock: the first thing that the new worker does is to wait for it.
+        let started = match refused {
+            Some(why) => Err(why),
+            None => lane
+                .start_worker(index, generation)
+                .map_err(|error| error.to_string()),
+        };
+        match started {
+            Ok(thread) => {
+                held.generation = generation;
+                held.thread = Some(thread);
+                let was = held.running.take();
+                if mem::take(&mut held.is_wedged) {
+                    shared.living.fetch_add(1, Ordering::Relaxed);
+                }
+                shared.abandoned.fetch_add(1, Ordering::Relaxed);
+                shared.replaced.fetch_add(1, Ordering::Relaxed);
+                drop(held);
+                drop(was);
+                self.replaced_at.push_back(Instant::now());
+                self.has_stopped = false;
+            }
+            Err(why) => {
+                if !mem::replace(&mut held.is_wedged, true) {
+                    shared.living.fetch_sub(1, Ordering::Relaxed);
+                }
+                drop(held);
+                if !mem::replace(&mut self.has_stopped, true) {
+                    let name = &shared.lane.name;
+                    log::error!("lane `{name}` replaces no more wedged workers: {why}");
+                }
+            }
+        }
+    }
+
+    /// Why no worker of this lane may be replaced now, if so.
+    fn refused<J: Job>(&mut self, lane: &RunningLane<J>) -> Option<String> {
+        while let Some(first) = self.replaced_at.front()
+            && first.elapsed() > RATE_WINDOW
+        {
+            self.replaced_at.pop_front();
+        }
+        let most = lane.shared.lane.abandoned_max();
+        let workers = lane.shared.slots.len();
+        if lane.abandoned() >= most {
+            return Some(format!(
+                "{most} threads have been left behind, which is the most (`Lane::abandoned_workers_max`)"
+            ));
+        }
+        (self.replaced_at.len() >= workers)
+            .then(|| format!("it has {workers} workers, and has replaced as many within a minute"))
+    }
+}
+
+impl Watch {
+    /// Takes in what a look has seen.
+    fn look(&mut self, seen: &Seen, worth: Duration, grace: Duration) -> Option<Verdict> {
+        if self.job != seen.job {
+            *self = Watch {
+                job: seen.job,
+                signs: seen.signs,
+                ..Watch::default()
+            };
+        } else if self.stage == Stage::Stalled {
+            self.silent += worth;
+        } else if self.signs != seen.signs {
+            self.signs = seen.signs;
+            self.silent = Duration::ZERO;
+        } else if !seen.is_waiting {
+            self.silent += worth;
+        }
+        match self.stage {
+            Stage::Over => None,
+            _ if seen.is_given_up => self.enter(Stage::Over, Verdict::GiveUp),
+            Stage::Alive if seen.liveness.is_some_and(|most| self.silent >= most) => {
+                self.stalled_after = self.silent;
+                self.silent = Duration::ZERO;
+                self.enter(Stage::Stalled, Verdict::Stall)
+            }
+            Stage::Stalled if self.silent >= grace => self.enter(Stage::Over, Verdict::GiveUp),
+            Stage::Alive | Stage::Stalled => None,
+        }
+    }
+
+    fn enter(&mut self, stage: Stage, verdict: Verdict) -> Option<Verdict> {
+        self.stage = stage;
+        Some(verdict)
+    }
+
+    fn silent_for(&self) -> Duration {
+        self.stalled_after + self.silent
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! How long a call may give no sign of life on this server, and who hears of one that gives none.
+//!
+//! Must not know how silence is found, or what becomes of it.
+
+use std::time::Duration;
+
+use crate::handler::Fork;
+use crate::observe::stalled::StalledCall;
+use crate::server::Server;
+
+impl<S: Fork + Send + Sync + 'static> Server<S> {
+    /// How long any call may give no sign of life, unless its tool or its lane says otherwise. Default none: nothing is watched. See [`Tool::liveness`].
+    #[must_use]
+    pub fn liveness(mut self, longest_silence: Duration) -> Self {
+        self.settings.liveness = Some(longest_silence);
+        self
+    }
+
+    /// What is called when a call has given no sign of life for as long as it may, and when one is given up by
+    /// [`CancellationToken::give_up`](crate::CancellationToken::give_up): to drop what it hangs in and make it anew, which may bring the handler back. On
+    /// a thread of its own, one call after another. A hook that cannot keep up is told of 64; a panic in it is logged.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use mcp_threads::Server;
+    /// let server = Server::new("engine", "1.0.0")
+    ///     .liveness(Duration::from_secs(60))
+    ///     .on_stalled(|call| eprintln!("{} hangs: {call}", call.name));
+    /// ```
+    #[must_use]
+    pub fn on_stalled(mut self, hook: impl Fn(&StalledCall) + Send + Sync + 'static) -> Self {
+        self.settings.on_stalled = Some(Box::new(hook));
+        self
+    }
+}
+
+/// What is wrong with it, in a sentence.
+pub(super) fn problem(liveness: Option<Duration>) -> Option<String> {
+    let is_zero = liveness.is_some_and(|liveness| liveness.is_zero());
+    is_zero.then(|| "a liveness of zero is one that no handler could keep".into())
+}
