@@ -54,6 +54,24 @@ impl Holder {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn test_call(token: &CancellationToken) -> Self {
+        Holder(Kind::Call {
+            target: "test".into(),
+            request_id: "1".into(),
+            token: token.clone(),
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn test_workspace(name: &str, span: Span) -> Self {
+        Holder(Kind::Lasting {
+            scope: Scope::Workspace,
+            name: name.into(),
+            span,
+        })
+    }
+
     /// What the call is part of, if it is.
     pub(super) fn of(call: &dyn CallControl, scope: Scope) -> Option<Self> {
         let (name, span) = match scope {

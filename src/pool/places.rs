@@ -166,6 +166,13 @@ impl State {
         let _is_woken_anyway = waiter.wake.try_send(());
     }
 
+    /// Has everybody in line look again.
+    pub(super) fn wake_all(&self) {
+        for waiter in self.line.values() {
+            let _is_woken_anyway = waiter.wake.try_send(());
+        }
+    }
+
     /// The claim, if it is still good.
     pub(super) fn holding(&mut self, grant: Grant) -> Option<&mut Holding> {
         let holding = self.places[grant.place].holding_mut()?;

@@ -285,7 +285,7 @@ fn wait_in<S>(
         select! {
             recv(line.woken) -> _ => {}
             recv(cx.cancellation().channel()) -> _ => return Err(ClaimError::Cancelled),
-            recv(at(deadline.min(line.next_look()))) -> _ => {}
+            recv(at(deadline.min(line.next_look()))) -> _ => line.look_again(),
         }
     }
 }

@@ -181,6 +181,8 @@ impl Table {
             times: times + 1,
             again: after(wait),
         });
+        // Those who wait have to know when to look again.
+        state.wake_all();
     }
 
     /// Ends the use of a place: it stays with what it is kept for, or becomes free. `put` puts the resource back, if there is one to put back, and runs under the
@@ -274,6 +276,7 @@ impl Table {
         } = self.rules();
         let mut lines = Vec::new();
         let mut leaving = Vec::new();
+        let mut is_changed = false;
         let mut state = self.lock();
         for at in 0..state.places.len() {
             let place = &mut state.places[at];
@@ -292,6 +295,7 @@ impl Table {
             if lease.is_some_and(|lease| held_for >= lease) {
                 lines.push(said("is taken back, its lease is over: held", holding));
                 leaving.extend(state.take_back(at));
+                is_changed = true;
                 continue;
             }
             if !holding.is_warned && warn_after.is_some_and(|most| held_for >= most) {
@@ -300,9 +304,12 @@ impl Table {
             }
             if is_kept && holding.holder().is_over() {
                 leaving.extend(state.vacate(at));
+                is_changed = true;
             }
         }
-        state.deal();
+        if is_changed {
+            state.deal();
+        }
         drop(state);
         for line in lines {
             log::warn!("pool `{}`: {line}", self.name);
@@ -334,8 +341,13 @@ impl Table {
 impl InLine {
     /// What it has got.
     pub(super) fn got(&self) -> Option<Grant> {
-        self.table.sweep();
         self.table.lock().line.get(&self.ticket)?.got
+    }
+
+    /// Looks again for what became free because time has passed, and not because anybody gave it back.
+    pub(super) fn look_again(&self) {
+        self.table.sweep();
+        self.table.lock().deal();
     }
 
     /// Leaves the line with what it has got.
@@ -377,3 +389,7 @@ impl Drop for InLine {
         self.table.unlock(leaving);
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

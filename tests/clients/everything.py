@@ -25,8 +25,8 @@ class HttpServer:
     `url` is where it listens. Leaving the block normally stops it with `stop`; leaving it by an exception kills it.
     """
 
-    def __init__(self, binary, front=None):
-        command = [binary, "--http", "127.0.0.1:0"] + (["--front", front] if front else [])
+    def __init__(self, binary, front=None, arguments=()):
+        command = [binary, "--http", "127.0.0.1:0", *(["--front", front] if front else []), *arguments]
         try:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         except OSError as error:

@@ -366,6 +366,68 @@ fn a_method_s_name_forges_no_log() {
     }
 }
 
+/// What never gets as far as the endpoint: a bad head, one that does not come, one that a page has sent.
+#[cfg(feature = "http")]
+#[test]
+fn what_the_front_itself_refuses_has_its_line_and_the_fields_of_a_page_too() {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    logs::keep();
+    let limits = mcp_threads::Limits::default().head_timeout(std::time::Duration::from_millis(100));
+    let served = server(&Gate::new()).limits(limits);
+    let served = served
+        .serve_http("127.0.0.1:0")
+        .expect("loopback has ports");
+    let address = served.addr().expect("it serves HTTP");
+    let served = Served::new(served);
+    let long = format!(
+        "GET /mcp HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
+        "x".repeat(17 * 1024)
+    );
+    let head = |fields: &str| format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n");
+    let page = "Origin: http://localhost:5173\r\nX-Request-Id: from-a-page";
+    let rows = [
+        (
+            head(&format!("Content-Length: 1\r\nContent-Length: 2\r\n{page}")),
+            "400",
+            true,
+        ),
+        (
+            head(&format!("Expect: a miracle\r\n{page}-too")),
+            "417",
+            true,
+        ),
+        (long, "431", false),
+        (
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\n".into(),
+            "408",
+            false,
+        ),
+    ];
+    for (sent, status, is_page) in rows {
+        let mut client = TcpStream::connect(address).expect("it listens");
+        client.write_all(sent.as_bytes()).expect("a head is taken");
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).expect("it is answered");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert_eq!(
+            answer.contains("Access-Control-Allow-Origin: http://localhost:5173\r\n"),
+            is_page,
+            "{answer}"
+        );
+        let id = answer
+            .split_once("X-Request-Id: ")
+            .and_then(|(_, rest)| rest.lines().next());
+        let id = id.expect("it has an id");
+        assert_eq!(id.starts_with("from-a-page"), is_page, "{answer}");
+        assert_line(id, ["-", "-", status, "refused", "-"]);
+    }
+    served.stop();
+}
+
 /// A person who reads the log sees who was served and who was not, and why.
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]

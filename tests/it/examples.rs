@@ -31,6 +31,66 @@ fn quickstart_adds() {
     running.exits_well();
 }
 
+#[test]
+fn operations_shares_a_fleet() {
+    let mut command = child::example("operations");
+    command.args(["--http", "127.0.0.1:0", "--step-ms", "1"]);
+    let (mut running, http) = child::http(command);
+    let ask = |tool: &str, arguments: Value| http.ask(&call(1, tool, arguments));
+    let open = || {
+        let opened = ask("open_workspace", json!({}));
+        opened["result"]["structuredContent"]["workspace"].clone()
+    };
+    let (one, two) = (open(), open());
+    let take = |workspace: &Value| {
+        ask(
+            "take_host",
+            json!({ "like": "web-1", "workspace": workspace }),
+        )
+    };
+    assert_eq!(text(&take(&one)), "web-1");
+    let refused = take(&two);
+    let said = text(&refused).to_owned();
+    assert!(
+        said.contains("web-1") && said.contains("workspace"),
+        "{said}"
+    );
+    assert_eq!(refused["result"]["isError"], true);
+
+    let update = json!({ "host": "web-1", "version": "2.0", "workspace": two });
+    assert_eq!(
+        ask("update_host", update)["result"]["isError"],
+        true,
+        "it is not theirs"
+    );
+    let update = json!({ "host": "web-1", "version": "2.0", "workspace": one, "background": true });
+    let job = ask("update_host", update)["result"]["structuredContent"]["job"].clone();
+    until("the update is done", || {
+        let status = ask("job_status", json!({ "job": job, "wait_seconds": 5 }));
+        status["result"]["structuredContent"]["status"] == "completed"
+    });
+    let result = ask("job_result", json!({ "job": job }));
+    assert_eq!(text(&result), "web-1 runs 2.0");
+
+    ask("close_workspace", json!({ "workspace": one }));
+    assert_eq!(text(&take(&two)), "web-1", "it was given back");
+    let fleet = ask("fleet", json!({}));
+    let hosts = fleet["result"]["structuredContent"]["hosts"]
+        .as_array()
+        .expect("a list");
+    let web_1 = hosts
+        .iter()
+        .find(|host| host["name"] == "web-1")
+        .expect("it is there");
+    assert_eq!(
+        (&web_1["version"], &web_1["updating"]),
+        (&json!("2.0"), &json!(false))
+    );
+    assert_ne!(web_1["taken_by"], "");
+    running.signal(Signal::INT);
+    running.exits_well();
+}
+
 fn shell(id: u32, argv: &[&str]) -> Value {
     with_meta(
         legacy_call(id, "shell", json!({ "argv": argv })),
@@ -69,6 +129,7 @@ fn every_model_api_reads_every_schema_of_every_example() {
         ("quickstart", &["127.0.0.1:0"][..]),
         ("embed", &["8"]),
         ("notes", &["127.0.0.1:0"]),
+        ("operations", &["--http", "127.0.0.1:0"]),
         ("everything", &["--http", "127.0.0.1:0"]),
     ];
     for (name, arguments) in rows {

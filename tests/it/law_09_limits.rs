@@ -466,7 +466,12 @@ fn law_9_exchanges_max_bounds_the_tiny_front() {
         let mut reply = http
             .modern(&call(3, "look", json!({})))
             .field("X-Request-Id", "one-too-many")
+            .field("Origin", "http://localhost:5173")
             .send();
+        assert_eq!(
+            reply.field("Access-Control-Allow-Origin"),
+            Some("http://localhost:5173")
+        );
         assert_eq!((reply.status, reply.field("Retry-After")), (503, Some("1")));
         assert_eq!(reply.request_id(), "one-too-many");
         assert_eq!(code(&reply.json()), 503);

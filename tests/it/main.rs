@@ -72,6 +72,8 @@ mod param_headers;
 mod pools;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod pools_everything;
+mod pools_locks;
+mod pools_random;
 mod prompts;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod reach;

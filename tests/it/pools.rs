@@ -567,3 +567,109 @@ fn an_ask_that_ends_the_attempt_gives_back_what_is_the_calls_own() {
     client.close();
     served.stop();
 }
+
+/// What hangs until the sender is dropped.
+#[derive(Debug)]
+struct Sticky {
+    number: usize,
+    hangs_in_drop: bool,
+    gate: crossbeam_channel::Receiver<()>,
+}
+
+impl Drop for Sticky {
+    fn drop(&mut self) {
+        if self.hangs_in_drop {
+            // An error is the signal.
+            let _ = self.gate.recv();
+        }
+    }
+}
+
+/// A pool of one that hangs, in its check or in its destructor, until the sender is dropped.
+fn sticky(in_drop: bool) -> (crossbeam_channel::Sender<()>, ResourcePool<Sticky, usize>) {
+    let (release, gate) = crossbeam_channel::unbounded();
+    let made = AtomicUsize::new(0);
+    let make = move || {
+        Ok::<_, String>(Sticky {
+            number: made.fetch_add(1, Ordering::Relaxed) + 1,
+            hangs_in_drop: in_drop,
+            gate: gate.clone(),
+        })
+    };
+    let pool = ResourcePool::lazy("sticky", 1, make)
+        .patience(Duration::from_millis(5))
+        .check(move |sticky| in_drop || sticky.gate.recv().is_err());
+    (release, pool)
+}
+
+#[test]
+fn a_check_or_a_destructor_that_hangs_is_left_behind_and_not_too_many_are() {
+    for in_drop in [false, true] {
+        let (release, pool) = sticky(in_drop);
+        let claimed = pool.clone();
+        let release = std::sync::Mutex::new(Some(release));
+        let go = move |cx: &mut Context, _: Value| {
+            let mut said = Vec::new();
+            // Two hang, which is twice the pool's size; with a third nothing more is made.
+            for _ in 0..4 {
+                match claimed.claim_for(cx, Duration::ZERO) {
+                    Ok(claim) if in_drop => {
+                        said.push(claim.number.to_string());
+                        claim.broken();
+                    }
+                    Ok(claim) => said.push(claim.number.to_string()),
+                    Err(error) => {
+                        said.push(error.to_string());
+                        break;
+                    }
+                }
+            }
+            drop(release.lock().expect("not poisoned").take());
+            until("they have ended", || claimed.claim(cx).is_ok());
+            said.push("made".into());
+            said.join("\n")
+        };
+        let (served, mut client) = Served::pipe(
+            Server::new("it", "1.0.0")
+                .pool(&pool)
+                .tool("go", "Goes.", go),
+        );
+        let answer = client.ask(&call(1, "go", json!({})));
+        let said: Vec<&str> = text(&answer).lines().collect();
+        assert_eq!(said[..2], ["1", "2"], "{answer}");
+        assert!(said[2].contains("as many as may hang"), "{answer}");
+        assert_eq!(said.last(), Some(&"made"), "{answer}");
+        client.close();
+        served.stop();
+    }
+}
+
+#[test]
+fn a_check_that_panics_says_that_it_is_not_good() {
+    let pool = connections(0).check(|_| panic!("on purpose"));
+    let claimed = pool.clone();
+    let said = in_handler(&pool, move |cx| {
+        let mut number = || Ok::<_, ClaimError>(claimed.claim(cx)?.0);
+        Ok(format!("{:?}", [number()?, number()?]))
+    });
+    assert_eq!(said, "[1, 2]");
+}
+
+#[test]
+fn what_is_held_too_long_is_warned_of_with_its_place() {
+    crate::harness::logs::keep();
+    let (gate, hosts) = (Gate::new(), hosts(&["omicron"]));
+    let pool = hosts.clone().warn_after(Duration::from_millis(1));
+    let (served, mut client) = Served::pipe(server(&gate, &pool));
+    client.send(&hold("1", json!({})));
+    gate.began();
+    let told = crate::harness::logs::told("omicron has been held by `hold` (request ");
+    assert!(
+        told[0].text.contains("claimed at tests/it/pools.rs:"),
+        "{told:?}"
+    );
+    gate.let_go(1);
+    client.recv();
+    client.close();
+    served.stop();
+}

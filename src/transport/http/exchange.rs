@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use crate::base::budget::Charge;
 use crate::protocol::param_headers::HeaderFields;
+use crate::transport::http::refusal::Refusal;
 
 pub(crate) use crate::protocol::param_headers::Field;
 
@@ -63,6 +64,10 @@ pub(crate) trait Exchange {
 pub(crate) trait Serve: Send + Sync + 'static {
     /// Answers one request, exactly once.
     fn serve<E: Exchange>(&self, exchange: &mut E);
+
+    /// Answers what the front refuses by itself, with as much of a head as could be read: it is bad, it did not come in time, there is no thread
+    /// for it, or nobody has answered it.
+    fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &Refusal) -> io::Result<()>;
 }
 
 /// A complete answer: status, extra fields, body. The front adds `Date`, `Content-Length` and, when closing, `Connection`.

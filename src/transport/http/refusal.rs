@@ -57,6 +57,7 @@ impl Refusal {
         let message = self.message.clone().into_owned();
         let error = match self.status {
             503 => ErrorObject::overloaded(message),
+            500.. => ErrorObject::new(ErrorCode::INTERNAL_ERROR, message),
             _ => ErrorObject::new(ErrorCode::INVALID_REQUEST, message),
         };
         error_response(None, &error)

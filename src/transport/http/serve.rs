@@ -61,6 +61,18 @@ impl Serve for Endpoint {
             log::debug!("the client has gone: {error} request_id={tag}");
         }
     }
+
+    fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &Refusal) -> io::Result<()> {
+        let tag = tag(exchange);
+        let origin = self.callers.check_origin(exchange).ok().flatten();
+        let reply = Reply {
+            endpoint: self,
+            exchange,
+            tag: &tag,
+            origin: origin.as_deref(),
+        };
+        reply.refuse(refusal)
+    }
 }
 
 /// The request's own id, if it has a good one, and where it comes from.
@@ -79,22 +91,6 @@ fn tag<E: Exchange>(exchange: &E) -> RequestTag {
 }
 
 impl Endpoint {
-    /// Refuses everything, because there is no thread for it.
-    #[cfg(feature = "tiny-http")]
-    pub(crate) fn refuse_busy<E: Exchange>(&self, exchange: &mut E) {
-        let tag = tag(exchange);
-        let reply = Reply {
-            endpoint: self,
-            exchange,
-            tag: &tag,
-            origin: None,
-        };
-        let message = "Too many requests are under way; try again in a second";
-        if let Err(error) = reply.refuse(&Refusal::busy(message)) {
-            log::debug!("the client has gone: {error} request_id={tag}");
-        }
-    }
-
     /// Everything that stands in the head. Who may not call at all learns nothing else.
     fn check<E: Exchange>(&self, exchange: &E, route: Option<Route>) -> Result<Verb, Refusal> {
         self.callers.check_host(exchange)?;

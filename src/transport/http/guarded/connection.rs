@@ -34,18 +34,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::answer::{Answer, error_body};
+use super::answer::Answer;
 use super::head::Head;
 use super::intake::{CUT_SHORT, Intake, Source, UNREAD_BODY_BYTES_MAX};
 use super::link::Link;
 use super::registry::Connections;
-use super::scan::{Refusal, Scanner, refusal};
+use super::scan::{Refused, Scanner, refusal};
 use super::wire::{Begun, Filled, Wire};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
 use crate::base::log;
 use crate::base::log_rate::LogRate;
 use crate::transport::http::exchange::{Body, BodyError, Exchange, Response, Serve};
+use crate::transport::http::refusal::Refusal;
 
 /// What an idle connection reads into before it has a buffer. On the stack; the rest of the request follows into the heap.
 const FIRST_BYTES: usize = 64;
@@ -89,18 +90,18 @@ enum End {
 /// Why no head was read.
 enum Stopped {
     Ended,
-    Refused(Refusal),
+    Refused(Refused),
 }
 
-impl From<Refusal> for Stopped {
-    fn from(refusal: Refusal) -> Stopped {
-        Stopped::Refused(refusal)
+impl From<Refused> for Stopped {
+    fn from(refused: Refused) -> Stopped {
+        Stopped::Refused(refused)
     }
 }
 
-const HEAD_TOO_SLOW: Refusal = refusal(408, "The request head did not come in time");
-const HALF_A_HEAD: Refusal = refusal(503, CUT_SHORT);
-const NOT_ANSWERED: Refusal = refusal(500, "The request was not answered");
+const HEAD_TOO_SLOW: Refused = refusal(408, "The request head did not come in time");
+const HALF_A_HEAD: Refused = refusal(503, CUT_SHORT);
+const NOT_ANSWERED: Refused = refusal(500, "The request was not answered");
 
 /// The whole life of a connection.
 pub(super) fn live<S: Serve>(link: Arc<Link>, common: Arc<Common>, serve: &S) {
@@ -116,7 +117,7 @@ pub(super) fn live<S: Serve>(link: Arc<Link>, common: Arc<Common>, serve: &S) {
         deaf: false,
     };
     let end = loop {
-        if let Err(end) = connection.receive() {
+        if let Err(end) = connection.receive(serve) {
             break end;
         }
         connection.execute(serve);
@@ -131,7 +132,7 @@ pub(super) fn live<S: Serve>(link: Arc<Link>, common: Arc<Common>, serve: &S) {
 
 impl Connection {
     /// Waits for a request and reads its head.
-    fn receive(&mut self) -> Result<(), End> {
+    fn receive<S: Serve>(&mut self, serve: &S) -> Result<(), End> {
         self.answer.reset();
         if self.intake.is_empty() {
             self.await_first_byte()?;
@@ -146,8 +147,8 @@ impl Connection {
                 Ok(())
             }
             Err(Stopped::Ended) => Err(End::Close),
-            Err(Stopped::Refused(refusal)) => {
-                self.refuse(refusal);
+            Err(Stopped::Refused(refused)) => {
+                self.refuse(serve, refused);
                 Err(End::Linger)
             }
         }
@@ -183,12 +184,16 @@ impl Connection {
     }
 
     fn read_head(&mut self) -> Result<(), Stopped> {
+        self.head.forget();
         let mut scanner = Scanner::default();
         let mut begun: Option<Begun> = None; // a head that comes in one piece never asks the clock
         loop {
             let bytes_max = self.common.limits.head_bytes_max;
             if let Some(len) = scanner.scan(self.intake.bytes(), bytes_max)? {
-                self.head.parse(&self.intake.bytes()[..len], &scanner)?;
+                if let Err(refused) = self.head.parse(&self.intake.bytes()[..len], &scanner) {
+                    self.intake.give_up(len);
+                    return Err(refused.into());
+                }
                 self.intake.begin(&self.head);
                 return Ok(());
             }
@@ -226,7 +231,7 @@ impl Connection {
             }
         }
         if is_owed {
-            self.refuse(NOT_ANSWERED);
+            self.refuse(serve, NOT_ANSWERED);
         }
     }
 
@@ -260,20 +265,15 @@ impl Connection {
         self.wire.linger(self.intake.scratch(), time);
     }
 
-    /// Answers without anybody above being asked, and closes.
-    fn refuse(&mut self, refusal: Refusal) {
-        let code = if refusal.status < 500 { -32600 } else { -32603 };
-        let body = error_body(code, refusal.reason);
-        self.answer.close_after();
-        let fields = [("Content-Type", "application/json"), ("Retry-After", "1")];
-        let count = if refusal.status == 503 { 2 } else { 1 };
-        let response = Response {
-            status: refusal.status,
-            fields: &fields[..count],
-            body: body.as_bytes(),
+    /// Answers that there will be no answer, and closes.
+    fn refuse<S: Serve>(&mut self, serve: &S, refused: Refused) {
+        let refusal = match refused.status {
+            503 => Refusal::busy(refused.reason),
+            status => Refusal::new(status, refused.reason),
         };
-        // A client that is not there any more needs no answer.
-        let _ = self.answer.respond(&mut self.wire, &response);
+        self.answer.close_after();
+        // Unwind safety: as in `execute`. A client that is not there any more needs no answer.
+        let _ = catch_unwind(AssertUnwindSafe(|| serve.refuse(self, &refusal)));
     }
 
     /// Settles, before an answer's head is written, what becomes of the connection after it.

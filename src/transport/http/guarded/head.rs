@@ -10,7 +10,7 @@ use std::str;
 use httparse::{Header, Request, Status};
 
 use super::body::Framing;
-use super::scan::{Refusal, Scanner, TOO_MANY_FIELDS, bad, refusal};
+use super::scan::{Refused, Scanner, TOO_MANY_FIELDS, bad, refusal};
 
 /// Up to this many fields are parsed without asking the heap for room; real clients send about ten. No more, because the pages
 /// of stack that a connection has once touched are most of what it costs while it is idle.
@@ -72,7 +72,7 @@ pub(super) enum Version {
 
 impl Head {
     /// Parses the whole head that `scanner` has found.
-    pub(super) fn parse(&mut self, bytes: &[u8], scanner: &Scanner) -> Result<(), Refusal> {
+    pub(super) fn parse(&mut self, bytes: &[u8], scanner: &Scanner) -> Result<(), Refused> {
         if str::from_utf8(bytes).is_err() {
             return Err(bad("the request head is not UTF-8"));
         }
@@ -106,6 +106,13 @@ impl Head {
             .map(move |(_, value)| value.text(bytes))
     }
 
+    /// Forgets the head before the next one is read: of one that cannot be read nothing is said.
+    pub(super) fn forget(&mut self) {
+        self.method = Span::default();
+        self.target = Span::default();
+        self.fields.clear();
+    }
+
     /// Gives the memory for fields back to the heap.
     pub(super) fn release(&mut self) {
         self.fields = Vec::new();
@@ -115,7 +122,7 @@ impl Head {
         &mut self,
         bytes: &'b [u8],
         room: &mut [MaybeUninit<Header<'b>>],
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Refused> {
         let mut request = Request::new(&mut []);
         match request.parse_with_uninit_headers(bytes, room) {
             Ok(Status::Complete(len)) if len == bytes.len() => self.len = len,
@@ -143,15 +150,17 @@ impl Head {
         &mut self,
         bytes: &[u8],
         headers: &[Header<'h>],
-    ) -> Result<Listened<'h>, Refusal> {
-        self.fields.clear();
+    ) -> Result<Listened<'h>, Refused> {
+        // All of them first: what is refused may have an origin.
+        self.fields.extend(headers.iter().map(|field| {
+            let name = Span::of(field.name.as_bytes(), bytes);
+            (name, Span::of(field.value, bytes))
+        }));
         self.expects_continue = false;
         self.wants_close = self.version == Version::Http10;
         let mut listened = Listened::default();
         for header in headers {
             let (name, value) = (header.name, header.value);
-            self.fields
-                .push((Span::of(name.as_bytes(), bytes), Span::of(value, bytes)));
             // The length first: it settles nearly every field with one comparison.
             match name.len() {
                 4 if name.eq_ignore_ascii_case("host") => {
@@ -175,7 +184,7 @@ impl Head {
         Ok(listened)
     }
 
-    fn accept_expectation(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    fn accept_expectation(&mut self, value: &[u8]) -> Result<(), Refused> {
         if self.version == Version::Http10 {
             return Ok(()); // RFC 9110 §10.1.1: ignored
         }
@@ -197,7 +206,7 @@ struct Listened<'h> {
 
 impl<'h> Listened<'h> {
     /// How the body is delimited. RFC 9112 §6.3, less everything that it leaves to the reader's tolerance.
-    fn framing(&self, version: Version) -> Result<Framing, Refusal> {
+    fn framing(&self, version: Version) -> Result<Framing, Refused> {
         match (self.content_length, self.transfer_encoding) {
             (None, None) => Ok(Framing::Empty),
             (Some(length), None) => content_length(length),
@@ -209,7 +218,7 @@ impl<'h> Listened<'h> {
         }
     }
 
-    fn host(&self, version: Version) -> Result<Option<&'h [u8]>, Refusal> {
+    fn host(&self, version: Version) -> Result<Option<&'h [u8]>, Refused> {
         match self.host {
             None if version == Version::Http11 => Err(bad("the Host field is missing")),
             Some(host) if !host.iter().all(|byte| is_host_byte(*byte)) => {
@@ -224,7 +233,7 @@ fn once<'h>(
     slot: &mut Option<&'h [u8]>,
     value: &'h [u8],
     reason: &'static str,
-) -> Result<(), Refusal> {
+) -> Result<(), Refused> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(bad(reason)),
@@ -232,7 +241,7 @@ fn once<'h>(
 }
 
 /// Digits and nothing else: no sign, no blank, no list.
-fn content_length(value: &[u8]) -> Result<Framing, Refusal> {
+fn content_length(value: &[u8]) -> Result<Framing, Refused> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(bad("the Content-Length is not a number"));
     }
@@ -248,7 +257,7 @@ fn content_length(value: &[u8]) -> Result<Framing, Refusal> {
 }
 
 /// `chunked`, and only that. A coding before it is one we do not have; anything else is not delimited at all.
-fn transfer_encoding(value: &[u8]) -> Result<Framing, Refusal> {
+fn transfer_encoding(value: &[u8]) -> Result<Framing, Refused> {
     if value.eq_ignore_ascii_case(b"chunked") {
         return Ok(Framing::Chunked);
     }
@@ -262,7 +271,7 @@ fn transfer_encoding(value: &[u8]) -> Result<Framing, Refusal> {
 }
 
 /// The target in the form everybody sends: the path and query of an absolute one, whose host must be the request's.
-fn origin_form<'t>(method: &str, target: &'t str, host: Option<&[u8]>) -> Result<&'t str, Refusal> {
+fn origin_form<'t>(method: &str, target: &'t str, host: Option<&[u8]>) -> Result<&'t str, Refused> {
     if !target.is_ascii() {
         return Err(bad("the request target is not ASCII"));
     }
@@ -301,7 +310,7 @@ fn bare_host<'h>(authority: &'h str, default_port: &str) -> &'h str {
     authority.strip_suffix(default_port).unwrap_or(authority)
 }
 
-fn explain(error: httparse::Error, bytes: &[u8]) -> Refusal {
+fn explain(error: httparse::Error, bytes: &[u8]) -> Refused {
     use httparse::Error;
     match error {
         Error::TooManyHeaders => TOO_MANY_FIELDS,

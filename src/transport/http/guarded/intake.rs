@@ -72,6 +72,12 @@ impl Intake {
         wire.fill(&mut self.buffer, begun, time)
     }
 
+    /// The buffer begins with a head of this length, after which nothing can be read.
+    pub(super) fn give_up(&mut self, head_len: usize) {
+        self.head_len = head_len;
+        self.body = Extent::Broken;
+    }
+
     /// The buffer begins with this head.
     pub(super) fn begin(&mut self, head: &Head) {
         self.head_len = head.len;

@@ -14,24 +14,24 @@ pub(super) const FIELDS_MAX: usize = 100;
 
 /// Why a request is refused, and with what status. The connection is closed after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct Refused {
     pub(super) status: u16,
     pub(super) reason: &'static str,
 }
 
-pub(super) const fn refusal(status: u16, reason: &'static str) -> Refusal {
-    Refusal { status, reason }
+pub(super) const fn refusal(status: u16, reason: &'static str) -> Refused {
+    Refused { status, reason }
 }
 
-pub(super) const fn bad(reason: &'static str) -> Refusal {
+pub(super) const fn bad(reason: &'static str) -> Refused {
     refusal(400, reason)
 }
 
-const HEAD_TOO_LONG: Refusal = refusal(431, "the request head is too long");
-pub(super) const TOO_MANY_FIELDS: Refusal = refusal(431, "the request has too many header fields");
-const TARGET_TOO_LONG: Refusal = refusal(414, "the request target is too long");
-const NOT_A_METHOD: Refusal = bad("a request begins with a method");
-const BARE_LINE_FEED: Refusal = bad("a line ends without a carriage return");
+const HEAD_TOO_LONG: Refused = refusal(431, "the request head is too long");
+pub(super) const TOO_MANY_FIELDS: Refused = refusal(431, "the request has too many header fields");
+const TARGET_TOO_LONG: Refused = refusal(414, "the request target is too long");
+const NOT_A_METHOD: Refused = bad("a request begins with a method");
+const BARE_LINE_FEED: Refused = bad("a line ends without a carriage return");
 
 /// Finds the end of a head as its bytes arrive, looking at each byte once.
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ impl Scanner {
         &mut self,
         bytes: &[u8],
         head_bytes_max: usize,
-    ) -> Result<Option<usize>, Refusal> {
+    ) -> Result<Option<usize>, Refused> {
         while let Some(offset) = memchr(b'\n', &bytes[self.scanned..]) {
             let newline = self.scanned + offset;
             self.check_request_line(&bytes[..newline], head_bytes_max)?;
@@ -87,7 +87,7 @@ impl Scanner {
 
     /// Refuses a request line as soon as its bytes so far cannot become a good one: what does not speak HTTP (TLS, say) need
     /// not wait for the head deadline.
-    fn check_request_line(&self, bytes: &[u8], head_bytes_max: usize) -> Result<(), Refusal> {
+    fn check_request_line(&self, bytes: &[u8], head_bytes_max: usize) -> Result<(), Refused> {
         if self.lines > 0 {
             return Ok(());
         }

@@ -31,6 +31,7 @@ use crate::base::log;
 use crate::transport::front::{ClientEnd, Front, Unfinished};
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::Serve;
+use crate::transport::http::refusal::Refusal;
 
 /// A running tiny_http server, and the thread `mcp-http` that takes its requests.
 pub(crate) struct TinyFront {
@@ -86,7 +87,10 @@ fn take(http: &tiny_http::Server, endpoint: &Arc<Endpoint>, alive: &Sender<Infal
         };
         let open = endpoint.engine.connections().load(Ordering::Relaxed);
         if open >= endpoint.limits.exchanges_max {
-            endpoint.refuse_busy(&mut TinyExchange::new(request));
+            let busy = Refusal::busy("Too many requests are under way; try again in a second");
+            if let Err(error) = endpoint.refuse(&mut TinyExchange::new(request), &busy) {
+                log::debug!("a client that was to be refused has gone: {error}");
+            }
             continue;
         }
         let (endpoint, alive) = (Arc::clone(endpoint), alive.clone());

@@ -222,6 +222,10 @@ impl Drop for SlowEnd {
 fn every_thread_is_joined() {
     struct Ending(Arc<Ends>);
     impl Serve for Ending {
+        fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &Refusal) -> io::Result<()> {
+            toy::refuse_plainly(exchange, refusal)
+        }
+
         fn serve<E: Exchange>(&self, exchange: &mut E) {
             AT_THREAD_END.set(Some(SlowEnd(Arc::clone(&self.0))));
             let body = b"to be joined";

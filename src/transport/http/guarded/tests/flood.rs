@@ -166,6 +166,10 @@ fn connection_threads() -> usize {
 fn many_short_connections() {
     struct Slow;
     impl Serve for Slow {
+        fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &Refusal) -> io::Result<()> {
+            toy::refuse_plainly(exchange, refusal)
+        }
+
         fn serve<E: Exchange>(&self, exchange: &mut E) {
             LEAVING.with(|_| {});
             let answer = Response {

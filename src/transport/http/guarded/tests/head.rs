@@ -2,7 +2,7 @@
 
 use super::super::body::Framing;
 use super::super::head::{Head, Version};
-use super::super::scan::{Refusal, Scanner, TARGET_BYTES_MAX};
+use super::super::scan::{Refused, Scanner, TARGET_BYTES_MAX};
 
 /// What the tests compare: everything that a head says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) struct Said {
 }
 
 /// Feeds the bytes piece by piece, each piece ending at one of `cuts`, then the rest.
-pub(super) fn feed(bytes: &[u8], cuts: &[usize]) -> Result<Option<Said>, Refusal> {
+pub(super) fn feed(bytes: &[u8], cuts: &[usize]) -> Result<Option<Said>, Refused> {
     let mut scanner = Scanner::default();
     for end in cuts.iter().copied().chain([bytes.len()]) {
         let Some(len) = scanner.scan(&bytes[..end], HEAD_BYTES_MAX)? else {

@@ -103,6 +103,10 @@ fn large_bodies_pass_in_both_framings() {
 fn the_head_can_be_asked_for_after_the_body_was_read() {
     struct Late;
     impl Serve for Late {
+        fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &Refusal) -> io::Result<()> {
+            toy::refuse_plainly(exchange, refusal)
+        }
+
         fn serve<E: Exchange>(&self, exchange: &mut E) {
             let body = exchange.read_body(1 << 20).expect("a body");
             let fields: Vec<&str> = exchange.fields("X-FIELD").collect();

@@ -16,7 +16,7 @@ mod limits;
 mod oracle;
 mod toy;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,6 +30,7 @@ use super::{GuardedFront, Listener, LocalAddr};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
 use crate::transport::http::exchange::{Exchange, Response, Serve};
+use crate::transport::http::refusal::Refusal;
 
 /// Longer than anything takes; waiting this long is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,11 +1,13 @@
 //! Something to serve: a toy that does what the test says and tells it what it sees.
 
+use std::io;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::base::limits::Limits;
 use crate::transport::http::exchange::{BodyError, Exchange, Response, Serve};
+use crate::transport::http::refusal::Refusal;
 
 /// What the toy tells the test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +119,21 @@ impl Toy {
     }
 }
 
+/// What a toy says to what the front refuses: the refusal and nothing else.
+pub(super) fn refuse_plainly<E: Exchange>(exchange: &mut E, refusal: &Refusal) -> io::Result<()> {
+    let fields: Vec<_> = refusal.fields().collect();
+    exchange.respond(&Response {
+        status: refusal.status,
+        fields: &fields,
+        body: &refusal.body(),
+    })
+}
+
 impl Serve for Toy {
+    fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &Refusal) -> io::Result<()> {
+        refuse_plainly(exchange, refusal)
+    }
+
     fn serve<E: Exchange>(&self, exchange: &mut E) {
         let target = exchange.target().to_owned();
         self.tell(Event::Entered(target.clone()));
