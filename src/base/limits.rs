@@ -1,7 +1,7 @@
 //! Every bound the library keeps, in one place: its name, its unit, its default and the reason for it.
 //!
 //! Nothing here enforces anything; the room that owns a resource reads its bound from here. A value outside a bound is
-//! answered with a clear error and costs nothing, so that no input can make the server grow or stall.
+//! answered with a clear error and costs nothing, so that input makes the server neither grow beyond them nor stall.
 
 use std::time::Duration;
 

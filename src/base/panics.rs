@@ -1,4 +1,4 @@
-//! A handler's panic, caught: what it said, and the way to it if the program has asked for that.
+//! A handler's panic, caught: its message, and its backtrace if the program has asked for that.
 //!
 //! Only the process's panic hook sees a backtrace, and a library does not take over the process: the hook is installed when
 //! [`log_backtraces`] is called by name, never by serving. Must not know what panicked.
@@ -13,11 +13,11 @@ use std::sync::Once;
 /// What a handler threw.
 pub(crate) struct Panic {
     thrown: Box<dyn Any + Send>,
-    way: Option<Way>,
+    trace: Option<Trace>,
 }
 
-/// How it came to a panic.
-struct Way {
+/// The place of a panic, and the backtrace that leads to it.
+struct Trace {
     place: String,
     backtrace: Backtrace,
 }
@@ -25,8 +25,8 @@ struct Way {
 thread_local! {
     /// Whether this thread's panics are caught by [`catch`].
     static CATCHES: Cell<bool> = const { Cell::new(false) };
-    /// The way to the newest of them.
-    static WAY: RefCell<Option<Way>> = const { RefCell::new(None) };
+    /// The backtrace of this thread's newest panic, from the hook to [`catch`].
+    static TRACE: RefCell<Option<Trace>> = const { RefCell::new(None) };
 }
 
 /// Runs something that may panic.
@@ -34,8 +34,8 @@ pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
     let outer = CATCHES.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(run));
     CATCHES.set(outer);
-    let way = WAY.take();
-    result.map_err(|thrown| Panic { thrown, way })
+    let trace = TRACE.take();
+    result.map_err(|thrown| Panic { thrown, trace })
 }
 
 /// Whether this thread is inside of [`catch`], that is, one of a server's own that runs somebody's code.
@@ -62,16 +62,16 @@ pub fn log_backtraces() {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if CATCHES.get() {
-                WAY.set(Some(Way::to(info)));
+                TRACE.set(Some(Trace::of(info)));
             }
             before(info);
         }));
     });
 }
 
-impl Way {
-    fn to(info: &PanicHookInfo<'_>) -> Self {
-        Way {
+impl Trace {
+    fn of(info: &PanicHookInfo<'_>) -> Self {
+        Trace {
             place: info.location().map(ToString::to_string).unwrap_or_default(),
             backtrace: Backtrace::force_capture(),
         }
@@ -90,15 +90,15 @@ impl fmt::Display for Panic {
 impl Panic {
     /// Where it happened, for the end of a log line; nothing if nobody asked for it.
     pub(crate) fn way(&self) -> impl fmt::Display {
-        struct Shown<'a>(Option<&'a Way>);
+        struct Shown<'a>(Option<&'a Trace>);
         impl fmt::Display for Shown<'_> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self.0 {
-                    Some(Way { place, backtrace }) => write!(f, " at {place}\n{backtrace}"),
+                    Some(Trace { place, backtrace }) => write!(f, " at {place}\n{backtrace}"),
                     None => Ok(()),
                 }
             }
         }
-        Shown(self.way.as_ref())
+        Shown(self.trace.as_ref())
     }
 }

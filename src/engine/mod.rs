@@ -1,7 +1,27 @@
 //! What a message means: validate, route, register, submit, or answer at once.
 //!
 //! The way in is [`Engine::accept`], which never blocks: it is called by the thread that owns the connection or pipe, and whatever
-//! might take time goes to a lane. Must not know sockets, pipes or HTTP words.
+//! might take time goes to a lane. Must not know sockets, pipes or HTTP words. In reading order, first the way of a call:
+//!
+//! - `origin`: where a message came from, and what its transport hears of it besides the answer;
+//! - `reply`: the place for the one answer, and the one builder of refusals;
+//! - `arrive`: bytes to a request of its era, and the table of the modern methods;
+//! - `dispatch`: finds the target, opens the call, hands it to the lane or refuses it;
+//! - `planning`: whether a tool runs on its lane, in a workspace, or as a background job;
+//! - `call`: the life of one call, and who may end it;
+//! - `control`: what the handler's context reaches the server by;
+//! - `execution`: what the worker does, from the fork of the state to the answer;
+//! - `encode`: a result into bytes, with the envelope around it.
+//!
+//! What hangs off it can be read when it is needed:
+//!
+//! - `shared`, `lifecycle`, `identity`: what all calls share, how the engine starts and drains, who the server is;
+//! - `catalogue`, `listing`, `offers`: what is registered, its lists in pages, and how both change while serving;
+//! - `handshake`: the table of the handshake era's methods;
+//! - `rounds`, `seal`: multi round-trip requests, and the seal on what the client carries between them;
+//! - `subscriptions`, `listen`, `changes`: change notifications of the modern era;
+//! - `background`, `record_port`, `tasks`: calls that become jobs, and the tasks extension;
+//! - `desk_plan`, `desk_tools`, `sweep`: how jobs and workspaces are set up, the server's own tools for them, and what the clock ends.
 
 mod arrive;
 mod background;

@@ -158,7 +158,8 @@ impl<S> RequestContext<S> {
         self.call.stats()
     }
 
-    /// Whether the call has been cancelled: the client cancelled it or disconnected, or the deadline of a shutdown has passed.
+    /// Whether the call has been cancelled: its client said so, or left, or the deadline of a shutdown has passed. A client that leaves cancels its
+    /// modern calls, and every call on a pipe; a handshake-era call over HTTP goes on, for its client can come back for the answer.
     /// Specification: `basic/patterns/cancellation`.
     pub fn cancelled(&self) -> bool {
         self.call.cancellation().is_cancelled()

@@ -73,7 +73,8 @@ fn depth(value: &Value) -> u32 {
     1 + deepest.unwrap_or_default()
 }
 
-/// What is left of `room` when every value in this one has taken its place, itself included; `None` if there are more.
+/// Counts the values in this one, itself included, against a budget: how much of `room` is left, or `None` when it is exceeded. Counting stops
+/// there, so that it costs no more than the budget.
 fn room_left(value: &Value, room: usize) -> Option<usize> {
     let room = room.checked_sub(1)?;
     match value {

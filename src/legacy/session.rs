@@ -1,5 +1,15 @@
 //! A session of the handshake era: what one handshake established, and everything that is kept for it.
 //!
+//! ```text
+//!                initialize             next message              idle_timeout (the clock) | DELETE | pipe closed
+//!  (handshake) ─────────────▶ UNUSED ────────────────▶ USED ◀─┐ ──────────────────────────────────────────────▶ ENDED
+//!                                │                       └────┘   sessions_max or memory_bytes_max: one that is      ▲
+//!                                └───── goes first ──────────────  idle makes room, the longest idle first ──────────┘
+//! ```
+//!
+//! A session is idle while no message comes, no call of it is under way and no stream is open. Its end cancels its calls, closes the questions it was
+//! asked and forgets its streams; a request that names it afterwards gets `404`, unless [`Sessions`](crate::Sessions) says otherwise.
+//!
 //! A pipe has at most one, without an id; so has a request that stands alone. Must not know HTTP, or where sessions are found. Specification: `basic/lifecycle` and `basic/transports`
 //! ("Session Management") of revision 2025-11-25.
 

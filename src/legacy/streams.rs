@@ -1,5 +1,14 @@
 //! The event streams of one handshake-era session: which are open, which wait for a client to come back, and what was sent on them.
 //!
+//! ```text
+//!            open                    answer sent
+//!  (answer) ──────▶ OPEN ───────────────────────────────▶ FINISHED ── replayed to who comes back, until pushed out ──▶ forgotten
+//!                    │ ▲                                      ▲                                                          ▲
+//!   connection ended │ │ resume: GET with Last-Event-ID       │ resume, then the answer is sent                          │
+//!   or close_stream  ▼ │                                      │                                                          │
+//!                   PARKED ───────────────────────────────────┘── too many, too long, memory short, session ended ───────┘
+//! ```
+//!
 //! A stream that answers a request is *open* while a connection carries it, *parked* while its call goes on without one, and *finished* when
 //! its answer has been sent; for a write into a dead connection succeeds, so a finished one is kept for a while, too. Besides there are
 //! streams that only listen. A message goes to one stream, never to two. Must not know HTTP, or how an event looks on the wire.
@@ -37,7 +46,7 @@ pub(crate) struct Streams {
     announcements_max: usize,
     state: Mutex<State>,
     /// Signalled when a stream is not open any more; only those who want to take one over wait here.
-    let_go: Condvar,
+    released: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -103,7 +112,7 @@ impl Streams {
             replay_bytes_max: limits.replay_bytes_max,
             announcements_max: limits.announcements_max,
             state: Mutex::default(),
-            let_go: Condvar::new(),
+            released: Condvar::new(),
         }
     }
 
@@ -132,7 +141,7 @@ impl Streams {
                         return Resumed::InUse;
                     }
                     outbox.relieve();
-                    state = self.let_go.wait_timeout(state, left).expect(HELD).0;
+                    state = self.released.wait_timeout(state, left).expect(HELD).0;
                     continue;
                 }
                 Phase::Parked(_) => false,
@@ -269,7 +278,7 @@ impl Streams {
         state.replay = Replay::default();
         state.backlog = VecDeque::new();
         drop(state);
-        self.let_go.notify_all();
+        self.released.notify_all();
         self.end_listening();
         // What is parked here writes its access lines; nobody shall wait for the log.
         drop(answering);
@@ -286,8 +295,8 @@ impl Streams {
         state.last_closed.map(|closed| closed.elapsed())
     }
 
-    /// What an open stream is from now on, or nothing; what has been forgotten stays forgotten.
-    fn let_go(&self, stream: u64, becomes: Option<Phase>) {
+    /// The connection of an open stream lets go of it: the phase that it has from now on, or `None` to forget it. What has been forgotten stays forgotten.
+    fn release(&self, stream: u64, becomes: Option<Phase>) {
         let mut state = self.lock();
         state.last_closed = Some(Instant::now());
         // Readers that are dropped write access lines; nobody shall wait for the log.
@@ -301,7 +310,7 @@ impl Streams {
             dropped.extend(state.forget(stream));
         }
         self.settle(state, &mut dropped);
-        self.let_go.notify_all();
+        self.released.notify_all();
     }
 
     /// Looks at what waits in parked streams, because something has arrived in one.
@@ -445,7 +454,7 @@ impl OpenStream {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.streams.let_go(self.stream, self.becomes.take());
+        self.streams.release(self.stream, self.becomes.take());
     }
 }
 

@@ -36,7 +36,8 @@ pub(crate) static NO_TRACE: TraceContext = TraceContext {
 };
 
 impl TraceContext {
-    /// Reads it; `None`, for nothing, when there is none of it.
+    /// The trace context in a request's metadata. `None` when none of the three fields is there, which costs no allocation, or when they are longer
+    /// together than is carried.
     pub(crate) fn read(meta: &Meta<'_>) -> Option<Box<Self>> {
         let raw = [meta.traceparent, meta.tracestate, meta.baggage];
         if raw.iter().all(Option::is_none) {
