@@ -100,6 +100,11 @@ pub use schemars;
 #[doc = include_str!("handler/model_schemas.md")]
 pub mod model_schemas {}
 
+/// The code blocks of the README, each compiled as it stands there.
+#[cfg(all(doctest, feature = "http", feature = "ctrlc", unix))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use base::cancel::CancellationToken;
 pub use base::error::{Error, Result};
 pub use base::limits::Limits;
