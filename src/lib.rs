@@ -47,7 +47,8 @@
 //! - The *transport* has one thread for each connection, which alone reads and writes it; a pipe has one that reads and one that writes.
 //! - The *engine* answers cheap requests at once, on that thread. A tool call goes to its tool's *lane*: a name, a fixed number of worker
 //!   threads, a bounded queue. A full lane refuses the call at once: status `503` over HTTP, and the JSON-RPC error code `503` everywhere.
-//! - A *worker* forks the state, calls the handler, catches its panic, and puts the answer into the *outbox*. It never touches a socket.
+//! - A *worker* forks the state, calls the handler, catches its panic, and gives the answer to the *outbox*. It never waits for a socket or a pipe: it
+//!   sends what the kernel takes at once, and the rest is for the thread that owns the connection.
 //!
 //! # What you can rely on
 //!

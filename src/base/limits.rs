@@ -156,9 +156,6 @@ limits! {
     announcements_max: usize = 32,
     /// How long a client should wait before it reconnects for the rest of a stream (`retry` of the event stream). Default 1 s.
     retry_hint: Duration = Duration::from_secs(1),
-    /// How soon a client that has left is noticed while its call is in flight. Default 100 ms; looking starts only when a call
-    /// has lasted this long, so that fast calls pay nothing. Guarded front.
-    departure_interval: Duration = Duration::from_millis(100),
     /// How long a connection that the server closes goes on reading, so that the client can read the answer before a reset
     /// destroys it. Default 2 s. Guarded front.
     linger_timeout: Duration = Duration::from_secs(2),
@@ -209,14 +206,10 @@ impl Limits {
         if let Some((name, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
             return Some(format!("`Limits::{name}` is 0; it must be at least 1"));
         }
-        let not_zero = [
-            ("heartbeat_interval", self.heartbeat_interval),
-            ("departure_interval", self.departure_interval),
-        ];
-        if let Some((name, _)) = not_zero.into_iter().find(|(_, value)| value.is_zero()) {
-            return Some(format!(
-                "`Limits::{name}` is zero, which would never let a thread rest"
-            ));
+        if self.heartbeat_interval.is_zero() {
+            let message =
+                "`Limits::heartbeat_interval` is zero, which would never let a thread rest";
+            return Some(message.into());
         }
         let in_time = [
             ("head_timeout", self.head_timeout),

@@ -1,4 +1,4 @@
-//! The answer to one request, and how far the request got.
+//! The answer to one request, how far the request got, and how far the answer.
 //!
 //! Must not know how it waits or who writes it.
 
@@ -28,4 +28,31 @@ pub(crate) enum Standing {
     Malformed,
     /// It named a session that does not exist, or no more.
     UnknownSession,
+}
+
+/// Sends an answer as far as that needs no waiting, and tells the observer of its end if all of it has left. It never waits, and tries once.
+pub(crate) type ShortWay = Box<dyn FnMut(Answer) -> Taken + Send>;
+
+/// What has become of an answer on the short way.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// All of it has left. Its reader need not hear of it at once, because the client's next word will wake it.
+    All,
+    /// All of it has left, and the reader has something to do now.
+    AllAndLast,
+    Partly(Rest),
+    Nothing(Answer),
+}
+
+/// What is left of an answer whose beginning has been sent: the body from here on, as it is.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    pub(crate) answer: Answer,
+    pub(crate) from: usize,
+}
+
+impl Rest {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.answer.body[self.from..]
+    }
 }

@@ -3,12 +3,13 @@
 mod answer;
 mod queue;
 mod reader;
+mod short;
 mod writer;
 
-pub(crate) use self::answer::{Answer, Standing};
+pub(crate) use self::answer::{Answer, Rest, ShortWay, Standing, Taken};
 pub(crate) use self::queue::{EventKind, Source};
-pub(crate) use self::reader::{OutboxReader, outbox};
-pub(crate) use self::writer::{Accounts, AnswerSlot, Bounds, Item, Outbox};
+pub(crate) use self::reader::{OutboxReader, Pending, outbox};
+pub(crate) use self::writer::{Accounts, AnswerSlot, Bounds, Item, Outbox, Wake};
 
 #[cfg(test)]
 mod tests;

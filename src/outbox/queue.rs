@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::budget::{Budget, Charge};
 use crate::base::cancel::CancellationToken;
 use crate::observe::access::{Access, Observer};
-use crate::outbox::answer::Answer;
+use crate::outbox::answer::{Answer, Rest};
 
 /// What an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,7 @@ pub(super) enum Firm {
     /// Whatever follows it means nothing without it. There is at most one for each answer that is due.
     Opening(Vec<u8>, Arc<Source>),
     Answer(Answer),
+    Rest(Rest),
     NoAnswer(Option<Access>),
     Pause,
 }
@@ -93,6 +94,10 @@ impl Queue {
     /// The length of everything in it.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.firm.is_empty() && self.events.iter().all(VecDeque::is_empty)
     }
 
     pub(super) fn push(&mut self, firm: Firm) {
@@ -268,7 +273,7 @@ impl Firm {
     fn len(&self) -> usize {
         match self {
             Firm::Request(bytes, _) | Firm::Opening(bytes, _) => bytes.len(),
-            Firm::Answer(answer) => answer.body.len(),
+            Firm::Answer(answer) | Firm::Rest(Rest { answer, .. }) => answer.body.len(),
             Firm::NoAnswer(_) | Firm::Pause => 0,
         }
     }
@@ -282,7 +287,13 @@ impl Firm {
 
     /// Nobody will read it, so nobody else will tell of its end.
     pub(super) fn ended_unread(self, observer: &dyn Observer) {
-        if let Firm::Answer(Answer { access, .. }) | Firm::NoAnswer(Some(access)) = self {
+        if let Firm::Answer(Answer { access, .. })
+        | Firm::Rest(Rest {
+            answer: Answer { access, .. },
+            ..
+        })
+        | Firm::NoAnswer(Some(access)) = self
+        {
             observer.ended(&access, None);
         }
     }

@@ -8,13 +8,21 @@ use std::time::Instant;
 
 use crate::base::budget::Budget;
 use crate::observe::access::Observer;
-use crate::outbox::answer::Answer;
+use crate::outbox::answer::{Answer, ShortWay};
 use crate::outbox::queue::{Firm, Next};
-use crate::outbox::writer::{Accounts, Bounds, Item, OnArrival, Outbox, Shared, State};
+use crate::outbox::writer::{Accounts, Bounds, Item, Outbox, Shared, State, Waits, Wake};
 
 /// The way out, owned by the one thread that writes.
 #[derive(Debug)]
 pub(crate) struct OutboxReader(pub(super) Arc<Shared>);
+
+/// Why there is no item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pending {
+    Nothing,
+    /// An answer is on the short way: until it has left there is nothing to do but wait.
+    Sending,
+}
 
 /// A new outbox within these bounds, on these accounts.
 pub(crate) fn outbox(
@@ -31,38 +39,71 @@ impl OutboxReader {
     pub(crate) fn recv(&self, deadline: Option<Instant>) -> Item {
         let mut state = self.0.lock();
         loop {
-            if mem::take(&mut state.relieved) {
-                return Item::Relieved;
+            if let Some(item) = self.next(&mut state) {
+                return item;
             }
-            let bytes = state.queue.bytes();
-            let next = state.queue.pop();
-            if state.room_waited_for && (next.is_some() || state.queue.bytes() < bytes) {
-                // Whatever it is and wherever it goes, for its bytes are free now, and one who is asked must be able to answer.
-                self.0.room.notify_one();
-            }
-            match next {
-                Some(Next::Event(bytes)) => return Item::Event(bytes),
-                Some(Next::Firm(Firm::Request(bytes, _))) => return Item::Request(bytes),
-                Some(Next::Firm(Firm::Opening(bytes, _))) => return Item::Opening(bytes),
-                Some(Next::Firm(Firm::Answer(answer))) => {
-                    state.answer_read();
-                    return Item::Answer(answer);
-                }
-                Some(Next::Firm(Firm::NoAnswer(access))) => {
-                    state.answer_read();
-                    return Item::NoAnswer(access);
-                }
-                Some(Next::Firm(Firm::Pause)) => {
-                    state.pause_waits = false;
-                    return Item::Pause;
-                }
-                None if state.closed && state.due == 0 => return Item::Finished,
-                None => match self.wait(state, deadline) {
-                    Some(woken) => state = woken,
-                    None => return Item::TimedOut,
-                },
+            // What is being sent has to have left before the reader does anything.
+            let until = deadline.filter(|_| !state.sending);
+            match self.wait(state, until) {
+                Some(woken) => state = woken,
+                None => return Item::TimedOut,
             }
         }
+    }
+
+    /// The next item if there is one. If there is none and the caller `will_wait`, whoever puts something in calls `wake`, until this is called again;
+    /// and so does an answer that has gone the short way, if `hears_of_sent`. While one is going that way, the caller has to wait.
+    pub(crate) fn try_recv(
+        &self,
+        wake: &Wake,
+        will_wait: bool,
+        hears_of_sent: bool,
+    ) -> Result<Item, Pending> {
+        let mut state = self.0.lock();
+        if let Some(item) = self.next(&mut state) {
+            return Ok(item);
+        }
+        let sending = state.sending;
+        state.waits = (will_wait || sending).then(|| Waits {
+            wake: Some(Arc::clone(wake)),
+            hears_of_sent: hears_of_sent || sending,
+        });
+        Err(match sending {
+            true => Pending::Sending,
+            false => Pending::Nothing,
+        })
+    }
+
+    /// Lets answers leave by this way while the reader waits and nothing is ahead of them; `None` ends that.
+    pub(crate) fn set_short_way(&self, short_way: Option<ShortWay>) {
+        let before = mem::replace(&mut self.0.lock().short_way, short_way);
+        drop(before);
+    }
+
+    /// The next item, if there is one that may be read now.
+    fn next(&self, state: &mut State) -> Option<Item> {
+        state.waits = None;
+        if state.sending {
+            return None;
+        }
+        if mem::take(&mut state.relieved) {
+            return Some(Item::Relieved);
+        }
+        if mem::take(&mut state.sent) {
+            return Some(Item::Sent);
+        }
+        let bytes = state.queue.bytes();
+        let next = state.queue.pop();
+        if state.room_waited_for && (next.is_some() || state.queue.bytes() < bytes) {
+            // Whatever it is and wherever it goes, for its bytes are free now, and one who is asked must be able to answer.
+            self.0.room.notify_one();
+        }
+        Some(match next {
+            Some(Next::Event(bytes)) => Item::Event(bytes),
+            Some(Next::Firm(firm)) => state.read(firm),
+            None if state.closed && state.due == 0 => Item::Finished,
+            None => return None,
+        })
     }
 
     /// Puts an answer back that could not be written, for the next one who reads here.
@@ -85,7 +126,7 @@ impl OutboxReader {
             answers: Arc::clone(account),
             events: Arc::clone(account),
         };
-        state.on_arrival = Some(OnArrival(Arc::new(tell)));
+        state.on_arrival = Some(Arc::new(tell));
         state.queue.move_to(account)
     }
 
@@ -96,6 +137,11 @@ impl OutboxReader {
         state.queue.drop_pause();
         state.pause_waits = false;
         state.relieved = false;
+    }
+
+    /// Whether nothing waits to be read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().queue.is_empty()
     }
 
     /// The length of what has not been read yet.
@@ -115,21 +161,19 @@ impl OutboxReader {
         deadline: Option<Instant>,
     ) -> Option<MutexGuard<'a, State>> {
         const HELD: &str = "no code panics while it holds the outbox";
-        state.reader_waits = true;
-        let mut state = match deadline {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return None;
+        }
+        state.waits = Some(Waits {
+            wake: None,
+            hears_of_sent: state.sending,
+        });
+        // A wake-up without cause, or at the deadline, goes round the caller's loop once more.
+        Some(match left {
             None => self.0.readable.wait(state).expect(HELD),
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    state.reader_waits = false;
-                    return None;
-                }
-                // A wake-up without cause, or at the deadline, goes round the caller's loop once more.
-                self.0.readable.wait_timeout(state, left).expect(HELD).0
-            }
-        };
-        state.reader_waits = false;
-        Some(state)
+            Some(left) => self.0.readable.wait_timeout(state, left).expect(HELD).0,
+        })
     }
 }
 
@@ -138,8 +182,11 @@ impl Drop for OutboxReader {
         let mut state = self.0.lock();
         state.reader_gone = true;
         state.read = None;
+        state.waits = None;
         let unread = mem::take(&mut state.queue);
+        let short_way = state.short_way.take();
         drop(state);
+        drop(short_way);
         self.0.room.notify_all();
         unread.ended_unread(&*self.0.observer);
     }

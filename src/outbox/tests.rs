@@ -1,5 +1,7 @@
 //! What the outbox keeps, what it drops, and who waits.
 
+mod short;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -80,6 +82,8 @@ fn next(reader: &OutboxReader) -> String {
             "answer {}",
             String::from_utf8(answer.body).expect("the test sends text")
         ),
+        Item::Rest(rest) => format!("rest {}", String::from_utf8_lossy(rest.bytes())),
+        Item::Sent => "sent".into(),
         Item::NoAnswer(_) => "no answer".into(),
         Item::Pause => "pause".into(),
         Item::Relieved => "relieved".into(),

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::budget::{Budget, Charge, OverBudget};
 use crate::observe::access::{Access, Observer};
-use crate::outbox::answer::Answer;
+use crate::outbox::answer::{Answer, Rest, ShortWay};
 use crate::outbox::queue::{EventKind, Firm, Queue, Source};
 
 /// The way in, shared by everyone who answers on one HTTP exchange or one pipe.
@@ -36,6 +36,10 @@ pub(crate) enum Item {
     /// The first message of a stream that makes no sense without it.
     Opening(Vec<u8>),
     Answer(Answer),
+    /// What is left of an answer that went the short way.
+    Rest(Rest),
+    /// Answers have gone the short way, whole.
+    Sent,
     /// A request that was accepted ends without an answer: it was cancelled, or needed none.
     NoAnswer(Option<Access>),
     /// A handler wants the stream to end here; the rest is for whoever comes back for it.
@@ -54,7 +58,7 @@ pub(super) struct Shared {
     /// Sees what nobody reads any more; the reader's owner tells it of the rest.
     pub(super) observer: Arc<dyn Observer>,
     pub(super) state: Mutex<State>,
-    /// Signalled when the reader has something to do; only it waits here.
+    /// Signalled when the reader has something to do; only it waits here, unless it waits elsewhere.
     pub(super) readable: Condvar,
     /// Signalled when something has been read; only the one thread that reads requests waits here.
     pub(super) room: Condvar,
@@ -75,12 +79,11 @@ pub(crate) struct Accounts {
     pub(crate) events: Arc<Budget>,
 }
 
-#[derive(Debug)]
 pub(super) struct State {
     pub(super) queue: Queue,
     pub(super) accounts: Accounts,
     /// Told of each arrival, after it and without a lock of this room.
-    pub(super) on_arrival: Option<OnArrival>,
+    pub(super) on_arrival: Option<Wake>,
     /// Answers that have not been read: places reserved, and those that are in the queue.
     pub(super) due: usize,
     /// How many of the queue are answers. Only these are held against a client: a call that is under way is the lanes' to bound, and while it
@@ -92,7 +95,14 @@ pub(super) struct State {
     pub(super) relieved: bool,
     /// Nobody will reserve any more.
     pub(super) closed: bool,
-    pub(super) reader_waits: bool,
+    /// That the reader waits, and how it is woken.
+    pub(super) waits: Option<Waits>,
+    /// How an answer leaves without it.
+    pub(super) short_way: Option<ShortWay>,
+    /// An answer is on the short way; nothing may be written beside it.
+    pub(super) sending: bool,
+    /// Answers have gone the short way since the reader was last here.
+    pub(super) sent: bool,
     /// The one thread that accepts requests waits for room.
     pub(super) room_waited_for: bool,
     pub(super) reader_gone: bool,
@@ -102,13 +112,20 @@ pub(super) struct State {
     pub(super) takes_no_requests: bool,
 }
 
-/// Somebody keeps account of what waits here.
-#[derive(Clone)]
-pub(super) struct OnArrival(pub(super) Arc<dyn Fn() + Send + Sync>);
+/// Told that something has arrived, without a lock of this room.
+pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 
-impl fmt::Debug for OnArrival {
+/// How a reader waits.
+pub(super) struct Waits {
+    /// `None` if it waits on the condition variable.
+    pub(super) wake: Option<Wake>,
+    /// Nothing but this outbox will wake it, so that it has to hear of answers that went the short way.
+    pub(super) hears_of_sent: bool,
+}
+
+impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OnArrival")
+        f.debug_struct("State").finish_non_exhaustive()
     }
 }
 
@@ -126,7 +143,10 @@ impl Shared {
                 pause_waits: false,
                 relieved: false,
                 closed: false,
-                reader_waits: false,
+                waits: None,
+                short_way: None,
+                sending: false,
+                sent: false,
                 room_waited_for: false,
                 reader_gone: false,
                 read: None,
@@ -148,14 +168,32 @@ impl Shared {
         self.arrived(state);
     }
 
-    /// Lets everybody know who has to.
-    fn arrived(&self, state: MutexGuard<'_, State>) {
-        let (wake, on_arrival) = (state.reader_waits, state.on_arrival.clone());
-        drop(state);
-        if wake {
-            self.readable.notify_one();
+    /// Puts the terminal item of a request into the queue.
+    pub(super) fn answer_long(&self, mut state: MutexGuard<'_, State>, firm: Firm) {
+        if state.reader_gone {
+            drop(state);
+            return firm.ended_unread(&*self.observer);
         }
-        if let Some(OnArrival(tell)) = on_arrival {
+        state.answers += 1;
+        self.push(state, firm);
+    }
+
+    /// Lets everybody know who has to. While an answer is on the short way the reader has to wait for its end, and is woken then.
+    pub(super) fn arrived(&self, mut state: MutexGuard<'_, State>) {
+        let waits = match state.sending {
+            true => None,
+            false => state.waits.take(),
+        };
+        let on_arrival = state.on_arrival.clone();
+        drop(state);
+        match waits {
+            Some(Waits {
+                wake: Some(wake), ..
+            }) => wake(),
+            Some(Waits { wake: None, .. }) => self.readable.notify_one(),
+            None => {}
+        }
+        if let Some(tell) = on_arrival {
             tell();
         }
     }
@@ -166,9 +204,23 @@ impl State {
         self.answers >= bounds.answers_max || self.queue.bytes() >= bounds.bytes_max
     }
 
-    pub(super) fn answer_read(&mut self) {
-        self.due -= 1;
-        self.answers -= 1;
+    /// What the reader finds in something that is never dropped.
+    pub(super) fn read(&mut self, firm: Firm) -> Item {
+        if let Firm::Answer(_) | Firm::Rest(_) | Firm::NoAnswer(_) = firm {
+            self.due -= 1;
+            self.answers -= 1;
+        }
+        match firm {
+            Firm::Request(bytes, _) => Item::Request(bytes),
+            Firm::Opening(bytes, _) => Item::Opening(bytes),
+            Firm::Answer(answer) => Item::Answer(answer),
+            Firm::Rest(rest) => Item::Rest(rest),
+            Firm::NoAnswer(access) => Item::NoAnswer(access),
+            Firm::Pause => {
+                self.pause_waits = false;
+                Item::Pause
+            }
+        }
     }
 }
 
@@ -272,8 +324,7 @@ impl Outbox {
     pub(crate) fn relieve(&self) {
         let mut state = self.0.lock();
         state.relieved = true;
-        drop(state);
-        self.0.readable.notify_one();
+        self.0.arrived(state);
     }
 
     /// Puts in what must be read before everything else of its call. It is not sent once the call is cancelled.
@@ -294,15 +345,16 @@ impl Outbox {
     pub(crate) fn close(&self) {
         let mut state = self.0.lock();
         state.closed = true;
-        drop(state);
-        self.0.readable.notify_one();
+        self.0.arrived(state);
     }
 }
 
 impl AnswerSlot {
-    /// Puts the answer in its place. Never waits, never fails; if the reader has gone it goes nowhere.
+    /// Sends the answer by the short way, or puts it in its place. Never waits, never fails; if the reader has gone it goes nowhere.
     pub(crate) fn send(mut self, answer: Answer) {
-        self.fill(Firm::Answer(answer));
+        if let Some(Outbox(shared)) = self.outbox.take() {
+            shared.answer(answer);
+        }
     }
 
     /// Says that this request was cancelled: no answer will come.
@@ -315,16 +367,9 @@ impl AnswerSlot {
         self.outbox.as_ref()
     }
 
-    fn fill(&mut self, item: Firm) {
+    fn fill(&mut self, firm: Firm) {
         if let Some(Outbox(shared)) = self.outbox.take() {
-            let mut state = shared.lock();
-            if !state.reader_gone {
-                state.answers += 1;
-                shared.push(state, item);
-                return;
-            }
-            drop(state);
-            item.ended_unread(&*shared.observer);
+            shared.answer_long(shared.lock(), firm);
         }
     }
 }

@@ -17,11 +17,12 @@ use crate::base::error::Error;
 use crate::base::limits::Limits;
 use crate::base::log;
 use crate::engine::{Origin, Pipe, Refusal, ReplyPort};
-use crate::observe::access::{Access, RequestTag};
-use crate::outbox::{AnswerSlot, Bounds, Item, Outbox, OutboxReader};
+use crate::observe::access::{Access, Observer, RequestTag};
+use crate::outbox::{AnswerSlot, Bounds, Item, Outbox, OutboxReader, Rest, ShortWay, Taken};
 use crate::protocol::jsonrpc::{ErrorObject, glimpse};
 use crate::transport::front::{ClientEnd, Front, Unfinished};
 use crate::transport::lines::{CHUNK_BYTES_MAX, Line, Lines, write_whole};
+use crate::transport::short_way;
 
 /// A served pipe with its two threads.
 pub(crate) struct PipeFront {
@@ -36,8 +37,13 @@ pub(crate) struct PipeFront {
     over: Arc<AtomicBool>,
 }
 
+/// Writes as much of a line as needs no waiting: how much. An error means that the writer has to find out.
+pub(crate) type WriteNow = Box<dyn FnMut(&[u8]) -> io::Result<usize> + Send>;
+
 /// What else is known of the streams of a pipe that can be interrupted.
 pub(crate) struct Ears {
+    /// `None` where there is no such way.
+    pub(crate) write_now: Option<WriteNow>,
     /// Dropped, it makes `read` return the end of its input, and `gone` return.
     pub(crate) wake: Box<dyn Send>,
     /// Waits until nobody can read any more what is written. False when it was woken before.
@@ -60,7 +66,14 @@ impl PipeFront {
         let (open, written) = bounded(0);
         let pipe = Arc::new(Pipe::new());
         let over = Arc::new(AtomicBool::new(false));
-        let (wake, gone) = ears.map(|ears| (ears.wake, ears.gone)).unzip();
+        let (write_now, wake, gone) = match ears {
+            Some(ears) => (ears.write_now, Some(ears.wake), Some(ears.gone)),
+            None => (None, None, None),
+        };
+        if let Some(write_now) = write_now.filter(|_| short_way::is_on()) {
+            let observer = Arc::clone(client.engine.observer());
+            answers.set_short_way(Some(short_way(write_now, observer)));
+        }
         let reader = Reader {
             lines: Lines::new(read, limits.line_bytes_max, Arc::clone(&over)),
             client: client.clone(),
@@ -196,6 +209,24 @@ fn refuse_long_line(slot: AnswerSlot, bytes_max: usize, beginning: &[u8]) {
     refusal.send(&error, ReplyPort::Outbox(slot));
 }
 
+/// How an answer is written by the thread that made it.
+fn short_way(mut write_now: WriteNow, observer: Arc<dyn Observer>) -> ShortWay {
+    Box::new(move |mut answer| {
+        answer.body.push(b'\n');
+        match write_now(&answer.body) {
+            Ok(count) if count == answer.body.len() => {
+                observer.ended(&answer.access, None);
+                Taken::All
+            }
+            Ok(from) if from > 0 => Taken::Partly(Rest { answer, from }),
+            Ok(_) | Err(_) => {
+                answer.body.pop();
+                Taken::Nothing(answer)
+            }
+        }
+    })
+}
+
 /// The thread that writes.
 struct Writer<W> {
     answers: OutboxReader,
@@ -236,9 +267,14 @@ impl<W: Write> Writer<W> {
                 self.push_line(&answer.body);
                 self.sent.push((self.out.len(), answer.access));
             }
+            Item::Rest(rest) => {
+                // Nothing is in front of it, for nothing is read here while an answer goes the short way.
+                self.out.extend_from_slice(rest.bytes());
+                self.sent.push((self.out.len(), rest.answer.access));
+            }
             Item::NoAnswer(access) => self.sent.extend(access.map(|access| (0, access))),
             // A pipe is one stream without an end.
-            Item::Pause | Item::Relieved | Item::TimedOut | Item::Finished => {}
+            Item::Pause | Item::Relieved | Item::Sent | Item::TimedOut | Item::Finished => {}
         }
     }
 
@@ -267,6 +303,7 @@ impl<W: Write> Writer<W> {
     /// Nothing more can be written: counts the answers that are lost by it, those of accepted calls included.
     fn give_up(mut self, written: usize, error: io::Error, fail: impl FnOnce()) -> Unfinished {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        self.answers.set_short_way(None);
         self.answers.outbox().close();
         fail();
         let has_left = matches!(
@@ -277,7 +314,7 @@ impl<W: Write> Writer<W> {
         self.end_requests();
         loop {
             let item = self.answers.recv(None);
-            lost += usize::from(matches!(item, Item::Answer(_)));
+            lost += usize::from(matches!(item, Item::Answer(_) | Item::Rest(_)));
             if matches!(item, Item::Finished) {
                 break;
             }

@@ -10,14 +10,16 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::net::SendFlags;
+use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};
 use rustix::stdio;
 
 use crate::base::log;
 use crate::base::stderr::{self, LossyStderr};
-use crate::transport::pipe::Ears;
+use crate::transport::pipe::{Ears, WriteNow};
 
 /// The protocol's own ends.
 pub(crate) struct Stdio {
@@ -54,6 +56,7 @@ pub(crate) fn take() -> io::Result<Stdio> {
     stdio::dup2_stdin(&null)?;
     let stray = Stray::redirect()?;
     let ears = Ears {
+        write_now: write_now(output.try_clone()?),
         wake: Box::new((wake, stray)),
         gone: Box::new(move || nobody_reads(&watched, &still_woken)),
     };
@@ -101,6 +104,27 @@ impl Write for Output {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// How a line is written without waiting: a pipe that has room takes one of up to `PIPE_BUF` bytes whole; a socket takes what it has room for. Elsewhere,
+/// as on a terminal, nobody can promise that a write does not wait.
+fn write_now(output: OwnedFd) -> Option<WriteNow> {
+    match FileType::from_raw_mode(fstat(&output).ok()?.st_mode) {
+        FileType::Fifo => Some(Box::new(move |line| {
+            let mut watched = [PollFd::new(&output, PollFlags::OUT)];
+            poll(&mut watched, Some(&Timespec::default()))?;
+            let has_room = watched[0].revents() == PollFlags::OUT && line.len() <= PIPE_BUF;
+            Ok(match has_room {
+                true => rustix::io::write(&output, line)?,
+                false => 0,
+            })
+        })),
+        FileType::Socket => Some(Box::new(move |line| {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            Ok(rustix::net::send(&output, line, flags)?)
+        })),
+        _ => None,
     }
 }
 

@@ -379,7 +379,6 @@ fn law_9_a_time_may_be_as_long_as_one_likes() {
             .idle_timeout(Duration::MAX)
             .write_timeout(Duration::MAX)
             .retry_hint(Duration::MAX)
-            .departure_interval(Duration::MAX)
             .linger_timeout(Duration::MAX)
             .buffer_idle_timeout(Duration::MAX)
             .refused_linger(Duration::MAX)

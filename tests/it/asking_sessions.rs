@@ -530,8 +530,7 @@ fn law_15_nobody_is_waited_for_who_cannot_come_back() {
     on_every_front(|front| {
         let limits = patient(PATIENCE * 4)
             .parked_streams_max(1)
-            .heartbeat_interval(Duration::from_millis(20))
-            .departure_interval(Duration::from_millis(5));
+            .heartbeat_interval(Duration::from_millis(20));
         let (served, http) = front.serve(asking().lane(all_may_wait(4)).limits(limits));
         let session = introduced(http, &everything());
         let mut asked = Vec::new();

@@ -1,4 +1,4 @@
-//! Law 1: a worker never touches a socket. A client that reads nothing costs no worker and no other client anything.
+//! Law 1: a worker never waits for a socket or a pipe. A client that reads nothing costs no worker and no other client anything.
 
 use mcp_threads::{Limits, LoggingLevel, RequestContext, Server};
 use serde_json::{Value, json};

@@ -15,8 +15,7 @@ fn law_7_a_call_longer_than_every_interval_is_not_cut_and_shows_life() {
         let server = probes(&gate).limits(
             Limits::default()
                 .stream_after(Duration::from_millis(30))
-                .heartbeat_interval(Duration::from_millis(10))
-                .departure_interval(Duration::from_millis(5)),
+                .heartbeat_interval(Duration::from_millis(10)),
         );
         let (served, http) = front.serve(server);
         let mut reply = http

@@ -22,7 +22,6 @@ fn quiet() -> Limits {
     Limits::default()
         .stream_after(Duration::from_secs(3600))
         .heartbeat_interval(Duration::from_millis(20))
-        .departure_interval(Duration::from_millis(5))
         .retry_hint(Duration::from_millis(20))
 }
 
@@ -493,9 +492,7 @@ fn a_stream_that_listens_lives_until_its_session_ends() {
 #[cfg(feature = "http")]
 #[test]
 fn what_is_said_to_a_listener_that_has_left_waits_for_the_next() {
-    let seldom = quiet()
-        .heartbeat_interval(Duration::from_secs(3600))
-        .departure_interval(Duration::from_secs(3600));
+    let seldom = quiet().heartbeat_interval(Duration::from_secs(3600));
     let server = server(&Gate::new()).limits(seldom);
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
     let http = Http::new(running.addr().expect("it serves HTTP"));

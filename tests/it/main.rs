@@ -82,6 +82,8 @@ mod results;
 mod schemas;
 #[cfg(feature = "cli")]
 mod scripts;
+#[cfg(all(feature = "http", unix))]
+mod short_way;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod streams;
 mod tidy;

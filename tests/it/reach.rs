@@ -8,12 +8,10 @@ use serde_json::json;
 
 use crate::harness::{Gate, Http, PATIENCE, Served, call, probes, text, until};
 
-/// A server behind the guarded front that never writes before the answer, and looks for its client every 10 ms.
+/// A server behind the guarded front that never writes before the answer.
 #[cfg(feature = "http")]
 fn silent(gate: &Gate) -> (Served, Http) {
-    let limits = Limits::default()
-        .stream_after(Duration::from_secs(600))
-        .departure_interval(Duration::from_millis(10));
+    let limits = Limits::default().stream_after(Duration::from_secs(600));
     let server = probes(gate).workers(1).limits(limits);
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
     let http = Http::new(running.addr().expect("it serves HTTP"));

@@ -156,8 +156,7 @@ fn a_modern_client_that_leaves_cancels_its_call() {
             .limits(
                 Limits::default()
                     .stream_after(Duration::from_millis(10))
-                    .heartbeat_interval(Duration::from_millis(10))
-                    .departure_interval(Duration::from_millis(10)),
+                    .heartbeat_interval(Duration::from_millis(10)),
             )
             .tool("report", "", move |cx: &mut RequestContext, _: Value| {
                 let mut step = 0.0;
@@ -195,8 +194,7 @@ fn a_legacy_client_that_leaves_does_not_cancel_its_call() {
         let server = probes(&gate).limits(
             Limits::default()
                 .stream_after(Duration::from_millis(10))
-                .heartbeat_interval(Duration::from_millis(5))
-                .departure_interval(Duration::from_millis(5)),
+                .heartbeat_interval(Duration::from_millis(5)),
         );
         let (served, http) = front.serve(server);
         let session = http.initialize("2025-11-25");

@@ -5,8 +5,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use crate::base::budget::Charge;
+use crate::outbox::Wake;
 use crate::protocol::param_headers::HeaderFields;
 use crate::transport::http::refusal::Refusal;
 
@@ -45,6 +47,26 @@ pub(crate) trait Exchange {
     /// Sends the last bytes of an open stream together with its end, in one write.
     fn finish(&mut self, bytes: &[u8]) -> io::Result<()>;
 
+    /// How another thread wakes the owner from [`wait`](Exchange::wait); `None` if it cannot wait there now.
+    fn bell(&mut self) -> Option<Wake> {
+        None
+    }
+
+    /// Waits for the [`bell`](Exchange::bell), and for the client. It may return too early, as [`Heard::Bell`].
+    fn wait(&mut self, _heeds: Heeds, _until: Option<Instant>) -> Heard {
+        Heard::Bell
+    }
+
+    /// What sends the whole answer from another thread. `None` if only the owner can, or has something to do after it.
+    fn aside(&mut self) -> Option<Aside> {
+        None
+    }
+
+    /// The answer has been sent aside, except for these last bytes, which the owner sends.
+    fn end_aside(&mut self, _rest: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Whether the client is known to have gone. Never blocks; a front that cannot know says `false`.
     fn client_left(&mut self) -> bool;
 
@@ -57,10 +79,52 @@ pub(crate) trait Exchange {
     fn close_after(&mut self);
 }
 
+/// Sends a complete answer at once, on any thread, as far as that needs no waiting.
+pub(crate) type Aside = Box<dyn FnMut(&Response<'_>) -> SentAside + Send>;
+
+/// How far an answer got.
+pub(crate) struct SentAside {
+    pub(crate) head: Vec<u8>,
+    /// How many bytes of head and body have left.
+    pub(crate) count: usize,
+    /// All have, and the owner has to know.
+    pub(crate) is_last: bool,
+}
+
+impl SentAside {
+    /// Nothing has left.
+    pub(crate) const NOTHING: SentAside = SentAside {
+        head: Vec::new(),
+        count: 0,
+        is_last: false,
+    };
+}
+
+/// What of the client a waiting owner is woken by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heeds {
+    /// The next request, or the end of the connection.
+    Bytes,
+    /// Its end, where the system tells of it while bytes are unread.
+    End,
+    Nothing,
+}
+
+/// What a waiting owner was woken by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Bell,
+    Bytes,
+    /// The client has left.
+    End,
+    /// The time is over.
+    Silence,
+}
+
 /// What stands above a front: the one that answers its requests.
 ///
 /// Called on the thread that owns the connection, which may wait in here as long as it likes; it costs nobody else anything.
-/// While it waits, it asks [`Exchange::client_left`] from time to time. A panic ends this connection and no other.
+/// While it waits, it hears of a client that leaves ([`Exchange::wait`]). A panic ends this connection and no other.
 pub(crate) trait Serve: Send + Sync + 'static {
     /// Answers one request, exactly once.
     fn serve<E: Exchange>(&self, exchange: &mut E);

@@ -21,9 +21,6 @@ use crate::transport::http::write::{Incoming, ListeningStream, Reply, ResumableS
 /// write to a client that has gone; waiting costs nobody but the client that asks.
 const RELIEF_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A stream that only listens lasts for hours and costs next to nothing; its client is looked for this many times less often.
-const LISTENING_PATIENCE: u32 = 10;
-
 /// What a `GET` asks for, with the place for its stream.
 struct Asked {
     streams: Arc<Streams>,
@@ -107,10 +104,8 @@ impl Endpoint {
             return reply.refuse(&Refusal::new(404, "No such session"));
         };
         reply.ended("GET", Outcome::Ok, 200);
-        let looks = self.limits.departure_interval;
-        let looks = looks.saturating_mul(LISTENING_PATIENCE);
         let incoming = Incoming::new(&self.limits, reader);
-        let (written, unheard) = ListeningStream::write(reply, place, incoming, looks);
+        let (written, unheard) = ListeningStream::write(reply, place, incoming);
         listening.end(unheard);
         written
     }

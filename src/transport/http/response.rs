@@ -3,7 +3,8 @@
 //! Pure: values in, bytes appended to a buffer. Both fronts use it, so both send the same bytes. Must not know sockets or MCP.
 //! RFC 9112 §4 and §7.1.
 
-use std::time::SystemTime;
+use std::cell::Cell;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How the end of a body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +26,14 @@ pub(crate) fn write_head(
     fields: &[(&str, &str)],
     framing: Framing,
     close: bool,
-    date: &str,
+    date: &[u8],
 ) {
     out.extend_from_slice(b"HTTP/1.1 ");
     write_number(out, usize::from(status));
     out.push(b' ');
     out.extend_from_slice(reason(status).as_bytes());
     out.extend_from_slice(b"\r\nDate: ");
-    out.extend_from_slice(date.as_bytes());
+    out.extend_from_slice(date);
     out.extend_from_slice(b"\r\n");
     for (name, value) in fields {
         out.extend_from_slice(name.as_bytes());
@@ -70,9 +71,25 @@ pub(crate) fn write_last_chunk(out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n\r\n");
 }
 
-/// The present as an HTTP date.
-pub(crate) fn date_now() -> String {
-    httpdate::fmt_http_date(SystemTime::now())
+/// An HTTP date, which has always this length.
+type Date = [u8; 29];
+
+/// The present as an HTTP date, formatted once a second on each thread that sends.
+pub(crate) fn date_now() -> Date {
+    thread_local! {
+        static LAST: Cell<(u64, Date)> = const { Cell::new((0, *b"Thu, 01 Jan 1970 00:00:00 GMT")) };
+    }
+    let now = SystemTime::now();
+    let since = now.duration_since(UNIX_EPOCH);
+    let second = since.map_or(0, |since| since.as_secs());
+    let (of, mut date) = LAST.get();
+    if of != second
+        && let Ok(formatted) = <Date>::try_from(httpdate::fmt_http_date(now).as_bytes())
+    {
+        date = formatted;
+        LAST.set((second, date));
+    }
+    date
 }
 
 fn write_number(out: &mut Vec<u8>, mut number: usize) {
@@ -127,7 +144,7 @@ mod tests {
             &[("Retry-After", "1")],
             Framing::Length(120),
             true,
-            "DATE",
+            b"DATE",
         );
         assert_eq!(
             String::from_utf8(out).expect("ASCII"),

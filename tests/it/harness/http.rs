@@ -258,7 +258,7 @@ impl Ask {
         self.clone().field("Connection", "close").connect().reply()
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let line = format!("{} {} {}\r\n", self.method, self.target, self.version);
         let mut bytes = line.into_bytes();
         for (name, value) in &self.fields {

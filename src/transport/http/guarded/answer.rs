@@ -4,11 +4,11 @@
 //! last. It must not know where requests come from or what they ask.
 
 use std::io::{self, IoSlice, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::head::{Head, Version};
+use super::socket::Socket;
 use super::wire::Wire;
-use crate::transport::http::exchange::Response;
+use crate::transport::http::exchange::{Response, SentAside};
 use crate::transport::http::response::{
     Framing, date_now, write_chunk, write_head, write_last_chunk,
 };
@@ -20,7 +20,6 @@ const COPY_BYTES_MAX: usize = 16 * 1024;
 pub(super) struct Answer {
     /// What is to be written next; empty between writes, except for the head of a stream that has said nothing yet.
     out: Vec<u8>,
-    date: Date,
     state: State,
     /// To a HEAD request: no body, whatever the head says.
     head_only: bool,
@@ -66,6 +65,10 @@ impl Answer {
         self.close
     }
 
+    pub(super) fn is_head_only(&self) -> bool {
+        self.head_only
+    }
+
     pub(super) fn close_after(&mut self) {
         self.close = true;
     }
@@ -73,7 +76,6 @@ impl Answer {
     /// Gives the memory back to the heap.
     pub(super) fn release(&mut self) {
         self.out = Vec::new();
-        self.date = Date::default();
     }
 
     /// Writes a complete answer at once.
@@ -97,6 +99,14 @@ impl Answer {
             body = &[];
         }
         self.write(wire, body, b"", State::Complete)
+    }
+
+    /// Another thread has sent the answer, except for these bytes.
+    pub(super) fn end_aside(&mut self, wire: &mut Wire, rest: &[u8]) -> io::Result<()> {
+        if self.state != State::Pending {
+            return Err(misuse("a second answer to one request"));
+        }
+        self.write(wire, rest, b"", State::Complete)
     }
 
     /// Opens an event stream. Nothing is written before it says something.
@@ -163,8 +173,8 @@ impl Answer {
 
     fn write_head(&mut self, status: u16, fields: &[(&str, &str)], framing: Framing) {
         self.out.clear();
-        let date = self.date.text();
-        write_head(&mut self.out, status, fields, framing, self.close, date);
+        let date = date_now();
+        write_head(&mut self.out, status, fields, framing, self.close, &date);
     }
 
     /// Writes what is pending and these two behind it; then the answer is in state `after`, unless that failed.
@@ -186,22 +196,39 @@ impl Answer {
     }
 }
 
-/// The present as an HTTP date, formatted once a second.
-#[derive(Debug, Default)]
-struct Date {
-    second: u64,
-    text: String,
-}
-
-impl Date {
-    fn text(&mut self) -> &str {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let second = since.map_or(0, |since| since.as_secs());
-        if self.text.is_empty() || self.second != second {
-            self.second = second;
-            self.text = date_now();
-        }
-        &self.text
+/// Sends a whole answer, after which the connection stays open, as far as the kernel takes it at once. On any thread; the owner must not be writing.
+pub(super) fn send_aside(socket: &Socket, response: &Response<'_>) -> SentAside {
+    const HEAD_BYTES: usize = 384;
+    let body = response.body;
+    let copied = match body.len() <= COPY_BYTES_MAX {
+        true => body.len(),
+        false => 0,
+    };
+    let mut head = Vec::with_capacity(HEAD_BYTES + copied);
+    let framing = Framing::Length(body.len());
+    let date = date_now();
+    write_head(
+        &mut head,
+        response.status,
+        response.fields,
+        framing,
+        false,
+        &date,
+    );
+    let len = head.len();
+    head.extend_from_slice(&body[..copied]);
+    let parts = [&head, &body[copied..]].map(IoSlice::new);
+    let parts = match copied == body.len() {
+        true => &parts[..1],
+        false => &parts[..],
+    };
+    // What went wrong the owner finds out when it writes.
+    let count = socket.send_now(parts).unwrap_or(0);
+    head.truncate(len);
+    SentAside {
+        head,
+        count,
+        is_last: false,
     }
 }
 

@@ -10,8 +10,8 @@
 //!    close                linger ────────▶ close
 //! ```
 //!
-//! What the others may do meanwhile stands in `link.rs`. The thread that runs it owns the socket; nobody else reads or writes it. It must not
-//! know lanes, handlers or MCP, nor who accepts connections.
+//! What the others may do meanwhile stands in `link.rs`. The thread that runs it owns the socket; nobody else reads it, and nobody else writes but a
+//! worker that sends a whole answer while this thread waits for it (`aside`). It must not know lanes, handlers or MCP, nor who accepts connections.
 //!
 //! # When has a client left?
 //!
@@ -19,8 +19,8 @@
 //! that.* TCP cannot tell a client that closed from one that only shut its writing side and still reads, so one of the two has
 //! to suffer; we choose as nginx, Go and Node do. Three things follow, and each has a test:
 //!
-//! - It matters only to those who look. [`Exchange::client_left`] is asked when a call has lasted long enough to be worth
-//!   asking; a half-closed client that is answered before that gets its answer.
+//! - It matters only to those who wait for something that ends with it, a modern call or a stream, and they hear of it at once
+//!   ([`Exchange::wait`]). A half-closed client that is answered without waiting gets its answer.
 //! - Requests that it had sent ahead are not executed: when a departure was seen, the connection ends after the exchange.
 //! - A byte that was sent ahead does not hide a departure, because on Linux the kernel tells of the end itself (`POLLRDHUP`).
 //!   Elsewhere it does hide it, until a write fails.
@@ -32,9 +32,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::answer::Answer;
+use super::answer::{Answer, send_aside};
+use super::bell::Bell;
 use super::head::Head;
 use super::intake::{CUT_SHORT, Intake, Source, UNREAD_BODY_BYTES_MAX};
 use super::link::Link;
@@ -45,8 +46,12 @@ use crate::base::budget::Budget;
 use crate::base::limits::Limits;
 use crate::base::log;
 use crate::base::log_rate::LogRate;
-use crate::transport::http::exchange::{Body, BodyError, Exchange, Response, Serve};
+use crate::outbox::Wake;
+use crate::transport::http::exchange::{
+    Aside, Body, BodyError, Exchange, Heard, Heeds, Response, SentAside, Serve,
+};
 use crate::transport::http::refusal::Refusal;
+use crate::transport::short_way;
 
 /// What an idle connection reads into before it has a buffer. On the stack; the rest of the request follows into the heap.
 const FIRST_BYTES: usize = 64;
@@ -71,6 +76,8 @@ pub(super) struct Connection {
     head: Head,
     intake: Intake,
     answer: Answer,
+    /// What wakes this thread while it waits for its client; `None` on a connection that is idle.
+    bell: Option<(Arc<Bell>, Wake)>,
     requests: u64,
     /// The client has been seen to leave.
     left: bool,
@@ -112,6 +119,7 @@ pub(super) fn live<S: Serve>(link: Arc<Link>, common: Arc<Common>, serve: &S) {
         head: Head::default(),
         intake: Intake::default(),
         answer: Answer::default(),
+        bell: None,
         requests: 0,
         left: false,
         deaf: false,
@@ -168,6 +176,7 @@ impl Connection {
             self.intake.release();
             self.head.release();
             self.answer.release();
+            self.bell = None;
             let mut first = [0_u8; FIRST_BYTES];
             let (woken, count) = self.wire.read_idle(&mut first, begun, idle_timeout);
             self.intake.push(&first[..count]);
@@ -280,12 +289,15 @@ impl Connection {
     fn decide_close(&mut self) {
         // A body that nobody has read and that has arrived is dropped. When that fails, `is_settled` says so.
         let _ = self.take_body(UNREAD_BODY_BYTES_MAX, false);
-        let limits = &self.common.limits;
-        let worn_out = self.requests >= limits.requests_per_connection_max;
-        let stopping = self.common.connections.is_stopping();
-        if worn_out || stopping || self.head.wants_close || !self.intake.is_settled() {
+        if self.must_close() {
             self.answer.close_after();
         }
+    }
+
+    fn must_close(&self) -> bool {
+        let worn_out = self.requests >= self.common.limits.requests_per_connection_max;
+        let stopping = self.common.connections.is_stopping();
+        worn_out || stopping || self.head.wants_close || !self.intake.is_settled()
     }
 
     fn take_body(&mut self, bytes_max: usize, waits: bool) -> Result<Body, BodyError> {
@@ -343,6 +355,53 @@ impl Exchange for Connection {
 
     fn finish(&mut self, bytes: &[u8]) -> io::Result<()> {
         let sent = self.answer.finish(&mut self.wire, bytes);
+        self.noting_departure(sent)
+    }
+
+    fn bell(&mut self) -> Option<Wake> {
+        if self.bell.is_none() {
+            let bell = Arc::new(Bell::new().ok()?);
+            let rung = Arc::clone(&bell);
+            self.bell = Some((bell, Arc::new(move || rung.ring())));
+        }
+        self.bell.as_ref().map(|(_, wake)| Arc::clone(wake))
+    }
+
+    fn wait(&mut self, heeds: Heeds, until: Option<Instant>) -> Heard {
+        let Some((bell, _)) = &self.bell else {
+            return Heard::Bell;
+        };
+        let heeds = match heeds {
+            Heeds::End if self.deaf => Heeds::Nothing,
+            heeds => heeds,
+        };
+        match bell.wait(self.wire.socket(), heeds, until) {
+            Heard::End if self.deaf => Heard::Bytes,
+            heard => heard,
+        }
+    }
+
+    fn aside(&mut self) -> Option<Aside> {
+        let is_last = self.answer.closes() || self.must_close() || self.intake.has_more();
+        if is_last || self.answer.is_head_only() || !short_way::is_on() {
+            return None;
+        }
+        let (link, common) = (self.wire.share_link(), Arc::clone(&self.common));
+        Some(Box::new(move |response| {
+            if common.connections.is_stopping() {
+                return SentAside::NOTHING;
+            }
+            let mut sent = send_aside(&link.socket, response);
+            if sent.count == sent.head.len() + response.body.len() {
+                link.now_idle();
+                sent.is_last = common.connections.is_stopping();
+            }
+            sent
+        }))
+    }
+
+    fn end_aside(&mut self, rest: &[u8]) -> io::Result<()> {
+        let sent = self.answer.end_aside(&mut self.wire, rest);
         self.noting_departure(sent)
     }
 

@@ -93,6 +93,11 @@ impl Intake {
         self.body == Extent::Whole
     }
 
+    /// Whether something was sent ahead of the present request's answer.
+    pub(super) fn has_more(&self) -> bool {
+        self.taken < self.buffer.len()
+    }
+
     /// Forgets the present request; what was sent ahead moves to the front.
     pub(super) fn next(&mut self) {
         if self.taken == self.buffer.len() {

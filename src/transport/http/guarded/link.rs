@@ -7,7 +7,7 @@
 //!     └─────── shut ─────────┴──▶ SHUT ─▶ closed (what was half there gets its 503)
 //! ```
 //!
-//! The owner makes every step but those to `SHUT`, and those leave only `IDLE` and `READING`: a request that is whole is never cut to make
+//! The owner makes every step but those to `SHUT`, and the one to `IDLE` where a worker has sent the answer. Those to `SHUT` leave only `IDLE` and `READING`: a request that is whole is never cut to make
 //! room, nor by a front that stops. Must not know HTTP.
 
 use std::net::Shutdown;
@@ -51,9 +51,14 @@ impl Link {
 
     /// The owner waits for a request. The caller must look at `Connections::is_stopping` afterwards: either it sees that the front stops,
     /// or the front sees that it is idle.
+    ///
+    /// Also said by a worker whose answer has left, before the owner hears of it; saying it twice changes nothing.
     pub(super) fn now_idle(&self) {
         self.stamp();
-        self.phase.store(IDLE, Ordering::SeqCst);
+        let step = |phase| (phase != SHUT).then_some(IDLE);
+        let _was_shut = self
+            .phase
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
     }
 
     /// A request has begun to arrive. False if the reading side was shut at the same moment; what has arrived may still be answered, but

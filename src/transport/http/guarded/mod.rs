@@ -7,12 +7,13 @@
 //! - `socket`, `bound`: the operating system;
 //! - `link`: how far a connection has got, for others to see;
 //! - `registry`: which connections are open, and the threads they run on;
-//! - `wire`: a peer's time on one socket;
+//! - `wire`: a peer's time on one socket; `bell`: how its owner is woken;
 //! - `intake`, `answer`: what was read and is to be written;
 //! - `connection`: one connection's life;
 //! - `listener`: where connections come from.
 
 mod answer;
+mod bell;
 mod body;
 mod bound;
 mod connection;

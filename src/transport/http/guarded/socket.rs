@@ -114,15 +114,27 @@ impl Socket {
             .is_ok_and(|events| !events.is_empty())
     }
 
+    /// What to ask `poll` for so that it tells of the peer's end. A broken connection it always tells of.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) const END: PollFlags = PollFlags::RDHUP;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(super) const END: PollFlags = PollFlags::empty();
+
+    /// Whether these events, of which there are some, say what [`has_ended`](Self::has_ended) says.
+    pub(super) fn says_end(&self, events: PollFlags) -> bool {
+        let linux = cfg!(any(target_os = "linux", target_os = "android"));
+        events.intersects(Self::END | PollFlags::HUP | PollFlags::ERR)
+            || (!linux && self.has_ended())
+    }
+
     /// Whether the peer has ended its side or the connection is broken. Never blocks and takes no bytes.
     ///
     /// Linux says so even while bytes that came before the end are still unread. Elsewhere those bytes hide it.
     pub(super) fn has_ended(&self) -> bool {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
-            let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-            self.poll(PollFlags::RDHUP, Duration::ZERO)
-                .is_ok_and(|events| events.intersects(ends))
+            self.poll(Self::END, Duration::ZERO)
+                .is_ok_and(|events| self.says_end(events))
         }
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         {

@@ -64,6 +64,11 @@ impl Wire {
         &self.link
     }
 
+    /// For a thread that sends while the owner does not.
+    pub(super) fn share_link(&self) -> Arc<Link> {
+        Arc::clone(&self.link)
+    }
+
     pub(super) fn socket(&self) -> &Socket {
         &self.link.socket
     }

@@ -3,7 +3,7 @@
 //! Must not know what the messages mean. Specification: `basic/transports` ("Listening for Messages from the Server") of revision 2025-11-25.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::outbox::Item;
 use crate::transport::http::endpoint::StreamPlace;
@@ -20,15 +20,14 @@ pub(in crate::transport::http) struct ListeningStream<'a, E> {
 }
 
 impl<'a, E: Exchange> ListeningStream<'a, E> {
-    /// Opens one and writes what comes until the session or the connection ends, looking this often whether the client is still there. How that
+    /// Opens one and writes what comes until the session or the connection ends, or the client leaves. How that
     /// ended, and what the client has not heard.
     pub(in crate::transport::http) fn write(
         reply: Reply<'a, E>,
         place: StreamPlace,
         mut incoming: Incoming<'_>,
-        looks: Duration,
     ) -> (io::Result<()>, impl Iterator<Item = Vec<u8>>) {
-        incoming.look(looks);
+        incoming.watch();
         let (written, gathered) = match EventStream::open(reply, place) {
             Err(error) => (Err(error), Vec::new()),
             Ok(stream) => {

@@ -5,6 +5,7 @@
 //! stream of what belongs to no request. Must not know what the messages mean. Specification: `basic/transports` ("Sending Messages to the
 //! Server") of revision 2025-11-25.
 
+mod aside;
 mod listening;
 mod plain;
 mod resumable;
@@ -22,21 +23,28 @@ use crate::base::deadline::after;
 use crate::base::limits::Limits;
 use crate::engine::Accepted;
 use crate::observe::access::Outcome;
-use crate::outbox::{Item, OutboxReader};
+use crate::outbox::{Item, OutboxReader, Pending, ShortWay, Wake};
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::transport::http::endpoint::StreamPlace;
-use crate::transport::http::exchange::Exchange;
+use crate::transport::http::exchange::{Exchange, Heard, Heeds};
+use crate::transport::http::write::aside::short_way;
 
 /// What comes out of an outbox, with what its silence means.
 pub(super) struct Incoming<'a> {
     limits: &'a Limits,
     reader: OutboxReader,
-    /// How often a client that may leave is looked for, if it is.
-    looks: Option<Duration>,
-    look_at: Option<Instant>,
+    /// Whether a client that leaves ends this.
+    watches: bool,
+    /// What is heeded of the client: of what has been seen already nothing more.
+    heeds: Heeds,
+    /// An answer that goes the short way may find its client's next word waking this thread, which is how it costs one wake-up.
+    sleeps_on: bool,
     /// When something must be said, so that the client sees that the call lives.
     speak_at: Instant,
 }
+
+/// How often a client that may leave is looked for where there is no descriptor left to hear of it by.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What there is to do next.
 enum Next {
@@ -52,16 +60,32 @@ impl<'a> Incoming<'a> {
         Incoming {
             limits,
             reader,
-            looks: None,
-            look_at: None,
+            watches: false,
+            heeds: Heeds::Nothing,
+            sleeps_on: false,
             speak_at: after(limits.stream_after),
         }
     }
 
-    /// Looks this often for a client that leaves from now on.
-    fn look(&mut self, every: Duration) {
-        self.looks = Some(every);
-        self.look_at = Some(after(every));
+    /// A client that leaves ends this, from now on.
+    fn watch(&mut self) {
+        self.watches = true;
+        if self.heeds == Heeds::Nothing {
+            self.heeds = Heeds::End;
+        }
+    }
+
+    /// Lets the answer leave by this way, as long as it is waited for here.
+    fn offer(&mut self, short_way: ShortWay) {
+        self.reader.set_short_way(Some(short_way));
+        self.heeds = Heeds::Bytes;
+        self.sleeps_on = true;
+    }
+
+    /// From now on everything is written here.
+    fn take_back(&mut self) {
+        self.reader.set_short_way(None);
+        self.sleeps_on = false;
     }
 
     /// Something has been said.
@@ -71,26 +95,68 @@ impl<'a> Incoming<'a> {
 
     /// Waits for the next thing to do; not at all if something has been gathered, so that events which come together leave in one write.
     fn next<E: Exchange>(&mut self, exchange: &mut E, has_gathered: bool) -> io::Result<Next> {
+        if has_gathered {
+            return Ok(match self.reader.recv(Some(Instant::now())) {
+                Item::TimedOut => Next::Idle,
+                item => Next::Item(item),
+            });
+        }
+        match exchange.bell() {
+            Some(wake) => self.hear(exchange, &wake),
+            None => self.look(exchange),
+        }
+    }
+
+    /// Waits for the outbox and for the client in one place.
+    fn hear<E: Exchange>(&mut self, exchange: &mut E, wake: &Wake) -> io::Result<Next> {
+        let mut has_left = false;
         loop {
-            let deadline = match (has_gathered, self.look_at) {
-                (true, _) => Instant::now(),
-                (false, Some(look_at)) => look_at.min(self.speak_at),
-                (false, None) => self.speak_at,
-            };
-            match self.reader.recv(Some(deadline)) {
-                Item::TimedOut if has_gathered => return Ok(Next::Idle),
-                Item::TimedOut => {
-                    let now = Instant::now();
-                    if self.look_at.is_some_and(|look_at| now >= look_at) {
-                        if exchange.client_left() {
-                            return Err(io::ErrorKind::ConnectionAborted.into());
-                        }
-                        self.look_at = self.looks.map(after);
-                    }
-                    if now >= self.speak_at {
-                        return Ok(Next::Silent);
-                    }
+            let now = Instant::now();
+            let is_due = now >= self.speak_at;
+            let will_wait = !has_left && !is_due;
+            let next = self.reader.try_recv(wake, will_wait, !self.sleeps_on);
+            let heard = match next {
+                Ok(item) => return Ok(Next::Item(item)),
+                Err(Pending::Sending) => exchange.wait(Heeds::Nothing, None),
+                Err(Pending::Nothing) if has_left => {
+                    let _known = exchange.client_left();
+                    return Err(io::ErrorKind::ConnectionAborted.into());
                 }
+                Err(Pending::Nothing) if is_due => return Ok(Next::Silent),
+                Err(Pending::Nothing) => {
+                    let until = match self.sleeps_on {
+                        // It may be idle by then, and keeps nothing while it is.
+                        true => self.speak_at.min(now + self.limits.buffer_idle_timeout),
+                        false => self.speak_at,
+                    };
+                    exchange.wait(self.heeds, Some(until))
+                }
+            };
+            // Judged only after another look at the outbox: whoever has been answered may leave.
+            match heard {
+                Heard::Bell => continue,
+                Heard::Silence => {}
+                Heard::End if self.watches => has_left = true,
+                Heard::Bytes if self.watches => self.heeds = Heeds::End,
+                Heard::End | Heard::Bytes => self.heeds = Heeds::Nothing,
+            }
+            self.sleeps_on = false;
+        }
+    }
+
+    /// Waits for the outbox, and looks for the client from time to time.
+    fn look<E: Exchange>(&mut self, exchange: &mut E) -> io::Result<Next> {
+        loop {
+            let until = match self.watches {
+                true => self.speak_at.min(after(LOOK)),
+                false => self.speak_at,
+            };
+            match self.reader.recv(Some(until)) {
+                Item::TimedOut if self.watches && exchange.client_left() => {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                Item::TimedOut if Instant::now() >= self.speak_at => return Ok(Next::Silent),
+                Item::TimedOut => {}
                 item => return Ok(Next::Item(item)),
             }
         }
@@ -99,19 +165,28 @@ impl<'a> Incoming<'a> {
 
 /// Writes whatever answers an accepted message, in the form that its first word asks for. An error means that the client has gone.
 pub(super) fn write<E: Exchange>(
-    reply: Reply<'_, E>,
+    mut reply: Reply<'_, E>,
     mut incoming: Incoming<'_>,
     accepted: &Accepted,
 ) -> io::Result<()> {
+    // What is there already, this thread writes: it is awake.
+    if !matches!(accepted, Accepted::Opened(_))
+        && incoming.reader.is_empty()
+        && let Some(short_way) = short_way(&mut reply)
+    {
+        incoming.offer(short_way);
+    }
     if let Accepted::Call(_) = accepted {
-        incoming.look(incoming.limits.departure_interval);
+        incoming.watch();
     }
     // Once it could not become a stream it stays silent until it can answer as plain JSON.
     let mut may_stream = true;
     let (next, place) = loop {
         let next = incoming.next(reply.exchange, false)?;
         let place = match &next {
-            Next::Item(Item::Answer(_) | Item::NoAnswer(_) | Item::Finished) => {
+            Next::Item(
+                Item::Answer(_) | Item::Rest(_) | Item::Sent | Item::NoAnswer(_) | Item::Finished,
+            ) => {
                 return end_plain(reply, next, accepted);
             }
             Next::Idle | Next::Item(Item::Relieved) => continue,
@@ -127,6 +202,7 @@ pub(super) fn write<E: Exchange>(
         }
         may_stream = false;
     };
+    incoming.take_back();
     match accepted {
         Accepted::InSession(streams) => {
             ResumableStream::open(reply, place, streams, &incoming)?.write(incoming, next)
@@ -145,6 +221,8 @@ fn end_plain<E: Exchange>(reply: Reply<'_, E>, last: Next, accepted: &Accepted) 
             };
             reply.answer(answer, opened)
         }
+        Next::Item(Item::Sent) => reply.exchange.end_aside(b""),
+        Next::Item(Item::Rest(rest)) => reply.end_answer(&rest),
         // The call was cancelled. A request must be answered with JSON or a stream, and there is nothing to say.
         Next::Item(Item::NoAnswer(Some(access))) => match reply.stream_place() {
             Some(place) => EventStream::open(reply, place)?.end_unanswered(&access),

@@ -5,7 +5,7 @@
 use std::io;
 
 use crate::observe::access::{Access, Outcome, RequestTag};
-use crate::outbox::Answer;
+use crate::outbox::{Answer, Rest};
 use crate::protocol::jsonrpc::ErrorCode;
 use crate::transport::http::callers::cors_fields;
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
@@ -14,7 +14,7 @@ use crate::transport::http::policy::status;
 use crate::transport::http::refusal::Refusal;
 
 /// More fields than these no answer has, besides what the front adds.
-const FIELDS_MAX: usize = 12;
+pub(super) const FIELDS_MAX: usize = 12;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const RETRY_AFTER: (&str, &str) = ("Retry-After", "1");
@@ -38,12 +38,16 @@ impl<E: Exchange> Reply<'_, E> {
     /// The terminal message as plain JSON.
     pub(super) fn answer(mut self, answer: Answer, opens: Option<&str>) -> io::Result<()> {
         let status = status(&answer, &self.endpoint.overload);
-        let is_refused = answer.error == Some(ErrorCode::OVERLOADED);
-        let session = opens.map(|session| ("Mcp-Session-Id", session));
-        let retry = is_refused.then_some(RETRY_AFTER);
-        let fields = [Some(JSON), session, retry];
-        let sent = self.respond(status, fields.into_iter().flatten(), &answer.body);
+        let sent = self.respond(status, answer_fields(&answer, opens), &answer.body);
         self.endpoint.ended(&answer.access, status);
+        sent
+    }
+
+    /// The terminal message has been sent by another thread, except for this.
+    pub(super) fn end_answer(self, rest: &Rest) -> io::Result<()> {
+        let sent = self.exchange.end_aside(rest.bytes());
+        let status = status(&rest.answer, &self.endpoint.overload);
+        self.endpoint.ended(&rest.answer.access, status);
         sent
     }
 
@@ -127,9 +131,20 @@ impl<E: Exchange> Reply<'_, E> {
     }
 }
 
+/// The fields that a terminal message has besides those that every answer has.
+pub(super) fn answer_fields<'f>(
+    answer: &Answer,
+    opens: Option<&'f str>,
+) -> impl Iterator<Item = (&'f str, &'f str)> + use<'f> {
+    let is_refused = answer.error == Some(ErrorCode::OVERLOADED);
+    let session = opens.map(|session| ("Mcp-Session-Id", session));
+    let retry = is_refused.then_some(RETRY_AFTER);
+    [Some(JSON), session, retry].into_iter().flatten()
+}
+
 /// Puts the fields of this answer behind those that every answer has. How many there are.
 #[expect(clippy::map_identity, reason = "it shortens the lifetime of the items")]
-fn collect<'all, 'f: 'all>(
+pub(super) fn collect<'all, 'f: 'all>(
     all: &mut [(&'all str, &'all str); FIELDS_MAX],
     tag: &'all RequestTag,
     origin: Option<&'all str>,

@@ -92,7 +92,7 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
     /// that comes back.
     pub(super) fn write(mut self, mut incoming: Incoming<'_>, first: Next) -> io::Result<()> {
         // What a client that has gone does not hear must not be spent.
-        incoming.look(incoming.limits.departure_interval);
+        incoming.watch();
         let written = self.write_on(&mut incoming, first);
         if !matches!(written, Ok(Written::All))
             && let Some(open) = self.open.take()

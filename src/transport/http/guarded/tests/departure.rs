@@ -30,25 +30,6 @@ fn a_client_that_closes_has_left_a_stream() {
     site.close();
 }
 
-/// With the default interval, from a real close to the moment at which the call knows.
-#[test]
-fn a_departure_is_noticed_within_the_promised_time() {
-    let site = Site::new(patient().departure_interval(Limits::default().departure_interval));
-    // The quickest of a few: a busy machine may delay some.
-    let quickest = (0..5).map(|_| {
-        let mut client = site.connect();
-        client.send(get("/wait"));
-        site.entered("/wait");
-        let left = Instant::now();
-        drop(client);
-        assert_eq!(site.event(), Event::Departed);
-        left.elapsed()
-    });
-    let quickest = quickest.min().expect("five of them");
-    assert!(quickest < Duration::from_millis(250), "{quickest:?}");
-    site.close();
-}
-
 #[test]
 fn a_client_that_waits_has_not_left() {
     let site = Site::new(patient());
@@ -132,10 +113,8 @@ fn a_half_closed_client_is_answered_if_nobody_looks() {
 /// And one that was seen to leave but is answered all the same can read the answer. What it had sent ahead is not executed.
 #[test]
 fn an_answer_after_a_departure_still_reaches_a_half_closed_client() {
-    let site = Site::new(Limits {
-        departure_interval: PATIENCE, // only the test looks
-        ..patient()
-    });
+    // Only the test looks.
+    let site = Site::looking(any_port(), patient(), usize::MAX, PATIENCE);
     let mut client = site.connect();
     client.send(get("/wait") + &get("/never"));
     site.entered("/wait");

@@ -63,11 +63,22 @@ impl Site {
 
     /// With this much memory for bodies.
     fn within(listener: Listener, limits: Limits, memory_bytes_max: usize) -> Site {
+        Site::looking(listener, limits, memory_bytes_max, Duration::from_millis(5))
+    }
+
+    /// With a toy that looks this often for its client.
+    fn looking(
+        listener: Listener,
+        limits: Limits,
+        memory_bytes_max: usize,
+        looks: Duration,
+    ) -> Site {
         let limits = Arc::new(limits);
         let (events_out, events) = unbounded();
         let (commands, commands_in) = unbounded();
         let toy = Arc::new(Toy {
             limits: Arc::clone(&limits),
+            looks,
             events: events_out,
             commands: commands_in,
         });
@@ -296,7 +307,6 @@ fn patient() -> Limits {
         .body_timeout(long)
         .idle_timeout(long)
         .write_timeout(long)
-        .departure_interval(Duration::from_millis(5))
         .linger_timeout(long)
 }
 

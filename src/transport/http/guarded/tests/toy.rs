@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -36,6 +37,8 @@ pub(super) enum Command {
 /// Answers by target: `/echo`, `/ignore`, `/wait`, `/stream`, `/big`, `/panic`, `/silent`, anything else.
 pub(super) struct Toy {
     pub(super) limits: Arc<Limits>,
+    /// How often it looks for a client that has left.
+    pub(super) looks: Duration,
     pub(super) events: Sender<Event>,
     pub(super) commands: Receiver<Command>,
 }
@@ -47,7 +50,7 @@ impl Toy {
 
     fn wait<E: Exchange>(&self, exchange: &mut E) {
         loop {
-            match self.commands.recv_timeout(self.limits.departure_interval) {
+            match self.commands.recv_timeout(self.looks) {
                 Ok(Command::Answer) => return self.respond(exchange, 200, b"waited"),
                 Ok(Command::Look(reply)) => {
                     reply.send(exchange.client_left()).expect("the test asks")
@@ -64,7 +67,7 @@ impl Toy {
             .begin_stream(&[("X-Stream", "yes")])
             .expect("the first answer");
         loop {
-            let sent = match self.commands.recv_timeout(self.limits.departure_interval) {
+            let sent = match self.commands.recv_timeout(self.looks) {
                 Ok(Command::Send(bytes)) => exchange.send(&bytes),
                 Ok(Command::Finish(bytes)) => {
                     return exchange.finish(&bytes).unwrap_or_else(|error| {

@@ -1,0 +1,81 @@
+//! The short way out: an answer that leaves on the thread that made it, without the reader being woken to write it.
+//!
+//! A transport that can take bytes without waiting offers a [`ShortWay`]. It is used only while the reader waits and nothing is queued, so that nothing
+//! can be overtaken; and while it is used the reader reads nothing, so that nobody else writes. What it did not take goes the long way, through the
+//! queue. Must not know what bytes go where.
+
+use crate::base::log;
+use crate::base::panics;
+use crate::outbox::answer::{Answer, ShortWay, Taken};
+use crate::outbox::queue::Firm;
+use crate::outbox::writer::{Shared, State};
+
+impl Shared {
+    /// Sends an answer by the short way, if there is one now; otherwise, and what is left of it, by the long one.
+    pub(super) fn answer(&self, answer: Answer) {
+        let mut state = self.lock();
+        let Some(mut short_way) = state.begin_short() else {
+            return self.answer_long(state, Firm::Answer(answer));
+        };
+        // The reader may wait for this lock, and so must not wait for the kernel.
+        drop(state);
+        let taken = panics::catch(|| short_way(answer)).map_err(|panic| {
+            log::error!("sending an answer panicked: {panic}");
+        });
+        self.end_short(short_way, taken.ok());
+    }
+
+    fn end_short(&self, short_way: ShortWay, taken: Option<Taken>) {
+        let mut state = self.lock();
+        state.sending = false;
+        let waits_for = match &state.waits {
+            Some(waits) => waits.hears_of_sent,
+            None => false,
+        };
+        if !state.reader_gone {
+            state.short_way = Some(short_way);
+        }
+        let (rest, is_last) = match taken {
+            Some(Taken::All) => (None, false),
+            Some(Taken::AllAndLast) => (None, true),
+            Some(Taken::Partly(rest)) => (Some(Firm::Rest(rest)), true),
+            Some(Taken::Nothing(answer)) => (Some(Firm::Answer(answer)), true),
+            None => (Some(Firm::NoAnswer(None)), true),
+        };
+        match rest {
+            None => {
+                state.due -= 1;
+                state.sent = true;
+            }
+            Some(rest) if state.reader_gone => {
+                drop(state);
+                return rest.ended_unread(&*self.observer);
+            }
+            Some(rest) => {
+                state.answers += 1;
+                // Ahead of what has been put in meanwhile: the client has its beginning.
+                state.queue.push_front(rest);
+            }
+        }
+        if is_last || waits_for || state.has_news() {
+            self.arrived(state);
+        }
+    }
+}
+
+impl State {
+    /// Takes the short way, if nothing is ahead of it.
+    fn begin_short(&mut self) -> Option<ShortWay> {
+        if self.waits.is_none() || self.sending || !self.queue.is_empty() {
+            return None;
+        }
+        let short_way = self.short_way.take()?;
+        self.sending = true;
+        Some(short_way)
+    }
+
+    /// Whether something has come that the reader was not told of while an answer was being sent.
+    fn has_news(&self) -> bool {
+        self.closed || self.relieved || !self.queue.is_empty()
+    }
+}

@@ -1,0 +1,212 @@
+//! The short way: what it takes, what it leaves, and that no answer is lost or said twice between the two ways.
+
+use std::mem::ManuallyDrop;
+use std::sync::Mutex;
+
+use crossbeam_channel::{Receiver, unbounded};
+
+use super::*;
+
+/// A short way that does with the answers what `takes` says, and keeps the texts it was given.
+fn short(takes: impl Fn(Answer) -> Taken + Send + 'static) -> (ShortWay, Receiver<String>) {
+    let (given, seen) = unbounded();
+    let way = move |answer: Answer| {
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        given.send(text).expect("the test listens");
+        takes(answer)
+    };
+    (Box::new(way), seen)
+}
+
+/// Counts how often it is woken.
+fn counting() -> (Wake, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let wake = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    };
+    (Arc::new(wake), count)
+}
+
+fn try_next(reader: &OutboxReader, wake: &Wake, hears_of_sent: bool) -> Result<String, Pending> {
+    let item = reader.try_recv(wake, true, hears_of_sent)?;
+    Ok(match item {
+        Item::Answer(answer) => format!("answer {}", String::from_utf8_lossy(&answer.body)),
+        Item::Rest(rest) => format!("rest {}", String::from_utf8_lossy(rest.bytes())),
+        Item::Event(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Item::Sent => "sent".into(),
+        Item::NoAnswer(_) => "no answer".into(),
+        other => format!("{other:?}"),
+    })
+}
+
+#[test]
+fn an_answer_on_the_short_way_wakes_only_a_reader_that_has_to_hear_of_it() {
+    for (hears, woken) in [(false, 0), (true, 1)] {
+        let (outbox, reader) = new_outbox(1, 99);
+        let (way, seen) = short(|_| Taken::All);
+        reader.set_short_way(Some(way));
+        let (wake, count) = counting();
+        let slot = outbox.reserve().expect("the reader lives");
+        assert_eq!(try_next(&reader, &wake, hears), Err(Pending::Nothing));
+        slot.send(answer("short"));
+        assert_eq!(seen.try_recv().as_deref(), Ok("short"));
+        assert_eq!(count.load(Ordering::SeqCst), woken);
+        assert_eq!(try_next(&reader, &wake, hears).as_deref(), Ok("sent"));
+        outbox.close();
+        assert_eq!(next(&reader), "finished");
+    }
+}
+
+#[test]
+fn the_short_way_is_not_taken_past_what_waits_or_a_reader_that_is_awake() {
+    let (outbox, reader) = new_outbox(3, 99);
+    let (way, seen) = short(|_| Taken::All);
+    reader.set_short_way(Some(way));
+    let (wake, count) = counting();
+    let (_canceller, call) = source();
+    let slots: Vec<AnswerSlot> = (0..3).filter_map(|_| outbox.reserve()).collect();
+    let [awake, behind, withdrawn] = slots.try_into().expect("three places");
+    awake.send(answer("awake"));
+    assert_eq!(
+        try_next(&reader, &wake, false).as_deref(),
+        Ok("answer awake")
+    );
+    assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
+    message(&outbox, &call, "event");
+    behind.send(answer("behind"));
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+    assert_eq!(try_next(&reader, &wake, false).as_deref(), Ok("event"));
+    assert_eq!(
+        try_next(&reader, &wake, false).as_deref(),
+        Ok("answer behind")
+    );
+    reader.set_short_way(None);
+    assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
+    withdrawn.send(answer("withdrawn"));
+    assert_eq!(
+        try_next(&reader, &wake, false).as_deref(),
+        Ok("answer withdrawn")
+    );
+    assert!(seen.is_empty());
+}
+
+#[test]
+fn what_the_short_way_leaves_comes_first_whatever_arrives_meanwhile() {
+    for partly in [true, false] {
+        let (outbox, reader) = new_outbox(2, 99);
+        let (wake, count) = counting();
+        let (_canceller, call) = source();
+        let (first, second) = (outbox.reserve(), outbox.reserve());
+        let later = outbox.clone();
+        let second = Mutex::new(second);
+        let (meanwhile, waker) = (reader.0.clone(), Arc::clone(&wake));
+        let (way, _seen) = short(move |answer| {
+            // Nobody holds a lock that the reader needs, and it finds nothing that it could write beside this.
+            let reader = ManuallyDrop::new(OutboxReader(Arc::clone(&meanwhile)));
+            message(&later, &call, "event");
+            if let Some(second) = second.lock().expect("one at a time").take() {
+                second.send(super::answer("second"));
+            }
+            assert_eq!(try_next(&reader, &waker, false), Err(Pending::Sending));
+            match partly {
+                true => Taken::Partly(Rest { answer, from: 2 }),
+                false => Taken::Nothing(answer),
+            }
+        });
+        reader.set_short_way(Some(way));
+        assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
+        first.expect("a place").send(answer("first"));
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+        let left = if partly { "rest rst" } else { "answer first" };
+        let read = read(&reader);
+        assert_eq!(read, [left, "event", "answer second"]);
+    }
+}
+
+#[test]
+fn a_short_way_that_panics_loses_one_answer_and_nobody_waits_for_it() {
+    let (outbox, reader) = new_outbox(1, 99);
+    let (way, _seen) = short(|_| panic!("sending went wrong"));
+    reader.set_short_way(Some(way));
+    let (wake, count) = counting();
+    let slot = outbox.reserve().expect("the reader lives");
+    assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
+    slot.send(answer("lost"));
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+    assert_eq!(try_next(&reader, &wake, false).as_deref(), Ok("no answer"));
+}
+
+#[test]
+fn a_reader_that_leaves_while_an_answer_is_sent_takes_the_short_way_with_it() {
+    let (outbox, reader) = new_outbox(1, 99);
+    let dropped = Arc::new(());
+    let kept = Arc::clone(&dropped);
+    let gone = Arc::new(Mutex::new(None::<OutboxReader>));
+    let leaves = Arc::clone(&gone);
+    let (way, _seen) = short(move |answer| {
+        let _held = &kept;
+        drop(leaves.lock().expect("one at a time").take());
+        Taken::Nothing(answer)
+    });
+    reader.set_short_way(Some(way));
+    let (wake, _count) = counting();
+    let slot = outbox.reserve().expect("the reader lives");
+    assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
+    *gone.lock().expect("one at a time") = Some(reader);
+    slot.send(answer("to nobody"));
+    assert_eq!(Arc::strong_count(&dropped), 1);
+    assert!(outbox.reserve().is_none());
+}
+
+/// Many answer at once while the reader goes and comes: each answer is found once, by one way or the other, and no wake-up is lost.
+#[test]
+fn law_4_whichever_way_they_go_answers_are_found_once() {
+    const ANSWERS: usize = 400;
+    let (outbox, reader) = new_outbox(ANSWERS, usize::MAX);
+    let (way, seen) = short(|answer| match answer.body.last() {
+        Some(b'0' | b'5') => Taken::Nothing(answer),
+        Some(b'3') => Taken::Partly(Rest { answer, from: 0 }),
+        _ => Taken::All,
+    });
+    reader.set_short_way(Some(way));
+    let answering: Vec<_> = (0..4)
+        .map(|worker| {
+            let outbox = outbox.clone();
+            std::thread::spawn(move || {
+                for at in (worker..ANSWERS).step_by(4) {
+                    let slot = outbox.reserve().expect("the reader lives");
+                    if at % 7 == 0 {
+                        std::thread::yield_now();
+                    }
+                    slot.send(answer(&at.to_string()));
+                }
+            })
+        })
+        .collect();
+    let closing = std::thread::spawn(move || {
+        for thread in answering {
+            thread.join().expect("it answers");
+        }
+        outbox.close();
+    });
+    let mut found = Vec::new();
+    loop {
+        match reader.recv(None) {
+            Item::Answer(answer) => found.push(answer.body),
+            Item::Rest(rest) => found.push(rest.bytes().to_vec()),
+            Item::Sent => {}
+            Item::Finished => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    closing.join().expect("it closes");
+    let text = |body: Vec<u8>| String::from_utf8(body).expect("a number");
+    let mut found: Vec<String> = found.into_iter().map(text).collect();
+    let left = |at: &&String| !matches!(at.as_bytes().last(), Some(b'0' | b'5' | b'3'));
+    let seen: Vec<String> = seen.try_iter().collect();
+    found.extend(seen.iter().filter(left).cloned());
+    found.sort_by_key(|at| at.parse::<usize>().expect("a number"));
+    let all: Vec<String> = (0..ANSWERS).map(|at| at.to_string()).collect();
+    assert_eq!(found, all);
+}
