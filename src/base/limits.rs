@@ -170,8 +170,9 @@ limits! {
     /// Background jobs of one principal, session or pipe, and of all those together that are nobody's. Default 10,000. Beyond it as for
     /// [`jobs_max`](Self::jobs_max), among their own.
     jobs_of_one_max: usize = 10_000,
-    /// Bytes of background jobs: arguments, answers, results. Default 128 MiB. Beyond it what has ended is forgotten, the oldest first; then a new one is
-    /// refused with `503`.
+    /// Bytes of background jobs: arguments, answers, results. Default 128 MiB; what has not ended counts three times, as often as it is kept. Beyond it
+    /// what has ended is forgotten, the oldest first; then a new one is refused with `503`. A result that was worked for is kept, however long, until
+    /// the next one comes.
     job_bytes_max: usize = 128 * 1024 * 1024,
     /// How long the result of a background job can be fetched. Default 1 hour. What runs or waits for an answer is never ended for its age.
     job_ttl: Duration = Duration::from_secs(60 * 60),

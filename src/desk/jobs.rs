@@ -104,12 +104,13 @@ impl Jobs {
             record.end(failed(&error), now_ms(), self.keep_ms());
         }
         // Over the bound it is kept all the same: it was promised.
-        let charge = self.bytes.try_charge(stored.body.len());
+        let bytes = record.status.kept_bytes(stored.body.len());
+        let charge = self.bytes.try_charge(bytes);
         let charge = charge.or_else(|_| self.bytes.try_charge(0));
         let Ok(charge) = charge else { return Ok(None) };
         let id = Arc::clone(&record.id);
         let place = Arc::new(Place {
-            owner: owner(&record.order),
+            owner: record.order.owner(),
             state: Mutex::new(State {
                 record,
                 revision: stored.revision,
@@ -120,7 +121,7 @@ impl Jobs {
         });
         let mut state = place.lock();
         if is_lost {
-            self.write(&mut state)?;
+            self.write(&mut state, true)?;
         }
         let expires = state.record.expires_ms;
         state.record.outcome = None;
@@ -137,8 +138,8 @@ impl Jobs {
         let record = JobRecord::new(order, carried, now_ms());
         let id = Arc::clone(&record.id);
         let body = serde_json::to_vec(&record).expect("a record is JSON");
-        let owner = owner(&record.order);
-        let charge = self.reserve(owner.clone(), body.len())?;
+        let owner = record.order.owner();
+        let charge = self.reserve(owner.clone(), record.status.kept_bytes(body.len()))?;
         let stored = StoredJob::new(&*id, &*self.boot, record.status, body);
         match self.store.insert(&stored) {
             Ok(true) => {}
@@ -193,11 +194,11 @@ impl Jobs {
         let place = self.table().by_id.remove(id);
         if let Some(place) = place {
             let ends = {
-                let record = &place.lock().record;
-                (
-                    record.expires_ms.unwrap_or_default(),
-                    Arc::clone(&record.id),
-                )
+                let mut state = place.lock();
+                // Now, though somebody may still look at it: whoever makes room would go on to the next.
+                state.charge.shrink(usize::MAX);
+                let expires = state.record.expires_ms.unwrap_or_default();
+                (expires, Arc::clone(&state.record.id))
             };
             let mut table = self.table();
             table.ended.remove(&ends);
@@ -289,7 +290,7 @@ impl Jobs {
         };
         let mut state = place.lock();
         state.stop = None;
-        self.change(&mut state, |record| {
+        self.change(&mut state, true, |record| {
             record.ask(questions, carried, now_ms())
         }) && self.publish(state)
     }
@@ -304,7 +305,7 @@ impl Jobs {
         let place = self.find(id, principal)?;
         let mut state = place.lock();
         let mut answered = Answered::Nothing;
-        let is_stored = self.change(&mut state, |record| {
+        let is_stored = self.change(&mut state, false, |record| {
             answered = record.answer(take, now_ms());
             answered != Answered::Nothing
         });
@@ -377,7 +378,7 @@ impl Jobs {
             return false;
         }
         state.life.end();
-        let written = self.write(&mut state);
+        let written = self.write(&mut state, true);
         let record = state.record.clone();
         match written {
             // The store has it.
@@ -396,12 +397,17 @@ impl Jobs {
     }
 
     /// Makes a move and stores it, or neither.
-    fn change(&self, state: &mut State, make: impl FnOnce(&mut JobRecord) -> bool) -> bool {
+    fn change(
+        &self,
+        state: &mut State,
+        is_owed: bool,
+        make: impl FnOnce(&mut JobRecord) -> bool,
+    ) -> bool {
         let before = state.record.clone();
         if !make(&mut state.record) {
             return false;
         }
-        match self.write(state) {
+        match self.write(state, is_owed) {
             Ok(()) => true,
             Err(error) => {
                 log::error!("a job could not be stored, and stays as it was: {error}");
@@ -411,11 +417,15 @@ impl Jobs {
         }
     }
 
-    /// Stores the record as it is now, and charges its new length.
-    fn write(&self, state: &mut State) -> Result<(), StoreError> {
+    /// Stores the record as it is now, and charges its new length, for which what has ended makes room. What is owed, such as a result that was worked
+    /// for, is stored over the bound, too, when nothing else is left to forget; so there is at most one that is not charged.
+    fn write(&self, state: &mut State, is_owed: bool) -> Result<(), StoreError> {
         let record = &state.record;
         let body = serde_json::to_vec(record).expect("a record is JSON");
-        let len = body.len();
+        let (len, charged) = (record.status.kept_bytes(body.len()), state.charge.bytes());
+        if !self.grow(&mut state.charge, len.saturating_sub(charged)) && !is_owed {
+            return Err(StoreError::new("there is no room for it"));
+        }
         let stored = StoredJob {
             revision: state.revision + 1,
             expires_ms: record.expires_ms,
@@ -425,11 +435,20 @@ impl Jobs {
             return Err(StoreError::new("another server has changed it"));
         }
         state.revision += 1;
-        let charged = state.charge.bytes();
         state.charge.shrink(charged.saturating_sub(len));
-        // Over the bound it stays: a result that was worked for is not thrown away for its length. The next job makes room.
-        let _over = state.charge.grow(len.saturating_sub(charged));
         Ok(())
+    }
+
+    /// Charges so many bytes more; the oldest of what has ended makes room.
+    fn grow(&self, charge: &mut Charge, more: usize) -> bool {
+        while charge.grow(more).is_err() {
+            let oldest = self.table().ended.first().cloned();
+            let Some((_, oldest)) = oldest else {
+                return false;
+            };
+            self.forget(&oldest);
+        }
+        true
     }
 
     /// Tells of a change, without the lock.
@@ -461,15 +480,6 @@ impl Jobs {
     fn keep_ms(&self) -> u64 {
         u64::try_from(self.rules.keep.as_millis()).unwrap_or(u64::MAX)
     }
-}
-
-/// Whose bound it counts against.
-fn owner(order: &Order) -> Option<Arc<str>> {
-    order
-        .principal
-        .as_ref()
-        .or(order.listed_in.as_ref())
-        .cloned()
 }
 
 /// The end of a job whose call would have been answered with this error.

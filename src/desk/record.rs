@@ -34,7 +34,22 @@ pub enum JobStatus {
     Cancelled,
 }
 
+impl Order {
+    /// Whose bound it counts against.
+    pub(crate) fn owner(&self) -> Option<Arc<str>> {
+        self.principal.as_ref().or(self.listed_in.as_ref()).cloned()
+    }
+}
+
 impl JobStatus {
+    /// What a record of this length takes: what has ended is only in the store, what lives is there, in the table, and with the worker that runs it.
+    pub(crate) fn kept_bytes(self, len: usize) -> usize {
+        match self.is_final() {
+            true => len,
+            false => 3 * len,
+        }
+    }
+
     /// Whether nothing will change any more.
     pub fn is_final(self) -> bool {
         matches!(

@@ -59,6 +59,14 @@ impl Item {
     }
 }
 
+#[cfg(test)]
+impl Item {
+    /// Whether the two were rendered together.
+    pub(crate) fn is_same(&self, other: &Item) -> bool {
+        Arc::ptr_eq(&self.modern, &other.modern)
+    }
+}
+
 impl Listing {
     pub(crate) fn new(style: Arc<Style>, generation: u64, items: Vec<Item>) -> Self {
         let count = items.len().div_ceil(style.page_len).max(1);

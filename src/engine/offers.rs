@@ -156,3 +156,46 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::handler::Tool;
+    use crate::protocol::results::CacheHint;
+
+    /// Four thousand tools take four thousand renderings: none of what is there is touched again, and no list is made that nobody has asked for.
+    #[test]
+    fn a_change_costs_the_same_whatever_else_is_there() {
+        let style = Style {
+            member: "tools",
+            page_len: 100,
+            cache: CacheHint::NONE,
+            server_info: RawValue::NULL.to_owned(),
+        };
+        let offers = Offers::new(Kind::Tool, style);
+        let add = |number: usize| {
+            let tool = Tool::<()>::new(format!("tool-{number}")).handler(|| "");
+            let registration = tool.into_registration(&Arc::new(())).expect("it is valid");
+            offers.add(registration, 0).expect("its name is free");
+        };
+        add(0);
+        let first = || {
+            let state = offers.state.read().expect(HELD);
+            state.by_name["tool-0"].item.clone()
+        };
+        let rendered = first();
+        let made = offers.snapshot();
+        for number in 1..4000 {
+            add(number);
+            let state = offers.state.read().expect(HELD);
+            assert!(state.snapshot.get().is_none(), "nobody has asked");
+        }
+        assert!(first().is_same(&rendered), "it was rendered once");
+        assert_eq!(
+            (made.targets.len(), offers.snapshot().targets.len()),
+            (1, 4000)
+        );
+    }
+}

@@ -184,6 +184,28 @@ fn law_4_nothing_is_sent_for_a_call_after_its_cancellation() {
     served.stop();
 }
 
+/// However close the two come: what was answered is done, what was cancelled is not, and each call is one of the two.
+#[test]
+fn law_4_the_counts_say_of_each_call_what_its_client_saw() {
+    const CALLS: u64 = 400;
+    let (served, mut client) = Served::pipe(probes(&Gate::new()).workers(4).queue(CALLS as usize));
+    client.initialize("2025-11-25");
+    for id in 0..CALLS {
+        client.send(&legacy_call(id, "echo", json!({ "text": "x" })));
+        client.send(&cancel(id));
+    }
+    served.until_main("each call has ended", |main| {
+        main.done + main.cancelled == CALLS
+    });
+    // The last of them would come before the answer to this.
+    client.send(&legacy_call("end", "look", json!({})));
+    let answered = (0..).take_while(|_| client.recv()["id"] != "end").count() as u64;
+    let main = served.main();
+    assert_eq!((main.done, main.cancelled), (answered, CALLS - answered));
+    client.close();
+    served.stop();
+}
+
 /// A modern client on a pipe cancels with the same notification, without any session.
 #[test]
 fn law_4_a_modern_call_on_a_pipe_is_cancelled_by_its_id() {

@@ -97,6 +97,31 @@ fn law_5_each_call_is_one_fork_and_a_fork_that_panics_fails_one_call() {
     served.stop();
 }
 
+/// A handler that takes no context cannot see the state, which may be large.
+#[test]
+fn law_5_nothing_is_forked_for_a_handler_that_takes_no_context() {
+    let forks = Arc::default();
+    let template = Counting {
+        forks: Arc::clone(&forks),
+        number: 0,
+    };
+    let server = Server::new("it", "1")
+        .with_state(template)
+        .tool("nothing", "", || "nothing")
+        .tool("arguments", "", |_: Value| "arguments")
+        .tool("context", "", |cx: &mut RequestContext<Counting>| {
+            cx.state().number
+        });
+    let (served, mut client) = Served::pipe(server);
+    for tool in ["nothing", "arguments", "nothing", "arguments"] {
+        assert_eq!(text(&client.ask(&call(1, tool, json!({})))), tool);
+    }
+    assert_eq!(forks.load(Ordering::Relaxed), 0);
+    assert_eq!(text(&client.ask(&call(1, "context", json!({})))), "1");
+    client.close();
+    served.stop();
+}
+
 /// Tools registered before `with_state` keep the state they were registered with: none.
 #[test]
 fn law_5_tools_with_and_without_state_live_side_by_side() {

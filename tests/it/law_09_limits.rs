@@ -114,6 +114,45 @@ fn law_9_json_depth_max() {
     });
 }
 
+/// The deepest that can be set fits every stack that reads it, in a build without optimisation: a connection's has 256 KiB.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn law_9_the_greatest_json_depth_max_fits_every_stack() {
+    on_every_front(|front| {
+        let (served, http) = front.serve(limited(Limits::default().json_depth_max(120)));
+        // The message and its params are two levels.
+        for (open, close) in [("[", "]"), (r#"{"":"#, "}")] {
+            let deep = format!("{}1{}", open.repeat(117), close.repeat(117));
+            for (method, member) in [
+                ("tools/call", "arguments"),
+                ("tools/call", "inputResponses"),
+                ("tools/call", "requestState"),
+                ("completion/complete", "ref"),
+                ("completion/complete", "argument"),
+                ("completion/complete", "context"),
+                ("subscriptions/listen", "notifications"),
+                ("tools/list", "_meta"),
+                ("tools/list", "cursor"),
+                ("tools/list", "unknown"),
+            ] {
+                let params = match method {
+                    "tools/call" => json!({ "name": "echo" }),
+                    _ => json!({}),
+                };
+                let mut message = modern(1, method, params);
+                message["params"][member] = json!("DEEP");
+                let body = message.to_string().replacen("\"DEEP\"", &deep, 1);
+                let reply = http.modern(&message).body(body.clone()).send();
+                assert!(reply.status < 500, "{method} with {member}");
+                let reply = http.post(body).send();
+                assert!(reply.status < 500, "{method} with {member}, in no era");
+            }
+        }
+        assert_eq!(text(&http.ask(&call(1, "look", json!({})))), "looking");
+        served.stop();
+    });
+}
+
 #[test]
 fn law_9_json_values_max() {
     let make = || limited(Limits::default().json_values_max(40));

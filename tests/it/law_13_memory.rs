@@ -7,7 +7,9 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use mcp_threads::{Limits, LoggingLevel, RequestContext, ResourceTemplate, Server};
+use mcp_threads::{
+    Execution, Limits, LoggingLevel, RequestContext, ResourceTemplate, Server, Tool,
+};
 use serde_json::{Value, json};
 
 use crate::harness::child::{self, Running};
@@ -86,6 +88,7 @@ impl Row {
 fn serve(limits: Limits) -> ! {
     let server = Server::new("kept", "1.0.0")
         .limits(limits)
+        .job_tools()
         .tool("big", "", |args: Value| filler(&args["bytes"]))
         .tool("part", "", |cx: &mut RequestContext, args: Value| {
             cx.close_stream();
@@ -105,13 +108,29 @@ fn serve(limits: Limits) -> ! {
         .tool("change", "", |cx: &mut RequestContext, args: Value| {
             cx.resource_updated(args["uri"].as_str().unwrap_or_default());
         })
-        .register(mcp_threads::Tool::new("stats").lane("urgent").handler(
+        .register(
+            Tool::new("job")
+                .execution(Execution::Background)
+                .handler(|cx: &mut RequestContext, args: Value| {
+                    match args["bytes"].as_u64() {
+                        Some(1..) => Ok(filler(&args["bytes"])),
+                        _ => cx.sleep(crate::harness::PATIENCE * 4).map(|()| String::new()),
+                    }
+                }),
+        )
+        .workspaces(|_name, _owner| Ok::<(), String>(()))
+        .register(Tool::new("turn").in_workspace().handler(
+            |cx: &mut RequestContext, _: &mut (), _: Value| {
+                cx.sleep(crate::harness::PATIENCE * 4)
+            },
+        ))
+        .register(Tool::new("stats").lane("urgent").handler(
             |cx: &mut RequestContext, _: Value| {
                 let stats = cx.stats();
                 let main = &stats.lanes[0];
                 json!({ "sessions": stats.sessions, "asks": stats.asks, "busy": main.busy,
                         "connections": stats.connections, "subscriptions": stats.subscriptions,
-                        "done": main.done })
+                        "done": main.done, "jobs_done": stats.lanes.iter().find(|lane| lane.name == "jobs").map(|lane| lane.done) })
                 .to_string()
             },
         ))
@@ -390,6 +409,58 @@ fn law_13_calls_that_wait() {
         );
         let refused = refused.iter().filter(|answer| answer.contains("try again"));
         assert!(refused.count() > 0, "more is refused");
+    });
+}
+
+/// What background jobs keep, arguments and results, whoever ordered them: what has ended makes room, and what cannot is refused.
+#[test]
+fn law_13_background_jobs() {
+    let limits = Limits::default().job_bytes_max(16 * MIB);
+    with_server("law_13_background_jobs", limits, |row| {
+        let session = row.http.initialize(VERSION);
+        let order = |id: u64, bytes: usize, ballast: usize| {
+            let arguments = json!({ "bytes": bytes, "ballast": "x".repeat(ballast) });
+            session.ask(&legacy_call(id, "job", arguments))
+        };
+        for id in 0..40 {
+            let ordered = order(id, MIB, 100);
+            assert!(ordered.get("result").is_some(), "{ordered}");
+            row.until("it has ended", |stats| stats["jobs_done"] == id + 1);
+        }
+        let kept = session.ask(&legacy_call(100, "job_list", json!({})));
+        let kept = kept["result"]["structuredContent"]["jobs"]
+            .as_array()
+            .map(Vec::len);
+        assert_eq!(kept, Some(15), "of a MiB and a little each");
+        row.holds_at_most(16 * MIB);
+        // Those that wait for a worker of the lane make no room.
+        let refused = (40..80).filter(|id| order(*id, 0, MIB)["error"]["code"] == 503);
+        assert_eq!(refused.count(), 35, "5 of a MiB, kept three times");
+        row.holds_at_most(16 * MIB);
+    });
+}
+
+/// The calls that wait for their turn in a workspace keep what other calls keep, and are few; the workspaces themselves hold what their author puts there.
+#[test]
+fn law_13_workspaces() {
+    let limits = Limits::default().memory_bytes_max(64 * MIB);
+    with_server("law_13_workspaces", limits, |row| {
+        let session = row.http.initialize(VERSION);
+        let ballast = "x".repeat(MIB);
+        let turn = |id: usize| {
+            let arguments = json!({ "workspace": format!("w{}", id / 50), "ballast": ballast });
+            session.post(&legacy_call(id as u64, "turn", arguments))
+        };
+        let calls: Vec<_> = (0..150).map(|id| turn(id).connect()).collect();
+        row.until("all have come", |stats| {
+            let number = |name: &str| stats[name].as_u64().unwrap_or(0);
+            number("connections") > 130 && number("busy") >= 2
+        });
+        row.holds_at_most(64 * MIB);
+        assert_eq!(session.delete(), 204);
+        let answers = calls.into_iter().map(|call| call.reply().body());
+        let refused = answers.filter(|answer| answer.contains("503")).count();
+        assert!((150 - 64..=120).contains(&refused), "{refused} of 150");
     });
 }
 

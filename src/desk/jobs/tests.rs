@@ -248,6 +248,34 @@ fn law_9_the_oldest_end_makes_room_and_what_lives_never_does() {
         .expect("what has ended makes room");
 }
 
+/// However many end with however much: all that is kept is charged, but for one result that is longer than all the room there is.
+#[test]
+fn law_13_results_that_nobody_fetches_make_room_for_each_other() {
+    let jobs = jobs(rules(100));
+    let end = |bytes: usize| {
+        let id = jobs.create(order(), Carried::default());
+        let id = id.expect("there is room");
+        assert!(jobs.end(&id, done(&"x".repeat(bytes))));
+        id
+    };
+    let kept = |ids: &[Arc<str>]| ids.iter().filter(|id| result(&jobs, id).is_some()).count();
+    let short: Vec<_> = (0..40).map(|_| end(MANY_BYTES / 10)).collect();
+    assert_eq!((kept(&short[39..]), kept(&short)), (1, 9));
+    let long: Vec<_> = (0..4).map(|_| end(2 * MANY_BYTES)).collect();
+    assert_eq!((kept(&short), kept(&long[..3]), kept(&long)), (0, 0, 1));
+    let waits = jobs.create(order(), Carried::default());
+    let waits = waits.expect("there is room");
+    assert!(jobs.ask(&waits, [question("long")], Carried::default()));
+    let long = said("x".repeat(MANY_BYTES));
+    let mut answer = |_: &str| Some(long.clone());
+    jobs.answer(&waits, None, &mut answer);
+    assert_eq!(
+        status(&jobs, &waits),
+        Some(JobStatus::InputRequired),
+        "an answer is not owed a place"
+    );
+}
+
 #[test]
 fn law_9_one_owner_cannot_take_every_place() {
     let jobs = jobs(JobRules {
