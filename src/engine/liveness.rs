@@ -68,6 +68,7 @@ impl Running for Arc<Control> {
         if let Some(seat) = self.seat.get() {
             self.shared.desk.reaper.drop(seat.give_up());
         }
+        self.shared.forfeit(self.call.token());
         // Of one that was found silent it has been told before.
         if stalled.given_up.is_some() {
             self.shared.liveness.tell(stalled);

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::cancel::CancellationToken;
 use crate::base::clock::Tick;
 use crate::base::log;
 use crate::base::owner::SESSION;
@@ -47,6 +48,14 @@ impl Shared {
     /// Gives back what was kept for what has ended, and looks for what is held too long.
     pub(super) fn sweep_pools(&self) {
         self.pools.iter().for_each(|pool| pool.sweep());
+    }
+
+    /// A call will not give back what it has claimed: its thread hangs with it.
+    pub(super) fn forfeit(&self, call: &CancellationToken) {
+        for pool in &self.pools {
+            pool.forfeit(call);
+            pool.sweep();
+        }
     }
 
     /// Tells of every change of a job those who wait for it, and the streams that have subscribed to it.

@@ -47,15 +47,26 @@ impl Aside {
 
     /// Runs it elsewhere; here when no thread can be started.
     pub(super) fn run(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
+        self.start(move || {
+            work();
+            true
+        });
+    }
+
+    /// The same for what says whether it is to be counted off here, or by somebody else.
+    fn start(self: &Arc<Self>, work: impl FnOnce() -> bool + Send + 'static) {
         self.running.fetch_add(1, Ordering::Relaxed);
         let aside = Arc::clone(self);
         let work: Work = Box::new(move || {
-            if let Err(panic) = panics::catch(work) {
+            let ends_here = panics::catch(work).unwrap_or_else(|panic| {
                 log::error!(detail: &panic.way().to_string(), "a resource panicked: {panic}");
                 // What was thrown may panic again when it is dropped.
                 std::mem::forget(panic);
+                true
+            });
+            if ends_here {
+                aside.running.fetch_sub(1, Ordering::Relaxed);
             }
-            aside.running.fetch_sub(1, Ordering::Relaxed);
         });
         let Err(refused) = self.hand_over.try_send(work) else {
             return;
@@ -86,15 +97,18 @@ impl Aside {
     ) -> Option<R> {
         // Without a buffer: what comes too late is dropped there and not here.
         let (answer, answered) = bounded(0);
-        self.run(move || {
-            // An error means that nobody waits.
-            let _too_late = answer.send(work());
-        });
-        crossbeam_channel::select! {
+        // An error means that nobody waits: then it hangs until what came out has been dropped as well.
+        self.start(move || answer.send(work()).is_err());
+        let result = crossbeam_channel::select! {
             recv(answered) -> result => result.ok(),
             recv(give_up) -> _ => None,
             default(patience) => None,
+        };
+        // Counted off before the next step of this thread, which may depend on the count.
+        if result.is_some() {
+            self.running.fetch_sub(1, Ordering::Relaxed);
         }
+        result
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 
+use crate::base::cancel::CancellationToken;
 use crate::base::deadline::after;
 use crate::base::life::Span;
 use crate::base::log;
@@ -237,6 +238,11 @@ impl Table {
         change: impl FnOnce(&mut crate::pool::places::Holding) -> R,
     ) -> Option<R> {
         self.lock().holding(grant).map(change)
+    }
+
+    /// Takes back everything that a call uses, whatever it is kept for: its thread will not return.
+    pub(crate) fn forfeit(self: &Arc<Self>, call: &CancellationToken) {
+        self.take_back(|_, user| user.is_call(call));
     }
 
     /// Takes back everything that is held by this one.

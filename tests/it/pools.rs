@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mcp_threads::{
-    AskError, ClaimError, Execution, Lane, RequestContext, ResourcePool, Scope, Server, Tool,
-    ToolError,
+    AskError, ClaimError, Execution, Lane, Limits, RequestContext, ResourcePool, Scope, Server,
+    Tool, ToolError,
 };
 use serde_json::{Value, json};
 
 use crate::harness::message::cancel;
 use crate::harness::talk::{everything, introduce, is_question, reply_to};
-use crate::harness::{Gate, PipeClient, Served, call, legacy_call, text, until, with_meta};
+use crate::harness::{Gate, PipeClient, Served, call, code, legacy_call, text, until, with_meta};
 
 type Context = RequestContext;
 type Hosts = ResourcePool<&'static str>;
@@ -670,6 +670,58 @@ fn what_is_held_too_long_is_warned_of_with_its_place() {
     );
     gate.let_go(1);
     client.recv();
+    client.close();
+    served.stop();
+}
+
+#[test]
+fn law_3_a_call_that_is_given_up_loses_what_it_has_claimed() {
+    let (gate, pool) = (Gate::new(), connections(0));
+    let (deaf, deaf_in_workspace) = (gate.door(), gate.door());
+    let (wedged, kept, claimed) = (pool.clone(), pool.clone(), pool.clone());
+    let liveness = Duration::from_millis(20);
+    let server = Server::new("it", "1.0.0")
+        .limits(Limits::default().stall_grace(Duration::from_millis(20)))
+        .pool(&pool)
+        .workspaces(|_, _| Ok::<_, String>(()))
+        .register(Tool::new("wedge").liveness(liveness).handler(
+            move |cx: &mut Context, _: Value| {
+                let connection = wedged.claim(cx).expect("it is free");
+                deaf.pass("wedge");
+                deaf.pass(&format!("{} {}", connection.0, connection.is_lost()));
+            },
+        ))
+        .register(
+            Tool::new("wedge_desk")
+                .liveness(liveness)
+                .in_workspace()
+                .handler(move |cx: &mut Context, _: &mut (), _: Value| {
+                    let mut connection = kept.claim(cx).expect("it is free");
+                    let kept = connection.keep_for(cx, Scope::Workspace);
+                    kept.expect("it is in a workspace");
+                    deaf_in_workspace.pass("wedge_desk");
+                }),
+        )
+        .tool("claim", "Claims.", move |cx: &mut Context, _: Value| {
+            claimed.claim(cx).map(|connection| connection.0)
+        });
+    let (served, mut client) = Served::pipe(server);
+    client.send(&call("wedge", "wedge", json!({})));
+    assert_eq!(gate.began(), "wedge");
+    client.send(&call("next", "claim", json!({})));
+    let mut answers = [client.recv(), client.recv()];
+    answers.sort_by_key(|answer| answer["id"].to_string());
+    assert_eq!(text(&answers[0]), "2", "{answers:?}");
+    assert_eq!(code(&answers[1]), 504, "{answers:?}");
+    gate.let_go(1);
+    assert_eq!(gate.began(), "1 true", "the late guard knows");
+    gate.let_go(1);
+    served.until_main("its thread has ended", |main| main.abandoned == 0);
+    client.send(&call("desk", "wedge_desk", json!({})));
+    assert_eq!(gate.began(), "wedge_desk");
+    assert_eq!(code(&client.recv()), 504);
+    assert_eq!(text(&client.ask(&call("last", "claim", json!({})))), "3");
+    gate.let_go(1);
     client.close();
     served.stop();
 }

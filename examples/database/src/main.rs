@@ -28,6 +28,9 @@ use status::{Board, Status};
 /// How long a peer may take to answer.
 const PEER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a call may show no sign of life before its worker is replaced: a net, for those who forget the timeout.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+
 /// What all calls share.
 #[derive(Clone)]
 struct Database {
@@ -132,6 +135,7 @@ fn server(database: Database) -> Server<Database> {
             Tool::new("stall")
                 .description("Asks a peer that never answers.")
                 .lane("peers")
+                .liveness(SILENCE_MAX)
                 .handler(stall),
         )
 }

@@ -1,5 +1,6 @@
 //! Drives the server as its client does, over stdio.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -16,6 +17,8 @@ struct Client {
     child: Child,
     stdin: Option<ChildStdin>,
     messages: Receiver<Value>,
+    /// What came before an answer that was waited for.
+    passed: VecDeque<Value>,
     directory: PathBuf,
 }
 
@@ -43,6 +46,7 @@ impl Client {
             stdin: child.stdin.take(),
             child,
             messages,
+            passed: VecDeque::new(),
             directory,
         };
         let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {},
@@ -67,20 +71,25 @@ impl Client {
     }
 
     #[track_caller]
-    fn next(&self) -> Value {
-        self.messages
-            .recv_timeout(PATIENCE)
-            .expect("something comes")
+    fn next(&mut self) -> Value {
+        self.passed.pop_front().unwrap_or_else(|| self.read())
     }
 
-    /// The answer to this request; what else comes before is left out.
     #[track_caller]
-    fn answer(&self, id: &Value) -> Value {
+    fn read(&self) -> Value {
+        let read = self.messages.recv_timeout(PATIENCE);
+        read.expect("something comes")
+    }
+
+    /// The answer to this request; what comes before it can be read afterwards.
+    #[track_caller]
+    fn answer(&mut self, id: &Value) -> Value {
         loop {
-            let message = self.next();
+            let message = self.read();
             if message["id"] == *id {
                 return message["result"].clone();
             }
+            self.passed.push_back(message);
         }
     }
 
@@ -235,7 +244,7 @@ fn a_peer_that_never_answers_costs_its_own_lane_and_nothing_else() {
         text(&refused).contains("did not answer within 1s"),
         "{refused}"
     );
-    // Without a timeout every worker of the lane is lost.
+    // Without a timeout every worker of the lane is lost, until the watchdog replaces it.
     for id in ["a", "b"] {
         client.call(id, "stall", json!({ "timeout": false }));
     }
@@ -243,6 +252,15 @@ fn a_peer_that_never_answers_costs_its_own_lane_and_nothing_else() {
     assert_eq!(client.status()["running"], json!([]));
     client.send(json!({ "id": "ping", "method": "ping" }));
     client.answer(&json!("ping"));
+    for _ in 0..2 {
+        let given_up = client.next();
+        assert_eq!(given_up["error"]["code"], 504, "{given_up}");
+    }
+    let refused = client.ask("stall", json!({}));
+    assert!(
+        text(&refused).contains("did not answer within 1s"),
+        "there are workers again: {refused}"
+    );
     // And it ends all the same.
     client.end();
 }
