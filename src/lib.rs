@@ -50,14 +50,62 @@
 //! - A *worker* forks the state, calls the handler, catches its panic, and gives the answer to the *outbox*. It never waits for a socket or a pipe: it
 //!   sends what the kernel takes at once, and the rest is for the thread that owns the connection.
 //!
-//! # What you can rely on
+//! # The map
 //!
-//! - Each call has its own fork of the state ([`Fork`]); what is shared is shared because you put it into an `Arc`.
-//! - Each accepted request has exactly one answer, or none if its client cancelled it.
-//! - A panic is one failed call; its text goes to the log and never to the client. [`log_backtraces`] adds where it happened.
-//! - A client that disconnects or reads slowly never blocks a worker. A worker is free again when its handler has returned, not before.
-//! - Nothing limits how long a call may run. A handler can see that its call is cancelled ([`RequestContext::check`]) and decides when to return.
-//! - The library installs no logger and, unless you call [`RunningServer::run_until_ctrl_c`] or [`log_backtraces`], no signal handler and no panic hook.
+//! A room of the source may use those above it in this table and none below it; `tests/it/tidy.rs` keeps it so. Begin with the files named here.
+//!
+//! | room | what it does | begin with | threads it starts |
+//! |---|---|---|---|
+//! | `base` | bounds, budgets, cancellation, the clock, panics, the log | `limits.rs`, `budget.rs`, `cancel.rs` | `mcp-clock`, `mcp-log`, `mcp-stderr` |
+//! | `observe` | what is told of a request at its end | `access.rs` | |
+//! | `protocol` | JSON-RPC and MCP as data and pure functions | `jsonrpc.rs`, `method.rs` | |
+//! | `outbox` | the bounded way out, and what is dropped when it is full | `writer.rs`, `queue.rs` | |
+//! | `lane` | workers, a bounded queue, and the watchdog that replaces a wedged worker | `running.rs`, `worker.rs` | `mcp-<lane>-<n>` |
+//! | `handler` | what you write: tools, prompts, resources, their context and results | `tool.rs`, `context.rs`, `invoke.rs` | `mcp-child-pipes` |
+//! | `desk` | background jobs, workspaces, and the stores that keep jobs | `jobs.rs`, `workspace.rs` | `mcp-reaper` |
+//! | `pool` | resources that are claimed, waited for and given back | `resource_pool.rs` | `mcp-aside` |
+//! | `legacy` | the handshake era: sessions, questions, streams that can be resumed | `session.rs`, `streams.rs` | |
+//! | `engine` | what a message means: from arrival to answer | `mod.rs`, `arrive.rs` | `mcp-on-stalled` |
+//! | `transport` | bytes to messages and back: pipes, and HTTP by two fronts | `pipe.rs`, `http/serve.rs`, `http/guarded/mod.rs` | `mcp-accept`, `mcp-conn-<n>`, `mcp-pipe-reader`, `mcp-pipe-writer`, `mcp-stdout`, `mcp-http` |
+//! | `server` | the builder, and the ordered end | `mod.rs`, `shared.rs` | `mcp-signals`, `mcp-end` |
+//! | `scripts` | a file of scripts into tools, behind its feature; it knows the public API only | `mod.rs` | |
+//!
+//! Who wakes whom:
+//!
+//! ```text
+//! mcp-accept ── a connection: condition variable, or a new thread ──▶ mcp-conn-<n>
+//! mcp-conn-<n>, mcp-pipe-reader ── a job: the lane's channel ───────▶ mcp-<lane>-<n>
+//! mcp-<lane>-<n> ── an answer, an event: the outbox ────────────────▶ mcp-conn-<n>, mcp-pipe-writer
+//! mcp-pipe-writer ── room for more answers: the outbox ─────────────▶ mcp-pipe-reader
+//! mcp-conn-<n>, mcp-pipe-reader ── a cancellation, an answer to a
+//!                                  question: a channel in the call ─▶ mcp-<lane>-<n>, if its handler waits for it
+//! mcp-clock ── what is idle, late or silent: cancels it ────────────▶ whoever waits for that
+//! mcp-signals, or the end of a pipe ── stop: a channel ─────────────▶ the thread in `join`, which drains and joins all others
+//! ```
+//!
+//! One request told from its first byte to the last of its answer, what a disconnect does, and how to add a method, a front or a metric: [`internals`].
+//!
+//! # The fifteen laws
+//!
+//! Each has tests that fail when it is broken, in the file of `tests/it/` that is named with it.
+//!
+//! 1. A worker never waits for a socket or a pipe; a client that reads slowly costs its own connection and a bounded buffer. (`law_01_slow_readers.rs`)
+//! 2. Every queue is bounded, and full means a refusal now, under the request's id. (`law_02_full_means_no.rs`)
+//! 3. A worker is in use until its handler has really returned, whoever has left or cancelled meanwhile. (`law_03_capacity.rs`)
+//! 4. Each accepted request has exactly one answer, or none if its client cancelled it. (`law_04_one_answer.rs`)
+//! 5. Each call has its own fork of the state ([`Fork`]); what is shared is shared because you put it into an `Arc`. (`law_05_state.rs`)
+//! 6. Cheap methods never wait for handlers, not even with every worker stuck and every queue full. (`law_06_cheap_methods.rs`)
+//! 7. Nothing limits how long a call may run; only its silence can be bounded, and only if you say so. (`law_07_duration.rs`, `law_07_liveness.rs`)
+//! 8. A panic is one failed call; its text goes to the log and never to the client. [`log_backtraces`] adds where it happened. (`law_08_panics.rs`)
+//! 9. Bad input gets a clear error and costs nothing; every limit has a name, a unit and a default ([`Limits`]). (`law_09_limits.rs`, `law_09_malformed.rs`)
+//! 10. stdout belongs to the protocol, and nothing waits for a stderr that nobody reads. (`law_10_stdout.rs`, `law_10_stderr.rs`)
+//! 11. The library does not take over the process: no logger, and, unless you call [`RunningServer::run_until_ctrl_c`] or [`log_backtraces`], no signal handler
+//!     and no panic hook. (`law_11_process.rs`)
+//! 12. A shutdown loses nothing that was accepted: refuse what is new, hear what belongs to the rest, finish, then close. (`law_12_drain.rs`, `law_12_dropping.rs`)
+//! 13. Every byte that is kept for a client is on its account and on the server's. (`law_13_memory.rs`, `law_13_trees.rs`)
+//! 14. What is written is the most explicit form; every spelling that means the same is read. (`law_14_generous.rs`, `law_14_arguments.rs`)
+//! 15. What waits for a person, or for its turn, holds no worker; where a handler must wait itself, half of the workers are left to others. (`asking_sessions.rs`,
+//!     `desk_workspaces.rs`, `pools.rs`)
 //!
 //! # Revisions of the protocol
 //!
@@ -100,6 +148,12 @@ pub use schemars;
 #[cfg(doc)]
 #[doc = include_str!("handler/model_schemas.md")]
 pub mod model_schemas {}
+
+#[cfg(doc)]
+#[doc = include_str!("internals/worked_example.md")]
+#[doc = include_str!("internals/disconnects.md")]
+#[doc = include_str!("internals/how_to_add.md")]
+pub mod internals {}
 
 /// The code blocks of the README, each compiled as it stands there.
 #[cfg(all(doctest, feature = "http", feature = "ctrlc", unix))]

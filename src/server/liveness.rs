@@ -9,7 +9,7 @@ use crate::observe::stalled::StalledCall;
 use crate::server::Server;
 
 impl<S: Fork + Send + Sync + 'static> Server<S> {
-    /// How long any call may give no sign of life, unless its tool or its lane says otherwise. Default none: nothing is watched. See [`Tool::liveness`].
+    /// How long any call may give no sign of life, unless its tool or its lane says otherwise. Default none: nothing is watched. See [`Tool::liveness`](crate::Tool::liveness).
     #[must_use]
     pub fn liveness(mut self, longest_silence: Duration) -> Self {
         self.settings.liveness = Some(longest_silence);

@@ -283,3 +283,51 @@ fn the_rules_find_what_they_forbid() {
     let long = "//! Why.\n".repeat(LINES_MAX + 1);
     assert_eq!(slips("base/error.rs", &long).len(), 1);
 }
+
+/// Every file below `directory`.
+fn all_files(directory: &Path, found: &mut Vec<String>) {
+    let entries = fs::read_dir(directory).expect("the source is beside the tests");
+    for entry in entries.map(|entry| entry.expect("a directory can be read").path()) {
+        if entry.is_dir() {
+            all_files(&entry, found);
+        } else {
+            found.push(entry.to_string_lossy().into_owned());
+        }
+    }
+}
+
+#[test]
+fn the_pages_about_the_inside_name_the_files_that_there_are() {
+    let mut files = Vec::new();
+    all_files(&src(), &mut files);
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    all_files(&tests, &mut files);
+    let mut pages = vec![src().join("lib.rs")];
+    let inside = fs::read_dir(src().join("internals")).expect("there are pages");
+    pages.extend(inside.map(|page| page.expect("a directory can be read").path()));
+    let mut named = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(page).expect("a page can be read");
+        let spans = text.split('`').skip(1).step_by(2);
+        named.extend(
+            spans
+                .filter(|span| span.ends_with(".rs"))
+                .map(str::to_owned),
+        );
+    }
+    assert!(named.len() > 60, "the names have been found: {named:?}");
+    for name in &named {
+        let end = format!("/{name}");
+        assert!(
+            files.iter().any(|file| file.ends_with(&end)),
+            "there is no {name}"
+        );
+    }
+    for law in files.iter().filter(|file| file.contains("/tests/it/law_")) {
+        let (_, law) = law.rsplit_once('/').expect("it is in a folder");
+        assert!(
+            named.iter().any(|name| name == law),
+            "lib.rs does not name {law}"
+        );
+    }
+}

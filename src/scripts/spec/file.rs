@@ -1,4 +1,4 @@
-//! Reads a whole file of scripts: its server, its resources and prompts, and its tools by way of [`tool`](super::tool).
+//! Reads a whole file of scripts: its server, its resources and prompts, and its tools by way of [`tool`].
 //!
 //! Reading never stops at a mistake, so that all are reported at once. Must not know how anything is run.
 
