@@ -160,6 +160,10 @@ pub mod internals {}
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(doc)]
+#[doc = include_str!("server/running_it.md")]
+pub mod running_it {}
+
 pub use base::cancel::CancellationToken;
 pub use base::error::{Error, Result};
 pub use base::limits::Limits;

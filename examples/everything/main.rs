@@ -15,9 +15,9 @@ mod server;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use mcp_threads::Limits;
+use mcp_threads::{Limits, Sessions};
 
-const USAGE: &str = "usage: everything (--http ADDRESS [--front tiny|guarded] | --stdio) [--workers N] [--queue N] [--drain-ms N] [--jobs memory|PATH] [--job-ttl-ms N] [--workspaces-max N] [--workspace-idle-ms N] [--liveness-ms N] [--grace-ms N]";
+const USAGE: &str = "usage: everything (--http ADDRESS [--front tiny|guarded] | --stdio) [--workers N] [--queue N] [--drain-ms N] [--sessions kept|stateless|adopt] [--jobs memory|PATH] [--job-ttl-ms N] [--workspaces-max N] [--workspace-idle-ms N] [--liveness-ms N] [--grace-ms N]";
 
 const HELP: &str = "\
 The reference server of mcp-threads: every feature once, for test suites and benchmarks.
@@ -28,6 +28,8 @@ The reference server of mcp-threads: every feature once, for test suites and ben
   --workers N            how many calls run at once
   --queue N              how many more wait
   --drain-ms N           how long calls may finish after the first signal, or the end of stdin
+  --sessions kept|stateless|adopt
+                         what becomes of handshake-era sessions over HTTP; kept by default
   --jobs memory|PATH     where background jobs are kept; a path is a file that survives a crash
   --job-ttl-ms N         how long the result of a job can be fetched
   --workspaces-max N     how many workspaces may be open
@@ -46,6 +48,7 @@ struct Options {
     workers: Option<usize>,
     queue: Option<usize>,
     drain: Option<Duration>,
+    sessions: Sessions,
     /// `None` for memory.
     jobs: Option<String>,
     liveness: Option<Duration>,
@@ -82,7 +85,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> mcp_threads::Result<()> {
-    let mut server = server::everything().limits(options.limits);
+    let mut server = server::everything()
+        .limits(options.limits)
+        .legacy_sessions(options.sessions);
     if let Some(path) = &options.jobs {
         server = keep_jobs(server, path)?;
     }
@@ -123,6 +128,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         workers: None,
         queue: None,
         drain: None,
+        sessions: Sessions::Kept,
         jobs: None,
         liveness: None,
         limits: Limits::default(),
@@ -147,6 +153,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             "--workers" => options.workers = Some(number()?),
             "--queue" => options.queue = Some(number()?),
             "--drain-ms" => options.drain = Some(Duration::from_millis(number()? as u64)),
+            "--sessions" => options.sessions = sessions(&value)?,
             "--jobs" => options.jobs = Some(value).filter(|place| place != "memory"),
             "--job-ttl-ms" => options.limits = options.limits.job_ttl(milliseconds(number()?)),
             "--liveness-ms" => options.liveness = Some(milliseconds(number()?)),
@@ -170,6 +177,17 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         return Err("choose one of --http and --stdio".into());
     }
     Ok(options)
+}
+
+fn sessions(kind: &str) -> Result<Sessions, String> {
+    match kind {
+        "kept" => Ok(Sessions::Kept),
+        "stateless" => Ok(Sessions::Stateless),
+        "adopt" => Ok(Sessions::Adopt),
+        _ => Err(format!(
+            "sessions are kept, stateless or adopt, not `{kind}`"
+        )),
+    }
 }
 
 fn milliseconds(number: usize) -> Duration {

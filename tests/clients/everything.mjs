@@ -9,10 +9,10 @@ const LISTENING = /listening on (http:\/\/127\.0\.0\.1:\d+\/mcp)/;
 const START_SECONDS_MAX = 20;
 const STOP_SECONDS_MAX = 15;
 
-/** Starts `everything --http 127.0.0.1:0`. The result has `url`, `kill()`, and `stop()`, which fails unless SIGTERM ends it with exit code 0. */
-export async function startServer(binary, front) {
+/** Starts `everything --http ADDRESS`. The result has `url`, `kill()`, and `stop()`, which fails unless SIGTERM ends it with exit code 0. */
+export async function startServer(binary, front, address = '127.0.0.1:0') {
     const options = front ? ['--front', front] : [];
-    const child = spawn(binary, ['--http', '127.0.0.1:0', ...options], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(binary, ['--http', address, ...options], { stdio: ['ignore', 'ignore', 'pipe'] });
     const ended = new Promise((resolve, reject) => {
         child.once('exit', (code, signal) => resolve(code ?? signal));
         child.once('error', reject);

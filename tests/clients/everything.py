@@ -20,13 +20,14 @@ class ServerFailed(Exception):
 
 
 class HttpServer:
-    """One `everything --http 127.0.0.1:0`, from `with` to the end of the block.
+    """One `everything --http ADDRESS`, from `with` to the end of the block.
 
-    `url` is where it listens. Leaving the block normally stops it with `stop`; leaving it by an exception kills it.
+    `url` is where it listens; an address with a port is for a server that comes back where one has been. Leaving the block
+    normally stops it with `stop`; leaving it by an exception kills it.
     """
 
-    def __init__(self, binary, front=None, arguments=()):
-        command = [binary, "--http", "127.0.0.1:0", *(["--front", front] if front else []), *arguments]
+    def __init__(self, binary, front=None, arguments=(), address="127.0.0.1:0"):
+        command = [binary, "--http", address, *(["--front", front] if front else []), *arguments]
         try:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         except OSError as error:

@@ -3,9 +3,11 @@
 #
 #   npm      the official conformance suite, the TypeScript SDK, and a Node that is new enough for both (package.json, package-lock.json)
 #   python   the Python SDK in a virtual environment (requirements.txt)
+#   more     the AI SDK's client before and after it read unnamed events, the Inspector, mcp-remote (more/package.json)
+#   fastmcp  FastMCP (requirements-fastmcp.txt)
 #   python1  the last major version of the Python SDK before it, which knows only the handshake era (requirements-1.txt)
 #
-# usage: tests/clients/install.sh [npm] [python] [python1]      all when none is named
+# usage: tests/clients/install.sh [npm] [python] [python1] [more] [fastmcp]      the first three when none is named
 #
 # MCP_CLIENTS_CACHE   the cache folder, .cache/clients at the root of the repository by default
 # PYTHON              the Python to build the environment with, python3 by default (3.10 or newer)
@@ -30,11 +32,11 @@ installed() { # folder, pins
     [ -f "$1/installed" ] && [ "$(cat "$1/installed")" = "$2" ]
 }
 
-install_npm() {
-    local folder=$cache/npm pins
-    pins=$(cat "$here/package.json" "$here/package-lock.json")
+install_npm() { # folder in the cache, folder of pins
+    local folder=$cache/$1 from=$2 pins
+    pins=$(cat "$from/package.json" "$from/package-lock.json")
     if installed "$folder" "$pins"; then
-        echo "clients: npm packages are there"
+        echo "clients: npm packages of $1 are there"
         return
     fi
     if ! command -v npm >/dev/null; then
@@ -44,7 +46,7 @@ install_npm() {
     echo "clients: installing npm packages into $folder"
     rm -rf "$folder"
     mkdir -p "$folder"
-    cp "$here/package.json" "$here/package-lock.json" "$folder"
+    cp "$from/package.json" "$from/package-lock.json" "$folder"
     # The suite asks for Node 22: npm may run on an older one, since the suite itself runs on the Node that is installed here.
     twice npm ci --prefix "$folder" --engine-strict=false --ignore-scripts --no-audit --no-fund --loglevel=error
     printf '%s' "$pins" >"$folder/installed"
@@ -70,7 +72,9 @@ install_python() { # folder in the cache, file of pins
 mkdir -p "$cache"
 for part in "$@"; do
     case $part in
-    npm) install_npm ;;
+    npm) install_npm npm "$here" ;;
+    more) install_npm more "$here/more" ;;
+    fastmcp) install_python fastmcp requirements-fastmcp.txt ;;
     python) install_python python requirements.txt ;;
     python1) install_python python1 requirements-1.txt ;;
     *)

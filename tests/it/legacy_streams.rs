@@ -430,7 +430,7 @@ fn a_get_is_refused_with_what_is_wrong_with_it() {
         let session = http.initialize(VERSION);
         let get = session.get();
         let rows = [
-            (get.clone().without("Mcp-Session-Id"), 400),
+            (get.clone().without("Mcp-Session-Id"), 405),
             (get.clone().and_field("Mcp-Session-Id", &session.id), 400),
             (get.clone().field("Mcp-Session-Id", "never-issued"), 404),
             (get.clone().field("Accept", "application/json"), 406),

@@ -55,8 +55,9 @@ impl Endpoint {
         }
         let session = optional(exchange, "Mcp-Session-Id")?;
         let session = session.ok_or_else(|| {
+            // A client that asks for a stream before it has a session takes 405 for "there is none", and 400 for a fault.
             let message = "GET opens the event stream of a session and needs its Mcp-Session-Id; send calls by POST";
-            Refusal::new(400, message)
+            not_taken(message)
         })?;
         let last = optional(exchange, "Last-Event-ID")?;
         self.engine.note_session(tag, session);
@@ -65,7 +66,7 @@ impl Endpoint {
             .streams_of(session, optional(exchange, "MCP-Protocol-Version")?);
         let streams = streams.ok_or_else(|| Refusal::new(404, "No such session"))?;
         if !exchange.can_stream() {
-            return Err(Refusal::new(400, "An event stream needs HTTP/1.1"));
+            return Err(not_taken("An event stream needs HTTP/1.1"));
         }
         let carried = streams.carry().ok_or_else(|| {
             Refusal::busy("This session has its maximum of event streams open; end one first")
