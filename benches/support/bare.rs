@@ -1,15 +1,20 @@
 //! The limit: what a hand-written server costs that does nothing of MCP.
 //!
-//! httparse, serde_json, a thread per connection, a pool behind a bounded crossbeam channel. No checks, no limits, no eras, no cancellation, no
+//! httparse, serde_json, a thread per connection, a pool behind a bounded crossbeam channel. Over HTTP there are two forms of it: in `bare` the worker hands
+//! its answer back and the connection's thread writes it; in `bare poll` the worker sends it and the thread waits for the next request. No checks, no limits, no eras, no cancellation, no
 //! log, no request id; whatever the library adds to this is the price of all that.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process;
+use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -22,11 +27,51 @@ const BUFFER_BYTES: usize = 16 * 1024;
 struct Job {
     body: Vec<u8>,
     reply: Sender<Reply>,
+    /// Where the worker sends the answer itself.
+    direct: Option<Arc<Direct>>,
+}
+
+/// A connection that its workers write to, and what wakes its thread when there is something that they did not write.
+struct Direct {
+    stream: TcpStream,
+    bell: OwnedFd,
+}
+
+impl Direct {
+    /// Sends an answer that nothing was said before. What the kernel does not take comes back.
+    fn send(&self, body: Vec<u8>) -> Option<Vec<u8>> {
+        let mut out = head(body.len()).into_bytes();
+        out.extend_from_slice(&body);
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = rustix::net::send(&self.stream, &out, flags).unwrap_or(0);
+        out.drain(..sent);
+        (!out.is_empty()).then_some(out)
+    }
+
+    fn ring(&self) {
+        rustix::io::write(&self.bell, &1_u64.to_ne_bytes()).expect("an eventfd counts");
+    }
+
+    /// Waits for the client or the bell; whether it was the client.
+    fn wait(&self) -> io::Result<bool> {
+        let mut polled = [
+            PollFd::new(&self.bell, PollFlags::IN),
+            PollFd::new(&self.stream, PollFlags::IN),
+        ];
+        poll(&mut polled, None)?;
+        if polled[0].revents().is_empty() {
+            return Ok(true);
+        }
+        rustix::io::read(&self.bell, &mut [0_u8; 8])?;
+        Ok(false)
+    }
 }
 
 enum Reply {
     Event(Vec<u8>),
     Answer(Vec<u8>),
+    /// What is left of an answer that the worker has begun to send.
+    Rest(Vec<u8>),
 }
 
 #[derive(Deserialize)]
@@ -96,12 +141,13 @@ pub(crate) fn serve(spec: &Spec) -> ! {
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback is there");
     let address = listener.local_addr().expect("it is bound");
+    let polls = spec.front == "bare poll";
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let jobs = jobs.clone();
             let connection = thread::Builder::new().stack_size(128 * 1024);
             // A client that leaves ends its thread; there is nobody to tell.
-            let _detached = connection.spawn(move || connection_loop(stream, &jobs));
+            let _detached = connection.spawn(move || connection_loop(stream, &jobs, polls));
         }
     });
     ready(address)
@@ -113,22 +159,39 @@ fn pool(workers: usize) -> Sender<Job> {
         let take = take.clone();
         thread::spawn(move || {
             for job in take {
-                let answer = respond(&job.body, &job.reply);
-                let _gone = job.reply.send(Reply::Answer(answer));
+                let mut events = 0;
+                let answer = respond(&job, &mut events);
+                let reply = match &job.direct {
+                    Some(direct) if events == 0 => direct.send(answer).map(Reply::Rest),
+                    _ => Some(Reply::Answer(answer)),
+                };
+                if let Some(reply) = reply {
+                    job.put(reply);
+                }
             }
         });
     }
     jobs
 }
 
-fn respond(body: &[u8], reply: &Sender<Reply>) -> Vec<u8> {
-    let message: Message<'_> = serde_json::from_slice(body).expect("the bench sends messages");
+impl Job {
+    fn put(&self, reply: Reply) {
+        let _gone = self.reply.send(reply);
+        if let Some(direct) = &self.direct {
+            direct.ring();
+        }
+    }
+}
+
+fn respond(job: &Job, events: &mut u32) -> Vec<u8> {
+    let message: Message<'_> = serde_json::from_slice(&job.body).expect("the bench sends messages");
     let params = message.params;
     if params.name == "progress" {
         let n = params.arguments.n;
         for step in 1..=n {
-            let _gone = reply.send(Reply::Event(progress(step, n)));
+            job.put(Reply::Event(progress(step, n)));
         }
+        *events = n;
     }
     let mut out = Vec::with_capacity(128 + params.arguments.text.len());
     let answer = Answer {
@@ -161,8 +224,15 @@ fn progress(progress: u32, total: u32) -> Vec<u8> {
     out
 }
 
-fn connection_loop(mut stream: TcpStream, jobs: &Sender<Job>) -> io::Result<()> {
+fn connection_loop(mut stream: TcpStream, jobs: &Sender<Job>, polls: bool) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let direct = match polls {
+        true => Some(Arc::new(Direct {
+            stream: stream.try_clone()?,
+            bell: eventfd(0, EventfdFlags::CLOEXEC)?,
+        })),
+        false => None,
+    };
     let (reply, replies) = bounded(QUEUE_LEN);
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut filled = 0;
@@ -186,9 +256,24 @@ fn connection_loop(mut stream: TcpStream, jobs: &Sender<Job>) -> io::Result<()> 
         let job = Job {
             body,
             reply: reply.clone(),
+            direct: direct.clone(),
         };
         jobs.send(job).map_err(io::Error::other)?;
-        answer(&mut stream, &replies)?;
+        match &direct {
+            // The client's next request says that it has its answer.
+            Some(direct) => {
+                while !direct.wait()? {
+                    if let Ok(first) = replies.try_recv() {
+                        answer(&mut stream, &replies, first)?;
+                    }
+                }
+            }
+            None => answer(
+                &mut stream,
+                &replies,
+                replies.recv().map_err(io::Error::other)?,
+            )?,
+        }
     }
 }
 
@@ -210,15 +295,14 @@ fn lengths(bytes: &[u8]) -> Option<(usize, usize)> {
     ))
 }
 
-fn answer(stream: &mut TcpStream, replies: &Receiver<Reply>) -> io::Result<()> {
-    match replies.recv().map_err(io::Error::other)? {
-        Reply::Answer(body) => {
-            let head = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-                body.len()
-            );
-            write_both(stream, head.as_bytes(), &body)
-        }
+fn head(length: usize) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n")
+}
+
+fn answer(stream: &mut TcpStream, replies: &Receiver<Reply>, first: Reply) -> io::Result<()> {
+    match first {
+        Reply::Answer(body) => write_both(stream, head(body.len()).as_bytes(), &body),
+        Reply::Rest(rest) => stream.write_all(&rest),
         first => {
             stream.write_all(
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -237,7 +321,7 @@ fn stream_events(
     let mut events = Vec::new();
     loop {
         let is_last = matches!(next, Reply::Answer(_));
-        let (Reply::Event(bytes) | Reply::Answer(bytes)) = next;
+        let (Reply::Event(bytes) | Reply::Answer(bytes) | Reply::Rest(bytes)) = next;
         events.extend_from_slice(b"data: ");
         events.extend_from_slice(&bytes);
         events.extend_from_slice(b"\n\n");
@@ -283,7 +367,7 @@ fn stdio(jobs: &Sender<Job>) {
         let mut out = Vec::new();
         for first in &replies {
             for reply in std::iter::once(first).chain(replies.try_iter()) {
-                let (Reply::Event(line) | Reply::Answer(line)) = reply;
+                let (Reply::Event(line) | Reply::Answer(line) | Reply::Rest(line)) = reply;
                 out.extend_from_slice(&line);
                 out.push(b'\n');
             }
@@ -300,7 +384,13 @@ fn stdio(jobs: &Sender<Job>) {
             Ok(0) | Err(_) => break,
             Ok(_) => {
                 let reply = reply.clone();
-                if jobs.send(Job { body, reply }).is_err() {
+                let direct = None;
+                let job = Job {
+                    body,
+                    reply,
+                    direct,
+                };
+                if jobs.send(job).is_err() {
                     break;
                 }
             }
