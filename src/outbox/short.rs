@@ -64,9 +64,9 @@ impl Shared {
 }
 
 impl State {
-    /// Takes the short way, if nothing is ahead of it.
+    /// Takes the short way, if nothing is ahead of it: a reader that waits has found the queue empty, and is woken by the first that comes into it.
     fn begin_short(&mut self) -> Option<ShortWay> {
-        if self.waits.is_none() || self.sending || !self.queue.is_empty() {
+        if self.waits.is_none() || self.sending {
             return None;
         }
         let short_way = self.short_way.take()?;
