@@ -19,6 +19,7 @@ EXAMPLES = {
     "everything": ["--stdio"],
     "shell": [],
     "notes": ["--stdio"],
+    "operations": [],
     "quickstart": ["127.0.0.1:0"],
     "embed": ["1000"],
 }

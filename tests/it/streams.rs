@@ -237,6 +237,35 @@ fn a_connection_is_used_again_after_json_and_after_a_stream() {
     });
 }
 
+/// Proxies such as nginx speak it to servers unless told otherwise.
+#[cfg(all(feature = "http", feature = "tiny-http"))]
+#[test]
+fn a_client_of_http_1_0_reads_its_stream_as_it_is_written() {
+    let gate = Gate::new();
+    let running = server(&gate).serve_http("127.0.0.1:0");
+    let running = running.expect("it can start");
+    let http = Http::new(running.addr().expect("it serves HTTP"));
+    let served = Served::new(running);
+    let meta = json!({ "progressToken": "t", "io.modelcontextprotocol/logLevel": "info" });
+    let talk = with_meta(call(1, "talk", json!({})), meta);
+    let mut reply = http.modern(&talk).version("HTTP/1.0").send();
+    assert_eq!((reply.status, reply.is_stream()), (200, true));
+    assert_eq!(reply.field("Transfer-Encoding"), None, "HTTP/1.0 has none");
+    let Some(Event::Message(first)) = reply.event() else {
+        panic!("the first event is here while the handler still runs");
+    };
+    assert_eq!(first["params"]["data"], "one");
+    assert_eq!(gate.began(), "talk");
+    gate.let_go(1);
+    assert_eq!(reply.messages().last().map(text), Some("four"));
+    let mut plain = http
+        .modern(&call(2, "echo", json!({ "text": "a" })))
+        .version("HTTP/1.0")
+        .send();
+    assert_eq!((plain.is_stream(), text(&plain.json())), (false, "a"));
+    served.stop();
+}
+
 /// What would be streamed to it can only be kept until the end, so it is not even made: not what a call says on the way, which has no bound,
 /// and not a stream that never ends.
 #[cfg(feature = "tiny-http")]
