@@ -2,20 +2,26 @@
 //!
 //! Everything that can be refused is refused before the person is asked, so that nobody confirms what cannot be done. Must not know the file's syntax.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::handler::command::missing_program;
 use crate::handler::{Elicited, RequestContext, ToolError};
+use crate::pool::ResourcePool;
 use crate::protocol::results::ReadResourceResult;
 use crate::protocol::types::{CallToolResult, ResourceContents};
 use crate::scripts::argument::check_all;
 use crate::scripts::command::{Prepared, fillings};
 use crate::scripts::spec::{Output, ResourceSpec, Source, ToolSpec};
+
+/// The pools of a file, by name. Their places stand for things that only the file's author knows.
+pub(super) type Pools = Arc<BTreeMap<String, ResourcePool<(), usize>>>;
 
 /// The longest question, in characters: a person reads all of it.
 const QUESTION_CHARS_MAX: usize = 2000;
@@ -27,11 +33,21 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub(super) fn call<S>(
     spec: &ToolSpec,
     base: &Path,
+    pools: &Pools,
     cx: &mut RequestContext<S>,
     given: &Value,
 ) -> Result<CallToolResult, ToolError> {
+    let prepared = ready(spec, base, cx, given)?;
+    let mut claims = Vec::new();
+    for pool in spec.claims.iter().filter_map(|name| pools.get(name)) {
+        let mut claim = pool
+            .claim(cx)
+            .map_err(|error| ToolError::new(error.to_string()))?;
+        claim.label(&spec.name);
+        claims.push(claim);
+    }
     let shows_lines = spec.output == Output::Lines;
-    let ended = ready(spec, base, cx, given)?.run(cx, shows_lines)?;
+    let ended = prepared.run(cx, shows_lines)?;
     Ok(ended.answer(&spec.output, &spec.command.ok_codes))
 }
 

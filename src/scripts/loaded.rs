@@ -2,6 +2,7 @@
 //!
 //! Must not know the file's syntax, or how anything is run.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,8 +13,9 @@ use crate::handler::command::missing_program;
 use crate::handler::registration::{Register, Registration, sealed};
 use crate::handler::{Execution, Fork};
 use crate::lane::Lane;
+use crate::pool::ResourcePool;
 use crate::scripts::argument::schema::schema;
-use crate::scripts::call::requirements;
+use crate::scripts::call::{Pools, requirements};
 use crate::scripts::mistake::{Mistake, Mistakes};
 use crate::scripts::offer;
 use crate::scripts::spec::{CommandSpec, File, Run, Source, ToolSpec, file};
@@ -38,9 +40,11 @@ const WORKERS: usize = 64;
 ///
 /// The file's format stands in the README, in the section about scripts. A server whose tools are background jobs
 /// needs [`Server::job_tools`] for clients that do not know tasks.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Scripts {
     file: Arc<File>,
+    /// Kept while a server changes to a newer file: calls that began before have their places.
+    pools: Pools,
     warnings: Mistakes,
 }
 
@@ -87,7 +91,11 @@ impl Scripts {
             list,
         };
         match read.map(Arc::new) {
-            Some(file) => Ok(Scripts { file, warnings }),
+            Some(file) => Ok(Scripts {
+                pools: pools(&file),
+                file,
+                warnings,
+            }),
             None => Err(warnings),
         }
     }
@@ -156,36 +164,71 @@ impl Scripts {
     ///
     /// # Errors
     ///
-    /// When the newer ones need what a running server cannot get, before anything is changed: another `concurrency`, which is a lane. And when something cannot
+    /// When the newer ones need what a running server cannot get, before anything is changed: another `concurrency`, or another size of a pool. And when something cannot
     /// be added, such as a tool whose name the server uses already; what was changed until then stays.
-    pub fn update(&mut self, handle: &ServerHandle, newer: Scripts) -> Result<()> {
+    pub fn update(&mut self, handle: &ServerHandle, mut newer: Scripts) -> Result<()> {
         let (old, new) = (Arc::clone(&self.file), Arc::clone(&newer.file));
         for tool in changed(&new.tools, &old.tools) {
             if let Some(problem) = needs_restart(tool, &old.tools) {
                 return Err(Error::configuration(problem));
             }
         }
-        for tool in changed(&old.tools, &new.tools) {
-            handle.remove_tool(&tool.name);
+        for (name, size) in &new.pools {
+            if old.pools.get(name).is_some_and(|old| old != size) {
+                return Err(Error::configuration(format!(
+                    "the pool `{name}` has another size; that needs a start of the server"
+                )));
+            }
         }
+        // What both have is the same pool, for tools that have changed and for those that have not.
+        let mut pools = (*newer.pools).clone();
+        for (name, pool) in &mut pools {
+            if let Some(old) = self.pools.get(name) {
+                pool.clone_from(old);
+            }
+        }
+        newer.pools = Arc::new(pools);
+        // One by one, what is new before what has gone: nobody calls in vain what both have.
         for tool in changed(&new.tools, &old.tools) {
-            handle.add_tool(offer::tool(tool, &new.base))?;
-        }
-        for resource in changed(&old.resources, &new.resources) {
-            handle.remove_resource(&resource.uri);
+            if had(&old.tools, |old| old.name == tool.name) {
+                handle.remove_tool(&tool.name);
+            }
+            handle.add_tool(offer::tool(tool, &new.base, &newer.pools))?;
         }
         for resource in changed(&new.resources, &old.resources) {
+            if had(&old.resources, |old| old.uri == resource.uri) {
+                handle.remove_resource(&resource.uri);
+            }
             handle.add_resource(offer::resource(resource))?;
         }
-        for prompt in changed(&old.prompts, &new.prompts) {
-            handle.remove_prompt(&prompt.name);
-        }
         for prompt in changed(&new.prompts, &old.prompts) {
+            if had(&old.prompts, |old| old.name == prompt.name) {
+                handle.remove_prompt(&prompt.name);
+            }
             handle.add_prompt(offer::prompt(prompt))?;
+        }
+        for tool in gone(&old.tools, &new.tools, |tool| &tool.name) {
+            handle.remove_tool(&tool.name);
+        }
+        for resource in gone(&old.resources, &new.resources, |resource| &resource.uri) {
+            handle.remove_resource(&resource.uri);
+        }
+        for prompt in gone(&old.prompts, &new.prompts, |prompt| &prompt.name) {
+            handle.remove_prompt(&prompt.name);
         }
         *self = newer;
         Ok(())
     }
+}
+
+fn pools(file: &File) -> Pools {
+    let pool =
+        |name: &String, size: &usize| ResourcePool::lazy(name, *size, || Ok::<_, String>(()));
+    let pools = file
+        .pools
+        .iter()
+        .map(|(name, size)| (name.clone(), pool(name, size)));
+    Arc::new(pools.collect())
 }
 
 /// One thing that is wrong with a file as a whole.
@@ -207,6 +250,21 @@ fn changed<'a, T: PartialEq>(these: &'a [T], others: &'a [T]) -> impl Iterator<I
     these.iter().filter(|this| !others.contains(this))
 }
 
+/// Whether it was ours, and not the server's own.
+fn had<T>(old: &[T], is_same: impl Fn(&T) -> bool) -> bool {
+    old.iter().any(is_same)
+}
+
+/// Those of whose names there are none among the others.
+fn gone<'a, T>(
+    these: &'a [T],
+    others: &'a [T],
+    name: fn(&T) -> &str,
+) -> impl Iterator<Item = &'a T> {
+    let is_gone = move |this: &&T| others.iter().all(|other| name(other) != name(this));
+    these.iter().filter(is_gone)
+}
+
 fn needs_restart(tool: &ToolSpec, old: &[ToolSpec]) -> Option<String> {
     let lane = offer::lane(tool)?;
     let is_there = old.iter().filter_map(offer::lane).any(|old| old == lane);
@@ -214,6 +272,14 @@ fn needs_restart(tool: &ToolSpec, old: &[ToolSpec]) -> Option<String> {
     (!is_there).then(|| {
         format!("the tool `{name}` has another `concurrency`; that needs a start of the server")
     })
+}
+
+impl fmt::Debug for Scripts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scripts")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ScriptTool<'_> {
@@ -269,7 +335,8 @@ impl sealed::Sealed for Scripts {}
 impl<S: Fork + Send + Sync + 'static> Register<S> for Scripts {
     fn registrations(self, template: &Arc<S>) -> Vec<std::result::Result<Registration, String>> {
         let file = &*self.file;
-        let tools = file.tools.iter().map(|tool| offer::tool(tool, &file.base));
+        let tools = file.tools.iter();
+        let tools = tools.map(|tool| offer::tool(tool, &file.base, &self.pools));
         let resources = file.resources.iter().map(offer::resource);
         let prompts = file.prompts.iter().map(offer::prompt);
         let tools = tools.flat_map(|tool| tool.registrations(template));

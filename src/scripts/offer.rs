@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::handler::{Execution, Fork, Prompt, RequestContext, Resource, Tool, ToolError};
 use crate::scripts::argument::check_all;
 use crate::scripts::argument::schema::schema;
-use crate::scripts::call::{call, read, ready};
+use crate::scripts::call::{Pools, call, read, ready};
 use crate::scripts::command::fillings;
 use crate::scripts::spec::{PromptSpec, ResourceSpec, ToolSpec};
 
@@ -29,16 +29,20 @@ pub(super) fn lane(tool: &ToolSpec) -> Option<(String, usize)> {
     Some((format!("tool {}", tool.name), tool.concurrency?))
 }
 
-pub(super) fn tool<S: Fork + Send + Sync + 'static>(spec: &ToolSpec, base: &Path) -> Tool<S> {
+pub(super) fn tool<S: Fork + Send + Sync + 'static>(
+    spec: &ToolSpec,
+    base: &Path,
+    pools: &Pools,
+) -> Tool<S> {
     let mut tool = Tool::new(&*spec.name)
         .input_schema(schema(&spec.arguments))
         .execution(spec.execution);
-    set!(tool, spec, title, description, output_schema);
+    set!(tool, spec, title, description, output_schema, liveness);
     set!(tool, spec, read_only, destructive, idempotent, open_world);
     if let Some((lane, _)) = lane(spec) {
         tool = tool.lane(&lane);
     }
-    let (spec, base) = (Arc::new(spec.clone()), base.to_owned());
+    let (spec, base, pools) = (Arc::new(spec.clone()), base.to_owned(), Arc::clone(pools));
     // A job asks before it is one: who calls still listens then.
     if spec.execution != Execution::Inline && spec.confirm.is_some() {
         let (spec, base) = (Arc::clone(&spec), base.clone());
@@ -46,7 +50,9 @@ pub(super) fn tool<S: Fork + Send + Sync + 'static>(spec: &ToolSpec, base: &Path
             ready(&spec, &base, cx, &given).map(drop)
         });
     }
-    tool.handler(move |cx: &mut RequestContext<S>, given: Value| call(&spec, &base, cx, &given))
+    tool.handler(move |cx: &mut RequestContext<S>, given: Value| {
+        call(&spec, &base, &pools, cx, &given)
+    })
 }
 
 pub(super) fn resource<S: Fork + Send + Sync + 'static>(spec: &ResourceSpec) -> Resource<S> {

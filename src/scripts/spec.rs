@@ -6,6 +6,7 @@ mod command;
 pub(super) mod file;
 mod tool;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(super) struct File {
     pub(super) tools: Vec<ToolSpec>,
     pub(super) resources: Vec<ResourceSpec>,
     pub(super) prompts: Vec<PromptSpec>,
+    /// The size of each pool.
+    pub(super) pools: BTreeMap<String, usize>,
     /// The directory that relative paths are relative to.
     pub(super) base: PathBuf,
 }
@@ -100,8 +103,11 @@ pub(super) struct ToolSpec {
     pub(super) description: Option<String>,
     pub(super) command: CommandSpec,
     pub(super) arguments: Vec<Argument>,
+    pub(super) liveness: Option<Duration>,
     pub(super) concurrency: Option<usize>,
     pub(super) execution: Execution,
+    /// The pools that it has a place in while it runs; in order and each once, so that no two calls wait for each other.
+    pub(super) claims: BTreeSet<String>,
     pub(super) read_only: Option<bool>,
     pub(super) destructive: Option<bool>,
     pub(super) idempotent: Option<bool>,

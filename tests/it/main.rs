@@ -82,6 +82,12 @@ mod results;
 mod schemas;
 #[cfg(feature = "cli")]
 mod scripts;
+#[cfg(feature = "cli")]
+mod scripts_example;
+#[cfg(feature = "cli")]
+mod scripts_runs;
+#[cfg(feature = "cli")]
+mod scripts_terminal;
 #[cfg(all(feature = "http", unix))]
 mod short_way;
 #[cfg(any(feature = "http", feature = "tiny-http"))]

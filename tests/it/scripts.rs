@@ -12,10 +12,10 @@ use crate::harness::child::{self, Finished, is_alive};
 use crate::harness::{call, text, until, with_meta};
 
 /// A directory of one test, removed with it.
-struct Place(PathBuf);
+pub(crate) struct Place(pub(crate) PathBuf);
 
 impl Place {
-    fn new(name: &str, file: &str) -> Self {
+    pub(crate) fn new(name: &str, file: &str) -> Self {
         let place = std::env::temp_dir().join(format!("it-scripts-{name}-{}", std::process::id()));
         fs::create_dir_all(&place).expect("a directory can be made");
         let place = Place(place.canonicalize().expect("it is there"));
@@ -23,7 +23,7 @@ impl Place {
         place
     }
 
-    fn write(&self, name: &str, mode: u32, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, mode: u32, text: &str) -> PathBuf {
         let path = self.0.join(name);
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory).expect("a directory can be made");
@@ -33,18 +33,18 @@ impl Place {
         path
     }
 
-    fn command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Command {
+    pub(crate) fn command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-threads"));
         command.args(words).current_dir(&self.0);
         command
     }
 
-    fn run<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Finished {
+    pub(crate) fn run<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Finished {
         child::run(self.command(words))
     }
 
     /// The result of a call, as a client would see it.
-    fn result<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Value {
+    pub(crate) fn result<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Value {
         let finished = self.run(["call", "--json"].into_iter().chain(words));
         serde_json::from_str(&finished.stdout)
             .unwrap_or_else(|_| panic!("no result: {finished:#?}"))

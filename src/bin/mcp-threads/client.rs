@@ -1,6 +1,8 @@
 //! A client of our own, for the tools that are called here and the server that is looked at: one JSON message a line, revision 2026-07-28.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -38,10 +40,10 @@ impl<R: Read, W: Write> Client<R, W> {
     ) -> Result<Value, String> {
         self.last_id += 1;
         let id = self.last_id;
-        let capabilities = match self.can_ask {
-            true => json!({ "elicitation": { "form": {} } }),
-            false => json!({}),
-        };
+        let mut capabilities = json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } });
+        if self.can_ask {
+            capabilities["elicitation"] = json!({ "form": {} });
+        }
         params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientInfo": { "name": "mcp-threads", "version": env!("CARGO_PKG_VERSION") },
@@ -77,8 +79,10 @@ impl<R: Read, W: Write> Client<R, W> {
         let mut params = json!({ "name": name, "arguments": arguments });
         loop {
             let result = self.ask("tools/call", params.clone(), &mut progress)?;
-            if result["resultType"] != "input_required" {
-                return Ok(result);
+            match result["resultType"].as_str() {
+                Some("input_required") => {}
+                Some("task") => return self.follow(result, &mut progress),
+                _ => return Ok(result),
             }
             let mut answers = json!({});
             for (key, request) in result["inputRequests"].as_object().into_iter().flatten() {
@@ -90,6 +94,30 @@ impl<R: Read, W: Write> Client<R, W> {
             }
             params["inputResponses"] = answers;
             params["requestState"] = result["requestState"].clone();
+        }
+    }
+
+    /// Waits for the end of a background job.
+    fn follow(&mut self, mut task: Value, mut progress: impl FnMut(&str)) -> Result<Value, String> {
+        let id = task["taskId"].clone();
+        let mut shown = Value::Null;
+        loop {
+            let message = &task["statusMessage"];
+            match task["status"].as_str() {
+                Some("completed") => return Ok(task["result"].take()),
+                Some("working") if *message == shown => {}
+                Some("working") => {
+                    shown = message.clone();
+                    progress(message.as_str().unwrap_or_default());
+                }
+                _ => {
+                    let problem = task["error"]["message"].as_str().or(message.as_str());
+                    return Err(problem.unwrap_or("the job has not ended well").to_owned());
+                }
+            }
+            let interval = task["pollIntervalMs"].as_u64().unwrap_or(1000);
+            thread::sleep(Duration::from_millis(interval.min(1000)));
+            task = self.ask("tasks/get", json!({ "taskId": id }), |_| {})?;
         }
     }
 

@@ -7,7 +7,8 @@ use std::thread;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use mcp_threads::{RunningServer, Scripts, ServerHandle};
 
-use crate::{Outcome, file, load, load_file, watch};
+use crate::watch::Watch;
+use crate::{Outcome, file, load, load_file};
 
 pub(crate) fn command(command: Command) -> Command {
     command
@@ -27,6 +28,8 @@ pub(crate) fn command(command: Command) -> Command {
 
 pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     log_to_stderr();
+    // Before the file is read, so that no change is missed. One that is not there is the reading's to report.
+    let watch = Watch::new(file(matches));
     let scripts = load(matches)?;
     if !scripts.warnings().list.is_empty() {
         log::warn!("{}", scripts.warnings());
@@ -41,17 +44,22 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     if matches.get_flag("stdio") || address.is_none() {
         running.serve_stdio().map_err(plain)?;
     }
-    let watched = Watched {
+    let mut watched = Watched {
         file: file(matches).to_owned(),
         is_trusted: matches.get_flag("trust"),
         scripts,
         handle: running.handle(),
     };
     // It ends with the process.
-    thread::Builder::new()
-        .name("watch".to_owned())
-        .spawn(move || watched.run())
-        .map_err(|error| format!("the file cannot be watched: {error}"))?;
+    let watching = move || {
+        let watched = watch.and_then(|watch| watch.run(|| watched.reload()));
+        if let Err(error) = watched {
+            log::warn!("changes of the file are not seen: {error}");
+        }
+    };
+    let thread = thread::Builder::new().name("watch".to_owned());
+    let thread = thread.spawn(watching);
+    thread.map_err(|error| format!("the file cannot be watched: {error}"))?;
     running.run_until_ctrl_c().map_err(plain)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -83,13 +91,6 @@ struct Watched {
 }
 
 impl Watched {
-    fn run(mut self) {
-        let file = self.file.clone();
-        if let Err(error) = watch::watch(&file, || self.reload()) {
-            log::warn!("{} is not watched any more: {error}", file.display());
-        }
-    }
-
     fn reload(&mut self) {
         match load_file(&self.file, self.is_trusted) {
             Ok(newer) => match self.scripts.update(&self.handle, newer) {

@@ -5,12 +5,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
-use crate::scripts::mistake::Mistake;
+use crate::scripts::mistake::{Mistake, nearest};
 use crate::scripts::spec::command::{Defaults, arguments, template};
 use crate::scripts::spec::{File, PromptSpec, ResourceSpec, Source, tool};
 use crate::scripts::table::{At, Notes, Table};
+
+/// The most places of a pool.
+const POOL_SIZE_MAX: usize = 1024;
 
 /// Reads the text of a file that stands in `base`. Without a mistake that is no warning, there is a file.
 pub(in crate::scripts) fn read(
@@ -62,13 +65,55 @@ fn read_root(root: Table<'_>, path: &Path, base: &Path) -> File {
         tools,
         resources,
         prompts,
+        pools: pools(&root),
         base: base.to_owned(),
     };
+    check_claims(&root, &file.pools);
     said_once(&root, "tool", "name");
     said_once(&root, "resource", "uri");
     said_once(&root, "prompt", "name");
     root.finish();
     file
+}
+
+/// The sizes of the pools, by name.
+fn pools(root: &Table<'_>) -> BTreeMap<String, usize> {
+    let mut pools = BTreeMap::new();
+    for (name, value) in root.members("pools") {
+        let DeValue::Table(table) = value.get_ref() else {
+            let problem = format!("write [pools.{}] above its size", name.value);
+            root.notes.error(name.at, problem);
+            continue;
+        };
+        let what = format!("the pool `{}`", name.value);
+        let table = Table::new(root.notes, what, name.at, table);
+        let size = table.count("size", 1).unwrap_or(1);
+        if size > POOL_SIZE_MAX {
+            let at = table.place("size").unwrap_or(name.at);
+            let problem = format!("a pool has at most {POOL_SIZE_MAX} places");
+            root.notes.error(at, problem);
+        }
+        table.finish();
+        pools.insert(name.value, size.min(POOL_SIZE_MAX));
+    }
+    pools
+}
+
+/// Reports each claim on a pool that there is not.
+fn check_claims(root: &Table<'_>, pools: &BTreeMap<String, usize>) {
+    let known = || pools.keys().map(String::as_str);
+    for tool in root.tables("tool", "a [[tool]]") {
+        for claim in tool.strings("claims").unwrap_or_default() {
+            let name = &claim.value;
+            let hint = match nearest(name, known()) {
+                _ if pools.contains_key(name) => continue,
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => format!("write [pools.{name}] with its size"),
+            };
+            let problem = format!("there is no pool `{name}`; {hint}");
+            root.notes.error(claim.at, problem);
+        }
+    }
 }
 
 /// Reports each table of `[[kind]]` whose `key` another has already.

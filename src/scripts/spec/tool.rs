@@ -23,14 +23,15 @@ pub(super) fn read(mut table: Table<'_>, defaults: &Defaults<'_>) -> Option<Tool
     }
     let arguments = arguments("tool", &table, defaults.base);
     let output = output(&table);
+    let claims = table.strings("claims").unwrap_or_default();
     let requires = table.strings("requires").unwrap_or_default();
-    not_yet(&table, "claims");
-    not_yet(&table, "liveness");
     let spec = ToolSpec {
         title: table.text("title").map(|text| text.value),
         description,
         command: defaults.command(&table, &arguments)?,
+        liveness: table.duration("liveness").or(defaults.liveness),
         concurrency: table.count("concurrency", 1),
+        claims: claims.into_iter().map(|claim| claim.value).collect(),
         execution: execution(&table, &arguments),
         read_only: table.boolean("read_only"),
         destructive: table.boolean("destructive"),
@@ -46,13 +47,6 @@ pub(super) fn read(mut table: Table<'_>, defaults: &Defaults<'_>) -> Option<Tool
     };
     table.finish();
     Some(spec)
-}
-
-fn not_yet(table: &Table<'_>, key: &'static str) {
-    if let Some(read) = table.any(key) {
-        let problem = format!("`{key}` is not available in this version");
-        table.notes.error(read.at, problem);
-    }
 }
 
 /// The name, which the table bears in what is said of it from now on.

@@ -1,0 +1,168 @@
+//! What is different when a person looks: colours, a line of progress that is written over, a question that is answered with a key.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::harness::until_told;
+use crate::scripts::Place;
+
+const FILE: &str = r#"
+[[tool]]
+name = "counts"
+description = "Says lines."
+shell = "for n in 1 2 3; do echo line $n; done"
+output = "lines"
+
+[[tool]]
+name = "asks"
+description = "Asks first."
+run = ["echo", "done"]
+confirm = "Do it?"
+"#;
+
+/// A program at a pseudo-terminal, which is its stdin, stdout and stderr.
+struct Terminal {
+    child: std::process::Child,
+    keys: File,
+    screen: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    fn new(mut command: Command) -> Self {
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal can be made");
+        grantpt(&master).expect("it is ours");
+        unlockpt(&master).expect("it is ours");
+        let name = ptsname(&master, Vec::new()).expect("it has a name");
+        let slave = open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("it is there");
+        let end = || slave.try_clone().expect("a descriptor can be cloned");
+        command
+            .stdin(end())
+            .stdout(end())
+            .stderr(OwnedFd::from(slave));
+        command.env("TERM", "xterm");
+        let child = command.spawn().expect("the program can be started");
+        // The command has the last ends of the terminal; without them it ends with its program.
+        drop(command);
+        let keys = File::from(master);
+        let screen = Arc::new(Mutex::new(String::new()));
+        let (mut from, said) = (
+            keys.try_clone().expect("a file can be cloned"),
+            Arc::clone(&screen),
+        );
+        thread::spawn(move || {
+            let mut bytes = [0; 1024];
+            while let Ok(count @ 1..) = from.read(&mut bytes) {
+                let mut said = said.lock().expect("nothing panics in here");
+                said.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            }
+        });
+        Terminal {
+            child,
+            keys,
+            screen,
+        }
+    }
+
+    fn screen(&self) -> String {
+        self.screen.lock().expect("nothing panics in here").clone()
+    }
+
+    #[track_caller]
+    fn until_shown(&self, text: &str) {
+        until_told(
+            text,
+            || self.screen().contains(text),
+            || format!("{:?}", self.screen()),
+        );
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).expect("it reads");
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        self.child.wait().expect("it is ours").code()
+    }
+}
+
+#[test]
+fn progress_is_one_line_that_is_written_over() {
+    let place = Place::new("terminal-progress", FILE);
+    let mut terminal = Terminal::new(place.command(["call", "counts"]));
+    assert_eq!(terminal.code(), Some(0), "{:?}", terminal.screen());
+    terminal.until_shown("\r\u{1b}[2K\u{1b}[2mline 3\u{1b}[0m");
+    terminal.until_shown("\r\u{1b}[2Kline 1\r\nline 2\r\nline 3\r\n");
+}
+
+#[test]
+fn mistakes_are_in_colour_unless_that_is_not_wanted() {
+    let place = Place::new("terminal-colours", "[server]\nnmae = 'x'\n");
+    let mut terminal = Terminal::new(place.command(["check"]));
+    assert_eq!(terminal.code(), Some(1));
+    terminal.until_shown("tools.toml:2:1: \u{1b}[1;31merror\u{1b}[0m: `nmae` is no key");
+    let mut command = place.command(["check"]);
+    command.env("NO_COLOR", "1");
+    let mut plain = Terminal::new(command);
+    assert_eq!(plain.code(), Some(1));
+    plain.until_shown("tools.toml:2:1: error: `nmae` is no key");
+}
+
+#[test]
+fn a_question_is_asked_and_answered_with_a_key() {
+    let place = Place::new("terminal-asks", FILE);
+    for (key, code, shown) in [
+        ("y\n", 0, "done\r\n"),
+        ("n\n", 1, "Nothing was run."),
+        ("\u{4}", 1, "Nothing was run."),
+    ] {
+        let mut terminal = Terminal::new(place.command(["call", "asks"]));
+        terminal.until_shown("Do it? [y/N] ");
+        terminal.press(key);
+        assert_eq!(
+            terminal.code(),
+            Some(code),
+            "{key:?}: {:?}",
+            terminal.screen()
+        );
+        terminal.until_shown(shown);
+    }
+}
+
+#[test]
+fn ctrl_c_ends_the_call_and_its_script() {
+    let place = Place::new(
+        "terminal-interrupt",
+        "[[tool]]\nname = 'hangs'\ndescription = 'Hangs.'\nshell = 'echo begun; echo $$ > pid; exec sleep 600'\noutput = 'lines'\n",
+    );
+    let mut terminal = Terminal::new(place.command(["call", "hangs"]));
+    terminal.until_shown("begun");
+    let mut pid = 0;
+    until_told(
+        "it has said who it is",
+        || {
+            let said = std::fs::read_to_string(place.0.join("pid")).unwrap_or_default();
+            pid = said.trim().parse().unwrap_or(0);
+            pid != 0
+        },
+        String::new,
+    );
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&terminal.child),
+        rustix::process::Signal::INT,
+    )
+    .expect("it lives");
+    assert_ne!(terminal.code(), Some(0));
+    until_told(
+        "the script is gone",
+        || !crate::harness::child::is_alive(pid),
+        String::new,
+    );
+}
