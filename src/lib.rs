@@ -75,11 +75,12 @@
 //! ```text
 //! mcp-accept ── a connection: condition variable, or a new thread ──▶ mcp-conn-<n>
 //! mcp-conn-<n>, mcp-pipe-reader ── a job: the lane's channel ───────▶ mcp-<lane>-<n>
-//! mcp-<lane>-<n> ── an answer, an event: the outbox ────────────────▶ mcp-conn-<n>, mcp-pipe-writer
+//! mcp-<lane>-<n> ── an event, or what of an answer the kernel did
+//!                   not take at once: the outbox ──────────────────▶ mcp-conn-<n>, mcp-pipe-writer
 //! mcp-pipe-writer ── room for more answers: the outbox ─────────────▶ mcp-pipe-reader
 //! mcp-conn-<n>, mcp-pipe-reader ── a cancellation, an answer to a
 //!                                  question: a channel in the call ─▶ mcp-<lane>-<n>, if its handler waits for it
-//! mcp-clock ── what is idle, late or silent: cancels it ────────────▶ whoever waits for that
+//! mcp-clock ── what is idle, late or silent: cancels it ────────────▶ the thread that waits for it
 //! mcp-signals, or the end of a pipe ── stop: a channel ─────────────▶ the thread in `join`, which drains and joins all others
 //! ```
 //!
@@ -91,7 +92,7 @@
 //!
 //! 1. A worker never waits for a socket or a pipe; a client that reads slowly costs its own connection and a bounded buffer. (`law_01_slow_readers.rs`)
 //! 2. Every queue is bounded, and full means a refusal now, under the request's id. (`law_02_full_means_no.rs`)
-//! 3. A worker is in use until its handler has really returned, whoever has left or cancelled meanwhile. (`law_03_capacity.rs`)
+//! 3. A worker is in use until its handler has really returned, even if its client has left or cancelled meanwhile. (`law_03_capacity.rs`)
 //! 4. Each accepted request has exactly one answer, or none if its client cancelled it. (`law_04_one_answer.rs`)
 //! 5. Each call has its own fork of the state ([`Fork`]); what is shared is shared because you put it into an `Arc`. (`law_05_state.rs`)
 //! 6. Cheap methods never wait for handlers, not even with every worker stuck and every queue full. (`law_06_cheap_methods.rs`)

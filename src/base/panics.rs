@@ -89,7 +89,7 @@ impl fmt::Display for Panic {
 
 impl Panic {
     /// Where it happened, for the end of a log line; nothing if nobody asked for it.
-    pub(crate) fn way(&self) -> impl fmt::Display {
+    pub(crate) fn backtrace(&self) -> impl fmt::Display {
         struct Shown<'a>(Option<&'a Trace>);
         impl fmt::Display for Shown<'_> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

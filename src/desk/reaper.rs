@@ -56,7 +56,7 @@ fn reap(shared: &Mutex<State>) {
             if let Err(panic) = panics::catch(|| drop(grave)) {
                 log::error!(
                     "a workspace panicked while it was dropped: {panic}{}",
-                    panic.way()
+                    panic.backtrace()
                 );
             }
         }

@@ -94,7 +94,7 @@ impl Job for CallJob {
         match result {
             Err(panic) => {
                 log::error!(
-                    detail: &panic.way().to_string(),
+                    detail: &panic.backtrace().to_string(),
                     "{} `{}` panicked: {panic} request_id={}",
                     call.facts.method,
                     execution.target.name,

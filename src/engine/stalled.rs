@@ -54,7 +54,7 @@ fn start_hook(hook: OnStalled) -> Result<Sender<StalledCall>, Error> {
     let run = move || {
         for stalled in told {
             if let Err(panic) = panics::catch(|| hook(&stalled)) {
-                log::error!(detail: &panic.way().to_string(), "`on_stalled` panicked: {panic}");
+                log::error!(detail: &panic.backtrace().to_string(), "`on_stalled` panicked: {panic}");
                 mem::forget(panic);
             }
         }

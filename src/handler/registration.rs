@@ -132,7 +132,7 @@ impl Drop for DropsQuietly {
     fn drop(&mut self) {
         let handler = self.0.take();
         if let Err(panic) = panics::catch(|| drop(handler)) {
-            log::error!(detail: &panic.way().to_string(), "a handler panicked when it was dropped: {panic}");
+            log::error!(detail: &panic.backtrace().to_string(), "a handler panicked when it was dropped: {panic}");
             mem::forget(panic);
         }
     }

@@ -214,7 +214,7 @@ impl<J: Job> Shared<J> {
         caught
             .map_err(|panic| {
                 log::error!(
-                    detail: &panic.way().to_string(),
+                    detail: &panic.backtrace().to_string(),
                     "a job of lane `{}` panicked outside of its handler: {panic}",
                     self.lane.name
                 );

@@ -95,7 +95,8 @@ impl OutboxReader {
         let bytes = state.queue.bytes();
         let next = state.queue.pop();
         if state.room_waited_for && (next.is_some() || state.queue.bytes() < bytes) {
-            // Whatever it is and wherever it goes, for its bytes are free now, and one who is asked must be able to answer.
+            // Backpressure ends with every item that is taken, not only with answers: its bytes are free now, and the thread that reads requests must
+            // run, for what comes next may be the answer to a question of ours.
             self.0.room.notify_one();
         }
         Some(match next {

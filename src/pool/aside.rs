@@ -59,7 +59,7 @@ impl Aside {
         let aside = Arc::clone(self);
         let work: Work = Box::new(move || {
             let ends_here = panics::catch(work).unwrap_or_else(|panic| {
-                log::error!(detail: &panic.way().to_string(), "a resource panicked: {panic}");
+                log::error!(detail: &panic.backtrace().to_string(), "a resource panicked: {panic}");
                 // What was thrown may panic again when it is dropped.
                 std::mem::forget(panic);
                 true

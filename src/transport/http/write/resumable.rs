@@ -91,7 +91,7 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
     /// Writes what comes, beginning with what opened it. If the connection or the stream ends before its answer, the rest is left for a client
     /// that comes back.
     pub(super) fn write(mut self, mut incoming: Incoming<'_>, first: Next) -> io::Result<()> {
-        // What a client that has gone does not hear must not be spent.
+        // Disconnect detection: an event that is written to a client that has gone is taken out of the outbox and lost; one that stays in it is parked.
         incoming.watch();
         let written = self.write_on(&mut incoming, first);
         if !matches!(written, Ok(Written::All))
