@@ -144,7 +144,7 @@ mod server;
 #[cfg(all(feature = "scripts", unix))]
 mod scripts;
 
-pub use schemars;
+pub use {schemars, serde_json};
 
 #[cfg(doc)]
 #[doc = include_str!("handler/model_schemas.md")]

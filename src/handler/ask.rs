@@ -154,6 +154,7 @@ impl std::error::Error for AskError {}
 
 /// How the user reacted to a question. Specification: `client/elicitation` ("Response Actions").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Elicited<T> {
     /// The user answered (`accept`).
     Accepted(T),

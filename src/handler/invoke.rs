@@ -70,6 +70,12 @@ pub struct Invocation<'a> {
     pub(crate) rules: &'a Rules,
 }
 
+impl std::fmt::Debug for Invocation<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.call.info().fmt(f)
+    }
+}
+
 /// Why a handler was not called.
 #[doc(hidden)]
 #[derive(Debug)]

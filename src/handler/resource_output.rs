@@ -29,6 +29,15 @@ pub enum ResourceOutput {
     Whole(ReadResourceResult),
 }
 
+impl std::fmt::Debug for ResourceOutput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ResourceOutput::Body(_) => f.write_str("Body"),
+            ResourceOutput::Whole(result) => result.fmt(f),
+        }
+    }
+}
+
 impl IntoResourceResult for String {
     fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
         let body = Box::new(move |uri: &str| ResourceContents::text(uri, self));

@@ -5,6 +5,7 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
+use std::ops::Deref;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -61,7 +62,9 @@ pub struct Json<T>(pub T);
 /// A tool's call is then answered with a result whose `isError` is true; a prompt or a resource has no such result, and the client gets a JSON-RPC
 /// error with the sentence. Specification: `server/tools` ("Error Handling").
 ///
-/// It does not implement `Display` or `Error` itself, so that every other error converts into it.
+/// It is made of everything that can be displayed, `anyhow`'s errors and boxed ones included. An [`ErrorObject`], or an [`AskError`] that the client's
+/// program has to mend, stays what it is, however deep it is boxed. So that all these convert, it does not implement `Display` and `Error`
+/// itself, but dereferences to an error that does: `error.to_string()` and `error.source()` work, and `Box<dyn Error>` takes it with `?`.
 ///
 /// ```
 /// use mcp_threads::ToolError;
@@ -101,6 +104,44 @@ impl ToolError {
             Failure::Tool(message) => ErrorObject::new(ErrorCode::INTERNAL_ERROR, message),
             Failure::Protocol(error) => error,
         }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Tool(message) => f.write_str(message),
+            Failure::Protocol(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Failure::Tool(_) => None,
+            Failure::Protocol(error) => Some(error),
+        }
+    }
+}
+
+impl Deref for ToolError {
+    type Target = dyn Error + Send + Sync + 'static;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl From<ToolError> for Box<dyn Error + Send + Sync> {
+    fn from(error: ToolError) -> Self {
+        Box::new(error.0)
+    }
+}
+
+impl From<ToolError> for Box<dyn Error> {
+    fn from(error: ToolError) -> Self {
+        Box::new(error.0)
     }
 }
 
@@ -155,6 +196,20 @@ impl CallToolResult {
             is_error: true,
             ..Self::text(message)
         }
+    }
+
+    /// The same with a `_meta` object.
+    #[must_use]
+    pub fn with_meta(mut self, meta: serde_json::Map<String, Value>) -> Self {
+        self.meta = Some(meta);
+        self
+    }
+
+    /// The same with one more content block.
+    #[must_use]
+    pub fn with_content(mut self, block: ContentBlock) -> Self {
+        self.content.push(block);
+        self
     }
 
     /// Any JSON value, mirrored as text.
@@ -304,6 +359,22 @@ mod tests {
         ];
         for (got, expected) in rows {
             assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn a_tool_error_is_printed_and_chained_and_comes_back_out_of_a_box() {
+        let own = || ToolError::protocol(ErrorObject::new(7, "own"));
+        assert_eq!(ToolError::new("prose").to_string(), "prose");
+        assert!(ToolError::new("prose").source().is_none());
+        let source = own().source().map(ToString::to_string);
+        assert_eq!(source.as_deref(), Some("own (7)"));
+        let boxed: [ToolError; 2] = [
+            Box::<dyn Error>::from(own()).into(),
+            Box::<dyn Error + Send + Sync>::from(own()).into(),
+        ];
+        for error in boxed {
+            assert_eq!(error.into_error_object().code, 7);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::protocol::version::Era;
 /// The codes of MCP and JSON-RPC are in [`ErrorCode`]. When a tool fails and the *model* can do something about it, return a
 /// [`ToolError`](crate::ToolError) instead. Specification: `basic/index` ("Error Responses").
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ErrorObject {
     /// The code, see [`ErrorCode`]. Your own codes should stay outside -32768 to -32000.
     pub code: i64,

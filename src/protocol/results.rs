@@ -15,6 +15,7 @@ const COMPLETION_VALUES_MAX: usize = 100;
 
 /// One message of a prompt. Specification: `server/prompts` ("PromptMessage").
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct PromptMessage {
     /// Who speaks.
     pub role: Role,
@@ -41,6 +42,7 @@ impl PromptMessage {
 
 /// What `prompts/get` answers. Specification: `server/prompts` ("Getting a Prompt").
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct GetPromptResult {
     /// What the prompt is for, if it differs from what its definition says.
     pub description: Option<String>,
@@ -50,8 +52,34 @@ pub struct GetPromptResult {
     pub meta: Option<Map<String, Value>>,
 }
 
+impl From<Vec<PromptMessage>> for GetPromptResult {
+    fn from(messages: Vec<PromptMessage>) -> Self {
+        GetPromptResult {
+            messages,
+            ..Self::default()
+        }
+    }
+}
+
+impl GetPromptResult {
+    /// The same with what the prompt is for.
+    #[must_use]
+    pub fn with_description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// The same with a `_meta` object.
+    #[must_use]
+    pub fn with_meta(mut self, meta: Map<String, Value>) -> Self {
+        self.meta = Some(meta);
+        self
+    }
+}
+
 /// What `resources/read` answers. Specification: `server/resources` ("Reading Resources").
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct ReadResourceResult {
     /// What the resource holds; several pieces when it is a collection.
     pub contents: Vec<ResourceContents>,
@@ -67,6 +95,22 @@ impl From<Vec<ResourceContents>> for ReadResourceResult {
             contents,
             ..Self::default()
         }
+    }
+}
+
+impl ReadResourceResult {
+    /// The same with how long the client may cache it.
+    #[must_use]
+    pub fn with_cache(mut self, hint: CacheHint) -> Self {
+        self.cache = Some(hint);
+        self
+    }
+
+    /// The same with a `_meta` object.
+    #[must_use]
+    pub fn with_meta(mut self, meta: Map<String, Value>) -> Self {
+        self.meta = Some(meta);
+        self
     }
 }
 

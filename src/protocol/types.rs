@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 /// Name and version of a program, as servers and clients introduce themselves. They are self-reported: show them, do not trust them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Implementation {
     /// The program's identifier.
     pub name: String,
@@ -33,6 +34,7 @@ pub struct Implementation {
 /// An icon of a server, a tool, a resource or a prompt. Specification: `basic/index` ("`icons`").
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Icon {
     /// An `https:` or `data:` URI.
     pub src: String,
@@ -56,6 +58,27 @@ impl Icon {
             sizes: Vec::new(),
             theme: None,
         }
+    }
+
+    /// The same with its media type, when the URI does not tell.
+    #[must_use]
+    pub fn with_mime_type(mut self, mime_type: impl Into<String>) -> Self {
+        self.mime_type = Some(mime_type.into());
+        self
+    }
+
+    /// The same with its sizes, such as `48x48`, or `any`.
+    #[must_use]
+    pub fn with_sizes<T: Into<String>>(mut self, sizes: impl IntoIterator<Item = T>) -> Self {
+        self.sizes = sizes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same for a background that is `light` or `dark`.
+    #[must_use]
+    pub fn with_theme(mut self, theme: impl Into<String>) -> Self {
+        self.theme = Some(theme.into());
+        self
     }
 }
 
@@ -102,6 +125,7 @@ pub enum LoggingLevel {
 /// Whom content is for and how important it is. Specification: `server/resources` ("Annotations").
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Annotations {
     /// Who it is for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -114,9 +138,33 @@ pub struct Annotations {
     pub last_modified: Option<String>,
 }
 
+impl Annotations {
+    /// For these readers.
+    #[must_use]
+    pub fn with_audience(mut self, audience: impl IntoIterator<Item = Role>) -> Self {
+        self.audience = audience.into_iter().collect();
+        self
+    }
+
+    /// From 0.0, optional, to 1.0, effectively required.
+    #[must_use]
+    pub fn with_priority(mut self, priority: f64) -> Self {
+        self.priority = Some(priority);
+        self
+    }
+
+    /// When it last changed, in ISO 8601.
+    #[must_use]
+    pub fn with_last_modified(mut self, when: impl Into<String>) -> Self {
+        self.last_modified = Some(when.into());
+        self
+    }
+}
+
 /// Who speaks in a conversation: the user or the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Role {
     /// The user.
     User,
@@ -241,6 +289,7 @@ impl From<ContentKind> for ContentBlock {
 /// A link to a resource, without its contents. Specification: `server/tools` ("Resource Links").
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct ResourceLink {
     /// Where it is.
     pub uri: String,
@@ -272,11 +321,40 @@ impl ResourceLink {
             ..Self::default()
         }
     }
+
+    /// The same with a name for people.
+    #[must_use]
+    pub fn with_title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// The same with a sentence about it.
+    #[must_use]
+    pub fn with_description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// The same with its media type.
+    #[must_use]
+    pub fn with_mime_type(mut self, mime_type: impl Into<String>) -> Self {
+        self.mime_type = Some(mime_type.into());
+        self
+    }
+
+    /// The same with its size in bytes.
+    #[must_use]
+    pub fn with_size(mut self, bytes: u64) -> Self {
+        self.size = Some(bytes);
+        self
+    }
 }
 
 /// The contents of a resource: text or bytes. Specification: `server/resources` ("Resource Contents").
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct ResourceContents {
     /// Where it is.
     pub uri: String,
@@ -326,6 +404,7 @@ impl ResourceContents {
 /// Specification: `server/tools` ("Tool Result").
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct CallToolResult {
     /// What the model reads.
     pub content: Vec<ContentBlock>,

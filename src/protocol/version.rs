@@ -22,6 +22,7 @@ pub enum ProtocolVersion {
 
 /// The two kinds of revisions, which differ in how a client gives its version, name and capabilities. Specification: `basic/versioning`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Era {
     /// On every request, in `params._meta`. No sessions.
     Modern,

@@ -15,7 +15,7 @@ mod shared;
 #[cfg(feature = "ctrlc")]
 mod signals;
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +98,15 @@ const SEAL_KEY_BYTES_MIN: usize = 32;
 pub struct Server<S = ()> {
     template: Arc<S>,
     settings: Settings,
+}
+
+impl<S> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("implementation", &self.settings.implementation)
+            .field("lanes", &self.settings.lanes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Everything that does not depend on the type of the state.

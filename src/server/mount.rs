@@ -3,6 +3,7 @@
 //! The program keeps its listener, its threads and its other paths, and hands over the requests that are meant for MCP. Must not know what a
 //! request means.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::base::error::Result;
@@ -41,6 +42,12 @@ use crate::transport::http::tiny;
 pub struct Mount {
     running: RunningServer,
     endpoint: Endpoint,
+}
+
+impl fmt::Debug for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Mount").field(&self.running).finish()
+    }
 }
 
 impl<S: Fork + Send + Sync + 'static> Server<S> {

@@ -48,6 +48,13 @@ pub struct RunningServer {
     pub(super) shared: Arc<Shared>,
 }
 
+impl fmt::Debug for RunningServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stats = self.stats();
+        f.debug_tuple("RunningServer").field(&stats).finish()
+    }
+}
+
 /// A handle to a running server, for other threads: to look at it, to change its tools, to notify its clients, to stop it. Clones are cheap.
 ///
 /// What it adds to the server may use the state `S`; see [`with_state`](Self::with_state).

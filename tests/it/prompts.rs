@@ -51,10 +51,11 @@ fn prompts() -> Server {
                 ),
             ]
         })
-        .prompt("whole", "A whole result.", || GetPromptResult {
-            description: Some("today's".into()),
-            messages: Vec::new(),
-            meta: json!({ "own": 1 }).as_object().cloned(),
+        .prompt("whole", "A whole result.", || {
+            let own = json!({ "own": 1 }).as_object().cloned().expect("an object");
+            GetPromptResult::default()
+                .with_description("today's")
+                .with_meta(own)
         })
         .prompt("fails", "Fails.", || Err::<String, _>("no template"))
         .prompt("coded", "Fails by hand.", move || {

@@ -74,13 +74,12 @@ fn library() -> Server {
                     ]
                 }),
         )
-        .register(
-            Resource::new("it://whole", "whole").handler(|| ReadResourceResult {
-                contents: vec![ResourceContents::text("it://whole", "kept")],
-                cache: Some(CacheHint::private(2 * MINUTE)),
-                meta: json!({ "own": 1 }).as_object().cloned(),
-            }),
-        )
+        .register(Resource::new("it://whole", "whole").handler(|| {
+            let own = json!({ "own": 1 }).as_object().cloned().expect("an object");
+            ReadResourceResult::from(vec![ResourceContents::text("it://whole", "kept")])
+                .with_cache(CacheHint::private(2 * MINUTE))
+                .with_meta(own)
+        }))
         .resource("it://empty", "empty", ReadResourceResult::default)
         .resource("it://none", "none", || None::<String>)
         .resource("it://some", "some", || Some("thing"))

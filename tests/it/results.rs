@@ -25,16 +25,13 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 fn blocks() -> Vec<ContentBlock> {
-    let annotations = Annotations {
-        audience: vec![Role::User, Role::Assistant],
-        priority: Some(1.0),
-        last_modified: Some("2026-01-01T00:00:00Z".into()),
-    };
-    let link = ResourceLink {
-        mime_type: Some("text/plain".into()),
-        size: Some(3),
-        ..ResourceLink::new("file:///a", "a")
-    };
+    let annotations = Annotations::default()
+        .with_audience([Role::User, Role::Assistant])
+        .with_priority(1.0)
+        .with_last_modified("2026-01-01T00:00:00Z");
+    let link = ResourceLink::new("file:///a", "a")
+        .with_mime_type("text/plain")
+        .with_size(3);
     vec![
         ContentBlock::text("one\ntwo \u{2028} \u{1F980} \"\\"),
         ContentBlock::image(*b"\x00\xff\x10", "image/png"),
