@@ -179,8 +179,8 @@ pub use desk::store::memory::MemoryStore;
 pub use desk::store::{JobStore, StoreError, StoredJob};
 pub use handler::{
     AskError, Cancelled, Client, Completing, Elicited, Execution, Fork, Handler, IntoPromptResult,
-    IntoResourceResult, IntoToolResult, Json, Progress, Prompt, Register, RequestContext, Resource,
-    ResourceTemplate, Root, Sampled, Sampling, Tool, ToolError,
+    IntoResourceResult, IntoToolResult, Json, Progress, Prompt, Register, Reporter, RequestContext,
+    Resource, ResourceTemplate, Root, Sampled, Sampling, Tool, ToolError,
 };
 #[cfg(unix)]
 pub use handler::{CommandError, CommandOutput, RunCommand};

@@ -82,7 +82,7 @@ fn elicitation(cx: &mut Context, args: Message) -> Result<String, AskError> {
     Ok(match cx.elicit::<User>("user", &args.message)? {
         Elicited::Accepted(user) => format!("User response: {} <{}>", user.username, user.email),
         Elicited::Declined => "User response: declined".into(),
-        Elicited::Dismissed => "User response: dismissed".into(),
+        _ => "User response: dismissed".into(),
     })
 }
 
@@ -157,7 +157,7 @@ fn told(answer: Elicited<impl Serialize>) -> String {
     let (action, content) = match answer {
         Elicited::Accepted(content) => ("accept", json!(content)),
         Elicited::Declined => ("decline", json!({})),
-        Elicited::Dismissed => ("cancel", json!({})),
+        _ => ("cancel", json!({})),
     };
     format!("Elicitation completed: action={action}, content={content}")
 }

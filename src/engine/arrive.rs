@@ -243,7 +243,7 @@ impl Engine {
                 }
             }
             Footing::Legacy(session) => {
-                self.serve_legacy(method, asked, &session);
+                self.serve_legacy(method, asked, &session, &arrival.origin);
                 Accepted::in_session(&session)
             }
             Footing::Handshake => self.shake_hands(method, asked, arrival),

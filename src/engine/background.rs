@@ -4,7 +4,7 @@
 //! is stored when the lane is full, and what is stored can be looked at before its id can be read. An attempt that asks ends; the answer brings
 //! the next one. Must not know what a client may do with a job.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use serde_json::json;
 
@@ -24,7 +24,7 @@ use crate::engine::reply::{shutting_down, wedged};
 use crate::engine::rounds::Rounds;
 use crate::engine::shared::Shared;
 use crate::handler::client::{Client, ClientSource};
-use crate::handler::context::RequestInfo;
+use crate::handler::control::RequestInfo;
 use crate::handler::registration::Target;
 use crate::handler::reply::Reply;
 use crate::handler::workspace::{Access, Inside};
@@ -231,11 +231,13 @@ impl Starter {
                 trace: None,
                 // So that progress is made into notifications, from which the record has it.
                 progress_token: Some(ProgressToken::new(request)),
+                headers: Vec::new(),
                 log_level: None,
             },
             asking: Asking::Rounds,
             rounds: Rounds::carrying(carried).into(),
             waits,
+            last_progress: Mutex::default(),
             record: Some((Arc::clone(jobs), Arc::clone(id))),
             inside: OnceLock::new(),
             seat: OnceLock::new(),

@@ -22,7 +22,7 @@ use crate::engine::shared::Shared;
 use crate::handler::ask::{Ask, AskError};
 #[cfg(unix)]
 use crate::handler::command::children::Children;
-use crate::handler::context::{CallControl, RequestInfo};
+use crate::handler::control::{CallControl, RequestInfo};
 use crate::handler::workspace::Inside;
 use crate::lane::Waits;
 use crate::legacy::Asks;
@@ -42,6 +42,7 @@ pub(crate) struct Control {
     pub(crate) rounds: Mutex<Rounds>,
     /// The places of its lane for handlers that wait.
     pub(crate) waits: Arc<Waits>,
+    pub(crate) last_progress: Mutex<Option<f64>>,
     /// The background job that this is an attempt of.
     pub(crate) record: Option<(Arc<Jobs>, Arc<str>)>,
     /// Its place in a workspace, once its turn has come.
@@ -124,6 +125,10 @@ impl CallControl for Control {
 
     fn pulse(&self) -> &Pulse {
         &self.call.pulse
+    }
+
+    fn last_progress(&self) -> &Mutex<Option<f64>> {
+        &self.last_progress
     }
 
     fn send_event(&self, notification: Vec<u8>, kind: EventKind) {

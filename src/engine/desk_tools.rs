@@ -17,7 +17,7 @@ use crate::desk::wire::timestamp;
 use crate::desk::workspaces::Key;
 use crate::engine::background::no_workspace;
 use crate::engine::shared::Shared;
-use crate::handler::context::CallControl;
+use crate::handler::control::CallControl;
 use crate::handler::execution::DeskWork;
 use crate::handler::invoke::{Invoke, NotCalled};
 use crate::handler::portable;

@@ -20,7 +20,7 @@ use crate::engine::planning::{Plan, Unplanned};
 use crate::engine::reply::{Asked, over_budget, shutting_down, wedged};
 use crate::engine::rounds::Retry;
 use crate::handler::client::{Client, ClientSource};
-use crate::handler::context::RequestInfo;
+use crate::handler::control::RequestInfo;
 use crate::handler::lenient::object_in_text;
 use crate::handler::registration::Target;
 use crate::handler::reply::Reply;
@@ -30,7 +30,7 @@ use crate::observe::access::Outcome;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, Text, shortened};
 use crate::protocol::meta::{Params, ReferenceKind};
 use crate::protocol::method::Method;
-use crate::protocol::param_headers::HeaderFields;
+use crate::protocol::param_headers::{Field, HeaderFields};
 use crate::protocol::results::Completion;
 use crate::protocol::trace::TraceContext;
 use crate::protocol::types::{CallToolResult, LoggingLevel};
@@ -49,6 +49,8 @@ pub(super) struct Caller<'a> {
     asking: Asking,
     /// Where a tool's parameters may be mirrored.
     fields: Option<&'a dyn HeaderFields>,
+    /// What its HTTP request has, if it came so.
+    headers: Option<&'a dyn HeaderFields>,
 }
 
 impl<'a> Caller<'a> {
@@ -65,10 +67,11 @@ impl<'a> Caller<'a> {
             owner: origin.owner(),
             asking: Asking::Rounds,
             fields: origin.fields(),
+            headers: origin.fields(),
         }
     }
 
-    pub(super) fn legacy(session: &'a Arc<Session>) -> Self {
+    pub(super) fn legacy(session: &'a Arc<Session>, origin: &'a Origin<'_>) -> Self {
         Caller {
             client: ClientSource::Session(Arc::clone(&session.client)),
             log_level: (!session.stands_alone()).then(|| session.log_level()),
@@ -76,6 +79,7 @@ impl<'a> Caller<'a> {
             owner: session.owner.clone(),
             asking: Asking::Session(Arc::clone(&session.asks)),
             fields: None,
+            headers: origin.fields(),
         }
     }
 }
@@ -96,6 +100,16 @@ enum Lookup {
 }
 
 impl Engine {
+    /// The header fields that handlers may see.
+    fn wanted_headers(&self, fields: Option<&dyn HeaderFields>) -> Vec<(Arc<str>, Box<str>)> {
+        let wanted = self.shared.request_headers.iter();
+        let found = |name: &Arc<str>| match fields?.field(name) {
+            Field::One(value) => Some((Arc::clone(name), value.into())),
+            Field::Absent | Field::Repeated => None,
+        };
+        wanted.filter_map(found).collect()
+    }
+
     /// Finds what a request calls, opens the call and hands it to the lane. It comes back if it is under way.
     pub(super) fn call(
         &self,
@@ -158,6 +172,7 @@ impl Engine {
                 client: caller.client,
                 trace,
                 progress_token: params.meta.and_then(|meta| meta.progress_token),
+                headers: self.wanted_headers(caller.headers),
                 log_level: caller.log_level,
             },
             asking: match method {
@@ -166,6 +181,7 @@ impl Engine {
             },
             rounds: Mutex::default(),
             waits: Arc::clone(lane.waits()),
+            last_progress: Mutex::default(),
             record: None,
             inside: OnceLock::new(),
             seat: OnceLock::new(),

@@ -19,7 +19,7 @@ use crate::engine::encode;
 use crate::engine::reply::{shutting_down, silent, wedged};
 use crate::engine::rounds::{Attempted, Retry};
 use crate::handler::client::ClientSource;
-use crate::handler::context::CallControl;
+use crate::handler::control::CallControl;
 use crate::handler::registration::Target;
 use crate::handler::reply::Reply;
 use crate::lane::{Ended, Job};

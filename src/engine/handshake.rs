@@ -25,7 +25,13 @@ use crate::protocol::version::{Era, ProtocolVersion};
 
 impl Engine {
     /// The table of the handshake era.
-    pub(super) fn serve_legacy(&self, method: &str, asked: Asked<'_>, session: &Arc<Session>) {
+    pub(super) fn serve_legacy(
+        &self,
+        method: &str,
+        asked: Asked<'_>,
+        session: &Arc<Session>,
+        origin: &Origin<'_>,
+    ) {
         let Some(method) = Method::find(method, Era::Legacy) else {
             return asked.fail(&ErrorObject::method_not_found(method));
         };
@@ -56,7 +62,7 @@ impl Engine {
             Method::Unsubscribe => self.unsubscribe(asked, session),
             // To the lane of what is called.
             Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
-                self.call(method, asked, Caller::legacy(session));
+                self.call(method, asked, Caller::legacy(session, origin));
             }
             Method::Initialize
             | Method::Discover
@@ -259,7 +265,7 @@ impl Engine {
                     tag: &arrival.tag,
                     era,
                 };
-                self.serve_legacy(&method, asked, session);
+                self.serve_legacy(&method, asked, session, &arrival.origin);
             }
             Err(error) => {
                 let refusal = Refusal {

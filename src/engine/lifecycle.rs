@@ -65,6 +65,7 @@ pub(crate) struct Plan {
     /// The key that seals what travels between rounds; a random one if it is `None`.
     pub(crate) seal_key: Option<Vec<u8>>,
     pub(crate) legacy_sessions: Sessions,
+    pub(crate) request_headers: Vec<Arc<str>>,
     pub(crate) lenient_arguments: bool,
     pub(crate) limits: Arc<Limits>,
     pub(crate) desk: DeskPlan,
@@ -130,6 +131,7 @@ impl Engine {
             asks: Arc::default(),
             sessions: SessionTable::new(limits.sessions_max, limits.session_idle_timeout),
             legacy_sessions: plan.legacy_sessions,
+            request_headers: plan.request_headers,
             lenient_arguments: plan.lenient_arguments,
             subscriptions: Subscriptions::default(),
             liveness,

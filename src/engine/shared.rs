@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) catalogue: Catalogue,
     /// Whether arguments may be spelled otherwise than their schema has it.
     pub(crate) lenient_arguments: bool,
+    /// The header fields that handlers may see.
+    pub(crate) request_headers: Vec<Arc<str>>,
     /// What handlers that are registered while serving fork, whatever its type.
     pub(crate) state: Arc<dyn Any + Send + Sync>,
     pub(crate) rounds: RoundRules,

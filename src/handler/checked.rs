@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use crate::base::log;
-use crate::handler::context::CallControl;
+use crate::handler::control::CallControl;
 use crate::handler::invoke::Invoke;
 use crate::handler::registration::Registration;
 use crate::handler::reply::Reply;

@@ -1,91 +1,28 @@
 //! [`RequestContext`], all that a handler sees of the server.
 //!
-//! It reaches the rest of the library through [`CallControl`], so that it can be read, and tested, without an engine. Must not know
-//! lanes or transports.
+//! It reaches the rest of the library through [`CallControl`]. Must not know lanes or transports.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
-use crate::base::life::Span;
 use crate::base::log;
-use crate::base::owner::Owner;
-use crate::base::pulse::{self, Pulse};
+use crate::base::pulse;
 use crate::base::stats::Stats;
-use crate::handler::ask::{Ask, AskError};
-use crate::handler::client::{Client, ClientSource};
-#[cfg(unix)]
-use crate::handler::command::children::Children;
-use crate::handler::workspace::Inside;
-use crate::lane::Waits;
-use crate::observe::access::RequestTag;
+use crate::handler::client::Client;
+use crate::handler::control::CallControl;
+use crate::handler::progress::{Progress, Reporter, report};
 use crate::outbox::EventKind;
-use crate::protocol::change::Change;
 use crate::protocol::jsonrpc;
-use crate::protocol::meta::ProgressToken;
 use crate::protocol::trace::{NO_TRACE, TraceContext};
-use crate::protocol::tree::TreeRoom;
 use crate::protocol::types::LoggingLevel;
-
-/// What a handler may know of its call and do about it. Implemented by the engine.
-pub(crate) trait CallControl: Send + Sync {
-    fn info(&self) -> &RequestInfo;
-    fn cancellation(&self) -> &CancellationToken;
-    /// The same for a handler to keep, who may give the call up by it.
-    fn kept_cancellation(&self) -> &CancellationToken;
-    /// Its signs of life.
-    fn pulse(&self) -> &Pulse;
-    /// Sends a notification that belongs to this call; never waits, and goes nowhere once the call has ended.
-    fn send_event(&self, notification: Vec<u8>, kind: EventKind);
-    /// What JSON may take when it is read for this call.
-    fn tree_room(&self) -> TreeRoom;
-    /// Whether other spellings of arguments are taken.
-    fn is_lenient(&self) -> bool;
-    /// Asks the client; in the modern era, says what it answered already or ends the attempt.
-    fn ask(&self, key: &str, ask: &Ask) -> Result<Box<RawValue>, AskError>;
-    /// A value that an earlier attempt, or this one, has kept.
-    fn kept(&self, key: &str) -> Option<Box<RawValue>>;
-    fn keep(&self, key: &str, value: Box<RawValue>);
-    /// Ends the response stream; the client comes back for the rest.
-    fn close_stream(&self);
-    /// Tells whoever wants to know; never waits.
-    fn changed(&self, change: Change<'_>);
-    fn stats(&self) -> Stats;
-    /// The process groups of the server that commands belong to; `None` when it has ended.
-    #[cfg(unix)]
-    fn children(&self) -> Option<Arc<Children>>;
-    /// The workspace that the call is in, if its tool is in one.
-    fn workspace(&self) -> Option<&Inside>;
-    /// On whose behalf it runs.
-    fn owner(&self) -> &Owner;
-    /// The background job that it is an attempt of, if it is: its id, and how long it lives.
-    fn job(&self) -> Option<(Arc<str>, Span)>;
-    /// How long the session or the pipe lives that it came by, if there is one.
-    fn session(&self) -> Option<Span>;
-    /// The places of its lane for handlers that wait.
-    fn waits(&self) -> &Arc<Waits>;
-}
-
-/// The facts of one request that its handler may ask for. Immutable.
-#[derive(Debug)]
-pub(crate) struct RequestInfo {
-    pub(crate) tag: RequestTag,
-    /// What the client named: a tool, a prompt, a resource's URI.
-    pub(crate) target: Arc<str>,
-    pub(crate) client: ClientSource,
-    /// `None` when it is part of none; see [`TraceContext::read`].
-    pub(crate) trace: Option<Box<TraceContext>>,
-    pub(crate) progress_token: Option<ProgressToken>,
-    /// The least serious log message the client wants; `None` when it wants none.
-    pub(crate) log_level: Option<LoggingLevel>,
-}
 
 /// What a handler sees of its call: the state, the client, progress, log messages, cancellation, and questions to the client.
 ///
@@ -106,16 +43,11 @@ pub(crate) struct RequestInfo {
 pub struct RequestContext<S = ()> {
     state: S,
     call: Arc<dyn CallControl>,
-    last_progress: Option<f64>,
 }
 
 impl<S> RequestContext<S> {
     pub(crate) fn new(state: S, call: Arc<dyn CallControl>) -> Self {
-        RequestContext {
-            state,
-            call,
-            last_progress: None,
-        }
+        RequestContext { state, call }
     }
 
     pub(crate) fn control(&self) -> &dyn CallControl {
@@ -145,6 +77,19 @@ impl<S> RequestContext<S> {
     /// The trace context that the client sent with this request; empty if there was none. Specification: `basic/index` ("`_meta`").
     pub fn trace(&self) -> &TraceContext {
         self.call.info().trace.as_deref().unwrap_or(&NO_TRACE)
+    }
+
+    /// The address that the request came from: the client's, or that of the proxy in front. `None` on a pipe, on a Unix-domain socket and in a background job.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.call.info().tag.peer()
+    }
+
+    /// A header field of the HTTP request, one of those that [`Server::request_header`](crate::Server::request_header) names. `None` if the request has none or
+    /// several of this name, and on a pipe and in a background job.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.call.info().headers.iter();
+        let found = headers.find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        Some(&found.1)
     }
 
     /// The client that sent this request.
@@ -232,36 +177,20 @@ impl<S> RequestContext<S> {
     }
 
     /// The same without its being a sign of life.
-    pub(crate) fn report(&mut self, mut progress: Progress) {
-        progress.total = progress.total.filter(|total| total.is_finite());
-        let Some(token) = &self.call.info().progress_token else {
-            return;
-        };
-        let grows = self
-            .last_progress
-            .is_none_or(|last| progress.progress > last);
-        if !grows || !progress.progress.is_finite() {
-            return;
-        }
-        self.last_progress = Some(progress.progress);
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Params<'a> {
-            progress_token: &'a ProgressToken,
-            #[serde(flatten)]
-            progress: &'a Progress,
-        }
-        let params = Params {
-            progress_token: token,
-            progress: &progress,
-        };
-        let notification = jsonrpc::notification("notifications/progress", &params);
-        self.call.send_event(notification, EventKind::Progress);
+    pub(crate) fn report(&self, progress: Progress) {
+        report(&*self.call, progress);
     }
 
-    /// Says in a progress report what the call waits for. Its number hardly grows, so that it does not get in the way of the handler's own.
-    pub(crate) fn report_wait(&mut self, message: String) {
-        let last = self.last_progress;
+    /// A handle that reports progress of this call from other threads.
+    pub fn reporter(&self) -> Reporter {
+        Reporter::new(Arc::clone(&self.call))
+    }
+
+    /// Says in a progress report what the call waits for. That is no sign of life, and its number hardly grows, so that it does not get in the way of the
+    /// handler's own.
+    pub(crate) fn report_wait(&self, message: String) {
+        let last = self.call.last_progress().lock();
+        let last = *last.expect("nothing panics while it reports");
         let next = last.map_or(0.0, |last| last + last.abs().max(1.0) * 1e-6);
         self.report(Progress::new(next).message(message));
     }
@@ -324,59 +253,6 @@ impl<S: fmt::Debug> fmt::Debug for RequestContext<S> {
             .field("request_id", &self.request_id())
             .field("cancelled", &self.cancelled())
             .finish_non_exhaustive()
-    }
-}
-
-/// How far a call has come. Most are made from a tuple; see [`RequestContext::progress`].
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Progress {
-    progress: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-}
-
-impl Progress {
-    /// A number that grows with each report.
-    pub fn new(progress: f64) -> Self {
-        Progress {
-            progress,
-            total: None,
-            message: None,
-        }
-    }
-
-    /// What the number will be at the end.
-    #[must_use]
-    pub fn total(mut self, total: f64) -> Self {
-        self.total = Some(total);
-        self
-    }
-
-    /// A sentence for people.
-    #[must_use]
-    pub fn message(mut self, message: impl Into<String>) -> Self {
-        self.message = Some(message.into());
-        self
-    }
-}
-
-impl From<f64> for Progress {
-    fn from(progress: f64) -> Self {
-        Progress::new(progress)
-    }
-}
-
-impl From<(f64, f64)> for Progress {
-    fn from((progress, total): (f64, f64)) -> Self {
-        Progress::new(progress).total(total)
-    }
-}
-
-impl<M: Into<String>> From<(f64, f64, M)> for Progress {
-    fn from((progress, total, message): (f64, f64, M)) -> Self {
-        Progress::new(progress).total(total).message(message)
     }
 }
 

@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::base::budget::Charge;
-use crate::handler::context::{CallControl, RequestContext, RequestInfo};
+use crate::handler::context::RequestContext;
+use crate::handler::control::{CallControl, RequestInfo};
 use crate::handler::fork::Fork;
 use crate::handler::reply::Reply;
 use crate::handler::rules::Rules;

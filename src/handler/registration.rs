@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::base::log;
 use crate::base::panics;
-use crate::handler::context::CallControl;
+use crate::handler::control::CallControl;
 use crate::handler::execution::DeskWork;
 use crate::handler::invoke::Invoke;
 use crate::handler::reply::Reply;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::base::log;
 use crate::handler::completion::complete;
-use crate::handler::context::{CallControl, RequestInfo};
+use crate::handler::control::{CallControl, RequestInfo};
 use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Handler, Invoke, NotCalled, erase};

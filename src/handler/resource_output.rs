@@ -2,6 +2,8 @@
 //!
 //! Pure. Must not know how a resource is found. Specification: `server/resources` of revision 2026-07-28.
 
+use std::fmt;
+
 use crate::handler::result::ToolError;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::results::ReadResourceResult;
@@ -29,8 +31,8 @@ pub enum ResourceOutput {
     Whole(ReadResourceResult),
 }
 
-impl std::fmt::Debug for ResourceOutput {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for ResourceOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ResourceOutput::Body(_) => f.write_str("Body"),
             ResourceOutput::Whole(result) => result.fmt(f),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::base::budget::Charge;
 use crate::base::log;
 use crate::handler::arguments;
-use crate::handler::context::CallControl;
+use crate::handler::control::CallControl;
 use crate::handler::lenient::{Repaired, repaired};
 #[cfg(feature = "validate")]
 use crate::handler::schema_check::promises;

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
@@ -23,9 +24,28 @@ pub(crate) struct RequestTag(Arc<Trail>);
 #[derive(Debug)]
 struct Trail {
     id: Box<str>,
-    peer: OnceLock<String>,
+    peer: OnceLock<Peer>,
     era: OnceLock<&'static str>,
     client: OnceLock<String>,
+}
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Peer {
+    Address(SocketAddr),
+    /// A Unix-domain socket.
+    Local,
+    Pipe,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Address(address) => address.fmt(f),
+            Peer::Local => f.write_str("local"),
+            Peer::Pipe => f.write_str("pipe"),
+        }
+    }
 }
 
 /// Whether anybody reads the access log, so that what only stands there must be found out.
@@ -74,9 +94,17 @@ impl RequestTag {
         &self.0.id
     }
 
-    /// Notes where it came from: an address, or the kind of a transport without one.
-    pub(crate) fn note_peer(&self, peer: impl fmt::Display) {
-        self.0.peer.get_or_init(|| peer.to_string());
+    /// Notes where it came from.
+    pub(crate) fn note_peer(&self, peer: Peer) {
+        self.0.peer.get_or_init(|| peer);
+    }
+
+    /// The address that it came from, if that is one.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self.0.peer.get() {
+            Some(Peer::Address(address)) => Some(*address),
+            _ => None,
+        }
     }
 
     /// Notes the era it is served in.
@@ -233,7 +261,6 @@ impl Observer for AccessLog {
             return;
         }
         let trail = &*access.tag.0;
-        let known = |text: &OnceLock<String>| text.get().map_or("-", String::as_str).to_owned();
         // Quoted and escaped, so that what it quotes of the client forges nothing.
         let reason = access.reason.as_deref();
         let reason = reason.map_or_else(String::new, |reason| format!(" reason={reason:?}"));
@@ -254,9 +281,9 @@ impl Observer for AccessLog {
             access.lane.as_deref().unwrap_or("-"),
             access.queued.as_micros(),
             access.running.as_micros(),
-            known(&trail.peer),
+            trail.peer.get().map_or("-".to_owned(), Peer::to_string),
             trail.era.get().copied().unwrap_or("-"),
-            known(&trail.client),
+            trail.client.get().map_or("-", String::as_str),
             access.tag
         );
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::base::cancel::CancellationToken;
 use crate::base::life::Span;
 use crate::base::owner::Owner;
-use crate::handler::context::CallControl;
+use crate::handler::control::CallControl;
 
 /// What a claim may be kept for, beyond the call that made it; see [`Claim::keep_for`](crate::Claim::keep_for).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,6 +3,7 @@
 //! It freezes what was registered, checks it, starts the lanes and a front. Must not know parsing or what a request means.
 
 mod changes;
+mod desk;
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 mod http;
 #[cfg(all(feature = "http", unix))]
@@ -15,7 +16,7 @@ mod shared;
 #[cfg(feature = "ctrlc")]
 mod signals;
 
-use std::fmt::{self, Display};
+use std::fmt;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,17 +30,14 @@ pub use crate::transport::http::policy::OverloadStatus;
 
 use crate::base::error::{Error, Result};
 use crate::base::limits::Limits;
-use crate::desk::store::JobStore;
 use crate::engine::{DeskPlan, Engine, OnStalled, Plan};
 use crate::handler::registration::Registration;
-use crate::handler::workspace::Maker;
 use crate::handler::{
     Fork, Handler, IntoPromptResult, IntoResourceResult, IntoToolResult, Prompt, Register,
     Resource, Tool,
 };
 use crate::lane::Lane;
 use crate::legacy::Sessions;
-use crate::pool::ResourcePool;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::{Icon, Implementation};
 
@@ -117,6 +115,7 @@ struct Settings {
     list_cache: CacheHint,
     seal_key: Option<Vec<u8>>,
     legacy_sessions: Sessions,
+    request_headers: Vec<Arc<str>>,
     lenient_arguments: bool,
     lanes: Vec<Lane>,
     limits: Limits,
@@ -149,6 +148,7 @@ impl Server {
             list_cache: CacheHint::public(LIST_TTL),
             seal_key: None,
             legacy_sessions: Sessions::Kept,
+            request_headers: Vec::new(),
             lenient_arguments: true,
             lanes: vec![Lane::main(), Lane::urgent()],
             limits: Limits::default(),
@@ -241,6 +241,16 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
+    /// Lets handlers see this header field of their HTTP request, by [`RequestContext::header`](crate::RequestContext::header). Default none, so that nothing is
+    /// copied that nobody looks at.
+    ///
+    /// What stands in a header is said by whoever sent it: trust it only behind a proxy that sets it.
+    #[must_use]
+    pub fn request_header(mut self, name: &str) -> Self {
+        self.settings.request_headers.push(name.into());
+        self
+    }
+
     /// What becomes of the sessions of handshake-era clients over HTTP. Default [`Sessions::Kept`]. Take [`Sessions::Stateless`] for several instances
     /// behind one address, [`Sessions::Adopt`] for one that restarts under clients that never begin anew. A pipe has its session in any case.
     #[must_use]
@@ -266,86 +276,6 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     #[must_use]
     pub fn seal_key(mut self, key: impl Into<Vec<u8>>) -> Self {
         self.settings.seal_key = Some(key.into());
-        self
-    }
-
-    /// Gives tools workspaces: a value of `W` for each, which the calls of one owner share by turns. `make` makes it when a workspace is first used; it is
-    /// told the workspace's name and, if it has one, its owner: a text that is the same for the same owner and means nothing else. Its error is a
-    /// tool error of the call that needed it.
-    ///
-    /// Tools that are marked [`in_workspace`](Tool::in_workspace) or [`reads_workspace`](Tool::reads_workspace) get an argument `workspace`, and the
-    /// server the tools `open_workspace`, `list_workspaces` and `close_workspace`. A workspace belongs to a handshake-era session or to a pipe, whose
-    /// client names it as it likes; the default is "default". A client of revision 2026-07-28 over HTTP has no identity: it calls `open_workspace`, and
-    /// the name that it gets is all that leads there.
-    ///
-    /// A call that waits for its turn holds no worker. When a handler panics with the value, the next call makes a new one; see
-    /// [`close_broken_workspaces`](Self::close_broken_workspaces). How many there may be, and for how long, stands in [`Limits`].
-    ///
-    /// ```
-    /// use mcp_threads::{RequestContext, Server, Tool};
-    ///
-    /// #[derive(serde::Deserialize, mcp_threads::schemars::JsonSchema)]
-    /// #[schemars(crate = "mcp_threads::schemars")]
-    /// struct Add { n: i64 }
-    ///
-    /// fn add(_: &mut RequestContext, sum: &mut i64, args: Add) -> i64 {
-    ///     *sum += args.n;
-    ///     *sum
-    /// }
-    ///
-    /// let server = Server::new("sums", "1.0.0")
-    ///     .workspaces(|_name, _owner| Ok::<_, String>(0_i64))
-    ///     .register(Tool::new("add").description("Adds to the sum.").in_workspace().handler(add));
-    /// ```
-    #[must_use]
-    pub fn workspaces<W: Send + Sync + 'static, E: Display>(
-        mut self,
-        make: impl Fn(&str, Option<&str>) -> std::result::Result<W, E> + Send + Sync + 'static,
-    ) -> Self {
-        self.settings.desk.maker = Some(Maker::new(make));
-        self
-    }
-
-    /// Closes a workspace in which a handler has panicked: calls that wait for it are turned away, and its next use opens it anew. Default: the calls that
-    /// wait go on with a new value.
-    #[must_use]
-    pub fn close_broken_workspaces(mut self, yes: bool) -> Self {
-        self.settings.desk.closes_broken = yes;
-        self
-    }
-
-    /// Adds the tools `job_status`, `job_result`, `job_list` and `job_cancel`, with which any client can look after background jobs. They are there when
-    /// a tool may run in the background; see [`Tool::execution`].
-    #[must_use]
-    pub fn job_tools(mut self) -> Self {
-        self.settings.desk.has_job_tools = true;
-        self
-    }
-
-    /// Where background jobs are kept. Default: in memory, by [`MemoryStore`](crate::MemoryStore).
-    #[must_use]
-    pub fn job_store(mut self, store: impl JobStore) -> Self {
-        self.settings.desk.store = Some(Box::new(store));
-        self
-    }
-
-    /// How long a drain lets background jobs go on, at most as long as everything else. Default: as long as everything else, by
-    /// [`drain_deadline`](Self::drain_deadline). What runs or is queued then has failed, unless its tool is
-    /// [`restartable`](crate::Tool::restartable) and its store outlives the server; what waits for an answer goes on waiting in such a store.
-    #[must_use]
-    pub fn job_drain_deadline(mut self, deadline: Duration) -> Self {
-        self.settings.desk.drain_deadline = Some(deadline);
-        self
-    }
-
-    /// Looks after a pool: gives back what has been kept for a job, a workspace or a session that has ended, takes back what has been held longer than its lease, and
-    /// shows in `list_workspaces` what a workspace holds of it. Tell each server of the pools that its handlers claim from.
-    #[must_use]
-    pub fn pool<T: Send + 'static, K: Display + Send + Sync + 'static>(
-        mut self,
-        pool: &ResourcePool<T, K>,
-    ) -> Self {
-        self.settings.desk.pools.push(Arc::clone(pool.table()));
         self
     }
 
@@ -472,6 +402,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
             list_cache: settings.list_cache,
             seal_key: settings.seal_key,
             legacy_sessions: settings.legacy_sessions,
+            request_headers: settings.request_headers,
             lenient_arguments: settings.lenient_arguments,
             limits: Arc::clone(&limits),
             desk: settings.desk,

@@ -17,7 +17,7 @@ use crate::base::error::Error;
 use crate::base::limits::Limits;
 use crate::base::log;
 use crate::engine::{Origin, Pipe, Refusal, ReplyPort};
-use crate::observe::access::{Access, Observer, RequestTag};
+use crate::observe::access::{Access, Observer, Peer, RequestTag};
 use crate::outbox::{AnswerSlot, Bounds, Item, Outbox, OutboxReader, Rest, ShortWay, Taken};
 use crate::protocol::jsonrpc::{ErrorObject, glimpse};
 use crate::transport::front::{ClientEnd, Front, Unfinished};
@@ -181,7 +181,7 @@ impl<R: Read> Reader<R> {
             match read {
                 Ok(Line::Whole) => {
                     let tag = RequestTag::fresh();
-                    tag.note_peer("pipe");
+                    tag.note_peer(Peer::Pipe);
                     let origin = Origin::Pipe(&self.pipe);
                     self.client.engine.accept(&line, tag, origin, slot);
                 }
@@ -200,7 +200,7 @@ impl<R: Read> Reader<R> {
 fn refuse_long_line(slot: AnswerSlot, bytes_max: usize, beginning: &[u8]) {
     let error = ErrorObject::invalid_request(format!("The line is longer than {bytes_max} bytes"));
     let tag = RequestTag::fresh();
-    tag.note_peer("pipe");
+    tag.note_peer(Peer::Pipe);
     let id = glimpse(beginning);
     let refusal = Refusal {
         id: id.as_ref(),

@@ -102,7 +102,7 @@ fn person(cx: &mut Context, question: &str) -> Result<String, AskError> {
     Ok(match cx.elicit::<Person>("person", question)? {
         Elicited::Accepted(Person { name, age }) => format!("{name} {age:?}"),
         Elicited::Declined => "declined".into(),
-        Elicited::Dismissed => "dismissed".into(),
+        _ => "dismissed".into(),
     })
 }
 

@@ -77,6 +77,7 @@ mod pools_random;
 mod prompts;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod reach;
+mod request_facts;
 mod resources;
 mod results;
 mod schemas;

@@ -17,7 +17,8 @@ use crate::handler::command::kept::Kept;
 use crate::handler::command::launch::Launch;
 use crate::handler::command::lines::Lines;
 use crate::handler::command::plumbing::Stream;
-use crate::handler::context::{Progress, RequestContext};
+use crate::handler::context::RequestContext;
+use crate::handler::progress::Progress;
 
 /// A child process to run inside a handler. Unix only.
 ///

@@ -10,7 +10,7 @@ use std::io;
 use crate::base::log;
 use crate::engine::{Accepted, Origin};
 use crate::legacy::Sessions;
-use crate::observe::access::{self, Outcome, RequestTag};
+use crate::observe::access::{Outcome, Peer, RequestTag};
 use crate::protocol::modern::Mirrored;
 use crate::transport::http::callers::readable_fields;
 use crate::transport::http::endpoint::Endpoint;
@@ -81,12 +81,7 @@ fn tag<E: Exchange>(exchange: &E) -> RequestTag {
         Field::One(id) => RequestTag::from_client(Some(id)),
         _ => RequestTag::fresh(),
     };
-    if access::is_logged() {
-        match exchange.peer() {
-            Some(peer) => tag.note_peer(peer),
-            None => tag.note_peer("local"),
-        }
-    }
+    tag.note_peer(exchange.peer().map_or(Peer::Local, Peer::Address));
     tag
 }
 

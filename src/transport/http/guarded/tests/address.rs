@@ -117,7 +117,7 @@ fn of_servers_that_start_together_one_gets_the_path() {
         let (won, lost): (Vec<_>, Vec<_>) = bound.into_iter().partition(Result::is_ok);
         assert_eq!(won.len(), 1, "round {round}: {lost:?}");
         for error in lost.into_iter().filter_map(Result::err) {
-            assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         }
         let _client = UnixStream::connect(&path).expect("one can be reached");
         for listener in won.into_iter().flatten() {
@@ -146,7 +146,7 @@ fn a_live_server_with_a_full_backlog_is_not_taken_over() {
         }
     }
     let refused = Listener::bind_unix(&path, 0o600).expect_err("somebody listens there");
-    assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
+    assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     assert_eq!(directory.names(), ["s"]);
 }
 

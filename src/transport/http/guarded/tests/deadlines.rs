@@ -174,17 +174,11 @@ fn a_client_that_does_not_read_is_cut() {
     streaming.send(get("/stream"));
     site.entered("/stream");
     site.command(Command::Flood);
-    assert_eq!(
-        site.event(),
-        Event::WriteFailed(std::io::ErrorKind::TimedOut)
-    );
+    assert_eq!(site.event(), Event::WriteFailed(io::ErrorKind::TimedOut));
     let mut large = site.connect();
     large.send(get("/big?50000000"));
     site.entered("/big?50000000");
-    assert_eq!(
-        site.event(),
-        Event::WriteFailed(std::io::ErrorKind::TimedOut)
-    );
+    assert_eq!(site.event(), Event::WriteFailed(io::ErrorKind::TimedOut));
     site.await_connections(0);
     site.close();
 }
@@ -207,10 +201,7 @@ fn a_client_that_reads_a_little_is_cut_as_well() {
         assert!(begun.elapsed() < PATIENCE, "dripping keeps it open");
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(
-        site.event(),
-        Event::WriteFailed(std::io::ErrorKind::TimedOut)
-    );
+    assert_eq!(site.event(), Event::WriteFailed(io::ErrorKind::TimedOut));
     site.close();
 }
 
@@ -354,7 +345,7 @@ impl Suspended {
             .stdout(std::process::Stdio::piped())
             .spawn()
             .expect("it runs");
-        let out = std::io::BufReader::new(child.stdout.take().expect("piped"));
+        let out = io::BufReader::new(child.stdout.take().expect("piped"));
         let mut lines = out.lines().map(|line| line.expect("text"));
         let address = lines
             .find_map(|line| {
@@ -427,5 +418,5 @@ fn a_server_to_suspend() {
     {
         println!("listening on {}", site.address());
     }
-    let _until_the_parent_ends = std::io::stdin().read(&mut [0]);
+    let _until_the_parent_ends = io::stdin().read(&mut [0]);
 }

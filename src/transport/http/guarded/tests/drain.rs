@@ -16,7 +16,7 @@ fn the_address_is_free_when_stopping_returns() {
     site.front.stop_accepting();
     site.front.stop_accepting(); // twice is once
     let refused = TcpStream::connect(address).expect_err("nobody listens");
-    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     drop(TcpListener::bind(address).expect("the address is free"));
     site.command(Command::Answer);
     assert!(waiting.answer().closes());

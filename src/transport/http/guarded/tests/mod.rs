@@ -269,7 +269,7 @@ impl<S: Read + Write> Client<S> {
     fn expect_end_or_reset(&mut self) {
         match self.stream.read(&mut [0; 1]) {
             Ok(0) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
             other => panic!("not the end: {other:?}"),
         }
     }

@@ -18,7 +18,7 @@ pub(super) enum Event {
     /// `client_left` said so.
     Departed,
     /// A write failed.
-    WriteFailed(std::io::ErrorKind),
+    WriteFailed(io::ErrorKind),
     /// A body could not be read, and why.
     NoBody(String),
 }

@@ -1,0 +1,83 @@
+//! [`CallControl`], the way from a handler's call to the rest of the library, which the engine implements; and the facts of a request.
+//!
+//! With it the context can be read, and tested, without an engine. Must not know lanes' threads or transports.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::value::RawValue;
+
+use crate::base::cancel::CancellationToken;
+use crate::base::life::Span;
+use crate::base::owner::Owner;
+use crate::base::pulse::Pulse;
+use crate::base::stats::Stats;
+use crate::handler::ask::{Ask, AskError};
+use crate::handler::client::ClientSource;
+#[cfg(unix)]
+use crate::handler::command::children::Children;
+use crate::handler::workspace::Inside;
+use crate::lane::Waits;
+use crate::observe::access::RequestTag;
+use crate::outbox::EventKind;
+use crate::protocol::change::Change;
+use crate::protocol::meta::ProgressToken;
+use crate::protocol::trace::TraceContext;
+use crate::protocol::tree::TreeRoom;
+use crate::protocol::types::LoggingLevel;
+
+/// What a handler may know of its call and do about it. Implemented by the engine.
+pub(crate) trait CallControl: Send + Sync {
+    fn info(&self) -> &RequestInfo;
+    fn cancellation(&self) -> &CancellationToken;
+    /// The same for a handler to keep, who may give the call up by it.
+    fn kept_cancellation(&self) -> &CancellationToken;
+    /// Its signs of life.
+    fn pulse(&self) -> &Pulse;
+    /// The last number that was reported as progress.
+    fn last_progress(&self) -> &Mutex<Option<f64>>;
+    /// Sends a notification that belongs to this call; never waits, and goes nowhere once the call has ended.
+    fn send_event(&self, notification: Vec<u8>, kind: EventKind);
+    /// What JSON may take when it is read for this call.
+    fn tree_room(&self) -> TreeRoom;
+    /// Whether other spellings of arguments are taken.
+    fn is_lenient(&self) -> bool;
+    /// Asks the client; in the modern era, says what it answered already or ends the attempt.
+    fn ask(&self, key: &str, ask: &Ask) -> Result<Box<RawValue>, AskError>;
+    /// A value that an earlier attempt, or this one, has kept.
+    fn kept(&self, key: &str) -> Option<Box<RawValue>>;
+    fn keep(&self, key: &str, value: Box<RawValue>);
+    /// Ends the response stream; the client comes back for the rest.
+    fn close_stream(&self);
+    /// Tells whoever wants to know; never waits.
+    fn changed(&self, change: Change<'_>);
+    fn stats(&self) -> Stats;
+    /// The process groups of the server that commands belong to; `None` when it has ended.
+    #[cfg(unix)]
+    fn children(&self) -> Option<Arc<Children>>;
+    /// The workspace that the call is in, if its tool is in one.
+    fn workspace(&self) -> Option<&Inside>;
+    /// On whose behalf it runs.
+    fn owner(&self) -> &Owner;
+    /// The background job that it is an attempt of, if it is: its id, and how long it lives.
+    fn job(&self) -> Option<(Arc<str>, Span)>;
+    /// How long the session or the pipe lives that it came by, if there is one.
+    fn session(&self) -> Option<Span>;
+    /// The places of its lane for handlers that wait.
+    fn waits(&self) -> &Arc<Waits>;
+}
+
+/// The facts of one request that its handler may ask for. Immutable.
+#[derive(Debug)]
+pub(crate) struct RequestInfo {
+    pub(crate) tag: RequestTag,
+    /// What the client named: a tool, a prompt, a resource's URI.
+    pub(crate) target: Arc<str>,
+    pub(crate) client: ClientSource,
+    /// `None` when it is part of none; see [`TraceContext::read`].
+    pub(crate) trace: Option<Box<TraceContext>>,
+    pub(crate) progress_token: Option<ProgressToken>,
+    /// The header fields that the server wants, by the names it wants them.
+    pub(crate) headers: Vec<(Arc<str>, Box<str>)>,
+    /// The least serious log message the client wants; `None` when it wants none.
+    pub(crate) log_level: Option<LoggingLevel>,
+}

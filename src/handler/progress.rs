@@ -1,0 +1,148 @@
+//! How far a call has come: [`Progress`], and [`Reporter`], which reports it from any thread.
+//!
+//! Must not know how a notification travels.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::base::cancel::CancellationToken;
+use crate::base::pulse;
+use crate::handler::control::CallControl;
+use crate::outbox::EventKind;
+use crate::protocol::jsonrpc;
+use crate::protocol::meta::ProgressToken;
+
+/// Reports the progress of a call from threads that its handler has started; from [`RequestContext::reporter`](crate::RequestContext::reporter). Clones
+/// report for the same call. When the call has ended, reports go nowhere.
+///
+/// ```
+/// # use mcp_threads::RequestContext;
+/// fn copy(cx: &mut RequestContext, _: serde_json::Value) -> &'static str {
+///     let reporter = cx.reporter();
+///     std::thread::scope(|scope| {
+///         scope.spawn(|| (1..=3).for_each(|file| reporter.progress((f64::from(file), 3.0))));
+///     });
+///     "copied"
+/// }
+/// # mcp_threads::Server::new("copy", "1.0.0").tool("copy", "Copies.", copy);
+/// ```
+#[derive(Clone)]
+pub struct Reporter(Arc<dyn CallControl>);
+
+impl Reporter {
+    pub(super) fn new(call: Arc<dyn CallControl>) -> Self {
+        Reporter(call)
+    }
+
+    /// As [`RequestContext::progress`](crate::RequestContext::progress): the number must grow from report to report, whichever thread reports.
+    #[track_caller]
+    pub fn progress(&self, progress: impl Into<Progress>) {
+        self.0.pulse().beat(pulse::PROGRESS, Location::caller());
+        report(&*self.0, progress.into());
+    }
+
+    /// As [`RequestContext::alive`](crate::RequestContext::alive).
+    #[track_caller]
+    pub fn alive(&self) {
+        self.0.pulse().beat(pulse::ALIVE, Location::caller());
+    }
+
+    /// The cancellation of the call.
+    pub fn cancellation(&self) -> &CancellationToken {
+        self.0.cancellation()
+    }
+}
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tag = &self.0.info().tag;
+        f.debug_tuple("Reporter").field(&tag.as_str()).finish()
+    }
+}
+
+/// Sends a report, if the client asked for progress and the number has grown. It is no sign of life by itself.
+pub(super) fn report(call: &dyn CallControl, mut progress: Progress) {
+    progress.total = progress.total.filter(|total| total.is_finite());
+    let Some(token) = &call.info().progress_token else {
+        return;
+    };
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Params<'a> {
+        progress_token: &'a ProgressToken,
+        #[serde(flatten)]
+        progress: &'a Progress,
+    }
+    // Held while it is sent, which never waits: reports of two threads must leave in the order of their numbers.
+    let mut last = call
+        .last_progress()
+        .lock()
+        .expect("nothing panics while it reports");
+    let grows = last.is_none_or(|last| progress.progress > last);
+    if !grows || !progress.progress.is_finite() {
+        return;
+    }
+    *last = Some(progress.progress);
+    let params = Params {
+        progress_token: token,
+        progress: &progress,
+    };
+    let notification = jsonrpc::notification("notifications/progress", &params);
+    call.send_event(notification, EventKind::Progress);
+}
+
+/// How far a call has come. Most are made from a tuple; see [`RequestContext::progress`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Progress {
+    progress: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+impl Progress {
+    /// A number that grows with each report.
+    pub fn new(progress: f64) -> Self {
+        Progress {
+            progress,
+            total: None,
+            message: None,
+        }
+    }
+
+    /// What the number will be at the end.
+    #[must_use]
+    pub fn total(mut self, total: f64) -> Self {
+        self.total = Some(total);
+        self
+    }
+
+    /// A sentence for people.
+    #[must_use]
+    pub fn message(mut self, message: impl Into<String>) -> Self {
+        self.message = Some(message.into());
+        self
+    }
+}
+
+impl From<f64> for Progress {
+    fn from(progress: f64) -> Self {
+        Progress::new(progress)
+    }
+}
+
+impl From<(f64, f64)> for Progress {
+    fn from((progress, total): (f64, f64)) -> Self {
+        Progress::new(progress).total(total)
+    }
+}
+
+impl<M: Into<String>> From<(f64, f64, M)> for Progress {
+    fn from((progress, total, message): (f64, f64, M)) -> Self {
+        Progress::new(progress).total(total).message(message)
+    }
+}
