@@ -45,7 +45,7 @@ class Inspector:
     def tools(self, *target):
         answer, said = self.run(*target, "--method", "tools/list", "--strict")
         # What the server itself says over stdio is passed on.
-        said = [line for line in said.splitlines() if line != "serving on stdin and stdout"]
+        said = [line for line in said.splitlines() if not line.startswith("serving on stdin and stdout")]
         if said:
             raise AssertionError(" ".join(said)[-600:])
         if not answer["tools"]:
