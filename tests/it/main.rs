@@ -19,6 +19,8 @@ mod law_06_cheap_methods;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod law_07_duration;
 mod law_07_liveness;
+#[cfg(all(feature = "http", feature = "ctrlc"))]
+mod law_07_processes;
 mod law_08_panics;
 mod law_09_limits;
 mod law_09_malformed;

@@ -53,7 +53,7 @@ impl Served {
 
     /// Waits until the main lane's numbers are as wanted.
     #[track_caller]
-    pub(crate) fn until_main(&self, what: &str, holds: impl Fn(&LaneStats) -> bool) {
+    pub(crate) fn until_main(&self, what: &str, mut holds: impl FnMut(&LaneStats) -> bool) {
         until_told(
             what,
             || holds(&self.main()),
