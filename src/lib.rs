@@ -96,7 +96,8 @@
 //! 4. Each accepted request has exactly one answer, or none if its client cancelled it. (`law_04_one_answer.rs`)
 //! 5. Each call has its own fork of the state ([`Fork`]); what is shared is shared because you put it into an `Arc`. (`law_05_state.rs`)
 //! 6. Cheap methods never wait for handlers, not even with every worker stuck and every queue full. (`law_06_cheap_methods.rs`)
-//! 7. Nothing limits how long a call may run; only its silence can be bounded, and only if you say so. (`law_07_duration.rs`, `law_07_liveness.rs`)
+//! 7. Nothing limits how long a call may run; only its silence can be bounded, and only if you say so. (`law_07_duration.rs`, `law_07_liveness.rs`,
+//!    `law_07_processes.rs`)
 //! 8. A panic is one failed call; its text goes to the log and never to the client. [`log_backtraces`] adds where it happened. (`law_08_panics.rs`)
 //! 9. Bad input gets a clear error and costs nothing; every limit has a name, a unit and a default ([`Limits`]). (`law_09_limits.rs`, `law_09_malformed.rs`)
 //! 10. stdout belongs to the protocol, and nothing waits for a stderr that nobody reads. (`law_10_stdout.rs`, `law_10_stderr.rs`)
