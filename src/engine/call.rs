@@ -226,7 +226,9 @@ impl Call {
     /// The client does not want it any more: no answer, and the handler is told.
     pub(crate) fn cancel(&self) {
         if let Some((open, access)) = self.end(Outcome::Cancelled) {
-            open.canceller.map(Canceller::cancel);
+            if let Some(canceller) = open.canceller {
+                canceller.cancel();
+            }
             open.port.withdraw(access);
         }
     }
@@ -248,7 +250,9 @@ impl Call {
             state.stalled = Some(silent_for);
             state.open.as_mut().and_then(|open| open.canceller.take())
         };
-        canceller.map(Canceller::stall);
+        if let Some(canceller) = canceller {
+            canceller.stall();
+        }
     }
 
     /// How long it had been silent when it was told so.

@@ -21,6 +21,7 @@
 //! - `rounds`, `seal`: multi round-trip requests, and the seal on what the client carries between them;
 //! - `subscriptions`, `listen`, `changes`: change notifications of the modern era;
 //! - `background`, `record_port`, `tasks`: calls that become jobs, and the tasks extension;
+//! - `liveness`, `stalled`: what becomes of a call that gives no sign of life, and who is told;
 //! - `desk_plan`, `desk_tools`, `sweep`: how jobs and workspaces are set up, the server's own tools for them, and what the clock ends.
 
 mod arrive;

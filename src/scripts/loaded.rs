@@ -348,7 +348,7 @@ impl<S: Fork + Send + Sync + 'static> Register<S> for Scripts {
     fn lanes(&self) -> Vec<Lane> {
         let lanes = self.file.tools.iter().filter_map(offer::lane);
         lanes
-            .map(|(name, workers)| Lane::new(&*name).workers(workers))
+            .map(|(name, workers)| Lane::new(&name).workers(workers))
             .collect()
     }
 }
