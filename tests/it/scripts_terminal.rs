@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -43,10 +42,7 @@ impl Terminal {
         let name = ptsname(&master, Vec::new()).expect("it has a name");
         let slave = open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("it is there");
         let end = || slave.try_clone().expect("a descriptor can be cloned");
-        command
-            .stdin(end())
-            .stdout(end())
-            .stderr(OwnedFd::from(slave));
+        command.stdin(end()).stdout(end()).stderr(slave);
         command.env("TERM", "xterm");
         let child = command.spawn().expect("the program can be started");
         // The command has the last ends of the terminal; without them it ends with its program.
