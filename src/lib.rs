@@ -116,7 +116,7 @@
 //! of revision 2026-07-28 unless it says otherwise: `server/tools` is <https://modelcontextprotocol.io/specification/2026-07-28/server/tools>.
 
 // Without the guarded front, what only HTTP needs has fewer callers or none; it is too little to be worth gating line by line.
-#![cfg_attr(not(all(feature = "http", unix)), allow(dead_code))]
+#![cfg_attr(not(all(feature = "http", unix)), allow(dead_code, unused_imports))]
 
 mod base;
 

@@ -94,7 +94,7 @@ pub(super) fn report(call: &dyn CallControl, mut progress: Progress) {
     call.send_event(notification, EventKind::Progress);
 }
 
-/// How far a call has come. Most are made from a tuple; see [`RequestContext::progress`].
+/// How far a call has come. Most are made from a tuple; see [`RequestContext::progress`](crate::RequestContext::progress).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Progress {
     progress: f64,

@@ -96,7 +96,7 @@ pub(super) fn promises(schema: &Value) -> bool {
                     .get(*keyword)
                     .is_some_and(|value| !is_of_type(members, keyword, value))
             };
-            if PROMISES.iter().any(|keyword| says_more(keyword)) {
+            if PROMISES.iter().any(says_more) {
                 return true;
             }
             members

@@ -110,11 +110,11 @@ pub(in crate::lane) struct Bench {
     pub(in crate::lane) lane: RunningLane<Gate>,
     pub(in crate::lane) began: (Sender<u32>, Receiver<u32>),
     pub(in crate::lane) go: (Sender<()>, Receiver<()>),
-    pub(in crate::lane) told: (
-        Sender<(u32, Told, Duration)>,
-        Receiver<(u32, Told, Duration)>,
-    ),
+    pub(in crate::lane) told: (Sender<End>, Receiver<End>),
 }
+
+/// Which job ended, how, and what it was told of its time.
+type End = (u32, Told, Duration);
 
 impl Bench {
     fn new(workers: usize, queue: usize) -> Self {

@@ -17,13 +17,13 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// told the workspace's name and, if it has one, its owner: a text that is the same for the same owner and means nothing else. Its error is a
     /// tool error of the call that needed it.
     ///
-    /// Tools that are marked [`in_workspace`](Tool::in_workspace) or [`reads_workspace`](Tool::reads_workspace) get an argument `workspace`, and the
+    /// Tools that are marked [`in_workspace`](crate::Tool::in_workspace) or [`reads_workspace`](crate::Tool::reads_workspace) get an argument `workspace`, and the
     /// server the tools `open_workspace`, `list_workspaces` and `close_workspace`. A workspace belongs to a handshake-era session or to a pipe, whose
     /// client names it as it likes; the default is "default". A client of revision 2026-07-28 over HTTP has no identity: it calls `open_workspace`, and
     /// the name that it gets is all that leads there.
     ///
     /// A call that waits for its turn holds no worker. When a handler panics with the value, the next call makes a new one; see
-    /// [`close_broken_workspaces`](Self::close_broken_workspaces). How many there may be, and for how long, stands in [`Limits`].
+    /// [`close_broken_workspaces`](Self::close_broken_workspaces). How many there may be, and for how long, stands in [`Limits`](crate::Limits).
     ///
     /// ```
     /// use mcp_threads::{RequestContext, Server, Tool};
@@ -59,7 +59,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     }
 
     /// Adds the tools `job_status`, `job_result`, `job_list` and `job_cancel`, with which any client can look after background jobs. They are there when
-    /// a tool may run in the background; see [`Tool::execution`].
+    /// a tool may run in the background; see [`Tool::execution`](crate::Tool::execution).
     #[must_use]
     pub fn job_tools(mut self) -> Self {
         self.settings.desk.has_job_tools = true;

@@ -93,7 +93,8 @@ fn the_short_way_is_not_taken_past_what_waits_or_a_reader_that_is_awake() {
 
 #[test]
 fn what_the_short_way_leaves_comes_first_whatever_arrives_meanwhile() {
-    let rows: [(fn(Answer) -> Taken, &str, bool); 3] = [
+    type Row = (fn(Answer) -> Taken, &'static str, bool);
+    let rows: [Row; 3] = [
         (
             |answer| Taken::Partly(Rest { answer, from: 2 }),
             "rest rst",
