@@ -210,4 +210,4 @@ pub use scripts::{Mistake, Mistakes, ScriptTool, Scripts};
 pub use server::Mount;
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub use server::OverloadStatus;
-pub use server::{DrainReport, RunningServer, Server, ServerHandle};
+pub use server::{DrainReport, RunningServer, Server, ServerHandle, TestClient};

@@ -15,6 +15,7 @@ mod running;
 mod shared;
 #[cfg(feature = "ctrlc")]
 mod signals;
+mod test_client;
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub use self::mount::Mount;
 pub use self::running::{RunningServer, ServerHandle};
 pub use self::shared::DrainReport;
+pub use self::test_client::TestClient;
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub use crate::transport::http::policy::OverloadStatus;
 

@@ -95,6 +95,7 @@ mod scripts_terminal;
 mod short_way;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod streams;
+mod test_client;
 mod tidy;
 #[cfg(feature = "validate")]
 mod validation;
