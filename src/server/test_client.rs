@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 use crate::base::error::Result;
 use crate::engine::{Origin, Pipe};
 use crate::handler::Fork;
-use crate::observe::access::RequestTag;
-use crate::outbox::{Bounds, Item, Outbox};
+use crate::observe::access::{Peer, RequestTag};
+use crate::outbox::{Bounds, Item};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::version::ProtocolVersion;
 use crate::server::{RunningServer, Server};
@@ -217,7 +217,7 @@ impl TestClient {
         });
         let slot = outbox.reserve().expect("the reader is still here");
         let tag = RequestTag::fresh();
-        tag.note_peer("test");
+        tag.note_peer(Peer::Pipe);
         let bytes = message.to_string().into_bytes();
         let origin = Origin::Pipe(&self.pipe);
         shared.engine.accept(&bytes, tag, origin, slot);
@@ -228,8 +228,11 @@ impl TestClient {
                     self.events.push(parsed(&event));
                 }
                 Item::Answer(answer) => {
-                    Outbox::observer(&outbox).ended(&answer.access, None);
+                    outbox.observer().ended(&answer.access, None);
                     return outcome(parsed(&answer.body));
+                }
+                Item::NoAnswer(access) => {
+                    access.inspect(|access| outbox.observer().ended(access, None));
                 }
                 Item::Finished => {
                     let message = "The request was cancelled and has no answer";
