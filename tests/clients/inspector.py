@@ -105,6 +105,8 @@ def main(arguments):
         report.step("strict, everything over http", inspector.tools, server.url)
         report.step("calls", calls, inspector, server.url)
         report.step("reads a resource", reads, inspector, server.url)
+    if arguments.scripts:
+        report.step("strict, scripts", inspector.tools, arguments.scripts, "serve", "--stdio", "examples/scripts/tools.toml", "--trust")
     print(f"{report.passed} passed, {report.failed} failed")
     return report.failed
 
@@ -112,6 +114,7 @@ def main(arguments):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--examples", required=True, help="the folder of the built examples")
+    parser.add_argument("--scripts", help="the `mcp-threads` binary, to serve the example's file of scripts")
     parser.add_argument("--node", default="node")
     parser.add_argument("--inspector", required=True, help="the script of the Inspector")
     sys.exit(0 if main(parser.parse_args()) == 0 else 1)
