@@ -4,8 +4,10 @@
 
 use std::fmt;
 
-use crate::handler::result::ToolError;
-use crate::protocol::jsonrpc::ErrorObject;
+use serde::Serialize;
+
+use crate::handler::result::{Json, ToolError};
+use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::results::ReadResourceResult;
 use crate::protocol::types::ResourceContents;
 
@@ -56,6 +58,20 @@ impl IntoResourceResult for &'static str {
 impl IntoResourceResult for Vec<u8> {
     fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
         let body = Box::new(move |uri: &str| ResourceContents::blob(uri, self));
+        Ok(Some(ResourceOutput::Body(body)))
+    }
+}
+
+/// As JSON text, of the media type `application/json`.
+impl<T: Serialize> IntoResourceResult for Json<T> {
+    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
+        let text = serde_json::to_string(&self.0).map_err(|error| {
+            let message = format!("The resource is no JSON: {error}");
+            ErrorObject::new(ErrorCode::INTERNAL_ERROR, message)
+        })?;
+        let body = Box::new(move |uri: &str| {
+            ResourceContents::text(uri, text).with_mime_type("application/json")
+        });
         Ok(Some(ResourceOutput::Body(body)))
     }
 }

@@ -24,6 +24,7 @@ pub struct Lane {
     waiting_max: Option<usize>,
     pub(crate) liveness: Option<Duration>,
     abandoned_workers_max: Option<usize>,
+    pub(super) stack_bytes: Option<usize>,
 }
 
 /// A queue longer than this is a mistake: its places are allocated when the server starts.
@@ -39,6 +40,7 @@ impl Lane {
             waiting_max: None,
             liveness: None,
             abandoned_workers_max: None,
+            stack_bytes: None,
         }
     }
 
@@ -83,6 +85,13 @@ impl Lane {
         self
     }
 
+    /// The size of each worker's stack, in bytes, for handlers that recurse deeply. Default: that of `std`, 2 MiB unless `RUST_MIN_STACK` says otherwise.
+    #[must_use]
+    pub fn stack_bytes(mut self, bytes: usize) -> Self {
+        self.stack_bytes = Some(bytes);
+        self
+    }
+
     pub(crate) fn main() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Lane::new("main").workers(32.max(4 * cores)).queue(256)
@@ -99,6 +108,7 @@ impl Lane {
         self.waiting_max = other.waiting_max.or(self.waiting_max);
         self.liveness = other.liveness.or(self.liveness);
         self.abandoned_workers_max = other.abandoned_workers_max.or(self.abandoned_workers_max);
+        self.stack_bytes = other.stack_bytes.or(self.stack_bytes);
     }
 
     /// What is wrong with it, in a sentence.

@@ -125,8 +125,11 @@ impl<J: Job> RunningLane<J> {
     ) -> Result<JoinHandle<()>, Error> {
         let name = format!("mcp-{}-{index}", self.shared.lane.name);
         let shared = Arc::clone(&self.shared);
-        thread::Builder::new()
-            .name(name.clone())
+        let mut thread = thread::Builder::new().name(name.clone());
+        if let Some(bytes) = shared.lane.stack_bytes {
+            thread = thread.stack_size(bytes);
+        }
+        thread
             .spawn(move || shared.work(index, generation))
             .map_err(|source| Error::spawn(&name, source))
     }

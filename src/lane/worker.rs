@@ -159,6 +159,10 @@ impl<J: Job> Shared<J> {
         let Some(resumed) = &self.resumed else {
             return self.take.recv().ok();
         };
+        // What was accepted before goes first. Looking costs less than lining up at both channels, which only a worker that has to sleep does.
+        if let Ok(job) = resumed.try_recv().or_else(|_| self.take.try_recv()) {
+            return Some(job);
+        }
         select! {
             recv(self.take) -> job => job.ok().or_else(|| resumed.recv().ok()),
             recv(resumed) -> job => job.ok().or_else(|| self.take.recv().ok()),

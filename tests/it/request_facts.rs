@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use mcp_threads::{RequestContext, Server};
+use mcp_threads::{Lane, RequestContext, Server, Tool};
 use serde_json::{Value, json};
 
 use crate::harness::{Served, call, on_every_wire, text};
@@ -83,4 +83,28 @@ fn reports_of_several_threads_leave_in_the_order_of_their_numbers() {
             assert_eq!(numbers.last(), Some(&799.0));
         },
     );
+}
+
+#[test]
+fn the_workers_of_a_lane_have_the_stack_that_it_asks_for() {
+    // More than a thread has by default.
+    fn deep(left: u32) -> u64 {
+        let frame = [u64::from(left); 128];
+        match left {
+            0 => 0,
+            _ => std::hint::black_box(&frame)[7] + deep(left - 1),
+        }
+    }
+    let server = Server::new("it", "1.0.0")
+        .lane(Lane::new("deep").workers(1).stack_bytes(64 << 20))
+        .register(
+            Tool::new("deep")
+                .lane("deep")
+                .handler(|_: Value| deep(8000)),
+        );
+    let (served, mut client) = Served::pipe(server);
+    let answer = client.ask(&call(1, "deep", json!({})));
+    assert_eq!(text(&answer), "32004000");
+    client.close();
+    served.stop();
 }

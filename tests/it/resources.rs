@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mcp_threads::schemars::JsonSchema;
 use mcp_threads::{
-    CacheHint, ErrorCode, ErrorObject, ReadResourceResult, RequestContext, Resource,
+    CacheHint, ErrorCode, ErrorObject, Json, ReadResourceResult, RequestContext, Resource,
     ResourceContents, ResourceTemplate, Server, ToolError,
 };
 use serde::Deserialize;
@@ -83,6 +83,7 @@ fn library() -> Server {
         .resource("it://empty", "empty", ReadResourceResult::default)
         .resource("it://none", "none", || None::<String>)
         .resource("it://some", "some", || Some("thing"))
+        .resource("it://json", "json", || Json(json!({ "a": [1] })))
         .resource("it://fails", "fails", || {
             Err::<String, _>("the disk is gone")
         })
@@ -169,6 +170,12 @@ fn what_a_handler_returns_is_read_at_the_uri_that_was_asked_for() {
             ("it://whole", 120_000, "private", text("it://whole", "kept")),
             ("it://empty", 0, "private", json!([])),
             ("it://some", 0, "private", text("it://some", "thing")),
+            (
+                "it://json",
+                0,
+                "private",
+                json!([{ "uri": "it://json", "mimeType": "application/json", "text": r#"{"a":[1]}"# }]),
+            ),
             (
                 "it://a%20b",
                 0,
