@@ -15,11 +15,9 @@ const MIB: usize = 1024 * 1024;
 /// The largest body that the defaults take, but for what stands around the bulk of it.
 const BULK: usize = 4 * MIB - 2048;
 
-/// What a body may cost at most, and may leave behind.
-const LIBRARY: (usize, usize) = ((4 + 16) * MIB, 32 * MIB);
-/// The same for an answer to a question, which two threads have in their hands: the one that reads it, and the worker that asked. Each may keep pieces in a heap
-/// of its own.
-const ANSWERS: (usize, usize) = (LIBRARY.0, 2 * LIBRARY.1);
+/// What a body may cost at most, and may leave behind: 32 MiB in the heap of each of the two threads that have it in their hands, its connection's and the
+/// worker's.
+const LIBRARY: (usize, usize) = ((4 + 16) * MIB, 2 * 32 * MIB);
 /// The same where a tree is wanted. What its pieces leave in the heap of the worker that read it is used again by its next tree, and glibc gives none of it
 /// back while another thread keeps one small block at its end.
 const TREES: (usize, usize) = ((160 + 4 + 16) * MIB, WORKERS * (160 + 32) * MIB);
@@ -359,7 +357,7 @@ fn law_13_an_answer_to_a_question_costs_little_more_than_itself() {
             json!({ "action": "BULK" }),
         ] {
             let what = format!("{what} in {result}");
-            costs_at_most(&server, first, ANSWERS, &what, || {
+            costs_at_most(&server, first, LIBRARY, &what, || {
                 let mut reply = session.post(&legacy_call(1, "asks", json!({}))).send();
                 let question = loop {
                     match reply.event().expect("a question comes") {
