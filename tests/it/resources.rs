@@ -296,8 +296,8 @@ fn resources_and_templates_are_listed_in_order() {
             .clone();
         let names: Vec<_> = listed.iter().map(|resource| &resource["name"]).collect();
         let expected = [
-            "text", "bytes", "many", "whole", "empty", "none", "some", "fails", "coded", "gone",
-            "panics",
+            "text", "bytes", "many", "whole", "empty", "none", "some", "json", "fails", "coded",
+            "gone", "panics",
         ];
         assert_eq!(names, expected);
         assert_eq!(
