@@ -18,7 +18,7 @@ use crate::desk::workspaces::{Key, NoWorkspace};
 use crate::engine::call::{Call, Facts, Responder, internal_error};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
-use crate::engine::execution::{CallJob, Execution};
+use crate::engine::execution::{CallJob, Invocation};
 use crate::engine::record_port::RecordPort;
 use crate::engine::reply::{shutting_down, wedged};
 use crate::engine::rounds::Rounds;
@@ -245,7 +245,7 @@ impl Starter {
         };
         CallJob {
             responder: Responder(call),
-            execution: Execution {
+            execution: Invocation {
                 control: Arc::new(control),
                 target,
                 arguments: order.arguments.map(|raw| (*raw).to_owned()),

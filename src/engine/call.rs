@@ -26,14 +26,14 @@ use crate::base::pulse::Pulse;
 use crate::engine::record_port::RecordPort;
 use crate::engine::reply::{Asked, Refusal, ReplyPort, afford};
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
-use crate::outbox::{Answer, Outbox, Source, Standing};
+use crate::outbox::{Answer, EventSource, Outbox, Standing};
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::meta::Params;
 use crate::protocol::trace;
 use crate::protocol::version::Era;
 
 /// The calls of one pipe or one handshake-era session, by the ids their client gave them.
-pub(crate) type InFlight = in_flight::InFlight<RequestId>;
+pub(crate) type CallsInFlight = in_flight::InFlight<RequestId>;
 
 /// What is known of a call from its beginning. Immutable.
 pub(crate) struct Facts {
@@ -51,18 +51,18 @@ pub(crate) struct Facts {
 /// One call, shared by its worker, its transport and everybody who may cancel it.
 pub(crate) struct Call {
     pub(crate) facts: Facts,
-    source: Arc<Source>,
+    source: Arc<EventSource>,
     /// Where the call can be found by its id; `None` where ids need not be found (modern HTTP).
-    registry: Option<Arc<InFlight>>,
+    registry: Option<Arc<CallsInFlight>>,
     /// The signs of life of its handler.
     pub(crate) pulse: Pulse,
-    state: Mutex<State>,
+    state: Mutex<CallState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct CallState {
     /// `None` once the call has ended. Whoever takes it answers.
-    open: Option<Open>,
+    open: Option<OpenCall>,
     queued_at: Instant,
     started_at: Option<Instant>,
     /// How long it had been silent when it was cancelled for that.
@@ -70,7 +70,7 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenCall {
     port: ReplyPort,
     /// `None` once the call has been cancelled for its silence; its answer is still to come.
     canceller: Option<Canceller>,
@@ -90,7 +90,7 @@ impl<'a> Asked<'a> {
         self,
         runs: Option<Runs>,
         owner: Owner,
-        registry: Option<&Arc<InFlight>>,
+        registry: Option<&Arc<CallsInFlight>>,
     ) -> Option<(Arc<Call>, Box<Params<'a>>)> {
         let liveness = runs.as_ref().and_then(|runs| runs.liveness);
         let (name, lane) = runs.map(|runs| (runs.name, runs.lane)).unzip();
@@ -129,16 +129,16 @@ impl Call {
         facts: Facts,
         liveness: Option<Duration>,
         port: ReplyPort,
-        registry: Option<&Arc<InFlight>>,
+        registry: Option<&Arc<CallsInFlight>>,
     ) -> Result<Arc<Call>, (Arc<Call>, ReplyPort)> {
         let (canceller, token) = cancellation();
         let call = Arc::new(Call {
             facts,
-            source: Source::new(token),
+            source: EventSource::new(token),
             registry: registry.map(Arc::clone),
             pulse: Pulse::new(liveness),
-            state: Mutex::new(State {
-                open: Some(Open {
+            state: Mutex::new(CallState {
+                open: Some(OpenCall {
                     port,
                     canceller: Some(canceller),
                 }),
@@ -151,7 +151,7 @@ impl Call {
             let entry = Arc::<Call>::clone(&call);
             if let Err(Taken) = registry.add(call.facts.id.clone(), entry) {
                 let open = call.lock().open.take();
-                let Open { port, .. } = open.expect("nobody else has seen it");
+                let OpenCall { port, .. } = open.expect("nobody else has seen it");
                 return Err((call, port));
             }
         }
@@ -214,7 +214,7 @@ impl Call {
 
     /// Ends the attempt of a job that goes on later: nothing is answered. False if it has ended.
     pub(crate) fn pause(&self) -> bool {
-        let Some((Open { port, .. }, access)) = self.end(Outcome::Ok) else {
+        let Some((OpenCall { port, .. }, access)) = self.end(Outcome::Ok) else {
             return false;
         };
         if let ReplyPort::Record(record) = port {
@@ -282,7 +282,7 @@ impl Call {
 
     /// Takes the port for the answer, if it is still there. The id is free again before the answer can be read, because its reader may use
     /// it at once.
-    fn end(&self, outcome: Outcome) -> Option<(Open, Access)> {
+    fn end(&self, outcome: Outcome) -> Option<(OpenCall, Access)> {
         let (open, queued_at, started_at) = {
             let mut state = self.lock();
             (state.open.take()?, state.queued_at, state.started_at)
@@ -310,14 +310,14 @@ impl Call {
     /// Hands its outbox to `send`, unless the call has ended. The lock is held meanwhile, so that nothing can slip in behind the answer.
     pub(crate) fn with_outbox<T>(
         &self,
-        send: impl FnOnce(&Outbox, &Arc<Source>) -> T,
+        send: impl FnOnce(&Outbox, &Arc<EventSource>) -> T,
     ) -> Option<T> {
         let state = self.lock();
         let outbox = state.open.as_ref()?.port.outbox()?;
         Some(send(outbox, &self.source))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, CallState> {
         self.state
             .lock()
             .expect("no code panics while it holds a call")

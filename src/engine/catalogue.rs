@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::base::error::Error;
 use crate::base::log;
 use crate::engine::listing::Style;
-use crate::engine::offers::{Offers, Snapshot};
+use crate::engine::offers::{OfferedList, Offers};
 use crate::handler::registration::{Kind, Registration, Target};
 use crate::protocol::method::Method;
 use crate::protocol::results::CacheHint;
@@ -164,7 +164,7 @@ impl Catalogue {
     }
 
     /// The list that a method pages through.
-    pub(crate) fn list(&self, method: Method) -> Arc<Snapshot> {
+    pub(crate) fn list(&self, method: Method) -> Arc<OfferedList> {
         let offers = match method {
             Method::PromptsList => &self.prompts,
             Method::ResourcesList => &self.resources,

@@ -31,7 +31,7 @@ use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::types::{CallToolResult, ToolAnnotations};
 
 /// What a tool says: a result, or a problem for the model.
-type Said = Result<Reply, String>;
+type ToolAnswer = Result<Reply, String>;
 
 /// The tools that this server has of its own.
 pub(super) fn all(shared: &Arc<Shared>) -> Vec<Registration> {
@@ -77,7 +77,7 @@ impl Own {
 fn tool<A, F>(name: &str, description: &str, shared: &Arc<Shared>, run: F) -> Own
 where
     A: DeserializeOwned + JsonSchema + 'static,
-    F: Fn(&Shared, &dyn CallControl, A) -> Said + Send + Sync + 'static,
+    F: Fn(&Shared, &dyn CallControl, A) -> ToolAnswer + Send + Sync + 'static,
 {
     struct OwnTool<A, F> {
         /// The catalogue that holds this is a part of it.
@@ -89,7 +89,7 @@ where
     impl<A, F> Invoke for OwnTool<A, F>
     where
         A: DeserializeOwned,
-        F: Fn(&Shared, &dyn CallControl, A) -> Said + Send + Sync,
+        F: Fn(&Shared, &dyn CallControl, A) -> ToolAnswer + Send + Sync,
     {
         fn invoke(
             &self,
@@ -139,7 +139,7 @@ where
 }
 
 /// A structured result, and the same as text.
-fn structured(value: &impl Serialize) -> Said {
+fn structured(value: &impl Serialize) -> ToolAnswer {
     let value = serde_json::to_value(value).expect("what we say is JSON");
     let mut result = CallToolResult::text(value.to_string());
     result.structured_content = Some(value);
@@ -212,18 +212,18 @@ fn shown(record: &JobRecord) -> JobShown {
     }
 }
 
-fn job_status(shared: &Shared, call: &dyn CallControl, which: LookAtJob) -> Said {
+fn job_status(shared: &Shared, call: &dyn CallControl, which: LookAtJob) -> ToolAnswer {
     structured(&look(shared, call, &which.job, shown)?)
 }
 
-fn job_cancel(shared: &Shared, call: &dyn CallControl, which: WhichJob) -> Said {
+fn job_cancel(shared: &Shared, call: &dyn CallControl, which: WhichJob) -> ToolAnswer {
     let jobs = shared.desk.jobs.as_ref();
     let owner = call.owner();
     let _unknown_is_said_below = jobs.and_then(|jobs| jobs.cancel(&which.job, owner.principal()));
     structured(&look(shared, call, &which.job, shown)?)
 }
 
-fn job_result(shared: &Shared, call: &dyn CallControl, which: WhichJob) -> Said {
+fn job_result(shared: &Shared, call: &dyn CallControl, which: WhichJob) -> ToolAnswer {
     look(shared, call, &which.job, |record| match &record.outcome {
         Some(Outcome::Result(result)) => Ok(Reply::Rendered((**result).to_owned())),
         Some(Outcome::Error(_, sentence)) => Err(format!("The job failed: {sentence}")),
@@ -235,7 +235,7 @@ fn job_result(shared: &Shared, call: &dyn CallControl, which: WhichJob) -> Said 
     })?
 }
 
-fn job_list(shared: &Shared, call: &dyn CallControl, _: Nothing) -> Said {
+fn job_list(shared: &Shared, call: &dyn CallControl, _: Nothing) -> ToolAnswer {
     let listed_in = call.owner().key();
     let jobs = match (&shared.desk.jobs, listed_in) {
         (Some(jobs), Some(listed_in)) => jobs.list(&listed_in),
@@ -257,14 +257,14 @@ fn job_list(shared: &Shared, call: &dyn CallControl, _: Nothing) -> Said {
 // ---- workspaces ----
 
 #[derive(Deserialize, JsonSchema)]
-struct Open {
+struct OpenWorkspace {
     /// A name for it; left out, it is "default". A client without an identity gets a name of the server's instead.
     #[serde(default)]
     name: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
-struct Close {
+struct CloseWorkspace {
     /// Its name, as `open_workspace` returned it.
     workspace: String,
 }
@@ -298,7 +298,7 @@ struct WorkspaceList {
     workspaces: Vec<WorkspaceLine>,
 }
 
-fn open_workspace(shared: &Shared, call: &dyn CallControl, open: Open) -> Said {
+fn open_workspace(shared: &Shared, call: &dyn CallControl, open: OpenWorkspace) -> ToolAnswer {
     let (workspaces, _) = shared.desk.workspaces.as_ref().ok_or("There are none")?;
     let owner = call.owner().key();
     let key = shared.workspace_key(open.name, owner)?;
@@ -312,7 +312,7 @@ fn open_workspace(shared: &Shared, call: &dyn CallControl, open: Open) -> Said {
     })
 }
 
-fn list_workspaces(shared: &Shared, call: &dyn CallControl, _: Nothing) -> Said {
+fn list_workspaces(shared: &Shared, call: &dyn CallControl, _: Nothing) -> ToolAnswer {
     let (workspaces, _) = shared.desk.workspaces.as_ref().ok_or("There are none")?;
     let owner = call.owner().key();
     let theirs = owner.map_or_else(Vec::new, |owner| workspaces.of(&owner));
@@ -348,7 +348,7 @@ fn held_by(shared: &Shared, span: &Span) -> Vec<HeldLine> {
     shared.pools.iter().flat_map(of_pool).collect()
 }
 
-fn close_workspace(shared: &Shared, call: &dyn CallControl, close: Close) -> Said {
+fn close_workspace(shared: &Shared, call: &dyn CallControl, close: CloseWorkspace) -> ToolAnswer {
     let (workspaces, _) = shared.desk.workspaces.as_ref().ok_or("There are none")?;
     let key = Key {
         owner: call.owner().key(),

@@ -10,10 +10,10 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::owner::Owner;
 use crate::engine::background::NewJob;
-use crate::engine::call::{Call, InFlight, Responder, Runs};
+use crate::engine::call::{Call, CallsInFlight, Responder, Runs};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
-use crate::engine::execution::{CallJob, Execution};
+use crate::engine::execution::{CallJob, Invocation};
 use crate::engine::lifecycle::Engine;
 use crate::engine::origin::Origin;
 use crate::engine::planning::{Plan, Unplanned};
@@ -44,7 +44,7 @@ pub(super) struct Caller<'a> {
     client: ClientSource,
     log_level: Option<LoggingLevel>,
     /// Where its calls can be found by their ids.
-    registry: Option<&'a Arc<InFlight>>,
+    registry: Option<&'a Arc<CallsInFlight>>,
     owner: Owner,
     asking: Asking,
     /// Where a tool's parameters may be mirrored.
@@ -85,7 +85,7 @@ impl<'a> Caller<'a> {
 }
 
 /// What a request calls.
-struct Wanted {
+struct CallTarget {
     target: Arc<Target>,
     /// What the client named.
     named: Arc<str>,
@@ -94,7 +94,7 @@ struct Wanted {
 
 /// What a request that looks for its target can come to.
 enum Lookup {
-    Found(Wanted),
+    Found(CallTarget),
     /// There is nothing to run: an argument that nothing completes.
     Nothing,
 }
@@ -137,7 +137,7 @@ impl Engine {
         };
         let plan = match method {
             Method::ToolsCall => {
-                let Wanted {
+                let CallTarget {
                     target, arguments, ..
                 } = &mut wanted;
                 let (params, owner) = (&asked.params, &caller.owner);
@@ -187,7 +187,7 @@ impl Engine {
             seat: OnceLock::new(),
             shared: Arc::clone(&self.shared),
         };
-        let execution = Execution {
+        let execution = Invocation {
             control: Arc::new(control),
             target: wanted.target,
             arguments: wanted.arguments,
@@ -267,7 +267,7 @@ impl Engine {
                 let uri = named("uri", params.uri.as_ref())?;
                 let found = self.shared.catalogue.resource(uri);
                 let found = found.ok_or_else(|| ErrorObject::no_resource(uri).in_era(era))?;
-                Ok(Lookup::Found(Wanted {
+                Ok(Lookup::Found(CallTarget {
                     target: found.target,
                     named: uri.into(),
                     arguments: found.variables,
@@ -290,7 +290,7 @@ impl Engine {
                 if arguments.is_some_and(|arguments| !arguments.get().starts_with('{')) {
                     return Err(ErrorObject::invalid_params("`arguments` must be an object"));
                 }
-                Ok(Lookup::Found(Wanted {
+                Ok(Lookup::Found(CallTarget {
                     named: Arc::clone(&target.name),
                     target,
                     arguments: arguments.map(ToOwned::to_owned),
@@ -338,7 +338,7 @@ impl Engine {
             value: &argument.value.0,
             arguments: context.and_then(|context| context.arguments),
         };
-        Ok(Lookup::Found(Wanted {
+        Ok(Lookup::Found(CallTarget {
             named: Arc::clone(&target.name),
             target,
             arguments: to_raw_value(&typed).ok(),

@@ -176,12 +176,12 @@ struct Around<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     result_type: Option<&'a str>,
     #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    meta: Option<Meta<'a>>,
+    meta: Option<ResultMeta<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Meta<'a> {
+enum ResultMeta<'a> {
     ServerInfo(&'a RawValue),
     Own(&'a Map<String, Value>),
     Both(Map<String, Value>),
@@ -198,9 +198,9 @@ impl<'a> Around<'a> {
         Around {
             result_type: modern.then_some("complete"),
             meta: match (own, modern) {
-                (None, true) if dropped == 0 => Some(Meta::ServerInfo(server_info)),
+                (None, true) if dropped == 0 => Some(ResultMeta::ServerInfo(server_info)),
                 (None, false) if dropped == 0 => None,
-                (Some(own), false) if dropped == 0 => Some(Meta::Own(own)),
+                (Some(own), false) if dropped == 0 => Some(ResultMeta::Own(own)),
                 _ => {
                     let mut both: Map<String, Value> = match modern {
                         true => serde_json::from_str(server_info.get()).unwrap_or_default(),
@@ -210,7 +210,7 @@ impl<'a> Around<'a> {
                     if dropped > 0 {
                         both.insert(DROPPED_KEY.to_owned(), dropped.into());
                     }
-                    Some(Meta::Both(both))
+                    Some(ResultMeta::Both(both))
                 }
             },
         }

@@ -1,6 +1,6 @@
 //! What runs on a worker: fork, call, catch, encode, answer.
 //!
-//! An [`Execution`] is what is executed: a handler, its arguments, the control that its context reaches the server by. A [`CallJob`] is one with the
+//! An [`Invocation`] is what is executed: a handler, its arguments, the control that its context reaches the server by. A [`CallJob`] is one with the
 //! duty to answer for it. Everything here happens on the worker's thread. Must not know which lane it is on, or how the answer travels.
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::version::ProtocolVersion;
 
 /// What is executed, wherever its result goes.
-pub(crate) struct Execution {
+pub(crate) struct Invocation {
     pub(crate) control: Arc<Control>,
     pub(crate) target: Arc<Target>,
     /// `None` stands for `{}`.
@@ -43,7 +43,7 @@ pub(crate) struct Execution {
 /// end is a field.
 pub(crate) struct CallJob {
     pub(crate) responder: Responder,
-    pub(crate) execution: Execution,
+    pub(crate) execution: Invocation,
     /// What becomes of it when its handler has returned without an error; then the result itself is dropped.
     pub(crate) then: Option<Then>,
     /// Its turn in a workspace. Dropped after the answer.
@@ -156,7 +156,7 @@ impl CallJob {
     /// the call has come to, which is a cancellation if that came first.
     fn answer(&self, result: Result<Reply, ErrorObject>) -> Ended {
         let call = &self.responder.0;
-        let Execution { control, .. } = &self.execution;
+        let Invocation { control, .. } = &self.execution;
         let shared = &control.shared;
         let Facts { id, era, .. } = &call.facts;
         let server_info = &shared.identity.server_info;
@@ -192,7 +192,7 @@ impl CallJob {
     }
 }
 
-impl Execution {
+impl Invocation {
     /// Gives the attempt what earlier ones left for it, and calls the handler.
     fn invoke(&self, retry: Option<Retry>) -> Result<Reply, ErrorObject> {
         if let Some(retry) = retry {

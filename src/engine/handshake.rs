@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::base::owner::Owner;
 use crate::engine::arrive::{Arrived, Footing, Misplaced, standing};
-use crate::engine::call::InFlight;
+use crate::engine::call::CallsInFlight;
 use crate::engine::dispatch::Caller;
 use crate::engine::lifecycle::Engine;
 use crate::engine::origin::{Accepted, Arrival, Origin};
@@ -142,7 +142,7 @@ impl Engine {
         let client = Client::new(asked.params.client_info, asked.params.capabilities, version);
         let (owner, calls) = match origin {
             Origin::Pipe(pipe) => (origin.owner(), Arc::clone(&pipe.calls)),
-            Origin::Http { .. } => (Owner::new_session(), Arc::new(InFlight::with_twins())),
+            Origin::Http { .. } => (Owner::new_session(), Arc::new(CallsInFlight::with_twins())),
         };
         let shared = &self.shared;
         let session = Session::new(owner, client, calls, &shared.limits, &shared.kept);

@@ -20,7 +20,7 @@ use crate::base::log;
 use crate::base::owner::Owner;
 use crate::base::stats::Stats;
 use crate::engine::background::{JOBS_LANE, Lanes, Starter};
-use crate::engine::call::InFlight;
+use crate::engine::call::CallsInFlight;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::desk_plan::{DeskPlan, OpenedDesk};
 use crate::engine::desk_tools;
@@ -55,7 +55,7 @@ pub(crate) struct Engine {
 }
 
 /// What the engine is made of, before its threads start.
-pub(crate) struct Plan {
+pub(crate) struct EnginePlan {
     pub(crate) implementation: Implementation,
     pub(crate) instructions: Option<String>,
     pub(crate) lanes: Vec<Lane>,
@@ -76,7 +76,7 @@ pub(crate) struct Plan {
 
 impl Engine {
     /// Checks the plan and starts the lanes.
-    pub(crate) fn start(mut plan: Plan) -> Result<Arc<Self>, Error> {
+    pub(crate) fn start(mut plan: EnginePlan) -> Result<Arc<Self>, Error> {
         let desk = OpenedDesk::open(
             plan.desk,
             &plan.registrations,
@@ -255,7 +255,7 @@ impl Engine {
         }
         let client = Client::unknown(version);
         let owner = Owner::Session(id.into());
-        let calls = Arc::new(InFlight::with_twins());
+        let calls = Arc::new(CallsInFlight::with_twins());
         let mut session = Session::new(owner, client, calls, limits, kept).ok()?;
         session.is_adopted = true;
         sessions.open(session)?;

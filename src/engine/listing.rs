@@ -19,7 +19,7 @@ use crate::protocol::version::Era;
 
 /// One item of a list, as each era is shown it. Clones are cheap.
 #[derive(Clone)]
-pub(crate) struct Item {
+pub(crate) struct ListItem {
     modern: Arc<RawValue>,
     legacy: Arc<RawValue>,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Listing {
     style: Arc<Style>,
     /// How often the list has changed, so that a cursor leads to a page of the list it came from or to none.
     generation: u64,
-    items: Vec<Item>,
+    items: Vec<ListItem>,
     pages: Vec<Page>,
 }
 
@@ -50,25 +50,25 @@ pub(crate) struct Style {
     pub(crate) server_info: Box<RawValue>,
 }
 
-impl Item {
+impl ListItem {
     pub(crate) fn render(shown: &Shown) -> Self {
         let raw = |shown: &Shown| Arc::from(to_raw_value(shown).expect("a definition is JSON"));
         let modern = raw(shown);
         let legacy = legacy(shown).map_or_else(|| Arc::clone(&modern), |shown| raw(&shown));
-        Item { modern, legacy }
+        ListItem { modern, legacy }
     }
 }
 
 #[cfg(test)]
-impl Item {
+impl ListItem {
     /// Whether the two were rendered together.
-    pub(crate) fn is_same(&self, other: &Item) -> bool {
+    pub(crate) fn is_same(&self, other: &ListItem) -> bool {
         Arc::ptr_eq(&self.modern, &other.modern)
     }
 }
 
 impl Listing {
-    pub(crate) fn new(style: Arc<Style>, generation: u64, items: Vec<Item>) -> Self {
+    pub(crate) fn new(style: Arc<Style>, generation: u64, items: Vec<ListItem>) -> Self {
         let count = items.len().div_ceil(style.page_len).max(1);
         Listing {
             style,
@@ -151,7 +151,7 @@ fn properties_as_objects(schema: &mut Value) {
 /// `ListToolsResult` and its like.
 struct ListResult<'a> {
     member: &'static str,
-    items: &'a [Item],
+    items: &'a [ListItem],
     next_cursor: Option<String>,
     modern: Option<Cacheable<'a>>,
 }
@@ -214,7 +214,7 @@ mod tests {
             server_info: RawValue::from_string("{}".into()).expect("it is JSON"),
         };
         let raw = |item: u32| Arc::from(to_raw_value(&item).expect("a number is JSON"));
-        let item = |item: &u32| Item {
+        let item = |item: &u32| ListItem {
             modern: raw(*item),
             legacy: raw(item.wrapping_add(1)),
         };

@@ -55,7 +55,7 @@ mod sweep;
 mod tasks;
 
 pub(crate) use self::desk_plan::DeskPlan;
-pub(crate) use self::lifecycle::{Engine, Plan};
+pub(crate) use self::lifecycle::{Engine, EnginePlan};
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub(crate) use self::origin::Accepted;
 pub(crate) use self::origin::{Origin, Pipe};

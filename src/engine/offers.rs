@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, OnceLock, RwLock};
 
-use crate::engine::listing::{Item, Listing, Style};
+use crate::engine::listing::{ListItem, Listing, Style};
 use crate::handler::registration::{Kind, Registration, Target};
 
 const HELD: &str = "no code panics while it holds what is offered";
@@ -18,11 +18,11 @@ pub(crate) struct Offers {
     kind: Kind,
     style: Arc<Style>,
     /// Written only to change one entry. Nothing of the author's is dropped while it is held: a handler's destructor may come back here.
-    state: RwLock<State>,
+    state: RwLock<OffersState>,
 }
 
 #[derive(Default)]
-struct State {
+struct OffersState {
     by_name: HashMap<Arc<str>, Offer>,
     /// How many have been registered, which gives each its place in the list.
     registered: u64,
@@ -31,19 +31,19 @@ struct State {
     /// How often the list has changed.
     generation: u64,
     /// Of this generation, once somebody has asked.
-    snapshot: OnceLock<Arc<Snapshot>>,
+    snapshot: OnceLock<Arc<OfferedList>>,
 }
 
 struct Offer {
     target: Arc<Target>,
-    item: Item,
+    item: ListItem,
     place: u64,
     /// One that is not is neither listed nor found.
     enabled: bool,
 }
 
 /// What is offered at one time, in the order of registration.
-pub(crate) struct Snapshot {
+pub(crate) struct OfferedList {
     pub(crate) targets: Vec<Arc<Target>>,
     pub(crate) list: Listing,
 }
@@ -78,7 +78,7 @@ impl Offers {
         self.state.read().expect(HELD).completes
     }
 
-    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+    pub(crate) fn snapshot(&self) -> Arc<OfferedList> {
         let state = self.state.read().expect(HELD);
         let make = || Arc::new(state.snapshot(Arc::clone(&self.style)));
         Arc::clone(state.snapshot.get_or_init(make))
@@ -90,7 +90,7 @@ impl Offers {
     ///
     /// When its name is taken, also by one that is disabled.
     pub(crate) fn add(&self, registration: Registration, lane: usize) -> Result<(), String> {
-        let item = Item::render(&registration.shown);
+        let item = ListItem::render(&registration.shown);
         let target = Arc::new(registration.target.on_lane(lane));
         self.change(|state| {
             let name = Arc::clone(&target.name);
@@ -130,7 +130,7 @@ impl Offers {
     }
 
     /// Makes a change, and forgets the snapshot unless there was nothing to change. What is left over is dropped when nothing is held any more.
-    fn change<T, E>(&self, change: impl FnOnce(&mut State) -> Result<T, E>) -> Result<T, E> {
+    fn change<T, E>(&self, change: impl FnOnce(&mut OffersState) -> Result<T, E>) -> Result<T, E> {
         let mut state = self.state.write().expect(HELD);
         let left_over = change(&mut state)?;
         state.generation += 1;
@@ -141,13 +141,13 @@ impl Offers {
     }
 }
 
-impl State {
-    fn snapshot(&self, style: Arc<Style>) -> Snapshot {
+impl OffersState {
+    fn snapshot(&self, style: Arc<Style>) -> OfferedList {
         let offered = self.by_name.values().filter(|offer| offer.enabled);
         let mut offered: Vec<_> = offered.collect();
         offered.sort_unstable_by_key(|offer| offer.place);
         let items = offered.iter().map(|offer| offer.item.clone()).collect();
-        Snapshot {
+        OfferedList {
             targets: offered
                 .iter()
                 .map(|offer| Arc::clone(&offer.target))

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::base::owner::Owner;
-use crate::engine::call::{Call, InFlight};
+use crate::engine::call::{Call, CallsInFlight};
 use crate::legacy::{Listening, Session, Streams};
 use crate::observe::access::RequestTag;
 use crate::outbox::Outbox;
@@ -41,7 +41,7 @@ impl<'a> Origin<'a> {
     }
 
     /// Where such a request can be found by its id. A modern HTTP client cancels by closing the stream.
-    pub(super) fn calls(&self) -> Option<&'a Arc<InFlight>> {
+    pub(super) fn calls(&self) -> Option<&'a Arc<CallsInFlight>> {
         match self {
             Origin::Http { .. } => None,
             Origin::Pipe(pipe) => Some(&pipe.calls),
@@ -61,7 +61,7 @@ const PIPE_HELD: &str = "no code panics while it holds the pipe's session";
 /// What a pipe remembers: its calls by id, and its handshake if there was one.
 pub(crate) struct Pipe {
     owner: Owner,
-    pub(super) calls: Arc<InFlight>,
+    pub(super) calls: Arc<CallsInFlight>,
     session: Mutex<Option<Conversation>>,
 }
 

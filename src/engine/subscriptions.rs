@@ -145,9 +145,9 @@ impl Subscriptions {
         struct Ended {
             result_type: &'static str,
             #[serde(rename = "_meta")]
-            meta: Meta,
+            meta: RawMeta,
         }
-        let server_info = serde_json::from_str::<Meta>(server_info.get()).unwrap_or_default();
+        let server_info = serde_json::from_str::<RawMeta>(server_info.get()).unwrap_or_default();
         for Subscription { call, .. } in self.lock().drain(..) {
             let id = &call.facts.id;
             let mut meta = subscription_meta(id);
@@ -170,7 +170,7 @@ impl Subscriptions {
 /// The state of a task, as one stream is told of it.
 pub(super) fn send_task(call: &Call, record: &JobRecord, server_info: &RawValue) {
     let mut meta = subscription_meta(&call.facts.id);
-    meta.extend(serde_json::from_str::<Meta>(server_info.get()).unwrap_or_default());
+    meta.extend(serde_json::from_str::<RawMeta>(server_info.get()).unwrap_or_default());
     let meta = to_raw_value(&meta).expect("it is JSON");
     let task = Task {
         record,
@@ -189,7 +189,7 @@ fn acknowledgement(id: &RequestId, wants: &Wants) -> Vec<u8> {
     #[derive(Serialize)]
     struct Params<'a> {
         #[serde(rename = "_meta")]
-        meta: Meta,
+        meta: RawMeta,
         notifications: &'a Wants,
     }
     let params = Params {
@@ -200,12 +200,12 @@ fn acknowledgement(id: &RequestId, wants: &Wants) -> Vec<u8> {
 }
 
 /// Raw, because an id goes back as it came.
-type Meta = BTreeMap<String, Box<RawValue>>;
+type RawMeta = BTreeMap<String, Box<RawValue>>;
 
 /// What every message of a stream says: which one it belongs to.
-fn subscription_meta(id: &RequestId) -> Meta {
+fn subscription_meta(id: &RequestId) -> RawMeta {
     let id = to_raw_value(id).expect("an id is JSON");
-    Meta::from([(SUBSCRIPTION_ID_KEY.to_owned(), id)])
+    RawMeta::from([(SUBSCRIPTION_ID_KEY.to_owned(), id)])
 }
 
 /// The notification of a change; on a modern stream it names its subscription.
@@ -219,7 +219,7 @@ pub(super) fn notification(change: Change<'_>, subscription: Option<&RequestId>)
     #[derive(Serialize)]
     struct Params<'a> {
         #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-        meta: Option<Meta>,
+        meta: Option<RawMeta>,
         #[serde(skip_serializing_if = "Option::is_none")]
         uri: Option<&'a str>,
     }

@@ -7,7 +7,7 @@ mod short;
 mod writer;
 
 pub(crate) use self::answer::{Answer, Rest, ShortWay, Standing, Taken};
-pub(crate) use self::queue::{EventKind, Source};
+pub(crate) use self::queue::{EventKind, EventSource};
 pub(crate) use self::reader::{OutboxReader, Pending, outbox};
 pub(crate) use self::writer::{Accounts, AnswerSlot, Bounds, Item, Outbox, Wake};
 

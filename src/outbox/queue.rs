@@ -25,7 +25,7 @@ pub(crate) enum EventKind {
 
 /// What the events of one call have in common.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct EventSource {
     /// Once it is cancelled, nothing of the call is sent any more.
     pub(crate) token: CancellationToken,
     /// Progress of it that waits, in any queue.
@@ -33,9 +33,9 @@ pub(crate) struct Source {
     dropped: AtomicUsize,
 }
 
-impl Source {
+impl EventSource {
     pub(crate) fn new(token: CancellationToken) -> Arc<Self> {
-        Arc::new(Source {
+        Arc::new(EventSource {
             token,
             progress: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
@@ -52,9 +52,9 @@ impl Source {
 #[derive(Debug)]
 pub(super) enum Firm {
     /// Somebody waits for its answer. A worker puts in the next one when it has the answer or has given up on it.
-    Request(Vec<u8>, Arc<Source>),
+    Request(Vec<u8>, Arc<EventSource>),
     /// Whatever follows it means nothing without it. There is at most one for each answer that is due.
-    Opening(Vec<u8>, Arc<Source>),
+    Opening(Vec<u8>, Arc<EventSource>),
     Answer(Answer),
     Rest(Rest),
     NoAnswer(Option<Access>),
@@ -65,12 +65,12 @@ pub(super) enum Firm {
 pub(super) struct Event {
     bytes: Vec<u8>,
     kind: EventKind,
-    source: Option<Arc<Source>>,
+    source: Option<Arc<EventSource>>,
     charge: Charge,
 }
 
 /// What the reader takes out.
-pub(super) enum Next {
+pub(super) enum Popped {
     Event(Vec<u8>),
     Firm(Firm),
 }
@@ -117,7 +117,7 @@ impl Queue {
         &mut self,
         bytes: Vec<u8>,
         kind: EventKind,
-        source: Option<&Arc<Source>>,
+        source: Option<&Arc<EventSource>>,
         bytes_max: usize,
         account: &Arc<Budget>,
     ) -> bool {
@@ -153,11 +153,11 @@ impl Queue {
     }
 
     /// Drops the event that counts least, if there is one that counts for no more than one of this kind.
-    fn drop_one(&mut self, kind: EventKind, source: Option<&Arc<Source>>) -> bool {
+    fn drop_one(&mut self, kind: EventKind, source: Option<&Arc<EventSource>>) -> bool {
         let of_same_call = source
             .filter(|source| source.progress.load(Ordering::Relaxed) > 0)
             .and_then(|source| {
-                let is_same = |other: &Arc<Source>| Arc::ptr_eq(other, source);
+                let is_same = |other: &Arc<EventSource>| Arc::ptr_eq(other, source);
                 self.events[EventKind::Progress as usize]
                     .iter()
                     .position(|(_, event)| event.source.as_ref().is_some_and(is_same))
@@ -190,7 +190,7 @@ impl Queue {
     }
 
     /// What was put in first. What belongs to a cancelled call is left out.
-    pub(super) fn pop(&mut self) -> Option<Next> {
+    pub(super) fn pop(&mut self) -> Option<Popped> {
         loop {
             let kinds = self.events.iter().enumerate();
             let fronts = kinds.filter_map(|(kind, events)| Some((events.front()?.0, Some(kind))));
@@ -204,14 +204,14 @@ impl Queue {
                         .is_none_or(|source| source.is_wanted());
                     let bytes = self.take_out(event);
                     if is_sent {
-                        return Some(Next::Event(bytes));
+                        return Some(Popped::Event(bytes));
                     }
                 }
                 (_, None) => {
                     let (_, firm) = self.firm.pop_front()?;
                     self.bytes -= firm.len();
                     if firm.is_wanted() {
-                        return Some(Next::Firm(firm));
+                        return Some(Popped::Firm(firm));
                     }
                 }
             }
@@ -263,7 +263,7 @@ impl Queue {
     }
 }
 
-impl Source {
+impl EventSource {
     fn is_wanted(&self) -> bool {
         !self.token.is_cancelled()
     }

@@ -9,12 +9,14 @@ use std::time::Instant;
 use crate::base::budget::Budget;
 use crate::observe::access::Observer;
 use crate::outbox::answer::{Answer, ShortWay};
-use crate::outbox::queue::{Firm, Next};
-use crate::outbox::writer::{Accounts, Bounds, Item, Outbox, Shared, State, Waits, Wake};
+use crate::outbox::queue::{Firm, Popped};
+use crate::outbox::writer::{
+    Accounts, Bounds, Item, Outbox, OutboxState, ReaderWait, SharedOutbox, Wake,
+};
 
 /// The way out, owned by the one thread that writes.
 #[derive(Debug)]
-pub(crate) struct OutboxReader(pub(super) Arc<Shared>);
+pub(crate) struct OutboxReader(pub(super) Arc<SharedOutbox>);
 
 /// Why there is no item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub(crate) fn outbox(
     accounts: Accounts,
     observer: &Arc<dyn Observer>,
 ) -> (Outbox, OutboxReader) {
-    let shared = Arc::new(Shared::new(bounds, accounts, observer));
+    let shared = Arc::new(SharedOutbox::new(bounds, accounts, observer));
     (Outbox(Arc::clone(&shared)), OutboxReader(shared))
 }
 
@@ -64,7 +66,7 @@ impl OutboxReader {
             return Ok(item);
         }
         let sending = state.sending;
-        state.waits = (will_wait || sending).then(|| Waits {
+        state.waits = (will_wait || sending).then(|| ReaderWait {
             wake: Some(Arc::clone(wake)),
             hears_of_sent: hears_of_sent || sending,
         });
@@ -81,7 +83,7 @@ impl OutboxReader {
     }
 
     /// The next item, if there is one that may be read now.
-    fn next(&self, state: &mut State) -> Option<Item> {
+    fn next(&self, state: &mut OutboxState) -> Option<Item> {
         state.waits = None;
         if state.sending {
             return None;
@@ -100,8 +102,8 @@ impl OutboxReader {
             self.0.room.notify_one();
         }
         Some(match next {
-            Some(Next::Event(bytes)) => Item::Event(bytes),
-            Some(Next::Firm(firm)) => state.read(firm),
+            Some(Popped::Event(bytes)) => Item::Event(bytes),
+            Some(Popped::Firm(firm)) => state.read(firm),
             None if state.closed && state.due == 0 => Item::Finished,
             None => return None,
         })
@@ -158,15 +160,15 @@ impl OutboxReader {
     /// `None` once the deadline has passed.
     fn wait<'a>(
         &self,
-        mut state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, OutboxState>,
         deadline: Option<Instant>,
-    ) -> Option<MutexGuard<'a, State>> {
+    ) -> Option<MutexGuard<'a, OutboxState>> {
         const HELD: &str = "no code panics while it holds the outbox";
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
             return None;
         }
-        state.waits = Some(Waits {
+        state.waits = Some(ReaderWait {
             wake: None,
             hears_of_sent: state.sending,
         });

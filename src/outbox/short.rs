@@ -8,9 +8,9 @@ use crate::base::log;
 use crate::base::panics;
 use crate::outbox::answer::{Answer, ShortWay, Taken};
 use crate::outbox::queue::Firm;
-use crate::outbox::writer::{Shared, State};
+use crate::outbox::writer::{OutboxState, SharedOutbox};
 
-impl Shared {
+impl SharedOutbox {
     /// Sends an answer by the short way, if there is one now; otherwise, and what is left of it, by the long one.
     pub(super) fn answer(&self, answer: Answer) {
         let mut state = self.lock();
@@ -63,7 +63,7 @@ impl Shared {
     }
 }
 
-impl State {
+impl OutboxState {
     /// Takes the short way, if nothing is ahead of it: a reader that waits has found the queue empty, and is woken by the first that comes into it.
     fn begin_short(&mut self) -> Option<ShortWay> {
         if self.waits.is_none() || self.sending {

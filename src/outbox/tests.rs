@@ -48,16 +48,16 @@ fn outbox_on(
 }
 
 /// A call that sends events.
-pub(crate) fn source() -> (Canceller, Arc<Source>) {
+pub(crate) fn source() -> (Canceller, Arc<EventSource>) {
     let (canceller, token) = cancellation();
-    (canceller, Source::new(token))
+    (canceller, EventSource::new(token))
 }
 
-fn progress(outbox: &Outbox, call: &Arc<Source>, text: &str) {
+fn progress(outbox: &Outbox, call: &Arc<EventSource>, text: &str) {
     outbox.send_event(text.into(), EventKind::Progress, call);
 }
 
-fn message(outbox: &Outbox, call: &Arc<Source>, text: &str) {
+fn message(outbox: &Outbox, call: &Arc<EventSource>, text: &str) {
     outbox.send_event(text.into(), EventKind::Message, call);
 }
 

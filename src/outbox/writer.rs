@@ -14,11 +14,11 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::base::budget::{Budget, Charge, OverBudget};
 use crate::observe::access::{Access, Observer};
 use crate::outbox::answer::{Answer, Rest, ShortWay};
-use crate::outbox::queue::{EventKind, Firm, Queue, Source};
+use crate::outbox::queue::{EventKind, EventSource, Firm, Queue};
 
 /// The way in, shared by everyone who answers on one HTTP exchange or one pipe.
 #[derive(Clone, Debug)]
-pub(crate) struct Outbox(pub(super) Arc<Shared>);
+pub(crate) struct Outbox(pub(super) Arc<SharedOutbox>);
 
 /// The reserved place for the answer to one request. Dropped unused, it tells the reader that no answer will come.
 #[derive(Debug)]
@@ -53,11 +53,11 @@ pub(crate) enum Item {
 }
 
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SharedOutbox {
     pub(super) bounds: Bounds,
     /// Sees what nobody reads any more; the reader's owner tells it of the rest.
     pub(super) observer: Arc<dyn Observer>,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<OutboxState>,
     /// Signalled when the reader has something to do; only it waits here, unless it waits elsewhere.
     pub(super) readable: Condvar,
     /// Signalled when something has been read; only the one thread that reads requests waits here.
@@ -79,7 +79,7 @@ pub(crate) struct Accounts {
     pub(crate) events: Arc<Budget>,
 }
 
-pub(super) struct State {
+pub(super) struct OutboxState {
     pub(super) queue: Queue,
     pub(super) accounts: Accounts,
     /// Told of each arrival, after it and without a lock of this room.
@@ -96,7 +96,7 @@ pub(super) struct State {
     /// Nobody will reserve any more.
     pub(super) closed: bool,
     /// That the reader waits, and how it is woken.
-    pub(super) waits: Option<Waits>,
+    pub(super) waits: Option<ReaderWait>,
     /// How an answer leaves without it.
     pub(super) short_way: Option<ShortWay>,
     /// An answer is on the short way; nothing may be written beside it.
@@ -116,25 +116,25 @@ pub(super) struct State {
 pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// How a reader waits.
-pub(super) struct Waits {
+pub(super) struct ReaderWait {
     /// `None` if it waits on the condition variable.
     pub(super) wake: Option<Wake>,
     /// Nothing but this outbox will wake it, so that it has to hear of answers that went the short way.
     pub(super) hears_of_sent: bool,
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for OutboxState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").finish_non_exhaustive()
+        f.debug_struct("OutboxState").finish_non_exhaustive()
     }
 }
 
-impl Shared {
+impl SharedOutbox {
     pub(super) fn new(bounds: Bounds, accounts: Accounts, observer: &Arc<dyn Observer>) -> Self {
-        Shared {
+        SharedOutbox {
             bounds,
             observer: Arc::clone(observer),
-            state: Mutex::new(State {
+            state: Mutex::new(OutboxState {
                 queue: Queue::default(),
                 accounts,
                 on_arrival: None,
@@ -157,19 +157,19 @@ impl Shared {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, OutboxState> {
         self.state
             .lock()
             .expect("no code panics while it holds the outbox")
     }
 
-    pub(super) fn push(&self, mut state: MutexGuard<'_, State>, firm: Firm) {
+    pub(super) fn push(&self, mut state: MutexGuard<'_, OutboxState>, firm: Firm) {
         state.queue.push(firm);
         self.arrived(state);
     }
 
     /// Puts the terminal item of a request into the queue.
-    pub(super) fn answer_long(&self, mut state: MutexGuard<'_, State>, firm: Firm) {
+    pub(super) fn answer_long(&self, mut state: MutexGuard<'_, OutboxState>, firm: Firm) {
         if state.reader_gone {
             drop(state);
             return firm.ended_unread(&*self.observer);
@@ -179,7 +179,7 @@ impl Shared {
     }
 
     /// Lets everybody know who has to. While an answer is on the short way the reader has to wait for its end, and is woken then.
-    pub(super) fn arrived(&self, mut state: MutexGuard<'_, State>) {
+    pub(super) fn arrived(&self, mut state: MutexGuard<'_, OutboxState>) {
         let waits = match state.sending {
             true => None,
             false => state.waits.take(),
@@ -187,10 +187,10 @@ impl Shared {
         let on_arrival = state.on_arrival.clone();
         drop(state);
         match waits {
-            Some(Waits {
+            Some(ReaderWait {
                 wake: Some(wake), ..
             }) => wake(),
-            Some(Waits { wake: None, .. }) => self.readable.notify_one(),
+            Some(ReaderWait { wake: None, .. }) => self.readable.notify_one(),
             None => {}
         }
         if let Some(tell) = on_arrival {
@@ -199,7 +199,7 @@ impl Shared {
     }
 }
 
-impl State {
+impl OutboxState {
     fn is_full(&self, bounds: &Bounds) -> bool {
         self.answers >= bounds.answers_max || self.queue.bytes() >= bounds.bytes_max
     }
@@ -258,13 +258,13 @@ impl Outbox {
     }
 
     /// Puts an event in; others may have to go for it, or it itself. It is not sent once its call is cancelled.
-    pub(crate) fn send_event(&self, bytes: Vec<u8>, kind: EventKind, source: &Arc<Source>) {
+    pub(crate) fn send_event(&self, bytes: Vec<u8>, kind: EventKind, source: &Arc<EventSource>) {
         self.push_event(self.0.lock(), bytes, kind, Some(source));
     }
 
     /// Puts in that something has changed, unless that waits to be read already: it says as much once as many times, and so a client that
     /// reads seldom misses none for the room they take. It is not sent once its call, if it belongs to one, is cancelled.
-    pub(crate) fn announce(&self, bytes: Vec<u8>, source: Option<&Arc<Source>>) {
+    pub(crate) fn announce(&self, bytes: Vec<u8>, source: Option<&Arc<EventSource>>) {
         let state = self.0.lock();
         if !state.queue.announces(&bytes) {
             self.push_event(state, bytes, EventKind::Change, source);
@@ -273,15 +273,15 @@ impl Outbox {
 
     fn push_event(
         &self,
-        mut state: MutexGuard<'_, State>,
+        mut state: MutexGuard<'_, OutboxState>,
         bytes: Vec<u8>,
         kind: EventKind,
-        source: Option<&Arc<Source>>,
+        source: Option<&Arc<EventSource>>,
     ) {
         if state.reader_gone {
             return;
         }
-        let State {
+        let OutboxState {
             queue, accounts, ..
         } = &mut *state;
         let bytes_max = self.0.bounds.bytes_max;
@@ -295,7 +295,7 @@ impl Outbox {
     pub(crate) fn send_request(
         &self,
         bytes: Vec<u8>,
-        source: &Arc<Source>,
+        source: &Arc<EventSource>,
     ) -> Option<Receiver<Infallible>> {
         let mut state = self.0.lock();
         if state.reader_gone || state.takes_no_requests {
@@ -328,7 +328,7 @@ impl Outbox {
     }
 
     /// Puts in what must be read before everything else of its call. It is not sent once the call is cancelled.
-    pub(crate) fn send_opening(&self, bytes: Vec<u8>, source: &Arc<Source>) {
+    pub(crate) fn send_opening(&self, bytes: Vec<u8>, source: &Arc<EventSource>) {
         let state = self.0.lock();
         if !state.reader_gone {
             self.0.push(state, Firm::Opening(bytes, Arc::clone(source)));

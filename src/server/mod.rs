@@ -32,7 +32,7 @@ pub use crate::transport::http::policy::OverloadStatus;
 
 use crate::base::error::{Error, Result};
 use crate::base::limits::Limits;
-use crate::engine::{DeskPlan, Engine, OnStalled, Plan};
+use crate::engine::{DeskPlan, Engine, EnginePlan, OnStalled};
 use crate::handler::registration::Registration;
 use crate::handler::{
     Fork, Handler, IntoPromptResult, IntoResourceResult, IntoToolResult, Prompt, Register,
@@ -395,7 +395,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
         settings.serving.http.rules(true)?;
         let limits = Arc::new(settings.limits);
-        let engine = Engine::start(Plan {
+        let engine = Engine::start(EnginePlan {
             implementation: settings.implementation,
             instructions: settings.instructions,
             lanes: settings.lanes,

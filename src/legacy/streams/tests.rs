@@ -180,7 +180,7 @@ fn law_13_the_oldest_of_what_waits_makes_room_and_an_empty_stream_is_left_alone(
         let (outbox, reader) = new_outbox();
         let stream = streams.open(outbox);
         if !bytes.is_empty() {
-            let call = outbox::Source::new(crate::base::cancel::cancellation().1);
+            let call = outbox::EventSource::new(crate::base::cancel::cancellation().1);
             reader
                 .outbox()
                 .send_event(bytes.to_vec(), EventKind::Message, &call);

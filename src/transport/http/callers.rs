@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::protocol::jsonrpc::shortened;
 use crate::transport::http::exchange::{Exchange, Field, single};
-use crate::transport::http::refusal::Refusal;
+use crate::transport::http::refusal::HttpRefusal;
 
 /// The rules for `Host` and `Origin`.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Callers {
     }
 
     /// Refuses a request whose `Host` is none of the server's.
-    pub(crate) fn check_host<E: Exchange>(&self, exchange: &E) -> Result<(), Refusal> {
+    pub(crate) fn check_host<E: Exchange>(&self, exchange: &E) -> Result<(), HttpRefusal> {
         if self.hosts.iter().any(|rule| matches!(rule, HostRule::Any)) {
             return Ok(());
         }
@@ -69,7 +69,7 @@ impl Callers {
     pub(crate) fn check_origin<E: Exchange>(
         &self,
         exchange: &E,
-    ) -> Result<Option<String>, Refusal> {
+    ) -> Result<Option<String>, HttpRefusal> {
         match single(exchange, "Origin") {
             Field::Absent => Ok(None),
             Field::One(origin) if self.allows_origin(origin) => Ok(Some(origin.to_owned())),
@@ -77,7 +77,7 @@ impl Callers {
         }
     }
 
-    fn refuse(&self, name: &str, field: &Field<'_>, option: &str) -> Refusal {
+    fn refuse(&self, name: &str, field: &Field<'_>, option: &str) -> HttpRefusal {
         let came = match field {
             Field::Absent => "is missing".to_owned(),
             Field::One(value) => format!("`{}` is not allowed", shortened(value)),
@@ -85,9 +85,9 @@ impl Callers {
         };
         let told = format!("{name} {came}; the server's operator can allow it with `{option}`");
         if self.loopback {
-            return Refusal::new(403, told);
+            return HttpRefusal::new(403, told);
         }
-        Refusal::new(403, format!("This {name} is not allowed")).because(told)
+        HttpRefusal::new(403, format!("This {name} is not allowed")).because(told)
     }
 
     fn allows_host(&self, host: &str) -> bool {

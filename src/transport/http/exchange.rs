@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::base::budget::Charge;
 use crate::outbox::Wake;
 use crate::protocol::param_headers::HeaderFields;
-use crate::transport::http::refusal::Refusal;
+use crate::transport::http::refusal::HttpRefusal;
 
 pub(crate) use crate::protocol::param_headers::Field;
 
@@ -36,7 +36,7 @@ pub(crate) trait Exchange {
     fn read_body(&mut self, bytes_max: usize) -> Result<Body, BodyError>;
 
     /// Sends a complete answer in one write.
-    fn respond(&mut self, response: &Response<'_>) -> io::Result<()>;
+    fn respond(&mut self, response: &HttpResponse<'_>) -> io::Result<()>;
 
     /// Opens an event stream: status 200, `text/event-stream`, these extra fields. May be held back until the first `send`.
     fn begin_stream(&mut self, fields: &[(&str, &str)]) -> io::Result<()>;
@@ -80,7 +80,7 @@ pub(crate) trait Exchange {
 }
 
 /// Sends a complete answer at once, on any thread, as far as that needs no waiting.
-pub(crate) type Aside = Box<dyn FnMut(&Response<'_>) -> SentAside + Send>;
+pub(crate) type Aside = Box<dyn FnMut(&HttpResponse<'_>) -> SentAside + Send>;
 
 /// How far an answer got.
 pub(crate) struct SentAside {
@@ -131,12 +131,12 @@ pub(crate) trait Serve: Send + Sync + 'static {
 
     /// Answers what the front refuses by itself, with as much of a head as could be read: it is bad, it did not come in time, there is no thread
     /// for it, or nobody has answered it.
-    fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &Refusal) -> io::Result<()>;
+    fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()>;
 }
 
 /// A complete answer: status, extra fields, body. The front adds `Date`, `Content-Length` and, when closing, `Connection`.
 #[derive(Debug)]
-pub(crate) struct Response<'a> {
+pub(crate) struct HttpResponse<'a> {
     pub(crate) status: u16,
     pub(crate) fields: &'a [(&'a str, &'a str)],
     pub(crate) body: &'a [u8],
@@ -211,7 +211,7 @@ pub(crate) mod tests {
         fn read_body(&mut self, _: usize) -> Result<Body, BodyError> {
             Err(BodyError::Gone)
         }
-        fn respond(&mut self, _: &Response<'_>) -> io::Result<()> {
+        fn respond(&mut self, _: &HttpResponse<'_>) -> io::Result<()> {
             Ok(())
         }
         fn begin_stream(&mut self, _: &[(&str, &str)]) -> io::Result<()> {

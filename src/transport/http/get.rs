@@ -13,16 +13,16 @@ use crate::observe::access::{Outcome, RequestTag};
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
 use crate::transport::http::exchange::Exchange;
 use crate::transport::http::policy::{NO_SESSIONS, not_taken};
-use crate::transport::http::refusal::Refusal;
+use crate::transport::http::refusal::HttpRefusal;
 use crate::transport::http::serve::optional;
-use crate::transport::http::write::{Incoming, ListeningStream, Reply, ResumableStream};
+use crate::transport::http::write::{HttpReply, Incoming, ListeningStream, ResumableStream};
 
 /// How long a stream may take to leave the connection it was on. That one only has to wake and to write a few bytes, unless it is stuck in a
 /// write to a client that has gone; waiting costs nobody but the client that asks.
 const RELIEF_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a `GET` asks for, with the place for its stream.
-struct Asked {
+struct GetRequest {
     streams: Arc<Streams>,
     /// One of the session's places for them.
     carried: Carried,
@@ -32,12 +32,12 @@ struct Asked {
 }
 
 impl Endpoint {
-    pub(super) fn get<E: Exchange>(&self, reply: Reply<'_, E>) -> io::Result<()> {
+    pub(super) fn get<E: Exchange>(&self, reply: HttpReply<'_, E>) -> io::Result<()> {
         let asked = match self.asked(reply.exchange, reply.tag) {
             Ok(asked) => asked,
             Err(refusal) => return reply.refuse(&refusal),
         };
-        let Asked {
+        let GetRequest {
             streams,
             carried: _carried,
             place,
@@ -49,7 +49,11 @@ impl Endpoint {
         }
     }
 
-    fn asked<E: Exchange>(&self, exchange: &E, tag: &RequestTag) -> Result<Asked, Refusal> {
+    fn asked<E: Exchange>(
+        &self,
+        exchange: &E,
+        tag: &RequestTag,
+    ) -> Result<GetRequest, HttpRefusal> {
         if self.engine.legacy_sessions() == Sessions::Stateless {
             return Err(not_taken(NO_SESSIONS));
         }
@@ -64,23 +68,23 @@ impl Endpoint {
         let streams = self
             .engine
             .streams_of(session, optional(exchange, "MCP-Protocol-Version")?);
-        let streams = streams.ok_or_else(|| Refusal::new(404, "No such session"))?;
+        let streams = streams.ok_or_else(|| HttpRefusal::new(404, "No such session"))?;
         if !exchange.can_stream() {
             return Err(not_taken("An event stream needs HTTP/1.1"));
         }
         let carried = streams.carry().ok_or_else(|| {
-            Refusal::busy("This session has its maximum of event streams open; end one first")
+            HttpRefusal::busy("This session has its maximum of event streams open; end one first")
         })?;
         let place = StreamPlace::take(self).ok_or_else(|| {
             let message = "The server has its maximum of event streams open; try again in a second";
-            Refusal::busy(message)
+            HttpRefusal::busy(message)
         })?;
         // Nothing to come back to is how a browser says that it has not heard anything yet.
         let from = match last.filter(|last| !last.is_empty()) {
             None => None,
             Some(last) => Some(Cursor::parse(last).ok_or_else(nothing_behind)?),
         };
-        Ok(Asked {
+        Ok(GetRequest {
             streams,
             carried,
             place,
@@ -91,7 +95,7 @@ impl Endpoint {
     /// A stream of what belongs to no request. Its events have no ids: what it does not hear waits for the next one anyway.
     fn listen<E: Exchange>(
         &self,
-        reply: Reply<'_, E>,
+        reply: HttpReply<'_, E>,
         streams: &Arc<Streams>,
         place: StreamPlace,
     ) -> io::Result<()> {
@@ -99,10 +103,10 @@ impl Endpoint {
         let listening = streams.listen(outbox.clone());
         // Asked only now, so that a drain either is seen here or finds this stream and ends it.
         if self.engine.is_draining() {
-            return reply.refuse(&Refusal::busy("The server is shutting down"));
+            return reply.refuse(&HttpRefusal::busy("The server is shutting down"));
         }
         let Some(listening) = listening else {
-            return reply.refuse(&Refusal::new(404, "No such session"));
+            return reply.refuse(&HttpRefusal::new(404, "No such session"));
         };
         reply.ended("GET", Outcome::Ok, 200);
         let incoming = Incoming::new(&self.limits, reader);
@@ -114,7 +118,7 @@ impl Endpoint {
     /// The rest of a stream, from behind the last event its client has heard.
     fn resume<E: Exchange>(
         &self,
-        reply: Reply<'_, E>,
+        reply: HttpReply<'_, E>,
         streams: &Arc<Streams>,
         place: StreamPlace,
         from: Cursor,
@@ -124,7 +128,7 @@ impl Endpoint {
             Resumed::Nothing => return reply.refuse(&nothing_behind()),
             Resumed::InUse => {
                 let message = "This stream is open on another connection";
-                return reply.refuse(&Refusal::new(409, message).with("Retry-After", "1"));
+                return reply.refuse(&HttpRefusal::new(409, message).with("Retry-After", "1"));
             }
         };
         reply.ended("GET", Outcome::Ok, 200);
@@ -145,7 +149,7 @@ impl Endpoint {
 
 /// An ordinary stream would leave the client waiting for an answer that cannot come, and one that ends at once would make it come again for
 /// ever; a refusal lets it give up. It is not 404, which would make it think that its session has ended.
-fn nothing_behind() -> Refusal {
+fn nothing_behind() -> HttpRefusal {
     let message = "This Last-Event-ID is unknown, or its stream has been dropped";
-    Refusal::new(400, message)
+    HttpRefusal::new(400, message)
 }

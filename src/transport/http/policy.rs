@@ -7,7 +7,7 @@ use crate::outbox::{Answer, Standing};
 use crate::protocol::jsonrpc::ErrorCode;
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::transport::http::exchange::{Exchange, Field, single};
-use crate::transport::http::refusal::Refusal;
+use crate::transport::http::refusal::HttpRefusal;
 
 /// What a request wants, once its head has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) enum Verb {
 pub(crate) const ALLOW: &str = "GET, POST, DELETE, OPTIONS";
 
 /// Checks what each method needs in the head.
-pub(crate) fn check<E: Exchange>(exchange: &E) -> Result<Verb, Refusal> {
+pub(crate) fn check<E: Exchange>(exchange: &E) -> Result<Verb, HttpRefusal> {
     match exchange.method() {
         "POST" => {
             check_content_type(exchange)?;
@@ -49,11 +49,11 @@ pub(crate) fn check<E: Exchange>(exchange: &E) -> Result<Verb, Refusal> {
 pub(super) const NO_SESSIONS: &str = "This server keeps no sessions; send calls by POST";
 
 /// The endpoint does not take this method.
-pub(super) fn not_taken(message: &'static str) -> Refusal {
-    Refusal::new(405, message).with("Allow", ALLOW)
+pub(super) fn not_taken(message: &'static str) -> HttpRefusal {
+    HttpRefusal::new(405, message).with("Allow", ALLOW)
 }
 
-fn check_content_type<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
+fn check_content_type<E: Exchange>(exchange: &E) -> Result<(), HttpRefusal> {
     if let Field::One(value) = single(exchange, "Content-Type") {
         let media = value.split(';').next().unwrap_or_default().trim();
         if media.eq_ignore_ascii_case("application/json") {
@@ -64,7 +64,7 @@ fn check_content_type<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
 }
 
 /// Bodies are read as they come; the answer says so, as RFC 9110 §15.5.16 wants.
-fn check_content_encoding<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
+fn check_content_encoding<E: Exchange>(exchange: &E) -> Result<(), HttpRefusal> {
     let mut encodings = exchange
         .fields("Content-Encoding")
         .flat_map(|value| value.split(','));
@@ -72,11 +72,11 @@ fn check_content_encoding<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
         return Ok(());
     }
     let message = "The body must not be compressed; the only Content-Encoding is identity";
-    Err(Refusal::new(415, message).with("Accept-Encoding", "identity"))
+    Err(HttpRefusal::new(415, message).with("Accept-Encoding", "identity"))
 }
 
 /// The streams that a `GET` opens and the sessions that a `DELETE` ends exist only in the handshake era.
-fn check_version<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
+fn check_version<E: Exchange>(exchange: &E) -> Result<(), HttpRefusal> {
     match single(exchange, "MCP-Protocol-Version") {
         Field::Absent => Ok(()),
         Field::One(version) => match ProtocolVersion::parse(version).map(ProtocolVersion::era) {
@@ -91,7 +91,7 @@ fn check_version<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
 }
 
 /// The client must take both kinds of answer. No `Accept` at all means anything.
-fn check_accept<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
+fn check_accept<E: Exchange>(exchange: &E) -> Result<(), HttpRefusal> {
     match accepted(exchange) {
         (true, true) => Ok(()),
         _ => refuse(
@@ -101,7 +101,7 @@ fn check_accept<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
     }
 }
 
-fn check_accepts_events<E: Exchange>(exchange: &E) -> Result<(), Refusal> {
+fn check_accepts_events<E: Exchange>(exchange: &E) -> Result<(), HttpRefusal> {
     match accepted(exchange) {
         (_, true) => Ok(()),
         _ => refuse(406, "Accept must list text/event-stream"),
@@ -127,8 +127,8 @@ fn accepted<E: Exchange>(exchange: &E) -> (bool, bool) {
     (absent || json, absent || events)
 }
 
-fn refuse<T>(status: u16, message: &'static str) -> Result<T, Refusal> {
-    Err(Refusal::new(status, message))
+fn refuse<T>(status: u16, message: &'static str) -> Result<T, HttpRefusal> {
+    Err(HttpRefusal::new(status, message))
 }
 
 /// With which status HTTP says that there was no room for a call; see [`Server::overload`](crate::Server::overload).

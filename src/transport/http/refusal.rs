@@ -8,7 +8,7 @@ use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
 
 /// A refusal: its status, the sentence that stands in its body, and the header fields that say what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct HttpRefusal {
     pub(crate) status: u16,
     message: Cow<'static, str>,
     fields: Vec<(&'static str, Cow<'static, str>)>,
@@ -16,9 +16,9 @@ pub(crate) struct Refusal {
     reason: Option<String>,
 }
 
-impl Refusal {
+impl HttpRefusal {
     pub(crate) fn new(status: u16, message: impl Into<Cow<'static, str>>) -> Self {
-        Refusal {
+        HttpRefusal {
             status,
             message: message.into(),
             fields: Vec::new(),
@@ -28,7 +28,7 @@ impl Refusal {
 
     /// There is no room for it now: `503`, and when to come again.
     pub(crate) fn busy(message: &'static str) -> Self {
-        Refusal::new(503, message).with("Retry-After", "1")
+        HttpRefusal::new(503, message).with("Retry-After", "1")
     }
 
     /// Adds a header field.

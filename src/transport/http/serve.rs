@@ -17,18 +17,18 @@ use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::{BodyError, Exchange, Field, Serve, single};
 use crate::transport::http::paths::Route;
 use crate::transport::http::policy::{self, ALLOW, NO_SESSIONS, Verb, not_taken};
-use crate::transport::http::refusal::Refusal;
-use crate::transport::http::write::{Incoming, Reply, write};
+use crate::transport::http::refusal::HttpRefusal;
+use crate::transport::http::write::{HttpReply, Incoming, write};
 
 /// What a header that may stand only once says; a refusal when it stands twice.
 pub(super) fn optional<'a, E: Exchange>(
     exchange: &'a E,
     name: &'a str,
-) -> Result<Option<&'a str>, Refusal> {
+) -> Result<Option<&'a str>, HttpRefusal> {
     match single(exchange, name) {
         Field::Absent => Ok(None),
         Field::One(value) => Ok(Some(value)),
-        Field::Repeated => Err(Refusal::new(400, format!("{name} is there twice"))),
+        Field::Repeated => Err(HttpRefusal::new(400, format!("{name} is there twice"))),
     }
 }
 
@@ -43,7 +43,7 @@ impl Serve for Endpoint {
             (Err(refusal), _) => Err(refusal.clone()),
             (Ok(_), route) => self.check(exchange, route).map(Some),
         };
-        let reply = Reply {
+        let reply = HttpReply {
             endpoint: self,
             exchange,
             tag: &tag,
@@ -62,10 +62,10 @@ impl Serve for Endpoint {
         }
     }
 
-    fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &Refusal) -> io::Result<()> {
+    fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
         let tag = tag(exchange);
         let origin = self.callers.check_origin(exchange).ok().flatten();
-        let reply = Reply {
+        let reply = HttpReply {
             endpoint: self,
             exchange,
             tag: &tag,
@@ -87,11 +87,11 @@ fn tag<E: Exchange>(exchange: &E) -> RequestTag {
 
 impl Endpoint {
     /// Everything that stands in the head. Who may not call at all learns nothing else.
-    fn check<E: Exchange>(&self, exchange: &E, route: Option<Route>) -> Result<Verb, Refusal> {
+    fn check<E: Exchange>(&self, exchange: &E, route: Option<Route>) -> Result<Verb, HttpRefusal> {
         self.callers.check_host(exchange)?;
         match route {
             Some(_) => policy::check(exchange),
-            None => Err(Refusal::new(
+            None => Err(HttpRefusal::new(
                 404,
                 "There is no MCP endpoint at this path; by default it is /mcp",
             )),
@@ -99,9 +99,10 @@ impl Endpoint {
     }
 
     /// Whether the server takes calls, for probes: they know no name of it, and are no news.
-    fn health<E: Exchange>(&self, mut reply: Reply<'_, E>) -> io::Result<()> {
+    fn health<E: Exchange>(&self, mut reply: HttpReply<'_, E>) -> io::Result<()> {
         if !matches!(reply.exchange.method(), "GET" | "HEAD") {
-            let refusal = Refusal::new(405, "A health check is a GET").with("Allow", "GET, HEAD");
+            let refusal =
+                HttpRefusal::new(405, "A health check is a GET").with("Allow", "GET, HEAD");
             return reply.refuse(&refusal);
         }
         let (status, body) = match self.engine.is_draining() {
@@ -117,7 +118,7 @@ impl Endpoint {
     }
 
     /// Ends the session the request names.
-    fn delete<E: Exchange>(&self, mut reply: Reply<'_, E>) -> io::Result<()> {
+    fn delete<E: Exchange>(&self, mut reply: HttpReply<'_, E>) -> io::Result<()> {
         if self.engine.legacy_sessions() == Sessions::Stateless {
             return reply.refuse(&not_taken(NO_SESSIONS));
         }
@@ -128,18 +129,18 @@ impl Endpoint {
             }
             _ => {
                 let message = "DELETE needs the Mcp-Session-Id of the session to end";
-                return reply.refuse(&Refusal::new(400, message));
+                return reply.refuse(&HttpRefusal::new(400, message));
             }
         };
         if !ended {
-            return reply.refuse(&Refusal::new(404, "No such session"));
+            return reply.refuse(&HttpRefusal::new(404, "No such session"));
         }
         let sent = reply.empty(204, []);
         reply.ended("DELETE", Outcome::Ok, 204);
         sent
     }
 
-    fn post<E: Exchange>(&self, reply: Reply<'_, E>) -> io::Result<()> {
+    fn post<E: Exchange>(&self, reply: HttpReply<'_, E>) -> io::Result<()> {
         let body = match reply.exchange.read_body(self.limits.body_bytes_max) {
             Ok(body) => body,
             Err(error) => return refuse_body(reply, &error),
@@ -171,7 +172,7 @@ impl Endpoint {
 }
 
 /// Tells a browser what a page of an accepted origin may send.
-fn preflight<E: Exchange>(mut reply: Reply<'_, E>) -> io::Result<()> {
+fn preflight<E: Exchange>(mut reply: HttpReply<'_, E>) -> io::Result<()> {
     let readable = readable_fields(reply.exchange);
     let allowed = [("Allow", ALLOW)];
     let told = [
@@ -210,13 +211,13 @@ fn mirrored<E: Exchange>(exchange: &E) -> Mirrored<'_> {
     }
 }
 
-fn refuse_body<E: Exchange>(reply: Reply<'_, E>, error: &BodyError) -> io::Result<()> {
+fn refuse_body<E: Exchange>(reply: HttpReply<'_, E>, error: &BodyError) -> io::Result<()> {
     reply.exchange.close_after();
     let refusal = match error {
-        BodyError::TooLarge => Refusal::new(413, "The body is longer than this server takes"),
-        BodyError::TooSlow => Refusal::new(408, "The body did not come in time"),
-        BodyError::Malformed(message) => Refusal::new(400, *message),
-        BodyError::Unavailable(message) => Refusal::busy(message),
+        BodyError::TooLarge => HttpRefusal::new(413, "The body is longer than this server takes"),
+        BodyError::TooSlow => HttpRefusal::new(408, "The body did not come in time"),
+        BodyError::Malformed(message) => HttpRefusal::new(400, *message),
+        BodyError::Unavailable(message) => HttpRefusal::busy(message),
         BodyError::Gone => return Err(io::ErrorKind::ConnectionAborted.into()),
     };
     reply.refuse(&refusal)

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice, Write};
 use super::head::{Head, Version};
 use super::socket::Socket;
 use super::wire::Wire;
-use crate::transport::http::exchange::{Response, SentAside};
+use crate::transport::http::exchange::{HttpResponse, SentAside};
 use crate::transport::http::response::{
     Framing, date_now, write_chunk, write_head, write_last_chunk,
 };
@@ -17,10 +17,10 @@ use crate::transport::http::response::{
 const COPY_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub(super) struct ResponseWriter {
     /// What is to be written next; empty between writes, except for the head of a stream that has said nothing yet.
     out: Vec<u8>,
-    state: State,
+    state: WriterState,
     /// To a HEAD request: no body, whatever the head says.
     head_only: bool,
     version: Version,
@@ -28,7 +28,7 @@ pub(super) struct Answer {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum WriterState {
     #[default]
     Pending,
     Streaming(Framing),
@@ -36,11 +36,11 @@ enum State {
     Failed,
 }
 
-impl Answer {
+impl ResponseWriter {
     /// A request is about to arrive.
     pub(super) fn reset(&mut self) {
         self.out.clear();
-        self.state = State::Pending;
+        self.state = WriterState::Pending;
         self.head_only = false;
         self.version = Version::Http11;
         self.close = false;
@@ -53,11 +53,11 @@ impl Answer {
     }
 
     pub(super) fn is_pending(&self) -> bool {
-        self.state == State::Pending
+        self.state == WriterState::Pending
     }
 
     pub(super) fn is_complete(&self) -> bool {
-        self.state == State::Complete
+        self.state == WriterState::Complete
     }
 
     /// Whether the connection is to be closed after this answer.
@@ -79,8 +79,12 @@ impl Answer {
     }
 
     /// Writes a complete answer at once.
-    pub(super) fn respond(&mut self, wire: &mut Wire, response: &Response<'_>) -> io::Result<()> {
-        if self.state != State::Pending {
+    pub(super) fn respond(
+        &mut self,
+        wire: &mut Wire,
+        response: &HttpResponse<'_>,
+    ) -> io::Result<()> {
+        if self.state != WriterState::Pending {
             return Err(misuse("a second answer to one request"));
         }
         let bodiless = matches!(response.status, 100..=199 | 204 | 304);
@@ -98,20 +102,20 @@ impl Answer {
             self.out.extend_from_slice(body);
             body = &[];
         }
-        self.write(wire, body, b"", State::Complete)
+        self.write(wire, body, b"", WriterState::Complete)
     }
 
     /// Another thread has sent the answer, except for these bytes.
     pub(super) fn end_aside(&mut self, wire: &mut Wire, rest: &[u8]) -> io::Result<()> {
-        if self.state != State::Pending {
+        if self.state != WriterState::Pending {
             return Err(misuse("a second answer to one request"));
         }
-        self.write(wire, rest, b"", State::Complete)
+        self.write(wire, rest, b"", WriterState::Complete)
     }
 
     /// Opens an event stream. Nothing is written before it says something.
     pub(super) fn begin_stream(&mut self, fields: &[(&str, &str)]) -> io::Result<()> {
-        if self.state != State::Pending {
+        if self.state != WriterState::Pending {
             return Err(misuse("a second answer to one request"));
         }
         let framing = match self.version {
@@ -123,22 +127,22 @@ impl Answer {
         all.extend_from_slice(fields);
         self.close |= framing == Framing::UntilClose;
         self.write_head(200, &all, framing);
-        self.state = State::Streaming(framing);
+        self.state = WriterState::Streaming(framing);
         Ok(())
     }
 
     /// Writes the next bytes of a stream.
     pub(super) fn send(&mut self, wire: &mut Wire, bytes: &[u8]) -> io::Result<()> {
-        let State::Streaming(framing) = self.state else {
+        let WriterState::Streaming(framing) = self.state else {
             return Err(misuse("an event without an open stream"));
         };
         let (body, tail) = self.frame(framing, bytes);
-        self.write(wire, body, tail, State::Streaming(framing))
+        self.write(wire, body, tail, WriterState::Streaming(framing))
     }
 
     /// Writes the last bytes of a stream, and that they are the last.
     pub(super) fn finish(&mut self, wire: &mut Wire, bytes: &[u8]) -> io::Result<()> {
-        let State::Streaming(framing) = self.state else {
+        let WriterState::Streaming(framing) = self.state else {
             return Err(misuse("the end of a stream that is not open"));
         };
         let (body, mut tail) = self.frame(framing, bytes);
@@ -149,7 +153,7 @@ impl Answer {
                 tail = b"\r\n0\r\n\r\n";
             }
         }
-        self.write(wire, body, tail, State::Complete)
+        self.write(wire, body, tail, WriterState::Complete)
     }
 
     /// Puts these bytes of a stream behind what is to be written, or, if they are many, says what stands around them.
@@ -178,7 +182,13 @@ impl Answer {
     }
 
     /// Writes what is pending and these two behind it; then the answer is in state `after`, unless that failed.
-    fn write(&mut self, wire: &mut Wire, body: &[u8], tail: &[u8], after: State) -> io::Result<()> {
+    fn write(
+        &mut self,
+        wire: &mut Wire,
+        body: &[u8],
+        tail: &[u8],
+        after: WriterState,
+    ) -> io::Result<()> {
         self.state = after;
         let mut parts = [&self.out, body, tail].map(IoSlice::new);
         let mut parts = match (self.out.is_empty(), body.is_empty()) {
@@ -189,7 +199,7 @@ impl Answer {
         IoSlice::advance_slices(&mut parts, 0); // drops an empty first part
         let written = wire.write(parts);
         if written.is_err() {
-            self.state = State::Failed;
+            self.state = WriterState::Failed;
         }
         self.out.clear();
         written
@@ -197,7 +207,7 @@ impl Answer {
 }
 
 /// Sends a whole answer, after which the connection stays open, as far as the kernel takes it at once. On any thread; the owner must not be writing.
-pub(super) fn send_aside(socket: &Socket, response: &Response<'_>) -> SentAside {
+pub(super) fn send_aside(socket: &Socket, response: &HttpResponse<'_>) -> SentAside {
     const HEAD_BYTES: usize = 384;
     let body = response.body;
     let copied = match body.len() <= COPY_BYTES_MAX {

@@ -19,7 +19,7 @@ pub(super) const TRAILER_BYTES_MAX: usize = 4 * 1024;
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(super) enum BodyFraming {
     /// There is none.
     #[default]
     Empty,
@@ -41,7 +41,7 @@ pub(super) struct Decoded {
 /// Takes a chunked body apart.
 #[derive(Debug)]
 pub(super) struct Chunked {
-    state: State,
+    state: ChunkState,
     /// Bytes of the present chunk that are still to come.
     chunk_left: u64,
     /// Bytes of the present line: a chunk's, or one of the trailers.
@@ -52,7 +52,7 @@ pub(super) struct Chunked {
 
 /// What the next byte must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     FirstDigit,
     Digit,
     Extension,
@@ -75,7 +75,7 @@ const TRAILER: &str = "a trailer is malformed";
 impl Chunked {
     pub(super) fn new() -> Chunked {
         Chunked {
-            state: State::FirstDigit,
+            state: ChunkState::FirstDigit,
             chunk_left: 0,
             line_len: 0,
             extension_len: 0,
@@ -91,37 +91,39 @@ impl Chunked {
         bytes_max: usize,
     ) -> Result<Decoded, BodyError> {
         let mut consumed = 0;
-        while self.state != State::Done && consumed < input.len() {
-            if self.state == State::Content {
+        while self.state != ChunkState::Done && consumed < input.len() {
+            if self.state == ChunkState::Content {
                 consumed += self.take_content(&input[consumed..], body);
                 continue;
             }
             let byte = input[consumed];
             consumed += 1;
             self.state = match self.state {
-                State::FirstDigit | State::Digit | State::Extension => self.size_line(byte)?,
-                State::SizeLineFeed => {
+                ChunkState::FirstDigit | ChunkState::Digit | ChunkState::Extension => {
+                    self.size_line(byte)?
+                }
+                ChunkState::SizeLineFeed => {
                     expect(byte, b'\n', SIZE)?;
                     self.open_chunk(body.len(), bytes_max)?
                 }
-                State::ContentReturn => {
+                ChunkState::ContentReturn => {
                     expect(byte, b'\r', END_OF_CHUNK)?;
-                    State::ContentLineFeed
+                    ChunkState::ContentLineFeed
                 }
-                State::ContentLineFeed => {
+                ChunkState::ContentLineFeed => {
                     expect(byte, b'\n', END_OF_CHUNK)?;
-                    State::FirstDigit
+                    ChunkState::FirstDigit
                 }
                 _ => self.trailer(byte)?,
             };
         }
-        let done = self.state == State::Done;
+        let done = self.state == ChunkState::Done;
         Ok(Decoded { consumed, done })
     }
 
     /// One byte of the line that announces a chunk: hexadecimal digits, perhaps an extension, a carriage return.
-    fn size_line(&mut self, byte: u8) -> Result<State, BodyError> {
-        if self.state == State::FirstDigit {
+    fn size_line(&mut self, byte: u8) -> Result<ChunkState, BodyError> {
+        if self.state == ChunkState::FirstDigit {
             self.chunk_left = 0;
             self.line_len = 0;
         }
@@ -129,20 +131,20 @@ impl Chunked {
         if self.line_len > CHUNK_LINE_BYTES_MAX {
             return Err(BodyError::Malformed("a chunk's first line is too long"));
         }
-        if self.state == State::Extension {
+        if self.state == ChunkState::Extension {
             self.extension_len += 1;
             if self.extension_len > CHUNK_EXTENSION_BYTES_MAX {
                 return Err(BodyError::Malformed("the chunk extensions are too long"));
             }
         }
         match (self.state, byte) {
-            (State::FirstDigit | State::Digit, _) if byte.is_ascii_hexdigit() => {
+            (ChunkState::FirstDigit | ChunkState::Digit, _) if byte.is_ascii_hexdigit() => {
                 self.size_digit(byte)?;
-                Ok(State::Digit)
+                Ok(ChunkState::Digit)
             }
-            (State::Digit, b';') => Ok(State::Extension),
-            (State::Digit | State::Extension, b'\r') => Ok(State::SizeLineFeed),
-            (State::Extension, _) if is_text_byte(byte) => Ok(State::Extension),
+            (ChunkState::Digit, b';') => Ok(ChunkState::Extension),
+            (ChunkState::Digit | ChunkState::Extension, b'\r') => Ok(ChunkState::SizeLineFeed),
+            (ChunkState::Extension, _) if is_text_byte(byte) => Ok(ChunkState::Extension),
             _ => Err(BodyError::Malformed(SIZE)),
         }
     }
@@ -158,15 +160,15 @@ impl Chunked {
     }
 
     /// The size is known: is there room for so much?
-    fn open_chunk(&mut self, body_len: usize, bytes_max: usize) -> Result<State, BodyError> {
+    fn open_chunk(&mut self, body_len: usize, bytes_max: usize) -> Result<ChunkState, BodyError> {
         if self.chunk_left == 0 {
-            return Ok(State::TrailerStart);
+            return Ok(ChunkState::TrailerStart);
         }
         let room = bytes_max.saturating_sub(body_len);
         if self.chunk_left > room as u64 {
             return Err(BodyError::TooLarge);
         }
-        Ok(State::Content)
+        Ok(ChunkState::Content)
     }
 
     fn take_content(&mut self, input: &[u8], body: &mut Vec<u8>) -> usize {
@@ -175,28 +177,28 @@ impl Chunked {
         body.extend_from_slice(&input[..taken]);
         self.chunk_left -= taken as u64;
         if self.chunk_left == 0 {
-            self.state = State::ContentReturn;
+            self.state = ChunkState::ContentReturn;
         }
         taken
     }
 
     /// One byte behind the last chunk. Trailers are checked, because a bare line feed or a fold here is as ambiguous as in
     /// the head, and then dropped.
-    fn trailer(&mut self, byte: u8) -> Result<State, BodyError> {
+    fn trailer(&mut self, byte: u8) -> Result<ChunkState, BodyError> {
         self.trailer_len += 1;
         if self.trailer_len > TRAILER_BYTES_MAX + "\r\n".len() {
             return Err(BodyError::Malformed("the trailers are too long"));
         }
         match (self.state, byte) {
-            (State::TrailerStart, b'\r') => Ok(State::LastLineFeed),
-            (State::LastLineFeed, b'\n') => Ok(State::Done),
-            (State::TrailerStart | State::TrailerName, _) if is_token_byte(byte) => {
-                Ok(State::TrailerName)
+            (ChunkState::TrailerStart, b'\r') => Ok(ChunkState::LastLineFeed),
+            (ChunkState::LastLineFeed, b'\n') => Ok(ChunkState::Done),
+            (ChunkState::TrailerStart | ChunkState::TrailerName, _) if is_token_byte(byte) => {
+                Ok(ChunkState::TrailerName)
             }
-            (State::TrailerName, b':') => Ok(State::TrailerValue),
-            (State::TrailerValue, b'\r') => Ok(State::TrailerLineFeed),
-            (State::TrailerValue, _) if is_text_byte(byte) => Ok(State::TrailerValue),
-            (State::TrailerLineFeed, b'\n') => Ok(State::TrailerStart),
+            (ChunkState::TrailerName, b':') => Ok(ChunkState::TrailerValue),
+            (ChunkState::TrailerValue, b'\r') => Ok(ChunkState::TrailerLineFeed),
+            (ChunkState::TrailerValue, _) if is_text_byte(byte) => Ok(ChunkState::TrailerValue),
+            (ChunkState::TrailerLineFeed, b'\n') => Ok(ChunkState::TrailerStart),
             _ => Err(BodyError::Malformed(TRAILER)),
         }
     }

@@ -68,7 +68,7 @@ impl Listener {
     /// a socket there that does not listen yet, and `path` is never without one while it is replaced. Of servers that start together one
     /// gets `path`, because they take turns by a lock.
     pub(crate) fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
-        let _turn = Turn::take(path)?;
+        let _turn = PathLock::take(path)?;
         if !is_free(path)? {
             return Err(io::ErrorKind::AddrInUse.into());
         }
@@ -172,7 +172,7 @@ fn is_free(path: &Path) -> io::Result<bool> {
 }
 
 /// One server's turn to look at a path and to take it. The kernel ends it with the process, however that ends.
-struct Turn {
+struct PathLock {
     path: PathBuf,
     /// Locked.
     file: File,
@@ -181,8 +181,8 @@ struct Turn {
 /// A turn takes a few system calls, so one that lasts this long is not going to end.
 const TURN_PATIENCE: Duration = Duration::from_secs(5);
 
-impl Turn {
-    fn take(socket: &Path) -> io::Result<Turn> {
+impl PathLock {
+    fn take(socket: &Path) -> io::Result<PathLock> {
         let mut name = OsString::from(".");
         name.push(socket.file_name().unwrap_or_default());
         name.push(".lock");
@@ -194,7 +194,7 @@ impl Turn {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 // The one before has removed it meanwhile, and a third may have made another.
                 Ok(()) if !is_at(&file, &path) => continue,
-                Ok(()) => return Ok(Turn { path, file }),
+                Ok(()) => return Ok(PathLock { path, file }),
                 Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {}
                 Err(Errno::WOULDBLOCK | Errno::INTR) => {
                     return Err(io::ErrorKind::AddrInUse.into());
@@ -206,7 +206,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for PathLock {
     fn drop(&mut self) {
         // Removed before the lock is given up: only its holder may remove it.
         let _ = fs::remove_file(&self.path);

@@ -34,10 +34,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::answer::{Answer, send_aside};
+use super::answer::{ResponseWriter, send_aside};
 use super::bell::Bell;
 use super::head::Head;
-use super::intake::{CUT_SHORT, Intake, Source, UNREAD_BODY_BYTES_MAX};
+use super::intake::{BodySource, CUT_SHORT, Intake, UNREAD_BODY_BYTES_MAX};
 use super::link::Link;
 use super::registry::Connections;
 use super::scan::{Refused, Scanner, refusal};
@@ -48,9 +48,9 @@ use crate::base::log;
 use crate::base::log_rate::LogRate;
 use crate::outbox::Wake;
 use crate::transport::http::exchange::{
-    Aside, Body, BodyError, Exchange, Heard, Heeds, Response, SentAside, Serve,
+    Aside, Body, BodyError, Exchange, Heard, Heeds, HttpResponse, SentAside, Serve,
 };
-use crate::transport::http::refusal::Refusal;
+use crate::transport::http::refusal::HttpRefusal;
 use crate::transport::short_way;
 
 /// What an idle connection reads into before it has a buffer. On the stack; the rest of the request follows into the heap.
@@ -75,7 +75,7 @@ pub(super) struct Connection {
     common: Arc<Common>,
     head: Head,
     intake: Intake,
-    answer: Answer,
+    answer: ResponseWriter,
     /// What wakes this thread while it waits for its client; `None` on a connection that is idle.
     bell: Option<(Arc<Bell>, Wake)>,
     requests: u64,
@@ -118,7 +118,7 @@ pub(super) fn live<S: Serve>(link: Arc<Link>, common: Arc<Common>, serve: &S) {
         common,
         head: Head::default(),
         intake: Intake::default(),
-        answer: Answer::default(),
+        answer: ResponseWriter::default(),
         bell: None,
         requests: 0,
         left: false,
@@ -277,8 +277,8 @@ impl Connection {
     /// Answers that there will be no answer, and closes.
     fn refuse<S: Serve>(&mut self, serve: &S, refused: Refused) {
         let refusal = match refused.status {
-            503 => Refusal::busy(refused.reason),
-            status => Refusal::new(status, refused.reason),
+            503 => HttpRefusal::busy(refused.reason),
+            status => HttpRefusal::new(status, refused.reason),
         };
         self.answer.close_after();
         // Unwind safety: as in `execute`. A client that is not there any more needs no answer.
@@ -302,7 +302,7 @@ impl Connection {
 
     fn take_body(&mut self, bytes_max: usize, waits: bool) -> Result<Body, BodyError> {
         let (limits, memory) = (&self.common.limits, &self.common.memory);
-        let mut source = Source::new(&mut self.wire, &self.head, limits, memory, waits);
+        let mut source = BodySource::new(&mut self.wire, &self.head, limits, memory, waits);
         self.intake.read_body(&self.head, bytes_max, &mut source)
     }
 
@@ -337,7 +337,7 @@ impl Exchange for Connection {
         body
     }
 
-    fn respond(&mut self, response: &Response<'_>) -> io::Result<()> {
+    fn respond(&mut self, response: &HttpResponse<'_>) -> io::Result<()> {
         self.decide_close();
         let sent = self.answer.respond(&mut self.wire, response);
         self.noting_departure(sent)

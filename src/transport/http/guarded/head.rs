@@ -9,7 +9,7 @@ use std::str;
 
 use httparse::{Header, Request, Status};
 
-use super::body::Framing;
+use super::body::BodyFraming;
 use super::scan::{Refused, Scanner, TOO_MANY_FIELDS, bad, refusal};
 
 /// Up to this many fields are parsed without asking the heap for room; real clients send about ten. No more, because the pages
@@ -18,19 +18,19 @@ const FIELDS_ON_STACK: usize = 16;
 
 /// A place in the bytes of the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Span {
+struct ByteRange {
     start: u32,
     end: u32,
 }
 
-impl Span {
+impl ByteRange {
     /// Where `part` lies in `whole`, of which it must be a slice.
-    fn of(part: &[u8], whole: &[u8]) -> Span {
+    fn of(part: &[u8], whole: &[u8]) -> ByteRange {
         let start = part.as_ptr() as usize - whole.as_ptr() as usize;
         let end = start + part.len();
         // A head is far below 4 GiB; were it not, the saturated place would read as an empty text.
         let narrow = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
-        Span {
+        ByteRange {
             start: narrow(start),
             end: narrow(end),
         }
@@ -52,15 +52,15 @@ impl Span {
 pub(super) struct Head {
     /// Length of the head in bytes, its final empty line included.
     pub(super) len: usize,
-    pub(super) framing: Framing,
+    pub(super) framing: BodyFraming,
     pub(super) version: Version,
     /// The client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
     /// The client asked that the connection be closed after the answer.
     pub(super) wants_close: bool,
-    method: Span,
-    target: Span,
-    fields: Vec<(Span, Span)>,
+    method: ByteRange,
+    target: ByteRange,
+    fields: Vec<(ByteRange, ByteRange)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,8 +108,8 @@ impl Head {
 
     /// Forgets the head before the next one is read: of one that cannot be read nothing is said.
     pub(super) fn forget(&mut self) {
-        self.method = Span::default();
-        self.target = Span::default();
+        self.method = ByteRange::default();
+        self.target = ByteRange::default();
         self.fields.clear();
     }
 
@@ -136,12 +136,12 @@ impl Head {
         };
         let method = request.method.unwrap_or_default();
         let target = request.path.unwrap_or_default();
-        self.method = Span::of(method.as_bytes(), bytes);
+        self.method = ByteRange::of(method.as_bytes(), bytes);
         let framed = self.accept_fields(bytes, request.headers)?;
         self.framing = framed.framing(self.version)?;
         let host = framed.host(self.version)?;
         let target = origin_form(method, target, host)?;
-        self.target = Span::of(target.as_bytes(), bytes);
+        self.target = ByteRange::of(target.as_bytes(), bytes);
         Ok(())
     }
 
@@ -153,8 +153,8 @@ impl Head {
     ) -> Result<Listened<'h>, Refused> {
         // All of them first: what is refused may have an origin.
         self.fields.extend(headers.iter().map(|field| {
-            let name = Span::of(field.name.as_bytes(), bytes);
-            (name, Span::of(field.value, bytes))
+            let name = ByteRange::of(field.name.as_bytes(), bytes);
+            (name, ByteRange::of(field.value, bytes))
         }));
         self.expects_continue = false;
         self.wants_close = self.version == Version::Http10;
@@ -206,9 +206,9 @@ struct Listened<'h> {
 
 impl<'h> Listened<'h> {
     /// How the body is delimited. RFC 9112 §6.3, less everything that it leaves to the reader's tolerance.
-    fn framing(&self, version: Version) -> Result<Framing, Refused> {
+    fn framing(&self, version: Version) -> Result<BodyFraming, Refused> {
         match (self.content_length, self.transfer_encoding) {
-            (None, None) => Ok(Framing::Empty),
+            (None, None) => Ok(BodyFraming::Empty),
             (Some(length), None) => content_length(length),
             (Some(_), Some(_)) => Err(bad("both Content-Length and Transfer-Encoding")),
             (None, Some(_)) if version == Version::Http10 => {
@@ -241,7 +241,7 @@ fn once<'h>(
 }
 
 /// Digits and nothing else: no sign, no blank, no list.
-fn content_length(value: &[u8]) -> Result<Framing, Refused> {
+fn content_length(value: &[u8]) -> Result<BodyFraming, Refused> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(bad("the Content-Length is not a number"));
     }
@@ -253,13 +253,13 @@ fn content_length(value: &[u8]) -> Result<Framing, Refused> {
             .and_then(|tens| tens.checked_add(u64::from(digit - b'0')))
             .ok_or(overflow)?;
     }
-    Ok(Framing::Length(length))
+    Ok(BodyFraming::Length(length))
 }
 
 /// `chunked`, and only that. A coding before it is one we do not have; anything else is not delimited at all.
-fn transfer_encoding(value: &[u8]) -> Result<Framing, Refused> {
+fn transfer_encoding(value: &[u8]) -> Result<BodyFraming, Refused> {
     if value.eq_ignore_ascii_case(b"chunked") {
-        return Ok(Framing::Chunked);
+        return Ok(BodyFraming::Chunked);
     }
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
     let chunked = list(value).filter(|coding| is_chunked(coding)).count();

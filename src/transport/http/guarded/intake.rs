@@ -7,7 +7,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::body::{Chunked, Framing};
+use super::body::{BodyFraming, Chunked};
 use super::head::Head;
 use super::wire::{Begun, Filled, READ_BYTES, Wire, earned};
 use crate::base::budget::{Budget, Charge};
@@ -83,8 +83,8 @@ impl Intake {
         self.head_len = head.len;
         self.taken = head.len;
         self.body = match head.framing {
-            Framing::Empty | Framing::Length(0) => Extent::Whole,
-            Framing::Length(_) | Framing::Chunked => Extent::Unread,
+            BodyFraming::Empty | BodyFraming::Length(0) => Extent::Whole,
+            BodyFraming::Length(_) | BodyFraming::Chunked => Extent::Unread,
         };
     }
 
@@ -129,7 +129,7 @@ impl Intake {
         &mut self,
         head: &Head,
         bytes_max: usize,
-        source: &mut Source<'_>,
+        source: &mut BodySource<'_>,
     ) -> Result<Body, BodyError> {
         match self.body {
             Extent::Whole => return Ok(Body::default()),
@@ -137,9 +137,9 @@ impl Intake {
             Extent::Unread => self.body = Extent::Broken, // until it has been read to its end
         }
         let body = match head.framing {
-            Framing::Empty => Body::default(),
-            Framing::Length(length) => self.take_length(length, bytes_max, source)?,
-            Framing::Chunked => self.take_chunked(bytes_max, source)?,
+            BodyFraming::Empty => Body::default(),
+            BodyFraming::Length(length) => self.take_length(length, bytes_max, source)?,
+            BodyFraming::Chunked => self.take_chunked(bytes_max, source)?,
         };
         self.body = Extent::Whole;
         Ok(body)
@@ -150,7 +150,7 @@ impl Intake {
         &mut self,
         length: u64,
         bytes_max: usize,
-        source: &mut Source<'_>,
+        source: &mut BodySource<'_>,
     ) -> Result<Body, BodyError> {
         let length = usize::try_from(length).map_err(|_| BodyError::TooLarge)?;
         if length > bytes_max {
@@ -180,7 +180,7 @@ impl Intake {
     fn take_chunked(
         &mut self,
         bytes_max: usize,
-        source: &mut Source<'_>,
+        source: &mut BodySource<'_>,
     ) -> Result<Body, BodyError> {
         let mut decoder = Chunked::new();
         let mut body = Body::default();
@@ -204,7 +204,7 @@ impl Intake {
 }
 
 /// Where the rest of a body comes from, how long it may take, and what it is charged to.
-pub(super) struct Source<'a> {
+pub(super) struct BodySource<'a> {
     wire: &'a mut Wire,
     limits: &'a Limits,
     memory: &'a Arc<Budget>,
@@ -224,15 +224,15 @@ const NO_MEMORY: BodyError = BodyError::Unavailable(
     "The server has no memory left for a body of this length; try again later",
 );
 
-impl<'a> Source<'a> {
+impl<'a> BodySource<'a> {
     pub(super) fn new(
         wire: &'a mut Wire,
         head: &Head,
         limits: &'a Limits,
         memory: &'a Arc<Budget>,
         waits: bool,
-    ) -> Source<'a> {
-        Source {
+    ) -> BodySource<'a> {
+        BodySource {
             wire,
             limits,
             memory,

@@ -55,8 +55,8 @@ pub(super) struct Acceptor<A, L> {
     wake: UnixStream,
     /// Given up when descriptors run out, so that one more client can be told.
     reserve: Option<File>,
-    refused: Refused,
-    retry: Retry,
+    refused: Lingering,
+    retry: Backoff,
 }
 
 impl<A, L> Acceptor<A, L>
@@ -73,8 +73,8 @@ where
     ) -> io::Result<Self> {
         Ok(Acceptor {
             reserve: Some(open_reserve()?),
-            refused: Refused::default(),
-            retry: Retry::default(),
+            refused: Lingering::default(),
+            retry: Backoff::default(),
             listener,
             live,
             connections,
@@ -159,13 +159,13 @@ where
 
 /// How long to wait after a failure, and whether it has been logged.
 #[derive(Debug, Default)]
-struct Retry {
+struct Backoff {
     failures: u32,
     rate: LogRate,
     logged: bool,
 }
 
-impl Retry {
+impl Backoff {
     /// Logged once until it works again, and at most once a second however often that changes.
     fn failing(&mut self, error: &io::Error) {
         if !self.logged && self.rate.again().is_some() {
@@ -191,7 +191,7 @@ impl Retry {
 
 /// Connections that were refused and are kept open until their clients have read it.
 #[derive(Debug, Default)]
-struct Refused {
+struct Lingering {
     /// Oldest first, each with the time of its end.
     waiting: VecDeque<(Socket, Instant)>,
     rate: LogRate,
@@ -199,7 +199,7 @@ struct Refused {
     why: String,
 }
 
-impl Refused {
+impl Lingering {
     fn refuse(&mut self, socket: Socket, linger: Duration, why: String) {
         say_no(&socket);
         self.count(why);

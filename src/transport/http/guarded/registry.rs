@@ -43,7 +43,7 @@ pub(super) struct Connections {
     stopping: AtomicBool,
     /// How many are open, with those of other fronts. Readable without the lock.
     count: Arc<AtomicUsize>,
-    table: Mutex<Table>,
+    table: Mutex<ConnectionTable>,
     /// Signalled when a connection or a thread has left the table.
     left: Condvar,
     /// Signalled when a connection waits for a spare thread.
@@ -51,7 +51,7 @@ pub(super) struct Connections {
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct ConnectionTable {
     open: HashMap<u64, Arc<Link>>,
     admitted: u64,
     /// Connections on their way to a spare thread; never more than there are of these.
@@ -66,7 +66,7 @@ struct Table {
     ended: Option<JoinHandle<()>>,
 }
 
-impl Table {
+impl ConnectionTable {
     fn has_room(&self, connections_max: usize) -> bool {
         let has_thread = self.spare > self.waiting.len() || self.living < connections_max;
         self.open.len() < connections_max && has_thread
@@ -128,7 +128,7 @@ impl Connections {
     }
 
     /// Waits for a place if one is about to be free, or is made free by closing a connection that can be done without.
-    fn make_room(&self, connections_max: usize) -> MutexGuard<'_, Table> {
+    fn make_room(&self, connections_max: usize) -> MutexGuard<'_, ConnectionTable> {
         let mut table = self.lock();
         for _ in 0..EVICTIONS_MAX {
             if table.has_room(connections_max) {
@@ -140,7 +140,7 @@ impl Connections {
                     None => break,
                 }
             }
-            let full = |table: &mut Table| !table.has_room(connections_max);
+            let full = |table: &mut ConnectionTable| !table.has_room(connections_max);
             let waited = self.left.wait_timeout_while(table, EVICTION_PATIENCE, full);
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -149,7 +149,7 @@ impl Connections {
 
     fn start_thread<L>(
         self: &Arc<Self>,
-        table: &mut Table,
+        table: &mut ConnectionTable,
         first: (u64, Arc<Link>),
         live: &L,
     ) -> io::Result<()>
@@ -162,7 +162,7 @@ impl Connections {
             .name(format!("mcp-conn-{number}"))
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                let _ending = Ending(&connections, number); // dropped last, even if `live` panics
+                let _ending = ThreadExit(&connections, number); // dropped last, even if `live` panics
                 let mut next = Some(first);
                 while let Some((id, link)) = next {
                     let leave = Leave(&connections, id);
@@ -181,7 +181,7 @@ impl Connections {
     fn next(&self) -> Option<(u64, Arc<Link>)> {
         let mut table = self.lock();
         table.spare += 1;
-        let idle = |table: &mut Table| table.waiting.is_empty() && !self.is_stopping();
+        let idle = |table: &mut ConnectionTable| table.waiting.is_empty() && !self.is_stopping();
         let waited = self.work.wait_timeout_while(table, SPARE_TIMEOUT, idle);
         table = waited.unwrap_or_else(PoisonError::into_inner).0;
         table.spare -= 1;
@@ -232,15 +232,15 @@ impl Connections {
     }
 
     /// Waits until no connection is open, at most until `deadline`.
-    fn wait_for_end(&self, deadline: Instant) -> MutexGuard<'_, Table> {
+    fn wait_for_end(&self, deadline: Instant) -> MutexGuard<'_, ConnectionTable> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let open = |table: &mut Table| !table.open.is_empty();
+        let open = |table: &mut ConnectionTable| !table.open.is_empty();
         let waited = self.left.wait_timeout_while(self.lock(), left, open);
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// A panic cannot leave the table half changed, so a poisoned lock is as good as any.
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, ConnectionTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -276,11 +276,11 @@ impl Drop for Leave<'_> {
 }
 
 /// The end of a connection's thread.
-struct Ending<'a>(&'a Connections, u64);
+struct ThreadExit<'a>(&'a Connections, u64);
 
-impl Drop for Ending<'_> {
+impl Drop for ThreadExit<'_> {
     fn drop(&mut self) {
-        let Ending(connections, number) = self;
+        let ThreadExit(connections, number) = self;
         let mut table = connections.lock();
         let thread = table.threads.remove(number);
         let before = std::mem::replace(&mut table.ended, thread);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use tiny_http::{HTTPVersion, Request};
 
 use crate::base::log;
-use crate::transport::http::exchange::{Body, BodyError, Exchange, Response};
+use crate::transport::http::exchange::{Body, BodyError, Exchange, HttpResponse};
 use crate::transport::http::response::{
     Framing, date_now, write_chunk, write_head, write_last_chunk,
 };
@@ -137,7 +137,7 @@ impl Exchange for TinyExchange {
         }
     }
 
-    fn respond(&mut self, response: &Response<'_>) -> io::Result<()> {
+    fn respond(&mut self, response: &HttpResponse<'_>) -> io::Result<()> {
         let framing = match response.status {
             204 => Framing::None,
             _ => Framing::Length(response.body.len()),

@@ -31,7 +31,7 @@ use crate::base::log;
 use crate::transport::front::{ClientEnd, Front, Unfinished};
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::Serve;
-use crate::transport::http::refusal::Refusal;
+use crate::transport::http::refusal::HttpRefusal;
 
 /// A running tiny_http server, and the thread `mcp-http` that takes its requests.
 pub(crate) struct TinyFront {
@@ -87,14 +87,14 @@ fn take(http: &tiny_http::Server, endpoint: &Arc<Endpoint>, alive: &Sender<Infal
         };
         let open = endpoint.engine.connections().load(Ordering::Relaxed);
         if open >= endpoint.limits.exchanges_max {
-            let busy = Refusal::busy("Too many requests are under way; try again in a second");
+            let busy = HttpRefusal::busy("Too many requests are under way; try again in a second");
             if let Err(error) = endpoint.refuse(&mut TinyExchange::new(request), &busy) {
                 log::debug!("a client that was to be refused has gone: {error}");
             }
             continue;
         }
         let (endpoint, alive) = (Arc::clone(endpoint), alive.clone());
-        let exchange = Counted::new(endpoint.engine.connections());
+        let exchange = ExchangeCount::new(endpoint.engine.connections());
         let serve = move || {
             let _until_the_end = (alive, exchange);
             endpoint.serve(&mut TinyExchange::new(request));
@@ -108,21 +108,21 @@ fn take(http: &tiny_http::Server, endpoint: &Arc<Endpoint>, alive: &Sender<Infal
 
 /// Serves one request to its end, on the caller's thread.
 pub(crate) fn answer(endpoint: &Endpoint, request: Request) {
-    let _counted = Counted::new(endpoint.engine.connections());
+    let _counted = ExchangeCount::new(endpoint.engine.connections());
     endpoint.serve(&mut TinyExchange::new(request));
 }
 
 /// One exchange under way, also if serving it panics.
-struct Counted(Arc<AtomicUsize>);
+struct ExchangeCount(Arc<AtomicUsize>);
 
-impl Counted {
+impl ExchangeCount {
     fn new(exchanges: &Arc<AtomicUsize>) -> Self {
         exchanges.fetch_add(1, Ordering::Relaxed);
-        Counted(Arc::clone(exchanges))
+        ExchangeCount(Arc::clone(exchanges))
     }
 }
 
-impl Drop for Counted {
+impl Drop for ExchangeCount {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

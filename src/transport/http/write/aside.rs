@@ -1,17 +1,17 @@
 //! The short way of an exchange: a plain answer that the thread which made it sends itself.
 //!
-//! What [`Reply::answer`] says, said by somebody else. Must not know who that is.
+//! What [`HttpReply::answer`] says, said by somebody else. Must not know who that is.
 
 use std::sync::Arc;
 
 use crate::outbox::{Rest, ShortWay, Taken};
-use crate::transport::http::exchange::{Exchange, Response};
+use crate::transport::http::exchange::{Exchange, HttpResponse};
 use crate::transport::http::policy::status;
-use crate::transport::http::write::plain::{FIELDS_MAX, Reply, answer_fields, collect};
+use crate::transport::http::write::plain::{FIELDS_MAX, HttpReply, answer_fields, collect};
 
 /// How the answer to this exchange can be sent by another thread, if it can. While the server drains it is not, for the owner then closes the
 /// connection with it.
-pub(super) fn short_way<E: Exchange>(reply: &mut Reply<'_, E>) -> Option<ShortWay> {
+pub(super) fn short_way<E: Exchange>(reply: &mut HttpReply<'_, E>) -> Option<ShortWay> {
     let mut send = reply.exchange.aside()?;
     let engine = Arc::clone(&reply.endpoint.engine);
     let overload = reply.endpoint.overload;
@@ -24,7 +24,7 @@ pub(super) fn short_way<E: Exchange>(reply: &mut Reply<'_, E>) -> Option<ShortWa
         let fields = answer_fields(&answer, None);
         let mut all = [("", ""); FIELDS_MAX];
         let count = collect(&mut all, &answer.access.tag, origin.as_deref(), fields);
-        let sent = send(&Response {
+        let sent = send(&HttpResponse {
             status,
             fields: &all[..count],
             body: &answer.body,

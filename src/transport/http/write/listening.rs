@@ -9,7 +9,7 @@ use crate::outbox::Item;
 use crate::transport::http::endpoint::StreamPlace;
 use crate::transport::http::exchange::Exchange;
 use crate::transport::http::write::stream::{EventStream, WRITE_BYTES_MAX};
-use crate::transport::http::write::{Incoming, Next, Reply};
+use crate::transport::http::write::{HttpReply, Incoming, Next};
 use crate::transport::sse;
 
 /// An open stream that only listens.
@@ -23,7 +23,7 @@ impl<'a, E: Exchange> ListeningStream<'a, E> {
     /// Opens one and writes what comes until the session or the connection ends, or the client leaves. How that
     /// ended, and what the client has not heard.
     pub(in crate::transport::http) fn write(
-        reply: Reply<'a, E>,
+        reply: HttpReply<'a, E>,
         place: StreamPlace,
         mut incoming: Incoming<'_>,
     ) -> (io::Result<()>, impl Iterator<Item = Vec<u8>>) {

@@ -15,7 +15,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 pub(super) use self::listening::ListeningStream;
-pub(super) use self::plain::Reply;
+pub(super) use self::plain::HttpReply;
 pub(super) use self::resumable::ResumableStream;
 
 use self::stream::EventStream;
@@ -165,7 +165,7 @@ impl<'a> Incoming<'a> {
 
 /// Writes whatever answers an accepted message, in the form that its first word asks for. An error means that the client has gone.
 pub(super) fn write<E: Exchange>(
-    mut reply: Reply<'_, E>,
+    mut reply: HttpReply<'_, E>,
     mut incoming: Incoming<'_>,
     accepted: &Accepted,
 ) -> io::Result<()> {
@@ -212,7 +212,11 @@ pub(super) fn write<E: Exchange>(
 }
 
 /// Answers without having become a stream.
-fn end_plain<E: Exchange>(reply: Reply<'_, E>, last: Next, accepted: &Accepted) -> io::Result<()> {
+fn end_plain<E: Exchange>(
+    reply: HttpReply<'_, E>,
+    last: Next,
+    accepted: &Accepted,
+) -> io::Result<()> {
     match last {
         Next::Item(Item::Answer(answer)) => {
             let opened = match accepted {
@@ -237,7 +241,7 @@ fn can_pause(accepted: &Accepted) -> bool {
 }
 
 /// What makes no sense without a stream is refused when there may not be another.
-fn refuse_stream<E: Exchange>(reply: &Reply<'_, E>, accepted: &Accepted) {
+fn refuse_stream<E: Exchange>(reply: &HttpReply<'_, E>, accepted: &Accepted) {
     let Accepted::Call(call) = accepted else {
         return;
     };

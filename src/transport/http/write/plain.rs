@@ -9,9 +9,9 @@ use crate::outbox::{Answer, Rest};
 use crate::protocol::jsonrpc::ErrorCode;
 use crate::transport::http::callers::cors_fields;
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
-use crate::transport::http::exchange::{Exchange, Response};
+use crate::transport::http::exchange::{Exchange, HttpResponse};
 use crate::transport::http::policy::status;
-use crate::transport::http::refusal::Refusal;
+use crate::transport::http::refusal::HttpRefusal;
 
 /// More fields than these no answer has, besides what the front adds.
 pub(super) const FIELDS_MAX: usize = 12;
@@ -20,7 +20,7 @@ const JSON: (&str, &str) = ("Content-Type", "application/json");
 const RETRY_AFTER: (&str, &str) = ("Retry-After", "1");
 
 /// The answer to one exchange that has not begun yet.
-pub(in crate::transport::http) struct Reply<'a, E> {
+pub(in crate::transport::http) struct HttpReply<'a, E> {
     pub(in crate::transport::http) endpoint: &'a Endpoint,
     pub(in crate::transport::http) exchange: &'a mut E,
     pub(in crate::transport::http) tag: &'a RequestTag,
@@ -28,7 +28,7 @@ pub(in crate::transport::http) struct Reply<'a, E> {
     pub(in crate::transport::http) origin: Option<&'a str>,
 }
 
-impl<E: Exchange> Reply<'_, E> {
+impl<E: Exchange> HttpReply<'_, E> {
     /// A place for an event stream, if the client can be sent one and not too many are open.
     pub(super) fn stream_place(&self) -> Option<StreamPlace> {
         let can_stream = self.exchange.can_stream();
@@ -85,7 +85,7 @@ impl<E: Exchange> Reply<'_, E> {
     }
 
     /// Answers what never became a message.
-    pub(in crate::transport::http) fn refuse(mut self, refusal: &Refusal) -> io::Result<()> {
+    pub(in crate::transport::http) fn refuse(mut self, refusal: &HttpRefusal) -> io::Result<()> {
         let fields = [JSON].into_iter().chain(refusal.fields());
         let sent = self.respond(refusal.status, fields, &refusal.body());
         let access = Access::immediate(self.tag.clone(), "-", Outcome::Refused);
@@ -103,7 +103,7 @@ impl<E: Exchange> Reply<'_, E> {
         self.begin();
         let mut all = [("", ""); FIELDS_MAX];
         let count = collect(&mut all, self.tag, self.origin, fields);
-        self.exchange.respond(&Response {
+        self.exchange.respond(&HttpResponse {
             status,
             fields: &all[..count],
             body,

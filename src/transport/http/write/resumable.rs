@@ -11,7 +11,7 @@ use crate::outbox::{Answer, Item, OutboxReader};
 use crate::transport::http::endpoint::StreamPlace;
 use crate::transport::http::exchange::Exchange;
 use crate::transport::http::write::stream::EventStream;
-use crate::transport::http::write::{Incoming, Next, Reply};
+use crate::transport::http::write::{HttpReply, Incoming, Next};
 use crate::transport::sse;
 
 /// An open stream that its client can come back for.
@@ -32,7 +32,7 @@ enum Written {
 impl<'a, E: Exchange> ResumableStream<'a, E> {
     /// Opens the stream that answers a request.
     pub(super) fn open(
-        reply: Reply<'a, E>,
+        reply: HttpReply<'a, E>,
         place: StreamPlace,
         streams: &Arc<Streams>,
         incoming: &Incoming<'_>,
@@ -52,7 +52,7 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
 
     /// Opens another connection for a stream with what its client has not heard.
     pub(in crate::transport::http) fn open_again(
-        reply: Reply<'a, E>,
+        reply: HttpReply<'a, E>,
         place: StreamPlace,
         from: Cursor,
         unheard: &[(Cursor, Vec<u8>)],

@@ -8,7 +8,7 @@ use crate::observe::access::Access;
 use crate::outbox::{Answer, Item};
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
 use crate::transport::http::exchange::Exchange;
-use crate::transport::http::write::{Incoming, Next, Reply};
+use crate::transport::http::write::{HttpReply, Incoming, Next};
 use crate::transport::sse;
 
 /// The most bytes of events that are gathered into one write.
@@ -25,7 +25,7 @@ pub(super) struct EventStream<'a, E> {
 }
 
 impl<'a, E: Exchange> EventStream<'a, E> {
-    pub(super) fn open(mut reply: Reply<'a, E>, place: StreamPlace) -> io::Result<Self> {
+    pub(super) fn open(mut reply: HttpReply<'a, E>, place: StreamPlace) -> io::Result<Self> {
         reply.begin_stream()?;
         Ok(EventStream {
             endpoint: reply.endpoint,

@@ -222,14 +222,14 @@ impl Drop for SlowEnd {
 fn every_thread_is_joined() {
     struct Ending(Arc<Ends>);
     impl Serve for Ending {
-        fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &Refusal) -> io::Result<()> {
+        fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
             toy::refuse_plainly(exchange, refusal)
         }
 
         fn serve<E: Exchange>(&self, exchange: &mut E) {
             AT_THREAD_END.set(Some(SlowEnd(Arc::clone(&self.0))));
             let body = b"to be joined";
-            let answer = Response {
+            let answer = HttpResponse {
                 status: 200,
                 fields: &[],
                 body,

@@ -166,13 +166,13 @@ fn connection_threads() -> usize {
 fn many_short_connections() {
     struct Slow;
     impl Serve for Slow {
-        fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &Refusal) -> io::Result<()> {
+        fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
             toy::refuse_plainly(exchange, refusal)
         }
 
         fn serve<E: Exchange>(&self, exchange: &mut E) {
             LEAVING.with(|_| {});
-            let answer = Response {
+            let answer = HttpResponse {
                 status: 200,
                 fields: &[],
                 body: b"short",

@@ -1,6 +1,6 @@
 //! Literal heads through one check, every prefix and every split of the good ones.
 
-use super::super::body::Framing;
+use super::super::body::BodyFraming;
 use super::super::head::{Head, Version};
 use super::super::scan::{Refused, Scanner, TARGET_BYTES_MAX};
 
@@ -11,7 +11,7 @@ pub(super) struct Said {
     pub(super) method: String,
     pub(super) target: String,
     pub(super) version: Version,
-    pub(super) framing: Framing,
+    pub(super) framing: BodyFraming,
     pub(super) expects_continue: bool,
     pub(super) wants_close: bool,
     pub(super) x: Vec<String>,
@@ -107,11 +107,11 @@ fn a_head_says_what_it_says() {
     let second = said(GOOD[1]);
     assert_eq!(second.method, "POST");
     assert_eq!(second.target, "/mcp?x=1");
-    assert_eq!(second.framing, Framing::Length(12));
+    assert_eq!(second.framing, BodyFraming::Length(12));
     assert_eq!(second.x, ["one", "two", ""]);
     assert!(!second.wants_close && !second.expects_continue);
     let third = said(GOOD[2]);
-    assert_eq!(third.framing, Framing::Chunked);
+    assert_eq!(third.framing, BodyFraming::Chunked);
     assert!(third.expects_continue);
     let old = said(GOOD[3]);
     assert_eq!(old.version, Version::Http10);
@@ -132,11 +132,11 @@ fn one_value_parses_many_heads_without_remembering_the_last() {
         (head.framing, head.wants_close, head.expects_continue, x)
     };
     let first = b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\nX: 1\r\n\r\n";
-    assert_eq!(parse(first), (Framing::Length(3), true, false, 1));
+    assert_eq!(parse(first), (BodyFraming::Length(3), true, false, 1));
     let second = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n";
-    assert_eq!(parse(second), (Framing::Empty, false, true, 0));
+    assert_eq!(parse(second), (BodyFraming::Empty, false, true, 0));
     let third = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-    assert_eq!(parse(third), (Framing::Empty, false, false, 0));
+    assert_eq!(parse(third), (BodyFraming::Empty, false, false, 0));
 }
 
 #[test]

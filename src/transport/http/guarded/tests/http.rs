@@ -103,7 +103,7 @@ fn large_bodies_pass_in_both_framings() {
 fn the_head_can_be_asked_for_after_the_body_was_read() {
     struct Late;
     impl Serve for Late {
-        fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &Refusal) -> io::Result<()> {
+        fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
             toy::refuse_plainly(exchange, refusal)
         }
 
@@ -118,7 +118,7 @@ fn the_head_can_be_asked_for_after_the_body_was_read() {
                 body.bytes.len()
             );
             let body = text.as_bytes();
-            let answered = exchange.respond(&Response {
+            let answered = exchange.respond(&HttpResponse {
                 status: 200,
                 fields: &[],
                 body,

@@ -29,8 +29,8 @@ use self::toy::{Command, Event, Toy};
 use super::{GuardedFront, Listener, LocalAddr};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
-use crate::transport::http::exchange::{Exchange, Response, Serve};
-use crate::transport::http::refusal::Refusal;
+use crate::transport::http::exchange::{Exchange, HttpResponse, Serve};
+use crate::transport::http::refusal::HttpRefusal;
 
 /// Longer than anything takes; waiting this long is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::body::Framing;
+use super::super::body::BodyFraming;
 use super::super::head::Version;
 use super::head::{Said, feed};
 
@@ -66,11 +66,11 @@ fn naive(bytes: &[u8]) -> Option<Said> {
         values("content-length").as_slice(),
         values("transfer-encoding").as_slice(),
     ) {
-        ([], []) => Framing::Empty,
+        ([], []) => BodyFraming::Empty,
         ([length], []) if length.chars().all(|c| c.is_ascii_digit()) => {
-            Framing::Length(length.parse().ok()?)
+            BodyFraming::Length(length.parse().ok()?)
         }
-        ([], [coding]) if !old && coding.eq_ignore_ascii_case("chunked") => Framing::Chunked,
+        ([], [coding]) if !old && coding.eq_ignore_ascii_case("chunked") => BodyFraming::Chunked,
         _ => return None,
     };
     let expected = values("expect");

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::base::limits::Limits;
-use crate::transport::http::exchange::{BodyError, Exchange, Response, Serve};
-use crate::transport::http::refusal::Refusal;
+use crate::transport::http::exchange::{BodyError, Exchange, HttpResponse, Serve};
+use crate::transport::http::refusal::HttpRefusal;
 
 /// What the toy tells the test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Toy {
     }
 
     fn respond<E: Exchange>(&self, exchange: &mut E, status: u16, body: &[u8]) {
-        let response = Response {
+        let response = HttpResponse {
             status,
             fields: &[("X-Toy", "1")],
             body,
@@ -123,9 +123,12 @@ impl Toy {
 }
 
 /// What a toy says to what the front refuses: the refusal and nothing else.
-pub(super) fn refuse_plainly<E: Exchange>(exchange: &mut E, refusal: &Refusal) -> io::Result<()> {
+pub(super) fn refuse_plainly<E: Exchange>(
+    exchange: &mut E,
+    refusal: &HttpRefusal,
+) -> io::Result<()> {
     let fields: Vec<_> = refusal.fields().collect();
-    exchange.respond(&Response {
+    exchange.respond(&HttpResponse {
         status: refusal.status,
         fields: &fields,
         body: &refusal.body(),
@@ -133,7 +136,7 @@ pub(super) fn refuse_plainly<E: Exchange>(exchange: &mut E, refusal: &Refusal) -
 }
 
 impl Serve for Toy {
-    fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &Refusal) -> io::Result<()> {
+    fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
         refuse_plainly(exchange, refusal)
     }
 
