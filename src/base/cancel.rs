@@ -24,14 +24,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 /// }
 /// ```
 #[derive(Clone, Debug)]
-pub struct CancellationToken(Arc<Shared>);
+pub struct CancellationToken(Arc<TokenState>);
 
 /// The right to cancel. Dropped without [`cancel`](Canceller::cancel), it leaves `is_cancelled` false.
 #[derive(Debug)]
-pub(crate) struct Canceller(Arc<Shared>);
+pub(crate) struct Canceller(Arc<TokenState>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct TokenState {
     /// [`CANCELLED`], [`STALLED`], or 0 when it is neither.
     cancelled: AtomicU8,
     /// Why the call has been given up by somebody who knows that it hangs.
@@ -40,12 +40,12 @@ struct Shared {
     hears: OnceLock<Sender<()>>,
     /// Made when somebody first waits; most calls end before anybody does.
     gate: OnceLock<Receiver<Infallible>>,
-    held: Mutex<Held>,
+    held: Mutex<GateSender>,
 }
 
 /// What the canceller holds for the gate.
 #[derive(Debug, Default)]
-struct Held {
+struct GateSender {
     /// Never sent on: dropping it is the signal.
     sender: Option<Sender<Infallible>>,
     /// There will be no sender any more: the gate is open.
@@ -57,12 +57,12 @@ const STALLED: u8 = 2;
 
 /// A fresh pair.
 pub(crate) fn cancellation() -> (Canceller, CancellationToken) {
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(TokenState::default());
     (Canceller(Arc::clone(&shared)), CancellationToken(shared))
 }
 
-impl Shared {
-    fn held(&self) -> MutexGuard<'_, Held> {
+impl TokenState {
+    fn held(&self) -> MutexGuard<'_, GateSender> {
         self.held
             .lock()
             .expect("no code panics while it holds a cancellation")

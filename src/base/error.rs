@@ -15,13 +15,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// The `is_..` methods tell the kinds apart, `Display` has the message, and [`source`](std::error::Error::source) the I/O error behind it, if any.
 pub struct Error {
-    kind: Kind,
+    kind: ErrorKind,
     what: String,
     source: Option<io::Error>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum ErrorKind {
     Configuration,
     Bind,
     Spawn,
@@ -32,7 +32,7 @@ enum Kind {
 impl Error {
     pub(crate) fn configuration(what: impl Into<String>) -> Self {
         Error {
-            kind: Kind::Configuration,
+            kind: ErrorKind::Configuration,
             what: what.into(),
             source: None,
         }
@@ -40,7 +40,7 @@ impl Error {
 
     pub(crate) fn bind(address: impl fmt::Display, source: io::Error) -> Self {
         Error {
-            kind: Kind::Bind,
+            kind: ErrorKind::Bind,
             what: format!("cannot listen on {address}"),
             source: Some(source),
         }
@@ -48,7 +48,7 @@ impl Error {
 
     pub(crate) fn spawn(thread: &str, source: io::Error) -> Self {
         Error {
-            kind: Kind::Spawn,
+            kind: ErrorKind::Spawn,
             what: format!("cannot start the thread `{thread}`"),
             source: Some(source),
         }
@@ -57,7 +57,7 @@ impl Error {
     #[cfg(feature = "ctrlc")]
     pub(crate) fn signal(what: impl Into<String>) -> Self {
         Error {
-            kind: Kind::Signal,
+            kind: ErrorKind::Signal,
             what: what.into(),
             source: None,
         }
@@ -65,7 +65,7 @@ impl Error {
 
     pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
         Error {
-            kind: Kind::Io,
+            kind: ErrorKind::Io,
             what: what.into(),
             source: Some(source),
         }
@@ -73,27 +73,27 @@ impl Error {
 
     /// Whether the configuration is wrong: a name is used twice, a schema is invalid, a lane does not exist.
     pub fn is_configuration(&self) -> bool {
-        self.kind == Kind::Configuration
+        self.kind == ErrorKind::Configuration
     }
 
     /// Whether the server could not listen on the address.
     pub fn is_bind(&self) -> bool {
-        self.kind == Kind::Bind
+        self.kind == ErrorKind::Bind
     }
 
     /// Whether a listener, stdin or stdout could not be used.
     pub fn is_io(&self) -> bool {
-        self.kind == Kind::Io
+        self.kind == ErrorKind::Io
     }
 
     /// Whether a thread could not be started.
     pub fn is_spawn(&self) -> bool {
-        self.kind == Kind::Spawn
+        self.kind == ErrorKind::Spawn
     }
 
     /// Whether the signal handler could not be installed, usually because the program has one already.
     pub fn is_signal(&self) -> bool {
-        self.kind == Kind::Signal
+        self.kind == ErrorKind::Signal
     }
 }
 

@@ -37,7 +37,7 @@ struct Registry<Id> {
 
 /// Another entry of the same client has this id and has not ended.
 #[derive(Debug)]
-pub(crate) struct Taken;
+pub(crate) struct DuplicateId;
 
 const OVER: &str = "the client has gone";
 
@@ -64,10 +64,10 @@ impl<Id: Hash + Eq> InFlight<Id> {
     }
 
     /// Adds an entry. If the pipe or session has ended meanwhile, it is cancelled at once.
-    pub(crate) fn add(&self, id: Id, entry: Arc<dyn Cancel>) -> Result<(), Taken> {
+    pub(crate) fn add(&self, id: Id, entry: Arc<dyn Cancel>) -> Result<(), DuplicateId> {
         let mut registry = self.lock();
         if !registry.takes_twins && registry.open.contains_key(&id) {
-            return Err(Taken);
+            return Err(DuplicateId);
         }
         let twins = registry.open.entry(id).or_default();
         twins.push(Arc::clone(&entry));

@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
-use crate::base::lossy::{Item, Lossy};
+use crate::base::lossy::{Lossy, Received};
 
 pub(crate) use ::log::{Level, log_enabled};
 
@@ -22,7 +22,7 @@ const BYTES_MAX: usize = 1024 * 1024;
 const LINE_BYTES_MAX: usize = 8 * 1024;
 
 /// Where a line was written.
-pub(crate) struct Place {
+pub(crate) struct CallSite {
     pub(crate) level: Level,
     pub(crate) target: &'static str,
     pub(crate) module: &'static str,
@@ -30,13 +30,13 @@ pub(crate) struct Place {
     pub(crate) line: u32,
 }
 
-static LINES: OnceLock<Lossy<(Place, String)>> = OnceLock::new();
+static LINES: OnceLock<Lossy<(CallSite, String)>> = OnceLock::new();
 
 /// Queues a line, and behind it a detail of our own making that may have many. Never waits.
-pub(crate) fn put(place: Place, text: &str, detail: &str) {
+pub(crate) fn put(place: CallSite, text: &str, detail: &str) {
     let mut line = shown(text);
     line.push_str(detail);
-    let bytes = line.len() + size_of::<Place>();
+    let bytes = line.len() + size_of::<CallSite>();
     let lines = LINES.get_or_init(|| Lossy::start("mcp-log", BYTES_MAX, hand_on));
     lines.put((place, line), bytes);
 }
@@ -48,11 +48,11 @@ pub(crate) fn settle() {
     }
 }
 
-fn hand_on(item: Item<(Place, String)>) {
+fn hand_on(item: Received<(CallSite, String)>) {
     let (place, text) = match item {
-        Item::One(line) => line,
-        Item::Lost(lost) => {
-            let place = Place {
+        Received::One(line) => line,
+        Received::Lost(lost) => {
+            let place = CallSite {
                 level: Level::Warn,
                 target: "mcp_threads",
                 module: module_path!(),
@@ -119,7 +119,7 @@ macro_rules! at {
     ($level:ident, target: $target:expr, detail: $detail:expr, $($text:tt)+) => {
         if $crate::base::log::log_enabled!(target: $target, $crate::base::log::Level::$level) {
             $crate::base::log::put(
-                $crate::base::log::Place {
+                $crate::base::log::CallSite {
                     level: $crate::base::log::Level::$level,
                     target: $target,
                     module: module_path!(),

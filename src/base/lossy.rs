@@ -10,19 +10,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The way in. Clones lead to the same queue. The thread behind it lives as long as the process.
-pub(crate) struct Lossy<T>(Arc<Shared<T>>);
+pub(crate) struct Lossy<T>(Arc<LossyQueue<T>>);
 
-struct Shared<T> {
+struct LossyQueue<T> {
     /// The most bytes that wait, as those who put them in count them.
     bytes_max: usize,
-    state: Mutex<State<T>>,
+    state: Mutex<Backlog<T>>,
     /// Signalled when there is something to take.
     filled: Condvar,
     /// Signalled when something has been dealt with.
     dealt: Condvar,
 }
 
-struct State<T> {
+struct Backlog<T> {
     waiting: VecDeque<(T, usize)>,
     bytes: usize,
     lost: Lost,
@@ -41,7 +41,7 @@ pub(crate) struct Lost {
 
 /// What comes out.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Item<T> {
+pub(crate) enum Received<T> {
     One(T),
     /// So much is missing here.
     Lost(Lost),
@@ -61,11 +61,11 @@ impl<T: Send + 'static> Lossy<T> {
     pub(crate) fn start(
         name: &str,
         bytes_max: usize,
-        deal: impl FnMut(Item<T>) + Send + 'static,
+        deal: impl FnMut(Received<T>) + Send + 'static,
     ) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(LossyQueue {
             bytes_max,
-            state: Mutex::new(State {
+            state: Mutex::new(Backlog {
                 waiting: VecDeque::new(),
                 bytes: 0,
                 lost: Lost::default(),
@@ -118,21 +118,21 @@ impl<T: Send + 'static> Lossy<T> {
     }
 }
 
-impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+impl<T> LossyQueue<T> {
+    fn lock(&self) -> MutexGuard<'_, Backlog<T>> {
         self.state.lock().expect(HELD)
     }
 
-    fn deal_for_ever(&self, mut deal: impl FnMut(Item<T>)) {
+    fn deal_for_ever(&self, mut deal: impl FnMut(Received<T>)) {
         let mut state = self.lock();
         loop {
             let item = match state.waiting.pop_front() {
                 Some((item, bytes)) => {
                     state.bytes -= bytes;
-                    Item::One(item)
+                    Received::One(item)
                 }
                 // What was lost was so behind everything that waited.
-                None if state.lost.items > 0 => Item::Lost(mem::take(&mut state.lost)),
+                None if state.lost.items > 0 => Received::Lost(mem::take(&mut state.lost)),
                 None => {
                     state.is_busy = false;
                     self.dealt.notify_all();
@@ -182,15 +182,15 @@ mod tests {
         lossy.settle();
         assert!(lossy.0.lock().is_busy, "it gives up on what stands still");
         for number in 0..=10 {
-            assert_eq!(next(), Item::One(number));
+            assert_eq!(next(), Received::One(number));
         }
         let lost = Lost {
             items: 4,
             bytes: 400,
         };
-        assert_eq!(next(), Item::Lost(lost));
+        assert_eq!(next(), Received::Lost(lost));
         lossy.put(15, 1000);
-        assert_eq!(next(), Item::One(15));
+        assert_eq!(next(), Received::One(15));
         lossy.settle();
         assert!(!lossy.0.lock().is_busy, "nothing is left");
     }

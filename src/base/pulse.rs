@@ -22,12 +22,12 @@ pub(crate) struct Pulse {
     signs: AtomicU64,
     /// How many waits it is in now; see [`Pulse::waiting`].
     waits: AtomicUsize,
-    said: Mutex<Said>,
+    said: Mutex<PulseDetails>,
 }
 
 /// What is only read when a call is found silent.
 #[derive(Debug, Default)]
-struct Said {
+struct PulseDetails {
     last: Option<Sign>,
     /// What it waits for now, the newest last, each with a number of its own.
     waits_for: Vec<(u64, Cow<'static, str>)>,
@@ -125,7 +125,7 @@ impl Pulse {
         said.waits_for.last().map(|(_, what)| what.to_string())
     }
 
-    fn said(&self) -> MutexGuard<'_, Said> {
+    fn said(&self) -> MutexGuard<'_, PulseDetails> {
         self.said
             .lock()
             .expect("no code panics while it holds a pulse")

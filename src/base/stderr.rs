@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 use std::sync::OnceLock;
 
-use crate::base::lossy::{Item, Lossy};
+use crate::base::lossy::{Lossy, Received};
 
 /// The most bytes that wait to be written: a burst of some thousand lines.
 const BYTES_MAX: usize = 256 * 1024;
@@ -42,13 +42,13 @@ pub fn log_lossy() -> impl Write + Send + Sync + 'static {
 pub(crate) fn stderr() -> LossyStderr {
     let made = STDERR.get_or_init(|| {
         let mut at_line_start = true;
-        LossyStderr(Lossy::start("mcp-stderr", BYTES_MAX, move |item: Item<Box<[u8]>>| {
+        LossyStderr(Lossy::start("mcp-stderr", BYTES_MAX, move |item: Received<Box<[u8]>>| {
             match item {
-                Item::One(bytes) => {
+                Received::One(bytes) => {
                     at_line_start = bytes.last() == Some(&b'\n');
                     write_all(&bytes);
                 }
-                Item::Lost(lost) => {
+                Received::Lost(lost) => {
                     let (writes, bytes) = (lost.items, lost.bytes);
                     let rest = if at_line_start { "" } else { "\n" };
                     write_all(format!("{rest}(nobody read stderr: {bytes} bytes in {writes} writes are missing here)\n").as_bytes());

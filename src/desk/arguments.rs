@@ -14,7 +14,7 @@ use crate::protocol::jsonrpc::write_json;
 
 /// What a call says to the server, and what is left of its arguments.
 #[derive(Debug, Default)]
-pub(crate) struct Said {
+pub(crate) struct DeskArguments {
     pub(crate) workspace: Option<String>,
     pub(crate) background: bool,
     pub(crate) rest: Option<Box<RawValue>>,
@@ -25,13 +25,16 @@ pub(crate) struct Said {
 /// # Errors
 ///
 /// A sentence for the model, when one has the wrong type.
-pub(crate) fn take(arguments: Option<&RawValue>, is_lenient: bool) -> Result<Said, String> {
+pub(crate) fn take(
+    arguments: Option<&RawValue>,
+    is_lenient: bool,
+) -> Result<DeskArguments, String> {
     let Some(arguments) = arguments else {
-        return Ok(Said::default());
+        return Ok(DeskArguments::default());
     };
     let Members(members) = serde_json::from_str(arguments.get())
         .map_err(|_| "Invalid arguments: they must be an object".to_owned())?;
-    let mut said = Said::default();
+    let mut said = DeskArguments::default();
     let mut rest = Vec::with_capacity(arguments.get().len());
     for (name, value) in members {
         let wrong = |what: &str| format!("Invalid arguments: `{name}` must be {what}");

@@ -14,9 +14,9 @@ use crate::base::budget::{Budget, Charge};
 use crate::base::life::{Life, Span};
 use crate::base::log;
 use crate::base::stats::JobCounts;
-use crate::desk::places::{Place, State, Stop, Table};
+use crate::desk::places::{JobEntry, JobState, JobTable, Stop};
 use crate::desk::record::{
-    Answered, Carried, JobRecord, JobStatus, Listed, Order, Outcome, Question,
+    AnswerEffect, Carried, JobOutcome, JobRecord, JobStatus, Listed, Order, Question,
 };
 use crate::desk::store::{JobStore, StoreError, StoredJob};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
@@ -37,7 +37,7 @@ pub(crate) struct Jobs {
     /// This run of the server; what another one has left running will not go on.
     boot: String,
     bytes: Arc<Budget>,
-    table: Mutex<Table>,
+    table: Mutex<JobTable>,
     on_change: OnceLock<Box<OnChange>>,
 }
 
@@ -109,9 +109,9 @@ impl Jobs {
         let charge = charge.or_else(|_| self.bytes.try_charge(0));
         let Ok(charge) = charge else { return Ok(None) };
         let id = Arc::clone(&record.id);
-        let place = Arc::new(Place {
+        let place = Arc::new(JobEntry {
             owner: record.order.owner(),
-            state: Mutex::new(State {
+            state: Mutex::new(JobState {
                 record,
                 revision: stored.revision,
                 charge,
@@ -152,9 +152,9 @@ impl Jobs {
                 return Err(NoJob::Store(error));
             }
         }
-        let place = Arc::new(Place {
+        let place = Arc::new(JobEntry {
             owner,
-            state: Mutex::new(State {
+            state: Mutex::new(JobState {
                 record,
                 revision: 1,
                 charge,
@@ -295,29 +295,29 @@ impl Jobs {
         }) && self.publish(state)
     }
 
-    /// Takes answers by their keys. `None` for a job that this principal has not. After [`Answered::All`] it is to be run again.
+    /// Takes answers by their keys. `None` for a job that this principal has not. After [`AnswerEffect::All`] it is to be run again.
     pub(crate) fn answer(
         &self,
         id: &str,
         principal: Option<&str>,
         take: impl FnMut(&str) -> Option<Box<RawValue>>,
-    ) -> Option<Answered> {
+    ) -> Option<AnswerEffect> {
         let place = self.find(id, principal)?;
         let mut state = place.lock();
-        let mut answered = Answered::Nothing;
+        let mut answered = AnswerEffect::Nothing;
         let is_stored = self.change(&mut state, false, |record| {
             answered = record.answer(take, now_ms());
-            answered != Answered::Nothing
+            answered != AnswerEffect::Nothing
         });
         if !is_stored {
-            return Some(Answered::Nothing);
+            return Some(AnswerEffect::Nothing);
         }
         self.publish(state);
         Some(answered)
     }
 
     /// Ends a job. `false` when it had ended already: then nothing has changed.
-    pub(crate) fn end(&self, id: &str, outcome: Outcome) -> bool {
+    pub(crate) fn end(&self, id: &str, outcome: JobOutcome) -> bool {
         let Some(place) = self.place(id) else {
             return false;
         };
@@ -332,7 +332,7 @@ impl Jobs {
         let place = self.find(id, principal)?;
         let mut state = place.lock();
         let stop = state.stop.take();
-        if self.finish(state, Outcome::Cancelled)
+        if self.finish(state, JobOutcome::Cancelled)
             && let Some(stop) = stop
         {
             stop();
@@ -372,7 +372,7 @@ impl Jobs {
         counts
     }
 
-    fn finish(&self, mut state: MutexGuard<'_, State>, outcome: Outcome) -> bool {
+    fn finish(&self, mut state: MutexGuard<'_, JobState>, outcome: JobOutcome) -> bool {
         let keep = self.keep_ms();
         if !state.record.end(outcome, now_ms(), keep) {
             return false;
@@ -399,7 +399,7 @@ impl Jobs {
     /// Makes a move and stores it, or neither.
     fn change(
         &self,
-        state: &mut State,
+        state: &mut JobState,
         is_owed: bool,
         make: impl FnOnce(&mut JobRecord) -> bool,
     ) -> bool {
@@ -419,7 +419,7 @@ impl Jobs {
 
     /// Stores the record as it is now, and charges its new length, for which what has ended makes room. What is owed, such as a result that was worked
     /// for, is stored over the bound, too, when nothing else is left to forget; so there is at most one that is not charged.
-    fn write(&self, state: &mut State, is_owed: bool) -> Result<(), StoreError> {
+    fn write(&self, state: &mut JobState, is_owed: bool) -> Result<(), StoreError> {
         let record = &state.record;
         let body = serde_json::to_vec(record).expect("a record is JSON");
         let (len, charged) = (record.status.kept_bytes(body.len()), state.charge.bytes());
@@ -452,7 +452,7 @@ impl Jobs {
     }
 
     /// Tells of a change, without the lock.
-    fn publish(&self, state: MutexGuard<'_, State>) -> bool {
+    fn publish(&self, state: MutexGuard<'_, JobState>) -> bool {
         if let Some(tell) = self.on_change.get() {
             let record = state.record.clone();
             drop(state);
@@ -461,17 +461,17 @@ impl Jobs {
         true
     }
 
-    fn find(&self, id: &str, principal: Option<&str>) -> Option<Arc<Place>> {
+    fn find(&self, id: &str, principal: Option<&str>) -> Option<Arc<JobEntry>> {
         let place = self.place(id)?;
         let is_theirs = place.lock().record.order.principal.as_deref() == principal;
         is_theirs.then_some(place)
     }
 
-    fn place(&self, id: &str) -> Option<Arc<Place>> {
+    fn place(&self, id: &str) -> Option<Arc<JobEntry>> {
         self.table().by_id.get(id).map(Arc::clone)
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, JobTable> {
         self.table
             .lock()
             .expect("no code panics while it holds the table of jobs")
@@ -483,9 +483,9 @@ impl Jobs {
 }
 
 /// The end of a job whose call would have been answered with this error.
-pub(crate) fn failed(error: &ErrorObject) -> Outcome {
+pub(crate) fn failed(error: &ErrorObject) -> JobOutcome {
     let raw: Box<RawValue> = to_raw_value(error).expect("an error is JSON");
-    Outcome::Error(raw.into(), error.message.clone().into_owned())
+    JobOutcome::Error(raw.into(), error.message.clone().into_owned())
 }
 
 pub(crate) fn now_ms() -> u64 {

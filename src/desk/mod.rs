@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use self::jobs::Jobs;
 use self::reaper::Reaper;
-use self::watch::Watch;
+use self::watch::JobWatch;
 use self::workspaces::Workspaces;
 use crate::handler::workspace::Maker;
 
@@ -33,6 +33,6 @@ pub(crate) struct Desk {
     pub(crate) workspaces: Option<(Workspaces, Arc<Maker>)>,
     /// How long a drain lets jobs go on; `None`: as long as everything else.
     pub(crate) drain_deadline: Option<Duration>,
-    pub(crate) watch: Watch,
+    pub(crate) watch: JobWatch,
     pub(crate) reaper: Reaper,
 }

@@ -16,8 +16,8 @@ pub(crate) type Stop = Arc<dyn Fn() + Send + Sync>;
 const HELD: &str = "no code panics while it holds a job";
 
 #[derive(Default)]
-pub(crate) struct Table {
-    pub(crate) by_id: HashMap<Arc<str>, Arc<Place>>,
+pub(crate) struct JobTable {
+    pub(crate) by_id: HashMap<Arc<str>, Arc<JobEntry>>,
     /// Places taken, whether or not their job stands in the table yet: all of them, and each owner's.
     pub(crate) reserved: usize,
     pub(crate) by_owner: HashMap<Option<Arc<str>>, usize>,
@@ -26,13 +26,13 @@ pub(crate) struct Table {
 }
 
 /// One job.
-pub(crate) struct Place {
+pub(crate) struct JobEntry {
     /// Immutable: whose it is, for the bound.
     pub(crate) owner: Option<Arc<str>>,
-    pub(crate) state: Mutex<State>,
+    pub(crate) state: Mutex<JobState>,
 }
 
-pub(crate) struct State {
+pub(crate) struct JobState {
     /// Whole while it lives; without its outcome, which the store has, once it has ended.
     pub(crate) record: JobRecord,
     pub(crate) revision: u64,
@@ -44,13 +44,13 @@ pub(crate) struct State {
     pub(crate) life: Life,
 }
 
-impl Place {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+impl JobEntry {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, JobState> {
         self.state.lock().expect(HELD)
     }
 }
 
-impl Table {
+impl JobTable {
     pub(crate) fn reserve(&mut self, owner: Option<Arc<str>>) {
         self.reserved += 1;
         *self.by_owner.entry(owner).or_default() += 1;

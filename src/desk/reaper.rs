@@ -14,10 +14,10 @@ use crate::base::panics;
 type Grave = Box<dyn Any + Send>;
 
 #[derive(Default)]
-pub(crate) struct Reaper(Arc<Mutex<State>>);
+pub(crate) struct Reaper(Arc<Mutex<ReaperState>>);
 
 #[derive(Default)]
-struct State {
+struct ReaperState {
     waiting: Vec<Grave>,
     is_at_work: bool,
 }
@@ -43,7 +43,7 @@ impl Reaper {
     }
 }
 
-fn reap(shared: &Mutex<State>) {
+fn reap(shared: &Mutex<ReaperState>) {
     loop {
         let mut state = shared.lock().expect(HELD);
         let graves = mem::take(&mut state.waiting);

@@ -119,7 +119,7 @@ pub(crate) struct Carried {
 /// How a job ended, rendered once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
+pub(crate) enum JobOutcome {
     /// The result of its call.
     Result(Arc<RawValue>),
     /// The JSON-RPC error of its call, and the same in a sentence.
@@ -147,12 +147,12 @@ pub(crate) struct JobRecord {
     #[serde(default)]
     pub(crate) carried: Carried,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) outcome: Option<Outcome>,
+    pub(crate) outcome: Option<JobOutcome>,
 }
 
 /// What an answer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answered {
+pub(crate) enum AnswerEffect {
     /// Nothing in it was asked.
     Nothing,
     /// Some questions are left.
@@ -245,9 +245,9 @@ impl JobRecord {
         &mut self,
         mut take: impl FnMut(&str) -> Option<Box<RawValue>>,
         now_ms: u64,
-    ) -> Answered {
+    ) -> AnswerEffect {
         if self.status != JobStatus::InputRequired {
-            return Answered::Nothing;
+            return AnswerEffect::Nothing;
         }
         let before = self.questions.len();
         let carried = &mut self.carried;
@@ -259,26 +259,26 @@ impl JobRecord {
             None => true,
         });
         if self.questions.len() == before {
-            return Answered::Nothing;
+            return AnswerEffect::Nothing;
         }
         self.touch(now_ms);
         if !self.questions.is_empty() {
-            return Answered::Some;
+            return AnswerEffect::Some;
         }
         self.status = JobStatus::Working;
         self.message = None;
-        Answered::All
+        AnswerEffect::All
     }
 
     /// Ends it. Only the first end counts.
-    pub(crate) fn end(&mut self, outcome: Outcome, now_ms: u64, keep_ms: u64) -> bool {
+    pub(crate) fn end(&mut self, outcome: JobOutcome, now_ms: u64, keep_ms: u64) -> bool {
         if self.status.is_final() {
             return false;
         }
         (self.status, self.message) = match &outcome {
-            Outcome::Result(_) => (JobStatus::Completed, None),
-            Outcome::Error(_, sentence) => (JobStatus::Failed, Some(sentence.clone())),
-            Outcome::Cancelled => (JobStatus::Cancelled, None),
+            JobOutcome::Result(_) => (JobStatus::Completed, None),
+            JobOutcome::Error(_, sentence) => (JobStatus::Failed, Some(sentence.clone())),
+            JobOutcome::Cancelled => (JobStatus::Cancelled, None),
         };
         self.questions.clear();
         self.carried = Carried::default();
@@ -353,8 +353,8 @@ mod tests {
         }
     }
 
-    fn result() -> Outcome {
-        Outcome::Result(raw(&json!({ "content": [] })))
+    fn result() -> JobOutcome {
+        JobOutcome::Result(raw(&json!({ "content": [] })))
     }
 
     #[test]
@@ -372,14 +372,14 @@ mod tests {
             "{keys:?}"
         );
         let only = |wanted: String| move |key: &str| (key == wanted).then(yes);
-        assert_eq!(job.answer(|_| None, 30), Answered::Nothing);
-        assert_eq!(job.answer(only(keys[0].clone()), 30), Answered::Some);
+        assert_eq!(job.answer(|_| None, 30), AnswerEffect::Nothing);
+        assert_eq!(job.answer(only(keys[0].clone()), 30), AnswerEffect::Some);
         assert_eq!(
             job.answer(only(keys[0].clone()), 30),
-            Answered::Nothing,
+            AnswerEffect::Nothing,
             "it has gone"
         );
-        assert_eq!(job.answer(only(keys[1].clone()), 40), Answered::All);
+        assert_eq!(job.answer(only(keys[1].clone()), 40), AnswerEffect::All);
         assert_eq!((job.status, job.updated_ms), (JobStatus::Working, 40));
         assert_eq!(job.carried.answers.len(), 2);
         assert!(job.ask([question("size")], job.carried.clone(), 50));
@@ -436,9 +436,9 @@ mod tests {
                     Move::Finish => { job.end(result(), now, KEEP); }
                     Move::Fail => {
                         let error = raw(&json!({ "code": 1, "message": "" }));
-                        job.end(Outcome::Error(error, "it broke".into()), now, KEEP);
+                        job.end(JobOutcome::Error(error, "it broke".into()), now, KEEP);
                     }
-                    Move::Cancel => { job.end(Outcome::Cancelled, now, KEEP); }
+                    Move::Cancel => { job.end(JobOutcome::Cancelled, now, KEEP); }
                 }
                 prop_assert_eq!(job.status == JobStatus::InputRequired, !job.questions.is_empty());
                 prop_assert_eq!(job.status.is_final(), job.outcome.is_some());

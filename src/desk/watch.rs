@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 /// What waits.
-struct Waiting {
+struct JobWaiter {
     job: Arc<str>,
     until: Instant,
     done: Box<dyn FnOnce() + Send>,
 }
 
 #[derive(Default)]
-pub(crate) struct Watch {
-    waiting: Mutex<Vec<Waiting>>,
+pub(crate) struct JobWatch {
+    waiting: Mutex<Vec<JobWaiter>>,
 }
 
-impl Watch {
+impl JobWatch {
     /// Does this when the job changes, or when the time has come; at once when as many wait as may.
     pub(crate) fn park(
         &self,
@@ -28,7 +28,7 @@ impl Watch {
     ) {
         let mut waiting = self.lock();
         if waiting.len() < waiting_max {
-            return waiting.push(Waiting { job, until, done });
+            return waiting.push(JobWaiter { job, until, done });
         }
         drop(waiting);
         done();
@@ -50,7 +50,7 @@ impl Watch {
         self.take(|_| true);
     }
 
-    fn take(&self, is_due: impl Fn(&Waiting) -> bool) {
+    fn take(&self, is_due: impl Fn(&JobWaiter) -> bool) {
         // Done without the lock, because it may come back here.
         let due: Vec<_> = self
             .lock()
@@ -59,7 +59,7 @@ impl Watch {
         due.into_iter().for_each(|waiting| (waiting.done)());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<JobWaiter>> {
         self.waiting
             .lock()
             .expect("no code panics while it holds those who wait")

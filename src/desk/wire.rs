@@ -9,14 +9,14 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::desk::record::{JobRecord, Outcome, Question};
+use crate::desk::record::{JobOutcome, JobRecord, Question};
 
 /// The extension's name among the capabilities.
 pub(crate) const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// Where a task is shown, which decides what is said besides its members.
 #[derive(Clone, Copy)]
-pub(crate) enum Shown<'a> {
+pub(crate) enum TaskView<'a> {
     /// As the answer to the call that made it: nothing of how it ended.
     Created { meta: &'a RawValue },
     /// As the answer to `tasks/get`.
@@ -28,7 +28,7 @@ pub(crate) enum Shown<'a> {
 /// A task, to be serialised.
 pub(crate) struct Task<'a> {
     pub(crate) record: &'a JobRecord,
-    pub(crate) shown: Shown<'a>,
+    pub(crate) shown: TaskView<'a>,
     pub(crate) now_ms: u64,
 }
 
@@ -37,9 +37,9 @@ impl Serialize for Task<'_> {
         let record = self.record;
         let mut map = serializer.serialize_map(None)?;
         let (result_type, is_detailed, meta) = match self.shown {
-            Shown::Created { meta } => (Some("task"), false, meta),
-            Shown::Looked { meta } => (Some("complete"), true, meta),
-            Shown::Announced { meta } => (None, true, meta),
+            TaskView::Created { meta } => (Some("task"), false, meta),
+            TaskView::Looked { meta } => (Some("complete"), true, meta),
+            TaskView::Announced { meta } => (None, true, meta),
         };
         if let Some(result_type) = result_type {
             map.serialize_entry("resultType", result_type)?;
@@ -56,12 +56,12 @@ impl Serialize for Task<'_> {
         map.serialize_entry("pollIntervalMs", &record.poll_interval_ms(self.now_ms))?;
         if is_detailed {
             if !record.questions.is_empty() {
-                map.serialize_entry("inputRequests", &Asked(record))?;
+                map.serialize_entry("inputRequests", &InputRequests(record))?;
             }
             match &record.outcome {
-                Some(Outcome::Result(result)) => map.serialize_entry("result", result)?,
-                Some(Outcome::Error(error, _)) => map.serialize_entry("error", error)?,
-                Some(Outcome::Cancelled) | None => {}
+                Some(JobOutcome::Result(result)) => map.serialize_entry("result", result)?,
+                Some(JobOutcome::Error(error, _)) => map.serialize_entry("error", error)?,
+                Some(JobOutcome::Cancelled) | None => {}
             }
         }
         map.serialize_entry("_meta", meta)?;
@@ -70,9 +70,9 @@ impl Serialize for Task<'_> {
 }
 
 /// Every outstanding question, by the key to answer it with.
-struct Asked<'a>(&'a JobRecord);
+struct InputRequests<'a>(&'a JobRecord);
 
-impl Serialize for Asked<'_> {
+impl Serialize for InputRequests<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Request<'a> {
@@ -125,7 +125,7 @@ mod tests {
         }
     }
 
-    fn shown(record: &JobRecord, show: for<'a> fn(&'a RawValue) -> Shown<'a>) -> Value {
+    fn shown(record: &JobRecord, show: for<'a> fn(&'a RawValue) -> TaskView<'a>) -> Value {
         let meta = to_raw_value(&json!({ "by": "test" })).expect("it is JSON");
         let task = Task {
             record,
@@ -136,12 +136,12 @@ mod tests {
     }
 
     fn looked(record: &JobRecord) -> Value {
-        shown(record, |meta| Shown::Looked { meta })
+        shown(record, |meta| TaskView::Looked { meta })
     }
 
     #[test]
     fn a_new_task_is_flat_and_has_no_end() {
-        let created = shown(&record(), |meta| Shown::Created { meta });
+        let created = shown(&record(), |meta| TaskView::Created { meta });
         let expected = json!({
             "resultType": "task", "taskId": "one", "status": "working",
             "createdAt": "2026-11-26T00:00:00.007Z", "lastUpdatedAt": "2026-11-26T00:00:00.007Z",
@@ -156,16 +156,16 @@ mod tests {
         let now = 1_795_651_201_007;
         let ends = [
             (
-                Outcome::Result(raw(json!({ "content": [] }))),
+                JobOutcome::Result(raw(json!({ "content": [] }))),
                 "completed",
                 json!({ "result": { "content": [] } }),
             ),
             (
-                Outcome::Error(raw(json!({ "code": -1, "message": "no" })), "no".into()),
+                JobOutcome::Error(raw(json!({ "code": -1, "message": "no" })), "no".into()),
                 "failed",
                 json!({ "error": { "code": -1, "message": "no" }, "statusMessage": "no" }),
             ),
-            (Outcome::Cancelled, "cancelled", json!({})),
+            (JobOutcome::Cancelled, "cancelled", json!({})),
         ];
         for (end, status, members) in ends {
             let mut record = record();
@@ -180,7 +180,7 @@ mod tests {
             };
             expected.as_object_mut().expect("it is one").extend(members);
             assert_eq!(looked(&record), expected);
-            let announced = shown(&record, |meta| Shown::Announced { meta });
+            let announced = shown(&record, |meta| TaskView::Announced { meta });
             expected
                 .as_object_mut()
                 .expect("it is one")

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::base::life::{Life, Span};
-use crate::handler::workspace::{Access, Cell};
+use crate::handler::workspace::{AccessMode, Cell};
 
 /// A call that wants a workspace.
 pub(crate) trait Visitor: Send {
@@ -32,17 +32,17 @@ pub(crate) struct Workspace {
     pub(crate) since: Instant,
     queue_len_max: usize,
     closes_broken: bool,
-    state: Mutex<State>,
+    state: Mutex<WorkspaceState>,
 }
 
-struct State {
+struct WorkspaceState {
     generation: u64,
     cell: Cell,
     /// How long the value lives: until the workspace is closed, or has to have a new one.
     life: Life,
     /// Calls that have their turn: one that changes, or any number that read.
-    inside: Vec<(Arc<str>, Access)>,
-    waiting: VecDeque<(Access, Box<dyn Visitor>)>,
+    inside: Vec<(Arc<str>, AccessMode)>,
+    waiting: VecDeque<(AccessMode, Box<dyn Visitor>)>,
     last_used: Instant,
     /// A handler panicked in it, once or more.
     panics: usize,
@@ -55,7 +55,7 @@ pub(crate) struct Turn {
     workspace: Arc<Workspace>,
     generation: u64,
     label: Arc<str>,
-    access: Access,
+    access: AccessMode,
     pub(crate) cell: Cell,
     pub(crate) span: Span,
 }
@@ -73,7 +73,7 @@ pub(crate) enum Outside {
 }
 
 /// What can be seen of a workspace.
-pub(crate) struct Seen {
+pub(crate) struct WorkspaceStatus {
     pub(crate) idle_for: Duration,
     pub(crate) busy_with: Vec<Arc<str>>,
     pub(crate) waiting: usize,
@@ -89,7 +89,7 @@ impl Workspace {
             since: now,
             queue_len_max,
             closes_broken,
-            state: Mutex::new(State {
+            state: Mutex::new(WorkspaceState {
                 generation: 0,
                 cell: Cell::default(),
                 life: Life::default(),
@@ -105,7 +105,7 @@ impl Workspace {
     /// Lets a call in: now, which hands it on before this returns, or when its turn has come.
     pub(crate) fn enter(
         self: &Arc<Self>,
-        access: Access,
+        access: AccessMode,
         visitor: Box<dyn Visitor>,
     ) -> Result<(), Outside> {
         let mut state = self.lock();
@@ -131,7 +131,12 @@ impl Workspace {
         result
     }
 
-    fn admit(self: &Arc<Self>, state: &mut State, access: Access, label: Arc<str>) -> Turn {
+    fn admit(
+        self: &Arc<Self>,
+        state: &mut WorkspaceState,
+        access: AccessMode,
+        label: Arc<str>,
+    ) -> Turn {
         state.inside.push((Arc::clone(&label), access));
         Turn {
             workspace: Arc::clone(self),
@@ -144,7 +149,7 @@ impl Workspace {
     }
 
     /// Takes out those whose turn it is now.
-    fn next(self: &Arc<Self>, state: &mut State) -> Vec<(Box<dyn Visitor>, Turn)> {
+    fn next(self: &Arc<Self>, state: &mut WorkspaceState) -> Vec<(Box<dyn Visitor>, Turn)> {
         let mut next = Vec::new();
         while let Some((access, _)) = state.waiting.front()
             && state.admits(*access)
@@ -163,7 +168,7 @@ impl Workspace {
     }
 
     /// The value cannot be used any more: the next call makes a new one, or nobody does. What is left of it comes back.
-    fn renew(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> Cell {
+    fn renew(self: &Arc<Self>, mut state: MutexGuard<'_, WorkspaceState>) -> Cell {
         state.generation += 1;
         state.life = Life::default();
         // The others that read it at that moment have it to their end.
@@ -178,7 +183,7 @@ impl Workspace {
     }
 
     /// Lets in whoever is next.
-    fn hand_on(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+    fn hand_on(self: &Arc<Self>, mut state: MutexGuard<'_, WorkspaceState>) {
         state.last_used = Instant::now();
         let next = self.next(&mut state);
         drop(state);
@@ -216,10 +221,10 @@ impl Workspace {
         self.lock().is_closed
     }
 
-    pub(crate) fn look(&self) -> Seen {
+    pub(crate) fn look(&self) -> WorkspaceStatus {
         let state = self.lock();
         let is_idle = state.inside.is_empty() && state.waiting.is_empty();
-        Seen {
+        WorkspaceStatus {
             idle_for: match is_idle {
                 true => state.last_used.elapsed(),
                 false => Duration::ZERO,
@@ -239,19 +244,22 @@ impl Workspace {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WorkspaceState> {
         self.state
             .lock()
             .expect("no code panics while it holds a workspace")
     }
 }
 
-impl State {
+impl WorkspaceState {
     /// Whether a call like this may be inside with those who are.
-    fn admits(&self, access: Access) -> bool {
+    fn admits(&self, access: AccessMode) -> bool {
         match access {
-            Access::Change => self.inside.is_empty(),
-            Access::Read => self.inside.iter().all(|(_, other)| *other == Access::Read),
+            AccessMode::Change => self.inside.is_empty(),
+            AccessMode::Read => self
+                .inside
+                .iter()
+                .all(|(_, other)| *other == AccessMode::Read),
         }
     }
 
@@ -264,7 +272,7 @@ impl State {
             .drain(..)
             .partition(|(_, visitor)| visitor.is_stale());
         self.waiting = waiting;
-        let stale: VecDeque<(Access, Box<dyn Visitor>)> = stale;
+        let stale: VecDeque<(AccessMode, Box<dyn Visitor>)> = stale;
         stale.into_iter().map(|(_, visitor)| visitor).collect()
     }
 }

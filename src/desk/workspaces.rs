@@ -177,8 +177,8 @@ impl Workspaces {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desk::workspace::{Seen, Turn, Visitor};
-    use crate::handler::workspace::Access;
+    use crate::desk::workspace::{Turn, Visitor, WorkspaceStatus};
+    use crate::handler::workspace::AccessMode;
 
     type Happened = Arc<Mutex<Vec<Option<Turn>>>>;
 
@@ -275,10 +275,10 @@ mod tests {
         let workspace = workspaces.find_or_open(&desk).expect("there is room");
         for _ in 0..2 {
             let call = Box::new(Call(Arc::clone(&happened)));
-            assert!(workspace.enter(Access::Change, call).is_ok());
+            assert!(workspace.enter(AccessMode::Change, call).is_ok());
         }
         assert!(workspaces.sweep(|_| false).is_empty(), "it is busy");
-        let Seen { waiting, .. } = workspace.look();
+        let WorkspaceStatus { waiting, .. } = workspace.look();
         workspaces.close(&desk).expect("it is there");
         let heard: Vec<bool> = happened
             .lock()

@@ -12,13 +12,13 @@ use crate::base::log;
 use crate::base::owner::Owner;
 use crate::desk::jobs::{NoJob, failed, now_ms};
 use crate::desk::record::{Carried, Order};
-use crate::desk::wire::{Shown, Task};
+use crate::desk::wire::{Task, TaskView};
 use crate::desk::workspace::{Outside, Turn, Visitor};
 use crate::desk::workspaces::{Key, NoWorkspace};
 use crate::engine::call::{Call, Facts, Responder, internal_error};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
-use crate::engine::execution::{CallJob, Invocation};
+use crate::engine::execution::{CallJob, HandlerCall};
 use crate::engine::record_port::RecordPort;
 use crate::engine::reply::{shutting_down, wedged};
 use crate::engine::rounds::Rounds;
@@ -27,7 +27,7 @@ use crate::handler::client::{Client, ClientSource};
 use crate::handler::control::RequestInfo;
 use crate::handler::registration::Target;
 use crate::handler::reply::Reply;
-use crate::handler::workspace::{Access, Inside};
+use crate::handler::workspace::{AccessMode, Inside};
 use crate::lane::{NoTicket, RunningLane, Ticket, Waits};
 use crate::observe::access::{Outcome, RequestTag};
 use crate::protocol::jsonrpc::{ErrorObject, RequestId};
@@ -110,7 +110,7 @@ impl Starter {
         let jobs = self.shared.desk.jobs.as_ref();
         let body = match (jobs, as_task) {
             (Some(jobs), true) => jobs.look(id, principal, |record| {
-                let shown = Shown::Created { meta: server_info };
+                let shown = TaskView::Created { meta: server_info };
                 let now_ms = now_ms();
                 encode::write(
                     request,
@@ -245,7 +245,7 @@ impl Starter {
         };
         CallJob {
             responder: Responder(call),
-            execution: Invocation {
+            execution: HandlerCall {
                 control: Arc::new(control),
                 target,
                 arguments: order.arguments.map(|raw| (*raw).to_owned()),
@@ -264,7 +264,7 @@ impl Starter {
         job: CallJob,
         ticket: Ticket<CallJob>,
         key: &Key,
-        access: Access,
+        access: AccessMode,
     ) -> bool {
         let call = Arc::clone(&job.responder.0);
         let Some((workspaces, _)) = &self.shared.desk.workspaces else {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::base::cancel::{CancellationToken, Canceller, cancellation};
-use crate::base::in_flight::{self, Cancel, Taken};
+use crate::base::in_flight::{self, Cancel, DuplicateId};
 use crate::base::life::Span;
 use crate::base::log;
 use crate::base::owner::Owner;
@@ -149,7 +149,7 @@ impl Call {
         });
         if let Some(registry) = registry {
             let entry = Arc::<Call>::clone(&call);
-            if let Err(Taken) = registry.add(call.facts.id.clone(), entry) {
+            if let Err(DuplicateId) = registry.add(call.facts.id.clone(), entry) {
                 let open = call.lock().open.take();
                 let OpenCall { port, .. } = open.expect("nobody else has seen it");
                 return Err((call, port));

@@ -11,7 +11,7 @@ use crate::base::error::Error;
 use crate::base::log;
 use crate::engine::listing::Style;
 use crate::engine::offers::{OfferedList, Offers};
-use crate::handler::registration::{Kind, Registration, Target};
+use crate::handler::registration::{OfferKind, Registration, Target};
 use crate::protocol::method::Method;
 use crate::protocol::results::CacheHint;
 
@@ -43,7 +43,7 @@ impl Catalogue {
         cache: CacheHint,
         server_info: &RawValue,
     ) -> Self {
-        let offers = |kind: Kind| {
+        let offers = |kind: OfferKind| {
             let style = Style {
                 member: kind.member(),
                 page_len: page_len.max(1),
@@ -55,10 +55,10 @@ impl Catalogue {
         Catalogue {
             lanes,
             shortest_liveness: AtomicU64::new(u64::MAX),
-            tools: offers(Kind::Tool),
-            prompts: offers(Kind::Prompt),
-            resources: offers(Kind::Resource),
-            templates: offers(Kind::Template),
+            tools: offers(OfferKind::Tool),
+            prompts: offers(OfferKind::Prompt),
+            resources: offers(OfferKind::Resource),
+            templates: offers(OfferKind::Template),
         }
     }
 
@@ -88,7 +88,7 @@ impl Catalogue {
         }
         let offers = self.offers(kind);
         let added = offers.add(registration, lane);
-        if added.is_ok() && kind == Kind::Tool && offers.len() == TOOLS_MAX + 1 {
+        if added.is_ok() && kind == OfferKind::Tool && offers.len() == TOOLS_MAX + 1 {
             log::warn!("more than {TOOLS_MAX} tools: some clients refuse, or leave out, the rest");
         }
         added.map_err(Error::configuration)
@@ -101,12 +101,12 @@ impl Catalogue {
     }
 
     /// Everything of one kind, to change it.
-    pub(crate) fn offers(&self, kind: Kind) -> &Offers {
+    pub(crate) fn offers(&self, kind: OfferKind) -> &Offers {
         match kind {
-            Kind::Tool => &self.tools,
-            Kind::Prompt => &self.prompts,
-            Kind::Resource => &self.resources,
-            Kind::Template => &self.templates,
+            OfferKind::Tool => &self.tools,
+            OfferKind::Prompt => &self.prompts,
+            OfferKind::Resource => &self.resources,
+            OfferKind::Template => &self.templates,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::base::error::Error;
 use crate::engine::lifecycle::Engine;
-use crate::handler::registration::{Kind, Registration};
+use crate::handler::registration::{OfferKind, Registration};
 use crate::protocol::change::Change;
 
 impl Engine {
@@ -20,7 +20,7 @@ impl Engine {
     }
 
     /// Removes something. False when there is none of that kind and name.
-    pub(crate) fn remove(&self, kind: Kind, name: &str) -> bool {
+    pub(crate) fn remove(&self, kind: OfferKind, name: &str) -> bool {
         let removed = self.shared.catalogue.offers(kind).remove(name);
         if removed {
             self.publish(change_of(kind));
@@ -29,7 +29,7 @@ impl Engine {
     }
 
     /// Offers something or keeps it back. False when there is none of that kind and name.
-    pub(crate) fn enable(&self, kind: Kind, name: &str, enabled: bool) -> bool {
+    pub(crate) fn enable(&self, kind: OfferKind, name: &str, enabled: bool) -> bool {
         let changed = self.shared.catalogue.offers(kind).enable(name, enabled);
         if changed == Some(true) {
             self.publish(change_of(kind));
@@ -44,10 +44,10 @@ impl Engine {
 }
 
 /// What changes for clients when something of this kind comes or goes.
-fn change_of(kind: Kind) -> Change<'static> {
+fn change_of(kind: OfferKind) -> Change<'static> {
     match kind {
-        Kind::Tool => Change::Tools,
-        Kind::Prompt => Change::Prompts,
-        Kind::Resource | Kind::Template => Change::Resources,
+        OfferKind::Tool => Change::Tools,
+        OfferKind::Prompt => Change::Prompts,
+        OfferKind::Resource | OfferKind::Template => Change::Resources,
     }
 }

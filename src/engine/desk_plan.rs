@@ -18,7 +18,7 @@ use crate::handler::execution::Execution;
 use crate::handler::registration::Registration;
 use crate::handler::workspace::Maker;
 use crate::lane::Lane;
-use crate::pool::table::Table;
+use crate::pool::table::PoolTable;
 
 /// What a server has been told of its desk.
 #[derive(Default)]
@@ -30,13 +30,13 @@ pub(crate) struct DeskPlan {
     pub(crate) maker: Option<Maker>,
     pub(crate) closes_broken: bool,
     /// The pools that the server looks after.
-    pub(crate) pools: Vec<Arc<Table>>,
+    pub(crate) pools: Vec<Arc<PoolTable>>,
 }
 
 /// A desk before there is an engine for it.
 pub(super) struct OpenedDesk {
     pub(super) desk: Desk,
-    pub(super) pools: Vec<Arc<Table>>,
+    pub(super) pools: Vec<Arc<PoolTable>>,
     pub(super) memory: Arc<Budget>,
     pub(super) jobs_lane: usize,
     /// Jobs to be run again.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::base::life::Span;
-use crate::desk::record::{JobRecord, JobStatus, Listed, Outcome};
+use crate::desk::record::{JobOutcome, JobRecord, JobStatus, Listed};
 use crate::desk::wire::timestamp;
 use crate::desk::workspaces::Key;
 use crate::engine::background::no_workspace;
@@ -21,12 +21,12 @@ use crate::handler::control::CallControl;
 use crate::handler::execution::DeskWork;
 use crate::handler::invoke::{Invoke, NotCalled};
 use crate::handler::portable;
-use crate::handler::registration::{Kind, Registration, Target};
+use crate::handler::registration::{OfferKind, Registration, Target};
 use crate::handler::reply::Reply;
-use crate::handler::rules::Rules;
+use crate::handler::rules::ArgumentRules;
 use crate::handler::shown::{Hints, Shown};
 use crate::handler::type_schema;
-use crate::pool::table::Table;
+use crate::pool::table::PoolTable;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::types::{CallToolResult, ToolAnnotations};
 
@@ -83,7 +83,7 @@ where
         /// The catalogue that holds this is a part of it.
         shared: Weak<Shared>,
         run: F,
-        rules: Rules,
+        rules: ArgumentRules,
         arguments: PhantomData<fn(A)>,
     }
     impl<A, F> Invoke for OwnTool<A, F>
@@ -109,7 +109,7 @@ where
     let handler = OwnTool {
         shared: Arc::downgrade(shared),
         run,
-        rules: Rules::read_by(schema.clone()),
+        rules: ArgumentRules::read_by(schema.clone()),
         arguments: PhantomData,
     };
     let input = portable::one_object(schema);
@@ -119,7 +119,7 @@ where
         ..ToolAnnotations::default()
     };
     Own(Registration {
-        kind: Kind::Tool,
+        kind: OfferKind::Tool,
         shown: Shown {
             name: name.into(),
             description: Some(description.into()),
@@ -225,9 +225,9 @@ fn job_cancel(shared: &Shared, call: &dyn CallControl, which: WhichJob) -> ToolA
 
 fn job_result(shared: &Shared, call: &dyn CallControl, which: WhichJob) -> ToolAnswer {
     look(shared, call, &which.job, |record| match &record.outcome {
-        Some(Outcome::Result(result)) => Ok(Reply::Rendered((**result).to_owned())),
-        Some(Outcome::Error(_, sentence)) => Err(format!("The job failed: {sentence}")),
-        Some(Outcome::Cancelled) => Err("The job was cancelled".into()),
+        Some(JobOutcome::Result(result)) => Ok(Reply::Rendered((**result).to_owned())),
+        Some(JobOutcome::Error(_, sentence)) => Err(format!("The job failed: {sentence}")),
+        Some(JobOutcome::Cancelled) => Err("The job was cancelled".into()),
         None => Err(format!(
             "The job has not ended: it is `{}`. Ask `job_status` again later",
             record.status.as_str()
@@ -336,7 +336,7 @@ fn list_workspaces(shared: &Shared, call: &dyn CallControl, _: Nothing) -> ToolA
 
 /// What is held of the server's pools by what has this life.
 fn held_by(shared: &Shared, span: &Span) -> Vec<HeldLine> {
-    let of_pool = |pool: &Arc<Table>| {
+    let of_pool = |pool: &Arc<PoolTable>| {
         let held = pool.held_by(span).into_iter();
         let pool = Arc::clone(&pool.name);
         held.map(move |(resource, held_for)| HeldLine {

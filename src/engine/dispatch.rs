@@ -13,7 +13,7 @@ use crate::engine::background::NewJob;
 use crate::engine::call::{Call, CallsInFlight, Responder, Runs};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
-use crate::engine::execution::{CallJob, Invocation};
+use crate::engine::execution::{CallJob, HandlerCall};
 use crate::engine::lifecycle::Engine;
 use crate::engine::origin::Origin;
 use crate::engine::planning::{Plan, Unplanned};
@@ -24,7 +24,7 @@ use crate::handler::control::RequestInfo;
 use crate::handler::lenient::object_in_text;
 use crate::handler::registration::Target;
 use crate::handler::reply::Reply;
-use crate::lane::{Job, Refused, RunningLane};
+use crate::lane::{Job, RunningLane, SubmitError};
 use crate::legacy::Session;
 use crate::observe::access::Outcome;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, Text, shortened};
@@ -187,7 +187,7 @@ impl Engine {
             seat: OnceLock::new(),
             shared: Arc::clone(&self.shared),
         };
-        let execution = Invocation {
+        let execution = HandlerCall {
             control: Arc::new(control),
             target: wanted.target,
             arguments: wanted.arguments,
@@ -349,14 +349,14 @@ impl Engine {
     fn submit(&self, lane: &RunningLane<CallJob>, job: CallJob) -> bool {
         let (error, job) = match lane.try_submit(job) {
             Ok(()) => return true,
-            Err(Refused::Full(job)) => {
+            Err(SubmitError::Full(job)) => {
                 let message = format!("The lane `{}` is full; try again in a second", lane.name());
                 let error = ErrorObject::new(ErrorCode::OVERLOADED, message)
                     .with_data(json!({ "lane": &**lane.name(), "retryAfterMs": 1000 }));
                 (error, job)
             }
-            Err(Refused::Closed(job)) => (shutting_down(), job),
-            Err(Refused::Wedged(job)) => (wedged(lane.name()), job),
+            Err(SubmitError::Closed(job)) => (shutting_down(), job),
+            Err(SubmitError::Wedged(job)) => (wedged(lane.name()), job),
         };
         // Answered before the job is dropped, or its responder would report it as lost.
         job.responder.0.fail(&error, Outcome::Refused);

@@ -1,6 +1,6 @@
 //! What runs on a worker: fork, call, catch, encode, answer.
 //!
-//! An [`Invocation`] is what is executed: a handler, its arguments, the control that its context reaches the server by. A [`CallJob`] is one with the
+//! An [`HandlerCall`] is what is executed: a handler, its arguments, the control that its context reaches the server by. A [`CallJob`] is one with the
 //! duty to answer for it. Everything here happens on the worker's thread. Must not know which lane it is on, or how the answer travels.
 
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use crate::handler::client::ClientSource;
 use crate::handler::control::CallControl;
 use crate::handler::registration::Target;
 use crate::handler::reply::Reply;
-use crate::lane::{Ended, Job};
+use crate::lane::{Job, JobEnd};
 use crate::observe::access::Outcome;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::version::ProtocolVersion;
 
 /// What is executed, wherever its result goes.
-pub(crate) struct Invocation {
+pub(crate) struct HandlerCall {
     pub(crate) control: Arc<Control>,
     pub(crate) target: Arc<Target>,
     /// `None` stands for `{}`.
@@ -43,7 +43,7 @@ pub(crate) struct Invocation {
 /// end is a field.
 pub(crate) struct CallJob {
     pub(crate) responder: Responder,
-    pub(crate) execution: Invocation,
+    pub(crate) execution: HandlerCall,
     /// What becomes of it when its handler has returned without an error; then the result itself is dropped.
     pub(crate) then: Option<Then>,
     /// Its turn in a workspace. Dropped after the answer.
@@ -73,7 +73,7 @@ impl Job for CallJob {
         self.responder.0.fail(&error, Outcome::Refused);
     }
 
-    fn run(mut self) -> Ended {
+    fn run(mut self) -> JobEnd {
         let retry = self.execution.retry.take();
         let call = &self.responder.0;
         let execution = &self.execution;
@@ -84,7 +84,7 @@ impl Job for CallJob {
         }
         // What its client has been told is over must not begin.
         if call.has_ended() {
-            return Ended::Cancelled;
+            return JobEnd::Cancelled;
         }
         // Unwind safety: what the handler leaves half done when it panics is its own fork of the state, which is dropped with it, or shared
         // by its author's choice.
@@ -101,14 +101,14 @@ impl Job for CallJob {
                     call.facts.tag
                 );
                 call.fail(&internal_error(&call.facts.tag), Outcome::Panicked);
-                Ended::Panicked
+                JobEnd::Panicked
             }
             _ if is_given_up => {
                 let tag = &call.facts.tag;
                 log::warn!("a handler that had been given up has returned request_id={tag}");
-                Ended::GivenUp
+                JobEnd::GivenUp
             }
-            _ if call.has_ended() => Ended::Cancelled,
+            _ if call.has_ended() => JobEnd::Cancelled,
             Ok(result) => {
                 let then = self.then.take();
                 self.conclude(self.in_time(result), then)
@@ -130,7 +130,7 @@ impl CallJob {
     }
 
     /// A job keeps what it asks, and goes on when it is answered; a call that is to become a job does so now; all others are answered.
-    fn conclude(&self, result: Result<Reply, ErrorObject>, then: Option<Then>) -> Ended {
+    fn conclude(&self, result: Result<Reply, ErrorObject>, then: Option<Then>) -> JobEnd {
         let control = &self.execution.control;
         let left_over = match (&control.record, &then) {
             (Some(_), _) | (_, Some(_)) => control.rounds().left_over(),
@@ -139,14 +139,14 @@ impl CallJob {
         match (&control.record, left_over, then) {
             (Some((jobs, id)), Some((questions, carried)), _) => {
                 match self.responder.0.pause() && jobs.ask(id, questions, carried) {
-                    true => Ended::Done,
-                    false => Ended::Cancelled,
+                    true => JobEnd::Done,
+                    false => JobEnd::Cancelled,
                 }
             }
             (None, None, Some(then)) if is_success(&result) => {
                 let carried = control.rounds().take_carried();
                 then(&self.responder.0, carried);
-                Ended::Done
+                JobEnd::Done
             }
             _ => self.answer(result),
         }
@@ -154,9 +154,9 @@ impl CallJob {
 
     /// Answers with what the handler returned, unless it asked the client something: then that is the answer, whatever it returned. Says what
     /// the call has come to, which is a cancellation if that came first.
-    fn answer(&self, result: Result<Reply, ErrorObject>) -> Ended {
+    fn answer(&self, result: Result<Reply, ErrorObject>) -> JobEnd {
         let call = &self.responder.0;
-        let Invocation { control, .. } = &self.execution;
+        let HandlerCall { control, .. } = &self.execution;
         let shared = &control.shared;
         let Facts { id, era, .. } = &call.facts;
         let server_info = &shared.identity.server_info;
@@ -186,13 +186,13 @@ impl CallJob {
             }
         };
         match answered {
-            true => Ended::Done,
-            false => Ended::Cancelled,
+            true => JobEnd::Done,
+            false => JobEnd::Cancelled,
         }
     }
 }
 
-impl Invocation {
+impl HandlerCall {
     /// Gives the attempt what earlier ones left for it, and calls the handler.
     fn invoke(&self, retry: Option<Retry>) -> Result<Reply, ErrorObject> {
         if let Some(retry) = retry {

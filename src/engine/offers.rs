@@ -9,13 +9,13 @@ use std::mem;
 use std::sync::{Arc, OnceLock, RwLock};
 
 use crate::engine::listing::{ListItem, Listing, Style};
-use crate::handler::registration::{Kind, Registration, Target};
+use crate::handler::registration::{OfferKind, Registration, Target};
 
 const HELD: &str = "no code panics while it holds what is offered";
 
 /// Everything of one kind.
 pub(crate) struct Offers {
-    kind: Kind,
+    kind: OfferKind,
     style: Arc<Style>,
     /// Written only to change one entry. Nothing of the author's is dropped while it is held: a handler's destructor may come back here.
     state: RwLock<OffersState>,
@@ -49,7 +49,7 @@ pub(crate) struct OfferedList {
 }
 
 impl Offers {
-    pub(crate) fn new(kind: Kind, style: Style) -> Self {
+    pub(crate) fn new(kind: OfferKind, style: Style) -> Self {
         Offers {
             kind,
             style: Arc::new(style),
@@ -174,7 +174,7 @@ mod tests {
             cache: CacheHint::NONE,
             server_info: RawValue::NULL.to_owned(),
         };
-        let offers = Offers::new(Kind::Tool, style);
+        let offers = Offers::new(OfferKind::Tool, style);
         let add = |number: usize| {
             let tool = Tool::<()>::new(format!("tool-{number}")).handler(|| "");
             let registration = tool.into_registration(&Arc::new(())).expect("it is valid");

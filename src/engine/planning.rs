@@ -9,7 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::base::owner::Owner;
-use crate::desk::arguments::{self, Said};
+use crate::desk::arguments::{self, DeskArguments};
 use crate::desk::record::{Carried, Order};
 use crate::desk::wire::EXTENSION;
 use crate::desk::workspaces::{Key, NAME_BYTES_MAX};
@@ -17,7 +17,7 @@ use crate::engine::background::NewJob;
 use crate::engine::shared::Shared;
 use crate::handler::execution::Execution;
 use crate::handler::registration::Target;
-use crate::handler::workspace::Access;
+use crate::handler::workspace::AccessMode;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::meta::Params;
 use crate::protocol::raw;
@@ -28,7 +28,7 @@ pub(super) enum Plan {
     /// On the lane of its target.
     Lane,
     /// The same, when its turn in a workspace has come.
-    Workspace(Key, Access),
+    Workspace(Key, AccessMode),
     /// By a background job.
     Job(Box<NewJob>),
     /// On this thread, for it never waits.
@@ -77,7 +77,7 @@ impl Shared {
         }
         let said = arguments::take(arguments.as_deref(), self.lenient_arguments)
             .map_err(Unplanned::Problem)?;
-        let Said {
+        let DeskArguments {
             workspace,
             background,
             rest,

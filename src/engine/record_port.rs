@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::desk::jobs::Jobs;
-use crate::desk::record::Outcome;
+use crate::desk::record::JobOutcome;
 use crate::observe::access::{Access, Observer};
 use crate::outbox::Answer;
 use crate::protocol::jsonrpc::ErrorCode;
@@ -40,10 +40,10 @@ impl RecordPort {
         let response: Response<'_> =
             serde_json::from_slice(&answer.body).expect("an answer is a response");
         let outcome = match (response.result, response.error) {
-            (Some(result), _) => Outcome::Result(result.to_owned().into()),
+            (Some(result), _) => JobOutcome::Result(result.to_owned().into()),
             (None, Some(error)) => {
                 let said = serde_json::from_str(error.get()).map(|Said { message }| message);
-                Outcome::Error(error.to_owned().into(), said.unwrap_or_default())
+                JobOutcome::Error(error.to_owned().into(), said.unwrap_or_default())
             }
             (None, None) => unreachable!("a response has a result or an error"),
         };
@@ -61,7 +61,7 @@ impl RecordPort {
 
     /// The call was cancelled, and so is the job, if it has not ended.
     pub(crate) fn withdraw(self, access: &Access) {
-        self.jobs.end(&self.id, Outcome::Cancelled);
+        self.jobs.end(&self.id, JobOutcome::Cancelled);
         self.observer.ended(access, None);
     }
 }

@@ -24,7 +24,7 @@ use crate::lane::Meter;
 use crate::legacy::{AskCounter, SessionTable, Sessions};
 use crate::observe::access::Observer;
 use crate::outbox::Accounts;
-use crate::pool::table::Table;
+use crate::pool::table::PoolTable;
 use crate::protocol::change::Change;
 
 pub(crate) struct Shared {
@@ -58,7 +58,7 @@ pub(crate) struct Shared {
     /// Background jobs and workspaces.
     pub(crate) desk: Desk,
     /// What its handlers share and the server looks after.
-    pub(crate) pools: Vec<Arc<Table>>,
+    pub(crate) pools: Vec<Arc<PoolTable>>,
     /// The index of the lane that runs background jobs.
     pub(crate) jobs_lane: usize,
     /// The process groups of the commands that handlers run.

@@ -15,7 +15,7 @@ use crate::base::budget::Charge;
 use crate::base::owner::Owner;
 use crate::desk::jobs::now_ms;
 use crate::desk::record::JobRecord;
-use crate::desk::wire::{Shown, Task};
+use crate::desk::wire::{Task, TaskView};
 use crate::engine::call::Call;
 use crate::engine::encode;
 use crate::observe::access::Outcome;
@@ -174,7 +174,7 @@ pub(super) fn send_task(call: &Call, record: &JobRecord, server_info: &RawValue)
     let meta = to_raw_value(&meta).expect("it is JSON");
     let task = Task {
         record,
-        shown: Shown::Announced { meta: &meta },
+        shown: TaskView::Announced { meta: &meta },
         now_ms: now_ms(),
     };
     let message = jsonrpc::notification("notifications/tasks", &task);

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::base::owner::Owner;
 use crate::desk::jobs::{Jobs, now_ms};
-use crate::desk::record::Answered;
-use crate::desk::wire::{Shown, Task};
+use crate::desk::record::AnswerEffect;
+use crate::desk::wire::{Task, TaskView};
 use crate::engine::lifecycle::Engine;
 use crate::engine::planning::{declares_tasks, tasks_required};
 use crate::engine::reply::{Asked, shutting_down};
@@ -39,7 +39,7 @@ impl Engine {
             }
             (Some(id), _) => {
                 let found = jobs.look(&id.0, owner.principal(), |record| {
-                    let shown = Shown::Looked {
+                    let shown = TaskView::Looked {
                         meta: &self.shared.identity.server_info,
                     };
                     let task = Task {
@@ -77,11 +77,11 @@ impl Engine {
         });
         match answered {
             None => Err(unknown(id)),
-            Some(Answered::All) => {
+            Some(AnswerEffect::All) => {
                 self.starter().attempt(&id.into(), ticket);
                 Ok(self.acknowledgement())
             }
-            Some(Answered::Some | Answered::Nothing) => Ok(self.acknowledgement()),
+            Some(AnswerEffect::Some | AnswerEffect::Nothing) => Ok(self.acknowledgement()),
         }
     }
 

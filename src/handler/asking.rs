@@ -14,7 +14,7 @@ use crate::handler::arguments;
 use crate::handler::ask::{Ask, AskError, Elicited, Root, Sampled, Sampling};
 use crate::handler::ask_schema;
 use crate::handler::context::RequestContext;
-use crate::handler::rules::Rules;
+use crate::handler::rules::ArgumentRules;
 use crate::protocol::jsonrpc::{Text, shortened};
 use crate::protocol::sentence::Sentence;
 use crate::protocol::version::ProtocolVersion;
@@ -91,7 +91,7 @@ impl<S> RequestContext<S> {
         self.need(self.client().supports_elicitation(), required)?;
         let params = json!({ "message": message, "requestedSchema": &schema });
         let answer = self.ask(key, "elicitation/create", params, "action")?;
-        self.elicited(&answer, &Rules::read_by(schema))
+        self.elicited(&answer, &ArgumentRules::read_by(schema))
     }
 
     /// Asks the user to open a web page, for what must not pass through the client: a payment, a login. [`Elicited::Accepted`] says that the user
@@ -114,7 +114,7 @@ impl<S> RequestContext<S> {
         }
         let answer = self.ask(key, "elicitation/create", params, "action")?;
         Ok(
-            match self.elicited::<IgnoredAny>(&answer, &Rules::none())? {
+            match self.elicited::<IgnoredAny>(&answer, &ArgumentRules::none())? {
                 Elicited::Accepted(_) => Elicited::Accepted(()),
                 Elicited::Declined => Elicited::Declined,
                 Elicited::Dismissed => Elicited::Dismissed,
@@ -229,7 +229,7 @@ impl<S> RequestContext<S> {
     fn elicited<T: DeserializeOwned>(
         &self,
         answer: &RawValue,
-        rules: &Rules,
+        rules: &ArgumentRules,
     ) -> Result<Elicited<T>, AskError> {
         #[derive(Deserialize)]
         struct ElicitResult<'a> {

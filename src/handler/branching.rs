@@ -44,20 +44,20 @@ pub(super) fn branching(root: &Value) -> usize {
     factors.fold(1, |all, one| all.saturating_mul(one.max(1)))
 }
 
-struct Reference<'s> {
+struct BranchReference<'s> {
     pointer: &'s str,
     /// The member that it is about, if it is about one of a certain name.
     member: Option<&'s str>,
 }
 
-fn collect<'s>(schema: &'s Value, member: Option<&'s str>, into: &mut Vec<Reference<'s>>) {
+fn collect<'s>(schema: &'s Value, member: Option<&'s str>, into: &mut Vec<BranchReference<'s>>) {
     match schema {
         Value::Array(parts) => parts.iter().for_each(|part| collect(part, member, into)),
         Value::Object(members) => {
             for (keyword, value) in members {
                 match (keyword.as_str(), value) {
                     ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(pointer)) => {
-                        into.push(Reference { pointer, member });
+                        into.push(BranchReference { pointer, member });
                     }
                     ("properties", Value::Object(below)) => {
                         let below = below.iter();
@@ -88,7 +88,7 @@ fn reachable<'s>(root: &'s Value, from: &str) -> Vec<&'s str> {
     while let Some(schema) = waiting.pop() {
         let mut below = Vec::new();
         collect(schema, None, &mut below);
-        for Reference { pointer, .. } in below {
+        for BranchReference { pointer, .. } in below {
             if !met.contains(&pointer) {
                 met.push(pointer);
                 waiting.push(target(root, pointer));

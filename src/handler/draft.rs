@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use crate::handler::invoke::Build;
-use crate::handler::registration::{Kind, Registration, Target};
-use crate::handler::rules::Rules;
+use crate::handler::registration::{OfferKind, Registration, Target};
+use crate::handler::rules::ArgumentRules;
 use crate::handler::shown::Shown;
 
 /// The lane of what names none.
@@ -18,7 +18,7 @@ pub(crate) struct Draft<S> {
     pub(crate) lane: Arc<str>,
     pub(crate) handler: Option<Build<S>>,
     /// What the handler's arguments are held to; its author has not said yet.
-    pub(crate) rules: Arc<Rules>,
+    pub(crate) rules: Arc<ArgumentRules>,
     pub(crate) completers: Vec<(String, Build<S>)>,
 }
 
@@ -28,7 +28,7 @@ impl<S> Draft<S> {
             shown,
             lane: MAIN_LANE.into(),
             handler: None,
-            rules: Arc::new(Rules::none()),
+            rules: Arc::new(ArgumentRules::none()),
             completers: Vec::new(),
         }
     }
@@ -38,11 +38,15 @@ impl<S> Draft<S> {
     /// # Errors
     ///
     /// A sentence, when it has no handler.
-    pub(crate) fn register(self, kind: Kind, template: &Arc<S>) -> Result<Registration, String> {
+    pub(crate) fn register(
+        self,
+        kind: OfferKind,
+        template: &Arc<S>,
+    ) -> Result<Registration, String> {
         let shown = self.shown;
         let key = shown.uri.as_ref().or(shown.uri_template.as_ref());
         let name: Arc<str> = key.unwrap_or(&shown.name).as_str().into();
-        let target = |build: Build<S>, rules: &Arc<Rules>| {
+        let target = |build: Build<S>, rules: &Arc<ArgumentRules>| {
             let handler = build(Arc::clone(template), Arc::clone(rules));
             Target::new(Arc::clone(&name), handler)
         };
@@ -50,7 +54,7 @@ impl<S> Draft<S> {
             return Err(format!("{} `{name}` has no handler", kind.name()));
         };
         let completers = self.completers.into_iter();
-        let strict = Arc::new(Rules::none());
+        let strict = Arc::new(ArgumentRules::none());
         let completers =
             completers.map(|(argument, build)| (argument, Arc::new(target(build, &strict))));
         Ok(Registration {

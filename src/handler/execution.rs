@@ -2,7 +2,7 @@
 //!
 //! Data only; must not know how a job is kept or run.
 
-use crate::handler::workspace::{Access, Wanted};
+use crate::handler::workspace::{AccessMode, WorkspaceParam};
 
 /// How calls of a tool are executed.
 ///
@@ -32,9 +32,9 @@ pub(crate) struct DeskWork {
     /// Whether a job that a restart has interrupted is run again.
     pub(crate) restartable: bool,
     /// How it uses a workspace, if it is in one.
-    pub(crate) access: Option<Access>,
+    pub(crate) access: Option<AccessMode>,
     /// The value its function takes.
-    pub(crate) wanted: Option<Wanted>,
+    pub(crate) wanted: Option<WorkspaceParam>,
     /// It runs on the thread that took the request, because it never waits.
     pub(crate) is_inline: bool,
     /// Its argument `wait_seconds` says how long it may wait for the job it names to change, before it runs.
@@ -45,13 +45,13 @@ impl DeskWork {
     /// What is wrong with it, in a sentence.
     pub(crate) fn problem(&self) -> Option<&'static str> {
         match (self.access, self.wanted.map(|wanted| wanted.access)) {
-            (None, Some(Access::Change)) => {
+            (None, Some(AccessMode::Change)) => {
                 Some("its handler takes a workspace; add `.in_workspace()`")
             }
-            (None, Some(Access::Read)) => {
+            (None, Some(AccessMode::Read)) => {
                 Some("its handler reads a workspace; add `.reads_workspace()`")
             }
-            (Some(Access::Read), Some(Access::Change)) => {
+            (Some(AccessMode::Read), Some(AccessMode::Change)) => {
                 Some("its handler changes the workspace; use `.in_workspace()`")
             }
             _ => None,

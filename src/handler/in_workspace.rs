@@ -10,7 +10,7 @@ use crate::handler::context::RequestContext;
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Handler, Invocation, NotCalled};
 use crate::handler::type_schema::schema_of;
-use crate::handler::workspace::{Access, Inside, Wanted};
+use crate::handler::workspace::{AccessMode, Inside, WorkspaceParam};
 
 /// Runs `run` with the workspace that the call is in; that it is in one is checked when the server starts.
 fn inside<T>(
@@ -35,8 +35,8 @@ where
         schema_of::<A>()
     }
 
-    fn workspace() -> Option<Wanted> {
-        Some(Wanted::of::<W>(Access::Change))
+    fn workspace() -> Option<WorkspaceParam> {
+        Some(WorkspaceParam::of::<W>(AccessMode::Change))
     }
 
     fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
@@ -61,8 +61,8 @@ where
         schema_of::<A>()
     }
 
-    fn workspace() -> Option<Wanted> {
-        Some(Wanted::of::<W>(Access::Read))
+    fn workspace() -> Option<WorkspaceParam> {
+        Some(WorkspaceParam::of::<W>(AccessMode::Read))
     }
 
     fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {

@@ -15,9 +15,9 @@ use crate::handler::context::RequestContext;
 use crate::handler::control::{CallControl, RequestInfo};
 use crate::handler::fork::Fork;
 use crate::handler::reply::Reply;
-use crate::handler::rules::Rules;
+use crate::handler::rules::ArgumentRules;
 use crate::handler::type_schema;
-use crate::handler::workspace::Wanted;
+use crate::handler::workspace::WorkspaceParam;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::tree::Unread;
 
@@ -54,7 +54,7 @@ pub trait Handler<S, Shape>: Send + Sync + 'static {
 
     /// The workspace's value that the function takes, if it takes one.
     #[doc(hidden)]
-    fn workspace() -> Option<Wanted> {
+    fn workspace() -> Option<WorkspaceParam> {
         None
     }
 
@@ -68,7 +68,7 @@ pub trait Handler<S, Shape>: Send + Sync + 'static {
 pub struct Invocation<'a> {
     pub(crate) call: Arc<dyn CallControl>,
     pub(crate) arguments: &'a RawValue,
-    pub(crate) rules: &'a Rules,
+    pub(crate) rules: &'a ArgumentRules,
 }
 
 impl std::fmt::Debug for Invocation<'_> {
@@ -117,7 +117,7 @@ pub(crate) trait Invoke: Send + Sync {
 }
 
 /// Makes the handler that the engine stores, once the server's state, and what the arguments are held to, are known.
-pub(crate) type Build<S> = Box<dyn FnOnce(Arc<S>, Arc<Rules>) -> Box<dyn Invoke>>;
+pub(crate) type Build<S> = Box<dyn FnOnce(Arc<S>, Arc<ArgumentRules>) -> Box<dyn Invoke>>;
 
 /// Joins a handler with the template that each of its calls forks, and with `finish`, which turns what it returned into the reply.
 pub(crate) fn erase<S, Shape, H, F>(handler: H, finish: F) -> Build<S>
@@ -130,7 +130,7 @@ where
 {
     struct Erased<S, Shape, H, F> {
         template: Arc<S>,
-        rules: Arc<Rules>,
+        rules: Arc<ArgumentRules>,
         handler: H,
         finish: F,
         shape: std::marker::PhantomData<fn() -> Shape>,

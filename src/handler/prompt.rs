@@ -10,10 +10,10 @@ use crate::handler::completion::complete;
 use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Handler, erase};
-use crate::handler::registration::{Kind, Register, Registration, sealed};
+use crate::handler::registration::{OfferKind, Register, Registration, sealed};
 use crate::handler::reply::Reply;
 use crate::handler::result::ToolError;
-use crate::handler::rules::Rules;
+use crate::handler::rules::ArgumentRules;
 use crate::handler::shown::Shown;
 use crate::handler::text_arguments::{text_arguments, unfillable};
 use crate::protocol::jsonrpc::ErrorObject;
@@ -87,7 +87,7 @@ impl<S: Fork + Send + Sync + 'static> Prompt<S> {
     {
         let schema = H::arguments_schema();
         self.draft.shown.arguments = text_arguments(&schema);
-        self.draft.rules = Arc::new(Rules::read_by(schema));
+        self.draft.rules = Arc::new(ArgumentRules::read_by(schema));
         self.draft.handler = Some(erase(handler, |_, output| match output {
             Ok(output) => output.into_prompt_result().map(Reply::Prompt),
             Err(not_called) => Err(ErrorObject::invalid_params(not_called.problem()?)),
@@ -114,7 +114,7 @@ impl<S> Prompt<S> {
                 "prompt `{name}` completes `{stranger}`, which is not one of its arguments"
             ));
         }
-        self.draft.register(Kind::Prompt, template)
+        self.draft.register(OfferKind::Prompt, template)
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) mod sealed {
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Registration {
-    pub(crate) kind: Kind,
+    pub(crate) kind: OfferKind,
     pub(crate) shown: Shown,
     /// The name of the lane that runs it.
     pub(crate) lane: Arc<str>,
@@ -52,7 +52,7 @@ pub struct Registration {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum OfferKind {
     Tool,
     Prompt,
     Resource,
@@ -146,24 +146,24 @@ impl std::fmt::Debug for Target {
     }
 }
 
-impl Kind {
+impl OfferKind {
     /// As a sentence calls it.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Kind::Tool => "tool",
-            Kind::Prompt => "prompt",
-            Kind::Resource => "resource",
-            Kind::Template => "resource template",
+            OfferKind::Tool => "tool",
+            OfferKind::Prompt => "prompt",
+            OfferKind::Resource => "resource",
+            OfferKind::Template => "resource template",
         }
     }
 
     /// The member of a list's result that holds its items.
     pub(crate) fn member(self) -> &'static str {
         match self {
-            Kind::Tool => "tools",
-            Kind::Prompt => "prompts",
-            Kind::Resource => "resources",
-            Kind::Template => "resourceTemplates",
+            OfferKind::Tool => "tools",
+            OfferKind::Prompt => "prompts",
+            OfferKind::Resource => "resources",
+            OfferKind::Template => "resourceTemplates",
         }
     }
 }

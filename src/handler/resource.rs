@@ -13,7 +13,7 @@ use crate::handler::control::{CallControl, RequestInfo};
 use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Handler, Invoke, NotCalled, erase};
-use crate::handler::registration::{Kind, Register, Registration, sealed};
+use crate::handler::registration::{OfferKind, Register, Registration, sealed};
 use crate::handler::reply::Reply;
 use crate::handler::resource_output::{IntoResourceResult, ResourceOutput};
 use crate::handler::shown::{Hints, Shown};
@@ -185,13 +185,13 @@ fn resource_reply<R: IntoResourceResult>(
 }
 
 /// Reads a resource, and says of the contents what they do not say themselves.
-struct Filled {
+struct ContentsFiller {
     reads: Box<dyn Invoke>,
     mime_type: Option<String>,
     cache: CacheHint,
 }
 
-impl Invoke for Filled {
+impl Invoke for ContentsFiller {
     fn invoke(
         &self,
         call: Arc<dyn CallControl>,
@@ -211,7 +211,7 @@ impl Invoke for Filled {
 }
 
 fn register<S>(
-    kind: Kind,
+    kind: OfferKind,
     draft: Draft<S>,
     cache: CacheHint,
     template: &Arc<S>,
@@ -219,7 +219,7 @@ fn register<S>(
     let mime_type = draft.shown.mime_type.clone();
     let registration = draft.register(kind, template)?;
     let target = registration.target.behind(|reads| {
-        Box::new(Filled {
+        Box::new(ContentsFiller {
             reads,
             mime_type,
             cache,
@@ -231,7 +231,7 @@ fn register<S>(
     })
 }
 
-fn check_scheme(kind: Kind, uri: &str) -> Result<(), String> {
+fn check_scheme(kind: OfferKind, uri: &str) -> Result<(), String> {
     match has_scheme(uri) {
         true => Ok(()),
         false => Err(format!(
@@ -244,8 +244,8 @@ fn check_scheme(kind: Kind, uri: &str) -> Result<(), String> {
 impl<S> Resource<S> {
     pub(crate) fn into_registration(self, template: &Arc<S>) -> Result<Registration, String> {
         let uri = self.draft.shown.uri.as_deref().unwrap_or_default();
-        check_scheme(Kind::Resource, uri)?;
-        register(Kind::Resource, self.draft, self.cache, template)
+        check_scheme(OfferKind::Resource, uri)?;
+        register(OfferKind::Resource, self.draft, self.cache, template)
     }
 }
 
@@ -254,7 +254,7 @@ impl<S> ResourceTemplate<S> {
         let text = self.draft.shown.uri_template.clone().unwrap_or_default();
         let wrong = |problem| format!("resource template `{text}`: {problem}");
         let uris = UriTemplate::parse(&text).map_err(wrong)?;
-        check_scheme(Kind::Template, &text)?;
+        check_scheme(OfferKind::Template, &text)?;
         if let Some(problem) = unfillable(&self.wanted) {
             return Err(wrong(problem));
         }
@@ -265,7 +265,7 @@ impl<S> ResourceTemplate<S> {
                 "resource template `{text}` completes `{stranger}`, which is not one of its variables"
             ));
         }
-        let mut registration = register(Kind::Template, self.draft, self.cache, template)?;
+        let mut registration = register(OfferKind::Template, self.draft, self.cache, template)?;
         registration.target.template = Some(uris);
         Ok(registration)
     }

@@ -20,21 +20,21 @@ use crate::protocol::tree::Unread;
 
 /// A schema, and whatever checks it beyond reading.
 #[derive(Debug)]
-pub(crate) struct Rules {
+pub(crate) struct ArgumentRules {
     schema: Value,
     #[cfg(feature = "validate")]
     validator: Option<Validator>,
 }
 
-impl Rules {
+impl ArgumentRules {
     /// No rules: whatever can be read is taken.
     pub(crate) fn none() -> Self {
-        Rules::read_by(true.into())
+        ArgumentRules::read_by(true.into())
     }
 
     /// The rules of what is only read.
     pub(crate) fn read_by(schema: Value) -> Self {
-        Rules {
+        ArgumentRules {
             schema,
             #[cfg(feature = "validate")]
             validator: None,
@@ -52,13 +52,13 @@ impl Rules {
         let validator = is_checked
             .then(|| Validator::compile(&schema))
             .transpose()?;
-        Ok(Rules { schema, validator })
+        Ok(ArgumentRules { schema, validator })
     }
 
     /// The rules of a tool. Without the feature `validate` nothing is checked but by reading.
     #[cfg(not(feature = "validate"))]
     pub(crate) fn of_tool(schema: Value, _is_written: bool) -> Result<Self, String> {
-        Ok(Rules::read_by(schema))
+        Ok(ArgumentRules::read_by(schema))
     }
 
     /// Reads a value. What it takes stays charged until the charge is dropped.

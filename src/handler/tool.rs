@@ -15,12 +15,12 @@ use crate::handler::execution::{BACKGROUND, DeskWork, Execution, WORKSPACE};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Build, Handler, erase};
 use crate::handler::portable::{of_result, one_object};
-use crate::handler::registration::{Kind, Register, Registration, Target, sealed};
+use crate::handler::registration::{OfferKind, Register, Registration, Target, sealed};
 use crate::handler::result::{IntoToolResult, tool_reply};
-use crate::handler::rules::Rules;
+use crate::handler::rules::ArgumentRules;
 use crate::handler::schema_check::{promises, refused, schema_slip};
 use crate::handler::shown::{Hints, Shown};
-use crate::handler::workspace::Access;
+use crate::handler::workspace::AccessMode;
 use crate::protocol::param_headers::ParamHeaders;
 use crate::protocol::types::{Icon, ToolAnnotations};
 
@@ -194,14 +194,14 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
     /// The tool gets an optional argument `workspace`, the name, which its handler does not see. A call that waits for its turn holds no worker.
     #[must_use]
     pub fn in_workspace(mut self) -> Self {
-        self.desk.access = Some(Access::Change);
+        self.desk.access = Some(AccessMode::Change);
         self
     }
 
     /// The same for a tool that only reads: its calls run beside each other, and not beside one that changes the workspace.
     #[must_use]
     pub fn reads_workspace(mut self) -> Self {
-        self.desk.access = Some(Access::Read);
+        self.desk.access = Some(AccessMode::Read);
         self
     }
 
@@ -275,13 +275,13 @@ impl<S> Tool<S> {
                 "the arguments of tool `{name}` have bounds in their schema (`range`, `length`, `pattern`) that only the feature `validate` checks"
             );
         }
-        let rules = Rules::of_tool(full, self.is_input_written);
+        let rules = ArgumentRules::of_tool(full, self.is_input_written);
         let rules =
             rules.map_err(|problem| format!("tool `{name}`: its input schema: {problem}"))?;
         let rules = Arc::new(rules);
         self.draft.rules = Arc::clone(&rules);
         #[cfg_attr(feature = "validate", expect(unused_mut))]
-        let mut registration = self.draft.register(Kind::Tool, template)?;
+        let mut registration = self.draft.register(OfferKind::Tool, template)?;
         #[cfg(feature = "validate")]
         let mut registration = checked(registration)?;
         let schema = registration.shown.input_schema.as_ref();

@@ -16,7 +16,7 @@ pub(crate) type Cell = Arc<RwLock<Option<Value>>>;
 
 /// What a call wants of a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
+pub(crate) enum AccessMode {
     /// It alone, one call after another.
     Change,
     /// It beside others that only read.
@@ -26,8 +26,8 @@ pub(crate) enum Access {
 /// Which value a handler's function takes.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted {
-    pub(crate) access: Access,
+pub struct WorkspaceParam {
+    pub(crate) access: AccessMode,
     id: TypeId,
     name: &'static str,
 }
@@ -36,10 +36,10 @@ pub struct Wanted {
 pub(crate) struct Maker {
     id: TypeId,
     name: &'static str,
-    make: Box<Make>,
+    make: Box<MakeValue>,
 }
 
-type Make = dyn Fn(&str, Option<&str>) -> Result<Value, String> + Send + Sync;
+type MakeValue = dyn Fn(&str, Option<&str>) -> Result<Value, String> + Send + Sync;
 
 /// A call's place in a workspace, while it has its turn.
 pub(crate) struct Inside {
@@ -66,7 +66,7 @@ impl Maker {
     }
 
     /// What is wrong with a handler that takes this, in a sentence.
-    pub(crate) fn problem(&self, wanted: &Wanted) -> Option<String> {
+    pub(crate) fn problem(&self, wanted: &WorkspaceParam) -> Option<String> {
         (wanted.id != self.id).then(|| {
             format!(
                 "its handler takes the workspace's value as `{}`, and `Server::workspaces` makes `{}`",
@@ -76,9 +76,9 @@ impl Maker {
     }
 }
 
-impl Wanted {
-    pub(crate) fn of<W: 'static>(access: Access) -> Self {
-        Wanted {
+impl WorkspaceParam {
+    pub(crate) fn of<W: 'static>(access: AccessMode) -> Self {
+        WorkspaceParam {
             access,
             id: TypeId::of::<W>(),
             name: type_name::<W>(),

@@ -19,11 +19,11 @@ use crate::base::log;
 use crate::base::stats::LaneStats;
 use crate::lane::definition::Lane;
 use crate::lane::waits::Waits;
-use crate::lane::worker::{Job, Shared, Slot};
+use crate::lane::worker::{Job, SharedLane, Slot};
 
 /// Why a job was not taken. It comes back, so that its owner can answer for it.
 #[derive(Debug)]
-pub(crate) enum Refused<J> {
+pub(crate) enum SubmitError<J> {
     Full(J),
     Closed(J),
     /// Every worker is wedged.
@@ -32,9 +32,9 @@ pub(crate) enum Refused<J> {
 
 /// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
 pub(crate) struct RunningLane<J: Job> {
-    pub(super) shared: Arc<Shared<J>>,
+    pub(super) shared: Arc<SharedLane<J>>,
     /// `None` once closed. A job is sent under the lock, so each one was sent before the close, and is run, or is given back.
-    submit: RwLock<Option<Intake<J>>>,
+    submit: RwLock<Option<LaneSenders<J>>>,
     /// The places for handlers that wait.
     waits: Arc<Waits>,
     /// Disconnects once every worker has left its loop.
@@ -42,7 +42,7 @@ pub(crate) struct RunningLane<J: Job> {
 }
 
 /// The ways in.
-struct Intake<J> {
+struct LaneSenders<J> {
     submit: Sender<J>,
     resume: Option<Sender<J>>,
 }
@@ -51,7 +51,7 @@ struct Intake<J> {
 pub(crate) struct Ticket<J: Job> {
     resume: Sender<J>,
     /// Whether a place in the queue is promised to it.
-    place: Option<Arc<Shared<J>>>,
+    place: Option<Arc<SharedLane<J>>>,
 }
 
 impl<J: Job> Ticket<J> {
@@ -89,7 +89,7 @@ impl<J: Job> RunningLane<J> {
         let (alive, left) = bounded(0);
         let workers = lane.worker_count();
         let slots = (0..workers).map(|_| Slot::new(alive.clone()));
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedLane {
             slots: slots.collect(),
             lane,
             take,
@@ -106,7 +106,7 @@ impl<J: Job> RunningLane<J> {
         let running = RunningLane {
             waits: Waits::new(&shared.lane.name, shared.lane.waiting_max()),
             shared,
-            submit: RwLock::new(Some(Intake { submit, resume })),
+            submit: RwLock::new(Some(LaneSenders { submit, resume })),
             left,
         };
         for index in 0..running.shared.slots.len() {
@@ -148,16 +148,16 @@ impl<J: Job> RunningLane<J> {
     }
 
     /// Hands a job to a worker, or gives it back at once.
-    pub(crate) fn try_submit(&self, job: J) -> Result<(), Refused<J>> {
+    pub(crate) fn try_submit(&self, job: J) -> Result<(), SubmitError<J>> {
         let submit = self.submit.read().expect(SENDING);
         let refused = match &*submit {
-            None => Refused::Closed(job),
+            None => SubmitError::Closed(job),
             // One that comes when the last worker has just been found wedged is turned away by the next look.
-            Some(_) if self.is_wedged() => Refused::Wedged(job),
-            Some(Intake { submit, .. }) => match submit.try_send(job) {
+            Some(_) if self.is_wedged() => SubmitError::Wedged(job),
+            Some(LaneSenders { submit, .. }) => match submit.try_send(job) {
                 Ok(()) => return Ok(()),
-                Err(TrySendError::Full(job)) => Refused::Full(job),
-                Err(TrySendError::Disconnected(job)) => Refused::Closed(job),
+                Err(TrySendError::Full(job)) => SubmitError::Full(job),
+                Err(TrySendError::Disconnected(job)) => SubmitError::Closed(job),
             },
         };
         self.shared.refused.fetch_add(1, Ordering::Relaxed);

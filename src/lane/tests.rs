@@ -7,7 +7,7 @@ use crossbeam_channel::never;
 
 use super::*;
 use crate::base::pulse::Pulse;
-use crate::lane::worker::{Ended, Running, Silence};
+use crate::lane::worker::{JobEnd, Running, Silence};
 
 /// Says that it has begun, and waits until it is let go.
 pub(in crate::lane) struct Gate {
@@ -93,15 +93,15 @@ impl Job for Gate {
         self.seen.tell(Told::TurnedAway, Duration::ZERO);
     }
 
-    fn run(self) -> Ended {
+    fn run(self) -> JobEnd {
         self.began.send(self.seen.number).expect("the test listens");
         assert!(
             self.go.recv().is_ok(),
             "let go by dropping the sender: panic"
         );
         match self.seen.pulse.has_returned() {
-            true => Ended::Done,
-            false => Ended::GivenUp,
+            true => JobEnd::Done,
+            false => JobEnd::GivenUp,
         }
     }
 }
@@ -152,7 +152,7 @@ impl Bench {
     }
 
     pub(in crate::lane) fn submit(&self, mut job: Gate) {
-        while let Err(Refused::Full(back)) = self.lane.try_submit(job) {
+        while let Err(SubmitError::Full(back)) = self.lane.try_submit(job) {
             job = back;
             thread::yield_now();
         }
@@ -168,7 +168,7 @@ fn law_2_a_full_lane_gives_the_job_back_at_once() {
     let bench = Bench::new(1, 1);
     bench.start(1);
     assert!(bench.lane.try_submit(bench.job(2)).is_ok());
-    let Err(Refused::Full(back)) = bench.lane.try_submit(bench.job(3)) else {
+    let Err(SubmitError::Full(back)) = bench.lane.try_submit(bench.job(3)) else {
         panic!("one runs and one waits: there is no room for a third");
     };
     assert_eq!(back.seen.number, 3);
@@ -250,7 +250,7 @@ fn a_worker_that_does_not_return_is_counted_at_the_deadline() {
     );
     assert!(matches!(
         bench.lane.try_submit(bench.job(2)),
-        Err(Refused::Closed(_) | Refused::Full(_))
+        Err(SubmitError::Closed(_) | SubmitError::Full(_))
     ));
     drop(bench.go.0);
 }

@@ -47,7 +47,7 @@ pub(crate) struct Watchdog {
 /// What is remembered of one lane.
 #[derive(Default)]
 struct LaneWatch {
-    slots: Vec<Watch>,
+    slots: Vec<SlotWatch>,
     /// When its workers were replaced, within the window.
     replaced_at: VecDeque<Instant>,
     /// It has said that it replaces no more, and has not replaced any since.
@@ -56,7 +56,7 @@ struct LaneWatch {
 
 /// What is remembered of the job in one slot.
 #[derive(Default)]
-struct Watch {
+struct SlotWatch {
     job: u64,
     signs: u64,
     /// What the looks were worth since its last sign of life, or since it was told to leave.
@@ -77,7 +77,7 @@ enum Stage {
 }
 
 /// What a look sees of the job in a slot.
-struct Seen {
+struct SlotLook {
     job: u64,
     signs: u64,
     is_waiting: bool,
@@ -149,16 +149,16 @@ impl LaneWatch {
     fn look<J: Job>(&mut self, lane: &RunningLane<J>, worth: Duration, grace: Duration) {
         let shared = &lane.shared;
         let count = shared.slots.len();
-        self.slots.resize_with(count, Watch::default);
+        self.slots.resize_with(count, SlotWatch::default);
         let mut is_any_wedged = false;
         for index in 0..count {
             let held = shared.slots[index].lock();
             let Some(running) = &held.running else {
-                self.slots[index] = Watch::default();
+                self.slots[index] = SlotWatch::default();
                 continue;
             };
             let pulse = running.pulse();
-            let seen = Seen {
+            let seen = SlotLook {
                 job: held.job,
                 signs: pulse.signs(),
                 is_waiting: pulse.is_waiting(),
@@ -266,14 +266,14 @@ impl LaneWatch {
     }
 }
 
-impl Watch {
+impl SlotWatch {
     /// Takes in what a look has seen.
-    fn look(&mut self, seen: &Seen, worth: Duration, grace: Duration) -> Option<Verdict> {
+    fn look(&mut self, seen: &SlotLook, worth: Duration, grace: Duration) -> Option<Verdict> {
         if self.job != seen.job {
-            *self = Watch {
+            *self = SlotWatch {
                 job: seen.job,
                 signs: seen.signs,
-                ..Watch::default()
+                ..SlotWatch::default()
             };
         } else if self.stage == Stage::Stalled {
             self.silent += worth;

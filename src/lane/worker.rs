@@ -27,7 +27,7 @@ pub(crate) trait Job: Send + 'static {
     /// A handle to it.
     fn running(&self) -> Self::Running;
     /// Runs it on the worker's thread and says how it ended.
-    fn run(self) -> Ended;
+    fn run(self) -> JobEnd;
     /// It will not run, because no worker of its lane is left: ends it.
     fn turn_away(self, lane: &str);
 }
@@ -54,7 +54,7 @@ pub(crate) struct Silence<'a> {
 
 /// How a job ended, for the lane's counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum JobEnd {
     Done,
     Cancelled,
     Panicked,
@@ -64,9 +64,9 @@ pub(crate) enum Ended {
 
 /// The place of one worker in its lane. The worker whose generation it is writes it, and the watchdog gives it to the next one; neither waits for the
 /// other longer than it takes to read it.
-pub(super) struct Slot<R>(Mutex<Held<R>>);
+pub(super) struct Slot<R>(Mutex<SlotState<R>>);
 
-pub(super) struct Held<R> {
+pub(super) struct SlotState<R> {
     /// What its worker runs now.
     pub(super) running: Option<R>,
     /// The number of that job, by which the watchdog knows it again.
@@ -84,7 +84,7 @@ pub(super) struct Held<R> {
 
 impl<R> Slot<R> {
     pub(super) fn new(alive: Sender<Infallible>) -> Self {
-        Slot(Mutex::new(Held {
+        Slot(Mutex::new(SlotState {
             running: None,
             job: 0,
             generation: 0,
@@ -95,7 +95,7 @@ impl<R> Slot<R> {
         }))
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Held<R>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, SlotState<R>> {
         self.0
             .lock()
             .expect("no code panics while it holds a worker's slot")
@@ -103,7 +103,7 @@ impl<R> Slot<R> {
 }
 
 /// What the workers of one lane share.
-pub(super) struct Shared<J: Job> {
+pub(super) struct SharedLane<J: Job> {
     pub(super) lane: Lane,
     /// Disconnects when the lane is closed and everything queued has been taken, which is what sends a worker home.
     pub(super) take: Receiver<J>,
@@ -125,7 +125,7 @@ pub(super) struct Shared<J: Job> {
     pub(super) cancelled: AtomicU64,
 }
 
-impl<J: Job> Shared<J> {
+impl<J: Job> SharedLane<J> {
     pub(super) fn stats(&self) -> LaneStats {
         LaneStats {
             name: self.lane.name.to_string(),
@@ -192,7 +192,7 @@ impl<J: Job> Shared<J> {
                 held.job += 1;
             }
             // The job catches its handler's panic itself; this is for everything around it, so that the worker lives on.
-            let ended = self.guarded(|| job.run()).unwrap_or(Ended::Panicked);
+            let ended = self.guarded(|| job.run()).unwrap_or(JobEnd::Panicked);
             let mut held = slot.lock();
             if held.generation != generation {
                 return;
@@ -203,10 +203,10 @@ impl<J: Job> Shared<J> {
             }
             drop(held);
             match ended {
-                Ended::Done => self.done.fetch_add(1, Ordering::Relaxed),
-                Ended::Cancelled => self.cancelled.fetch_add(1, Ordering::Relaxed),
-                Ended::Panicked => self.panicked.fetch_add(1, Ordering::Relaxed),
-                Ended::GivenUp => 0,
+                JobEnd::Done => self.done.fetch_add(1, Ordering::Relaxed),
+                JobEnd::Cancelled => self.cancelled.fetch_add(1, Ordering::Relaxed),
+                JobEnd::Panicked => self.panicked.fetch_add(1, Ordering::Relaxed),
+                JobEnd::GivenUp => 0,
             };
             drop(running);
         }
@@ -231,7 +231,7 @@ impl<J: Job> Shared<J> {
 
 /// A worker on its way out.
 struct Leaving<'a, J: Job> {
-    shared: &'a Shared<J>,
+    shared: &'a SharedLane<J>,
     index: usize,
     generation: u64,
 }

@@ -36,17 +36,17 @@ impl AskCounter {
 }
 
 /// What the client answered, still as the text that it sent.
-type Answered = Result<Box<RawValue>, AskError>;
+type ClientAnswer = Result<Box<RawValue>, AskError>;
 
 /// The open requests of one session.
 #[derive(Default)]
 pub(crate) struct Asks {
-    state: Mutex<State>,
+    state: Mutex<AsksState>,
 }
 
 #[derive(Default)]
-struct State {
-    open: HashMap<RequestId, Sender<Answered>>,
+struct AsksState {
+    open: HashMap<RequestId, Sender<ClientAnswer>>,
     /// The client has closed its side, so nothing will be answered any more.
     closed: bool,
 }
@@ -56,7 +56,7 @@ pub(crate) struct PendingAsk<'a> {
     asks: &'a Asks,
     /// A text that no client numbers its own requests with.
     id: RequestId,
-    answered: Receiver<Answered>,
+    answered: Receiver<ClientAnswer>,
     counter: Arc<AskCounter>,
 }
 
@@ -105,7 +105,7 @@ impl Asks {
         let _nobody_waits = waiting.send(answer);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, AsksState> {
         self.state
             .lock()
             .expect("no code panics while it holds the open asks")
@@ -124,7 +124,7 @@ impl PendingAsk<'_> {
         call: &CancellationToken,
         unread: &Receiver<Infallible>,
         patience: Duration,
-    ) -> Answered {
+    ) -> ClientAnswer {
         let deadline = crossbeam_channel::at(after(patience));
         select! {
             recv(self.answered) -> answer => answer.unwrap_or(Err(AskError::Left)),

@@ -44,13 +44,13 @@ pub(crate) struct Streams {
     parked_bytes_max: usize,
     replay_bytes_max: usize,
     announcements_max: usize,
-    state: Mutex<State>,
+    state: Mutex<StreamsState>,
     /// Signalled when a stream is not open any more; only those who want to take one over wait here.
     released: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct StreamsState {
     /// The session is over: nothing is kept any more.
     ended: bool,
     /// The last stream's number, of either kind.
@@ -204,8 +204,8 @@ impl Streams {
         }
     }
 
-    fn put_by(&self, state: &mut State, message: Vec<u8>) {
-        let State { ended, backlog, .. } = state;
+    fn put_by(&self, state: &mut StreamsState, message: Vec<u8>) {
+        let StreamsState { ended, backlog, .. } = state;
         if *ended || backlog.iter().any(|(waiting, _)| *waiting == message) {
             return;
         }
@@ -257,8 +257,8 @@ impl Streams {
     }
 
     /// Takes the place of one more connection that is opened by `GET`. `None` when there are as many as may be.
-    pub(crate) fn carry(self: &Arc<Self>) -> Option<Carried> {
-        let carried = Carried(Arc::clone(self));
+    pub(crate) fn carry(self: &Arc<Self>) -> Option<GetPlace> {
+        let carried = GetPlace(Arc::clone(self));
         let others = self.carried.fetch_add(1, Ordering::Relaxed);
         (others < self.streams_max).then_some(carried)
     }
@@ -320,18 +320,18 @@ impl Streams {
     }
 
     /// Forgets what is too much, to be dropped once nothing is locked.
-    fn settle(&self, mut state: MutexGuard<'_, State>, dropped: &mut Vec<Answering>) {
+    fn settle(&self, mut state: MutexGuard<'_, StreamsState>, dropped: &mut Vec<Answering>) {
         while let Some(other) = state.one_too_many(self.parked_max, self.parked_bytes_max) {
             dropped.extend(state.forget(other));
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, StreamsState> {
         self.state.lock().expect(HELD)
     }
 }
 
-impl State {
+impl StreamsState {
     /// The stream to forget if too much is kept that is not open: one whose answer has been sent before one whose answer has not, and the
     /// oldest of them. The bytes that wait are looked at when a stream is parked and when they arrive; one that is parked alone may hold whatever its
     /// session's account has room for.
@@ -460,9 +460,9 @@ impl Drop for OpenStream {
 
 /// The place of a connection that was opened by `GET`.
 #[derive(Debug)]
-pub(crate) struct Carried(Arc<Streams>);
+pub(crate) struct GetPlace(Arc<Streams>);
 
-impl Drop for Carried {
+impl Drop for GetPlace {
     fn drop(&mut self) {
         self.0.carried.fetch_sub(1, Ordering::Relaxed);
     }

@@ -16,7 +16,7 @@ use crate::base::panics;
 type Work = Box<dyn FnOnce() + Send>;
 
 /// The threads `mcp-aside` of one pool.
-pub(crate) struct Aside {
+pub(crate) struct AsideThreads {
     /// Without a buffer: what can be sent has an idle thread at the other end.
     hand_over: Sender<Work>,
     take: Receiver<Work>,
@@ -29,10 +29,10 @@ pub(crate) struct Aside {
 /// How long an idle thread waits for more.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Aside {
+impl AsideThreads {
     pub(super) fn new(most: usize) -> Arc<Self> {
         let (hand_over, take) = bounded(0);
-        Arc::new(Aside {
+        Arc::new(AsideThreads {
             hand_over,
             take,
             running: AtomicUsize::new(0),

@@ -27,10 +27,10 @@ pub enum Scope {
 ///
 /// It is shown in a few words, such as ``workspace `default` ``, from which nobody can learn an id that would give access to anything.
 #[derive(Clone, Debug)]
-pub struct Holder(Kind);
+pub struct Holder(HolderKind);
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum HolderKind {
     Call {
         target: Arc<str>,
         request_id: Arc<str>,
@@ -47,7 +47,7 @@ impl Holder {
     /// The call itself.
     pub(super) fn call(call: &dyn CallControl) -> Self {
         let info = call.info();
-        Holder(Kind::Call {
+        Holder(HolderKind::Call {
             target: Arc::clone(&info.target),
             request_id: info.tag.as_str().into(),
             token: call.cancellation().clone(),
@@ -56,7 +56,7 @@ impl Holder {
 
     #[cfg(test)]
     pub(super) fn test_call(token: &CancellationToken) -> Self {
-        Holder(Kind::Call {
+        Holder(HolderKind::Call {
             target: "test".into(),
             request_id: "1".into(),
             token: token.clone(),
@@ -65,7 +65,7 @@ impl Holder {
 
     #[cfg(test)]
     pub(super) fn test_workspace(name: &str, span: Span) -> Self {
-        Holder(Kind::Lasting {
+        Holder(HolderKind::Lasting {
             scope: Scope::Workspace,
             name: name.into(),
             span,
@@ -93,7 +93,7 @@ impl Holder {
                 (name, span)
             }),
         }?;
-        Some(Holder(Kind::Lasting { scope, name, span }))
+        Some(Holder(HolderKind::Lasting { scope, name, span }))
     }
 
     /// Everything that the call is part of, the narrowest first.
@@ -106,24 +106,24 @@ impl Holder {
 
     /// Whether it is a call that has this token.
     pub(super) fn is_call(&self, token: &CancellationToken) -> bool {
-        matches!(&self.0, Kind::Call { token: own, .. } if own.is_same(token))
+        matches!(&self.0, HolderKind::Call { token: own, .. } if own.is_same(token))
     }
 
     /// Whether what outlives a call has ended.
     pub(super) fn is_over(&self) -> bool {
-        matches!(&self.0, Kind::Lasting { span, .. } if span.is_over())
+        matches!(&self.0, HolderKind::Lasting { span, .. } if span.is_over())
     }
 
     pub(super) fn has_span(&self, wanted: &Span) -> bool {
-        matches!(&self.0, Kind::Lasting { span, .. } if span == wanted)
+        matches!(&self.0, HolderKind::Lasting { span, .. } if span == wanted)
     }
 }
 
 impl PartialEq for Holder {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
-            (Kind::Call { token, .. }, _) => other.is_call(token),
-            (Kind::Lasting { span, .. }, _) => other.has_span(span),
+            (HolderKind::Call { token, .. }, _) => other.is_call(token),
+            (HolderKind::Lasting { span, .. }, _) => other.has_span(span),
         }
     }
 }
@@ -131,10 +131,10 @@ impl PartialEq for Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Call {
+            HolderKind::Call {
                 target, request_id, ..
             } => write!(f, "`{target}` (request {request_id})"),
-            Kind::Lasting { scope, name, .. } => match scope {
+            HolderKind::Lasting { scope, name, .. } => match scope {
                 Scope::Job => write!(f, "job {name}"),
                 Scope::Workspace => write!(f, "workspace `{name}`"),
                 Scope::Session => write!(f, "session {name}"),

@@ -15,8 +15,8 @@ use crate::pool::holder::Holder;
 use crate::pool::report::{Claimed, PoolWaiter, PooledResource};
 
 /// Everything that the lock guards.
-pub(super) struct State {
-    pub(super) places: Vec<Place>,
+pub(super) struct PoolState {
+    pub(super) places: Vec<ResourceSlot>,
     /// By their tickets, which are drawn in the order of arrival.
     pub(super) line: BTreeMap<u64, Waiter>,
     last_ticket: u64,
@@ -24,9 +24,9 @@ pub(super) struct State {
 }
 
 /// A place for one resource.
-pub(super) struct Place {
+pub(super) struct ResourceSlot {
     pub(super) name: Arc<str>,
-    pub(super) standing: Standing,
+    pub(super) standing: Occupancy,
     /// Whether a resource lies on the shelf, or is in use.
     pub(super) is_made: bool,
     /// Whether its external lock is ours.
@@ -44,7 +44,7 @@ pub(super) struct Failed {
     pub(super) again: Instant,
 }
 
-pub(super) enum Standing {
+pub(super) enum Occupancy {
     Free,
     /// Somebody has a claim on it and uses it.
     Used(Holding),
@@ -94,17 +94,17 @@ pub(super) struct Grant {
     pub(super) claim: u64,
 }
 
-impl State {
+impl PoolState {
     pub(super) fn new(names: impl Iterator<Item = Arc<str>>) -> Self {
-        let place = |name| Place {
+        let place = |name| ResourceSlot {
             name,
-            standing: Standing::Free,
+            standing: Occupancy::Free,
             is_made: false,
             is_locked: false,
             elsewhere: None,
             failed: None,
         };
-        State {
+        PoolState {
             places: names.map(place).collect(),
             line: BTreeMap::new(),
             last_ticket: 0,
@@ -133,10 +133,10 @@ impl State {
             return;
         }
         let now = Instant::now();
-        let rank = |place: &Place| match &place.standing {
-            Standing::Kept(_) => Some(0),
-            Standing::Free if place.is_made => Some(1),
-            Standing::Free if place.may_be_made(now) => Some(2),
+        let rank = |place: &ResourceSlot| match &place.standing {
+            Occupancy::Kept(_) => Some(0),
+            Occupancy::Free if place.is_made => Some(1),
+            Occupancy::Free if place.may_be_made(now) => Some(2),
             _ => None,
         };
         let ranks: Vec<_> = self.places.iter().map(rank).collect();
@@ -183,8 +183,8 @@ impl State {
     pub(super) fn vacate(&mut self, at: usize) -> Option<usize> {
         let place = &mut self.places[at];
         place.standing = match place.is_locked {
-            true => Standing::Leaving,
-            false => Standing::Free,
+            true => Occupancy::Leaving,
+            false => Occupancy::Free,
         };
         place.is_locked.then_some(at)
     }
@@ -192,7 +192,7 @@ impl State {
     /// Takes a claim back, whoever has it. A resource that is in use stays with its late user, so another will have to be made.
     pub(super) fn take_back(&mut self, at: usize) -> Option<usize> {
         let place = &mut self.places[at];
-        if matches!(place.standing, Standing::Used(_)) {
+        if matches!(place.standing, Occupancy::Used(_)) {
             place.is_made = false;
         }
         self.vacate(at)
@@ -234,14 +234,14 @@ impl State {
                 .filter(|waiter| waiter.got.is_none() && waiter.want.fits[at])
                 .count()
         };
-        let shown = |(at, place): (usize, &Place)| PooledResource {
+        let shown = |(at, place): (usize, &ResourceSlot)| PooledResource {
             name: place.name.to_string(),
             claimed: place.holding().map(|holding| Claimed {
                 holder: holding.holder().clone(),
                 label: holding.label.to_string(),
                 held_for: holding.since.elapsed(),
                 at: holding.at,
-                in_use: matches!(place.standing, Standing::Used(_)),
+                in_use: matches!(place.standing, Occupancy::Used(_)),
             }),
             held_elsewhere: place.elsewhere.clone(),
             problem: place
@@ -274,18 +274,18 @@ impl State {
     }
 }
 
-impl Place {
+impl ResourceSlot {
     pub(super) fn holding(&self) -> Option<&Holding> {
         match &self.standing {
-            Standing::Used(holding) | Standing::Kept(holding) => Some(holding),
-            Standing::Free | Standing::Leaving => None,
+            Occupancy::Used(holding) | Occupancy::Kept(holding) => Some(holding),
+            Occupancy::Free | Occupancy::Leaving => None,
         }
     }
 
     pub(super) fn holding_mut(&mut self) -> Option<&mut Holding> {
         match &mut self.standing {
-            Standing::Used(holding) | Standing::Kept(holding) => Some(holding),
-            Standing::Free | Standing::Leaving => None,
+            Occupancy::Used(holding) | Occupancy::Kept(holding) => Some(holding),
+            Occupancy::Free | Occupancy::Leaving => None,
         }
     }
 
@@ -297,9 +297,9 @@ impl Place {
 
     fn is_open_to(&self, waiter: &Waiter) -> bool {
         match &self.standing {
-            Standing::Free => true,
-            Standing::Kept(holding) => waiter.want.part_of.contains(holding.holder()),
-            Standing::Used(_) | Standing::Leaving => false,
+            Occupancy::Free => true,
+            Occupancy::Kept(holding) => waiter.want.part_of.contains(holding.holder()),
+            Occupancy::Used(_) | Occupancy::Leaving => false,
         }
     }
 
@@ -314,9 +314,9 @@ impl Place {
             at: want.at,
             is_warned: false,
         };
-        let before = std::mem::replace(&mut self.standing, Standing::Used(holding));
-        if let Standing::Kept(kept) = before {
-            self.standing = Standing::Used(Holding {
+        let before = std::mem::replace(&mut self.standing, Occupancy::Used(holding));
+        if let Occupancy::Kept(kept) = before {
+            self.standing = Occupancy::Used(Holding {
                 claim,
                 call: want.call.clone(),
                 ..kept

@@ -18,7 +18,7 @@ use crate::pool::holder::Holder;
 use crate::pool::places::{Grant, Want};
 use crate::pool::report::PoolReport;
 use crate::pool::shelf::Shelf;
-use crate::pool::table::{InLine, NotLocked, Table};
+use crate::pool::table::{InLine, NotLocked, PoolTable};
 
 /// A set of independent resources (connections, hosts, devices) that handlers claim, wait for and give back. Clones are the same pool; tell the server of it with
 /// [`Server::pool`](crate::Server::pool).
@@ -248,7 +248,7 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
         self.0.table.report()
     }
 
-    pub(crate) fn table(&self) -> &Arc<Table> {
+    pub(crate) fn table(&self) -> &Arc<PoolTable> {
         &self.0.table
     }
 }
@@ -257,7 +257,7 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
 fn wait_in<S>(
     line: &InLine,
     cx: &mut RequestContext<S>,
-    table: &Table,
+    table: &PoolTable,
     want: &Want,
     deadline: Instant,
 ) -> Result<Grant, ClaimError> {

@@ -10,18 +10,18 @@ use crossbeam_channel::never;
 
 use crate::base::cancel::CancellationToken;
 use crate::pool::places::Grant;
-use crate::pool::table::Table;
+use crate::pool::table::PoolTable;
 
 /// A pool with its resources.
 pub(crate) struct Shelf<T, K> {
-    pub(super) table: Arc<Table>,
+    pub(super) table: Arc<PoolTable>,
     pub(super) keys: Vec<K>,
-    make: Box<Make<T, K>>,
+    make: Box<MakeResource<T, K>>,
     slots: Vec<Mutex<Option<Made<T>>>>,
     care: Mutex<Care<T>>,
 }
 
-type Make<T, K> = dyn Fn(&K) -> Result<T, String> + Send + Sync;
+type MakeResource<T, K> = dyn Fn(&K) -> Result<T, String> + Send + Sync;
 
 type Check<T> = dyn Fn(&mut T) -> bool + Send + Sync;
 
@@ -49,7 +49,7 @@ impl<T: Send + 'static, K: Display> Shelf<T, K> {
         make: impl Fn(&K) -> Result<T, String> + Send + Sync + 'static,
     ) -> Self {
         Shelf {
-            table: Table::new(name, keys.iter().map(|key| key.to_string().into())),
+            table: PoolTable::new(name, keys.iter().map(|key| key.to_string().into())),
             slots: keys.iter().map(|_| Mutex::new(None)).collect(),
             keys,
             make: Box::new(make),

@@ -14,25 +14,25 @@ use crate::base::cancel::CancellationToken;
 use crate::base::deadline::after;
 use crate::base::life::Span;
 use crate::base::log;
-use crate::pool::aside::Aside;
+use crate::pool::aside::AsideThreads;
 use crate::pool::external::ExternalLock;
 use crate::pool::holder::Holder;
-use crate::pool::places::{Failed, Grant, Standing, State, Want};
+use crate::pool::places::{Failed, Grant, Occupancy, PoolState, Want};
 use crate::pool::report::PoolReport;
 
 /// A pool, whatever lies in its places.
-pub(crate) struct Table {
+pub(crate) struct PoolTable {
     pub(crate) name: Arc<str>,
-    state: Mutex<State>,
-    rules: Mutex<Rules>,
-    pub(super) aside: Arc<Aside>,
+    state: Mutex<PoolState>,
+    rules: Mutex<PoolSettings>,
+    pub(super) aside: Arc<AsideThreads>,
     /// Whether a server looks it over from time to time.
     is_swept: AtomicBool,
 }
 
 /// What its author has set.
 #[derive(Clone)]
-pub(super) struct Rules {
+pub(super) struct PoolSettings {
     pub(super) warn_after: Option<Duration>,
     pub(super) lease: Option<Duration>,
     pub(super) lock: Option<Arc<dyn ExternalLock>>,
@@ -52,7 +52,7 @@ pub(super) enum NotLocked {
 
 /// A place in the line; dropped, it is given up, with whatever it has got.
 pub(super) struct InLine {
-    table: Arc<Table>,
+    table: Arc<PoolTable>,
     ticket: u64,
     pub(super) woken: Receiver<()>,
 }
@@ -62,15 +62,15 @@ const UNSWEPT_INTERVAL: Duration = Duration::from_millis(250);
 
 const HELD: &str = "no code panics while it holds a pool";
 
-impl Table {
+impl PoolTable {
     pub(super) fn new(name: &str, places: impl Iterator<Item = Arc<str>>) -> Arc<Self> {
-        let state = State::new(places);
-        Arc::new(Table {
+        let state = PoolState::new(places);
+        Arc::new(PoolTable {
             name: name.into(),
             // As many checks as there are places may run, and as much may hang.
-            aside: Aside::new(2 * state.places.len()),
+            aside: AsideThreads::new(2 * state.places.len()),
             state: Mutex::new(state),
-            rules: Mutex::new(Rules {
+            rules: Mutex::new(PoolSettings {
                 warn_after: None,
                 lease: None,
                 lock: None,
@@ -81,11 +81,11 @@ impl Table {
         })
     }
 
-    pub(super) fn set(&self, set: impl FnOnce(&mut Rules)) {
+    pub(super) fn set(&self, set: impl FnOnce(&mut PoolSettings)) {
         set(&mut self.rules.lock().expect(HELD));
     }
 
-    fn rules(&self) -> Rules {
+    fn rules(&self) -> PoolSettings {
         self.rules.lock().expect(HELD).clone()
     }
 
@@ -116,7 +116,7 @@ impl Table {
         line: &InLine,
         label: &str,
     ) -> Result<(), NotLocked> {
-        let Rules { lock, poll, .. } = self.rules();
+        let PoolSettings { lock, poll, .. } = self.rules();
         let Some(lock) = lock else { return Ok(()) };
         let name = {
             let place = &self.lock().places[grant.place];
@@ -204,9 +204,9 @@ impl Table {
         }
         let mut leaving = None;
         if stays {
-            let standing = std::mem::replace(&mut place.standing, Standing::Free);
-            if let Standing::Used(holding) = standing {
-                place.standing = Standing::Kept(holding);
+            let standing = std::mem::replace(&mut place.standing, Occupancy::Free);
+            if let Occupancy::Used(holding) = standing {
+                place.standing = Occupancy::Kept(holding);
             }
         } else {
             leaving = state.vacate(grant.place);
@@ -226,7 +226,7 @@ impl Table {
             }
             let mut state = self.lock();
             state.places[at].is_locked = false;
-            state.places[at].standing = Standing::Free;
+            state.places[at].standing = Occupancy::Free;
             state.deal();
         }
     }
@@ -277,7 +277,7 @@ impl Table {
 
     /// Frees what was kept for something that has ended, takes back what has been held longer than its lease, and warns of what is held long.
     pub(crate) fn sweep(self: &Arc<Self>) {
-        let Rules {
+        let PoolSettings {
             warn_after, lease, ..
         } = self.rules();
         let mut lines = Vec::new();
@@ -287,7 +287,7 @@ impl Table {
         for at in 0..state.places.len() {
             let place = &mut state.places[at];
             let name = Arc::clone(&place.name);
-            let is_kept = matches!(place.standing, Standing::Kept(_));
+            let is_kept = matches!(place.standing, Occupancy::Kept(_));
             let Some(holding) = place.holding_mut() else {
                 continue;
             };
@@ -339,7 +339,7 @@ impl Table {
         self.lock().held_by(span)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().expect(HELD)
     }
 }

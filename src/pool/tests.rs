@@ -8,8 +8,8 @@ use crate::base::cancel::{Canceller, cancellation};
 use crate::base::life::Life;
 
 /// A table of these places.
-fn table(names: &[&str]) -> Arc<Table> {
-    Table::new("test", names.iter().map(|name| (*name).into()))
+fn table(names: &[&str]) -> Arc<PoolTable> {
+    PoolTable::new("test", names.iter().map(|name| (*name).into()))
 }
 
 /// A call, which lasts as long as its canceller.
@@ -28,12 +28,12 @@ fn want(call: &Holder, part_of: &[Holder], fits: &[bool]) -> Arc<Want> {
     })
 }
 
-fn give_back(table: &Arc<Table>, grant: Grant) -> bool {
+fn give_back(table: &Arc<PoolTable>, grant: Grant) -> bool {
     table.give_back(grant, Some(|| {}))
 }
 
 #[track_caller]
-fn claim(table: &Arc<Table>, want: &Arc<Want>) -> Grant {
+fn claim(table: &Arc<PoolTable>, want: &Arc<Want>) -> Grant {
     let line = table.line_up(Arc::clone(want));
     let grant = line.got().expect("one is free");
     line.leave_with(grant);

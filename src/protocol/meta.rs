@@ -40,9 +40,9 @@ pub(crate) struct Params<'a> {
     pub(crate) uri: Option<Text<'a>>,
     /// Of `completion/complete`.
     #[serde(borrow, default, deserialize_with = "object", rename = "ref")]
-    pub(crate) reference: Option<Reference<'a>>,
+    pub(crate) reference: Option<CompletionReference<'a>>,
     #[serde(borrow, default, deserialize_with = "object")]
-    pub(crate) argument: Option<Argument<'a>>,
+    pub(crate) argument: Option<CompletionArgument<'a>>,
     #[serde(borrow, default, deserialize_with = "object")]
     pub(crate) context: Option<Context<'a>>,
     /// Of a call that comes back with answers. Anything but an object answers nothing.
@@ -114,7 +114,7 @@ pub(crate) struct SubscriptionFilter<'a> {
 /// What is to be completed: a prompt by its name, or a resource template by its URI. Not an enum with a tag, for which serde would keep all that
 /// stands before the tag as a tree.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Reference<'a> {
+pub(crate) struct CompletionReference<'a> {
     #[serde(rename = "type")]
     pub(crate) kind: ReferenceKind,
     #[serde(borrow)]
@@ -133,7 +133,7 @@ pub(crate) enum ReferenceKind {
 
 /// The argument or variable that is being typed.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Argument<'a> {
+pub(crate) struct CompletionArgument<'a> {
     #[serde(borrow)]
     pub(crate) name: Text<'a>,
     #[serde(borrow)]

@@ -27,15 +27,15 @@ pub(crate) enum Method {
     TasksCancel,
 }
 
-struct Row {
+struct MethodRow {
     name: &'static str,
     method: Method,
     modern: bool,
     legacy: bool,
 }
 
-const fn row(name: &'static str, method: Method, modern: bool, legacy: bool) -> Row {
-    Row {
+const fn row(name: &'static str, method: Method, modern: bool, legacy: bool) -> MethodRow {
+    MethodRow {
         name,
         method,
         modern,
@@ -44,7 +44,7 @@ const fn row(name: &'static str, method: Method, modern: bool, legacy: bool) -> 
 }
 
 /// One line a method: name, and whether the modern and the legacy era have it.
-const TABLE: &[Row] = &[
+const TABLE: &[MethodRow] = &[
     row("tools/call", Method::ToolsCall, true, true),
     row("tools/list", Method::ToolsList, true, true),
     row("resources/read", Method::ResourcesRead, true, true),

@@ -25,16 +25,16 @@ const INTEGER_MAX: i64 = (1 << 53) - 1;
 /// The mirrored parameters of one tool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ParamHeaders {
-    members: Vec<Member>,
+    members: Vec<MirroredProperty>,
 }
 
 /// A property that is mirrored, or one inside it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Member {
+struct MirroredProperty {
     name: String,
     /// The field that mirrors it, such as `Mcp-Param-Region`.
     field: Option<String>,
-    members: Vec<Member>,
+    members: Vec<MirroredProperty>,
 }
 
 /// What a request has under the name of a header field that may stand only once.
@@ -91,7 +91,7 @@ fn members<'s>(
     schema: &'s Map<String, Value>,
     path: &mut Vec<&'s str>,
     taken: &mut BTreeSet<String>,
-) -> Result<Vec<Member>, String> {
+) -> Result<Vec<MirroredProperty>, String> {
     let hidden = schema
         .iter()
         .filter(|(keyword, _)| *keyword != "properties");
@@ -115,7 +115,7 @@ fn members<'s>(
         let members = members(property, path, taken)?;
         path.pop();
         if field.is_some() || !members.is_empty() {
-            found.push(Member {
+            found.push(MirroredProperty {
                 name: name.clone(),
                 field,
                 members,
@@ -212,7 +212,7 @@ fn subschemas<'s>(keyword: &str, value: &'s Value) -> Vec<&'s Value> {
 }
 
 fn check_members<'a>(
-    members: &'a [Member],
+    members: &'a [MirroredProperty],
     object: Option<&RawValue>,
     header: &dyn Fn(&'a str) -> Field<'a>,
 ) -> Result<(), ErrorObject> {
@@ -233,21 +233,21 @@ fn check_members<'a>(
 
 /// The values of these members, in their order. What is not an object has none.
 fn find<'v>(
-    members: &[Member],
+    members: &[MirroredProperty],
     object: Option<&'v RawValue>,
 ) -> serde_json::Result<Vec<Option<&'v RawValue>>> {
     match object.map(RawValue::get) {
         Some(text) if text.starts_with('{') && !members.is_empty() => {
-            serde_json::Deserializer::from_str(text).deserialize_map(Wanted(members))
+            serde_json::Deserializer::from_str(text).deserialize_map(PropertyVisitor(members))
         }
         _ => Ok(vec![None; members.len()]),
     }
 }
 
 /// Reads an object and keeps the values of some members.
-struct Wanted<'m>(&'m [Member]);
+struct PropertyVisitor<'m>(&'m [MirroredProperty]);
 
-impl<'de> Visitor<'de> for Wanted<'_> {
+impl<'de> Visitor<'de> for PropertyVisitor<'_> {
     type Value = Vec<Option<&'de RawValue>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,13 +5,13 @@
 use serde_json::{Value, json};
 
 use crate::protocol::types::{CallToolResult, ContentBlock};
-use crate::scripts::command::Ended;
+use crate::scripts::command::CommandEnd;
 use crate::scripts::spec::Output;
 
 /// What is shown of an output that went wrong, to the model; programs have all of it.
 const FAILURE_CHARS_MAX: usize = 4000;
 
-impl Ended {
+impl CommandEnd {
     /// What the caller of the tool gets.
     pub(super) fn answer(self, kind: &Output, ok_codes: &[i32]) -> CallToolResult {
         if let Some(why) = self.failed(ok_codes) {

@@ -20,7 +20,7 @@ pub(super) struct Argument {
     description: Option<String>,
     required: bool,
     default: Option<Value>,
-    kind: Kind,
+    kind: ArgumentType,
     /// Whether it is a list of such values.
     is_array: bool,
     items: [Option<usize>; 2],
@@ -35,7 +35,7 @@ pub(super) struct Argument {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum ArgumentType {
     String,
     Integer,
     Number,
@@ -83,12 +83,12 @@ impl Argument {
 
     fn check_one(&self, value: &Value) -> Result<Value, String> {
         let (fits, wanted) = match self.kind {
-            Kind::String => (value.is_string(), "a string"),
-            Kind::Path => (value.is_string(), "a path"),
-            Kind::Integer => (value.is_i64() || value.is_u64(), "an integer"),
-            Kind::Number => (value.is_number(), "a number"),
-            Kind::Boolean => (value.is_boolean(), "true or false"),
-            Kind::Object => (value.is_object(), "an object"),
+            ArgumentType::String => (value.is_string(), "a string"),
+            ArgumentType::Path => (value.is_string(), "a path"),
+            ArgumentType::Integer => (value.is_i64() || value.is_u64(), "an integer"),
+            ArgumentType::Number => (value.is_number(), "a number"),
+            ArgumentType::Boolean => (value.is_boolean(), "true or false"),
+            ArgumentType::Object => (value.is_object(), "an object"),
         };
         if !fits {
             return Err(format!("is {wanted}, not {}", named(value)));

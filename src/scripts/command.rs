@@ -20,7 +20,7 @@ pub(super) struct Prepared {
 }
 
 /// How a command ended.
-pub(super) struct Ended {
+pub(super) struct CommandEnd {
     pub(super) output: CommandOutput,
     /// Why it was ended before its own end.
     pub(super) problem: Option<String>,
@@ -89,7 +89,7 @@ impl Prepared {
         self,
         cx: &mut RequestContext<S>,
         shows_lines: bool,
-    ) -> Result<Ended, ToolError> {
+    ) -> Result<CommandEnd, ToolError> {
         let Prepared { command, mask } = self;
         let mut count = 0.0;
         let ended = command.run_with(cx, |cx, line| {
@@ -100,7 +100,7 @@ impl Prepared {
         });
         let error = match ended {
             Ok(output) => {
-                return Ok(Ended {
+                return Ok(CommandEnd {
                     output,
                     problem: None,
                     mask,
@@ -111,7 +111,7 @@ impl Prepared {
         let problem = mask.apply(&error.to_string());
         match error {
             CommandError::TimedOut { output, .. } | CommandError::Stopped { output, .. } => {
-                Ok(Ended {
+                Ok(CommandEnd {
                     output: *output,
                     problem: Some(problem),
                     mask,

@@ -6,7 +6,7 @@ use std::any::type_name;
 use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
-use crate::handler::registration::Kind;
+use crate::handler::registration::OfferKind;
 use crate::handler::{Fork, Prompt, Register, Resource, ResourceTemplate, Tool};
 use crate::protocol::change::Change;
 use crate::server::running::ServerHandle;
@@ -114,29 +114,29 @@ impl<S> ServerHandle<S> {
 
     /// Removes a tool and notifies the subscribed clients. Calls that have been accepted still run. Returns whether there was a tool of this name.
     pub fn remove_tool(&self, name: &str) -> bool {
-        self.engine.remove(Kind::Tool, name)
+        self.engine.remove(OfferKind::Tool, name)
     }
 
     /// Removes a prompt, as [`remove_tool`](Self::remove_tool) does a tool.
     pub fn remove_prompt(&self, name: &str) -> bool {
-        self.engine.remove(Kind::Prompt, name)
+        self.engine.remove(OfferKind::Prompt, name)
     }
 
     /// Removes the resource with this URI, as [`remove_tool`](Self::remove_tool) does a tool. Who watches it is told nothing more.
     pub fn remove_resource(&self, uri: &str) -> bool {
-        self.engine.remove(Kind::Resource, uri)
+        self.engine.remove(OfferKind::Resource, uri)
     }
 
     /// Removes a resource template, named as it was written, as [`remove_tool`](Self::remove_tool) does a tool.
     pub fn remove_resource_template(&self, uri_template: &str) -> bool {
-        self.engine.remove(Kind::Template, uri_template)
+        self.engine.remove(OfferKind::Template, uri_template)
     }
 
     /// Disables a tool (`false`) or enables it again (`true`), and notifies the subscribed clients if that is a change. A disabled tool is not
     /// listed, and a call of it is answered as one of an unknown tool; enabled again, it has its old place in the list. Returns whether there is a
     /// tool of this name.
     pub fn enable_tool(&self, name: &str, enabled: bool) -> bool {
-        self.engine.enable(Kind::Tool, name, enabled)
+        self.engine.enable(OfferKind::Tool, name, enabled)
     }
 
     /// Notifies the subscribed clients that the list of tools has changed (`notifications/tools/list_changed`). Never waits. Adding, removing and

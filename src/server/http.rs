@@ -12,7 +12,7 @@ use crate::server::Server;
 #[cfg(all(feature = "http", unix))]
 use crate::server::inherited::{self, Inherited};
 use crate::server::running::RunningServer;
-use crate::server::shared::Shared;
+use crate::server::shared::SharedServer;
 use crate::transport::http::Callers;
 use crate::transport::http::endpoint::Endpoint;
 #[cfg(all(feature = "http", unix))]
@@ -45,11 +45,11 @@ impl Default for HttpSettings {
 }
 
 /// The settings, found to make sense.
-type Rules = (Paths, Callers, Overload);
+type CheckedSettings = (Paths, Callers, Overload);
 
 impl HttpSettings {
     /// Checks what could never match, and so would lock everyone out without a word.
-    pub(super) fn rules(&self, loopback: bool) -> Result<Rules> {
+    pub(super) fn rules(&self, loopback: bool) -> Result<CheckedSettings> {
         let mcp = (self.path.as_str(), Route::Mcp);
         let health = self.health_path.as_deref();
         let paths = Paths::new(
@@ -71,7 +71,7 @@ impl HttpSettings {
     }
 }
 
-impl Shared {
+impl SharedServer {
     /// An endpoint for one more front.
     pub(super) fn endpoint(&self, loopback: bool) -> Result<Endpoint> {
         let (paths, callers, overload) = self.serving.http.rules(loopback)?;

@@ -20,7 +20,7 @@ use crate::base::panics;
 use crate::base::stats::Stats;
 use crate::engine::Engine;
 use crate::server::Serving;
-use crate::server::shared::{DrainReport, HELD, Shared};
+use crate::server::shared::{DrainReport, HELD, SharedServer};
 use crate::transport::front::Front;
 use crate::transport::pipe::{Ears, PipeFront};
 use crate::transport::stdio;
@@ -45,7 +45,7 @@ use crate::transport::stdio;
 /// ```
 #[must_use = "a server that is dropped shuts down; call `run_until_ctrl_c`, `join`, `shutdown` or `detach`"]
 pub struct RunningServer {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedServer>,
 }
 
 impl fmt::Debug for RunningServer {
@@ -97,14 +97,14 @@ impl<S> ServerHandle<S> {
 impl RunningServer {
     pub(super) fn new(engine: Arc<Engine>, limits: Arc<Limits>, serving: Serving) -> Self {
         RunningServer {
-            shared: Arc::new(Shared::new(engine, limits, serving)),
+            shared: Arc::new(SharedServer::new(engine, limits, serving)),
         }
     }
 
     /// Opens a front, unless the server has ended.
     pub(super) fn open(
         &self,
-        open: impl FnOnce(&Shared) -> Result<Box<dyn Front>>,
+        open: impl FnOnce(&SharedServer) -> Result<Box<dyn Front>>,
     ) -> Result<&Self> {
         // Held while it opens, so that a shutdown meets it either not at all or at work.
         let mut fronts = self.shared.fronts.lock().expect(HELD);

@@ -30,7 +30,7 @@ pub struct DrainReport {
 }
 
 /// A running server, as it is known to all who may end it.
-pub(super) struct Shared {
+pub(super) struct SharedServer {
     pub(super) engine: Arc<Engine>,
     pub(super) limits: Arc<Limits>,
     pub(super) serving: Serving,
@@ -54,10 +54,10 @@ pub(super) struct Shared {
 
 pub(super) const HELD: &str = "no code panics while it holds the fronts";
 
-impl Shared {
+impl SharedServer {
     pub(super) fn new(engine: Arc<Engine>, limits: Arc<Limits>, serving: Serving) -> Self {
         let (stop, stopped) = bounded(1);
-        Shared {
+        SharedServer {
             client_end: ClientEnd {
                 engine: Arc::clone(&engine),
                 stop,

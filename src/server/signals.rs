@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use crate::base::error::{Error, Result};
 use crate::base::log;
 use crate::server::running::RunningServer;
-use crate::server::shared::{HELD, Shared};
+use crate::server::shared::{HELD, SharedServer};
 
 /// The servers that are told. `None` until the watch is installed.
-static WATCHED: Mutex<Option<Vec<Weak<Shared>>>> = Mutex::new(None);
+static WATCHED: Mutex<Option<Vec<Weak<SharedServer>>>> = Mutex::new(None);
 
 /// Two interrupts within this time are meant for the server, not for its client.
 const INSISTS_WITHIN: Duration = Duration::from_secs(2);
@@ -76,7 +76,7 @@ impl RunningServer {
     }
 }
 
-impl Shared {
+impl SharedServer {
     /// What a signal does to this server.
     fn signalled(&self, signal: Signal) {
         if signal == Signal::Interrupt && self.spares_interrupts.load(Ordering::Acquire) {
@@ -99,7 +99,7 @@ impl Shared {
 }
 
 /// From now on this server is told.
-fn watch(server: &Arc<Shared>) -> Result<()> {
+fn watch(server: &Arc<SharedServer>) -> Result<()> {
     let mut watched = WATCHED.lock().expect(HELD);
     if watched.is_none() {
         platform::install()?;

@@ -24,7 +24,7 @@ use crate::transport::pipe::{Ears, WriteNow};
 /// The protocol's own ends.
 pub(crate) struct Stdio {
     pub(crate) read: Input,
-    pub(crate) write: Output,
+    pub(crate) write: ProtocolOutput,
     pub(crate) ears: Option<Ears>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Input {
 }
 
 /// Writes to stdout, and waits for room where the launcher has left it in non-blocking mode.
-pub(crate) struct Output(File);
+pub(crate) struct ProtocolOutput(File);
 
 /// The lowest number a private descriptor may get: above the three standard ones.
 const ABOVE_STANDARD: i32 = 3;
@@ -65,7 +65,7 @@ pub(crate) fn take() -> io::Result<Stdio> {
             input: input.into(),
             woken,
         },
-        write: Output(output.into()),
+        write: ProtocolOutput(output.into()),
         ears: Some(ears),
     })
 }
@@ -90,7 +90,7 @@ impl Read for Input {
     }
 }
 
-impl Write for Output {
+impl Write for ProtocolOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match self.0.write(bytes) {

@@ -3,9 +3,8 @@
 //! A room's `mod.rs` is its front door and names what is inside, so it is left out; everything else forms a graph that must have an order.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
-use crate::tidy::{sources, src};
+use crate::tidy::texts;
 
 /// Module path to the module paths it names, `mod.rs` files left out on both sides.
 type Graph = BTreeMap<String, BTreeSet<String>>;
@@ -83,17 +82,7 @@ fn circles(mut graph: Graph) -> Graph {
 
 #[test]
 fn no_files_know_each_other() {
-    let mut paths = Vec::new();
-    sources(&src(), &mut paths);
-    let files: Vec<_> = paths
-        .iter()
-        .map(|path| {
-            let below = path.strip_prefix(src()).expect("it is below src");
-            let text = fs::read_to_string(path).expect("a source file can be read");
-            (below.to_string_lossy().into_owned(), text)
-        })
-        .collect();
-    let graph = graph(&files);
+    let graph = graph(&texts());
     let edges: usize = graph.values().map(BTreeSet::len).sum();
     assert!(edges > 100, "the paths have been found: {graph:#?}");
     let circles = circles(graph);

@@ -3,6 +3,7 @@
 //! Dependencies run one way, threads start in a few named files, every file says why it exists and stays short, and nothing panics on what a
 //! peer can cause.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -139,7 +140,7 @@ fn rank(room: &str) -> Option<u32> {
 }
 
 /// Every source file below `directory` that is not a test.
-pub(crate) fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(directory).expect("the source is beside the tests");
     for entry in entries.map(|entry| entry.expect("a directory can be read").path()) {
         if entry.is_dir() {
@@ -154,42 +155,100 @@ pub(crate) fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-pub(crate) fn src() -> PathBuf {
+fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Every source file that is not a test, by its path below `src`, with its text.
+pub(crate) fn texts() -> Vec<(String, String)> {
+    let mut paths = Vec::new();
+    sources(&src(), &mut paths);
+    let read = |path: &PathBuf| {
+        let below = path.strip_prefix(src()).expect("it is below src");
+        let text = fs::read_to_string(path).expect("a source file can be read");
+        (below.to_string_lossy().into_owned(), text)
+    };
+    paths.iter().map(read).collect()
 }
 
 #[test]
 fn the_source_keeps_its_own_rules() {
-    let mut files = Vec::new();
-    sources(&src(), &mut files);
+    let files = texts();
     assert!(files.len() > 30, "the source has been found: {files:?}");
     let mut wrong = Vec::new();
-    let mut seen = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(&file).expect("a source file can be read");
-        let path = file
-            .strip_prefix(src())
-            .expect("it is below src")
-            .to_string_lossy()
-            .into_owned();
-        if rank(&room(&path)).is_none() {
+    for (path, text) in &files {
+        if rank(&room(path)).is_none() {
             wrong.push(format!(
                 "src/{path}: this room has no rank in tests/it/tidy.rs"
             ));
         }
         wrong.extend(
-            slips(&path, &text)
+            slips(path, text)
                 .into_iter()
                 .map(|slip| format!("src/{path}: {slip}")),
         );
-        seen.push(path);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     for file in THREAD_FILES {
         assert!(
-            seen.iter().any(|path| path == file),
+            files.iter().any(|(path, _)| path == file),
             "src/{file} has gone; take it off the list"
         );
+    }
+}
+
+/// The types that a file defines for its room. One inside a function is nobody else's, nor is one of the file's tests.
+fn types(text: &str) -> impl Iterator<Item = &str> {
+    let code = &text[..text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len())];
+    code.lines().filter_map(|line| {
+        let item = match line.split_once(") ") {
+            Some((visible, rest)) if visible.starts_with("pub(") => rest,
+            _ => line.trim_start_matches("pub "),
+        };
+        let kinds = ["struct ", "enum ", "trait ", "type ", "union "];
+        let name = kinds.iter().find_map(|kind| item.strip_prefix(kind))?;
+        name.split(|char: char| !char.is_alphanumeric()).next()
+    })
+}
+
+/// Names of types that stand in more than one room, with the rooms.
+fn homonyms(files: &[(String, String)]) -> Vec<String> {
+    let mut rooms: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in files {
+        for name in types(text) {
+            rooms.entry(name).or_default().insert(room(path));
+        }
+    }
+    let twice = rooms.into_iter().filter(|(_, rooms)| rooms.len() > 1);
+    twice
+        .map(|(name, rooms)| format!("{name} is defined in {rooms:?}"))
+        .collect()
+}
+
+#[test]
+fn no_type_name_is_defined_in_two_rooms() {
+    let files = texts();
+    let types: usize = files.iter().map(|(_, text)| types(text).count()).sum();
+    assert!(types > 400, "only {types} types have been found");
+    let wrong = homonyms(&files);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_type_name_in_two_rooms_is_found() {
+    let rows = [
+        (["struct A;", "pub(crate) enum B {"], 0),
+        (["struct A;", "pub(crate) enum A {"], 1),
+        (["type A<T> = B<T>;", "pub trait A: B {}"], 1),
+        (["struct A;", "fn f() {\n    struct A;\n}"], 0),
+        (["struct A;", "#[cfg(test)]\nmod tests {\nstruct A;\n}"], 0),
+    ];
+    for ([base, lane], expected) in rows {
+        let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+        let same_room = [file("base/a.rs", base), file("base/b.rs", lane)];
+        assert_eq!(homonyms(&same_room), Vec::<String>::new());
+        let two_rooms = [file("base/a.rs", base), file("lane/b.rs", lane)];
+        assert_eq!(homonyms(&two_rooms).len(), expected, "{base} {lane}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 /// A client on a pair of byte streams.
-pub(crate) struct Client<R, W> {
+pub(crate) struct StdioClient<R, W> {
     read: BufReader<R>,
     write: W,
     last_id: u64,
@@ -16,14 +16,14 @@ pub(crate) struct Client<R, W> {
 }
 
 /// What the server wants to know before it answers.
-pub(crate) struct Question<'a> {
+pub(crate) struct Elicitation<'a> {
     pub(crate) message: &'a str,
 }
 
-impl<R: Read, W: Write> Client<R, W> {
+impl<R: Read, W: Write> StdioClient<R, W> {
     pub(crate) fn new(read: R, write: W, can_ask: bool) -> Self {
         let read = BufReader::new(read);
-        Client {
+        StdioClient {
             read,
             write,
             last_id: 0,
@@ -74,7 +74,7 @@ impl<R: Read, W: Write> Client<R, W> {
         name: &str,
         arguments: &Value,
         mut progress: impl FnMut(&str),
-        mut answer: impl FnMut(&Question<'_>) -> bool,
+        mut answer: impl FnMut(&Elicitation<'_>) -> bool,
     ) -> Result<Value, String> {
         let mut params = json!({ "name": name, "arguments": arguments });
         loop {
@@ -87,7 +87,7 @@ impl<R: Read, W: Write> Client<R, W> {
             let mut answers = json!({});
             for (key, request) in result["inputRequests"].as_object().into_iter().flatten() {
                 let message = request["params"]["message"].as_str().unwrap_or_default();
-                answers[key] = match answer(&Question { message }) {
+                answers[key] = match answer(&Elicitation { message }) {
                     true => json!({ "action": "accept", "content": { "confirm": true } }),
                     false => json!({ "action": "decline" }),
                 };

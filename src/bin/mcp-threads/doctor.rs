@@ -78,7 +78,7 @@ fn serve_and_ask(file: &Path, is_trusted: bool, scripts: &Scripts) -> Result<Str
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn();
-    let mut server = Ended(child.map_err(plain)?);
+    let mut server = EndedChild(child.map_err(plain)?);
     let (stdin, stdout) = (server.0.stdin.take(), server.0.stdout.take());
     let (Some(stdin), Some(stdout)) = (stdin, stdout) else {
         return Err("it has no pipes".to_owned());
@@ -98,9 +98,9 @@ fn serve_and_ask(file: &Path, is_trusted: bool, scripts: &Scripts) -> Result<Str
 }
 
 /// A child that is ended.
-struct Ended(Child);
+struct EndedChild(Child);
 
-impl Drop for Ended {
+impl Drop for EndedChild {
     fn drop(&mut self) {
         let _ended_meanwhile = self.0.kill();
         let _reaped = self.0.wait();

@@ -15,7 +15,7 @@ use crate::{DEFAULT_FILE, Outcome};
 
 /// One tool to be written.
 #[derive(Debug, PartialEq)]
-struct Draft {
+struct ToolDraft {
     name: String,
     description: String,
     run: Vec<String>,
@@ -158,7 +158,7 @@ fn read(base: &Path, names: &[&str]) -> Result<String, String> {
 }
 
 /// The recipes of a justfile, with the comments above them.
-fn justfile(text: &str) -> Vec<Draft> {
+fn justfile(text: &str) -> Vec<ToolDraft> {
     let mut drafts = Vec::new();
     let (mut comment, mut is_private) = (String::new(), false);
     for line in text.lines() {
@@ -177,7 +177,7 @@ fn justfile(text: &str) -> Vec<Draft> {
                 let arguments: Vec<_> = words.filter_map(just_argument).collect();
                 let mut run = vec!["just".to_owned(), name.to_owned()];
                 run.extend(arguments.iter().map(|(name, ..)| format!("{{{name}}}")));
-                drafts.push(Draft {
+                drafts.push(ToolDraft {
                     name: name.to_owned(),
                     description: comment.clone(),
                     run,
@@ -222,8 +222,8 @@ fn just_argument(word: &str) -> Option<(String, Option<String>, bool)> {
 }
 
 /// The targets of a Makefile that are commands, with the comments above or behind them.
-fn makefile(text: &str) -> Vec<Draft> {
-    let mut drafts: Vec<Draft> = Vec::new();
+fn makefile(text: &str) -> Vec<ToolDraft> {
+    let mut drafts: Vec<ToolDraft> = Vec::new();
     let mut comment = String::new();
     for line in text.lines() {
         if let Some(said) = line.strip_prefix('#') {
@@ -242,7 +242,7 @@ fn makefile(text: &str) -> Vec<Draft> {
                     && !name.starts_with('_')
                     && drafts.iter().all(|draft| draft.name != name)
                 {
-                    drafts.push(Draft {
+                    drafts.push(ToolDraft {
                         name: name.to_owned(),
                         description: behind.clone().unwrap_or_else(|| comment.clone()),
                         run: vec!["make".to_owned(), name.to_owned()],
@@ -256,7 +256,7 @@ fn makefile(text: &str) -> Vec<Draft> {
     drafts
 }
 
-fn package(text: &str) -> Result<Vec<Draft>, String> {
+fn package(text: &str) -> Result<Vec<ToolDraft>, String> {
     let package: Value =
         serde_json::from_str(text).map_err(|error| format!("package.json is no JSON: {error}"))?;
     let scripts = package["scripts"].as_object().into_iter().flatten();
@@ -268,7 +268,7 @@ fn package(text: &str) -> Result<Vec<Draft>, String> {
     };
     let scripts = scripts
         .filter(|(name, _)| !is_hook(name))
-        .map(|(name, line)| Draft {
+        .map(|(name, line)| ToolDraft {
             name: name.clone(),
             description: format!("Runs `{}`.", line.as_str().unwrap_or_default()),
             run: ["npm", "run", "--silent", name]
@@ -280,7 +280,7 @@ fn package(text: &str) -> Result<Vec<Draft>, String> {
 }
 
 /// The executable files of a directory, with the comments at their heads.
-fn programs(base: &Path, directory: &str) -> Result<Vec<Draft>, String> {
+fn programs(base: &Path, directory: &str) -> Result<Vec<ToolDraft>, String> {
     let place = base.join(directory);
     let entries = fs::read_dir(&place).map_err(|error| {
         format!(
@@ -306,7 +306,7 @@ fn programs(base: &Path, directory: &str) -> Result<Vec<Draft>, String> {
         } else {
             "./".to_owned()
         };
-        Some(Draft {
+        Some(ToolDraft {
             name: stem.to_owned(),
             description: header(&text),
             run: vec![
@@ -339,7 +339,7 @@ fn add_line(comment: &mut String, line: &str) {
     comment.push_str(line);
 }
 
-fn text(name: &str, drafts: &[Draft]) -> String {
+fn text(name: &str, drafts: &[ToolDraft]) -> String {
     let mut text = format!(
         "{HEADER}\n[server]\nname = {}\n# instructions = \"What these tools are for, all together.\"\n",
         Value::from(name)
@@ -376,7 +376,7 @@ fn tool_name(name: &str) -> String {
     }
 }
 
-fn write_tool(text: &mut String, name: &str, draft: &Draft) -> std::fmt::Result {
+fn write_tool(text: &mut String, name: &str, draft: &ToolDraft) -> std::fmt::Result {
     writeln!(text, "\n[[tool]]\nname = {}", Value::from(name))?;
     match draft.description.is_empty() {
         true => writeln!(

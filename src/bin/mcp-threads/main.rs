@@ -24,7 +24,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use mcp_threads::Scripts;
 
 /// What a command ends with: an exit code, or a sentence for stderr and the code 1.
-type Outcome = Result<ExitCode, String>;
+type ExitResult = Result<ExitCode, String>;
 
 /// The file when none is named.
 const DEFAULT_FILE: &str = "tools.toml";
@@ -128,7 +128,7 @@ fn load_file(file: &Path, trusting: bool) -> Result<Scripts, String> {
     })
 }
 
-fn check(matches: &ArgMatches) -> Outcome {
+fn check(matches: &ArgMatches) -> ExitResult {
     let scripts = load(matches)?;
     let warnings = scripts.warnings();
     if !warnings.list.is_empty() {
@@ -147,7 +147,7 @@ fn check(matches: &ArgMatches) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(matches: &ArgMatches) -> Outcome {
+fn list(matches: &ArgMatches) -> ExitResult {
     let scripts = load(matches)?;
     if matches.get_flag("json") {
         let tools = scripts.tools().map(|tool| {

@@ -44,7 +44,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     if matches.get_flag("stdio") || address.is_none() {
         running.serve_stdio().map_err(plain)?;
     }
-    let mut watched = Watched {
+    let mut watched = ServedFile {
         file: file(matches).to_owned(),
         is_trusted: matches.get_flag("trust"),
         scripts,
@@ -83,14 +83,14 @@ fn say_where(running: &RunningServer, scripts: &Scripts) {
 }
 
 /// A file that is served.
-struct Watched {
+struct ServedFile {
     file: PathBuf,
     is_trusted: bool,
     scripts: Scripts,
     handle: ServerHandle,
 }
 
-impl Watched {
+impl ServedFile {
     fn reload(&mut self) {
         match load_file(&self.file, self.is_trusted) {
             Ok(newer) => match self.scripts.update(&self.handle, newer) {

@@ -73,8 +73,8 @@ fn order() -> Order {
     }
 }
 
-fn done(text: &str) -> Outcome {
-    Outcome::Result(raw(&json!({ "content": text })))
+fn done(text: &str) -> JobOutcome {
+    JobOutcome::Result(raw(&json!({ "content": text })))
 }
 
 fn nothing() -> Stop {
@@ -95,7 +95,7 @@ fn status(jobs: &Jobs, id: &str) -> Option<JobStatus> {
 
 fn result(jobs: &Jobs, id: &str) -> Option<String> {
     let shown = jobs.look(id, None, |record| match &record.outcome {
-        Some(Outcome::Result(raw)) => raw.get().to_owned(),
+        Some(JobOutcome::Result(raw)) => raw.get().to_owned(),
         other => format!("{other:?}"),
     });
     shown.filter(|shown| shown != "None")
@@ -145,7 +145,7 @@ fn a_question_frees_the_worker_and_its_answer_queues_the_job_again() {
     let answered = jobs.answer(&id, None, |key| {
         key.starts_with("size-").then(|| said("big"))
     });
-    assert_eq!(answered, Some(Answered::All));
+    assert_eq!(answered, Some(AnswerEffect::All));
     let attempt = jobs.begin(&id, nothing()).expect("it can go on");
     assert_eq!(attempt.carried.answers["size"].get(), "\"big\"");
     assert_eq!(attempt.carried.kept["number"].get(), "7");
@@ -389,7 +389,7 @@ fn a_restart_keeps_what_ended_and_what_waits_and_fails_what_ran() {
     let answered = after.answer(&ids[1], None, |_| Some(said("big")));
     assert_eq!(
         answered,
-        Some(Answered::All),
+        Some(AnswerEffect::All),
         "it has waited through the restart"
     );
     assert!(after.begin(&ids[1], nothing()).is_some());

@@ -11,9 +11,9 @@ use crate::desk::record::JobStatus;
 use crate::desk::store::{JobStore, StoreError, StoredJob};
 
 /// Revision, boot, status, expiry, body.
-type Row = (u64, &'static str, u8, Option<u64>, &'static [u8]);
+type StoredRow = (u64, &'static str, u8, Option<u64>, &'static [u8]);
 
-const JOBS: TableDefinition<'_, &str, Row> = TableDefinition::new("mcp-threads-jobs-1");
+const JOBS: TableDefinition<'_, &str, StoredRow> = TableDefinition::new("mcp-threads-jobs-1");
 
 /// The order is the file's format: only ever append.
 const STATUSES: [JobStatus; 5] = [
@@ -56,7 +56,7 @@ impl DurableStore {
     /// Runs one transaction, and keeps it if it says `true`.
     fn change(
         &self,
-        run: impl FnOnce(&mut redb::Table<'_, &'static str, Row>) -> Result<bool, redb::Error>,
+        run: impl FnOnce(&mut redb::Table<'_, &'static str, StoredRow>) -> Result<bool, redb::Error>,
     ) -> Result<bool, StoreError> {
         let attempt = || -> Result<bool, redb::Error> {
             let transaction = self.database.begin_write()?;
@@ -72,14 +72,17 @@ impl DurableStore {
 
     fn read<T>(
         &self,
-        run: impl FnOnce(redb::ReadOnlyTable<&'static str, Row>) -> Result<T, redb::Error>,
+        run: impl FnOnce(redb::ReadOnlyTable<&'static str, StoredRow>) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         let attempt = || run(self.database.begin_read()?.open_table(JOBS)?);
         attempt().map_err(StoreError::new)
     }
 }
 
-fn put(table: &mut redb::Table<'_, &'static str, Row>, job: &StoredJob) -> Result<(), redb::Error> {
+fn put(
+    table: &mut redb::Table<'_, &'static str, StoredRow>,
+    job: &StoredJob,
+) -> Result<(), redb::Error> {
     let status = STATUSES.iter().position(|status| *status == job.status);
     let status = u8::try_from(status.expect("the list has every status")).expect("there are few");
     let row = (job.revision, &*job.boot, status, job.expires_ms, &*job.body);

@@ -59,7 +59,7 @@ impl Desk {
         })
     }
 
-    fn enter(&self, access: Access, label: impl ToString) -> bool {
+    fn enter(&self, access: AccessMode, label: impl ToString) -> bool {
         self.workspace.enter(access, self.call(label)).is_ok()
     }
 
@@ -86,9 +86,9 @@ impl Desk {
 fn law_15_changes_take_turns_in_order_and_hold_nothing_while_they_wait() {
     let desk = Desk::new(2);
     for label in 0..3 {
-        assert!(desk.enter(Access::Change, label));
+        assert!(desk.enter(AccessMode::Change, label));
     }
-    let full = desk.workspace.enter(Access::Change, desk.call("3"));
+    let full = desk.workspace.enter(AccessMode::Change, desk.call("3"));
     assert!(matches!(full, Err(Outside::Full(call)) if &*call.label() == "3"));
     for label in 0..3 {
         let turn = desk.is_inside(&label.to_string());
@@ -101,9 +101,9 @@ fn law_15_changes_take_turns_in_order_and_hold_nothing_while_they_wait() {
 #[test]
 fn reads_share_it_and_do_not_keep_a_change_out_for_ever() {
     let desk = Desk::new(9);
-    assert!(desk.enter(Access::Read, "a") && desk.enter(Access::Read, "b"));
+    assert!(desk.enter(AccessMode::Read, "a") && desk.enter(AccessMode::Read, "b"));
     let (a, b) = (desk.is_inside("a"), desk.is_inside("b"));
-    assert!(desk.enter(Access::Change, "c") && desk.enter(Access::Read, "d"));
+    assert!(desk.enter(AccessMode::Change, "c") && desk.enter(AccessMode::Read, "d"));
     desk.nobody_comes(); // a read behind a change waits for it
     drop(a);
     desk.nobody_comes();
@@ -117,14 +117,14 @@ fn reads_share_it_and_do_not_keep_a_change_out_for_ever() {
 #[test]
 fn a_call_that_is_cancelled_while_it_waits_frees_its_place() {
     let desk = Desk::new(1);
-    assert!(desk.enter(Access::Change, "a"));
+    assert!(desk.enter(AccessMode::Change, "a"));
     let waiting = desk.call("b");
     let is_stale = Arc::clone(&waiting.is_stale);
-    assert!(desk.workspace.enter(Access::Change, waiting).is_ok());
-    assert!(!desk.enter(Access::Change, "c"), "the queue is full");
+    assert!(desk.workspace.enter(AccessMode::Change, waiting).is_ok());
+    assert!(!desk.enter(AccessMode::Change, "c"), "the queue is full");
     is_stale.store(true, Ordering::Relaxed);
     assert_eq!(desk.workspace.look().waiting, 0);
-    assert!(desk.enter(Access::Change, "c"), "its place is free");
+    assert!(desk.enter(AccessMode::Change, "c"), "its place is free");
     drop(desk.is_inside("a"));
     drop(desk.is_inside("c"));
 }
@@ -132,7 +132,7 @@ fn a_call_that_is_cancelled_while_it_waits_frees_its_place() {
 #[test]
 fn a_panic_leaves_no_half_broken_value() {
     let desk = Desk::new(9);
-    assert!(desk.enter(Access::Change, "crash") && desk.enter(Access::Change, "next"));
+    assert!(desk.enter(AccessMode::Change, "crash") && desk.enter(AccessMode::Change, "next"));
     let crash = desk.is_inside("crash");
     let cell = Arc::clone(&crash.cell);
     let broken = Arc::clone(&cell);
@@ -149,12 +149,12 @@ fn a_panic_leaves_no_half_broken_value() {
 #[test]
 fn a_closed_one_takes_nobody_and_turns_away_those_who_wait() {
     let desk = Desk::new(9);
-    assert!(desk.enter(Access::Change, "a") && desk.enter(Access::Change, "b"));
+    assert!(desk.enter(AccessMode::Change, "a") && desk.enter(AccessMode::Change, "b"));
     let inside = desk.is_inside("a");
     drop(desk.workspace.close());
     let (label, turn) = desk.happened.try_recv().expect("it hears of it");
     assert!(&*label == "b" && turn.is_none());
-    let late = desk.workspace.enter(Access::Read, desk.call("c"));
+    let late = desk.workspace.enter(AccessMode::Read, desk.call("c"));
     assert!(matches!(late, Err(Outside::Closed(_))));
     drop(inside);
     desk.nobody_comes();
@@ -171,7 +171,7 @@ proptest! {
         for (step, which) in steps {
             match step {
                 0 | 1 => {
-                    let access = if step == 0 { Access::Change } else { Access::Read };
+                    let access = if step == 0 { AccessMode::Change } else { AccessMode::Read };
                     prop_assert!(desk.enter(access, entered));
                     entered += 1;
                 }
@@ -184,7 +184,7 @@ proptest! {
             while let Some((_, turn)) = desk.inside() {
                 inside.push(turn);
             }
-            let changes = inside.iter().filter(|turn| turn.access == Access::Change).count();
+            let changes = inside.iter().filter(|turn| turn.access == AccessMode::Change).count();
             prop_assert!(changes == 0 || inside.len() == 1, "a change is alone");
             let seen = desk.workspace.look();
             prop_assert_eq!(seen.busy_with.len(), inside.len());

@@ -24,7 +24,7 @@ use crate::base::deadline::after;
 use crate::base::log;
 use crate::handler::command::children::{Children, Group, Look};
 use crate::handler::command::launch::Launch;
-use crate::handler::command::plumbing::{Plumbing, Said, Stream, ours};
+use crate::handler::command::plumbing::{PipeEvent, Plumbing, Stream, ours};
 
 /// How often a command is asked whether it has been stopped, which no event tells.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -33,20 +33,20 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) struct Child {
     group: Group,
     /// `None` once the plumber has left.
-    said: Option<Receiver<Said>>,
+    said: Option<Receiver<PipeEvent>>,
     plumber: Option<JoinHandle<()>>,
     /// Dropped to end the thread, which would otherwise wait for whoever still holds the pipes.
     wake: Option<OwnedFd>,
     looks: Looks,
     deadline: Option<Instant>,
     kill_grace: Duration,
-    ending: Option<Ending>,
+    ending: Option<Termination>,
     /// Once the group is dead.
     status: Option<Option<WaitIdStatus>>,
 }
 
 /// What happens next to a command.
-pub(super) enum Event {
+pub(super) enum ChildEvent {
     Said(Stream, Vec<u8>),
     /// Nothing, until the moment that was asked for.
     Due,
@@ -64,7 +64,7 @@ pub(super) enum Cause {
 }
 
 /// A command that has been asked to end.
-struct Ending {
+struct Termination {
     cause: Cause,
     /// `None` once it has been killed.
     kill_at: Option<Instant>,
@@ -113,13 +113,13 @@ impl Child {
     }
 
     /// Waits for what happens next, at most until `due`.
-    pub(super) fn next(&mut self, token: &CancellationToken, due: Option<Instant>) -> Event {
+    pub(super) fn next(&mut self, token: &CancellationToken, due: Option<Instant>) -> ChildEvent {
         loop {
             if let Some(status) = self.status {
                 return match self.said.as_ref().map(Receiver::recv) {
-                    Some(Ok(Said::Bytes(stream, bytes))) => Event::Said(stream, bytes),
-                    Some(Ok(Said::Ended)) => continue,
-                    _ => Event::Ended(status, self.ending.as_ref().map(|end| end.cause)),
+                    Some(Ok(PipeEvent::Bytes(stream, bytes))) => ChildEvent::Said(stream, bytes),
+                    Some(Ok(PipeEvent::Ended)) => continue,
+                    _ => ChildEvent::Ended(status, self.ending.as_ref().map(|end| end.cause)),
                 };
             }
             self.judge();
@@ -128,7 +128,7 @@ impl Child {
             }
             let now = Instant::now();
             if due.is_some_and(|due| due <= now) {
-                return Event::Due;
+                return ChildEvent::Due;
             }
             let kill_at = self.ending.as_ref().and_then(|ending| ending.kill_at);
             let deadline = self.deadline.filter(|_| self.ending.is_none());
@@ -143,8 +143,8 @@ impl Child {
             };
             select! {
                 recv(self.said.as_ref().unwrap_or(&silent)) -> said => match said {
-                    Ok(Said::Bytes(stream, bytes)) => return Event::Said(stream, bytes),
-                    Ok(Said::Ended) => self.looks.now(),
+                    Ok(PipeEvent::Bytes(stream, bytes)) => return ChildEvent::Said(stream, bytes),
+                    Ok(PipeEvent::Ended) => self.looks.now(),
                     // Everything is closed, and the system does not tell the end.
                     Err(_) => self.said = None,
                 },
@@ -178,7 +178,7 @@ impl Child {
     /// Asks the group to end; one that is stopped is continued, because it would not hear it otherwise.
     fn end(&mut self, cause: Cause) {
         let kill_at = Some(after(self.kill_grace));
-        self.ending = Some(Ending { cause, kill_at });
+        self.ending = Some(Termination { cause, kill_at });
         self.group.signal(Signal::TERM);
         self.group.signal(Signal::CONT);
     }

@@ -20,12 +20,12 @@ use crate::handler::command::supervisor::Supervisor;
 /// The live process groups of one server.
 #[derive(Debug, Default)]
 pub(crate) struct Children {
-    state: Mutex<State>,
+    state: Mutex<ChildrenState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ChildrenState {
     /// Nothing is started any more.
     closed: bool,
     /// How many are being started, and will be in `live`.
@@ -120,12 +120,12 @@ impl Children {
         left
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ChildrenState> {
         self.state.lock().expect(HELD)
     }
 }
 
-impl State {
+impl ChildrenState {
     fn supervise(&mut self) {
         match Supervisor::start(self.inherited.as_deref().unwrap_or_default()) {
             Ok(supervisor) => {

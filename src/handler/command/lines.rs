@@ -15,14 +15,14 @@ const UNFINISHED_AFTER: Duration = Duration::from_millis(100);
 
 /// Cuts one stream of bytes into lines. A line ends with `\n` or `\r`; blank ones are left out.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct LineCutter {
     /// The beginning of the line that has not ended yet.
     rest: Vec<u8>,
     /// When the rest is to be shown unfinished; `None` when all of it has been.
     due: Option<Instant>,
 }
 
-impl Lines {
+impl LineCutter {
     /// Takes the next piece and gives its newest lines to `show`.
     pub(super) fn feed(&mut self, piece: &[u8], mut show: impl FnMut(&str)) {
         let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn lines(pieces: &[&[u8]]) -> Vec<String> {
-        let (mut lines, mut shown) = (Lines::default(), Vec::new());
+        let (mut lines, mut shown) = (LineCutter::default(), Vec::new());
         for piece in pieces {
             lines.feed(piece, |line| shown.push(line.to_owned()));
         }

@@ -23,7 +23,7 @@ pub(super) enum Stream {
 }
 
 /// What the thread tells.
-pub(super) enum Said {
+pub(super) enum PipeEvent {
     Bytes(Stream, Vec<u8>),
     /// The leader has ended; there may be more to read.
     Ended,
@@ -38,7 +38,7 @@ pub(super) struct Plumbing {
     pub(super) end: Option<OwnedFd>,
     /// Hangs up when the thread is to read what is left, and end.
     pub(super) woken: OwnedFd,
-    pub(super) to: Sender<Said>,
+    pub(super) to: Sender<PipeEvent>,
 }
 
 /// Nobody listens any more.
@@ -63,7 +63,7 @@ impl Plumbing {
             }
             if ready.end {
                 self.end = None;
-                if self.to.send(Said::Ended).is_err() {
+                if self.to.send(PipeEvent::Ended).is_err() {
                     return;
                 }
             }
@@ -117,7 +117,7 @@ impl Plumbing {
             match pipe.read(buffer) {
                 Ok(0) => false,
                 Ok(size) => {
-                    let piece = Said::Bytes(*stream, buffer[..size].to_vec());
+                    let piece = PipeEvent::Bytes(*stream, buffer[..size].to_vec());
                     deaf = to.send(piece).is_err();
                     true
                 }
@@ -139,7 +139,7 @@ impl Plumbing {
                     _ => break,
                 };
                 left = left.saturating_sub(size);
-                let piece = Said::Bytes(*stream, buffer[..size].to_vec());
+                let piece = PipeEvent::Bytes(*stream, buffer[..size].to_vec());
                 if self.to.send(piece).is_err() {
                     return;
                 }

@@ -12,10 +12,10 @@ use rustix::process::{Signal, WaitIdStatus};
 
 use crate::base::deadline::after;
 use crate::base::pulse;
-use crate::handler::command::child::{Cause, Child, Event};
+use crate::handler::command::child::{Cause, Child, ChildEvent};
 use crate::handler::command::kept::Kept;
 use crate::handler::command::launch::Launch;
-use crate::handler::command::lines::Lines;
+use crate::handler::command::lines::LineCutter;
 use crate::handler::command::plumbing::Stream;
 use crate::handler::context::RequestContext;
 use crate::handler::progress::Progress;
@@ -313,15 +313,15 @@ impl RunCommand {
         )
         .map_err(not_started)?;
         let token = cx.cancellation().clone();
-        let mut heard = Heard::new(self.output_bytes_max);
+        let mut heard = CapturedOutput::new(self.output_bytes_max);
         let (status, cause) = loop {
             match child.next(&token, heard.due()) {
-                Event::Said(stream, bytes) => {
+                ChildEvent::Said(stream, bytes) => {
                     cx.beat(pulse::OUTPUT, place);
                     heard.hear(stream, &bytes, |line| on_line(cx, line));
                 }
-                Event::Due => heard.show_unfinished(|line| on_line(cx, line)),
-                Event::Ended(status, cause) => break (status, cause),
+                ChildEvent::Due => heard.show_unfinished(|line| on_line(cx, line)),
+                ChildEvent::Ended(status, cause) => break (status, cause),
             }
         };
         heard.show_rest(|line| on_line(cx, line));
@@ -357,15 +357,15 @@ fn show_at_end(shown: &mut String, line: &str) {
 }
 
 /// What has been heard of a command: both streams, as lines to be shown and as bytes to be kept.
-struct Heard {
-    stdout: (Lines, Kept),
-    stderr: (Lines, Kept),
+struct CapturedOutput {
+    stdout: (LineCutter, Kept),
+    stderr: (LineCutter, Kept),
 }
 
-impl Heard {
+impl CapturedOutput {
     fn new(bytes_max: usize) -> Self {
-        let stream = || (Lines::default(), Kept::new(bytes_max));
-        Heard {
+        let stream = || (LineCutter::default(), Kept::new(bytes_max));
+        CapturedOutput {
             stdout: stream(),
             stderr: stream(),
         }

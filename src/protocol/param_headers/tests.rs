@@ -9,7 +9,7 @@ use super::*;
 use crate::protocol::jsonrpc::ErrorCode;
 
 /// Every mirrored path with its field.
-fn listed(members: &[Member], path: &str) -> Vec<String> {
+fn listed(members: &[MirroredProperty], path: &str) -> Vec<String> {
     members
         .iter()
         .flat_map(|member| {

@@ -174,12 +174,12 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Gauged<'_, V> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
-        let items = Counted(self.around(items, self.is_tree), 0);
+        let items = CountedAccess(self.around(items, self.is_tree), 0);
         self.inner.visit_seq(items).map_err(de::Error::custom)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
-        let members = Counted(self.around(members, self.is_tree), 0);
+        let members = CountedAccess(self.around(members, self.is_tree), 0);
         self.inner.visit_map(members).map_err(de::Error::custom)
     }
 
@@ -200,16 +200,16 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Gauged<'_, S> {
 }
 
 /// An access, and how much it has given.
-struct Counted<'g, A>(Gauged<'g, A>, usize);
+struct CountedAccess<'g, A>(Gauged<'g, A>, usize);
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Counted<'_, A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for CountedAccess<'_, A> {
     type Error = Slip;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Slip> {
-        let Counted(list, count) = self;
+        let CountedAccess(list, count) = self;
         let seed = list.around(seed, false);
         let item = list.inner.next_element_seed(seed).map_err(Slip::of)?;
         if list.is_tree && item.is_some() {
@@ -220,14 +220,14 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Counted<'_, A> {
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Counted<'_, A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for CountedAccess<'_, A> {
     type Error = Slip;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Slip> {
-        let Counted(map, count) = self;
+        let CountedAccess(map, count) = self;
         // A name is asked for as text, and is part of the tree all the same.
         let mut seed = map.around(seed, map.is_tree);
         seed.is_key = true;
@@ -240,7 +240,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Counted<'_, A> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Slip> {
-        let Counted(map, _) = self;
+        let CountedAccess(map, _) = self;
         let seed = map.around(seed, false);
         map.inner.next_value_seed(seed).map_err(Slip::of)
     }

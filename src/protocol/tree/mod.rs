@@ -87,7 +87,7 @@ impl TreeRoom {
     pub(crate) fn read_gauged<T>(
         &self,
         json: &str,
-        read: impl FnOnce(Gauged<'_, &mut Text<'_>>) -> Result<T, Slip>,
+        read: impl FnOnce(Gauged<'_, &mut TextDeserializer<'_>>) -> Result<T, Slip>,
     ) -> Result<(T, Option<Charge>), Unread> {
         let gauge = Gauge {
             room: self,
@@ -105,7 +105,7 @@ impl TreeRoom {
     }
 }
 
-type Text<'a> = serde_json::Deserializer<serde_json::de::StrRead<'a>>;
+type TextDeserializer<'a> = serde_json::Deserializer<serde_json::de::StrRead<'a>>;
 
 impl Unread {
     pub(crate) fn into_sentence(self) -> String {

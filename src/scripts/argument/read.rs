@@ -6,7 +6,7 @@ use regex_lite::Regex;
 use serde_json::Value;
 
 use crate::scripts::argument::path::PathRule;
-use crate::scripts::argument::{Argument, Kind, Pattern};
+use crate::scripts::argument::{Argument, ArgumentType, Pattern};
 use crate::scripts::mistake::nearest;
 use crate::scripts::table::{At, Table};
 
@@ -20,7 +20,11 @@ impl Argument {
         let one_of = table.anys("one_of");
         let path = table.table("path", format!("`path` of the argument `{}`", name.value));
         let (kind, is_array) = kind(name, table, one_of.as_ref());
-        let kind = if path.is_some() { Kind::Path } else { kind };
+        let kind = if path.is_some() {
+            ArgumentType::Path
+        } else {
+            kind
+        };
         let bound = |key| table.number(key).map(|read| read.value);
         let argument = Argument {
             name: name.value.clone(),
@@ -34,7 +38,7 @@ impl Argument {
             length: [table.count("min_length", 0), table.count("max_length", 0)],
             range: [bound("min"), bound("max")],
             one_of: one_of.map(|values| values.value).unwrap_or_default(),
-            path: (kind == Kind::Path).then(|| PathRule::read(path, base)),
+            path: (kind == ArgumentType::Path).then(|| PathRule::read(path, base)),
             allow_dash: table.boolean("allow_dash").unwrap_or(false),
         };
         argument.check_itself(table);
@@ -66,8 +70,8 @@ impl Argument {
                 format!("the default of the argument `{name}` does not fit: it {problem}");
             mistake("default", problem);
         }
-        let is_text = matches!(self.kind, Kind::String | Kind::Path);
-        let is_number = matches!(self.kind, Kind::Integer | Kind::Number);
+        let is_text = matches!(self.kind, ArgumentType::String | ArgumentType::Path);
+        let is_number = matches!(self.kind, ArgumentType::Integer | ArgumentType::Number);
         for (keys, fits, of) in [
             (
                 &["pattern", "min_length", "max_length"][..],
@@ -92,7 +96,11 @@ impl Argument {
 }
 
 /// The type, and whether it is a list of those.
-fn kind(name: &At<String>, table: &Table<'_>, one_of: Option<&At<Vec<Value>>>) -> (Kind, bool) {
+fn kind(
+    name: &At<String>,
+    table: &Table<'_>,
+    one_of: Option<&At<Vec<Value>>>,
+) -> (ArgumentType, bool) {
     // Known in every type, so that `items` of another one is not reported twice.
     let items = table.text("items");
     let Some(kind) = table.text("type") else {
@@ -100,7 +108,7 @@ fn kind(name: &At<String>, table: &Table<'_>, one_of: Option<&At<Vec<Value>>>) -
     };
     match kind.value.as_str() {
         "array" => {
-            let items = items.map_or(Kind::String, |items| plain_kind(table, &items));
+            let items = items.map_or(ArgumentType::String, |items| plain_kind(table, &items));
             (items, true)
         }
         "enum" => {
@@ -117,14 +125,14 @@ fn kind(name: &At<String>, table: &Table<'_>, one_of: Option<&At<Vec<Value>>>) -
     }
 }
 
-fn plain_kind(table: &Table<'_>, named: &At<String>) -> Kind {
+fn plain_kind(table: &Table<'_>, named: &At<String>) -> ArgumentType {
     match named.value.as_str() {
-        "string" => Kind::String,
-        "integer" => Kind::Integer,
-        "number" => Kind::Number,
-        "boolean" => Kind::Boolean,
-        "path" => Kind::Path,
-        "object" => Kind::Object,
+        "string" => ArgumentType::String,
+        "integer" => ArgumentType::Integer,
+        "number" => ArgumentType::Number,
+        "boolean" => ArgumentType::Boolean,
+        "path" => ArgumentType::Path,
+        "object" => ArgumentType::Object,
         other => {
             let hint = match nearest(other, TYPES) {
                 Some(nearest) => format!("did you mean `{nearest}`?"),
@@ -132,23 +140,23 @@ fn plain_kind(table: &Table<'_>, named: &At<String>) -> Kind {
             };
             let problem = format!("`{other}` is no type here; {hint}");
             table.notes.error(named.at, problem);
-            Kind::String
+            ArgumentType::String
         }
     }
 }
 
 /// The type of an argument that only says which values it may have.
-fn kind_of_values(values: Option<&At<Vec<Value>>>) -> Kind {
+fn kind_of_values(values: Option<&At<Vec<Value>>>) -> ArgumentType {
     let values = values.map(|values| &values.value[..]).unwrap_or_default();
     let all = |fits: fn(&Value) -> bool| !values.is_empty() && values.iter().all(fits);
     if all(|value| value.is_i64() || value.is_u64()) {
-        Kind::Integer
+        ArgumentType::Integer
     } else if all(Value::is_number) {
-        Kind::Number
+        ArgumentType::Number
     } else if all(Value::is_boolean) {
-        Kind::Boolean
+        ArgumentType::Boolean
     } else {
-        Kind::String
+        ArgumentType::String
     }
 }
 

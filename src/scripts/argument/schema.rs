@@ -2,16 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::scripts::argument::{Argument, Kind};
+use crate::scripts::argument::{Argument, ArgumentType};
 
 impl Argument {
     fn schema(&self) -> Value {
         let kind = match self.kind {
-            Kind::String | Kind::Path => "string",
-            Kind::Integer => "integer",
-            Kind::Number => "number",
-            Kind::Boolean => "boolean",
-            Kind::Object => "object",
+            ArgumentType::String | ArgumentType::Path => "string",
+            ArgumentType::Integer => "integer",
+            ArgumentType::Number => "number",
+            ArgumentType::Boolean => "boolean",
+            ArgumentType::Object => "object",
         };
         let pattern = self.pattern.as_ref();
         let one_of = (!self.one_of.is_empty()).then(|| self.one_of.clone().into());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::deadline::after;
-use crate::legacy::{Carried, Cursor, Resumed, Sessions, Streams};
+use crate::legacy::{Cursor, GetPlace, Resumed, Sessions, Streams};
 use crate::observe::access::{Outcome, RequestTag};
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
 use crate::transport::http::exchange::Exchange;
@@ -25,7 +25,7 @@ const RELIEF_TIMEOUT: Duration = Duration::from_secs(5);
 struct GetRequest {
     streams: Arc<Streams>,
     /// One of the session's places for them.
-    carried: Carried,
+    carried: GetPlace,
     place: StreamPlace,
     /// Behind which event it goes on; `None` to listen.
     from: Option<Cursor>,
