@@ -165,15 +165,21 @@ fn shell_answers_a_ping_during_a_command_and_runs_three_at_once() {
     running.exits_well();
 }
 
-#[test]
-fn shell_kills_what_is_cancelled_and_everything_it_started() {
-    let (mut running, mut client) = start_shell();
+/// Has `shell` run a command, as request 1, that starts a child of its own, and says the child's id.
+fn grandchild(client: &mut PipeClient) -> u32 {
     client.send(&shell(1, &["sh", "-c", "sleep 600 & echo $!; wait"]));
     let said = client.recv();
     let pid: u32 = said["params"]["message"]
         .as_str()
         .and_then(|line| line.trim().parse().ok())
         .expect("the command says the id of its child");
+    pid
+}
+
+#[test]
+fn shell_kills_what_is_cancelled_and_everything_it_started() {
+    let (mut running, mut client) = start_shell();
+    let pid = grandchild(&mut client);
     assert!(is_alive(pid));
     client.send(&cancel(1));
     until("the grandchild is gone", || !is_alive(pid));
@@ -188,12 +194,7 @@ fn shell_kills_what_is_cancelled_and_everything_it_started() {
 #[test]
 fn shell_leaves_no_command_behind() {
     let (mut running, mut client) = start_shell();
-    client.send(&shell(1, &["sh", "-c", "sleep 600 & echo $!; wait"]));
-    let said = client.recv();
-    let pid: u32 = said["params"]["message"]
-        .as_str()
-        .and_then(|line| line.trim().parse().ok())
-        .expect("the command says the id of its child");
+    let pid = grandchild(&mut client);
     running.signal(Signal::TERM);
     until("the first signal has been seen", || {
         client.ask(&legacy_call(2, "shell", json!({ "argv": ["true"] })))["error"]["code"] == 503

@@ -56,6 +56,12 @@ fn server(gate: &Gate, hosts: &Hosts) -> Server {
         )
 }
 
+fn serve(names: &[&'static str]) -> (Gate, Hosts, Served, PipeClient) {
+    let (gate, hosts) = (Gate::new(), hosts(names));
+    let (served, client) = Served::pipe(server(&gate, &hosts));
+    (gate, hosts, served, client)
+}
+
 fn hold(who: &str, more: Value) -> Value {
     let mut arguments = json!({ "who": who });
     for (name, value) in more.as_object().expect("an object") {
@@ -85,8 +91,7 @@ fn until_waiting(hosts: &Hosts, count: usize) {
 
 #[test]
 fn who_waits_is_served_in_order_and_only_with_what_fits() {
-    let (gate, hosts) = (Gate::new(), hosts(&["alpha", "beta"]));
-    let (served, mut client) = Served::pipe(server(&gate, &hosts));
+    let (gate, hosts, served, mut client) = serve(&["alpha", "beta"]);
     client.send(&hold("1", json!({})));
     assert_eq!(gate.began(), "1 has alpha");
     client.send(&hold("2", json!({})));
@@ -134,8 +139,7 @@ fn who_waits_is_served_in_order_and_only_with_what_fits() {
 
 #[test]
 fn nothing_is_waited_for_with_no_time_and_the_holders_are_named() {
-    let (gate, hosts) = (Gate::new(), hosts(&["alpha"]));
-    let (served, mut client) = Served::pipe(server(&gate, &hosts));
+    let (gate, hosts, served, mut client) = serve(&["alpha"]);
     client.send(&hold("1", json!({})));
     gate.began();
     let refused = client.ask(&hold("2", json!({ "wait_ms": 0 })));
@@ -155,8 +159,7 @@ fn nothing_is_waited_for_with_no_time_and_the_holders_are_named() {
 
 #[test]
 fn who_waits_says_for_what_and_a_cancellation_ends_the_wait() {
-    let (gate, hosts) = (Gate::new(), hosts(&["alpha"]));
-    let (served, mut client) = Served::pipe(server(&gate, &hosts));
+    let (gate, hosts, served, mut client) = serve(&["alpha"]);
     client.send(&hold("1", json!({})));
     gate.began();
     client.send(&with_meta(
@@ -190,8 +193,7 @@ fn who_waits_says_for_what_and_a_cancellation_ends_the_wait() {
 
 #[test]
 fn a_panic_gives_back_what_it_had() {
-    let (gate, hosts) = (Gate::new(), hosts(&["alpha"]));
-    let (served, mut client) = Served::pipe(server(&gate, &hosts));
+    let (gate, hosts, served, mut client) = serve(&["alpha"]);
     for id in 0..3 {
         let answer = client.ask(&call(id, "crash", json!({})));
         assert_eq!(answer["error"]["code"], -32603, "{answer}");
