@@ -24,8 +24,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! The derive of `JsonSchema` needs the name `schemars`: import it as above, or name it with `#[schemars(crate = "mcp_threads::schemars")]`, as other
-//! examples here do.
+//! The derive of `JsonSchema` needs the name `schemars` in scope, or the compiler says `E0433`, "cannot find `schemars`", for each use of it: import it
+//! as above, name it with `#[schemars(crate = "mcp_threads::schemars")]`, as other examples here do, or `cargo add schemars`, which is the same crate.
 //!
 //! # Where to look
 //!

@@ -27,11 +27,15 @@ where
     S: Fork + 'static,
     W: Send + Sync + 'static,
     F: Fn(&mut RequestContext<S>, &mut W, A) -> R + Send + Sync + 'static,
-    A: DeserializeOwned + JsonSchema,
+    A: DeserializeOwned,
 {
+    type Arguments = A;
     type Output = R;
 
-    fn arguments_schema() -> Json {
+    fn arguments_schema() -> Json
+    where
+        A: JsonSchema,
+    {
         schema_of::<A>()
     }
 
@@ -53,11 +57,15 @@ where
     S: Fork + 'static,
     W: Send + Sync + 'static,
     F: Fn(&mut RequestContext<S>, &W, A) -> R + Send + Sync + 'static,
-    A: DeserializeOwned + JsonSchema,
+    A: DeserializeOwned,
 {
+    type Arguments = A;
     type Output = R;
 
-    fn arguments_schema() -> Json {
+    fn arguments_schema() -> Json
+    where
+        A: JsonSchema,
+    {
         schema_of::<A>()
     }
 

@@ -21,7 +21,7 @@ use crate::handler::workspace::WorkspaceParam;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::tree::Unread;
 
-/// A function that can be a handler. You do not implement it; these shapes do:
+/// A function that can be a handler. These shapes are:
 ///
 /// - `|| -> R`
 /// - `|args: A| -> R`
@@ -37,20 +37,40 @@ use crate::protocol::tree::Unread;
 ///
 /// A handler is called on a worker thread of its lane, by several threads at once. It may block. What it returns is the answer; a
 /// panic in it is a generic internal error for this one call, and the worker lives on.
+///
+/// The trait is sealed: nobody but the library implements it. A function that passes handlers on names what it takes like this:
+///
+/// ```
+/// use mcp_threads::schemars::JsonSchema;
+/// use mcp_threads::{Handler, IntoToolResult, Server};
+///
+/// fn diagnostic<Shape: 'static, H: Handler<(), Shape>>(server: Server, name: &str, handler: H) -> Server
+/// where
+///     H::Arguments: JsonSchema,
+///     H::Output: IntoToolResult,
+/// {
+///     server.tool(name, "Says how the program is.", handler)
+/// }
+/// diagnostic(Server::new("engine", "1.0.0"), "uptime", || 42);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this function cannot be a handler on a `Server<{S}>`",
-    note = "a handler is `|| -> R`, `|args: A| -> R`, `|cx: &mut RequestContext<{S}>| -> R` or `|cx: &mut RequestContext<{S}>, args: A| -> R`, with every argument's type written out",
-    note = "`A` needs `serde::Deserialize` and `schemars::JsonSchema` and owns what it holds",
+    note = "a handler is `|| -> R`, `|args: A| -> R`, `|cx: &mut RequestContext<{S}>| -> R` or `|cx: &mut RequestContext<{S}>, args: A| -> R`: in this order, with every argument's type written out, and not `async`",
+    note = "`A` is a struct with `#[derive(serde::Deserialize, schemars::JsonSchema)]` that owns what it holds",
     note = "the `S` of `RequestContext<S>` has to be the server's state: call `with_state` before registering handlers that use it"
 )]
 pub trait Handler<S, Shape>: Send + Sync + 'static {
+    /// What the function takes of a call's arguments; `()` where it takes none.
+    type Arguments;
+
     /// What the function returns.
-    #[doc(hidden)]
     type Output;
 
     /// The schema of the arguments, as an object.
     #[doc(hidden)]
-    fn arguments_schema() -> Value;
+    fn arguments_schema() -> Value
+    where
+        Self::Arguments: JsonSchema;
 
     /// The workspace's value that the function takes, if it takes one.
     #[doc(hidden)]
@@ -58,7 +78,7 @@ pub trait Handler<S, Shape>: Send + Sync + 'static {
         None
     }
 
-    /// Calls the function, with a context around a fork of the template if it takes one.
+    /// Calls the function, with a context around a fork of the template if it takes one. Seals the trait: what it takes has no name elsewhere.
     #[doc(hidden)]
     fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<Self::Output, NotCalled>;
 }
@@ -171,6 +191,7 @@ impl<S, F, R> Handler<S, fn() -> R> for F
 where
     F: Fn() -> R + Send + Sync + 'static,
 {
+    type Arguments = ();
     type Output = R;
 
     fn arguments_schema() -> Value {
@@ -188,6 +209,7 @@ where
     S: Fork + 'static,
     F: Fn(&mut RequestContext<S>) -> R + Send + Sync + 'static,
 {
+    type Arguments = ();
     type Output = R;
 
     fn arguments_schema() -> Value {
@@ -203,11 +225,15 @@ where
 impl<S, F, A, R> Handler<S, fn(A) -> R> for F
 where
     F: Fn(A) -> R + Send + Sync + 'static,
-    A: DeserializeOwned + JsonSchema,
+    A: DeserializeOwned,
 {
+    type Arguments = A;
     type Output = R;
 
-    fn arguments_schema() -> Value {
+    fn arguments_schema() -> Value
+    where
+        A: JsonSchema,
+    {
         type_schema::schema_of::<A>()
     }
 
@@ -221,11 +247,15 @@ impl<S, F, A, R> Handler<S, fn(&mut RequestContext<S>, A) -> R> for F
 where
     S: Fork + 'static,
     F: Fn(&mut RequestContext<S>, A) -> R + Send + Sync + 'static,
-    A: DeserializeOwned + JsonSchema,
+    A: DeserializeOwned,
 {
+    type Arguments = A;
     type Output = R;
 
-    fn arguments_schema() -> Value {
+    fn arguments_schema() -> Value
+    where
+        A: JsonSchema,
+    {
         type_schema::schema_of::<A>()
     }
 

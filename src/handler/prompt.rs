@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
 use crate::handler::completion::complete;
@@ -83,6 +84,7 @@ impl<S: Fork + Send + Sync + 'static> Prompt<S> {
     #[must_use]
     pub fn handler<Shape: 'static, H: Handler<S, Shape>>(mut self, handler: H) -> Self
     where
+        H::Arguments: JsonSchema,
         H::Output: IntoPromptResult,
     {
         let schema = H::arguments_schema();
@@ -119,9 +121,11 @@ impl<S> Prompt<S> {
 }
 
 /// Anything a prompt's handler may return: text (one message of the user's), messages, a whole [`GetPromptResult`], or a `Result` of these.
+/// You may implement it for types of your own.
 #[diagnostic::on_unimplemented(
     message = "a prompt's handler cannot return `{Self}`",
-    note = "return text, a `PromptMessage`, a list of them, a `GetPromptResult`, or a `Result` of these"
+    note = "return text, a `PromptMessage`, a list of them, a `GetPromptResult`, or a `Result` of these",
+    note = "a handler is no `async fn`: it may block, and returns the value itself"
 )]
 pub trait IntoPromptResult {
     /// The result.

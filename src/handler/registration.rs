@@ -22,7 +22,11 @@ use crate::protocol::param_headers::ParamHeaders;
 use crate::protocol::uri_template::UriTemplate;
 
 /// Something that can be registered with a server: a [`Tool`](crate::Tool), a [`Prompt`](crate::Prompt), a [`Resource`](crate::Resource) or a
-/// [`ResourceTemplate`](crate::ResourceTemplate). You do not implement it.
+/// [`ResourceTemplate`](crate::ResourceTemplate). The trait is sealed: nobody but the library implements it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be registered with a `Server<{S}>`",
+    note = "register a `Tool`, a `Prompt`, a `Resource` or a `ResourceTemplate` of the server's state; a function becomes a tool by `.tool(name, description, function)`"
+)]
 pub trait Register<S>: sealed::Sealed {
     /// Joins what it consists of with the server's state; a sentence for each that is not defined well.
     #[doc(hidden)]

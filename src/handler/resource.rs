@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -151,6 +152,7 @@ impl<S: Fork + Send + Sync + 'static> ResourceTemplate<S> {
     #[must_use]
     pub fn handler<Shape: 'static, H: Handler<S, Shape>>(mut self, handler: H) -> Self
     where
+        H::Arguments: JsonSchema,
         H::Output: IntoResourceResult,
     {
         self.wanted = text_arguments(&H::arguments_schema());

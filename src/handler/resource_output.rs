@@ -12,7 +12,12 @@ use crate::protocol::results::ReadResourceResult;
 use crate::protocol::types::ResourceContents;
 
 /// Anything a resource's handler may return: text, bytes, [`ResourceContents`] or a list of them, a whole [`ReadResourceResult`], an `Option` of
-/// these (`None`: there is no such resource), or a `Result`.
+/// these (`None`: there is no such resource), or a `Result`. The trait is sealed: nobody but the library implements it.
+#[diagnostic::on_unimplemented(
+    message = "a resource's handler cannot return `{Self}`",
+    note = "return text, bytes, `Json(value)`, `ResourceContents`, a list of them, a `ReadResourceResult`, or an `Option` or a `Result` of these",
+    note = "a handler is no `async fn`: it may block, and returns the value itself"
+)]
 pub trait IntoResourceResult {
     /// The result, or nothing.
     ///

@@ -20,10 +20,30 @@ use crate::protocol::types::{CallToolResult, ContentBlock};
 /// Anything a tool's handler may return: text, numbers, `()`, [`Json`], content blocks, a whole [`CallToolResult`], or a `Result` of these
 /// with any error that can be displayed.
 ///
-/// A struct of your own is returned as [`Json`]`(value)`.
+/// A struct of your own is returned as [`Json`]`(value)`, or as what you say here:
+///
+/// ```
+/// use mcp_threads::{CallToolResult, ErrorObject, IntoToolResult, Server};
+///
+/// struct Table(Vec<(&'static str, u64)>);
+///
+/// impl IntoToolResult for Table {
+///     fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+///         let rows = self.0.iter().map(|(name, count)| format!("| {name} | {count} |\n"));
+///         Ok(CallToolResult::text(rows.collect::<String>()))
+///     }
+/// }
+///
+/// let mut client = Server::new("shop", "1.0.0")
+///     .tool("stock", "What is on the shelves.", || Table(vec![("screws", 120)]))
+///     .test_client()?;
+/// assert_eq!(client.call("stock", ())?["content"][0]["text"], "| screws | 120 |\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a tool's handler cannot return `{Self}`",
-    note = "return `Json(value)` for a type with `serde::Serialize` and `schemars::JsonSchema`; text, numbers, `()`, content blocks and a `Result` of these are returned as they are"
+    note = "return `Json(value)` for a type with `#[derive(serde::Serialize, schemars::JsonSchema)]`; text, numbers, `()`, content blocks and a `Result` of these are returned as they are",
+    note = "a handler is no `async fn`: it may block, and returns the value itself"
 )]
 pub trait IntoToolResult {
     /// The result, or an error for the peer's program.
@@ -33,8 +53,7 @@ pub trait IntoToolResult {
     /// Only for a [`ToolError`] made with [`ToolError::protocol`]; any other failure is a result with `is_error`.
     fn into_tool_result(self) -> Result<CallToolResult, ErrorObject>;
 
-    /// The schema of the structured content, for types that have one.
-    #[doc(hidden)]
+    /// The schema of the structured content, for types that have some. Default none.
     fn output_schema() -> Option<Value> {
         None
     }

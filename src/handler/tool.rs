@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use crate::base::log;
@@ -220,6 +221,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
     #[must_use]
     pub fn handler<Shape: 'static, H: Handler<S, Shape>>(mut self, handler: H) -> Self
     where
+        H::Arguments: JsonSchema,
         H::Output: IntoToolResult,
     {
         let shown = &mut self.draft.shown;

@@ -42,6 +42,7 @@ use crate::lane::Lane;
 use crate::legacy::Sessions;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::{Icon, Implementation};
+use schemars::JsonSchema;
 
 /// How long clients may keep lists unless it is said otherwise: they rarely change, and a client that cares is told when they do.
 const LIST_TTL: Duration = Duration::from_secs(300);
@@ -192,6 +193,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         handler: H,
     ) -> Self
     where
+        H::Arguments: JsonSchema,
         H::Output: IntoToolResult,
     {
         self.register(Tool::new(name).description(description).handler(handler))
@@ -206,6 +208,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         handler: H,
     ) -> Self
     where
+        H::Arguments: JsonSchema,
         H::Output: IntoPromptResult,
     {
         self.register(Prompt::new(name).description(description).handler(handler))

@@ -49,6 +49,7 @@ mod circles;
 mod command;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
 mod command_ends;
+mod compile_errors;
 mod completion;
 mod configuration;
 #[cfg(feature = "durable")]
