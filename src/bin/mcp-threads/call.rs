@@ -10,9 +10,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use mcp_threads::{ScriptTool, Scripts};
 use serde_json::{Map, Value, json};
 
-use crate::client::Client;
+use crate::client::StdioClient;
 use crate::terminal::ProgressLine;
-use crate::{DEFAULT_FILE, Outcome, load_file};
+use crate::{DEFAULT_FILE, ExitResult, load_file};
 
 pub(crate) fn command(trust: Arg) -> Command {
     Command::new("call")
@@ -51,7 +51,7 @@ pub(crate) fn command(trust: Arg) -> Command {
         )
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
     let file: &PathBuf = matches.get_one("file").ok_or("no file")?;
     let scripts = load_file(file, matches.get_flag("trust"))?;
     let words = matches.get_many::<String>("words").into_iter().flatten();
@@ -200,7 +200,7 @@ fn call(scripts: Scripts, name: &str, arguments: &Value, confirmed: bool) -> Res
         .map_err(|error| error.to_string())?;
     let is_watched = stdin().is_terminal() && stderr().is_terminal();
     let ours_to_write = ours.try_clone().map_err(plain)?;
-    let mut client = Client::new(ours, ours_to_write, confirmed || is_watched);
+    let mut client = StdioClient::new(ours, ours_to_write, confirmed || is_watched);
     let mut line = ProgressLine::default();
     let result = client.call(
         name,
@@ -223,7 +223,7 @@ fn confirm(message: &str) -> bool {
 }
 
 /// Prints the result, and ends as the tool did.
-fn show(result: &Value, as_json: bool) -> Outcome {
+fn show(result: &Value, as_json: bool) -> ExitResult {
     let failed = result["isError"] == true;
     if as_json {
         println!("{result:#}");

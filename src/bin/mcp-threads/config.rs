@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command};
 use serde_json::{Value, json};
 
-use crate::{Outcome, file, load};
+use crate::{ExitResult, file, load};
 
 /// Each client, where its configuration is, and how it spells a server on stdio.
 const CLIENTS: [(&str, &str, Shape); 7] = [
@@ -49,7 +49,7 @@ pub(crate) fn command(command: Command) -> Command {
     )
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
     let scripts = load(matches)?;
     let wanted = matches
         .get_one::<String>("client")

@@ -7,8 +7,8 @@ use clap::ArgMatches;
 use mcp_threads::Scripts;
 use serde_json::json;
 
-use crate::client::Client;
-use crate::{Outcome, file, load};
+use crate::client::StdioClient;
+use crate::{ExitResult, file, load};
 
 /// What was looked at, and what is wrong.
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl Findings {
     }
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
     let file = file(matches);
     let mut findings = Findings::default();
     let scripts = load(matches)?;
@@ -83,7 +83,7 @@ fn serve_and_ask(file: &Path, is_trusted: bool, scripts: &Scripts) -> Result<Str
     let (Some(stdin), Some(stdout)) = (stdin, stdout) else {
         return Err("it has no pipes".to_owned());
     };
-    let mut client = Client::new(stdout, stdin, false);
+    let mut client = StdioClient::new(stdout, stdin, false);
     client.initialize()?;
     let listed = client.ask("tools/list", json!({}), |_| {})?;
     let count = listed["tools"].as_array().map_or(0, Vec::len);

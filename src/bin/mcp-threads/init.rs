@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::Value;
 
-use crate::{DEFAULT_FILE, Outcome};
+use crate::{DEFAULT_FILE, ExitResult};
 
 /// One tool to be written.
 #[derive(Debug, PartialEq)]
@@ -85,7 +85,7 @@ pub(crate) fn command() -> Command {
         )
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
     let file: &PathBuf = matches.get_one("file").ok_or("no file")?;
     if file.exists() && !matches.get_flag("force") {
         return Err(format!(

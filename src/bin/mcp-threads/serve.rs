@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use mcp_threads::{RunningServer, Scripts, ServerHandle};
 
 use crate::watch::Watch;
-use crate::{Outcome, file, load, load_file};
+use crate::{ExitResult, file, load, load_file};
 
 pub(crate) fn command(command: Command) -> Command {
     command
@@ -26,7 +26,7 @@ pub(crate) fn command(command: Command) -> Command {
         )
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
     log_to_stderr();
     // Before the file is read, so that no change is missed. One that is not there is the reading's to report.
     let watch = Watch::new(file(matches));

@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Command};
 use mcp_threads::{ScriptTool, Scripts};
 use serde_json::Value;
 
-use crate::{Outcome, file, load};
+use crate::{ExitResult, file, load};
 
 /// A skill's name has at most so many characters.
 const NAME_CHARS_MAX: usize = 64;
@@ -22,7 +22,7 @@ pub(crate) fn command(command: Command) -> Command {
     )
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
     let scripts = load(matches)?;
     let name = matches
         .get_one::<String>("name")
