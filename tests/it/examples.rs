@@ -202,7 +202,10 @@ fn shell_leaves_no_command_behind() {
     running.signal(Signal::TERM);
     assert_eq!(client.answer(1)["error"]["code"], 503);
     running.exits_well();
-    assert!(!is_alive(pid), "it was killed before the program ended");
+    until(
+        "what it was sent before the program ended has reached it",
+        || !is_alive(pid),
+    );
 }
 
 #[test]

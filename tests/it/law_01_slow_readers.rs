@@ -8,7 +8,7 @@ use crate::harness::on_every_front;
 use crate::harness::{Gate, PipeClient, Served, call, legacy_call, probes, text, with_meta};
 
 /// More events than any buffer between server and client holds.
-const EVENTS: u32 = 3_000;
+const EVENTS: u32 = 2_500;
 
 /// How many of them the outbox has room for.
 const KEPT: usize = 100;

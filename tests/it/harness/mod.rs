@@ -30,7 +30,7 @@ pub(crate) use self::talk::on_every_talk;
 pub(crate) use self::wire::on_every_wire;
 
 /// The bound of every wait. Nothing takes this long; a slow machine must not fail a test.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until something that sends no event has come true.
 #[track_caller]
