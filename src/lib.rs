@@ -67,7 +67,7 @@
 //! | `legacy` | the handshake era: sessions, questions, streams that can be resumed | `session.rs`, `streams.rs` | |
 //! | `engine` | what a message means: from arrival to answer | `mod.rs`, `arrive.rs` | `mcp-on-stalled` |
 //! | `transport` | bytes to messages and back: pipes, and HTTP by two fronts | `pipe.rs`, `http/serve.rs`, `http/guarded/mod.rs` | `mcp-accept`, `mcp-conn-<n>`, `mcp-pipe-reader`, `mcp-pipe-writer`, `mcp-stdout`, `mcp-http` |
-//! | `server` | the builder, and the ordered end | `mod.rs`, `shared.rs` | `mcp-signals`, `mcp-end` |
+//! | `server` | the builder, and the ordered end | `builder.rs`, `shared.rs` | `mcp-signals`, `mcp-end` |
 //! | `scripts` | a file of scripts into tools, behind its feature; it knows the public API only | `mod.rs` | |
 //!
 //! Who wakes whom:

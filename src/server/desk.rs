@@ -10,7 +10,7 @@ use crate::desk::store::JobStore;
 use crate::handler::Fork;
 use crate::handler::workspace::Maker;
 use crate::pool::ResourcePool;
-use crate::server::Server;
+use crate::server::builder::Server;
 
 impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// Gives tools workspaces: a value of `W` for each, which the calls of one owner share by turns. `make` makes it when a workspace is first used; it is

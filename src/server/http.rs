@@ -8,68 +8,18 @@ use std::sync::Arc;
 use crate::base::error::{Error, Result};
 use crate::handler::Fork;
 use crate::protocol::version::Era;
-use crate::server::Server;
+use crate::server::builder::Server;
+use crate::server::http_settings::HttpSettings;
 #[cfg(all(feature = "http", unix))]
 use crate::server::inherited::{self, Inherited};
 use crate::server::running::RunningServer;
 use crate::server::shared::SharedServer;
-use crate::transport::http::Callers;
 use crate::transport::http::endpoint::Endpoint;
 #[cfg(all(feature = "http", unix))]
 use crate::transport::http::guarded::{GuardedFront, Listener};
-use crate::transport::http::paths::{Paths, Route};
-use crate::transport::http::policy::{Overload, OverloadStatus};
+use crate::transport::http::policy::OverloadStatus;
 #[cfg(feature = "tiny-http")]
 use crate::transport::http::tiny::TinyFront;
-
-/// What only HTTP needs to know.
-pub(super) struct HttpSettings {
-    path: String,
-    /// `None` for no answer to probes.
-    health_path: Option<String>,
-    hosts: Vec<String>,
-    origins: Vec<String>,
-    overload: Overload,
-}
-
-impl Default for HttpSettings {
-    fn default() -> Self {
-        HttpSettings {
-            path: "/mcp".into(),
-            health_path: Some("/healthz".into()),
-            hosts: Vec::new(),
-            origins: Vec::new(),
-            overload: Overload::default(),
-        }
-    }
-}
-
-/// The settings, found to make sense.
-type CheckedSettings = (Paths, Callers, Overload);
-
-impl HttpSettings {
-    /// Checks what could never match, and so would lock everyone out without a word.
-    pub(super) fn rules(&self, loopback: bool) -> Result<CheckedSettings> {
-        let mcp = (self.path.as_str(), Route::Mcp);
-        let health = self.health_path.as_deref();
-        let paths = Paths::new(
-            [mcp]
-                .into_iter()
-                .chain(health.map(|path| (path, Route::Health))),
-        );
-        if !loopback && self.hosts.is_empty() {
-            return Err(Error::configuration(
-                "a server beyond loopback must know by which hosts it may be called: name them with `allowed_hosts`",
-            ));
-        }
-        let callers = Callers::new(loopback, &self.hosts, &self.origins);
-        Ok((
-            paths.map_err(Error::configuration)?,
-            callers.map_err(Error::configuration)?,
-            self.overload,
-        ))
-    }
-}
 
 impl SharedServer {
     /// An endpoint for one more front.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::handler::Fork;
 use crate::observe::stalled::StalledCall;
-use crate::server::Server;
+use crate::server::builder::Server;
 
 impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// How long any call may give no sign of life, unless its tool or its lane says otherwise. Default none: nothing is watched. See [`Tool::liveness`](crate::Tool::liveness).
@@ -32,10 +32,4 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self.settings.on_stalled = Some(Box::new(hook));
         self
     }
-}
-
-/// What is wrong with it, in a sentence.
-pub(super) fn problem(liveness: Option<Duration>) -> Option<String> {
-    let is_zero = liveness.is_some_and(|liveness| liveness.is_zero());
-    is_zero.then(|| "a liveness of zero is one that no handler could keep".into())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::base::error::Result;
 use crate::base::stats::Stats;
 use crate::handler::Fork;
-use crate::server::Server;
+use crate::server::builder::Server;
 use crate::server::running::RunningServer;
 use crate::server::shared::DrainReport;
 use crate::transport::http::endpoint::Endpoint;

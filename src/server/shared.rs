@@ -14,8 +14,26 @@ use crate::base::limits::Limits;
 use crate::base::log;
 use crate::base::stderr;
 use crate::engine::Engine;
-use crate::server::Serving;
 use crate::transport::front::{ClientEnd, Front};
+
+/// What the fronts have to know, and the end of the server.
+pub(super) struct Serving {
+    pub(super) drain_deadline: Duration,
+    pub(super) interrupt_ends_stdio: bool,
+    #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+    pub(super) http: crate::server::http_settings::HttpSettings,
+}
+
+impl Default for Serving {
+    fn default() -> Self {
+        Serving {
+            drain_deadline: Duration::from_secs(8),
+            interrupt_ends_stdio: false,
+            #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+            http: Default::default(),
+        }
+    }
+}
 
 /// What a shutdown had to leave behind; all zero when everything ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

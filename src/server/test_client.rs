@@ -17,7 +17,8 @@ use crate::observe::access::{Peer, RequestTag};
 use crate::outbox::{Bounds, Item};
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::version::ProtocolVersion;
-use crate::server::{RunningServer, Server};
+use crate::server::builder::Server;
+use crate::server::running::RunningServer;
 
 /// A client in the same process and without a transport, for tests of one's own tools; made by [`Server::test_client`].
 ///

@@ -1,35 +1,51 @@
 //! No two files of the source know each other, however long the way round.
 //!
-//! A room's `mod.rs` is its front door and names what is inside, so it is left out; everything else forms a graph that must have an order.
+//! A room's `mod.rs` is a file like any other: it names what is inside, so nothing inside may name it, or what it lets out. All of them form a graph
+//! that must have an order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::tidy::texts;
 
-/// Module path to the module paths it names, `mod.rs` files left out on both sides.
+/// Module path to the module paths it names.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// The module of a file, `None` for a front door.
+/// The module of a file; `None` for the root, which nothing names.
 fn module(path: &str) -> Option<String> {
     let path = path.strip_suffix(".rs")?.replace('/', "::");
-    (path != "lib" && !path.ends_with("mod")).then_some(path)
+    let path = path.strip_suffix("::mod").unwrap_or(&path);
+    (path != "lib").then(|| path.to_owned())
 }
 
-/// The paths that the code of a module names, from the root of the crate, with whatever stands behind the module in them.
+/// The paths that the code of a module names, from the root of the crate, with whatever stands behind the module in them. A visibility names nobody.
 fn named(module: &str, text: &str) -> Vec<String> {
-    let code = &text[..text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len())];
+    let tests = [
+        "#[cfg(test)]\nmod tests",
+        "#[cfg(test)]\npub(crate) mod tests",
+    ];
+    let end = tests.iter().filter_map(|tests| text.find(tests)).min();
+    let code = &text[..end.unwrap_or(text.len())];
     let lines = code.lines().map(str::trim_start);
     let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
+    let inner = lines.clone().filter_map(|line| {
+        let declared = line.strip_suffix(';')?;
+        let (_, name) = declared.split_once("mod ")?;
+        Some((format!("{name}::"), format!("{module}::{name}")))
+    });
+    let roots = [("crate::", ""), ("super::", parent), ("self::", module)];
+    let roots = roots.map(|(word, from)| (word.to_owned(), from.to_owned()));
+    let words: Vec<_> = roots.into_iter().chain(inner).collect();
     let mut found = Vec::new();
     for line in lines.filter(|line| !line.starts_with("//")) {
-        for (word, from) in [("crate::", ""), ("super::", parent), ("self::", module)] {
+        for (word, from) in &words {
             for (at, _) in line.match_indices(word) {
-                let is_whole_word = !line[..at]
-                    .ends_with(|char: char| char.is_alphanumeric() || "_$".contains(char));
+                let before = &line[..at];
+                let is_whole_word =
+                    !before.ends_with(|char: char| char.is_alphanumeric() || "_$:".contains(char));
                 let rest = &line[at + word.len()..];
                 let end = rest.find(|char: char| !char.is_alphanumeric() && !"_:".contains(char));
                 let path = rest[..end.unwrap_or(rest.len())].trim_end_matches(':');
-                if is_whole_word {
+                if is_whole_word && !before.ends_with("(in ") {
                     found.push(format!("{from}::{path}").trim_start_matches(':').to_owned());
                 }
             }
@@ -65,18 +81,24 @@ fn graph(files: &[(String, String)]) -> Graph {
     graph
 }
 
-/// What is left when whoever knows nobody has been taken away, again and again: the circles, and who leads to them.
+/// The circles: what is left when modules that know no other, and modules that no other knows, have been taken away, again and again.
 fn circles(mut graph: Graph) -> Graph {
     loop {
         let ends: Vec<_> = graph
             .iter()
-            .filter(|(_, known)| known.iter().all(|one| !graph.contains_key(one)))
+            .filter(|(module, known)| {
+                let is_known = graph.values().any(|known| known.contains(*module));
+                known.is_empty() || !is_known
+            })
             .map(|(module, _)| module.clone())
             .collect();
         if ends.is_empty() {
             return graph;
         }
         graph.retain(|module, _| !ends.contains(module));
+        for known in graph.values_mut() {
+            known.retain(|module| !ends.contains(module));
+        }
     }
 }
 
@@ -130,8 +152,23 @@ fn a_circle_is_found_however_it_is_spelled() {
         ),
         (
             &[
-                ("r/mod.rs", "use self::a::A;"),
+                ("r/mod.rs", "pub use self::a::A;"),
                 ("r/a.rs", "use crate::r::R;"),
+            ],
+            &["r", "r::a"],
+        ),
+        (
+            &[
+                ("r/mod.rs", "mod a;\nfn f() -> a::A {}"),
+                ("r/a.rs", "use super::R;"),
+            ],
+            &["r", "r::a"],
+        ),
+        (
+            &[
+                ("r/mod.rs", "mod a;\nmod b;\npub use self::a::A;"),
+                ("r/a.rs", "use crate::r::b::B;"),
+                ("r/b.rs", "pub(in crate::r) struct B;"),
             ],
             &[],
         ),

@@ -2,42 +2,13 @@
 //!
 //! What is asked for by `deserialize_any` is a tree; whatever else is asked for has a type. Must not know bounds.
 
-use std::fmt::{self, Display};
+use std::fmt;
 
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-use super::Gauge;
-use crate::protocol::sentence::Sentence;
-
-/// An error of reading, cut to a sentence where it is made: serde's own repeats the value, whole and escaped.
-#[derive(Debug)]
-pub(crate) struct Slip(pub(super) String);
-
-impl Slip {
-    pub(crate) fn new(text: String) -> Self {
-        Slip(text)
-    }
-
-    fn of(error: impl Display) -> Self {
-        Slip(Sentence::of(&error))
-    }
-}
-
-impl Display for Slip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Slip {}
-
-impl de::Error for Slip {
-    fn custom<T: Display>(message: T) -> Self {
-        Slip::of(message)
-    }
-}
+use crate::protocol::tree::gauge::{Gauge, Slip};
 
 /// A deserializer, a visitor, a seed or an access under a gauge.
 pub(crate) struct Gauged<'g, T> {

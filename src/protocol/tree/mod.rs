@@ -4,16 +4,18 @@
 //! being told the type is estimated while it is read, and refused in time; typed fields cost what their author chose, and no error repeats more
 //! than a sentence of the text. Must not know what is read, or for whom.
 
+mod gauge;
 mod gauged;
 
-use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
+use self::gauge::Gauge;
 use self::gauged::Gauged;
-pub(crate) use self::gauged::Slip;
+
+pub(crate) use self::gauge::{Slip, Unread};
+
 use crate::base::budget::{Budget, Charge};
 use crate::base::limits::Limits;
 use crate::protocol::sentence::Sentence;
@@ -26,35 +28,10 @@ pub(crate) struct TreeRoom {
     memory: Arc<Budget>,
 }
 
-/// Why a text was not read.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Unread {
-    /// It does not fit the type.
-    Unfit(String),
-    /// It would take more than one call may: so many bytes.
-    TooLarge(usize),
-    /// It would take more than the server has left.
-    NoMemory,
-}
-
 /// A text no longer than this is read without looking, for whatever it becomes is small.
 const UNSEEN_BYTES_MAX: usize = 64 * 1024;
 /// No tree takes more than so many times its text.
 const FACTOR_MAX: usize = 200;
-/// How much is charged at a time.
-const STEP_BYTES: usize = 1024 * 1024;
-const VALUE_BYTES: usize = size_of::<Value>();
-/// A list has room for so many items as soon as it has one.
-const ITEMS_MIN: usize = 4;
-/// Up to so many items a list's room doubles and counts; beyond, what is not used yet is not touched either.
-const ITEMS_DOUBLING_MAX: usize = 128;
-/// A map keeps the order of its members: a list of hash, name and value, beside it a table of places in that list, which is an eighth empty.
-const MEMBER_BYTES: usize = size_of::<(u64, String, Value)>() + (size_of::<usize>() + 1) * 8 / 7;
-/// What the two blocks of a map take beside that.
-const MAP_BYTES: usize = 2 * 16 + 16;
-/// A map has room for so many members as soon as it has one, then for seven, and then for twice as many each time.
-const MEMBERS_MIN: usize = 3;
-const MEMBERS_DOUBLING: usize = 7;
 
 impl TreeRoom {
     pub(crate) fn new(limits: &Limits, memory: &Arc<Budget>) -> Self {
@@ -89,114 +66,24 @@ impl TreeRoom {
         json: &str,
         read: impl FnOnce(Gauged<'_, &mut TextDeserializer<'_>>) -> Result<T, Slip>,
     ) -> Result<(T, Option<Charge>), Unread> {
-        let gauge = Gauge {
-            room: self,
-            used: Cell::new(0),
-            charge: RefCell::new(None),
-            refused: Cell::new(None),
-        };
+        let gauge = Gauge::new(self.bytes_max, &self.memory);
         let mut text = serde_json::Deserializer::from_str(json);
         let read = read(Gauged::new(&mut text, &gauge));
-        match (gauge.refused.take(), read) {
-            (Some(refused), _) => Err(refused),
-            (None, Ok(value)) => Ok((value, gauge.charge.into_inner())),
-            (None, Err(slip)) => Err(Unread::Unfit(slip.0)),
-        }
+        gauge.judge(read)
     }
 }
 
 type TextDeserializer<'a> = serde_json::Deserializer<serde_json::de::StrRead<'a>>;
-
-impl Unread {
-    pub(crate) fn into_sentence(self) -> String {
-        match self {
-            Unread::Unfit(problem) => problem,
-            Unread::TooLarge(most) => format!(
-                "as a tree they would take more than {most} bytes (`Limits::json_tree_bytes_max`)"
-            ),
-            Unread::NoMemory => "the server has no memory left for it; try again later".into(),
-        }
-    }
-}
-
-/// What the tree that is being read takes so far.
-struct Gauge<'r> {
-    room: &'r TreeRoom,
-    used: Cell<usize>,
-    charge: RefCell<Option<Charge>>,
-    refused: Cell<Option<Unread>>,
-}
-
-impl Gauge<'_> {
-    /// One more item in a list that had so many.
-    fn item(&self, before: usize) -> Result<(), Slip> {
-        let more = match before {
-            0 => ITEMS_MIN,
-            ITEMS_DOUBLING_MAX.. => 1,
-            _ if before >= ITEMS_MIN && before.is_power_of_two() => before,
-            _ => return Ok(()),
-        };
-        self.take(more * VALUE_BYTES)
-    }
-
-    /// One more member in a map that had so many.
-    fn member(&self, before: usize) -> Result<(), Slip> {
-        let more = match before {
-            0 => return self.take(MAP_BYTES + MEMBERS_MIN * MEMBER_BYTES),
-            MEMBERS_MIN => MEMBERS_DOUBLING - MEMBERS_MIN,
-            ITEMS_DOUBLING_MAX.. => 1,
-            _ if before.is_multiple_of(MEMBERS_DOUBLING)
-                && (before / MEMBERS_DOUBLING).is_power_of_two() =>
-            {
-                before
-            }
-            _ => return Ok(()),
-        };
-        self.take(more * MEMBER_BYTES)
-    }
-
-    /// The heap's share of a string.
-    fn string(&self, text: &str) -> Result<(), Slip> {
-        match text.len() {
-            0 => Ok(()),
-            length => self.take((length + 8).next_multiple_of(16).max(32)),
-        }
-    }
-
-    fn take(&self, bytes: usize) -> Result<(), Slip> {
-        let used = self.used.get() + bytes;
-        self.used.set(used);
-        let most = self.room.bytes_max;
-        if used > most {
-            return Err(self.refuse(Unread::TooLarge(most)));
-        }
-        let mut charge = self.charge.borrow_mut();
-        let charged = charge.as_ref().map_or(0, Charge::bytes);
-        if used <= charged {
-            return Ok(());
-        }
-        let more = STEP_BYTES.max(used - charged);
-        let charged = match &mut *charge {
-            Some(charge) => charge.grow(more),
-            None => self.room.memory.charge(more).map(|new| *charge = Some(new)),
-        };
-        charged.map_err(|_| self.refuse(Unread::NoMemory))
-    }
-
-    /// Remembers why; what is said on the way out does not matter.
-    fn refuse(&self, unread: Unread) -> Slip {
-        self.refused.set(Some(unread));
-        Slip(String::new())
-    }
-}
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use serde::Deserialize;
+    use serde_json::Value;
 
     use super::*;
+    use crate::protocol::tree::gauge::*;
 
     fn room(tree_bytes: usize, memory_bytes: usize) -> TreeRoom {
         let limits = Limits::default().json_tree_bytes_max(tree_bytes);

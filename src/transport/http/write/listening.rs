@@ -8,8 +8,9 @@ use std::time::Instant;
 use crate::outbox::Item;
 use crate::transport::http::endpoint::StreamPlace;
 use crate::transport::http::exchange::Exchange;
+use crate::transport::http::write::incoming::{Incoming, Next};
+use crate::transport::http::write::plain::HttpReply;
 use crate::transport::http::write::stream::{EventStream, WRITE_BYTES_MAX};
-use crate::transport::http::write::{HttpReply, Incoming, Next};
 use crate::transport::sse;
 
 /// An open stream that only listens.

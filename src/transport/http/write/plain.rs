@@ -3,9 +3,10 @@
 //! Must not know where an answer comes from.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::observe::access::{Access, Outcome, RequestTag};
-use crate::outbox::{Answer, Rest};
+use crate::outbox::{Answer, Rest, ShortWay, Taken};
 use crate::protocol::jsonrpc::ErrorCode;
 use crate::transport::http::callers::cors_fields;
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
@@ -14,7 +15,7 @@ use crate::transport::http::policy::status;
 use crate::transport::http::refusal::HttpRefusal;
 
 /// More fields than these no answer has, besides what the front adds.
-pub(super) const FIELDS_MAX: usize = 12;
+const FIELDS_MAX: usize = 12;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const RETRY_AFTER: (&str, &str) = ("Retry-After", "1");
@@ -49,6 +50,45 @@ impl<E: Exchange> HttpReply<'_, E> {
         let status = status(&rest.answer, &self.endpoint.overload);
         self.endpoint.ended(&rest.answer.access, status);
         sent
+    }
+
+    /// What [`answer`](Self::answer) does, done by another thread, if it can be. While the server drains it is not, for the owner then closes the
+    /// connection with it.
+    pub(super) fn short_way(&mut self) -> Option<ShortWay> {
+        let mut send = self.exchange.aside()?;
+        let engine = Arc::clone(&self.endpoint.engine);
+        let overload = self.endpoint.overload;
+        let origin: Option<Box<str>> = self.origin.map(Into::into);
+        Some(Box::new(move |mut answer| {
+            if engine.is_draining() {
+                return Taken::Nothing(answer);
+            }
+            let status = status(&answer, &overload);
+            let fields = answer_fields(&answer, None);
+            let mut all = [("", ""); FIELDS_MAX];
+            let count = collect(&mut all, &answer.access.tag, origin.as_deref(), fields);
+            let sent = send(&HttpResponse {
+                status,
+                fields: &all[..count],
+                body: &answer.body,
+            });
+            match sent.count.checked_sub(sent.head.len()) {
+                _ if sent.count == 0 => Taken::Nothing(answer),
+                Some(from) if from == answer.body.len() => {
+                    engine.observer().ended(&answer.access, Some(status));
+                    match sent.is_last {
+                        true => Taken::AllAndLast,
+                        false => Taken::All,
+                    }
+                }
+                Some(from) => Taken::Partly(Rest { answer, from }),
+                None => {
+                    let head_left = &sent.head[sent.count..];
+                    answer.body.splice(..0, head_left.iter().copied());
+                    Taken::Partly(Rest { answer, from: 0 })
+                }
+            }
+        }))
     }
 
     /// A message without an answer was taken.
@@ -132,7 +172,7 @@ impl<E: Exchange> HttpReply<'_, E> {
 }
 
 /// The fields that a terminal message has besides those that every answer has.
-pub(super) fn answer_fields<'f>(
+fn answer_fields<'f>(
     answer: &Answer,
     opens: Option<&'f str>,
 ) -> impl Iterator<Item = (&'f str, &'f str)> + use<'f> {
@@ -144,7 +184,7 @@ pub(super) fn answer_fields<'f>(
 
 /// Puts the fields of this answer behind those that every answer has. How many there are.
 #[expect(clippy::map_identity, reason = "it shortens the lifetime of the items")]
-pub(super) fn collect<'all, 'f: 'all>(
+fn collect<'all, 'f: 'all>(
     all: &mut [(&'all str, &'all str); FIELDS_MAX],
     tag: &'all RequestTag,
     origin: Option<&'all str>,

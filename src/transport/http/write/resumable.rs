@@ -10,8 +10,9 @@ use crate::legacy::{Cursor, OpenStream, Streams};
 use crate::outbox::{Answer, Item, OutboxReader};
 use crate::transport::http::endpoint::StreamPlace;
 use crate::transport::http::exchange::Exchange;
+use crate::transport::http::write::incoming::{Incoming, Next};
+use crate::transport::http::write::plain::HttpReply;
 use crate::transport::http::write::stream::EventStream;
-use crate::transport::http::write::{HttpReply, Incoming, Next};
 use crate::transport::sse;
 
 /// An open stream that its client can come back for.

@@ -8,7 +8,8 @@ use crate::observe::access::Access;
 use crate::outbox::{Answer, Item};
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
 use crate::transport::http::exchange::Exchange;
-use crate::transport::http::write::{HttpReply, Incoming, Next};
+use crate::transport::http::write::incoming::{Incoming, Next};
+use crate::transport::http::write::plain::HttpReply;
 use crate::transport::sse;
 
 /// The most bytes of events that are gathered into one write.

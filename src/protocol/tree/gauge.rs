@@ -1,0 +1,170 @@
+//! The count of what a tree takes while it is read, and the errors that end the reading.
+//!
+//! Must not know serde's data model beyond lists, maps and strings, or whose tree it is.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::{self, Display};
+use std::sync::Arc;
+
+use serde::de;
+use serde_json::Value;
+
+use crate::base::budget::{Budget, Charge};
+use crate::protocol::sentence::Sentence;
+
+/// How much is charged at a time.
+const STEP_BYTES: usize = 1024 * 1024;
+pub(super) const VALUE_BYTES: usize = size_of::<Value>();
+/// A list has room for so many items as soon as it has one.
+pub(super) const ITEMS_MIN: usize = 4;
+/// Up to so many items a list's room doubles and counts; beyond, what is not used yet is not touched either.
+const ITEMS_DOUBLING_MAX: usize = 128;
+/// A map keeps the order of its members: a list of hash, name and value, beside it a table of places in that list, which is an eighth empty.
+const MEMBER_BYTES: usize = size_of::<(u64, String, Value)>() + (size_of::<usize>() + 1) * 8 / 7;
+/// What the two blocks of a map take beside that.
+const MAP_BYTES: usize = 2 * 16 + 16;
+/// A map has room for so many members as soon as it has one, then for seven, and then for twice as many each time.
+const MEMBERS_MIN: usize = 3;
+const MEMBERS_DOUBLING: usize = 7;
+
+/// Why a text was not read.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Unread {
+    /// It does not fit the type.
+    Unfit(String),
+    /// It would take more than one call may: so many bytes.
+    TooLarge(usize),
+    /// It would take more than the server has left.
+    NoMemory,
+}
+
+impl Unread {
+    pub(crate) fn into_sentence(self) -> String {
+        match self {
+            Unread::Unfit(problem) => problem,
+            Unread::TooLarge(most) => format!(
+                "as a tree they would take more than {most} bytes (`Limits::json_tree_bytes_max`)"
+            ),
+            Unread::NoMemory => "the server has no memory left for it; try again later".into(),
+        }
+    }
+}
+
+/// What the tree that is being read takes so far.
+pub(super) struct Gauge<'r> {
+    bytes_max: usize,
+    memory: &'r Arc<Budget>,
+    used: Cell<usize>,
+    charge: RefCell<Option<Charge>>,
+    refused: Cell<Option<Unread>>,
+}
+
+impl<'r> Gauge<'r> {
+    pub(super) fn new(bytes_max: usize, memory: &'r Arc<Budget>) -> Self {
+        Gauge {
+            bytes_max,
+            memory,
+            used: Cell::new(0),
+            charge: RefCell::new(None),
+            refused: Cell::new(None),
+        }
+    }
+
+    /// What was read, with what it is charged, or why it was not.
+    pub(super) fn judge<T>(self, read: Result<T, Slip>) -> Result<(T, Option<Charge>), Unread> {
+        match (self.refused.into_inner(), read) {
+            (Some(refused), _) => Err(refused),
+            (None, Ok(value)) => Ok((value, self.charge.into_inner())),
+            (None, Err(slip)) => Err(Unread::Unfit(slip.0)),
+        }
+    }
+
+    /// One more item in a list that had so many.
+    pub(super) fn item(&self, before: usize) -> Result<(), Slip> {
+        let more = match before {
+            0 => ITEMS_MIN,
+            ITEMS_DOUBLING_MAX.. => 1,
+            _ if before >= ITEMS_MIN && before.is_power_of_two() => before,
+            _ => return Ok(()),
+        };
+        self.take(more * VALUE_BYTES)
+    }
+
+    /// One more member in a map that had so many.
+    pub(super) fn member(&self, before: usize) -> Result<(), Slip> {
+        let more = match before {
+            0 => return self.take(MAP_BYTES + MEMBERS_MIN * MEMBER_BYTES),
+            MEMBERS_MIN => MEMBERS_DOUBLING - MEMBERS_MIN,
+            ITEMS_DOUBLING_MAX.. => 1,
+            _ if before.is_multiple_of(MEMBERS_DOUBLING)
+                && (before / MEMBERS_DOUBLING).is_power_of_two() =>
+            {
+                before
+            }
+            _ => return Ok(()),
+        };
+        self.take(more * MEMBER_BYTES)
+    }
+
+    /// The heap's share of a string.
+    pub(super) fn string(&self, text: &str) -> Result<(), Slip> {
+        match text.len() {
+            0 => Ok(()),
+            length => self.take((length + 8).next_multiple_of(16).max(32)),
+        }
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), Slip> {
+        let used = self.used.get() + bytes;
+        self.used.set(used);
+        let most = self.bytes_max;
+        if used > most {
+            return Err(self.refuse(Unread::TooLarge(most)));
+        }
+        let mut charge = self.charge.borrow_mut();
+        let charged = charge.as_ref().map_or(0, Charge::bytes);
+        if used <= charged {
+            return Ok(());
+        }
+        let more = STEP_BYTES.max(used - charged);
+        let charged = match &mut *charge {
+            Some(charge) => charge.grow(more),
+            None => self.memory.charge(more).map(|new| *charge = Some(new)),
+        };
+        charged.map_err(|_| self.refuse(Unread::NoMemory))
+    }
+
+    /// Remembers why; what is said on the way out does not matter.
+    fn refuse(&self, unread: Unread) -> Slip {
+        self.refused.set(Some(unread));
+        Slip(String::new())
+    }
+}
+
+/// An error of reading, cut to a sentence where it is made: serde's own repeats the value, whole and escaped.
+#[derive(Debug)]
+pub(crate) struct Slip(String);
+
+impl Slip {
+    pub(crate) fn new(text: String) -> Self {
+        Slip(text)
+    }
+
+    pub(super) fn of(error: impl Display) -> Self {
+        Slip(Sentence::of(&error))
+    }
+}
+
+impl Display for Slip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Slip {}
+
+impl de::Error for Slip {
+    fn custom<T: Display>(message: T) -> Self {
+        Slip::of(message)
+    }
+}

@@ -1,0 +1,420 @@
+//! [`Server`], the builder; the one place where everything is put together.
+//!
+//! It freezes what was registered, checks it, starts the lanes and a front. Must not know parsing or what a request means.
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::error::{Error, Result};
+use crate::base::limits::Limits;
+use crate::engine::{DeskPlan, Engine, EnginePlan, OnStalled};
+use crate::handler::registration::Registration;
+use crate::handler::{
+    Fork, Handler, IntoPromptResult, IntoResourceResult, IntoToolResult, Prompt, Register,
+    Resource, Tool,
+};
+use crate::lane::Lane;
+use crate::legacy::Sessions;
+use crate::protocol::results::CacheHint;
+use crate::protocol::types::{Icon, Implementation};
+use crate::server::running::RunningServer;
+use crate::server::shared::Serving;
+use schemars::JsonSchema;
+
+/// How long clients may keep lists unless it is said otherwise: they rarely change, and a client that cares is told when they do.
+const LIST_TTL: Duration = Duration::from_secs(300);
+
+/// A shorter key could be guessed.
+const SEAL_KEY_BYTES_MIN: usize = 32;
+
+/// Builds an MCP server: its name, its tools, prompts and resources, its lanes and limits. A `serve_..` method starts it.
+///
+/// What is wrong with the configuration is reported by that method, as an [`Error`] whose
+/// [`is_configuration`](Error::is_configuration) is true.
+///
+/// ```
+/// use mcp_threads::{RequestContext, Server};
+/// use std::sync::{Arc, Mutex};
+///
+/// #[derive(Clone, Default)]
+/// struct State {
+///     scratch: Vec<String>,            // each call has its own
+///     visits: Arc<Mutex<u32>>,         // all calls share it, because it is in an Arc
+/// }
+///
+/// #[derive(serde::Deserialize, mcp_threads::schemars::JsonSchema)]
+/// #[schemars(crate = "mcp_threads::schemars")]
+/// struct Visit { who: String }
+///
+/// let server = Server::new("guestbook", "1.0.0")
+///     .with_state(State::default())
+///     .tool("visit", "Says hello.", |cx: &mut RequestContext<State>, visit: Visit| {
+///         cx.state_mut().scratch.push(visit.who);
+///         *cx.state().visits.lock().unwrap() += 1;
+///         format!("scratch {}, visits {}", cx.state().scratch.len(), cx.state().visits.lock().unwrap())
+///     });
+///
+/// # #[cfg(feature = "http")] {
+/// let running = server.serve_http("127.0.0.1:0")?;
+/// # let mut said = Vec::new();
+/// # for id in 1..=2 {
+/// #     use std::io::{Read, Write};
+/// #     let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"visit","arguments":{{"who":"a"}},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}}}}}}}}"#);
+/// #     let mut stream = std::net::TcpStream::connect(running.addr().unwrap()).unwrap();
+/// #     write!(stream, "POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: visit\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+/// #     let mut answer = String::new();
+/// #     stream.read_to_string(&mut answer).unwrap();
+/// #     said.push(answer);
+/// # }
+/// # assert!(said[0].contains("scratch 1, visits 1"), "{}", said[0]);
+/// # assert!(said[1].contains("scratch 1, visits 2"), "{}", said[1]);
+/// // Two calls answer "scratch 1, visits 1" and "scratch 1, visits 2".
+/// running.shutdown(std::time::Duration::from_secs(5));
+/// # }
+/// # Ok::<(), mcp_threads::Error>(())
+/// ```
+pub struct Server<S = ()> {
+    template: Arc<S>,
+    pub(super) settings: Settings,
+}
+
+impl<S> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("implementation", &self.settings.implementation)
+            .field("lanes", &self.settings.lanes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Everything that does not depend on the type of the state.
+pub(super) struct Settings {
+    pub(super) implementation: Implementation,
+    pub(super) instructions: Option<String>,
+    pub(super) registrations: Vec<std::result::Result<Registration, String>>,
+    pub(super) list_cache: CacheHint,
+    pub(super) seal_key: Option<Vec<u8>>,
+    pub(super) legacy_sessions: Sessions,
+    pub(super) request_headers: Vec<Arc<str>>,
+    pub(super) lenient_arguments: bool,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) limits: Limits,
+    pub(super) desk: DeskPlan,
+    pub(super) liveness: Option<Duration>,
+    pub(super) on_stalled: Option<OnStalled>,
+    pub(super) serving: Serving,
+}
+
+impl Settings {
+    /// What is wrong with them, in a sentence.
+    fn problem(&self) -> Option<String> {
+        let is_zero = self.liveness.is_some_and(|liveness| liveness.is_zero());
+        let liveness =
+            is_zero.then(|| "a liveness of zero is one that no handler could keep".to_owned());
+        let key_bytes = self.seal_key.as_ref().map(Vec::len);
+        let short_key = key_bytes
+            .filter(|bytes| *bytes < SEAL_KEY_BYTES_MIN)
+            .map(|bytes| {
+                format!("the seal key has {bytes} bytes; it needs at least {SEAL_KEY_BYTES_MIN}")
+            });
+        let lane = self.lanes.iter().find_map(Lane::problem);
+        lane.or(liveness)
+            .or_else(|| self.limits.problem())
+            .or(short_key)
+    }
+}
+
+impl Server {
+    /// A server with this name and version, without state.
+    pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
+        let (name, version) = (name.into(), version.into());
+        let settings = Settings {
+            implementation: Implementation {
+                name,
+                version,
+                ..Implementation::default()
+            },
+            instructions: None,
+            registrations: Vec::new(),
+            list_cache: CacheHint::public(LIST_TTL),
+            seal_key: None,
+            legacy_sessions: Sessions::Kept,
+            request_headers: Vec::new(),
+            lenient_arguments: true,
+            lanes: vec![Lane::main(), Lane::urgent()],
+            limits: Limits::default(),
+            desk: DeskPlan::default(),
+            liveness: None,
+            on_stalled: None,
+            serving: Serving::default(),
+        };
+        Server {
+            template: Arc::new(()),
+            settings,
+        }
+    }
+
+    /// Gives the server a state. Every call gets its own copy, made by [`Fork`] (a clone, for most types); put into an `Arc` what calls share.
+    ///
+    /// Call it before registering the handlers that take a [`RequestContext<S>`](crate::RequestContext): what was registered earlier has no state.
+    pub fn with_state<S: Fork + Send + Sync + 'static>(self, template: S) -> Server<S> {
+        Server {
+            template: Arc::new(template),
+            settings: self.settings,
+        }
+    }
+}
+
+impl<S: Fork + Send + Sync + 'static> Server<S> {
+    /// Registers a tool in one line; see [`Handler`] for the functions that can be one. For lanes, schemas and hints, use
+    /// [`register`](Self::register) with a [`Tool`].
+    #[must_use]
+    pub fn tool<Shape: 'static, H: Handler<S, Shape>>(
+        self,
+        name: &str,
+        description: &str,
+        handler: H,
+    ) -> Self
+    where
+        H::Arguments: JsonSchema,
+        H::Output: IntoToolResult,
+    {
+        self.register(Tool::new(name).description(description).handler(handler))
+    }
+
+    /// Registers a prompt in one line; see [`Prompt`].
+    #[must_use]
+    pub fn prompt<Shape: 'static, H: Handler<S, Shape>>(
+        self,
+        name: &str,
+        description: &str,
+        handler: H,
+    ) -> Self
+    where
+        H::Arguments: JsonSchema,
+        H::Output: IntoPromptResult,
+    {
+        self.register(Prompt::new(name).description(description).handler(handler))
+    }
+
+    /// Registers a resource at a fixed URI in one line; see [`Resource`], and [`ResourceTemplate`](crate::ResourceTemplate) for a family of them.
+    #[must_use]
+    pub fn resource<Shape: 'static, H: Handler<S, Shape>>(
+        self,
+        uri: &str,
+        name: &str,
+        handler: H,
+    ) -> Self
+    where
+        H::Output: IntoResourceResult,
+    {
+        self.register(Resource::new(uri, name).handler(handler))
+    }
+
+    /// Registers a [`Tool`], a [`Prompt`], a [`Resource`] or a [`ResourceTemplate`](crate::ResourceTemplate) with everything set. Clients
+    /// see each kind in the order of registration. A mistake, such as a name used twice, is reported when the server starts.
+    #[must_use]
+    pub fn register(mut self, item: impl Register<S>) -> Self {
+        let lanes = item.lanes();
+        let registrations = item.registrations(&self.template);
+        self.settings.registrations.extend(registrations);
+        lanes.into_iter().fold(self, Server::lane)
+    }
+
+    /// How long clients may cache the lists of tools, prompts, resources and templates. Default 5 minutes, public. Clients of revision 2026-07-28
+    /// only. Specification: `server/utilities/caching`.
+    #[must_use]
+    pub fn list_cache(mut self, hint: CacheHint) -> Self {
+        self.settings.list_cache = hint;
+        self
+    }
+
+    /// Lets handlers see this header field of their HTTP request, by [`RequestContext::header`](crate::RequestContext::header). Default none, so that nothing is
+    /// copied that nobody looks at.
+    ///
+    /// What stands in a header is said by whoever sent it: trust it only behind a proxy that sets it.
+    #[must_use]
+    pub fn request_header(mut self, name: &str) -> Self {
+        self.settings.request_headers.push(name.into());
+        self
+    }
+
+    /// What becomes of the sessions of handshake-era clients over HTTP. Default [`Sessions::Kept`]. Take [`Sessions::Stateless`] for several instances
+    /// behind one address, [`Sessions::Adopt`] for one that restarts under clients that never begin anew. A pipe has its session in any case.
+    #[must_use]
+    pub fn legacy_sessions(mut self, sessions: Sessions) -> Self {
+        self.settings.legacy_sessions = sessions;
+        self
+    }
+
+    /// Whether arguments that do not fit are tried once more in the spelling that some clients have: `"5"` or `5.0` for 5, `"true"` for true,
+    /// `"[\"a\"]"` for a list, `null` for what has a default. Default true, because it is the client that spells so, and its model cannot put it right.
+    ///
+    /// Only what the schema does not take as it is, and takes otherwise, is changed: a text stays one where it may be one. Each change is a line of
+    /// the log at level debug. The same goes for what people fill in; see [`RequestContext::elicit`](crate::RequestContext::elicit).
+    #[must_use]
+    pub fn lenient_arguments(mut self, yes: bool) -> Self {
+        self.settings.lenient_arguments = yes;
+        self
+    }
+
+    /// The key that signs the request state, which a client keeps between the rounds of a call (revision 2026-07-28): at least 32 bytes, secret and
+    /// random. Default: a random one for this process. Set the same key in all instances behind one address, so that each accepts the
+    /// others' state.
+    #[must_use]
+    pub fn seal_key(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.settings.seal_key = Some(key.into());
+        self
+    }
+
+    /// Adds a lane, or changes the size of an existing one, such as `main` or `urgent`.
+    #[must_use]
+    pub fn lane(mut self, lane: Lane) -> Self {
+        match self
+            .settings
+            .lanes
+            .iter_mut()
+            .find(|known| known.name == lane.name)
+        {
+            Some(known) => known.change(lane),
+            None => self.settings.lanes.push(lane),
+        }
+        self
+    }
+
+    /// How many calls may run at once on the `main` lane. Default 32, or four for each core if that is more.
+    #[must_use]
+    pub fn workers(self, workers: usize) -> Self {
+        self.resize_main(|main| main.workers(workers))
+    }
+
+    /// How many calls may wait for a worker of the `main` lane. Default 256.
+    #[must_use]
+    pub fn queue(self, queue_len_max: usize) -> Self {
+        self.resize_main(|main| main.queue(queue_len_max))
+    }
+
+    fn resize_main(mut self, resize: impl FnOnce(Lane) -> Lane) -> Self {
+        let main = self.settings.lanes[0].clone();
+        self.settings.lanes[0] = resize(main);
+        self
+    }
+
+    /// Sets the limits. Default [`Limits::default`].
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// How long [`RunningServer::join`], [`RunningServer::run_until_ctrl_c`] and dropping the server let calls finish before cancelling them. Default
+    /// 8 s: with what comes after it, that is within the ten seconds after which containers are killed.
+    #[must_use]
+    pub fn drain_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.serving.drain_deadline = deadline;
+        self
+    }
+
+    /// Whether the first SIGINT ends a server on stdio, too, for programs that are not started by the client they serve. Default false; see
+    /// [`RunningServer::run_until_ctrl_c`].
+    #[must_use]
+    pub fn interrupt_ends_stdio(mut self, ends: bool) -> Self {
+        self.settings.serving.interrupt_ends_stdio = ends;
+        self
+    }
+
+    /// Instructions for the model: how to use the server well. Default none.
+    #[must_use]
+    pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
+        self.settings.instructions = Some(instructions.into());
+        self
+    }
+
+    /// The server's name as shown to people. Default: none, clients show the name given to [`new`](Server::new).
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.settings.implementation.title = Some(title.into());
+        self
+    }
+
+    /// A sentence about the server.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.settings.implementation.description = Some(description.into());
+        self
+    }
+
+    /// Where to read more about it.
+    #[must_use]
+    pub fn website_url(mut self, url: impl Into<String>) -> Self {
+        self.settings.implementation.website_url = Some(url.into());
+        self
+    }
+
+    /// Adds an icon of the server.
+    #[must_use]
+    pub fn icon(mut self, icon: Icon) -> Self {
+        self.settings.implementation.icons.push(icon);
+        self
+    }
+
+    /// Starts a server that serves nothing yet: the `serve_..` methods of [`RunningServer`] open what it serves, several at once if you like.
+    ///
+    /// # Errors
+    ///
+    /// When a thread cannot be started, and when the configuration is wrong.
+    pub fn start(self) -> Result<RunningServer> {
+        let settings = self.settings;
+        if let Some(problem) = settings.problem() {
+            return Err(Error::configuration(problem));
+        }
+        #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
+        settings.serving.http.rules(true)?;
+        let limits = Arc::new(settings.limits);
+        let engine = Engine::start(EnginePlan {
+            implementation: settings.implementation,
+            instructions: settings.instructions,
+            lanes: settings.lanes,
+            state: self.template,
+            registrations: settings.registrations,
+            list_cache: settings.list_cache,
+            seal_key: settings.seal_key,
+            legacy_sessions: settings.legacy_sessions,
+            request_headers: settings.request_headers,
+            lenient_arguments: settings.lenient_arguments,
+            limits: Arc::clone(&limits),
+            desk: settings.desk,
+            liveness: settings.liveness,
+            on_stalled: settings.on_stalled,
+        })?;
+        Ok(RunningServer::new(engine, limits, settings.serving))
+    }
+
+    /// [Starts](Self::start) the server on the process's stdin and stdout; see [`RunningServer::serve_stdio`].
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
+    pub fn serve_stdio(self) -> Result<RunningServer> {
+        let running = self.start()?;
+        running.serve_stdio()?;
+        Ok(running)
+    }
+
+    /// [Starts](Self::start) the server on a pair of byte streams; see [`RunningServer::serve_pipe`].
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
+    pub fn serve_pipe(
+        self,
+        read: impl Read + Send + 'static,
+        write: impl Write + Send + 'static,
+    ) -> Result<RunningServer> {
+        let running = self.start()?;
+        running.serve_pipe(read, write)?;
+        Ok(running)
+    }
+}
