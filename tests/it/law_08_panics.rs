@@ -74,7 +74,7 @@ fn law_8_over_http_a_panic_is_a_plain_answer_with_the_client_s_request_id() {
             text(&http.ask(&call(2, "echo", json!({ "text": "alive" })))),
             "alive"
         );
-        assert_eq!(served.main().panicked, 1);
+        served.until_main("they are counted", |main| main.panicked == 1);
         served.stop();
     });
 }
@@ -164,7 +164,7 @@ fn law_8_the_log_leads_to_the_panic_if_the_program_wants_it() {
     }
     let answer = client.ask(&call(3, "swallows", json!({})));
     assert_eq!(text(&answer), "swallowed");
-    assert_eq!(served.main().panicked, 2);
+    served.until_main("they are counted", |main| main.panicked == 2);
     client.close();
     served.stop();
 }
