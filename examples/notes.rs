@@ -48,13 +48,10 @@ impl Notes {
     }
 }
 
-fn main() -> Result<()> {
-    env_logger::Builder::from_default_env()
-        .target(env_logger::Target::Pipe(Box::new(mcp_threads::log_lossy())))
-        .init();
+fn notebook() -> Server<Notes> {
     let notes = [("monday", "Water the plants."), ("friday", "Buy bread.")];
     let notes = notes.map(|(day, note)| (day.to_owned(), note.to_owned()));
-    let server = Server::new("notes", "1.0.0")
+    Server::new("notes", "1.0.0")
         .with_state(Notes(Arc::new(Mutex::new(notes.into()))))
         .resource("notes://all", "all", |cx: &mut RequestContext<Notes>| {
             let notes = cx.state().open();
@@ -77,7 +74,14 @@ fn main() -> Result<()> {
                     Ok::<_, ToolError>(format!("Summarise this note in three words: {note}"))
                 }),
         )
-        .tool("forget", "Tears a page out of the notebook.", forget);
+        .tool("forget", "Tears a page out of the notebook.", forget)
+}
+
+fn main() -> Result<()> {
+    env_logger::Builder::from_default_env()
+        .target(env_logger::Target::Pipe(Box::new(mcp_threads::log_lossy())))
+        .init();
+    let server = notebook();
     if std::env::args().any(|argument| argument == "--stdio") {
         let running = server.serve_stdio()?;
         eprintln!("serving on stdin and stdout");
@@ -112,4 +116,58 @@ fn forget(cx: &mut RequestContext<Notes>, page: Day) -> std::result::Result<Stri
     }
     cx.state().open().remove(&page.day);
     Ok(format!("The page for {} is gone.", page.day))
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_threads::TestClient;
+    use mcp_threads::serde_json::json;
+
+    use super::notebook;
+
+    fn client() -> TestClient {
+        notebook().test_client().expect("it starts")
+    }
+
+    #[test]
+    fn a_note_is_read_completed_and_prompted_for() {
+        let mut client = client();
+        let read = client.read("notes://friday").expect("there is a note");
+        let note =
+            json!([{ "uri": "notes://friday", "mimeType": "text/plain", "text": "Buy bread." }]);
+        assert_eq!(read["contents"], note);
+        let typed = json!({
+            "ref": { "type": "ref/resource", "uri": "notes://{day}" },
+            "argument": { "name": "day", "value": "m" },
+        });
+        let days = client.request("completion/complete", typed);
+        assert_eq!(
+            days.expect("it completes")["completion"]["values"],
+            json!(["monday"])
+        );
+        let prompt = client.get("summary", json!({ "day": "monday" }));
+        let text = &prompt.expect("there is a note")["messages"][0]["content"]["text"];
+        assert_eq!(
+            text,
+            "Summarise this note in three words: Water the plants."
+        );
+    }
+
+    #[test]
+    fn a_page_is_torn_out_once_the_user_is_sure() {
+        let mut client = client();
+        let forget = json!({ "day": "monday" });
+        let asked = client.call("forget", &forget).expect("a question");
+        let question = &asked["inputRequests"]["sure"]["params"]["message"];
+        assert_eq!(question, "Tear out the page for monday?");
+        client.decline("sure");
+        let kept = client.call("forget", &forget).expect("an answer");
+        assert_eq!(kept["content"][0]["text"], "The page stays.");
+        client.accept("sure", json!({ "sure": true }));
+        let gone = client.call("forget", &forget).expect("an answer");
+        assert_eq!(gone["content"][0]["text"], "The page for monday is gone.");
+        client
+            .read("notes://monday")
+            .expect_err("there is no such note");
+    }
 }

@@ -23,6 +23,11 @@ struct Add {
     b: i64,
 }
 
+fn calculator() -> Server {
+    Server::new("calculator", "1.0.0")
+        .tool("add", "Adds two integers.", |args: Add| args.a + args.b)
+}
+
 fn main() -> mcp_threads::Result<()> {
     // With RUST_LOG=info: a line for each request.
     env_logger::Builder::from_default_env()
@@ -31,9 +36,32 @@ fn main() -> mcp_threads::Result<()> {
     let address = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:8080".into());
-    let server = Server::new("calculator", "1.0.0")
-        .tool("add", "Adds two integers.", |args: Add| args.a + args.b)
-        .serve_http(&address)?;
+    let server = calculator().serve_http(&address)?;
     eprintln!("listening on {}", server.url().expect("it serves HTTP"));
     server.run_until_ctrl_c()
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_threads::serde_json::json;
+
+    use super::calculator;
+
+    #[test]
+    fn it_adds() {
+        let mut client = calculator().test_client().expect("it starts");
+        let sum = client.call("add", json!({ "a": 2, "b": 40 }));
+        assert_eq!(sum.expect("it answers")["content"][0]["text"], "42");
+    }
+
+    #[test]
+    fn it_says_what_is_missing() {
+        let mut client = calculator().test_client().expect("it starts");
+        let refused = client
+            .call("add", json!({ "a": 2 }))
+            .expect("the model reads it");
+        assert_eq!(refused["isError"], true);
+        let text = refused["content"][0]["text"].as_str().expect("a sentence");
+        assert!(text.contains("missing field `b`"), "{text}");
+    }
 }

@@ -54,32 +54,70 @@ fn shell(cx: &mut RequestContext, args: Shell) -> Result<Json<Output>, ToolError
     }))
 }
 
-fn main() -> mcp_threads::Result<()> {
-    // A client may leave stderr unread, and then nobody should wait for it.
-    env_logger::Builder::from_default_env()
-        .target(env_logger::Target::Pipe(Box::new(mcp_threads::log_lossy())))
-        .init();
+fn server() -> Server {
     let tool = Tool::new("shell")
         .description("Runs a program to its end and returns its output.")
         .destructive(true)
         .open_world(true)
         .handler(shell);
-    let server = Server::new("shell", "1.0.0").register(tool);
+    Server::new("shell", "1.0.0").register(tool)
+}
+
+fn main() -> mcp_threads::Result<()> {
+    // A client may leave stderr unread, and then nobody should wait for it.
+    env_logger::Builder::from_default_env()
+        .target(env_logger::Target::Pipe(Box::new(mcp_threads::log_lossy())))
+        .init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] | ["--stdio"] => {
-            let running = server.serve_stdio()?;
+            let running = server().serve_stdio()?;
             eprintln!("serving on stdin and stdout");
             running.run_until_ctrl_c()
         }
         ["--http", address] => {
-            let running = server.serve_http(address)?;
+            let running = server().serve_http(address)?;
             eprintln!("listening on {}", running.url().expect("it serves HTTP"));
             running.run_until_ctrl_c()
         }
         _ => {
             eprintln!("usage: shell [--stdio | --http ADDRESS]");
             std::process::exit(2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_threads::serde_json::{Value, json};
+
+    use super::server;
+
+    fn run(argv: &[&str]) -> (Value, Vec<Value>) {
+        let mut client = server().test_client().expect("it starts");
+        let result = client
+            .call("shell", json!({ "argv": argv }))
+            .expect("an answer");
+        (result, client.events())
+    }
+
+    #[test]
+    fn a_command_ends_with_its_output_whatever_its_code() {
+        let (result, events) = run(&["sh", "-c", "echo out; echo err >&2; exit 3"]);
+        let output = json!({ "code": 3, "stdout": "out\n", "stderr": "err\n", "truncated": false });
+        assert_eq!(result["structuredContent"], output);
+        let told = |event: &Value| event["params"]["message"] == "out";
+        assert!(
+            events.iter().any(told),
+            "each line is told at once: {events:?}"
+        );
+    }
+
+    #[test]
+    fn a_command_that_cannot_be_run_is_said_to_the_model() {
+        for argv in [&[][..], &["/does/not/exist"]] {
+            let (result, _) = run(argv);
+            assert_eq!(result["isError"], true, "{result}");
         }
     }
 }

@@ -72,7 +72,9 @@ pub(crate) fn tool_reply<R: IntoToolResult>(
 
 /// Structured content: the value as JSON for programs, and the same JSON as text for clients that only read text.
 ///
-/// The tool's output schema is made from the type.
+/// The tool's output schema is made from the type. Clients of the handshake era know structured content only as an object, and an object's schema: of a type
+/// that is written as a list, a number or `null` they get the text alone, and of one that is not always an object no schema. Return a struct for all to
+/// read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 

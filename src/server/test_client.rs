@@ -22,8 +22,8 @@ use crate::server::running::RunningServer;
 
 /// A client in the same process and without a transport, for tests of one's own tools; made by [`Server::test_client`].
 ///
-/// It speaks revision 2026-07-28, declares that it can answer questions of all kinds, and asks for progress and every log message. Dropping it shuts the
-/// server down.
+/// It speaks revision 2026-07-28, and no handshake, which a handler could not tell from it; declares that it can answer questions of all kinds; and asks
+/// for progress and every log message. Dropping it shuts the server down.
 ///
 /// ```
 /// use mcp_threads::serde_json::json;

@@ -1,4 +1,5 @@
-//! Each example does what its first lines say.
+//! Each example does what its first lines say. Those that need no transport for it have their tests beside them, and are modules here too, so that a plain
+//! `cargo test` runs these.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,16 @@ use crate::harness::{
     PipeClient, call, legacy, legacy_call, modern, on_every_front, text, until, with_meta,
 };
 use crate::model_apis::{self, Api};
+
+#[allow(dead_code)]
+#[path = "../../examples/notes.rs"]
+mod notes;
+#[allow(dead_code)]
+#[path = "../../examples/quickstart.rs"]
+mod quickstart;
+#[allow(dead_code)]
+#[path = "../../examples/shell.rs"]
+mod shell_example;
 
 #[test]
 fn quickstart_adds() {
@@ -320,54 +331,4 @@ fn a_command_line_that_makes_no_sense_is_refused() {
             "{finished:?}"
         );
     }
-}
-
-#[test]
-fn notes_are_read_completed_prompted_for_and_torn_out_when_asked() {
-    let mut command = child::example("notes");
-    command.arg("127.0.0.1:0");
-    let (mut running, http) = child::http(command);
-    let mut ids = 0..;
-    let mut ask = |method: &str, params: Value| {
-        http.ask(&modern(ids.next().expect("there are more"), method, params))["result"].take()
-    };
-
-    let read = ask("resources/read", json!({ "uri": "notes://friday" }));
-    assert_eq!(
-        read["contents"],
-        json!([{ "uri": "notes://friday", "mimeType": "text/plain", "text": "Buy bread." }])
-    );
-    let day = json!({
-        "ref": { "type": "ref/resource", "uri": "notes://{day}" },
-        "argument": { "name": "day", "value": "m" }
-    });
-    let completed = ask("completion/complete", day);
-    assert_eq!(completed["completion"]["values"], json!(["monday"]));
-    let prompt = ask(
-        "prompts/get",
-        json!({ "name": "summary", "arguments": { "day": "monday" } }),
-    );
-    assert_eq!(
-        prompt["messages"][0]["content"]["text"],
-        "Summarise this note in three words: Water the plants."
-    );
-
-    let forget = json!({ "name": "forget", "arguments": { "day": "monday" } });
-    let can_ask = json!({ "io.modelcontextprotocol/clientCapabilities": { "elicitation": {} } });
-    let first = modern(50, "tools/call", forget.clone());
-    let asked = http.ask(&with_meta(first, can_ask.clone()));
-    assert_eq!(asked["result"]["resultType"], "input_required");
-    let question = &asked["result"]["inputRequests"]["sure"];
-    assert_eq!(
-        question["params"]["message"],
-        "Tear out the page for monday?"
-    );
-    let mut again = forget;
-    again["inputResponses"] =
-        json!({ "sure": { "action": "accept", "content": { "sure": true } } });
-    let answered = http.ask(&with_meta(modern(51, "tools/call", again), can_ask));
-    assert_eq!(text(&answered), "The page for monday is gone.");
-
-    running.signal(Signal::INT);
-    running.exits_well();
 }

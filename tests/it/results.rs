@@ -90,6 +90,72 @@ fn every_kind_of_content_reaches_every_client() {
     );
 }
 
+#[derive(Serialize, JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+#[serde(untagged)]
+enum Found {
+    Point(Point),
+    Count(u32),
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Tree {
+    branches: Vec<Tree>,
+}
+
+/// A client of either era holds a result to the schema that it was shown, and one of the handshake era knows objects alone.
+#[test]
+fn a_result_has_the_structured_content_that_its_tool_promises_in_each_era() {
+    on_every_wire(
+        || {
+            let point = || Point { x: 7, label: None };
+            Server::new("it", "1")
+                .tool("point", "", move || Json(point()))
+                .tool("fallible", "", move || Ok::<_, String>(Json(point())))
+                .tool("some", "", move || Json(Some(point())))
+                .tool("none", "", || Json(None::<Point>))
+                .tool("found", "", move || Json(Found::Point(point())))
+                .tool("counted", "", || Json(Found::Count(3)))
+                .tool("list", "", || Json(vec![1, 2]))
+                .tool("number", "", || Json(3_u32))
+                .tool("unit", "", || Json(()))
+                .tool("map", "", || {
+                    Json(std::collections::BTreeMap::from([("a", 1)]))
+                })
+                .tool("tree", "", || {
+                    Json(Tree {
+                        branches: Vec::new(),
+                    })
+                })
+        },
+        |wire| {
+            let listed = wire.ask("tools/list", json!({}));
+            let tools = listed["result"]["tools"].as_array().expect("a list");
+            for tool in tools {
+                let name = tool["name"].as_str().expect("a name");
+                let answer = wire.call(name, json!({}));
+                let content = answer["result"].get("structuredContent");
+                let promised = tool.get("outputSchema");
+                let story = format!("{} `{name}`: {promised:?}, {answer}", wire.name);
+                if wire.is_modern {
+                    assert!(promised.is_some() && content.is_some(), "{story}");
+                } else {
+                    let is_object = promised.is_some_and(|schema| schema["type"] == "object");
+                    assert_eq!(is_object, promised.is_some(), "{story}");
+                    assert!(
+                        !is_object || content.is_some_and(Value::is_object),
+                        "{story}"
+                    );
+                    assert!(content.is_none_or(Value::is_object), "{story}");
+                }
+                let always = ["point", "fallible", "map"].contains(&name);
+                assert!(!always || promised.is_some(), "{story}");
+            }
+        },
+    );
+}
+
 #[test]
 fn structured_content_is_any_value_in_the_modern_era_and_an_object_before() {
     on_every_wire(
