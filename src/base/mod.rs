@@ -19,3 +19,4 @@ pub(crate) mod panics;
 pub(crate) mod pulse;
 pub(crate) mod stats;
 pub(crate) mod stderr;
+pub(crate) mod yielding;

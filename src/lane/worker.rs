@@ -9,14 +9,18 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, never, select};
 
 use crate::base::kernel::ThreadId;
 use crate::base::log;
 use crate::base::panics;
 use crate::base::pulse::Pulse;
 use crate::base::stats::LaneStats;
+use crate::base::yielding::yield_if_cheap;
 use crate::lane::definition::Lane;
+
+/// How often a worker that finds nothing yields before it sleeps.
+const YIELDS: usize = 4;
 
 /// A piece of work that a lane runs once.
 pub(crate) trait Job: Send + 'static {
@@ -156,17 +160,25 @@ impl<J: Job> SharedLane<J> {
 
     /// The next job, of either kind. `None` when there will be none.
     fn next(&self) -> Option<J> {
-        let Some(resumed) = &self.resumed else {
-            return self.take.recv().ok();
-        };
-        // What was accepted before goes first. Looking costs less than lining up at both channels, which only a worker that has to sleep does.
-        if let Ok(job) = resumed.try_recv().or_else(|_| self.take.try_recv()) {
-            return Some(job);
+        for _ in 0..YIELDS {
+            if let Some(job) = self.look() {
+                return Some(job);
+            }
+            if !yield_if_cheap() {
+                break;
+            }
         }
+        let nothing = never();
         select! {
-            recv(self.take) -> job => job.ok().or_else(|| resumed.recv().ok()),
-            recv(resumed) -> job => job.ok().or_else(|| self.take.recv().ok()),
+            recv(self.take) -> job => job.ok().or_else(|| self.resumed.as_ref()?.recv().ok()),
+            recv(self.resumed.as_ref().unwrap_or(&nothing)) -> job => job.ok().or_else(|| self.take.recv().ok()),
         }
+    }
+
+    /// A job that is there already. What was accepted before goes first.
+    fn look(&self) -> Option<J> {
+        let resumed = self.resumed.as_ref().and_then(|jobs| jobs.try_recv().ok());
+        resumed.or_else(|| self.take.try_recv().ok())
     }
 
     /// What the thread of a worker does, until there is nothing more to take or it has been abandoned.

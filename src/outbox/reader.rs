@@ -76,6 +76,11 @@ impl OutboxReader {
         })
     }
 
+    /// Whether an answer is on the short way.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.0.lock().sending
+    }
+
     /// Lets answers leave by this way while the reader waits and nothing is ahead of them; `None` ends that.
     pub(crate) fn set_short_way(&self, short_way: Option<ShortWay>) {
         let before = mem::replace(&mut self.0.lock().short_way, short_way);
@@ -188,9 +193,13 @@ impl Drop for OutboxReader {
         state.waits = None;
         let unread = mem::take(&mut state.queue);
         let short_way = state.short_way.take();
+        let room_waited_for = state.room_waited_for;
         drop(state);
         drop(short_way);
-        self.0.room.notify_all();
+        // A system call, whether or not anybody waits.
+        if room_waited_for {
+            self.0.room.notify_all();
+        }
         unread.ended_unread(&*self.0.observer);
     }
 }

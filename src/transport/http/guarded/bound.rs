@@ -108,13 +108,16 @@ impl Listener {
     /// The next connection that waits, in blocking mode; `WouldBlock` if none does.
     pub(super) fn accept(&self) -> io::Result<Socket> {
         let socket = match self {
-            Listener::Tcp(listener) => Socket::Tcp(listener.accept()?.0),
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept()?;
+                Socket::Tcp(stream, peer)
+            }
             Listener::Unix(listener, _) => Socket::Unix(listener.accept()?.0),
         };
         // Linux gives it a mode of its own; elsewhere it takes after the listener.
         #[cfg(not(target_os = "linux"))]
         match &socket {
-            Socket::Tcp(stream) => stream.set_nonblocking(false)?,
+            Socket::Tcp(stream, _) => stream.set_nonblocking(false)?,
             Socket::Unix(stream) => stream.set_nonblocking(false)?,
         }
         Ok(socket)

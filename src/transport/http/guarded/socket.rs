@@ -18,7 +18,8 @@ use crate::base::log;
 
 #[derive(Debug)]
 pub(super) enum Socket {
-    Tcp(TcpStream),
+    /// With the address of the peer.
+    Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
 
@@ -45,7 +46,7 @@ const DEAD_PEER_TIMEOUT: Duration = Duration::from_secs(90);
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Socket::Tcp(stream) => stream.as_fd(),
+            Socket::Tcp(stream, _) => stream.as_fd(),
             Socket::Unix(stream) => stream.as_fd(),
         }
     }
@@ -55,7 +56,7 @@ impl Socket {
     /// Sends small writes at once and has the kernel notice a peer that vanished. Best effort: a socket that refuses an option
     /// is a connection that has ended, and reading it will say so.
     pub(super) fn prepare(&self) {
-        let Socket::Tcp(stream) = self else { return };
+        let Socket::Tcp(stream, _) = self else { return };
         if let Err(error) = set_tcp_options(stream) {
             log::debug!("cannot set the options of a connection: {error}");
         }
@@ -64,7 +65,7 @@ impl Socket {
     /// Where the peer is; a Unix-domain socket has no address.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         match self {
-            Socket::Tcp(stream) => stream.peer_addr().ok(),
+            Socket::Tcp(_, peer) => Some(*peer),
             Socket::Unix(_) => None,
         }
     }
@@ -98,7 +99,7 @@ impl Socket {
 
     pub(super) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
         match self {
-            Socket::Tcp(stream) => stream.set_read_timeout(Some(timeout)),
+            Socket::Tcp(stream, _) => stream.set_read_timeout(Some(timeout)),
             Socket::Unix(stream) => stream.set_read_timeout(Some(timeout)),
         }
     }
@@ -151,7 +152,7 @@ impl Socket {
     pub(super) fn shutdown(&self, how: Shutdown) {
         // The only failure is that there is nothing left to shut down.
         let _ = match self {
-            Socket::Tcp(stream) => stream.shutdown(how),
+            Socket::Tcp(stream, _) => stream.shutdown(how),
             Socket::Unix(stream) => stream.shutdown(how),
         };
     }

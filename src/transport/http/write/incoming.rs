@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::deadline::after;
 use crate::base::limits::Limits;
+use crate::base::yielding::yield_if_cheap;
 use crate::outbox::{Item, OutboxReader, Pending, ShortWay, Wake};
 use crate::transport::http::exchange::{Exchange, Heard, Heeds};
 
@@ -26,6 +27,9 @@ pub(in crate::transport::http) struct Incoming<'a> {
 
 /// How often a client that may leave is looked for where there is no descriptor left to hear of it by.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How often this thread yields to a worker that has sent an answer and has not noted it yet.
+const YIELDS: usize = 4;
 
 /// What there is to do next.
 pub(super) enum Next {
@@ -117,6 +121,7 @@ impl<'a> Incoming<'a> {
                     exchange.wait(self.heeds, Some(until))
                 }
             };
+            self.let_worker_finish(heard);
             // Judged only after another look at the outbox: whoever has been answered may leave.
             match heard {
                 Heard::Bell => continue,
@@ -126,6 +131,18 @@ impl<'a> Incoming<'a> {
                 Heard::End | Heard::Bytes => self.heeds = Heeds::Nothing,
             }
             self.sleeps_on = false;
+        }
+    }
+
+    /// A client can be quicker with its next request than the worker with noting that its answer has left: that is no reason to sleep once more.
+    fn let_worker_finish(&self, heard: Heard) {
+        if heard != Heard::Bytes || !self.sleeps_on {
+            return;
+        }
+        for _ in 0..YIELDS {
+            if !self.reader.is_sending() || !yield_if_cheap() {
+                return;
+            }
         }
     }
 
