@@ -164,7 +164,7 @@ limits! {
     buffer_idle_timeout: Duration = Duration::from_millis(100),
     /// How long a refused connection stays open so that the client can read the refusal. Default 250 ms. Guarded front.
     refused_linger: Duration = Duration::from_millis(250),
-    /// Background jobs that are kept at once, ended ones included. Default 20,000. Beyond it the one that ended first is forgotten; when none has ended,
+    /// Background jobs that are kept at once, ended ones included. Default 20,000. Beyond it the job that ended first is forgotten; when none has ended,
     /// a new one is refused with `503`.
     jobs_max: usize = 20_000,
     /// Background jobs of one principal, session or pipe, and of all those together that are nobody's. Default 10,000. Beyond it as for

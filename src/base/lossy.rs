@@ -1,6 +1,6 @@
 //! A bounded queue in front of what may wait for ever: a logger, or stderr that nobody reads.
 //!
-//! Whoever puts something in never waits. A thread of its own takes it out and may stand still as long as it likes; what does not fit meanwhile is
+//! Producers never wait. A thread of its own takes it out and may stand still as long as it likes; what does not fit meanwhile is
 //! dropped and counted, and the count stands where it is missing. Must not know what is queued.
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The way in. Clones lead to the same queue. The thread behind it lives as long as the process.
+/// The producer side. Clones lead to the same queue. The thread behind it lives as long as the process.
 pub(crate) struct Lossy<T>(Arc<LossyQueue<T>>);
 
 struct LossyQueue<T> {
@@ -175,7 +175,7 @@ mod tests {
         while !lossy.0.lock().is_busy {
             thread::yield_now();
         }
-        // Ten fit behind the one that is being dealt with.
+        // Ten fit behind what is being dealt with.
         for number in 1..=14 {
             lossy.put(number, 100);
         }

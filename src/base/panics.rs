@@ -46,7 +46,7 @@ pub(crate) fn is_catching() -> bool {
 /// From now on the log says where each handler's panic happened, with its backtrace, beside what it said.
 ///
 /// It installs a panic hook, which is the whole process's; that is why nobody but you calls this, once, at the start of `main`. The hook calls
-/// the one that was there before, so what a panic prints stays as it was. A backtrace takes time to make, and only handlers'
+/// its predecessor, so what a panic prints stays as it was. A backtrace takes time to make, and only handlers'
 /// panics have one. Clients never see any of it. Calling it again does nothing.
 ///
 /// ```
