@@ -1,7 +1,7 @@
 //! `params` and its `_meta`, read once, whatever the method.
 //!
-//! Every field is optional here, because which ones a request needs depends on its method and era; that is decided by whoever
-//! routes it. A field of the wrong type is refused for every method. Must not know HTTP headers or lanes.
+//! Every field is optional here, because which ones a request needs depends on its method and era, which the engine's routes
+//! know. A field of the wrong type is refused for every method. Must not know HTTP headers or lanes.
 //! Specification: `basic/index` ("_meta") of revision 2026-07-28.
 
 use std::fmt;

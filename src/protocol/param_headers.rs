@@ -46,7 +46,7 @@ pub(crate) enum Field<'a> {
     Repeated,
 }
 
-/// Whoever has the header fields of a request.
+/// The header fields of a request, by name.
 pub(crate) trait HeaderFields {
     /// Names compare without case.
     fn field<'a>(&'a self, name: &'a str) -> Field<'a>;
@@ -261,7 +261,7 @@ impl<'de> Visitor<'de> for PropertyVisitor<'_> {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            // Whoever else reads the body may take the other one.
+            // Duplicate keys: another reader of the body might take the other value.
             if found[index].replace(map.next_value()?).is_some() {
                 let key = shortened(&key);
                 return Err(A::Error::custom(format_args!("`{key}` is there twice")));

@@ -12,7 +12,7 @@ use crate::protocol::errors::ErrorObject;
 use crate::protocol::sentence::Sentence;
 use crate::protocol::text::Text;
 
-/// The items of a list, but no more than `len_max` and one, so that whoever counts them sees that there are too many.
+/// The items of a list, but no more than `len_max` and one, so that a count shows that there are too many.
 pub(crate) fn items<'de, T, D>(deserializer: D, len_max: usize) -> Result<Vec<T>, D::Error>
 where
     T: Deserialize<'de>,

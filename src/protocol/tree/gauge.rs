@@ -134,7 +134,7 @@ impl<'r> Gauge<'r> {
         charged.map_err(|_| self.refuse(Unread::NoMemory))
     }
 
-    /// Remembers why; what is said on the way out does not matter.
+    /// Remembers why; the text of the error that ends the reading does not matter.
     fn refuse(&self, unread: Unread) -> Slip {
         self.refused.set(Some(unread));
         Slip(String::new())
