@@ -16,7 +16,7 @@ use crate::base::log;
 /// The target of the access log.
 const TARGET: &str = "mcp_threads::access";
 
-/// The id under which a request stands in every log line: `X-Request-Id`, or a fresh UUID. Whoever learns who asks notes it here.
+/// The id under which a request stands in every log line: `X-Request-Id`, or a fresh UUID. Who asks is noted here, by the layer that learns it.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestTag(Arc<Trail>);
 

@@ -1,4 +1,4 @@
-//! What happened to a request, for whoever watches the server.
+//! Observability: what happened to a request, for those who watch the server.
 //!
 //! Must not know who serves it.
 
