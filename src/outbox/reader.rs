@@ -1,4 +1,4 @@
-//! The way out of an outbox: what the one thread that writes finds there, in order, and what its leaving means.
+//! The consumer side of an outbox: what the one thread that writes finds there, in order, and what its leaving means.
 //!
 //! Must not know what is written, or where.
 
@@ -14,7 +14,7 @@ use crate::outbox::writer::{
     Accounts, Bounds, Item, Outbox, OutboxState, ReaderWait, SharedOutbox, Wake,
 };
 
-/// The way out, owned by the one thread that writes.
+/// The consumer side, owned by the one thread that writes.
 #[derive(Debug)]
 pub(crate) struct OutboxReader(pub(super) Arc<SharedOutbox>);
 
@@ -53,8 +53,8 @@ impl OutboxReader {
         }
     }
 
-    /// The next item if there is one. If there is none and the caller `will_wait`, whoever puts something in calls `wake`, until this is called again;
-    /// and so does an answer that has gone the short way, if `hears_of_sent`. While one is going that way, the caller has to wait.
+    /// The next item if there is one. If there is none and the caller `will_wait`, each producer calls `wake`, until this is called again;
+    /// and so does an answer that has gone the short way, if `hears_of_sent`. While one is being sent so, the caller has to wait.
     pub(crate) fn try_recv(
         &self,
         wake: &Wake,
@@ -138,7 +138,7 @@ impl OutboxReader {
         state.queue.move_to(account)
     }
 
-    /// Begins anew with another stream: what asked the one before to end has been heard, and nobody is told of what arrives.
+    /// Begins anew with another stream: what asked its predecessor to end has been heard, and nobody is told of what arrives.
     pub(crate) fn read_on(&self) {
         let mut state = self.0.lock();
         state.on_arrival = None;
@@ -157,7 +157,7 @@ impl OutboxReader {
         self.0.lock().queue.bytes()
     }
 
-    /// The way in to this way out.
+    /// The producer side of the same outbox.
     pub(crate) fn outbox(&self) -> Outbox {
         Outbox(Arc::clone(&self.0))
     }

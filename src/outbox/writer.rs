@@ -16,7 +16,7 @@ use crate::observe::access::{Access, Observer};
 use crate::outbox::answer::{Answer, Rest, ShortWay};
 use crate::outbox::queue::{EventKind, EventSource, Firm, Queue};
 
-/// The way in, shared by everyone who answers on one HTTP exchange or one pipe.
+/// The producer side, shared by everyone who answers on one HTTP exchange or one pipe.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox(pub(super) Arc<SharedOutbox>);
 
@@ -42,7 +42,7 @@ pub(crate) enum Item {
     Sent,
     /// A request that was accepted ends without an answer: it was cancelled, or needed none.
     NoAnswer(Option<Access>),
-    /// A handler wants the stream to end here; the rest is for whoever comes back for it.
+    /// A handler wants the stream to end here; the rest is for a client that comes back for it.
     Pause,
     /// Somebody else is to read on from here.
     Relieved,
