@@ -1,7 +1,7 @@
 //! A lane: a name, a fixed number of worker threads, a bounded queue. The one concept of concurrency.
 //!
 //! A lane is a bulkhead: what happens on one cannot use up another. Submitting never waits; a full lane gives the job back at once. A job
-//! keeps its worker until it has really returned, whoever has stopped caring about it; only the watchdog gives the place of a wedged worker to another
+//! keeps its worker until it has really returned, even if its client has left or cancelled; only the watchdog gives the place of a wedged worker to another
 //! one. Must not know what a job means.
 
 use std::convert::Infallible;
@@ -41,7 +41,7 @@ pub(crate) struct RunningLane<J: Job> {
     left: Receiver<Infallible>,
 }
 
-/// The ways in.
+/// The producer sides of its channels.
 struct LaneSenders<J> {
     submit: Sender<J>,
     resume: Option<Sender<J>>,

@@ -1,4 +1,4 @@
-//! The places of a lane for handlers that wait for somebody: a client that is asked, whoever holds a resource. Those must not take every worker.
+//! The places of a lane for handlers that wait for somebody: a client that is asked, the holder of a resource. Those must not take every worker.
 //!
 //! Must not know what is waited for.
 

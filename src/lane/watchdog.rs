@@ -137,7 +137,7 @@ impl Watchdog {
     }
 }
 
-/// What a look is worth that was planned so long after the one before.
+/// What a look is worth that was planned so long after its predecessor.
 fn worth(due: Due, interval: Duration) -> Duration {
     match due {
         Due::Late(late) if late <= interval.max(LATE) => interval,

@@ -189,7 +189,7 @@ fn law_3_the_abandoned_are_bounded_in_number_and_a_place_is_free_again_when_one_
         (1, 2, 1, 1),
         "one replaced, one wedged in its place, and a fresh one at work"
     );
-    // Whoever goes, goes on or ends: the wedged one goes on in its place, the abandoned one makes room to replace the wedged one.
+    // Any of the three may return first: the wedged one goes on in its place, the abandoned one makes room to replace the wedged one.
     watched.let_go(3);
     watched.until("all have returned", |watched| {
         let (living, busy, abandoned, _) = watched.count();
