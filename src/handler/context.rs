@@ -186,7 +186,7 @@ impl<S> RequestContext<S> {
         Reporter::new(Arc::clone(&self.call))
     }
 
-    /// Says in a progress report what the call waits for. That is no sign of life, and its number hardly grows, so that it does not get in the way of the
+    /// Says in a progress report what the call waits for. That is no sign of life, and its number hardly grows, so that it does not overtake the
     /// handler's own.
     pub(crate) fn report_wait(&self, message: String) {
         let last = self.call.last_progress().lock();

@@ -1,4 +1,4 @@
-//! [`CallControl`], the way from a handler's call to the rest of the library, which the engine implements; and the facts of a request.
+//! [`CallControl`], by which a handler's call reaches the rest of the library, and which the engine implements; and the facts of a request.
 //!
 //! With it the context can be read, and tested, without an engine. Must not know lanes' threads or transports.
 
@@ -48,7 +48,7 @@ pub(crate) trait CallControl: Send + Sync {
     fn keep(&self, key: &str, value: Box<RawValue>);
     /// Ends the response stream; the client comes back for the rest.
     fn close_stream(&self);
-    /// Tells whoever wants to know; never waits.
+    /// Notifies the subscribers; never waits.
     fn changed(&self, change: Change<'_>);
     fn stats(&self) -> Stats;
     /// The process groups of the server that commands belong to; `None` when it has ended.

@@ -21,7 +21,7 @@ pub enum Execution {
     Background,
 }
 
-/// The argument that names a workspace, and the one that asks for a job.
+/// The arguments that name a workspace and ask for a job.
 pub(crate) const WORKSPACE: &str = "workspace";
 pub(crate) const BACKGROUND: &str = "background";
 

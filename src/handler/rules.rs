@@ -1,4 +1,4 @@
-//! What arguments, and a person's answers, are held to: the full schema of the type that reads them, or the one that somebody wrote.
+//! What arguments, and a person's answers, are held to: the full schema of the type that reads them, or a hand-written one.
 //!
 //! Strict first; only what fails is [repaired](crate::handler::lenient) and tried again. Must not know how a schema is checked or a text repaired.
 

@@ -85,7 +85,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         "The lane whose workers run the tool. Default `main`. `urgent` is there for diagnostics that must answer when `main` is full."
     );
 
-    /// A hand-written JSON Schema for the arguments, instead of the one made from the handler's type. It reaches clients unchanged,
+    /// A hand-written JSON Schema for the arguments, instead of that made from the handler's type. It reaches clients unchanged,
     /// except that clients of the handshake era see `{}` for a property that is `true`, because they know only objects there.
     ///
     /// A property with `"x-mcp-header": "Region"` is mirrored: clients of revision 2026-07-28 send it over HTTP also as the header
@@ -109,7 +109,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         self
     }
 
-    /// A JSON Schema for the structured content, instead of the one made from the handler's return type.
+    /// A JSON Schema for the structured content, instead of that made from the handler's return type.
     ///
     /// With the feature `validate` it has to compile at the start, and in debug builds every successful result is checked against it: one that does
     /// not match is logged as an error, and the client gets a tool error.

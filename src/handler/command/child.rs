@@ -35,7 +35,7 @@ pub(super) struct Child {
     /// `None` once the plumber has left.
     said: Option<Receiver<PipeEvent>>,
     plumber: Option<JoinHandle<()>>,
-    /// Dropped to end the thread, which would otherwise wait for whoever still holds the pipes.
+    /// Dropped to end the thread, which would otherwise wait for any process that still holds the pipes.
     wake: Option<OwnedFd>,
     looks: Looks,
     deadline: Option<Instant>,

@@ -29,7 +29,7 @@ pub(super) enum PipeEvent {
     Ended,
 }
 
-/// Our ends of the pipes. Those that we read, and the one that we write, do not block.
+/// Our ends of the pipes. All of them are in non-blocking mode.
 pub(super) struct Plumbing {
     /// What the command is still to be fed.
     pub(super) stdin: Option<(File, Vec<u8>)>,
