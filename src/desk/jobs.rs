@@ -195,7 +195,7 @@ impl Jobs {
         if let Some(place) = place {
             let ends = {
                 let mut state = place.lock();
-                // Now, though somebody may still look at it: whoever makes room would go on to the next.
+                // Now, though somebody may still look at it: the thread that makes room would go on to the next.
                 state.charge.shrink(usize::MAX);
                 let expires = state.record.expires_ms.unwrap_or_default();
                 (expires, Arc::clone(&state.record.id))

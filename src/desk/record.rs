@@ -74,7 +74,7 @@ impl JobStatus {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) tool: Arc<str>,
-    /// Who alone may look at it; `None`: whoever knows the id.
+    /// Who alone may look at it; `None`: a bearer of the id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) principal: Option<Arc<str>>,
     /// The session or pipe in whose list it stands, if it has one.

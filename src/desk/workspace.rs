@@ -1,8 +1,8 @@
 //! One workspace: its value, and the calls that want it, in the order of their arrival.
 //!
 //! A call that changes the value has it alone; calls that only read it share it. A call that has to wait stands in the workspace's own bounded queue and
-//! holds no worker. Its turn is a value, [`Turn`]: when that is dropped, however the call has ended, whoever is next is handed on. Must not know lanes,
-//! or what a call does.
+//! holds no worker. Its turn is a value, [`Turn`]: when that is dropped, however the call has ended, the next in the queue gets it. Must not know
+//! lanes, or what a call does.
 //!
 //! A panic starts a new generation with a new value, and what is left of the old one goes when the call that broke it lets go of it. The same when a call in
 //! it has been given up, whose thread may never let go.
@@ -50,7 +50,7 @@ struct WorkspaceState {
     is_closed: bool,
 }
 
-/// The right to be in a workspace. Dropped, it hands on whoever is next.
+/// The right to be in a workspace. Dropped, it is handed on to the next in the queue.
 pub(crate) struct Turn {
     workspace: Arc<Workspace>,
     generation: u64,
@@ -182,7 +182,7 @@ impl Workspace {
         cell
     }
 
-    /// Lets in whoever is next.
+    /// Lets in the next of the queue.
     fn hand_on(self: &Arc<Self>, mut state: MutexGuard<'_, WorkspaceState>) {
         state.last_used = Instant::now();
         let next = self.next(&mut state);

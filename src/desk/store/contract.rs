@@ -124,7 +124,7 @@ fn lets_one_of_many_writers_win(store: impl JobStore) {
                         boot: format!("boot-{writer}"),
                         ..job("a")
                     };
-                    // Until somebody has made this step, whoever it was.
+                    // Until one of the writers has made this step.
                     loop {
                         if store.replace(&next).expect("`replace` works") {
                             won.fetch_add(1, Ordering::Relaxed);

@@ -92,7 +92,7 @@ pub trait JobStore: Send + Sync + 'static {
     /// When the medium fails. Then nothing is kept.
     fn insert(&self, job: &StoredJob) -> Result<bool, StoreError>;
 
-    /// Replaces the record with the same id, if its revision is the one before this one's. `false` when there is none, or another revision: then
+    /// Compare-and-swap: replaces the record with the same id if its revision precedes this one. `false` when there is none, or another revision: then
     /// nothing has changed.
     ///
     /// # Errors
