@@ -25,7 +25,7 @@ pub enum ClaimError {
         /// How many may wait.
         most: usize,
     },
-    /// No resource of the pool fits, whoever holds it.
+    /// No resource of the pool fits, claimed or not.
     NothingFits {
         /// The pool's name.
         pool: String,

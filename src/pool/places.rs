@@ -36,7 +36,7 @@ pub(super) struct ResourceSlot {
     pub(super) failed: Option<Failed>,
 }
 
-/// What stands in the way of making a resource.
+/// Why a resource could not be made, and how often in a row.
 pub(super) struct Failed {
     pub(super) problem: Arc<str>,
     pub(super) times: u32,
@@ -189,7 +189,7 @@ impl PoolState {
         place.is_locked.then_some(at)
     }
 
-    /// Takes a claim back, whoever has it. A resource that is in use stays with its late user, so another will have to be made.
+    /// Revokes a claim. A resource that is in use stays with its late user, so another will have to be made.
     pub(super) fn take_back(&mut self, at: usize) -> Option<usize> {
         let place = &mut self.places[at];
         if matches!(place.standing, Occupancy::Used(_)) {

@@ -25,7 +25,7 @@ use crate::pool::table::{InLine, NotLocked, PoolTable};
 ///
 /// `T` is what is claimed. `K` is what it is made from and found by: for [`fixed`](Self::fixed) resources the resource itself.
 ///
-/// - A claim gets the first free resource that fits. When none is free it waits in a fair line: whoever came first gets the first that fits. It waits
+/// - A claim gets the first free resource that fits. When none is free it waits in a fair (first-come, first-served) line for the first that fits. It waits
 ///   without limit ([`claim`](Self::claim)), for a time ([`claim_for`](Self::claim_for)) or not at all (a time of zero).
 /// - A call that waits keeps its worker, so at most half of a lane's workers wait ([`Lane::waiting`](crate::Lane::waiting)). It is cancellable, it tells its client in a
 ///   progress report for what it waits and who has it, and its lane's watchdog does not count the time.
@@ -162,7 +162,7 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
         self.claim_where(cx, wait, |_| true)
     }
 
-    /// The same, of those resources whose key fits. Each key is looked at once, before the wait, whoever has its resource.
+    /// The same, of those resources whose key fits. Each key is looked at once, before the wait, claimed or not.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! What lies in the places of a pool: how a resource is made, looked after, put back and thrown away.
 //!
-//! Whoever has the claim on a place has its slot alone. Whatever the embedder's code does here, no lock is held. Must not know who waits.
+//! Exclusive access: the holder of the claim on a place has its slot alone. No lock is held while the embedder's code runs here. Must not know who waits.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex};
