@@ -91,7 +91,7 @@ impl Asks {
         state.open.clear();
     }
 
-    /// Hands an answer to whoever waits for it. One that nobody waits for is ignored.
+    /// Hands an answer to the handler that waits for it. One that nobody waits for is ignored.
     pub(crate) fn answer(&self, id: &RequestId, body: ResponseBody<'_>) {
         let Some(waiting) = self.lock().open.remove(id) else {
             log::debug!("a client answered a request that is not open");

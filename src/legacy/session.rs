@@ -174,7 +174,7 @@ impl Session {
     }
 }
 
-/// The version a handshake settles on: the one asked for if it is a legacy one, else the newest of them.
+/// Version negotiation: the version asked for if it is a legacy one, else the newest of them.
 pub(crate) fn negotiate(requested: &str) -> ProtocolVersion {
     ProtocolVersion::parse(requested)
         .filter(|version| version.era() == Era::Legacy)

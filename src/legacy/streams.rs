@@ -223,7 +223,7 @@ impl Streams {
         }
     }
 
-    /// Forgets parked streams in which something waits, the oldest first, until so many bytes are free. The one that the bytes are for is the last to go:
+    /// Forgets parked streams in which something waits, the oldest first, until so many bytes are free. The stream whose bytes need it is the last to go:
     /// what comes later is worth more, as when they are looked at on arrival.
     pub(crate) fn make_room(&self, bytes: usize) {
         let mut freed = 0;
