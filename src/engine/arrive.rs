@@ -1,4 +1,4 @@
-//! The way in: from bytes to a request under the rules of its era, and the table of the modern era's methods.
+//! Arrival: from bytes to a request under the rules of its era, and the table of the modern era's methods.
 //!
 //! Decides what arrived, which era it belongs to, and whether it passes that era's checks. What the handshake era does stands in `handshake`. Never
 //! blocks. Specification: `basic/versioning` ("Backward Compatibility") of revision 2026-07-28.

@@ -61,7 +61,7 @@ pub(crate) struct Call {
 
 #[derive(Debug)]
 struct CallState {
-    /// `None` once the call has ended. Whoever takes it answers.
+    /// `None` once the call has ended: taking it is the right to answer.
     open: Option<OpenCall>,
     queued_at: Instant,
     started_at: Option<Instant>,

@@ -221,7 +221,7 @@ mod tests {
         Listing::new(Arc::new(style), 0, items.iter().map(item).collect())
     }
 
-    /// Everything from the first page to the last, and the cursors on the way.
+    /// Everything from the first page to the last, and the cursors between them.
     fn walk(listing: &Listing, era: Era) -> (Vec<Value>, Vec<String>) {
         let (mut items, mut cursors) = (Vec::new(), Vec::<String>::new());
         loop {

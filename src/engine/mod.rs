@@ -1,7 +1,7 @@
 //! What a message means: validate, route, register, submit, or answer at once.
 //!
-//! The way in is [`Engine::accept`], which never blocks: it is called by the thread that owns the connection or pipe, and whatever
-//! might take time goes to a lane. Must not know sockets, pipes or HTTP words. In reading order, first the way of a call:
+//! The entry is [`Engine::accept`], which never blocks: it is called by the thread that owns the connection or pipe, and whatever
+//! might take time goes to a lane. Must not know sockets, pipes or HTTP words. In reading order, first the path of a call:
 //!
 //! - `origin`: where a message came from, and what its transport hears of it besides the answer;
 //! - `reply`: the place for the one answer, and the one builder of refusals;

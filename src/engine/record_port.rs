@@ -14,7 +14,7 @@ use crate::observe::access::{Access, Observer};
 use crate::outbox::Answer;
 use crate::protocol::jsonrpc::ErrorCode;
 
-/// The way into one job's record. Dropped unused, it changes nothing.
+/// The port of one job's record. Dropped unused, it changes nothing.
 pub(crate) struct RecordPort {
     pub(crate) id: Arc<str>,
     pub(crate) jobs: Arc<Jobs>,

@@ -39,7 +39,7 @@ pub(crate) struct Binding<'a> {
     pub(crate) arguments_digest: Digest,
 }
 
-/// Why a state is refused. No more is said, because whoever probes for it could learn from it.
+/// Why a state is refused. No more is said, because an attacker who probes could learn from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unsealable {
     /// Not sealed with this key for this binding, or not as it was.
