@@ -167,7 +167,7 @@ mod tests {
         }
     }
 
-    /// Says "not now" before each byte, in one of the ways a stream can.
+    /// Says "not now" before each byte, as a non-blocking stream can.
     struct Reluctant<S>(S, usize);
 
     impl<S> Reluctant<S> {

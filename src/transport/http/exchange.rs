@@ -1,4 +1,4 @@
-//! The seam of the HTTP layer: one request and its answer, whoever reads the bytes.
+//! The seam of the HTTP layer: one request and its answer, independent of the front that reads the bytes.
 //!
 //! Above it stand the rules of MCP over HTTP, written once (begin with `serve.rs`); below it the fronts. A front turns bytes into an [`Exchange`],
 //! calls [`Serve::serve`], and turns what is said there into bytes. It must not know methods, sessions or lanes.
@@ -14,7 +14,7 @@ use crate::transport::http::refusal::HttpRefusal;
 
 pub(crate) use crate::protocol::param_headers::Field;
 
-/// One HTTP request whose head has been read, and the way to answer it.
+/// One HTTP request whose head has been read, and how to answer it.
 ///
 /// The endpoint calls [`read_body`](Exchange::read_body) at most once and then answers exactly once: either
 /// [`respond`](Exchange::respond), or [`begin_stream`](Exchange::begin_stream), any number of [`send`](Exchange::send)s and one
@@ -121,7 +121,7 @@ pub(crate) enum Heard {
     Silence,
 }
 
-/// What stands above a front: the one that answers its requests.
+/// What stands above a front and answers its requests.
 ///
 /// Called on the thread that owns the connection, which may wait in here as long as it likes; it costs nobody else anything.
 /// While it waits, it hears of a client that leaves ([`Exchange::wait`]). A panic ends this connection and no other.

@@ -1,7 +1,7 @@
 //! MCP over HTTP: the rules once, the fronts below them.
 //!
-//! `exchange` is the seam: one request and its answer, whoever reads the bytes. Above it an exchange goes through `serve` (begin reading there),
-//! which asks `paths`, `callers` and `policy`, hands the message to the engine, and what comes out of its outbox to `write`; `get` is the way of a
+//! `exchange` is the seam: one request and its answer. Above it an exchange goes through `serve` (begin reading there),
+//! which asks `paths`, `callers` and `policy`, hands the message to the engine, and what comes out of its outbox to `write`; `get` serves a
 //! handshake-era client that listens or comes back. `refusal` is the one form of everything that is refused before there is a message; `endpoint` is what
 //! all exchanges share. Below the seam stand `response`, which both fronts encode with, and the fronts.
 

@@ -195,7 +195,7 @@ impl PathLock {
             let mut options = File::options();
             let file = options.write(true).create(true).mode(0o600).open(&path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                // The one before has removed it meanwhile, and a third may have made another.
+                // Its holder has removed it meanwhile, and a third may have made another.
                 Ok(()) if !is_at(&file, &path) => continue,
                 Ok(()) => return Ok(PathLock { path, file }),
                 Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {}

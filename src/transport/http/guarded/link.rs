@@ -7,8 +7,8 @@
 //!     └─────── shut ─────────┴──▶ SHUT ─▶ closed (what was half there gets its 503)
 //! ```
 //!
-//! The owner makes every step but those to `SHUT`, and the one to `IDLE` where a worker has sent the answer. Those to `SHUT` leave only `IDLE` and `READING`: a request that is whole is never cut to make
-//! room, nor by a front that stops. Must not know HTTP.
+//! The owner makes every step but those to `SHUT`, and except that a worker which has sent the answer makes the step to `IDLE`. Those to `SHUT` leave only
+//! `IDLE` and `READING`: a request that is whole is never cut to make room, nor by a front that stops. Must not know HTTP.
 
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};

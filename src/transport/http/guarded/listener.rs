@@ -112,7 +112,7 @@ where
         self.refused.refuse(socket, self.limits.refused_linger, why);
     }
 
-    /// Accepting failed, most likely for want of descriptors. A client that waits is told with the one kept in reserve; if not even
+    /// Accepting failed, most likely for want of descriptors. A client that waits is told with the descriptor kept in reserve; if not even
     /// that helps, we wait, because an error that stays would otherwise make this loop spin.
     fn recover(&mut self, error: &io::Error) {
         self.refused.clear(); // they hold descriptors

@@ -53,7 +53,7 @@ pub(crate) struct GuardedFront {
     address: LocalAddr,
     connections: Arc<Connections>,
     waker: Waker,
-    /// Taken by whoever stops accepting first.
+    /// Taken by the first thread that stops accepting.
     acceptor: Mutex<Option<JoinHandle<()>>>,
 }
 

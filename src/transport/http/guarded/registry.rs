@@ -1,7 +1,7 @@
 //! The connections that are open: how many, whose thread, which makes room for another, and how they end.
 //!
-//! Threads are a pool: one whose connection has ended waits a moment for the next one. A thread that ends joins the one that ended before
-//! it and only then gives its place up, so there are never more than `connections_max` and one that is on its last instructions, and every
+//! Threads are a pool: one whose connection has ended waits a moment for the next one. A thread that ends joins its predecessor
+//! and only then gives its place up, so there are never more than `connections_max` and one that is on its last instructions, and every
 //! thread that is started here is joined here. Must not know HTTP.
 
 use std::collections::{HashMap, VecDeque};

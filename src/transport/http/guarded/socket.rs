@@ -148,7 +148,7 @@ impl Socket {
         }
     }
 
-    /// Ends one or both directions, whoever is reading or writing at the time.
+    /// Ends one or both directions, also under a thread that is reading or writing.
     pub(super) fn shutdown(&self, how: Shutdown) {
         // The only failure is that there is nothing left to shut down.
         let _ = match self {

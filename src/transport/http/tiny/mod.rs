@@ -52,7 +52,7 @@ impl TinyFront {
     ) -> Result<Self, Error> {
         let unusable = |source| Error::io("cannot use the listener", source);
         let address = listener.local_addr().map_err(unusable)?;
-        // Accepted sockets inherit it: one small answer must not wait for the acknowledgement of the one before.
+        // Accepted sockets inherit it: Nagle's algorithm would make a small answer wait for the acknowledgement of its predecessor.
         #[cfg(unix)]
         rustix::net::sockopt::set_tcp_nodelay(&listener, true)
             .map_err(|errno| unusable(errno.into()))?;

@@ -122,7 +122,7 @@ impl<'a> Incoming<'a> {
                 }
             };
             self.let_worker_finish(heard);
-            // Judged only after another look at the outbox: whoever has been answered may leave.
+            // Judged only after another look at the outbox: a client that has been answered may leave.
             match heard {
                 Heard::Bell => continue,
                 Heard::Silence => {}

@@ -1,4 +1,4 @@
-//! An event stream: what is said on the way to an answer, then the answer, then its end.
+//! An event stream: the events before an answer, then the answer, then its end.
 //!
 //! Must not know sessions. Specification: `basic/transports/streamable-http` ("Sending Messages") of revision 2026-07-28.
 

@@ -90,7 +90,7 @@ fn a_flood_is_refused_to_the_last() {
 }
 
 /// A crowd that only holds connections does not keep an honest client out: those go first that never sent a whole request, the oldest first,
-/// then the one that has been silent longest; never one whose call is under way.
+/// then those that have been silent longest; never one whose call is under way.
 #[test]
 fn law_9_connections_without_a_request_make_room() {
     let site = Site::new(patient().connections_max(5));

@@ -161,7 +161,7 @@ fn law_13_bodies_in_flight_have_a_common_bound() {
     assert_eq!(small.answer().body.len(), FREE_BODY_BYTES);
     site.entered("/echo");
     assert_eq!(site.memory.used(), used);
-    // And the one that was there first is served.
+    // And the first connection is served.
     first.send(half);
     assert_eq!(first.answer().body.len(), LEN);
     assert_eq!(first.get("/x").status, 404);

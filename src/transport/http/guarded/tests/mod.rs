@@ -299,7 +299,7 @@ fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Limits under which no deadline comes during a test, so that a test sets only the one it is about.
+/// Limits under which no deadline comes during a test, so that a test sets only what it is about.
 fn patient() -> Limits {
     let long = PATIENCE * 4;
     Limits::default()
