@@ -1,4 +1,4 @@
-//! [`Server`], the builder; the one place where everything is put together.
+//! The builder, [`Server`]: the one place where everything is put together.
 //!
 //! It freezes what was registered, checks it, starts the lanes and a front. Must not know parsing or what a request means.
 
@@ -234,7 +234,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// Lets handlers see this header field of their HTTP request, by [`RequestContext::header`](crate::RequestContext::header). Default none, so that nothing is
     /// copied that nobody looks at.
     ///
-    /// What stands in a header is said by whoever sent it: trust it only behind a proxy that sets it.
+    /// A header is untrusted input: any client can send it. Trust it only behind a proxy that sets it.
     #[must_use]
     pub fn request_header(mut self, name: &str) -> Self {
         self.settings.request_headers.push(name.into());

@@ -246,7 +246,7 @@ impl RunningServer {
     /// Serves over HTTP on the one listening socket that the process was started with, too, TCP or Unix-domain. Returns at once.
     ///
     /// That is the socket that systemd passes to a service with a `.socket` unit (`LISTEN_FDS`; on Linux), or a listening socket as stdin
-    /// (`StandardInput=socket`; everywhere). Clients that connect while the service restarts wait in it. The socket stays with whoever made it:
+    /// (`StandardInput=socket`; everywhere). Clients that connect while the service restarts wait in it. The socket stays its maker's:
     /// it is not removed at the end, and the process keeps its own descriptor of it.
     ///
     /// # Errors

@@ -56,7 +56,7 @@ pub(super) fn take() -> Result<Inherited> {
     }
 }
 
-/// Whether the variables were set for this process, and not for the one that started it.
+/// Whether the variables were set for this process, and not for its parent.
 fn is_for_us() -> bool {
     std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string())
 }

@@ -94,7 +94,7 @@ impl SharedServer {
         }
     }
 
-    /// Ends the server, or waits for whoever ends it already.
+    /// Ends the server, or waits for the thread that ends it already.
     pub(super) fn end(&self, patience: Duration) -> DrainReport {
         *self.report.get_or_init(|| {
             let report = self.end_in_order(after(patience));
