@@ -74,7 +74,7 @@ impl Scripts {
         }
     }
 
-    /// Reads a file, whoever can write it.
+    /// Reads a file without a check of who can write it.
     ///
     /// # Errors
     ///
