@@ -64,7 +64,7 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Logs without waiting for whoever reads stderr, which a client may leave unread.
+/// Logs without waiting for the reader of stderr, which a client may leave unread.
 fn log_to_stderr() {
     let stderr = Box::new(mcp_threads::log_lossy());
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"))
