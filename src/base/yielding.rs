@@ -2,7 +2,7 @@
 //!
 //! Beside threads that only wait, a yield returns at once. Beside threads that compute it returns after their time slices, milliseconds later, where a
 //! thread that sleeps would have been woken in front of them. So each yield is timed, and one that was slow ends yielding in the whole process for a
-//! while, whoever computes there. Must not know what is expected.
+//! while. Must not know what is expected.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -49,6 +49,18 @@ const THREAD_FILES: &[&str] = &[
 
 const LINES_MAX: usize = 500;
 
+/// Comments put the term of art where these stand, so that it can be searched for.
+const VAGUE: &[&str] = &[
+    "whoever",
+    "the way",
+    "what it is that",
+    "the one that",
+    "the one who",
+    "the one before",
+    "the one made",
+    "the one it",
+];
+
 /// What is wrong with one file, if anything; `path` is relative to `src`.
 fn slips(path: &str, text: &str) -> Vec<String> {
     let mut slips = Vec::new();
@@ -62,7 +74,11 @@ fn slips(path: &str, text: &str) -> Vec<String> {
     let tests_from = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
     for (number, line) in (1..).zip(text.lines()) {
         let code = line.trim_start();
-        if !code.starts_with("//") {
+        if code.starts_with("//") {
+            let comment = code.to_lowercase();
+            let vague = VAGUE.iter().filter(|phrase| comment.contains(**phrase));
+            slips.extend(vague.map(|phrase| format!("{number}: says \"{phrase}\"")));
+        } else {
             slips.extend(upward(path, code).map(|slip| format!("{number}: {slip}")));
         }
     }
@@ -328,6 +344,16 @@ fn the_rules_find_what_they_forbid() {
             "base/error.rs",
             "//! Why.\n/// g().unwrap()\nfn f() { todo!() }\n",
             1,
+        ),
+        (
+            "base/error.rs",
+            "//! Why.\n// Whoever asks.\nlet a = \"the way\";\n",
+            1,
+        ),
+        (
+            "base/error.rs",
+            "//! Why.\n/// The one that asks the way.\n",
+            2,
         ),
         (
             "base/error.rs",
