@@ -173,7 +173,7 @@ impl CallControl for Control {
     fn close_stream(&self) {
         // In the modern era the end of the stream is the end of the call.
         if self.call.facts.era == Era::Legacy {
-            self.call.with_outbox(|outbox, _| outbox.pause());
+            self.call.with_outbox(|outbox, _| outbox.detach());
         }
     }
 

@@ -140,7 +140,7 @@ impl Streams {
                     if left.is_zero() {
                         return Resumed::InUse;
                     }
-                    outbox.relieve();
+                    outbox.supersede();
                     state = self.released.wait_timeout(state, left).expect(HELD).0;
                     continue;
                 }

@@ -58,7 +58,7 @@ pub(super) enum Firm {
     Answer(Answer),
     Rest(Rest),
     NoAnswer(Option<Access>),
-    Pause,
+    Detach,
 }
 
 #[derive(Debug)]
@@ -231,9 +231,9 @@ impl Queue {
             .any(|(_, event)| event.bytes == announced)
     }
 
-    /// Forgets what asked the reader to pause.
-    pub(super) fn drop_pause(&mut self) {
-        self.firm.retain(|(_, firm)| !matches!(firm, Firm::Pause));
+    /// Forgets what asked the reader to detach.
+    pub(super) fn drop_detach(&mut self) {
+        self.firm.retain(|(_, firm)| !matches!(firm, Firm::Detach));
     }
 
     /// Puts everything on another account. False when it has no room.
@@ -274,7 +274,7 @@ impl Firm {
         match self {
             Firm::Request(bytes, _) | Firm::Opening(bytes, _) => bytes.len(),
             Firm::Answer(answer) | Firm::Rest(Rest { answer, .. }) => answer.body.len(),
-            Firm::NoAnswer(_) | Firm::Pause => 0,
+            Firm::NoAnswer(_) | Firm::Detach => 0,
         }
     }
 

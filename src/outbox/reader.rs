@@ -93,8 +93,8 @@ impl OutboxReader {
         if state.sending {
             return None;
         }
-        if mem::take(&mut state.relieved) {
-            return Some(Item::Relieved);
+        if mem::take(&mut state.superseded) {
+            return Some(Item::Superseded);
         }
         if mem::take(&mut state.sent) {
             return Some(Item::Sent);
@@ -138,13 +138,13 @@ impl OutboxReader {
         state.queue.move_to(account)
     }
 
-    /// Begins anew with another stream: what asked its predecessor to end has been heard, and nobody is told of what arrives.
+    /// Begins anew for a successor: what asked its predecessor to leave has been heard, and nobody is told of what arrives.
     pub(crate) fn read_on(&self) {
         let mut state = self.0.lock();
         state.on_arrival = None;
-        state.queue.drop_pause();
-        state.pause_waits = false;
-        state.relieved = false;
+        state.queue.drop_detach();
+        state.detach_waits = false;
+        state.superseded = false;
     }
 
     /// Whether nothing waits to be read.

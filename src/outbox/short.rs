@@ -76,6 +76,6 @@ impl OutboxState {
 
     /// Whether something has come that the reader was not told of while an answer was being sent.
     fn has_news(&self) -> bool {
-        self.closed || self.relieved || !self.queue.is_empty()
+        self.closed || self.superseded || !self.queue.is_empty()
     }
 }

@@ -85,8 +85,8 @@ fn next(reader: &OutboxReader) -> String {
         Item::Rest(rest) => format!("rest {}", String::from_utf8_lossy(rest.bytes())),
         Item::Sent => "sent".into(),
         Item::NoAnswer(_) => "no answer".into(),
-        Item::Pause => "pause".into(),
-        Item::Relieved => "relieved".into(),
+        Item::Detach => "pause".into(),
+        Item::Superseded => "relieved".into(),
         Item::TimedOut => "nothing".into(),
         Item::Finished => "finished".into(),
     }
@@ -290,13 +290,13 @@ fn one_pause_stands_for_many_and_is_forgotten_by_the_next_reader() {
     let (outbox, reader) = new_outbox(1, 2);
     let (_canceller, call) = source();
     message(&outbox, &call, "1");
-    outbox.pause();
-    outbox.pause();
+    outbox.detach();
+    outbox.detach();
     message(&outbox, &call, "2");
     let read: Vec<String> = (0..4).map(|_| next(&reader)).collect();
     assert_eq!(read, ["1", "pause", "2", "nothing"]);
-    outbox.pause();
-    outbox.relieve();
+    outbox.detach();
+    outbox.supersede();
     reader.read_on();
     assert_eq!(next(&reader), "nothing");
 }
@@ -306,7 +306,7 @@ fn a_relieved_reader_leaves_everything_to_the_next() {
     let (outbox, reader) = new_outbox(1, 99);
     let slot = outbox.reserve().expect("the reader lives");
     slot.send(answer("whole"));
-    outbox.relieve();
+    outbox.supersede();
     assert_eq!(next(&reader), "relieved");
     let Item::Answer(unsent) = reader.recv(None) else {
         panic!("the answer is next");

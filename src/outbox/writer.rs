@@ -16,7 +16,7 @@ use crate::observe::access::{Access, Observer};
 use crate::outbox::answer::{Answer, Rest, ShortWay};
 use crate::outbox::queue::{EventKind, EventSource, Firm, Queue};
 
-/// The producer side, shared by everyone who answers on one HTTP exchange or one pipe.
+/// The producer side, shared by everyone who answers on one exchange or one pipe.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox(pub(super) Arc<SharedOutbox>);
 
@@ -33,7 +33,7 @@ pub(crate) enum Item {
     Event(Vec<u8>),
     /// A request of ours, which the client must see.
     Request(Vec<u8>),
-    /// The first message of a stream that makes no sense without it.
+    /// What its call says first, and whatever follows makes no sense without.
     Opening(Vec<u8>),
     Answer(Answer),
     /// What is left of an answer that went the short way.
@@ -42,10 +42,10 @@ pub(crate) enum Item {
     Sent,
     /// A request that was accepted ends without an answer: it was cancelled, or needed none.
     NoAnswer(Option<Access>),
-    /// A handler wants the stream to end here; the rest is for a client that comes back for it.
-    Pause,
-    /// Somebody else is to read on from here.
-    Relieved,
+    /// The reader is to detach, behind everything that was put in before: what follows is for its successor. A reader that has none goes on.
+    Detach,
+    /// The reader is to stop at once: its successor stands ready.
+    Superseded,
     /// Nothing came before the deadline.
     TimedOut,
     /// Nothing will come any more.
@@ -89,10 +89,10 @@ pub(super) struct OutboxState {
     /// How many of the queue are answers. Only these are held against a client: a call that is under way is the lanes' to bound, and while it
     /// is, its client has to be heard.
     pub(super) answers: usize,
-    /// Whether a pause is in the queue. One says as much as many, so that a handler cannot make the queue grow.
-    pub(super) pause_waits: bool,
+    /// Whether a request to detach is in the queue. One says as much as many, so that a handler cannot make the queue grow.
+    pub(super) detach_waits: bool,
     /// The reader is to stop now, whatever is in the queue.
-    pub(super) relieved: bool,
+    pub(super) superseded: bool,
     /// Nobody will reserve any more.
     pub(super) closed: bool,
     /// That the reader waits, and how it is woken.
@@ -140,8 +140,8 @@ impl SharedOutbox {
                 on_arrival: None,
                 due: 0,
                 answers: 0,
-                pause_waits: false,
-                relieved: false,
+                detach_waits: false,
+                superseded: false,
                 closed: false,
                 waits: None,
                 short_way: None,
@@ -216,9 +216,9 @@ impl OutboxState {
             Firm::Answer(answer) => Item::Answer(answer),
             Firm::Rest(rest) => Item::Rest(rest),
             Firm::NoAnswer(access) => Item::NoAnswer(access),
-            Firm::Pause => {
-                self.pause_waits = false;
-                Item::Pause
+            Firm::Detach => {
+                self.detach_waits = false;
+                Item::Detach
             }
         }
     }
@@ -311,19 +311,19 @@ impl Outbox {
         self.0.lock().takes_no_requests = true;
     }
 
-    /// Asks the reader to end its stream here, behind what has been put in. Never dropped for want of room.
-    pub(crate) fn pause(&self) {
+    /// Asks the reader to detach behind what has been put in. Never dropped for want of room.
+    pub(crate) fn detach(&self) {
         let mut state = self.0.lock();
-        if !state.reader_gone && !state.pause_waits {
-            state.pause_waits = true;
-            self.0.push(state, Firm::Pause);
+        if !state.reader_gone && !state.detach_waits {
+            state.detach_waits = true;
+            self.0.push(state, Firm::Detach);
         }
     }
 
     /// Makes the reader stop at once, because another one stands ready.
-    pub(crate) fn relieve(&self) {
+    pub(crate) fn supersede(&self) {
         let mut state = self.0.lock();
-        state.relieved = true;
+        state.superseded = true;
         self.0.arrived(state);
     }
 

@@ -211,7 +211,7 @@ fn a_stream_that_is_dropped_is_forgotten() {
 }
 
 #[test]
-fn who_comes_back_relieves_the_connection_that_has_the_stream() {
+fn a_client_that_comes_back_supersedes_the_connection_that_has_the_stream() {
     let streams = streams(2, 100);
     let (outbox, reader) = new_outbox();
     let stream = streams.open(outbox.clone());
@@ -220,7 +220,7 @@ fn who_comes_back_relieves_the_connection_that_has_the_stream() {
         Resumed::InUse
     ));
     let carrying = thread::spawn(move || {
-        assert!(matches!(reader.recv(Some(after(LONG))), Item::Relieved));
+        assert!(matches!(reader.recv(Some(after(LONG))), Item::Superseded));
         stream.park(reader);
     });
     let Resumed::Rest(_, Some((_stream, reader))) = streams.resume(at(1, 0), after(LONG)) else {

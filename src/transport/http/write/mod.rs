@@ -53,8 +53,8 @@ pub(super) fn write<E: Exchange>(
             ) => {
                 return end_plain(reply, next, accepted);
             }
-            Next::Idle | Next::Item(Item::Relieved) => continue,
-            Next::Item(Item::Pause) if !can_pause(accepted) => continue,
+            Next::Idle | Next::Item(Item::Superseded) => continue,
+            Next::Item(Item::Detach) if !can_pause(accepted) => continue,
             // A request of ours opens the stream whatever else is open: a worker waits for its answer, and there are not many of those.
             Next::Item(Item::Request(_)) => Some(StreamPlace::insist(reply.endpoint)),
             _ => reply.stream_place().filter(|_| may_stream),

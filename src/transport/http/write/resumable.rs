@@ -125,8 +125,8 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
                     self.finish()?;
                     return Ok(Written::All);
                 }
-                Next::Item(Item::Pause) if self.can_pause() => return Ok(Written::Paused),
-                Next::Item(Item::Relieved) => return Ok(Written::Paused),
+                Next::Item(Item::Detach) if self.can_pause() => return Ok(Written::Paused),
+                Next::Item(Item::Superseded) => return Ok(Written::Paused),
                 Next::Item(item) => self.event(&item, incoming)?,
                 Next::Idle => self.stream.send(incoming)?,
                 Next::Silent => self.stream.heartbeat(incoming)?,
