@@ -3,8 +3,7 @@
 //! They are listed last, and run on the thread that took the request, for none of them waits; but closing a workspace may drop its value, which is its
 //! author's code, so that runs on the lane `urgent`. Must not know how a job or a turn works.
 
-use std::marker::PhantomData;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -19,7 +18,7 @@ use crate::engine::background::no_workspace;
 use crate::engine::shared::Shared;
 use crate::handler::control::CallControl;
 use crate::handler::execution::DeskWork;
-use crate::handler::invoke::{Invoke, NotCalled};
+use crate::handler::invoke::NotCalled;
 use crate::handler::portable;
 use crate::handler::registration::{OfferKind, Registration, Target};
 use crate::handler::reply::Reply;
@@ -79,38 +78,18 @@ where
     A: DeserializeOwned + JsonSchema + 'static,
     F: Fn(&Shared, &dyn CallControl, A) -> ToolAnswer + Send + Sync + 'static,
 {
-    struct OwnTool<A, F> {
-        /// The catalogue that holds this is a part of it.
-        shared: Weak<Shared>,
-        run: F,
-        rules: ArgumentRules,
-        arguments: PhantomData<fn(A)>,
-    }
-    impl<A, F> Invoke for OwnTool<A, F>
-    where
-        A: DeserializeOwned,
-        F: Fn(&Shared, &dyn CallControl, A) -> ToolAnswer + Send + Sync,
-    {
-        fn invoke(
-            &self,
-            call: Arc<dyn CallControl>,
-            arguments: &RawValue,
-        ) -> Result<Reply, ErrorObject> {
-            let shared = self.shared.upgrade();
-            let shared = shared.ok_or_else(|| ErrorObject::overloaded("The server has ended"))?;
-            let said = match self.rules.read(arguments.get(), &*call) {
-                Ok((arguments, _charged)) => (self.run)(&shared, &*call, arguments),
-                Err(unread) => Err(NotCalled::from(unread).problem()?),
-            };
-            Ok(said.unwrap_or_else(|problem| Reply::Tool(CallToolResult::error(problem))))
-        }
-    }
     let schema = type_schema::schema_of::<A>();
-    let handler = OwnTool {
-        shared: Arc::downgrade(shared),
-        run,
-        rules: ArgumentRules::read_by(schema.clone()),
-        arguments: PhantomData,
+    let rules = ArgumentRules::read_by(schema.clone());
+    // The catalogue that holds this is a part of it.
+    let shared = Arc::downgrade(shared);
+    let handler = move |call: Arc<dyn CallControl>, arguments: &RawValue| {
+        let shared = shared.upgrade();
+        let shared = shared.ok_or_else(|| ErrorObject::overloaded("The server has ended"))?;
+        let said = match rules.read(arguments.get(), &*call) {
+            Ok((arguments, _charged)) => run(&shared, &*call, arguments),
+            Err(unread) => Err(NotCalled::from(unread).problem()?),
+        };
+        Ok(said.unwrap_or_else(|problem| Reply::Tool(CallToolResult::error(problem))))
     };
     let input = portable::one_object(schema);
     let input = input.expect("our own types are plain structs");

@@ -201,10 +201,10 @@ impl HandlerCall {
         }
         let control: Arc<dyn CallControl> = Arc::<Control>::clone(&self.control);
         match &self.arguments {
-            Some(arguments) => self.target.handler.invoke(control, arguments),
+            Some(arguments) => (self.target.handler)(control, arguments),
             None => {
                 let empty = RawValue::from_string("{}".into()).expect("an empty object is JSON");
-                self.target.handler.invoke(control, &empty)
+                (self.target.handler)(control, &empty)
             }
         }
     }

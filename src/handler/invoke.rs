@@ -126,18 +126,13 @@ impl From<Unread> for NotCalled {
     }
 }
 
-/// A handler with everything but the call filled in: what the engine stores and runs.
-pub(crate) trait Invoke: Send + Sync {
-    /// Calls the handler, on the caller's thread. Panics when the handler, or the fork of the state for it, does.
-    fn invoke(
-        &self,
-        call: Arc<dyn CallControl>,
-        arguments: &RawValue,
-    ) -> Result<Reply, ErrorObject>;
-}
+/// A handler with everything but the call filled in: what the engine stores and runs, on the caller's thread. Panics when the handler, or the fork of
+/// the state for it, does.
+pub(crate) type BoundHandler =
+    Box<dyn Fn(Arc<dyn CallControl>, &RawValue) -> Result<Reply, ErrorObject> + Send + Sync>;
 
 /// Makes the handler that the engine stores, once the server's state, and what the arguments are held to, are known.
-pub(crate) type Build<S> = Box<dyn FnOnce(Arc<S>, Arc<ArgumentRules>) -> Box<dyn Invoke>>;
+pub(crate) type Build<S> = Box<dyn FnOnce(Arc<S>, Arc<ArgumentRules>) -> BoundHandler>;
 
 /// Joins a handler with the template that each of its calls forks, and with `finish`, which turns what it returned into the reply.
 pub(crate) fn erase<S, Shape, H, F>(handler: H, finish: F) -> Build<S>
@@ -148,41 +143,14 @@ where
     F: Fn(&RequestInfo, Result<H::Output, NotCalled>) -> Result<Reply, ErrorObject>,
     F: Send + Sync + 'static,
 {
-    struct Erased<S, Shape, H, F> {
-        template: Arc<S>,
-        rules: Arc<ArgumentRules>,
-        handler: H,
-        finish: F,
-        shape: std::marker::PhantomData<fn() -> Shape>,
-    }
-    impl<S, Shape, H, F> Invoke for Erased<S, Shape, H, F>
-    where
-        S: Fork + Send + Sync,
-        H: Handler<S, Shape>,
-        F: Fn(&RequestInfo, Result<H::Output, NotCalled>) -> Result<Reply, ErrorObject>,
-        F: Send + Sync,
-    {
-        fn invoke(
-            &self,
-            call: Arc<dyn CallControl>,
-            arguments: &RawValue,
-        ) -> Result<Reply, ErrorObject> {
+    Box::new(move |template, rules| {
+        Box::new(move |call: Arc<dyn CallControl>, arguments: &RawValue| {
             let invocation = Invocation {
                 call: Arc::clone(&call),
                 arguments,
-                rules: &self.rules,
+                rules: &rules,
             };
-            let output = self.handler.call(&self.template, invocation);
-            (self.finish)(call.info(), output)
-        }
-    }
-    Box::new(move |template, rules| {
-        Box::new(Erased {
-            template,
-            rules,
-            handler,
-            finish,
-            shape: std::marker::PhantomData,
+            finish(call.info(), handler.call(&template, invocation))
         })
     })
 }

@@ -13,7 +13,7 @@ use crate::base::log;
 use crate::base::panics;
 use crate::handler::control::CallControl;
 use crate::handler::execution::DeskWork;
-use crate::handler::invoke::Invoke;
+use crate::handler::invoke::BoundHandler;
 use crate::handler::reply::Reply;
 use crate::handler::shown::Shown;
 use crate::lane::Lane;
@@ -69,7 +69,7 @@ pub(crate) struct Target {
     pub(crate) name: Arc<str>,
     /// The index of its lane in the engine, which finds it when the registration arrives.
     pub(crate) lane: usize,
-    pub(crate) handler: Box<dyn Invoke>,
+    pub(crate) handler: BoundHandler,
     /// How long a call of it may be silent, if it says so itself.
     pub(crate) liveness: Option<Duration>,
     /// The parameters of a tool that HTTP header fields mirror.
@@ -85,11 +85,12 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn new(name: Arc<str>, handler: Box<dyn Invoke>) -> Self {
+    pub(crate) fn new(name: Arc<str>, handler: BoundHandler) -> Self {
+        let handler = DropsQuietly(Some(handler));
         Target {
             name,
             lane: 0,
-            handler: Box::new(DropsQuietly(Some(handler))),
+            handler: Box::new(move |call, arguments| handler.call(call, arguments)),
             liveness: None,
             mirrors: None,
             desk: DeskWork::default(),
@@ -97,12 +98,6 @@ impl Target {
             template: None,
             completers: BTreeMap::new(),
         }
-    }
-
-    /// Puts something in front of its handler.
-    pub(crate) fn behind(mut self, wrap: impl FnOnce(Box<dyn Invoke>) -> Box<dyn Invoke>) -> Self {
-        self.handler = wrap(self.handler);
-        self
     }
 
     /// Runs it, and its completers, on the lane with this index.
@@ -119,16 +114,12 @@ impl Target {
 
 /// A handler whose captures may panic when they are dropped, and then panic nobody: the last who holds it may be any thread, a connection's, a
 /// worker's or the clock's.
-struct DropsQuietly(Option<Box<dyn Invoke>>);
+struct DropsQuietly(Option<BoundHandler>);
 
-impl Invoke for DropsQuietly {
-    fn invoke(
-        &self,
-        call: Arc<dyn CallControl>,
-        arguments: &RawValue,
-    ) -> Result<Reply, ErrorObject> {
+impl DropsQuietly {
+    fn call(&self, call: Arc<dyn CallControl>, arguments: &RawValue) -> Result<Reply, ErrorObject> {
         let handler = self.0.as_ref().expect("it is there until it is dropped");
-        handler.invoke(call, arguments)
+        handler(call, arguments)
     }
 }
 

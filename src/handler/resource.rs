@@ -5,15 +5,14 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::base::log;
 use crate::handler::completion::complete;
-use crate::handler::control::{CallControl, RequestInfo};
+use crate::handler::control::RequestInfo;
 use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};
 use crate::handler::fork::Fork;
-use crate::handler::invoke::{Handler, Invoke, NotCalled, erase};
+use crate::handler::invoke::{Handler, NotCalled, erase};
 use crate::handler::registration::{OfferKind, Register, Registration, sealed};
 use crate::handler::reply::Reply;
 use crate::handler::resource_output::{IntoResourceResult, ResourceOutput};
@@ -186,32 +185,7 @@ fn resource_reply<R: IntoResourceResult>(
     Ok(Reply::Resource(result))
 }
 
-/// Reads a resource, and says of the contents what they do not say themselves.
-struct ContentsFiller {
-    reads: Box<dyn Invoke>,
-    mime_type: Option<String>,
-    cache: CacheHint,
-}
-
-impl Invoke for ContentsFiller {
-    fn invoke(
-        &self,
-        call: Arc<dyn CallControl>,
-        arguments: &RawValue,
-    ) -> Result<Reply, ErrorObject> {
-        let mut reply = self.reads.invoke(call, arguments)?;
-        if let Reply::Resource(result) = &mut reply {
-            for contents in &mut result.contents {
-                if contents.mime_type.is_none() {
-                    contents.mime_type.clone_from(&self.mime_type);
-                }
-            }
-            result.cache.get_or_insert(self.cache);
-        }
-        Ok(reply)
-    }
-}
-
+/// Registers what reads a resource, and says of the contents what they do not say themselves.
 fn register<S>(
     kind: OfferKind,
     draft: Draft<S>,
@@ -219,18 +193,21 @@ fn register<S>(
     template: &Arc<S>,
 ) -> Result<Registration, String> {
     let mime_type = draft.shown.mime_type.clone();
-    let registration = draft.register(kind, template)?;
-    let target = registration.target.behind(|reads| {
-        Box::new(ContentsFiller {
-            reads,
-            mime_type,
-            cache,
-        })
+    let mut registration = draft.register(kind, template)?;
+    let read = registration.target.handler;
+    registration.target.handler = Box::new(move |call, arguments| {
+        let mut reply = read(call, arguments)?;
+        if let Reply::Resource(result) = &mut reply {
+            for contents in &mut result.contents {
+                if contents.mime_type.is_none() {
+                    contents.mime_type.clone_from(&mime_type);
+                }
+            }
+            result.cache.get_or_insert(cache);
+        }
+        Ok(reply)
     });
-    Ok(Registration {
-        target,
-        ..registration
-    })
+    Ok(registration)
 }
 
 fn check_scheme(kind: OfferKind, uri: &str) -> Result<(), String> {
