@@ -1,4 +1,4 @@
-//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, panics, signs of life, what the kernel says of a thread, counters, the log and stderr.
+//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, panics, signs of life, what the kernel says of a thread, counters, the log and stderr, the setters of builders.
 //!
 //! Must not know what a request is.
 
@@ -17,6 +17,7 @@ pub(crate) mod lossy;
 pub(crate) mod owner;
 pub(crate) mod panics;
 pub(crate) mod pulse;
+pub(crate) mod setters;
 pub(crate) mod stats;
 pub(crate) mod stderr;
 pub(crate) mod yielding;

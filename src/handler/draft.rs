@@ -72,38 +72,24 @@ impl<S> Draft<S> {
 /// The settings that every builder has. Each gives its own words for what depends on the kind.
 macro_rules! shared_settings {
     ($description:literal, $lane:literal) => {
-        /// A name for people.
-        #[must_use]
-        pub fn title(mut self, title: impl Into<String>) -> Self {
-            self.draft.shown.title = Some(title.into());
-            self
-        }
+        setters! {
+            /// A name for people.
+            title(title: impl Into<String>) => draft.shown.title = Some(title.into());
 
-        #[doc = $description]
-        #[must_use]
-        pub fn description(mut self, description: impl Into<String>) -> Self {
-            self.draft.shown.description = Some(description.into());
-            self
+            #[doc = $description]
+            description(description: impl Into<String>) => draft.shown.description = Some(description.into());
+
+            /// A `_meta` object for the definition.
+            meta(meta: Map<String, Value>) => draft.shown.meta = Some(meta);
+
+            #[doc = $lane]
+            lane(name: &str) => draft.lane = name.into();
         }
 
         /// Adds an icon.
         #[must_use]
         pub fn icon(mut self, icon: Icon) -> Self {
             self.draft.shown.icons.push(icon);
-            self
-        }
-
-        /// A `_meta` object for the definition.
-        #[must_use]
-        pub fn meta(mut self, meta: Map<String, Value>) -> Self {
-            self.draft.shown.meta = Some(meta);
-            self
-        }
-
-        #[doc = $lane]
-        #[must_use]
-        pub fn lane(mut self, name: &str) -> Self {
-            self.draft.lane = name.into();
             self
         }
     };

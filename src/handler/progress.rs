@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::base::cancel::CancellationToken;
 use crate::base::pulse;
+use crate::base::setters::setters;
 use crate::handler::control::CallControl;
 use crate::outbox::EventKind;
 use crate::protocol::jsonrpc;
@@ -114,18 +115,12 @@ impl Progress {
         }
     }
 
-    /// What the number will be at the end.
-    #[must_use]
-    pub fn total(mut self, total: f64) -> Self {
-        self.total = Some(total);
-        self
-    }
+    setters! {
+        /// What the number will be at the end.
+        total(total: f64) => total = Some(total);
 
-    /// A sentence for people.
-    #[must_use]
-    pub fn message(mut self, message: impl Into<String>) -> Self {
-        self.message = Some(message.into());
-        self
+        /// A sentence for people.
+        message(message: impl Into<String>) => message = Some(message.into());
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
+use crate::base::setters::setters;
 use crate::handler::completion::complete;
 use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};
 use crate::handler::fork::Fork;
@@ -137,43 +138,24 @@ pub trait IntoPromptResult {
     fn into_prompt_result(self) -> Result<GetPromptResult, ErrorObject>;
 }
 
-impl IntoPromptResult for GetPromptResult {
-    fn into_prompt_result(self) -> Result<GetPromptResult, ErrorObject> {
-        Ok(self)
-    }
+macro_rules! prompt_results {
+    ($($type:ty: $value:ident => $result:expr;)+) => {$(
+        impl IntoPromptResult for $type {
+            fn into_prompt_result(self) -> Result<GetPromptResult, ErrorObject> {
+                let $value = self;
+                Ok($result)
+            }
+        }
+    )+};
 }
 
-impl IntoPromptResult for Vec<PromptMessage> {
-    fn into_prompt_result(self) -> Result<GetPromptResult, ErrorObject> {
-        Ok(GetPromptResult {
-            messages: self,
-            ..GetPromptResult::default()
-        })
-    }
-}
-
-impl IntoPromptResult for PromptMessage {
-    fn into_prompt_result(self) -> Result<GetPromptResult, ErrorObject> {
-        vec![self].into_prompt_result()
-    }
-}
-
-impl IntoPromptResult for ContentBlock {
-    fn into_prompt_result(self) -> Result<GetPromptResult, ErrorObject> {
-        PromptMessage::new(Role::User, self).into_prompt_result()
-    }
-}
-
-impl IntoPromptResult for String {
-    fn into_prompt_result(self) -> Result<GetPromptResult, ErrorObject> {
-        PromptMessage::user(self).into_prompt_result()
-    }
-}
-
-impl IntoPromptResult for &'static str {
-    fn into_prompt_result(self) -> Result<GetPromptResult, ErrorObject> {
-        PromptMessage::user(self).into_prompt_result()
-    }
+prompt_results! {
+    GetPromptResult: result => result;
+    Vec<PromptMessage>: messages => messages.into();
+    PromptMessage: message => vec![message].into();
+    ContentBlock: block => vec![PromptMessage::new(Role::User, block)].into();
+    String: text => vec![PromptMessage::user(text)].into();
+    &'static str: text => vec![PromptMessage::user(text)].into();
 }
 
 impl<T: IntoPromptResult, E: Into<ToolError>> IntoPromptResult for Result<T, E> {

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
 use crate::base::log;
+use crate::base::setters::setters;
 use crate::handler::completion::complete;
 use crate::handler::control::RequestInfo;
 use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};
@@ -77,25 +78,15 @@ macro_rules! resource_settings {
             "The lane whose workers read it. Default `main`."
         );
 
-        /// Its media type, such as `text/plain`. Contents without a media type of their own get this one.
-        #[must_use]
-        pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
-            self.draft.shown.mime_type = Some(mime_type.into());
-            self
-        }
+        setters! {
+            /// Its media type, such as `text/plain`. Contents without a media type of their own get this one.
+            mime_type(mime_type: impl Into<String>) => draft.shown.mime_type = Some(mime_type.into());
 
-        /// Whom it is for and how important it is.
-        #[must_use]
-        pub fn annotations(mut self, annotations: Annotations) -> Self {
-            self.draft.shown.annotations = Some(Hints::Resource(annotations));
-            self
-        }
+            /// Whom it is for and how important it is.
+            annotations(annotations: Annotations) => draft.shown.annotations = Some(Hints::Resource(annotations));
 
-        /// How long a client may cache what it read. Default [`CacheHint::NONE`].
-        #[must_use]
-        pub fn cache(mut self, hint: CacheHint) -> Self {
-            self.cache = hint;
-            self
+            /// How long a client may cache what it read. Default [`CacheHint::NONE`].
+            cache(hint: CacheHint) => cache = hint;
         }
     };
 }
@@ -113,11 +104,9 @@ impl<S: Fork + Send + Sync + 'static> Resource<S> {
         }
     }
 
-    /// Its size in bytes, before any encoding.
-    #[must_use]
-    pub fn size(mut self, bytes: u64) -> Self {
-        self.draft.shown.size = Some(bytes);
-        self
+    setters! {
+        /// Its size in bytes, before any encoding.
+        size(bytes: u64) => draft.shown.size = Some(bytes);
     }
 
     /// The function that reads it; see [`Handler`] for its shapes and [`IntoResourceResult`] for what it may return.

@@ -47,24 +47,24 @@ impl fmt::Debug for ResourceOutput {
     }
 }
 
-impl IntoResourceResult for String {
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
-        let body = Box::new(move |uri: &str| ResourceContents::text(uri, self));
-        Ok(Some(ResourceOutput::Body(body)))
-    }
+macro_rules! resource_results {
+    ($($type:ty: $value:ident => $output:expr;)+) => {$(
+        impl IntoResourceResult for $type {
+            fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
+                let $value = self;
+                Ok(Some($output))
+            }
+        }
+    )+};
 }
 
-impl IntoResourceResult for &'static str {
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
-        self.to_owned().into_resource_result()
-    }
-}
-
-impl IntoResourceResult for Vec<u8> {
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
-        let body = Box::new(move |uri: &str| ResourceContents::blob(uri, self));
-        Ok(Some(ResourceOutput::Body(body)))
-    }
+resource_results! {
+    String: text => ResourceOutput::Body(Box::new(move |uri| ResourceContents::text(uri, text)));
+    &'static str: text => ResourceOutput::Body(Box::new(move |uri| ResourceContents::text(uri, text)));
+    Vec<u8>: bytes => ResourceOutput::Body(Box::new(move |uri| ResourceContents::blob(uri, bytes)));
+    ReadResourceResult: result => ResourceOutput::Whole(result);
+    Vec<ResourceContents>: contents => ResourceOutput::Whole(contents.into());
+    ResourceContents: contents => ResourceOutput::Whole(vec![contents].into());
 }
 
 /// As JSON text, of the media type `application/json`.
@@ -78,28 +78,6 @@ impl<T: Serialize> IntoResourceResult for Json<T> {
             ResourceContents::text(uri, text).with_mime_type("application/json")
         });
         Ok(Some(ResourceOutput::Body(body)))
-    }
-}
-
-impl IntoResourceResult for ReadResourceResult {
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
-        Ok(Some(ResourceOutput::Whole(self)))
-    }
-}
-
-impl IntoResourceResult for Vec<ResourceContents> {
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
-        let result = ReadResourceResult {
-            contents: self,
-            ..ReadResourceResult::default()
-        };
-        result.into_resource_result()
-    }
-}
-
-impl IntoResourceResult for ResourceContents {
-    fn into_resource_result(self) -> Result<Option<ResourceOutput>, ErrorObject> {
-        vec![self].into_resource_result()
     }
 }
 

@@ -10,6 +10,7 @@ use std::ops::Deref;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::base::setters::setters;
 use crate::handler::ask::AskError;
 use crate::handler::invoke::NotCalled;
 use crate::handler::reply::Reply;
@@ -219,11 +220,9 @@ impl CallToolResult {
         }
     }
 
-    /// The same with a `_meta` object.
-    #[must_use]
-    pub fn with_meta(mut self, meta: serde_json::Map<String, Value>) -> Self {
-        self.meta = Some(meta);
-        self
+    setters! {
+        /// The same with a `_meta` object.
+        with_meta(meta: serde_json::Map<String, Value>) => meta = Some(meta);
     }
 
     /// The same with one more content block.
@@ -242,68 +241,35 @@ impl CallToolResult {
     }
 }
 
-impl IntoToolResult for CallToolResult {
-    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
-        Ok(self)
-    }
-}
-
-impl IntoToolResult for () {
-    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
-        Ok(CallToolResult::default())
-    }
-}
-
-impl IntoToolResult for String {
-    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
-        Ok(CallToolResult::text(self))
-    }
-}
-
-impl IntoToolResult for &'static str {
-    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
-        Ok(CallToolResult::text(self))
-    }
-}
-
-macro_rules! as_text {
-    ($($type:ty),+) => {$(
+/// What each type without a schema becomes.
+macro_rules! tool_results {
+    ($($(#[$doc:meta])* $type:ty: $value:ident => $result:expr;)+) => {$(
+        $(#[$doc])*
         impl IntoToolResult for $type {
             fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
-                Ok(CallToolResult::text(self.to_string()))
+                let $value = self;
+                Ok($result)
             }
         }
     )+};
 }
 
-as_text!(
-    i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize, f32, f64, bool, char
-);
-
-/// Structured content without a schema.
-impl IntoToolResult for Value {
-    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
-        Ok(CallToolResult::structured(self))
-    }
+tool_results! {
+    CallToolResult: result => result;
+    (): _nothing => CallToolResult::default();
+    String: text => CallToolResult::text(text);
+    &'static str: text => CallToolResult::text(text);
+    /// Structured content without a schema.
+    Value: value => CallToolResult::structured(value);
+    ContentBlock: block => CallToolResult::default().with_content(block);
+    Vec<ContentBlock>: content => CallToolResult { content, ..CallToolResult::default() };
 }
 
-impl IntoToolResult for ContentBlock {
-    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
-        Ok(CallToolResult {
-            content: vec![self],
-            ..CallToolResult::default()
-        })
-    }
+macro_rules! as_text {
+    ($($type:ty)+) => { tool_results! { $($type: value => CallToolResult::text(value.to_string());)+ } };
 }
 
-impl IntoToolResult for Vec<ContentBlock> {
-    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
-        Ok(CallToolResult {
-            content: self,
-            ..CallToolResult::default()
-        })
-    }
-}
+as_text!(i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize f32 f64 bool char);
 
 impl<T: Serialize + schemars::JsonSchema> IntoToolResult for Json<T> {
     fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {

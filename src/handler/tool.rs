@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use crate::base::log;
+use crate::base::setters::setters;
 #[cfg(feature = "validate")]
 use crate::handler::checked::checked;
 use crate::handler::draft::{Draft, registers, shared_settings};
@@ -55,6 +56,7 @@ pub struct Tool<S = ()> {
     desk: DeskWork,
     before_job: Option<Build<S>>,
     liveness: Option<Duration>,
+    hints: ToolAnnotations,
     /// Whether its author wrote the schema, and it was not made from the handler's type.
     is_input_written: bool,
     is_output_written: bool,
@@ -74,6 +76,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
             desk: DeskWork::default(),
             before_job: None,
             liveness: None,
+            hints: ToolAnnotations::default(),
             is_input_written: false,
             is_output_written: false,
             is_as_is: false,
@@ -120,90 +123,56 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         self
     }
 
-    /// Shows clients the schemas as they come from the handler's types, instead of in the portable form that every model API reads; see
-    /// [`model_schemas`](crate::model_schemas). Hand-written ones are never changed.
-    #[must_use]
-    pub fn schema_as_is(mut self) -> Self {
-        self.is_as_is = true;
-        self
-    }
+    setters! {
+        /// Shows clients the schemas as they come from the handler's types, instead of in the portable form that every model API reads; see
+        /// [`model_schemas`](crate::model_schemas). Hand-written ones are never changed.
+        schema_as_is() => is_as_is = true;
 
-    /// Hint: the tool changes nothing.
-    #[must_use]
-    pub fn read_only(self, yes: bool) -> Self {
-        self.annotate(|hints| hints.read_only_hint = Some(yes))
-    }
+        /// Hint: the tool changes nothing.
+        read_only(yes: bool) => hints.read_only_hint = Some(yes);
 
-    /// Hint: the tool may destroy something. Clients assume `true` when it is not set.
-    #[must_use]
-    pub fn destructive(self, yes: bool) -> Self {
-        self.annotate(|hints| hints.destructive_hint = Some(yes))
-    }
+        /// Hint: the tool may destroy something. Clients assume `true` when it is not set.
+        destructive(yes: bool) => hints.destructive_hint = Some(yes);
 
-    /// Hint: calling the tool again with the same arguments does nothing more.
-    #[must_use]
-    pub fn idempotent(self, yes: bool) -> Self {
-        self.annotate(|hints| hints.idempotent_hint = Some(yes))
-    }
+        /// Hint: calling the tool again with the same arguments does nothing more.
+        idempotent(yes: bool) => hints.idempotent_hint = Some(yes);
 
-    /// Hint: the tool talks to an open world, such as the web. Clients assume `true` when it is not set.
-    #[must_use]
-    pub fn open_world(self, yes: bool) -> Self {
-        self.annotate(|hints| hints.open_world_hint = Some(yes))
-    }
+        /// Hint: the tool talks to an open world, such as the web. Clients assume `true` when it is not set.
+        open_world(yes: bool) => hints.open_world_hint = Some(yes);
 
-    /// Whether a call is answered with its result or with a background job. Default [`Execution::Inline`]. Jobs run on the lane `jobs`.
-    ///
-    /// A tool that may be a job either way gets an optional argument `background`, a boolean, which its handler does not see.
-    #[must_use]
-    pub fn execution(mut self, execution: Execution) -> Self {
-        self.desk.execution = execution;
-        self
-    }
+        /// Whether a call is answered with its result or with a background job. Default [`Execution::Inline`]. Jobs run on the lane `jobs`.
+        ///
+        /// A tool that may be a job either way gets an optional argument `background`, a boolean, which its handler does not see.
+        execution(execution: Execution) => desk.execution = execution;
 
-    /// A job of this tool that ran or waited to run when the server ended is run again, from its beginning, by the next one. Default: it has failed.
-    /// Needs a store that survives; see [`Server::job_store`](crate::Server::job_store).
-    #[must_use]
-    pub fn restartable(mut self) -> Self {
-        self.desk.restartable = true;
-        self
-    }
+        /// A job of this tool that ran or waited to run when the server ended is run again, from its beginning, by the next one. Default: it has failed.
+        /// Needs a store that survives; see [`Server::job_store`](crate::Server::job_store).
+        restartable() => desk.restartable = true;
 
-    /// How long a call of this tool may give no sign of life: its *liveness*, which says nothing of how long it may run. Default that of its lane, which
-    /// is that of the server, which is none.
-    ///
-    /// Signs of life mean progress: [`cx.alive()`](crate::RequestContext::alive), [`cx.progress(..)`](crate::RequestContext::progress), and the output of
-    /// a command. While the handler waits in one of the library's own places (a sleep, a question to the client, a claim) its silence does not grow;
-    /// neither does it while the process is suspended.
-    ///
-    /// A call that is silent for longer is cancelled, and
-    /// [`is_stalled`](crate::CancellationToken::is_stalled) says why. What the handler returns within [`Limits::stall_grace`](crate::Limits::stall_grace)
-    /// is the answer; an error, which the cancellation may have caused, becomes the JSON-RPC error `504`. A handler that does not return is given
-    /// up: the client gets its `504`, and the worker, which nobody can take the handler from, is replaced by another one, within the bounds of
-    /// [`Lane::abandoned_workers_max`](crate::Lane::abandoned_workers_max). What it returns after all is dropped, and its thread ends.
-    ///
-    /// It is a net, and no substitute for timeouts: a socket that is read with one hangs nothing.
-    #[must_use]
-    pub fn liveness(mut self, longest_silence: Duration) -> Self {
-        self.liveness = Some(longest_silence);
-        self
-    }
+        /// How long a call of this tool may give no sign of life: its *liveness*, which says nothing of how long it may run. Default that of its lane, which
+        /// is that of the server, which is none.
+        ///
+        /// Signs of life mean progress: [`cx.alive()`](crate::RequestContext::alive), [`cx.progress(..)`](crate::RequestContext::progress), and the output of
+        /// a command. While the handler waits in one of the library's own places (a sleep, a question to the client, a claim) its silence does not grow;
+        /// neither does it while the process is suspended.
+        ///
+        /// A call that is silent for longer is cancelled, and
+        /// [`is_stalled`](crate::CancellationToken::is_stalled) says why. What the handler returns within [`Limits::stall_grace`](crate::Limits::stall_grace)
+        /// is the answer; an error, which the cancellation may have caused, becomes the JSON-RPC error `504`. A handler that does not return is given
+        /// up: the client gets its `504`, and the worker, which nobody can take the handler from, is replaced by another one, within the bounds of
+        /// [`Lane::abandoned_workers_max`](crate::Lane::abandoned_workers_max). What it returns after all is dropped, and its thread ends.
+        ///
+        /// It is a net, and no substitute for timeouts: a socket that is read with one hangs nothing.
+        liveness(longest_silence: Duration) => liveness = Some(longest_silence);
 
-    /// Runs each call in a workspace, one at a time in order of arrival; see [`Server::workspaces`](crate::Server::workspaces). The handler may take
-    /// the workspace's value: `|cx: &mut RequestContext<S>, workspace: &mut W, args: A|`.
-    ///
-    /// The tool gets an optional argument `workspace`, the name, which its handler does not see. A call that waits for its turn holds no worker.
-    #[must_use]
-    pub fn in_workspace(mut self) -> Self {
-        self.desk.access = Some(AccessMode::Change);
-        self
-    }
+        /// Runs each call in a workspace, one at a time in order of arrival; see [`Server::workspaces`](crate::Server::workspaces). The handler may take
+        /// the workspace's value: `|cx: &mut RequestContext<S>, workspace: &mut W, args: A|`.
+        ///
+        /// The tool gets an optional argument `workspace`, the name, which its handler does not see. A call that waits for its turn holds no worker.
+        in_workspace() => desk.access = Some(AccessMode::Change);
 
-    /// The same for a tool that only reads: its calls run beside each other, and not beside one that changes the workspace.
-    #[must_use]
-    pub fn reads_workspace(mut self) -> Self {
-        self.desk.access = Some(AccessMode::Read);
-        self
+        /// The same for a tool that only reads: its calls run beside each other, and not beside one that changes the workspace.
+        reads_workspace() => desk.access = Some(AccessMode::Read);
     }
 
     /// What runs before a call becomes a background job, on the tool's lane, with the same arguments: it may ask the client, and what it asks and keeps is
@@ -233,22 +202,14 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         self.draft.handler = Some(erase(handler, |_, output| tool_reply(output)));
         self
     }
-
-    fn annotate(mut self, change: impl FnOnce(&mut ToolAnnotations)) -> Self {
-        let mut hints = match self.draft.shown.annotations.take() {
-            Some(Hints::Tool(hints)) => hints,
-            _ => ToolAnnotations::default(),
-        };
-        change(&mut hints);
-        self.draft.shown.annotations = Some(Hints::Tool(hints));
-        self
-    }
 }
 
 impl<S> Tool<S> {
     pub(crate) fn into_registration(mut self, template: &Arc<S>) -> Result<Registration, String> {
         let name = self.draft.shown.name.clone();
         let shown = &mut self.draft.shown;
+        shown.annotations =
+            (self.hints != ToolAnnotations::default()).then_some(Hints::Tool(self.hints));
         let full = shown.input_schema.clone().unwrap_or(Value::Bool(true));
         if !self.is_as_is {
             if !self.is_input_written {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use crate::base::setters::setters;
+
 /// A lane: a name, a fixed number of worker threads, and a bounded queue in front of them. Add it with [`Server::lane`](crate::Server::lane), and
 /// name it in [`Tool::lane`](crate::Tool::lane).
 ///
@@ -44,52 +46,30 @@ impl Lane {
         }
     }
 
-    /// How many calls may run at once. Default 4; at least 1.
-    #[must_use]
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers);
-        self
-    }
+    setters! {
+        /// How many calls may run at once. Default 4; at least 1.
+        workers(workers: usize) => workers = Some(workers);
 
-    /// How many calls may wait for a worker. Default 64, at most 1,048,576. With 0 a call is taken only when a worker is idle. A call that is
-    /// cancelled while it waits keeps its place until a worker takes it, and is then dropped without being run.
-    #[must_use]
-    pub fn queue(mut self, queue_len_max: usize) -> Self {
-        self.queue_len_max = Some(queue_len_max);
-        self
-    }
+        /// How many calls may wait for a worker. Default 64, at most 1,048,576. With 0 a call is taken only when a worker is idle. A call that is
+        /// cancelled while it waits keeps its place until a worker takes it, and is then dropped without being run.
+        queue(queue_len_max: usize) => queue_len_max = Some(queue_len_max);
 
-    /// How many handlers may wait at once for a handshake-era client to answer a question or for a resource of a pool, for each of them keeps its worker. Default
-    /// half of the workers; at least 1. The next one gets [`AskError::TooMany`](crate::AskError::TooMany) or
-    /// [`ClaimError::TooMany`](crate::ClaimError::TooMany).
-    #[must_use]
-    pub fn waiting(mut self, waiting_max: usize) -> Self {
-        self.waiting_max = Some(waiting_max);
-        self
-    }
+        /// How many handlers may wait at once for a handshake-era client to answer a question or for a resource of a pool, for each of them keeps its worker. Default
+        /// half of the workers; at least 1. The next one gets [`AskError::TooMany`](crate::AskError::TooMany) or
+        /// [`ClaimError::TooMany`](crate::ClaimError::TooMany).
+        waiting(waiting_max: usize) => waiting_max = Some(waiting_max);
 
-    /// How long a handler of this lane may give no sign of life before its call is cancelled and, if it does not return, its worker is replaced. Default
-    /// that of the server; a tool's own counts before it. See [`Tool::liveness`](crate::Tool::liveness).
-    #[must_use]
-    pub fn liveness(mut self, longest_silence: Duration) -> Self {
-        self.liveness = Some(longest_silence);
-        self
-    }
+        /// How long a handler of this lane may give no sign of life before its call is cancelled and, if it does not return, its worker is replaced. Default
+        /// that of the server; a tool's own counts before it. See [`Tool::liveness`](crate::Tool::liveness).
+        liveness(longest_silence: Duration) => liveness = Some(longest_silence);
 
-    /// How many threads may be left behind because their handler has been given up; each has been replaced by another worker. Default as many as there
-    /// are workers. Beyond it a wedged worker keeps its place until its handler returns, and when all workers are wedged, the lane refuses calls, those
-    /// that wait included, with `503`. The same when more workers than the lane has would be replaced within a minute.
-    #[must_use]
-    pub fn abandoned_workers_max(mut self, most: usize) -> Self {
-        self.abandoned_workers_max = Some(most);
-        self
-    }
+        /// How many threads may be left behind because their handler has been given up; each has been replaced by another worker. Default as many as there
+        /// are workers. Beyond it a wedged worker keeps its place until its handler returns, and when all workers are wedged, the lane refuses calls, those
+        /// that wait included, with `503`. The same when more workers than the lane has would be replaced within a minute.
+        abandoned_workers_max(most: usize) => abandoned_workers_max = Some(most);
 
-    /// The size of each worker's stack, in bytes, for handlers that recurse deeply. Default: that of `std`, 2 MiB unless `RUST_MIN_STACK` says otherwise.
-    #[must_use]
-    pub fn stack_bytes(mut self, bytes: usize) -> Self {
-        self.stack_bytes = Some(bytes);
-        self
+        /// The size of each worker's stack, in bytes, for handlers that recurse deeply. Default: that of `std`, 2 MiB unless `RUST_MIN_STACK` says otherwise.
+        stack_bytes(bytes: usize) => stack_bytes = Some(bytes);
     }
 
     pub(crate) fn main() -> Self {

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::base::setters::setters;
 use crate::protocol::version::Era;
 
 /// A JSON-RPC error, for the client program: a code, a message, and optional data.
@@ -67,11 +68,9 @@ impl ErrorObject {
         }
     }
 
-    /// The same with data.
-    #[must_use]
-    pub fn with_data(mut self, data: serde_json::Value) -> Self {
-        self.data = Some(data);
-        self
+    setters! {
+        /// The same with data.
+        with_data(data: serde_json::Value) => data = Some(data);
     }
 
     /// There is no room now, and the client should come again.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::base::setters::setters;
 use crate::protocol::types::{ContentBlock, ResourceContents, Role};
 
 /// The most values one completion may have.
@@ -62,18 +63,12 @@ impl From<Vec<PromptMessage>> for GetPromptResult {
 }
 
 impl GetPromptResult {
-    /// The same with what the prompt is for.
-    #[must_use]
-    pub fn with_description(mut self, description: impl Into<String>) -> Self {
-        self.description = Some(description.into());
-        self
-    }
+    setters! {
+        /// The same with what the prompt is for.
+        with_description(description: impl Into<String>) => description = Some(description.into());
 
-    /// The same with a `_meta` object.
-    #[must_use]
-    pub fn with_meta(mut self, meta: Map<String, Value>) -> Self {
-        self.meta = Some(meta);
-        self
+        /// The same with a `_meta` object.
+        with_meta(meta: Map<String, Value>) => meta = Some(meta);
     }
 }
 
@@ -99,18 +94,12 @@ impl From<Vec<ResourceContents>> for ReadResourceResult {
 }
 
 impl ReadResourceResult {
-    /// The same with how long the client may cache it.
-    #[must_use]
-    pub fn with_cache(mut self, hint: CacheHint) -> Self {
-        self.cache = Some(hint);
-        self
-    }
+    setters! {
+        /// The same with how long the client may cache it.
+        with_cache(hint: CacheHint) => cache = Some(hint);
 
-    /// The same with a `_meta` object.
-    #[must_use]
-    pub fn with_meta(mut self, meta: Map<String, Value>) -> Self {
-        self.meta = Some(meta);
-        self
+        /// The same with a `_meta` object.
+        with_meta(meta: Map<String, Value>) => meta = Some(meta);
     }
 }
 

@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::base::setters::setters;
+
 /// Name and version of a program, as servers and clients introduce themselves. They are self-reported: show them, do not trust them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -60,25 +62,16 @@ impl Icon {
         }
     }
 
-    /// The same with its media type, when the URI does not tell.
-    #[must_use]
-    pub fn with_mime_type(mut self, mime_type: impl Into<String>) -> Self {
-        self.mime_type = Some(mime_type.into());
-        self
-    }
+    setters! {
+        /// The same with its media type, when the URI does not tell.
+        with_mime_type(mime_type: impl Into<String>) => mime_type = Some(mime_type.into());
 
-    /// The same with its sizes, such as `48x48`, or `any`.
-    #[must_use]
-    pub fn with_sizes<T: Into<String>>(mut self, sizes: impl IntoIterator<Item = T>) -> Self {
-        self.sizes = sizes.into_iter().map(Into::into).collect();
-        self
-    }
+        /// The same with its sizes, such as `48x48`, or `any`.
+        with_sizes(sizes: impl IntoIterator<Item = impl Into<String>>)
+            => sizes = sizes.into_iter().map(Into::into).collect();
 
-    /// The same for a background that is `light` or `dark`.
-    #[must_use]
-    pub fn with_theme(mut self, theme: impl Into<String>) -> Self {
-        self.theme = Some(theme.into());
-        self
+        /// The same for a background that is `light` or `dark`.
+        with_theme(theme: impl Into<String>) => theme = Some(theme.into());
     }
 }
 
@@ -139,25 +132,15 @@ pub struct Annotations {
 }
 
 impl Annotations {
-    /// For these readers.
-    #[must_use]
-    pub fn with_audience(mut self, audience: impl IntoIterator<Item = Role>) -> Self {
-        self.audience = audience.into_iter().collect();
-        self
-    }
+    setters! {
+        /// For these readers.
+        with_audience(audience: impl IntoIterator<Item = Role>) => audience = audience.into_iter().collect();
 
-    /// From 0.0, optional, to 1.0, effectively required.
-    #[must_use]
-    pub fn with_priority(mut self, priority: f64) -> Self {
-        self.priority = Some(priority);
-        self
-    }
+        /// From 0.0, optional, to 1.0, effectively required.
+        with_priority(priority: f64) => priority = Some(priority);
 
-    /// When it last changed, in ISO 8601.
-    #[must_use]
-    pub fn with_last_modified(mut self, when: impl Into<String>) -> Self {
-        self.last_modified = Some(when.into());
-        self
+        /// When it last changed, in ISO 8601.
+        with_last_modified(when: impl Into<String>) => last_modified = Some(when.into());
     }
 }
 
@@ -261,18 +244,12 @@ impl ContentBlock {
         }
     }
 
-    /// The same block with annotations.
-    #[must_use]
-    pub fn with_annotations(mut self, annotations: Annotations) -> Self {
-        self.annotations = Some(annotations);
-        self
-    }
+    setters! {
+        /// The same block with annotations.
+        with_annotations(annotations: Annotations) => annotations = Some(annotations);
 
-    /// The same block with a `_meta` object.
-    #[must_use]
-    pub fn with_meta(mut self, meta: Map<String, Value>) -> Self {
-        self.meta = Some(meta);
-        self
+        /// The same block with a `_meta` object.
+        with_meta(meta: Map<String, Value>) => meta = Some(meta);
     }
 }
 
@@ -322,32 +299,18 @@ impl ResourceLink {
         }
     }
 
-    /// The same with a name for people.
-    #[must_use]
-    pub fn with_title(mut self, title: impl Into<String>) -> Self {
-        self.title = Some(title.into());
-        self
-    }
+    setters! {
+        /// The same with a name for people.
+        with_title(title: impl Into<String>) => title = Some(title.into());
 
-    /// The same with a sentence about it.
-    #[must_use]
-    pub fn with_description(mut self, description: impl Into<String>) -> Self {
-        self.description = Some(description.into());
-        self
-    }
+        /// The same with a sentence about it.
+        with_description(description: impl Into<String>) => description = Some(description.into());
 
-    /// The same with its media type.
-    #[must_use]
-    pub fn with_mime_type(mut self, mime_type: impl Into<String>) -> Self {
-        self.mime_type = Some(mime_type.into());
-        self
-    }
+        /// The same with its media type.
+        with_mime_type(mime_type: impl Into<String>) => mime_type = Some(mime_type.into());
 
-    /// The same with its size in bytes.
-    #[must_use]
-    pub fn with_size(mut self, bytes: u64) -> Self {
-        self.size = Some(bytes);
-        self
+        /// The same with its size in bytes.
+        with_size(bytes: u64) => size = Some(bytes);
     }
 }
 
@@ -391,11 +354,9 @@ impl ResourceContents {
         }
     }
 
-    /// The same with its media type.
-    #[must_use]
-    pub fn with_mime_type(mut self, mime_type: impl Into<String>) -> Self {
-        self.mime_type = Some(mime_type.into());
-        self
+    setters! {
+        /// The same with its media type.
+        with_mime_type(mime_type: impl Into<String>) => mime_type = Some(mime_type.into());
     }
 }
 

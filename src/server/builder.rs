@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::base::error::{Error, Result};
 use crate::base::limits::Limits;
+use crate::base::setters::setters;
 use crate::engine::{DeskPlan, Engine, EnginePlan, OnStalled};
 use crate::handler::registration::Registration;
 use crate::handler::{
@@ -223,12 +224,10 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         lanes.into_iter().fold(self, Server::lane)
     }
 
-    /// How long clients may cache the lists of tools, prompts, resources and templates. Default 5 minutes, public. Clients of revision 2026-07-28
-    /// only. Specification: `server/utilities/caching`.
-    #[must_use]
-    pub fn list_cache(mut self, hint: CacheHint) -> Self {
-        self.settings.list_cache = hint;
-        self
+    setters! {
+        /// How long clients may cache the lists of tools, prompts, resources and templates. Default 5 minutes, public. Clients of revision 2026-07-28
+        /// only. Specification: `server/utilities/caching`.
+        list_cache(hint: CacheHint) => settings.list_cache = hint;
     }
 
     /// Lets handlers see this header field of their HTTP request, by [`RequestContext::header`](crate::RequestContext::header). Default none, so that nothing is
@@ -241,32 +240,22 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// What becomes of the sessions of handshake-era clients over HTTP. Default [`Sessions::Kept`]. Take [`Sessions::Stateless`] for several instances
-    /// behind one address, [`Sessions::Adopt`] for one that restarts under clients that never begin anew. A pipe has its session in any case.
-    #[must_use]
-    pub fn legacy_sessions(mut self, sessions: Sessions) -> Self {
-        self.settings.legacy_sessions = sessions;
-        self
-    }
+    setters! {
+        /// What becomes of the sessions of handshake-era clients over HTTP. Default [`Sessions::Kept`]. Take [`Sessions::Stateless`] for several instances
+        /// behind one address, [`Sessions::Adopt`] for one that restarts under clients that never begin anew. A pipe has its session in any case.
+        legacy_sessions(sessions: Sessions) => settings.legacy_sessions = sessions;
 
-    /// Whether arguments that do not fit are tried once more in the spelling that some clients have: `"5"` or `5.0` for 5, `"true"` for true,
-    /// `"[\"a\"]"` for a list, `null` for what has a default. Default true, because it is the client that spells so, and its model cannot put it right.
-    ///
-    /// Only what the schema does not take as it is, and takes otherwise, is changed: a text stays one where it may be one. Each change is a line of
-    /// the log at level debug. The same goes for what people fill in; see [`RequestContext::elicit`](crate::RequestContext::elicit).
-    #[must_use]
-    pub fn lenient_arguments(mut self, yes: bool) -> Self {
-        self.settings.lenient_arguments = yes;
-        self
-    }
+        /// Whether arguments that do not fit are tried once more in the spelling that some clients have: `"5"` or `5.0` for 5, `"true"` for true,
+        /// `"[\"a\"]"` for a list, `null` for what has a default. Default true, because it is the client that spells so, and its model cannot put it right.
+        ///
+        /// Only what the schema does not take as it is, and takes otherwise, is changed: a text stays one where it may be one. Each change is a line of
+        /// the log at level debug. The same goes for what people fill in; see [`RequestContext::elicit`](crate::RequestContext::elicit).
+        lenient_arguments(yes: bool) => settings.lenient_arguments = yes;
 
-    /// The key that signs the request state, which a client keeps between the rounds of a call (revision 2026-07-28): at least 32 bytes, secret and
-    /// random. Default: a random one for this process. Set the same key in all instances behind one address, so that each accepts the
-    /// others' state.
-    #[must_use]
-    pub fn seal_key(mut self, key: impl Into<Vec<u8>>) -> Self {
-        self.settings.seal_key = Some(key.into());
-        self
+        /// The key that signs the request state, which a client keeps between the rounds of a call (revision 2026-07-28): at least 32 bytes, secret and
+        /// random. Default: a random one for this process. Set the same key in all instances behind one address, so that each accepts the
+        /// others' state.
+        seal_key(key: impl Into<Vec<u8>>) => settings.seal_key = Some(key.into());
     }
 
     /// Adds a lane, or changes the size of an existing one, such as `main` or `urgent`.
@@ -302,55 +291,29 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Sets the limits. Default [`Limits::default`].
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.settings.limits = limits;
-        self
-    }
+    setters! {
+        /// Sets the limits. Default [`Limits::default`].
+        limits(limits: Limits) => settings.limits = limits;
 
-    /// How long [`RunningServer::join`], [`RunningServer::run_until_ctrl_c`] and dropping the server let calls finish before cancelling them. Default
-    /// 8 s: with what comes after it, that is within the ten seconds after which containers are killed.
-    #[must_use]
-    pub fn drain_deadline(mut self, deadline: Duration) -> Self {
-        self.settings.serving.drain_deadline = deadline;
-        self
-    }
+        /// How long [`RunningServer::join`], [`RunningServer::run_until_ctrl_c`] and dropping the server let calls finish before cancelling them. Default
+        /// 8 s: with what comes after it, that is within the ten seconds after which containers are killed.
+        drain_deadline(deadline: Duration) => settings.serving.drain_deadline = deadline;
 
-    /// Whether the first SIGINT ends a server on stdio, too, for programs that are not started by the client they serve. Default false; see
-    /// [`RunningServer::run_until_ctrl_c`].
-    #[must_use]
-    pub fn interrupt_ends_stdio(mut self, ends: bool) -> Self {
-        self.settings.serving.interrupt_ends_stdio = ends;
-        self
-    }
+        /// Whether the first SIGINT ends a server on stdio, too, for programs that are not started by the client they serve. Default false; see
+        /// [`RunningServer::run_until_ctrl_c`].
+        interrupt_ends_stdio(ends: bool) => settings.serving.interrupt_ends_stdio = ends;
 
-    /// Instructions for the model: how to use the server well. Default none.
-    #[must_use]
-    pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
-        self.settings.instructions = Some(instructions.into());
-        self
-    }
+        /// Instructions for the model: how to use the server well. Default none.
+        instructions(instructions: impl Into<String>) => settings.instructions = Some(instructions.into());
 
-    /// The server's name as shown to people. Default: none, clients show the name given to [`new`](Server::new).
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.settings.implementation.title = Some(title.into());
-        self
-    }
+        /// The server's name as shown to people. Default: none, clients show the name given to [`new`](Server::new).
+        title(title: impl Into<String>) => settings.implementation.title = Some(title.into());
 
-    /// A sentence about the server.
-    #[must_use]
-    pub fn description(mut self, description: impl Into<String>) -> Self {
-        self.settings.implementation.description = Some(description.into());
-        self
-    }
+        /// A sentence about the server.
+        description(description: impl Into<String>) => settings.implementation.description = Some(description.into());
 
-    /// Where to read more about it.
-    #[must_use]
-    pub fn website_url(mut self, url: impl Into<String>) -> Self {
-        self.settings.implementation.website_url = Some(url.into());
-        self
+        /// Where to read more about it.
+        website_url(url: impl Into<String>) => settings.implementation.website_url = Some(url.into());
     }
 
     /// Adds an icon of the server.

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::setters::setters;
 use crate::desk::store::JobStore;
 use crate::handler::Fork;
 use crate::handler::workspace::Maker;
@@ -50,36 +51,22 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Closes a workspace in which a handler has panicked: calls that wait for it are turned away, and its next use opens it anew. Default: the calls that
-    /// wait go on with a new value.
-    #[must_use]
-    pub fn close_broken_workspaces(mut self, yes: bool) -> Self {
-        self.settings.desk.closes_broken = yes;
-        self
-    }
+    setters! {
+        /// Closes a workspace in which a handler has panicked: calls that wait for it are turned away, and its next use opens it anew. Default: the calls that
+        /// wait go on with a new value.
+        close_broken_workspaces(yes: bool) => settings.desk.closes_broken = yes;
 
-    /// Adds the tools `job_status`, `job_result`, `job_list` and `job_cancel`, with which any client can look after background jobs. They are there when
-    /// a tool may run in the background; see [`Tool::execution`](crate::Tool::execution).
-    #[must_use]
-    pub fn job_tools(mut self) -> Self {
-        self.settings.desk.has_job_tools = true;
-        self
-    }
+        /// Adds the tools `job_status`, `job_result`, `job_list` and `job_cancel`, with which any client can look after background jobs. They are there when
+        /// a tool may run in the background; see [`Tool::execution`](crate::Tool::execution).
+        job_tools() => settings.desk.has_job_tools = true;
 
-    /// Where background jobs are kept. Default: in memory, by [`MemoryStore`](crate::MemoryStore).
-    #[must_use]
-    pub fn job_store(mut self, store: impl JobStore) -> Self {
-        self.settings.desk.store = Some(Box::new(store));
-        self
-    }
+        /// Where background jobs are kept. Default: in memory, by [`MemoryStore`](crate::MemoryStore).
+        job_store(store: impl JobStore) => settings.desk.store = Some(Box::new(store));
 
-    /// How long a drain lets background jobs go on, at most as long as everything else. Default: as long as everything else, by
-    /// [`drain_deadline`](Self::drain_deadline). What runs or is queued then has failed, unless its tool is
-    /// [`restartable`](crate::Tool::restartable) and its store outlives the server; what waits for an answer goes on waiting in such a store.
-    #[must_use]
-    pub fn job_drain_deadline(mut self, deadline: Duration) -> Self {
-        self.settings.desk.drain_deadline = Some(deadline);
-        self
+        /// How long a drain lets background jobs go on, at most as long as everything else. Default: as long as everything else, by
+        /// [`drain_deadline`](Self::drain_deadline). What runs or is queued then has failed, unless its tool is
+        /// [`restartable`](crate::Tool::restartable) and its store outlives the server; what waits for an answer goes on waiting in such a store.
+        job_drain_deadline(deadline: Duration) => settings.desk.drain_deadline = Some(deadline);
     }
 
     /// Looks after a pool: gives back what has been kept for a job, a workspace or a session that has ended, takes back what has been held longer than its lease, and

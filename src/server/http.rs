@@ -6,6 +6,7 @@ use std::net::{Ipv6Addr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
+use crate::base::setters::setters;
 use crate::handler::Fork;
 use crate::protocol::version::Era;
 use crate::server::builder::Server;
@@ -44,26 +45,16 @@ impl SharedServer {
 }
 
 impl<S: Fork + Send + Sync + 'static> Server<S> {
-    /// The path of the HTTP endpoint, beginning with `/`. Default `/mcp`.
-    #[must_use]
-    pub fn path(mut self, path: impl Into<String>) -> Self {
-        self.settings.serving.http.path = path.into();
-        self
-    }
+    setters! {
+        /// The path of the HTTP endpoint, beginning with `/`. Default `/mcp`.
+        path(path: impl Into<String>) => settings.serving.http.path = path.into();
 
-    /// The path of health checks, beginning with `/`. Default `/healthz`. A `GET` there gets `200` while the server takes calls and `503` while it
-    /// drains, whatever its `Host`, and leaves no line in the access log.
-    #[must_use]
-    pub fn health_path(mut self, path: impl Into<String>) -> Self {
-        self.settings.serving.http.health_path = Some(path.into());
-        self
-    }
+        /// The path of health checks, beginning with `/`. Default `/healthz`. A `GET` there gets `200` while the server takes calls and `503` while it
+        /// drains, whatever its `Host`, and leaves no line in the access log.
+        health_path(path: impl Into<String>) => settings.serving.http.health_path = Some(path.into());
 
-    /// Answers no health checks.
-    #[must_use]
-    pub fn without_health_path(mut self) -> Self {
-        self.settings.serving.http.health_path = None;
-        self
+        /// Answers no health checks.
+        without_health_path() => settings.serving.http.health_path = None;
     }
 
     /// Host names, without scheme and port, that HTTP requests may have in `Host`, such as `mcp.example.com`; any other gets `403`. `*.example.com`

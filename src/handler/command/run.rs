@@ -12,6 +12,7 @@ use rustix::process::{Signal, WaitIdStatus};
 
 use crate::base::deadline::after;
 use crate::base::pulse;
+use crate::base::setters::setters;
 use crate::handler::command::child::{Cause, Child, ChildEvent};
 use crate::handler::command::kept::Kept;
 use crate::handler::command::launch::Launch;
@@ -210,12 +211,10 @@ impl RunCommand {
         self.args([arg])
     }
 
-    /// The directory it runs in. Default: the server's own. A command with another one is started through `/bin/sh`, which does nothing but change the
-    /// directory; it passes on no environment variable whose name a shell could not read.
-    #[must_use]
-    pub fn directory(mut self, directory: impl AsRef<Path>) -> Self {
-        self.launch.directory = Some(directory.as_ref().to_owned());
-        self
+    setters! {
+        /// The directory it runs in. Default: the server's own. A command with another one is started through `/bin/sh`, which does nothing but change the
+        /// directory; it passes on no environment variable whose name a shell could not read.
+        directory(directory: impl AsRef<Path>) => launch.directory = Some(directory.as_ref().to_owned());
     }
 
     /// One more environment variable. The others are inherited from the server.
@@ -226,41 +225,23 @@ impl RunCommand {
         self
     }
 
-    /// Inherits no environment variable from the server; only those set with [`env`](Self::env) are there. Without a `PATH` among them the program is
-    /// looked for in the server's.
-    #[must_use]
-    pub fn env_clear(mut self) -> Self {
-        self.launch.clear_env = true;
-        self
-    }
+    setters! {
+        /// Inherits no environment variable from the server; only those set with [`env`](Self::env) are there. Without a `PATH` among them the program is
+        /// looked for in the server's.
+        env_clear() => launch.clear_env = true;
 
-    /// What it reads from its standard input, which ends there. Default: nothing, from `/dev/null`.
-    #[must_use]
-    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = Some(bytes.into());
-        self
-    }
+        /// What it reads from its standard input, which ends there. Default: nothing, from `/dev/null`.
+        stdin(bytes: impl Into<Vec<u8>>) => stdin = Some(bytes.into());
 
-    /// How long it may run before its group is ended, with [`CommandError::TimedOut`]. Default: as long as it likes.
-    #[must_use]
-    pub fn timeout(mut self, longest: Duration) -> Self {
-        self.timeout = Some(longest);
-        self
-    }
+        /// How long it may run before its group is ended, with [`CommandError::TimedOut`]. Default: as long as it likes.
+        timeout(longest: Duration) => timeout = Some(longest);
 
-    /// How many bytes of stdout and of stderr are kept, half of them from the beginning and half from the end. Default 64 KiB each; the middle is read
-    /// and dropped.
-    #[must_use]
-    pub fn output_bytes_max(mut self, bytes: usize) -> Self {
-        self.output_bytes_max = bytes;
-        self
-    }
+        /// How many bytes of stdout and of stderr are kept, half of them from the beginning and half from the end. Default 64 KiB each; the middle is read
+        /// and dropped.
+        output_bytes_max(bytes: usize) => output_bytes_max = bytes;
 
-    /// How long a group may take to end after `SIGTERM` before `SIGKILL`. Default 1 s.
-    #[must_use]
-    pub fn kill_grace(mut self, grace: Duration) -> Self {
-        self.kill_grace = grace;
-        self
+        /// How long a group may take to end after `SIGTERM` before `SIGKILL`. Default 1 s.
+        kill_grace(grace: Duration) => kill_grace = grace;
     }
 
     /// Runs it to its end, on the caller's thread, and reports the lines of its output as progress: whole ones, without terminal escapes, and one that
