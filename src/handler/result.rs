@@ -85,8 +85,10 @@ pub struct Json<T>(pub T);
 /// error with the sentence. Specification: `server/tools` ("Error Handling").
 ///
 /// It is made of everything that can be displayed, `anyhow`'s errors and boxed ones included. An [`ErrorObject`], or an [`AskError`] that the client's
-/// program has to mend, stays what it is, however deep it is boxed. So that all these convert, it does not implement `Display` and `Error`
-/// itself, but dereferences to an error that does: `error.to_string()` and `error.source()` work, and `Box<dyn Error>` takes it with `?`.
+/// program has to mend, stays what it is, however deep it stands in a boxed error, or with the feature `anyhow` in one of `anyhow`'s. Into an error type
+/// of your own, or another crate's such as `eyre::Report`, no conversion can look: [`from_error`](Self::from_error) does. So that all these convert, it
+/// does not implement `Display` and `Error` itself, but dereferences to an error that does: `error.to_string()` and `error.source()` work, and
+/// `Box<dyn Error>` takes it with `?`.
 ///
 /// ```
 /// use mcp_threads::ToolError;
@@ -117,9 +119,34 @@ impl ToolError {
     pub fn protocol(error: ErrorObject) -> Self {
         ToolError(Failure::Protocol(error))
     }
-}
 
-impl ToolError {
+    /// The error's sentence; or the JSON-RPC error that it or one of its [`source`](Error::source)s is, as an [`AskError`] can be.
+    ///
+    /// ```
+    /// use mcp_threads::{ErrorObject, ToolError};
+    /// # #[derive(Debug)]
+    /// enum Problem {
+    ///     Refused(ErrorObject),
+    /// }
+    /// # impl std::fmt::Display for Problem {
+    /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("refused") }
+    /// # }
+    /// impl std::error::Error for Problem {
+    ///     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+    ///         let Problem::Refused(error) = self;
+    ///         Some(error)
+    ///     }
+    /// }
+    /// let problem = Problem::Refused(ErrorObject::new(-32021, "it cannot be asked"));
+    /// assert_eq!(ToolError::from_error(&problem).to_string(), "it cannot be asked (-32021)");
+    /// ```
+    pub fn from_error(error: &(dyn Error + 'static)) -> Self {
+        match for_the_program(error) {
+            Some(error) => ToolError::protocol(error),
+            None => ToolError::new(error.to_string()),
+        }
+    }
+
     /// What it is where there is no result to put a sentence in: a prompt or a resource that fails.
     pub(crate) fn into_error_object(self) -> ErrorObject {
         match self.0 {
@@ -169,38 +196,39 @@ impl From<ToolError> for Box<dyn Error> {
 
 impl<E: fmt::Display + 'static> From<E> for ToolError {
     fn from(error: E) -> Self {
-        match for_the_program(&error) {
+        match as_error(&error).and_then(for_the_program) {
             Some(error) => ToolError::protocol(error),
             None => ToolError::new(error.to_string()),
         }
     }
 }
 
-/// The JSON-RPC error that an error is, or that it was made from: such a one is for the client's program, however it is wrapped.
-fn for_the_program(error: &dyn Any) -> Option<ErrorObject> {
-    let direct = error
-        .downcast_ref::<AskError>()
-        .and_then(AskError::protocol_error);
-    let direct = direct.or_else(|| error.downcast_ref::<ErrorObject>().cloned());
-    if let Some(error) = direct {
+/// What is known to be an error of what can be displayed.
+fn as_error(displayed: &dyn Any) -> Option<&(dyn Error + 'static)> {
+    if let Some(error) = displayed.downcast_ref::<AskError>() {
         return Some(error);
     }
-    let mut at: Option<&(dyn Error + 'static)> = None;
-    if let Some(boxed) = error.downcast_ref::<Box<dyn Error>>() {
-        at = Some(boxed.as_ref());
-    } else if let Some(boxed) = error.downcast_ref::<Box<dyn Error + Send + Sync>>() {
-        at = Some(boxed.as_ref());
+    if let Some(error) = displayed.downcast_ref::<ErrorObject>() {
+        return Some(error);
     }
-    while let Some(error) = at {
+    #[cfg(feature = "anyhow")]
+    if let Some(error) = displayed.downcast_ref::<anyhow::Error>() {
+        return Some(&**error);
+    }
+    if let Some(boxed) = displayed.downcast_ref::<Box<dyn Error + Send + Sync>>() {
+        return Some(&**boxed);
+    }
+    displayed.downcast_ref::<Box<dyn Error>>().map(|it| &**it)
+}
+
+/// The JSON-RPC error that an error is, or that it was made from: such a one is for the client's program, however it is wrapped.
+fn for_the_program(error: &(dyn Error + 'static)) -> Option<ErrorObject> {
+    let mut chain = std::iter::successors(Some(error), |error| (*error).source());
+    chain.find_map(|error| {
         let ask = error.downcast_ref::<AskError>();
-        let found = ask.and_then(AskError::protocol_error);
-        let found = found.or_else(|| error.downcast_ref::<ErrorObject>().cloned());
-        if found.is_some() {
-            return found;
-        }
-        at = error.source();
-    }
-    None
+        ask.and_then(AskError::protocol_error)
+            .or_else(|| error.downcast_ref::<ErrorObject>().cloned())
+    })
 }
 
 impl CallToolResult {
@@ -362,6 +390,34 @@ mod tests {
         ];
         for error in boxed {
             assert_eq!(error.into_error_object().code, 7);
+        }
+    }
+
+    #[cfg(feature = "anyhow")]
+    #[test]
+    fn a_code_comes_back_out_of_anyhow() {
+        let own = || anyhow::Error::from(ErrorObject::new(7, "own"));
+        let unable = AskError::Unsupported {
+            era: crate::protocol::version::Era::Modern,
+            required: json!({ "roots": {} }),
+        };
+        let rows = [
+            (wire(Err::<(), _>(own())), json!({ "code": 7 })),
+            (
+                wire(Err::<(), _>(own().context("a").context("b"))),
+                json!({ "code": 7 }),
+            ),
+            (
+                wire(Err::<(), _>(anyhow::Error::from(unable).context("a"))),
+                json!({ "code": -32021 }),
+            ),
+            (
+                wire(Err::<(), _>(anyhow::anyhow!("inner").context("outer"))),
+                wire(Err::<(), _>("outer")),
+            ),
+        ];
+        for (got, expected) in rows {
+            assert_eq!(got, expected);
         }
     }
 
