@@ -114,6 +114,7 @@ impl Engine {
         let memory = desk.memory;
         let shared = Arc::new(Shared {
             kept: memory.of_peer(limits.memory_bytes_max / 2),
+            bodies: memory.of_peer(limits.memory_bytes_max / 2),
             waiting: Accounts {
                 answers: Arc::clone(&memory),
                 events: memory.of_peer(limits.memory_bytes_max / 4),
@@ -190,9 +191,9 @@ impl Engine {
         outbox(bounds, self.shared.waiting.clone(), &self.shared.observer)
     }
 
-    /// The account of the whole server, for the transports to charge.
-    pub(crate) fn memory(&self) -> &Arc<Budget> {
-        &self.shared.memory
+    /// The account of the bodies that arrive, for the transports to charge.
+    pub(crate) fn bodies(&self) -> &Arc<Budget> {
+        &self.shared.bodies
     }
 
     /// The number of open connections, for the transports to keep.

@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) memory: Arc<Budget>,
     /// The share of it for what is kept between requests, sessions and subscriptions: half, so that requests have the other half whatever is kept.
     pub(crate) kept: Arc<Budget>,
+    /// The share of it for bodies that have not arrived whole: half, so that clients which never send the rest keep nobody's short requests out.
+    pub(crate) bodies: Arc<Budget>,
     /// The accounts of what waits to be read. Events have a quarter, so that clients that do not read take nobody else's answers.
     pub(crate) waiting: Accounts,
     /// Sees every request's end.

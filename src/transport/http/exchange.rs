@@ -5,9 +5,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::base::budget::Charge;
+use crate::base::budget::{Budget, Charge};
 use crate::outbox::Wake;
 use crate::protocol::param_headers::HeaderFields;
 use crate::transport::http::refusal::HttpRefusal;
@@ -146,9 +147,34 @@ pub(crate) struct HttpResponse<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     pub(crate) bytes: Vec<u8>,
-    /// `None` if it is so short that the bound on connections is enough.
+    /// `None` up to [`FREE_BODY_BYTES`].
     pub(crate) charge: Option<Charge>,
 }
+
+/// A body is charged to the server's memory from this length on, its whole room at once. Below it the bound on connections is enough, and a
+/// small request touches nothing that others share.
+pub(crate) const FREE_BODY_BYTES: usize = 16 * 1024;
+
+impl Body {
+    /// Makes exactly this much more room, and charges it before it is taken.
+    pub(crate) fn make_room(&mut self, more: usize, memory: &Arc<Budget>) -> Result<(), BodyError> {
+        let capacity = self.bytes.len() + more;
+        let held = self.charge.as_ref().map_or(0, Charge::bytes);
+        if capacity > FREE_BODY_BYTES.max(held) {
+            let charged = memory.charge(capacity - held).map_err(|_| NO_MEMORY)?;
+            match &mut self.charge {
+                None => self.charge = Some(charged),
+                Some(charge) => charge.absorb(charged),
+            }
+        }
+        self.bytes.reserve_exact(more);
+        Ok(())
+    }
+}
+
+const NO_MEMORY: BodyError = BodyError::Unavailable(
+    "The server has no memory left for a body of this length; try again later",
+);
 
 /// Why a body could not be read.
 #[derive(Debug)]

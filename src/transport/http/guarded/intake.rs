@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::body::{BodyFraming, Chunked};
 use super::head::Head;
 use super::wire::{Begun, Filled, READ_BYTES, Wire, earned};
-use crate::base::budget::{Budget, Charge};
+use crate::base::budget::Budget;
 use crate::base::limits::Limits;
 use crate::transport::http::exchange::{Body, BodyError};
 
@@ -20,10 +20,6 @@ const ROOM_MIN: usize = 512;
 /// Room for one read of a body. Memory for a declared length is taken step by step as the bytes arrive: a promise of 4 MiB
 /// costs nothing.
 const BODY_READ_BYTES: usize = 64 * 1024;
-
-/// A body is charged to the server's memory from this length on, its whole room at once. Below it a connection's own bound is enough, and a
-/// small request touches nothing that others share.
-pub(super) const FREE_BODY_BYTES: usize = 16 * 1024;
 
 /// The longest body that is read and dropped when a request was answered without it and it has arrived already: a rejected call rarely has
 /// more. For a longer one the connection is closed.
@@ -160,14 +156,14 @@ impl Intake {
         let arrived = &arrived[..arrived.len().min(length)];
         let mut body = Body::default();
         let room = length.min(arrived.len().max(BODY_READ_BYTES));
-        source.make_room(&mut body, room)?;
+        body.make_room(room, source.memory)?;
         body.bytes.extend_from_slice(arrived);
         self.taken += arrived.len();
         while body.bytes.len() < length {
             let arrived = body.bytes.len();
             if arrived == body.bytes.capacity() {
                 let step = arrived.max(BODY_READ_BYTES);
-                source.make_room(&mut body, step.min(length - arrived))?;
+                body.make_room(step.min(length - arrived), source.memory)?;
             }
             source.fill(&mut body.bytes, arrived)?;
         }
@@ -188,7 +184,7 @@ impl Intake {
             let input = &self.buffer[self.taken..];
             if body.bytes.capacity() - body.bytes.len() < input.len() {
                 let step = body.bytes.len().max(input.len());
-                source.make_room(&mut body, step)?;
+                body.make_room(step, source.memory)?;
             }
             let decoded = decoder.decode(input, &mut body.bytes, bytes_max)?;
             self.taken += decoded.consumed;
@@ -220,10 +216,6 @@ pub(super) struct BodySource<'a> {
 pub(super) const CUT_SHORT: &str =
     "The server cannot wait for the rest of this request; send it again";
 
-const NO_MEMORY: BodyError = BodyError::Unavailable(
-    "The server has no memory left for a body of this length; try again later",
-);
-
 impl<'a> BodySource<'a> {
     pub(super) fn new(
         wire: &'a mut Wire,
@@ -240,16 +232,6 @@ impl<'a> BodySource<'a> {
             continue_due: head.expects_continue,
             begun: None,
         }
-    }
-
-    /// Makes exactly this much more room, and charges it before it is taken.
-    fn make_room(&self, body: &mut Body, more: usize) -> Result<(), BodyError> {
-        let capacity = body.bytes.len() + more;
-        if capacity > FREE_BODY_BYTES {
-            charge(self.memory, &mut body.charge, capacity)?;
-        }
-        body.bytes.reserve_exact(more);
-        Ok(())
     }
 
     /// Reads once. `arrived` bytes of content have earned their time.
@@ -278,21 +260,6 @@ impl<'a> BodySource<'a> {
         let mut parts = [IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")];
         self.wire.write(&mut parts).map_err(|_| BodyError::Gone)
     }
-}
-
-/// Has `charge` hold so many bytes.
-fn charge(
-    memory: &Arc<Budget>,
-    charge: &mut Option<Charge>,
-    bytes: usize,
-) -> Result<(), BodyError> {
-    let held = charge.as_ref().map_or(0, Charge::bytes);
-    let more = memory.charge(bytes - held).map_err(|_| NO_MEMORY)?;
-    match charge {
-        None => *charge = Some(more),
-        Some(charge) => charge.absorb(more),
-    }
-    Ok(())
 }
 
 fn make_room(buffer: &mut Vec<u8>, bytes: usize) {

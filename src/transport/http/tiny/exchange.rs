@@ -4,9 +4,11 @@
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tiny_http::{HTTPVersion, Request};
 
+use crate::base::budget::Budget;
 use crate::base::log;
 use crate::transport::http::exchange::{Body, BodyError, Exchange, HttpResponse};
 use crate::transport::http::response::{
@@ -14,7 +16,7 @@ use crate::transport::http::response::{
 };
 
 /// One request of tiny_http.
-pub(super) struct TinyExchange {
+pub(super) struct TinyExchange<'a> {
     /// `None` once the answer has begun.
     request: Option<Request>,
     method: String,
@@ -24,14 +26,19 @@ pub(super) struct TinyExchange {
     read: u64,
     writer: Option<Box<dyn Write + Send>>,
     close: bool,
+    /// What its body is charged to.
+    memory: &'a Arc<Budget>,
 }
 
 /// When tiny_http lets go of a request whose body has not been read, it allocates a buffer for all that was declared and is missing. Beyond
 /// this, in bytes, the request is not let go of: its connection leaks, but the process lives.
 const MISSING_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-impl TinyExchange {
-    pub(super) fn new(request: Request) -> Self {
+/// Room for the first read of a body.
+const BODY_READ_BYTES: usize = 64 * 1024;
+
+impl<'a> TinyExchange<'a> {
+    pub(super) fn new(request: Request, memory: &'a Arc<Budget>) -> Self {
         TinyExchange {
             method: request.method().as_str().to_owned(),
             can_stream: *request.http_version() >= HTTPVersion(1, 1),
@@ -39,6 +46,7 @@ impl TinyExchange {
             read: 0,
             writer: None,
             close: false,
+            memory,
         }
     }
 
@@ -70,6 +78,26 @@ fn rest(request: &mut Request, read: u64) -> impl Read {
     request.as_reader().take(missing)
 }
 
+/// Reads to the end, or so many bytes. Room is made as they arrive, so a promise costs nothing.
+fn read_up_to(
+    most: usize,
+    mut from: impl Read,
+    body: &mut Body,
+    memory: &Arc<Budget>,
+) -> Result<(), BodyError> {
+    loop {
+        let arrived = body.bytes.len();
+        let room = arrived.max(BODY_READ_BYTES).min(most - arrived);
+        body.make_room(room, memory)?;
+        let read = from.by_ref().take(room as u64).read_to_end(&mut body.bytes);
+        match read {
+            Err(_) => return Err(BodyError::Malformed("The body's framing is broken")),
+            Ok(count) if count < room || arrived + count == most => return Ok(()),
+            Ok(_) => {}
+        }
+    }
+}
+
 /// tiny_http hands out the writer only for the whole request, and then waits for the rest of the body with one buffer of its declared size,
 /// whatever that is. So the body is read to its end before, in small pieces.
 fn into_writer(mut request: Request, read: u64) -> io::Result<Box<dyn Write + Send>> {
@@ -82,7 +110,7 @@ fn into_writer(mut request: Request, read: u64) -> io::Result<Box<dyn Write + Se
     Ok(request.into_writer())
 }
 
-impl Drop for TinyExchange {
+impl Drop for TinyExchange<'_> {
     fn drop(&mut self) {
         if let Some(request) = self.request.take()
             && let Err(error) = into_writer(request, self.read)
@@ -92,7 +120,7 @@ impl Drop for TinyExchange {
     }
 }
 
-impl Exchange for TinyExchange {
+impl Exchange for TinyExchange<'_> {
     fn method(&self) -> &str {
         &self.method
     }
@@ -122,18 +150,16 @@ impl Exchange for TinyExchange {
         if declared.is_some_and(|length| length > bytes_max) {
             return Err(BodyError::TooLarge);
         }
-        let mut body = Vec::with_capacity(declared.unwrap_or(0));
-        let most = (bytes_max as u64).saturating_add(1);
-        let read = rest(request, 0).take(most).read_to_end(&mut body);
-        self.read = body.len() as u64;
-        match (read, declared) {
-            (Err(_), _) => Err(BodyError::Malformed("The body's framing is broken")),
-            _ if body.len() > bytes_max => Err(BodyError::TooLarge),
-            (_, Some(length)) if body.len() < length => Err(BodyError::Gone),
-            _ => Ok(Body {
-                bytes: body,
-                charge: None,
-            }),
+        let mut body = Body::default();
+        let most = declared.unwrap_or(bytes_max.saturating_add(1));
+        let read = read_up_to(most, rest(request, 0), &mut body, self.memory);
+        let arrived = body.bytes.len();
+        self.read = arrived as u64;
+        read?;
+        match declared {
+            _ if arrived > bytes_max => Err(BodyError::TooLarge),
+            Some(length) if arrived < length => Err(BodyError::Gone),
+            _ => Ok(body),
         }
     }
 

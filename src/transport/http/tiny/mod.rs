@@ -5,6 +5,7 @@
 //!
 //! - It has no bound on the length of a header line, no deadline for a slow head, a slow body or a slow reader, and no cap on connections.
 //! - It cannot notice that a client has left before a write to it fails, which may take until the second heartbeat.
+//! - A body is charged to the server's memory as it arrives, but one of which the rest never comes holds its charge for as long as its client likes.
 //! - It reads a refused body to its end before it lets the refusal out, and above `exchanges_max` that holds up everybody. A body declared longer
 //!   than 64 MiB and then cut short costs a descriptor for good. A malformed `Content-Length` counts as no body.
 //! - When descriptors run out its accept loop ends for good; the server then shuts down, if tiny_http says so.
@@ -88,7 +89,8 @@ fn take(http: &tiny_http::Server, endpoint: &Arc<Endpoint>, alive: &Sender<Infal
         let open = endpoint.engine.connections().load(Ordering::Relaxed);
         if open >= endpoint.limits.exchanges_max {
             let busy = HttpRefusal::busy("Too many requests are under way; try again in a second");
-            if let Err(error) = endpoint.refuse(&mut TinyExchange::new(request), &busy) {
+            let mut exchange = TinyExchange::new(request, endpoint.engine.bodies());
+            if let Err(error) = endpoint.refuse(&mut exchange, &busy) {
                 log::debug!("a client that was to be refused has gone: {error}");
             }
             continue;
@@ -97,7 +99,7 @@ fn take(http: &tiny_http::Server, endpoint: &Arc<Endpoint>, alive: &Sender<Infal
         let exchange = ExchangeCount::new(endpoint.engine.connections());
         let serve = move || {
             let _until_the_end = (alive, exchange);
-            endpoint.serve(&mut TinyExchange::new(request));
+            endpoint.serve(&mut TinyExchange::new(request, endpoint.engine.bodies()));
         };
         // Without a thread the request is dropped, and so answered with 500.
         if let Err(error) = thread::Builder::new().name("mcp-http".into()).spawn(serve) {
@@ -109,7 +111,7 @@ fn take(http: &tiny_http::Server, endpoint: &Arc<Endpoint>, alive: &Sender<Infal
 /// Serves one request to its end, on the caller's thread.
 pub(crate) fn answer(endpoint: &Endpoint, request: Request) {
     let _counted = ExchangeCount::new(endpoint.engine.connections());
-    endpoint.serve(&mut TinyExchange::new(request));
+    endpoint.serve(&mut TinyExchange::new(request, endpoint.engine.bodies()));
 }
 
 /// One exchange under way, also if serving it panics.
