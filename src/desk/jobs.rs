@@ -11,7 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use crate::base::budget::{Budget, Charge};
-use crate::base::life::{Life, Span};
+use crate::base::life::Span;
 use crate::base::log;
 use crate::base::stats::JobCounts;
 use crate::desk::places::{JobEntry, JobState, JobTable, Stop};
@@ -49,12 +49,18 @@ pub(crate) struct Attempt {
     pub(crate) carried: Carried,
 }
 
-/// Why there is no job.
+/// Why a job, or what it was given, is not kept.
 #[derive(Debug)]
-pub(crate) enum NoJob {
-    /// As many as there may be wait, run, or wait for an answer.
+pub(crate) enum NotKept {
+    /// There is no room for it, and nothing has ended that could make some.
     Full,
     Store(StoreError),
+}
+
+impl From<StoreError> for NotKept {
+    fn from(error: StoreError) -> Self {
+        NotKept::Store(error)
+    }
 }
 
 impl Jobs {
@@ -109,19 +115,10 @@ impl Jobs {
         let charge = charge.or_else(|_| self.bytes.try_charge(0));
         let Ok(charge) = charge else { return Ok(None) };
         let id = Arc::clone(&record.id);
-        let place = Arc::new(JobEntry {
-            owner: record.order.owner(),
-            state: Mutex::new(JobState {
-                record,
-                revision: stored.revision,
-                charge,
-                stop: None,
-                life: Life::default(),
-            }),
-        });
+        let place = Arc::new(JobEntry::new(record, stored.revision, charge));
         let mut state = place.lock();
-        if is_lost {
-            self.write(&mut state, true)?;
+        if is_lost && let Err(NotKept::Store(error)) = self.write(&mut state, true) {
+            return Err(error);
         }
         let expires = state.record.expires_ms;
         state.record.outcome = None;
@@ -134,40 +131,28 @@ impl Jobs {
     }
 
     /// Makes a job and keeps it, with what was asked and kept before there was one. When it comes back it can be looked at, and nothing of it runs yet.
-    pub(crate) fn create(&self, order: Order, carried: Carried) -> Result<Arc<str>, NoJob> {
+    pub(crate) fn create(&self, order: Order, carried: Carried) -> Result<Arc<str>, NotKept> {
         let record = JobRecord::new(order, carried, now_ms());
         let id = Arc::clone(&record.id);
         let body = serde_json::to_vec(&record).expect("a record is JSON");
         let owner = record.order.owner();
         let charge = self.reserve(owner.clone(), record.status.kept_bytes(body.len()))?;
         let stored = StoredJob::new(&*id, &*self.boot, record.status, body);
-        match self.store.insert(&stored) {
-            Ok(true) => {}
-            Ok(false) => {
-                self.table().release(&owner);
-                return Err(NoJob::Store(StoreError::new("the id is taken")));
-            }
-            Err(error) => {
-                self.table().release(&owner);
-                return Err(NoJob::Store(error));
-            }
+        let inserted = match self.store.insert(&stored) {
+            Ok(false) => Err(StoreError::new("the id is taken")),
+            inserted => inserted,
+        };
+        if let Err(error) = inserted {
+            self.table().release(&owner);
+            return Err(error.into());
         }
-        let place = Arc::new(JobEntry {
-            owner,
-            state: Mutex::new(JobState {
-                record,
-                revision: 1,
-                charge,
-                stop: None,
-                life: Life::default(),
-            }),
-        });
+        let place = Arc::new(JobEntry::new(record, 1, charge));
         self.table().by_id.insert(Arc::clone(&id), place);
         Ok(id)
     }
 
     /// Takes a place, for which the oldest of what has ended makes room.
-    fn reserve(&self, owner: Option<Arc<str>>, bytes: usize) -> Result<Charge, NoJob> {
+    fn reserve(&self, owner: Option<Arc<str>>, bytes: usize) -> Result<Charge, NotKept> {
         loop {
             let mut table = self.table();
             let own = table.by_owner.get(&owner).copied().unwrap_or_default();
@@ -184,7 +169,7 @@ impl Jobs {
             }
             drop(table);
             let Some((_, oldest)) = oldest else {
-                return Err(NoJob::Full);
+                return Err(NotKept::Full);
             };
             self.forget(&oldest);
         }
@@ -278,7 +263,8 @@ impl Jobs {
         }
     }
 
-    /// Ends an attempt that asked something. `false` when the job has ended meanwhile.
+    /// Ends an attempt that asked something. `false` when the job has ended meanwhile. If its questions cannot be stored, nobody can answer them, and it
+    /// has failed.
     pub(crate) fn ask(
         &self,
         id: &str,
@@ -290,30 +276,37 @@ impl Jobs {
         };
         let mut state = place.lock();
         state.stop = None;
-        self.change(&mut state, true, |record| {
+        match self.change(&mut state, true, |record| {
             record.ask(questions, carried, now_ms())
-        }) && self.publish(state)
+        }) {
+            Ok(is_asked) => is_asked && self.publish(state),
+            Err(why) => {
+                log::error!("what job {id} asks could not be stored: {why:?}");
+                let message = "The server could not store what this job asked; start it again";
+                let error = ErrorObject::new(ErrorCode::INTERNAL_ERROR, message);
+                self.finish(state, failed(&error))
+            }
+        }
     }
 
-    /// Takes answers by their keys. `None` for a job that this principal has not. After [`AnswerEffect::All`] it is to be run again.
+    /// Takes answers by their keys, all of them or none. `None` for a job that this principal has not. After [`AnswerEffect::All`] it is to be run again.
     pub(crate) fn answer(
         &self,
         id: &str,
         principal: Option<&str>,
         take: impl FnMut(&str) -> Option<Box<RawValue>>,
-    ) -> Option<AnswerEffect> {
+    ) -> Option<Result<AnswerEffect, NotKept>> {
         let place = self.find(id, principal)?;
         let mut state = place.lock();
         let mut answered = AnswerEffect::Nothing;
-        let is_stored = self.change(&mut state, false, |record| {
+        let changed = self.change(&mut state, false, |record| {
             answered = record.answer(take, now_ms());
             answered != AnswerEffect::Nothing
         });
-        if !is_stored {
-            return Some(AnswerEffect::Nothing);
+        if matches!(changed, Ok(true)) {
+            self.publish(state);
         }
-        self.publish(state);
-        Some(answered)
+        Some(changed.map(|_| answered))
     }
 
     /// Ends a job. `false` when it had ended already: then nothing has changed.
@@ -383,8 +376,8 @@ impl Jobs {
         match written {
             // The store has it.
             Ok(()) => state.record.outcome = None,
-            Err(error) => {
-                log::error!("the end of a job could not be stored and is kept in memory: {error}");
+            Err(why) => {
+                log::error!("the end of a job could not be stored and is kept in memory: {why:?}");
             }
         }
         drop(state);
@@ -396,35 +389,32 @@ impl Jobs {
         true
     }
 
-    /// Makes a move and stores it, or neither.
+    /// Makes a move and stores it, or neither. `false` if there is none to make.
     fn change(
         &self,
         state: &mut JobState,
         is_owed: bool,
         make: impl FnOnce(&mut JobRecord) -> bool,
-    ) -> bool {
+    ) -> Result<bool, NotKept> {
         let before = state.record.clone();
         if !make(&mut state.record) {
-            return false;
+            return Ok(false);
         }
-        match self.write(state, is_owed) {
-            Ok(()) => true,
-            Err(error) => {
-                log::error!("a job could not be stored, and stays as it was: {error}");
-                state.record = before;
-                false
-            }
+        let written = self.write(state, is_owed);
+        if written.is_err() {
+            state.record = before;
         }
+        written.map(|()| true)
     }
 
     /// Stores the record as it is now, and charges its new length, for which what has ended makes room. What is owed, such as a result that was worked
     /// for, is stored over the bound, too, when nothing else is left to forget; so there is at most one that is not charged.
-    fn write(&self, state: &mut JobState, is_owed: bool) -> Result<(), StoreError> {
+    fn write(&self, state: &mut JobState, is_owed: bool) -> Result<(), NotKept> {
         let record = &state.record;
         let body = serde_json::to_vec(record).expect("a record is JSON");
         let (len, charged) = (record.status.kept_bytes(body.len()), state.charge.bytes());
         if !self.grow(&mut state.charge, len.saturating_sub(charged)) && !is_owed {
-            return Err(StoreError::new("there is no room for it"));
+            return Err(NotKept::Full);
         }
         let stored = StoredJob {
             revision: state.revision + 1,
@@ -432,7 +422,7 @@ impl Jobs {
             ..StoredJob::new(&*record.id, &*self.boot, record.status, body)
         };
         if !self.store.replace(&stored)? {
-            return Err(StoreError::new("another server has changed it"));
+            return Err(StoreError::new("another server has changed it").into());
         }
         state.revision += 1;
         state.charge.shrink(charged.saturating_sub(len));

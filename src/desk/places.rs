@@ -29,7 +29,7 @@ pub(crate) struct JobTable {
 pub(crate) struct JobEntry {
     /// Immutable: whose it is, for the bound.
     pub(crate) owner: Option<Arc<str>>,
-    pub(crate) state: Mutex<JobState>,
+    state: Mutex<JobState>,
 }
 
 pub(crate) struct JobState {
@@ -45,6 +45,20 @@ pub(crate) struct JobState {
 }
 
 impl JobEntry {
+    /// Nothing of it runs yet.
+    pub(crate) fn new(record: JobRecord, revision: u64, charge: Charge) -> Self {
+        JobEntry {
+            owner: record.order.owner(),
+            state: Mutex::new(JobState {
+                record,
+                revision,
+                charge,
+                stop: None,
+                life: Life::default(),
+            }),
+        }
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, JobState> {
         self.state.lock().expect(HELD)
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::base::log;
 use crate::base::owner::Owner;
-use crate::desk::jobs::{NoJob, failed, now_ms};
+use crate::desk::jobs::{NotKept, failed, now_ms};
 use crate::desk::record::{Carried, Order};
 use crate::desk::wire::{Task, TaskView};
 use crate::desk::workspace::{Outside, Turn, Visitor};
@@ -79,11 +79,11 @@ impl Starter {
         let principal = new.order.principal.clone();
         let id = match jobs.create(new.order, new.carried) {
             Ok(id) => id,
-            Err(NoJob::Full) => {
+            Err(NotKept::Full) => {
                 let message = "As many background jobs as may wait or run do so; try again later";
                 return refuse(call, &ErrorObject::overloaded(message));
             }
-            Err(NoJob::Store(error)) => {
+            Err(NotKept::Store(error)) => {
                 let tag = &call.facts.tag;
                 log::error!("a job could not be stored: {error} request_id={tag}");
                 call.fail(&internal_error(tag), Outcome::Error);

@@ -6,10 +6,12 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::base::log;
 use crate::base::owner::Owner;
-use crate::desk::jobs::{Jobs, now_ms};
+use crate::desk::jobs::{Jobs, NotKept, now_ms};
 use crate::desk::record::AnswerEffect;
 use crate::desk::wire::{Task, TaskView};
+use crate::engine::call::internal_error;
 use crate::engine::lifecycle::Engine;
 use crate::engine::planning::{declares_tasks, tasks_required};
 use crate::engine::reply::{Asked, shutting_down};
@@ -28,9 +30,7 @@ impl Engine {
         }
         let done = match (&asked.params.task_id, method) {
             (None, _) => Err(ErrorObject::invalid_params("`taskId` is missing")),
-            (Some(id), Method::TasksUpdate) => {
-                self.update(jobs, &id.0, owner, asked.params.input_responses)
-            }
+            (Some(id), Method::TasksUpdate) => self.update(jobs, &id.0, owner, &asked),
             (Some(id), Method::TasksCancel) => {
                 let cancelled = jobs.cancel(&id.0, owner.principal());
                 cancelled
@@ -64,9 +64,12 @@ impl Engine {
         jobs: &Jobs,
         id: &str,
         owner: &Owner,
-        responses: Option<&RawValue>,
+        asked: &Asked<'_>,
     ) -> Result<Vec<u8>, ErrorObject> {
-        let responses = responses.filter(|raw| raw.get().starts_with('{'));
+        let responses = asked
+            .params
+            .input_responses
+            .filter(|raw| raw.get().starts_with('{'));
         let responses = responses
             .ok_or_else(|| ErrorObject::invalid_params("`inputResponses` must be an object"))?;
         // Taken first: an answer is not to be spent on a job that cannot go on any more.
@@ -77,11 +80,19 @@ impl Engine {
         });
         match answered {
             None => Err(unknown(id)),
-            Some(AnswerEffect::All) => {
+            Some(Err(NotKept::Full)) => Err(ErrorObject::overloaded(
+                "There is no room to keep what you answered; try again later",
+            )),
+            Some(Err(NotKept::Store(error))) => {
+                let tag = &asked.tag;
+                log::error!("an answer to a job could not be stored: {error} request_id={tag}");
+                Err(internal_error(tag))
+            }
+            Some(Ok(AnswerEffect::All)) => {
                 self.starter().attempt(&id.into(), ticket);
                 Ok(self.acknowledgement())
             }
-            Some(AnswerEffect::Some | AnswerEffect::Nothing) => Ok(self.acknowledgement()),
+            Some(Ok(AnswerEffect::Some | AnswerEffect::Nothing)) => Ok(self.acknowledgement()),
         }
     }
 

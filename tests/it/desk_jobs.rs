@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mcp_threads::{
-    AskError, Cancelled, ErrorObject, Execution, Lane, RequestContext, RunCommand, Server, Tool,
-    ToolError,
+    AskError, Cancelled, ErrorObject, Execution, Lane, Limits, RequestContext, RunCommand, Server,
+    Tool, ToolError,
 };
 use serde_json::{Value, json};
 
@@ -51,6 +51,9 @@ pub(crate) fn server(gate: &Gate) -> Server {
             let three = cx.elicit::<Sure>("three", "Three?")?.accepted();
             let sure = [one, two, three].map(|answer| answer.is_some_and(|answer| answer.sure));
             Ok::<_, AskError>(format!("{kept} {sure:?}"))
+        }))
+        .register(job("first_asks").handler(|cx: &mut Context, _: Value| {
+            cx.elicit::<Sure>("sure", "Sure?").map(|_| "asked")
         }))
         .register(job("command").handler(|cx: &mut Context, _: Value| {
             // Lives until it is cancelled.
@@ -241,6 +244,32 @@ fn a_job_that_asks_holds_no_worker_and_goes_on_with_the_last_answer() {
         ended["result"]["content"][0]["text"],
         "kept [true, true, true]"
     );
+    end(served, client);
+}
+
+#[test]
+fn law_13_an_answer_for_which_there_is_no_room_is_refused_and_can_be_given_again() {
+    let limits = Limits::default().job_bytes_max(64 * 1024);
+    let (served, mut client) = Served::pipe(server(&Gate::new()).limits(limits));
+    let id = order(&mut client, "first_asks");
+    let asking = until_status(&mut client, &id, "input_required");
+    let requests = asking["inputRequests"].as_object().expect("it asks");
+    let key = requests.keys().next().expect("once");
+    let give = |client: &mut PipeClient, padding: usize| {
+        let answer = accept(json!({ "sure": true, "padding": "x".repeat(padding) }));
+        let params = json!({ "taskId": id, "inputResponses": { key: answer } });
+        client.ask(&request("tasks/update", params))
+    };
+    let refused = give(&mut client, 64 * 1024);
+    assert_eq!(
+        (code(&refused), &refused["id"]),
+        (503, &json!("request")),
+        "{refused}"
+    );
+    assert_eq!(get(&mut client, &id)["status"], "input_required");
+    let taken = give(&mut client, 0);
+    assert_eq!(taken["result"]["resultType"], "complete", "{taken}");
+    until_status(&mut client, &id, "completed");
     end(served, client);
 }
 
