@@ -68,6 +68,19 @@ impl Catalogue {
     ///
     /// When its lane does not exist or its name is taken; the error names it.
     pub(crate) fn add(&self, registration: Registration) -> Result<(), Error> {
+        self.put(registration, Offers::add)
+    }
+
+    /// Takes one in the place of that of its name, if there is one.
+    pub(crate) fn replace(&self, registration: Registration) -> Result<(), Error> {
+        self.put(registration, Offers::replace)
+    }
+
+    fn put(
+        &self,
+        registration: Registration,
+        put: fn(&Offers, Registration, usize) -> Result<(), String>,
+    ) -> Result<(), Error> {
         let lane = self
             .lanes
             .iter()
@@ -87,7 +100,7 @@ impl Catalogue {
             shortest.fetch_min(nanoseconds, Ordering::Relaxed);
         }
         let offers = self.offers(kind);
-        let added = offers.add(registration, lane);
+        let added = put(offers, registration, lane);
         if added.is_ok() && kind == OfferKind::Tool && offers.len() == TOOLS_MAX + 1 {
             log::warn!("more than {TOOLS_MAX} tools: some clients refuse, or leave out, the rest");
         }

@@ -14,9 +14,21 @@ impl Engine {
     pub(crate) fn add(&self, registration: Registration) -> Result<(), Error> {
         let kind = registration.kind;
         self.shared.catalogue.add(registration)?;
+        self.announce(kind);
+        Ok(())
+    }
+
+    /// Offers one in the place of that of its name, if there is one.
+    pub(crate) fn replace(&self, registration: Registration) -> Result<(), Error> {
+        let kind = registration.kind;
+        self.shared.catalogue.replace(registration)?;
+        self.announce(kind);
+        Ok(())
+    }
+
+    fn announce(&self, kind: OfferKind) {
         self.shared.liveness.look_soon();
         self.publish(change_of(kind));
-        Ok(())
     }
 
     /// Removes something. False when there is none of that kind and name.

@@ -48,6 +48,13 @@ pub(crate) struct OfferedList {
     pub(crate) list: Listing,
 }
 
+/// What becomes of one whose name another has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IfTaken {
+    Refuse,
+    Replace,
+}
+
 impl Offers {
     pub(crate) fn new(kind: OfferKind, style: Style) -> Self {
         Offers {
@@ -90,11 +97,21 @@ impl Offers {
     ///
     /// When its name is taken, also by one that is disabled.
     pub(crate) fn add(&self, registration: Registration, lane: usize) -> Result<(), String> {
+        self.put(registration, lane, IfTaken::Refuse)
+    }
+
+    /// Puts one in the place of that of its name, in one step: there is no moment without it. At the end of the list if there is none.
+    pub(crate) fn replace(&self, registration: Registration, lane: usize) -> Result<(), String> {
+        self.put(registration, lane, IfTaken::Replace)
+    }
+
+    fn put(&self, registration: Registration, lane: usize, taken: IfTaken) -> Result<(), String> {
         let item = ListItem::render(&registration.shown);
         let target = Arc::new(registration.target.on_lane(lane));
-        self.change(|state| {
+        let before = self.change(|state| {
             let name = Arc::clone(&target.name);
-            if state.by_name.contains_key(&name) {
+            let before = state.by_name.get(&name).map(|offer| offer.place);
+            if before.is_some() && taken == IfTaken::Refuse {
                 let what = self.kind.name();
                 return Err(format!("{what} `{name}` is registered twice"));
             }
@@ -102,13 +119,14 @@ impl Offers {
             let offer = Offer {
                 target: Arc::clone(&target),
                 item,
-                place: state.registered,
+                place: before.unwrap_or(state.registered),
                 enabled: true,
             };
-            state.registered += 1;
-            state.by_name.insert(name, offer);
-            Ok(())
-        })
+            state.registered += u64::from(before.is_none());
+            Ok(state.by_name.insert(name, offer))
+        })?;
+        drop(before);
+        Ok(())
     }
 
     /// Forgets one. False when there is none of that name.

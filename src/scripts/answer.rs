@@ -6,30 +6,40 @@ use serde_json::{Value, json};
 
 use crate::protocol::types::{CallToolResult, ContentBlock};
 use crate::scripts::command::CommandEnd;
-use crate::scripts::spec::Output;
+use crate::scripts::spec::{Output, ToolSpec};
 
 /// What is shown of an output that went wrong, to the model; programs have all of it.
 const FAILURE_CHARS_MAX: usize = 4000;
 
+/// Where a failure says how it ended if its tool promises something else as structured content: a client may hold the failure to that as well.
+const RUN: &str = "mcp-threads/run";
+
 impl CommandEnd {
     /// What the caller of the tool gets.
-    pub(super) fn answer(self, kind: &Output, ok_codes: &[i32]) -> CallToolResult {
-        if let Some(why) = self.failed(ok_codes) {
-            return self.failure(&why);
+    pub(super) fn answer(self, spec: &ToolSpec) -> CallToolResult {
+        let answer = match (self.failed(&spec.command.ok_codes), &spec.output) {
+            (Some(why), _) => Err(why),
+            (None, Output::Text | Output::Lines) => Ok(self.text()),
+            (None, Output::Json) => self.json(spec.output_schema.is_some()),
+            (None, Output::Image(mime_type)) => self.image(mime_type),
+        };
+        let mut failure = match answer {
+            Ok(result) => return result,
+            Err(why) => self.failure(&why),
+        };
+        if spec.output_schema.is_some() {
+            let run = failure.structured_content.take().unwrap_or_default();
+            failure.meta = Some([(RUN.to_owned(), run)].into_iter().collect());
         }
-        match kind {
-            Output::Text | Output::Lines => self.text(),
-            Output::Json => self.json(),
-            Output::Image(mime_type) => self.image(mime_type),
-        }
+        failure
     }
 
     /// The bytes that it wrote, if it did well.
     pub(super) fn bytes(self, ok_codes: &[i32]) -> Result<Vec<u8>, String> {
         match self.failed(ok_codes) {
-            Some(why) => Err(format!("{why} {}", tail(self.stderr().trim_end()))),
+            Some(why) => Err(format!("{why} {}", tail(self.output.stderr.trim_end()))),
             None if self.mask.is_empty() => Ok(self.output.stdout_bytes().to_vec()),
-            None => Ok(self.stdout().into_bytes()),
+            None => Ok(self.output.stdout.into_bytes()),
         }
     }
 
@@ -46,21 +56,13 @@ impl CommandEnd {
         }
     }
 
-    fn stdout(&self) -> String {
-        self.mask.apply_around_gap(&self.output.stdout)
-    }
-
-    fn stderr(&self) -> String {
-        self.mask.apply_around_gap(&self.output.stderr)
-    }
-
     fn structured(&self, stdout: &str) -> Value {
         let duration_ms = u64::try_from(self.output.duration.as_millis()).unwrap_or(u64::MAX);
         json!({
             "exit_code": self.output.code,
             "signal": self.output.signal,
             "stdout": stdout,
-            "stderr": self.stderr(),
+            "stderr": self.output.stderr,
             "duration_ms": duration_ms,
             "truncated": self.output.truncated,
         })
@@ -68,59 +70,69 @@ impl CommandEnd {
 
     fn text(&self) -> CallToolResult {
         CallToolResult {
-            structured_content: Some(self.structured(&self.stdout())),
-            ..CallToolResult::text(self.mask.apply_around_gap(&self.output.text()))
+            structured_content: Some(self.structured(&self.output.stdout)),
+            ..CallToolResult::text(self.output.text())
         }
     }
 
     fn failure(&self, why: &str) -> CallToolResult {
-        let (stdout, stderr) = (self.stdout(), self.stderr());
+        let (stdout, stderr) = (&self.output.stdout, &self.output.stderr);
         let mut text = why.to_owned();
-        for (name, said) in [("stderr", &stderr), ("stdout", &stdout)] {
+        for (name, said) in [("stderr", stderr), ("stdout", stdout)] {
             if !said.trim().is_empty() {
                 text += &format!("\n\n{name}:\n{}", tail(said.trim_end()));
             }
         }
         CallToolResult {
-            structured_content: Some(self.structured(&stdout)),
+            structured_content: Some(self.structured(stdout)),
             ..CallToolResult::error(text)
         }
     }
 
-    fn json(&self) -> CallToolResult {
-        if let Some(problem) = self.cut("JSON") {
-            return self.failure(&problem);
+    fn json(&self, is_promised: bool) -> Result<CallToolResult, String> {
+        self.check_whole("JSON")?;
+        let said = &self.output.stdout;
+        let problem = |error| format!("It did not say JSON: {error}.");
+        let value: Value = serde_json::from_str(said).map_err(problem)?;
+        if is_promised && !value.is_object() {
+            return Err(
+                "It did not say a JSON object, which its `output_schema` promises.".to_owned(),
+            );
         }
-        let stdout = self.stdout();
-        match serde_json::from_str::<Value>(&stdout) {
-            Ok(value) => CallToolResult {
-                structured_content: Some(value),
-                ..CallToolResult::text(stdout.trim_end())
-            },
-            Err(error) => self.failure(&format!("It did not say JSON: {error}.")),
-        }
+        // JSON has many spellings of one text, so it is masked value by value.
+        let (text, value) = match self.mask.is_empty() {
+            true => (said.trim_end().to_owned(), value),
+            false => {
+                let masked = self.mask.apply_to_json(value);
+                (masked.to_string(), masked)
+            }
+        };
+        Ok(CallToolResult {
+            structured_content: Some(value),
+            ..CallToolResult::text(text)
+        })
     }
 
-    fn image(&self, mime_type: &str) -> CallToolResult {
-        if let Some(problem) = self.cut("image") {
-            return CallToolResult::error(problem);
-        }
+    fn image(&self, mime_type: &str) -> Result<CallToolResult, String> {
+        self.check_whole("image")?;
         if self.output.stdout.is_empty() {
-            return self.failure("It made no image.");
+            return Err("It made no image.".to_owned());
         }
-        CallToolResult {
+        Ok(CallToolResult {
             content: vec![ContentBlock::image(self.output.stdout_bytes(), mime_type)],
             structured_content: Some(self.structured("")),
             ..CallToolResult::default()
-        }
+        })
     }
 
-    /// Why an output that is worth nothing in parts is not whole.
-    fn cut(&self, what: &str) -> Option<String> {
-        let left_out = self.output.stdout_left_out;
-        (left_out > 0).then(|| format!(
-            "Its {what} is longer than is kept: {left_out} bytes were left out. Raise `output_max` in the file."
-        ))
+    /// An output that is worth nothing in parts has to be whole.
+    fn check_whole(&self, what: &str) -> Result<(), String> {
+        match self.output.stdout_left_out {
+            0 => Ok(()),
+            left_out => Err(format!(
+                "Its {what} is longer than is kept: {left_out} bytes were left out. Raise `output_max` in the file."
+            )),
+        }
     }
 }
 

@@ -85,7 +85,7 @@ impl Argument {
         let (fits, wanted) = match self.kind {
             ArgumentType::String => (value.is_string(), "a string"),
             ArgumentType::Path => (value.is_string(), "a path"),
-            ArgumentType::Integer => (value.is_i64() || value.is_u64(), "an integer"),
+            ArgumentType::Integer => (is_integer(value), "an integer"),
             ArgumentType::Number => (value.is_number(), "a number"),
             ArgumentType::Boolean => (value.is_boolean(), "true or false"),
             ArgumentType::Object => (value.is_object(), "an object"),
@@ -93,6 +93,9 @@ impl Argument {
         if !fits {
             return Err(format!("is {wanted}, not {}", named(value)));
         }
+        // A program is given `3`, also for `3.0`.
+        let integer = (self.kind == ArgumentType::Integer).then(|| whole(value));
+        let value = integer.as_ref().unwrap_or(value);
         if !self.one_of.is_empty() && !self.one_of.contains(value) {
             let list: Vec<_> = self.one_of.iter().map(Value::to_string).collect();
             let list = list.join(", ");
@@ -108,6 +111,19 @@ impl Argument {
         match value.as_str() {
             Some(text) => self.check_text(text).map(Value::from),
             None => Ok(value.clone()),
+        }
+    }
+
+    /// The value that a text stands for, where clients have nothing but texts.
+    pub(super) fn read_text(&self, text: String) -> Value {
+        let is_text =
+            matches!(self.kind, ArgumentType::String | ArgumentType::Path) && !self.is_array;
+        let value: Option<Value> = (!is_text)
+            .then(|| serde_json::from_str(&text).ok())
+            .flatten();
+        match value.unwrap_or_else(|| text.into()) {
+            value if self.is_array && !value.is_array() => vec![value].into(),
+            value => value,
         }
     }
 
@@ -197,6 +213,19 @@ pub(super) fn check_all(
     match problems.is_empty() {
         true => Ok(checked),
         false => Err(problems.join(" ")),
+    }
+}
+
+/// JSON has one kind of number: `3.0` is an integer, too.
+fn is_integer(value: &Value) -> bool {
+    let is_whole = |float: f64| float.fract() == 0.0 && float.abs() < 9e15;
+    value.is_i64() || value.is_u64() || value.as_f64().is_some_and(is_whole)
+}
+
+fn whole(value: &Value) -> Value {
+    match value.as_f64() {
+        Some(float) if value.is_f64() => (float as i64).into(),
+        _ => value.clone(),
     }
 }
 

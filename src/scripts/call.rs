@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -20,7 +21,8 @@ use crate::scripts::argument::check_all;
 use crate::scripts::command::{Prepared, fillings};
 use crate::scripts::spec::{Output, ResourceSpec, Source, ToolSpec};
 
-/// The pools of a file, by name. Their places stand for things that only the file's author knows.
+/// The pools of a file, by name. Their places stand for things that only the file's author knows. Each has as many as any file may give it, so that a
+/// newer file can give it another size; a call that claims looks no further than the size that it knows.
 pub(super) type Pools = Arc<BTreeMap<String, ResourcePool<(), usize>>>;
 
 /// The longest question, in characters: a person reads all of it.
@@ -37,27 +39,49 @@ pub(super) fn call<S>(
     cx: &mut RequestContext<S>,
     given: &Value,
 ) -> Result<CallToolResult, ToolError> {
-    let prepared = ready(spec, base, cx, given)?;
+    let confirmed = ready(spec, base, cx, given)?;
+    // Its own turn first, so that it holds nothing of others while it waits for that.
+    let turns = spec.turns();
+    let claimed = turns.iter().map(|(name, size)| (name, size));
     let mut claims = Vec::new();
-    for pool in spec.claims.iter().filter_map(|name| pools.get(name)) {
-        let mut claim = pool
-            .claim(cx)
-            .map_err(|error| ToolError::new(error.to_string()))?;
+    for (name, size) in claimed.chain(&spec.claims) {
+        let Some(pool) = pools.get(name) else {
+            continue;
+        };
+        let claim = pool.claim_where(cx, Duration::MAX, |place| place <= size);
+        let mut claim = claim.map_err(|error| ToolError::new(error.to_string()))?;
         claim.label(&spec.name);
         claims.push(claim);
     }
-    let shows_lines = spec.output == Output::Lines;
-    let ended = prepared.run(cx, shows_lines)?;
-    Ok(ended.answer(&spec.output, &spec.command.ok_codes))
+    // A person and a pool take their time, and a link may point elsewhere by now.
+    let (values, prepared) = prepare(spec, base, given)?;
+    if values != confirmed {
+        return Err(ToolError::new(
+            "What the arguments name has changed meanwhile. Nothing was run.",
+        ));
+    }
+    let ended = prepared.run(cx, spec.output == Output::Lines)?;
+    Ok(ended.answer(spec))
 }
 
-/// Everything up to the start of the program.
+/// Everything up to the start of the program; the arguments that it will get.
 pub(super) fn ready<S>(
     spec: &ToolSpec,
     base: &Path,
     cx: &mut RequestContext<S>,
     given: &Value,
-) -> Result<Prepared, ToolError> {
+) -> Result<Map<String, Value>, ToolError> {
+    let (values, _) = prepare(spec, base, given)?;
+    confirm(spec, cx, &values)?;
+    Ok(values)
+}
+
+/// Everything that nobody has to be asked for.
+fn prepare(
+    spec: &ToolSpec,
+    base: &Path,
+    given: &Value,
+) -> Result<(Map<String, Value>, Prepared), ToolError> {
     let values = check_all(&spec.arguments, given).map_err(ToolError::new)?;
     let missing = requirements(spec, base);
     if !missing.is_empty() {
@@ -65,9 +89,7 @@ pub(super) fn ready<S>(
         return Err(ToolError::new(format!("`{name}` cannot run: {missing}")));
     }
     let prepared = Prepared::new(&spec.command, &spec.arguments, &values);
-    let prepared = prepared.map_err(ToolError::new)?;
-    confirm(spec, cx, &values)?;
-    Ok(prepared)
+    Ok((values, prepared.map_err(ToolError::new)?))
 }
 
 /// What `requires` names and is not there.
@@ -117,7 +139,10 @@ fn confirm<S>(
         "properties": { "confirm": { "type": "boolean", "title": "Yes, do it" } },
         "required": ["confirm"],
     });
-    match cx.elicit_with::<Confirmed>("confirm", &question, schema)? {
+    // By what was asked: an answer to another question, from before a link or the file changed, is none to this one.
+    let [a, b, c, d, ..] = hmac_sha256::Hash::hash(question.as_bytes());
+    let key = format!("confirm-{:08x}", u32::from_be_bytes([a, b, c, d]));
+    match cx.elicit_with::<Confirmed>(&key, &question, schema)? {
         Elicited::Accepted(Confirmed { confirm: true }) => Ok(()),
         _ => Err(ToolError::new(format!(
             "The person did not confirm \"{question}\". Nothing was run."
@@ -125,9 +150,15 @@ fn confirm<S>(
     }
 }
 
-/// Control characters as one can see them: a person must not be shown something else than what will be run.
+/// Characters that cannot be seen, or that turn what is around them, are written out: a person must not be shown something else than what will be run.
 fn plainly(text: &str) -> String {
-    let shown = text.chars().map(|char| match char.is_control() {
+    let is_unseen = |char: char| {
+        char.is_control()
+            || matches!(char,
+                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+    };
+    let shown = text.chars().map(|char| match is_unseen(char) {
         true => char.escape_default().to_string(),
         false => char.to_string(),
     });

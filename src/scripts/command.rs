@@ -5,9 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::handler::{
-    CommandError, CommandOutput, Progress, RequestContext, RunCommand, ToolError,
-};
+use crate::handler::{CommandOutput, Progress, RequestContext, RunCommand, ToolError};
 use crate::scripts::argument::{Argument, plain};
 use crate::scripts::environment::{Mask, inherited};
 use crate::scripts::spec::{CommandSpec, Run, Stdin};
@@ -21,6 +19,7 @@ pub(super) struct Prepared {
 
 /// How a command ended.
 pub(super) struct CommandEnd {
+    /// Without its secrets, but for bytes that are no text.
     pub(super) output: CommandOutput,
     /// Why it was ended before its own end.
     pub(super) problem: Option<String>,
@@ -81,6 +80,9 @@ impl Prepared {
         if let Some(timeout) = spec.timeout {
             command = command.timeout(timeout);
         }
+        if let Some(liveness) = spec.liveness {
+            command = command.liveness(liveness);
+        }
         Ok(Prepared { command, mask })
     }
 
@@ -95,11 +97,13 @@ impl Prepared {
         let ended = command.run_with(cx, |cx, line| {
             if shows_lines {
                 count += 1.0;
-                cx.progress(Progress::new(count).message(mask.apply(line)));
+                cx.progress(Progress::new(count).message(mask.apply_to_line(line)));
             }
         });
-        let error = match ended {
-            Ok(output) => {
+        // Masked here, before anybody could forget it, and before an error quotes from it.
+        let mut error = match ended {
+            Ok(mut output) => {
+                mask.apply_to_output(&mut output);
                 return Ok(CommandEnd {
                     output,
                     problem: None,
@@ -108,16 +112,18 @@ impl Prepared {
             }
             Err(error) => error,
         };
+        let output = error.output_mut().map(|output| {
+            mask.apply_to_output(output);
+            output.clone()
+        });
         let problem = mask.apply(&error.to_string());
-        match error {
-            CommandError::TimedOut { output, .. } | CommandError::Stopped { output, .. } => {
-                Ok(CommandEnd {
-                    output: *output,
-                    problem: Some(problem),
-                    mask,
-                })
-            }
-            CommandError::NotStarted(_) | CommandError::Cancelled => Err(ToolError::new(problem)),
+        match output {
+            Some(output) => Ok(CommandEnd {
+                output,
+                problem: Some(problem),
+                mask,
+            }),
+            None => Err(ToolError::new(problem)),
         }
     }
 }

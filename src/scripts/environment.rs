@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use toml::de::DeValue;
 
+use crate::handler::CommandOutput;
 use crate::scripts::table::Table;
 
 /// What every script inherits: where programs are, who and where one is, the language, the place for temporary files.
@@ -75,6 +76,11 @@ impl EnvRule {
                     return None;
                 }
             };
+            if let (EnvValue::Literal(text), Some(true)) = (&value, secret)
+                && let Err(problem) = Mask::default().add(text)
+            {
+                table.notes.error(at, format!("the variable `{}` {problem}", name.value));
+            }
             if secret.is_none() && looks_secret(&name.value) && !matches!(value, EnvValue::File(_)) {
                 table.notes.warning(name.at, format!("`{}` looks like a secret; say secret = true to mask it in answers, or false", name.value));
             }
@@ -149,10 +155,12 @@ impl Mask {
                 "is secret and has fewer than {SECRET_CHARS_MIN} characters, so it cannot be masked"
             ));
         }
-        // One of several lines appears line by line, and in JSON with its quotes escaped.
+        // One of several lines appears line by line, and in JSON with its quotes escaped, for some with everything that is not ASCII.
         let json = Value::from(secret).to_string();
+        let json = json[1..json.len() - 1].trim();
+        let ascii = ascii_json(json);
         let spellings = secret.lines().map(str::trim);
-        let spellings = spellings.chain([secret, json[1..json.len() - 1].trim()]);
+        let spellings = spellings.chain([secret, json, &ascii]);
         let long = spellings.filter(|text| text.chars().count() >= SECRET_CHARS_MIN);
         self.0.extend(long.map(ToOwned::to_owned));
         // The longest first, so that no part is left of it.
@@ -176,26 +184,93 @@ impl Mask {
         text
     }
 
-    /// The same for a text whose middle may have been left out, so that the ends beside the gap hold a part of a secret.
-    pub(super) fn apply_around_gap(&self, text: &str) -> String {
-        let text = self.apply(text);
-        let Some((head, rest)) = text.split_once(GAP.0).filter(|_| !self.is_empty()) else {
-            return text;
-        };
-        let (gap, tail) = rest.split_once(GAP.1).unwrap_or((rest, ""));
-        let (mut head, mut tail) = (head.to_owned(), tail.to_owned());
-        for secret in &self.0 {
-            let cuts = || secret.char_indices().map(|(at, _)| at).filter(|at| *at > 0);
-            if let Some(at) = cuts().rev().find(|at| head.ends_with(&secret[..*at])) {
-                head.truncate(head.len() - at);
-                head.push_str(MASKED);
+    /// The same for a line that may be cut at its end: as it is shown while it is being written, or because it is too long to be shown.
+    pub(super) fn apply_to_line(&self, line: &str) -> String {
+        let mut line = self.apply(line);
+        self.cut_end(&mut line, SECRET_CHARS_MIN);
+        line
+    }
+
+    /// The same for everything in a value: its texts and the names of its members.
+    pub(super) fn apply_to_json(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => self.apply(&text).into(),
+            Value::Array(items) => {
+                let items = items.into_iter();
+                items.map(|item| self.apply_to_json(item)).collect()
             }
-            if let Some(at) = cuts().find(|at| tail.starts_with(&secret[*at..])) {
-                tail.replace_range(..secret.len() - at, MASKED);
+            Value::Object(members) => {
+                let members = members.into_iter();
+                let masked =
+                    |(name, value): (String, Value)| (self.apply(&name), self.apply_to_json(value));
+                Value::Object(members.map(masked).collect())
+            }
+            other => other,
+        }
+    }
+
+    /// Masks the beginning of a secret at the end of a text, if it has so many bytes.
+    fn cut_end(&self, text: &mut String, least: usize) {
+        for secret in &self.0 {
+            let cuts = secret.char_indices().map(|(at, _)| at);
+            let mut cuts = cuts.filter(|at| *at >= least).rev();
+            if let Some(at) = cuts.find(|at| text.ends_with(&secret[..*at])) {
+                text.truncate(text.len() - at);
+                text.push_str(MASKED);
             }
         }
-        format!("{head}{}{gap}{}{tail}", GAP.0, GAP.1)
     }
+
+    pub(super) fn apply_to_output(&self, output: &mut CommandOutput) {
+        for text in [&mut output.stdout, &mut output.stderr] {
+            if !self.is_empty() {
+                *text = self.apply_around_gaps(text);
+            }
+        }
+    }
+
+    /// The same for a text whose middle may have been left out, so that the ends beside the gap hold a part of a secret. The program may have written what
+    /// looks like a gap, too.
+    fn apply_around_gaps(&self, text: &str) -> String {
+        let text = self.apply(text);
+        let mut parts = text.split(GAP.0);
+        let mut masked = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            self.cut_end(&mut masked, 1);
+            masked.push_str(GAP.0);
+            let end = part.find(GAP.1).map_or(part.len(), |at| at + GAP.1.len());
+            let (gap, tail) = part.split_at(end);
+            masked.push_str(gap);
+            let cut = self.0.iter().flat_map(|secret| {
+                let cuts = secret.char_indices().map(|(at, _)| at);
+                cuts.filter(|at| *at > 0).map(|at| &secret[at..])
+            });
+            match cut
+                .filter(|cut| tail.starts_with(*cut))
+                .max_by_key(|cut| cut.len())
+            {
+                Some(cut) => masked.extend([MASKED, &tail[cut.len()..]]),
+                None => masked.push_str(tail),
+            }
+        }
+        masked
+    }
+}
+
+/// JSON's spelling with everything that is not ASCII escaped.
+fn ascii_json(json: &str) -> String {
+    let mut ascii = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for char in json.chars() {
+        match char.is_ascii() {
+            true => ascii.push(char),
+            false => char
+                .encode_utf16(&mut units)
+                .iter()
+                .for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}"))),
+        }
+    }
+    ascii
 }
 
 #[cfg(test)]
@@ -218,7 +293,7 @@ mod tests {
         let masked = mask.apply("a hunter22-long b hunter22 c abc {\"x\": \"a\\\"bc\"}");
         assert_eq!(masked, "a [secret] b [secret] c abc {\"x\": \"[secret]\"}");
         assert_eq!(mask.apply("second line"), "[secret]");
-        let cut = mask.apply_around_gap("x hunt\n[... 9 bytes left out ...]\nter22 y");
+        let cut = mask.apply_around_gaps("x hunt\n[... 9 bytes left out ...]\nter22 y");
         assert_eq!(cut, "x [secret]\n[... 9 bytes left out ...]\n[secret] y");
     }
 }

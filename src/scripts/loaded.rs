@@ -2,13 +2,15 @@
 //!
 //! Must not know the file's syntax, or how anything is run.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::handler::command::missing_program;
 use crate::handler::registration::{Register, Registration, sealed};
 use crate::handler::{Execution, Fork};
@@ -16,9 +18,9 @@ use crate::lane::Lane;
 use crate::pool::ResourcePool;
 use crate::scripts::argument::schema::schema;
 use crate::scripts::call::{Pools, requirements};
-use crate::scripts::mistake::{Mistake, Mistakes};
+use crate::scripts::mistake::{Mistake, Mistakes, position};
 use crate::scripts::offer;
-use crate::scripts::spec::{CommandSpec, File, Run, Source, ToolSpec, file};
+use crate::scripts::spec::{CommandSpec, File, PLACES_MAX, Run, Source, ToolSpec, file};
 use crate::scripts::trust;
 use crate::server::{Server, ServerHandle};
 
@@ -45,6 +47,9 @@ pub struct Scripts {
     file: Arc<File>,
     /// Kept while a server changes to a newer file: calls that began before have their places.
     pools: Pools,
+    /// The lanes that the server has from its start, and their workers: there the calls of one tool wait for their turn without a worker of `main`. A tool
+    /// that may run more often since has its turns by its pool alone.
+    lanes: Arc<BTreeMap<String, usize>>,
     warnings: Mistakes,
 }
 
@@ -65,13 +70,12 @@ impl Scripts {
     pub fn load(path: impl AsRef<Path>) -> std::result::Result<Self, Mistakes> {
         let path = path.as_ref();
         let scripts = Self::load_trusting(path)?;
-        let real = path.canonicalize();
-        let files = real.into_iter().chain(scripts.programs());
-        let problem = files.filter_map(|file| trust::problem(&file)).next();
-        match problem {
-            Some(problem) => Err(whole(path, problem)),
-            None => Ok(scripts),
+        let mut files = [path.to_owned()].into_iter().chain(scripts.programs());
+        if let Some(problem) = files.find_map(|file| trust::problem(&file)) {
+            return Err(whole(path, problem));
         }
+        drop(files);
+        Ok(scripts)
     }
 
     /// Reads a file without a check of who can write it.
@@ -82,7 +86,8 @@ impl Scripts {
     pub fn load_trusting(path: impl AsRef<Path>) -> std::result::Result<Self, Mistakes> {
         let path = path.as_ref();
         let unreadable = |error| whole(path, format!("the file cannot be read: {error}"));
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let text = std::fs::read(path).map_err(unreadable)?;
+        let text = String::from_utf8(text).map_err(|error| not_text(path, &error))?;
         let real = path.canonicalize().map_err(unreadable)?;
         let base = real.parent().unwrap_or(Path::new("/"));
         let (read, list) = file::read(&text, path, base);
@@ -93,6 +98,7 @@ impl Scripts {
         match read.map(Arc::new) {
             Some(file) => Ok(Scripts {
                 pools: pools(&file),
+                lanes: Arc::new(turns(&file).collect()),
                 file,
                 warnings,
             }),
@@ -164,22 +170,10 @@ impl Scripts {
     ///
     /// # Errors
     ///
-    /// When the newer ones need what a running server cannot get, before anything is changed: another `concurrency`, or another size of a pool. And when something cannot
-    /// be added, such as a tool whose name the server uses already; what was changed until then stays.
+    /// When something cannot be added, such as a tool whose name the server uses already; what was changed until then stays.
     pub fn update(&mut self, handle: &ServerHandle, mut newer: Scripts) -> Result<()> {
         let (old, new) = (Arc::clone(&self.file), Arc::clone(&newer.file));
-        for tool in changed(&new.tools, &old.tools) {
-            if let Some(problem) = needs_restart(tool, &old.tools) {
-                return Err(Error::configuration(problem));
-            }
-        }
-        for (name, size) in &new.pools {
-            if old.pools.get(name).is_some_and(|old| old != size) {
-                return Err(Error::configuration(format!(
-                    "the pool `{name}` has another size; that needs a start of the server"
-                )));
-            }
-        }
+        newer.lanes = Arc::clone(&self.lanes);
         // What both have is the same pool, for tools that have changed and for those that have not.
         let mut pools = (*newer.pools).clone();
         for (name, pool) in &mut pools {
@@ -188,24 +182,25 @@ impl Scripts {
             }
         }
         newer.pools = Arc::new(pools);
-        // One by one, what is new before what has gone: nobody calls in vain what both have.
+        // One by one, what is new before what has gone, and what has changed in one step: nobody calls in vain what both have.
         for tool in changed(&new.tools, &old.tools) {
-            if had(&old.tools, |old| old.name == tool.name) {
-                handle.remove_tool(&tool.name);
+            let offer = offer::tool(tool, &new.base, &newer.pools, &newer.lanes);
+            match had(&old.tools, |old| old.name == tool.name) {
+                true => handle.replace(offer)?,
+                false => handle.add_tool(offer)?,
             }
-            handle.add_tool(offer::tool(tool, &new.base, &newer.pools))?;
         }
         for resource in changed(&new.resources, &old.resources) {
-            if had(&old.resources, |old| old.uri == resource.uri) {
-                handle.remove_resource(&resource.uri);
+            match had(&old.resources, |old| old.uri == resource.uri) {
+                true => handle.replace(offer::resource(resource))?,
+                false => handle.add_resource(offer::resource(resource))?,
             }
-            handle.add_resource(offer::resource(resource))?;
         }
         for prompt in changed(&new.prompts, &old.prompts) {
-            if had(&old.prompts, |old| old.name == prompt.name) {
-                handle.remove_prompt(&prompt.name);
+            match had(&old.prompts, |old| old.name == prompt.name) {
+                true => handle.replace(offer::prompt(prompt))?,
+                false => handle.add_prompt(offer::prompt(prompt))?,
             }
-            handle.add_prompt(offer::prompt(prompt))?;
         }
         for tool in gone(&old.tools, &new.tools, |tool| &tool.name) {
             handle.remove_tool(&tool.name);
@@ -221,14 +216,21 @@ impl Scripts {
     }
 }
 
+fn turns(file: &File) -> impl Iterator<Item = (String, usize)> {
+    file.tools.iter().filter_map(ToolSpec::turns)
+}
+
 fn pools(file: &File) -> Pools {
-    let pool =
-        |name: &String, size: &usize| ResourcePool::lazy(name, *size, || Ok::<_, String>(()));
-    let pools = file
-        .pools
+    let claimed = file
+        .tools
         .iter()
-        .map(|(name, size)| (name.clone(), pool(name, size)));
-    Arc::new(pools.collect())
+        .flat_map(|tool| tool.claims.keys().cloned());
+    let names = claimed.chain(turns(file).map(|(name, _)| name));
+    let pool = |name: String| {
+        let pool = ResourcePool::lazy(&name, PLACES_MAX, || Ok::<_, String>(()));
+        (name, pool)
+    };
+    Arc::new(names.map(pool).collect())
 }
 
 /// One thing that is wrong with a file as a whole.
@@ -243,6 +245,14 @@ fn whole(path: &Path, message: String) -> Mistakes {
         file: path.to_owned(),
         list: vec![mistake],
     }
+}
+
+fn not_text(path: &Path, error: &FromUtf8Error) -> Mistakes {
+    let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+    let mut mistakes = whole(path, "the file is not UTF-8 from here on".to_owned());
+    let (line, column) = position(&String::from_utf8_lossy(good), good.len());
+    (mistakes.list[0].line, mistakes.list[0].column) = (line, column);
+    mistakes
 }
 
 /// Those that are not among the others just as they are.
@@ -263,15 +273,6 @@ fn gone<'a, T>(
 ) -> impl Iterator<Item = &'a T> {
     let is_gone = move |this: &&T| others.iter().all(|other| name(other) != name(this));
     these.iter().filter(is_gone)
-}
-
-fn needs_restart(tool: &ToolSpec, old: &[ToolSpec]) -> Option<String> {
-    let lane = offer::lane(tool)?;
-    let is_there = old.iter().filter_map(offer::lane).any(|old| old == lane);
-    let name = &tool.name;
-    (!is_there).then(|| {
-        format!("the tool `{name}` has another `concurrency`; that needs a start of the server")
-    })
 }
 
 impl fmt::Debug for Scripts {
@@ -336,7 +337,7 @@ impl<S: Fork + Send + Sync + 'static> Register<S> for Scripts {
     fn registrations(self, template: &Arc<S>) -> Vec<std::result::Result<Registration, String>> {
         let file = &*self.file;
         let tools = file.tools.iter();
-        let tools = tools.map(|tool| offer::tool(tool, &file.base, &self.pools));
+        let tools = tools.map(|tool| offer::tool(tool, &file.base, &self.pools, &self.lanes));
         let resources = file.resources.iter().map(offer::resource);
         let prompts = file.prompts.iter().map(offer::prompt);
         let tools = tools.flat_map(|tool| tool.registrations(template));
@@ -346,9 +347,9 @@ impl<S: Fork + Send + Sync + 'static> Register<S> for Scripts {
     }
 
     fn lanes(&self) -> Vec<Lane> {
-        let lanes = self.file.tools.iter().filter_map(offer::lane);
-        lanes
-            .map(|(name, workers)| Lane::new(&name).workers(workers))
-            .collect()
+        // All of its workers may wait: for a newer file may allow fewer at once, and then nobody else waits for them.
+        let lane =
+            |(name, workers): (String, usize)| Lane::new(&name).workers(workers).waiting(workers);
+        turns(&self.file).map(lane).collect()
     }
 }

@@ -24,23 +24,21 @@ macro_rules! set {
     };
 }
 
-/// The lane of a tool that may run only so often at once, and its workers.
-pub(super) fn lane(tool: &ToolSpec) -> Option<(String, usize)> {
-    Some((format!("tool {}", tool.name), tool.concurrency?))
-}
-
 pub(super) fn tool<S: Fork + Send + Sync + 'static>(
     spec: &ToolSpec,
     base: &Path,
     pools: &Pools,
+    lanes: &BTreeMap<String, usize>,
 ) -> Tool<S> {
     let mut tool = Tool::new(&*spec.name)
         .input_schema(schema(&spec.arguments))
         .execution(spec.execution);
-    set!(tool, spec, title, description, output_schema, liveness);
+    set!(tool, spec, title, description, output_schema);
     set!(tool, spec, read_only, destructive, idempotent, open_world);
-    if let Some((lane, _)) = lane(spec) {
-        tool = tool.lane(&lane);
+    if let Some((turns, size)) = spec.turns()
+        && lanes.get(&turns).is_some_and(|workers| *workers >= size)
+    {
+        tool = tool.lane(&turns);
     }
     let (spec, base, pools) = (Arc::new(spec.clone()), base.to_owned(), Arc::clone(pools));
     // A job asks before it is one: who calls still listens then.
@@ -68,10 +66,29 @@ pub(super) fn prompt<S: Fork + Send + Sync + 'static>(spec: &PromptSpec) -> Prom
     let (text, arguments) = (spec.text.clone(), spec.arguments.clone());
     prompt
         .handler(move |given: BTreeMap<String, String>| {
-            let given = given.into_iter().map(|(name, value)| (name, value.into()));
+            let given = given.into_iter().map(|(name, text)| {
+                let argument = arguments.iter().find(|argument| argument.name == name);
+                let value = match argument {
+                    Some(argument) => argument.read_text(text),
+                    None => text.into(),
+                };
+                (name, value)
+            });
             let values = check_all(&arguments, &Value::Object(given.collect()));
             let values = values.map_err(ToolError::new)?;
             Ok::<_, ToolError>(text.text(&fillings(&arguments, &values)))
         })
-        .arguments_schema(&schema(&spec.arguments))
+        .arguments_schema(&texts(schema(&spec.arguments)))
+}
+
+/// The same arguments for clients that give each as a text.
+fn texts(mut schema: Value) -> Value {
+    let properties = schema["properties"].as_object_mut();
+    for property in properties
+        .into_iter()
+        .flat_map(|properties| properties.values_mut())
+    {
+        property["type"] = "string".into();
+    }
+    schema
 }

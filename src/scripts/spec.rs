@@ -6,7 +6,8 @@ mod command;
 pub(super) mod file;
 mod tool;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::handler::Execution;
 use crate::scripts::argument::Argument;
 use crate::scripts::environment::EnvRule;
 use crate::scripts::template::Template;
+
+/// The most places of a pool, and the most calls of a tool at once.
+pub(super) const PLACES_MAX: usize = 256;
 
 /// A whole file.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +31,6 @@ pub(super) struct File {
     pub(super) tools: Vec<ToolSpec>,
     pub(super) resources: Vec<ResourceSpec>,
     pub(super) prompts: Vec<PromptSpec>,
-    /// The size of each pool.
-    pub(super) pools: BTreeMap<String, usize>,
     /// The directory that relative paths are relative to.
     pub(super) base: PathBuf,
 }
@@ -41,33 +43,52 @@ pub(super) struct CommandSpec {
     pub(super) env: Vec<EnvRule>,
     pub(super) stdin: Stdin,
     pub(super) timeout: Option<Duration>,
+    pub(super) liveness: Option<Duration>,
     pub(super) ok_codes: Vec<i32>,
     pub(super) output_max: usize,
 }
 
-/// Programs that run the file which is the first of their words that is no option.
+/// Programs that run the file which is the first of their words that is no option, with or without a version in their name.
 const INTERPRETERS: [&str; 13] = [
-    "sh", "bash", "dash", "zsh", "fish", "python", "python3", "perl", "ruby", "node", "deno",
-    "php", "lua",
+    "sh", "bash", "dash", "zsh", "ksh", "fish", "python", "perl", "ruby", "node", "deno", "php",
+    "lua",
 ];
 
 impl CommandSpec {
-    /// The files that it runs, as far as they are named by paths: the program, and the script of an interpreter.
+    /// The files that it runs, as far as they are named by paths: the program, the script of an interpreter, and what else can be run of that which it names,
+    /// for there are programs that run others (`env`, `timeout`, a shell line).
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let Run::Argv(program, words) = &self.run else {
-            return Vec::new();
+        let at = |word: &str| self.cwd.join(word);
+        let is_program = |word: &&str| {
+            let found = word
+                .contains('/')
+                .then(|| at(word).metadata().ok())
+                .flatten();
+            found.is_some_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
         };
-        let mut files = Vec::new();
-        if program.is_absolute() {
-            files.push(program.clone());
-        }
+        let (program, words) = match &self.run {
+            Run::Argv(program, words) => (program, words),
+            Run::Shell(line) => {
+                let words = line
+                    .split(|char: char| char.is_whitespace() || "\"'`;&|()<>$={}".contains(char));
+                return words.filter(is_program).map(at).collect();
+            }
+        };
+        let plain = || words.iter().filter_map(Template::plain);
         let name = program.file_name().and_then(|name| name.to_str());
-        if name.is_some_and(|name| INTERPRETERS.contains(&name)) {
-            let mut plain = words.iter().filter_map(Template::plain);
-            let script = plain.find(|word| !word.starts_with('-'));
-            files.extend(script.map(|script| self.cwd.join(script)));
-        }
-        files
+        let name = name
+            .map(|name| name.trim_end_matches(|char: char| char.is_ascii_digit() || char == '.'));
+        let interprets = name.is_some_and(|name| INTERPRETERS.contains(&name));
+        let script = plain()
+            .find(|word| !word.starts_with('-'))
+            .filter(|_| interprets);
+        let named = plain().filter(is_program).chain(script).map(at);
+        program
+            .is_absolute()
+            .then(|| program.clone())
+            .into_iter()
+            .chain(named)
+            .collect()
     }
 }
 
@@ -103,11 +124,10 @@ pub(super) struct ToolSpec {
     pub(super) description: Option<String>,
     pub(super) command: CommandSpec,
     pub(super) arguments: Vec<Argument>,
-    pub(super) liveness: Option<Duration>,
     pub(super) concurrency: Option<usize>,
     pub(super) execution: Execution,
-    /// The pools that it has a place in while it runs; in order and each once, so that no two calls wait for each other.
-    pub(super) claims: BTreeSet<String>,
+    /// The pools that it has a place in while it runs, and how many places of each there are; in order and each once, so that no two calls wait for each other.
+    pub(super) claims: BTreeMap<String, usize>,
     pub(super) read_only: Option<bool>,
     pub(super) destructive: Option<bool>,
     pub(super) idempotent: Option<bool>,
@@ -118,6 +138,13 @@ pub(super) struct ToolSpec {
     pub(super) requires: Vec<String>,
     pub(super) output: Output,
     pub(super) output_schema: Option<Value>,
+}
+
+impl ToolSpec {
+    /// The pool for what may run only so often at once. No pool of the file can have its name.
+    pub(super) fn turns(&self) -> Option<(String, usize)> {
+        Some((format!("tool {}", self.name), self.concurrency?))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

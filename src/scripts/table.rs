@@ -3,6 +3,7 @@
 //! A key is known because somebody has asked for it; [`Table::finish`] reports the others. Must not know what a file can say.
 
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_json::{Map, Number, Value};
@@ -74,7 +75,7 @@ impl<'a> Notes<'a> {
 pub(super) struct Table<'a> {
     pub(super) notes: &'a Notes<'a>,
     /// What it is, for sentences: "the tool `backup`".
-    what: String,
+    pub(super) what: String,
     /// Where it begins.
     pub(super) at: usize,
     table: &'a DeTable<'a>,
@@ -102,7 +103,10 @@ impl<'a> Table<'a> {
     }
 
     fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
-        self.known.borrow_mut().push(key);
+        let mut known = self.known.borrow_mut();
+        if !known.contains(&key) {
+            known.push(key);
+        }
         self.table.get(key)
     }
 
@@ -122,11 +126,9 @@ impl<'a> Table<'a> {
         let at = value.span().start;
         let read = read(value.get_ref());
         if read.is_none() {
-            let found = value.get_ref().type_str();
-            self.notes.error(
-                at,
-                format!("`{key}` of {} is {wanted}, not a {found}", self.what),
-            );
+            let found = shown(value.get_ref());
+            let problem = format!("`{key}` of {} is {wanted}, not {found}", self.what);
+            self.notes.error(at, problem);
         }
         read.map(|value| At { value, at })
     }
@@ -154,11 +156,15 @@ impl<'a> Table<'a> {
     }
 
     /// An integer that is at least so much.
-    pub(super) fn count(&self, key: &'static str, least: usize) -> Option<usize> {
-        let wanted = format!("an integer of at least {least}");
+    pub(super) fn count(&self, key: &'static str, allowed: RangeInclusive<usize>) -> Option<usize> {
+        let (least, most) = (allowed.start(), allowed.end());
+        let wanted = match *most {
+            usize::MAX => format!("an integer of at least {least}"),
+            most => format!("an integer from {least} to {most}"),
+        };
         let count = |value: &DeValue<'_>| usize::try_from(integer(value)?).ok();
         let read = self.read(key, &wanted, |value| {
-            count(value).filter(|number| *number >= least)
+            count(value).filter(|number| allowed.contains(number))
         });
         read.map(|read| read.value)
     }
@@ -318,6 +324,16 @@ impl<'a> Table<'a> {
                 format!("`{name}` is no key of {}{hint}", self.what),
             );
         }
+    }
+}
+
+/// What was written, if it is short, else its kind.
+fn shown(value: &DeValue<'_>) -> String {
+    match (value, json(value)) {
+        (DeValue::Array(_), _) => "a list".to_owned(),
+        (DeValue::Table(_), _) => "a table".to_owned(),
+        (_, Some(value)) if value.to_string().len() < 40 => value.to_string(),
+        _ => format!("this {}", value.type_str()),
     }
 }
 

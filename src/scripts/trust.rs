@@ -8,23 +8,25 @@ use std::path::Path;
 
 use rustix::process::{getegid, geteuid};
 
-/// Why this path cannot be trusted, if it cannot.
-pub(super) fn problem(path: &Path) -> Option<String> {
-    let real = path.canonicalize().ok()?;
-    let mut way = real.ancestors();
-    let near = way.by_ref().take(2).find_map(|path| {
-        let found = path.metadata().ok()?;
-        let kind = if found.is_dir() { "directory" } else { "file" };
-        Some(refusal(kind, path, &others(&found)?))
-    });
-    // Who may write further above can put another directory in the place of ours, unless a sticky bit keeps it.
-    near.or_else(|| {
-        way.find_map(|path| {
-            let mode = path.metadata().ok()?.mode();
-            let is_open = mode & 0o002 != 0 && mode & 0o1000 == 0;
-            is_open.then(|| refusal("directory", path, "can be written by anybody"))
-        })
-    })
+/// Why this file cannot be trusted, if it cannot.
+pub(super) fn problem(file: &Path) -> Option<String> {
+    let real = file.canonicalize().ok()?;
+    // Who may write where a link stands can put another in its place.
+    let link = file.parent().filter(|_| file.is_symlink());
+    let link = link.and_then(|place| Path::new(".").join(place).canonicalize().ok());
+    let kept = |path: &Path, kind, is_above| {
+        Some(refusal(
+            kind,
+            path,
+            &others(&path.metadata().ok()?, is_above)?,
+        ))
+    };
+    let directories = real.parent().into_iter().chain(link.as_deref());
+    let mut near = directories.clone();
+    let mut above = directories.flat_map(|place| place.ancestors().skip(1));
+    kept(&real, "file", false)
+        .or_else(|| near.find_map(|place| kept(place, "directory", false)))
+        .or_else(|| above.find_map(|place| kept(place, "directory", true)))
 }
 
 fn refusal(kind: &str, path: &Path, who: &str) -> String {
@@ -34,12 +36,16 @@ fn refusal(kind: &str, path: &Path, who: &str) -> String {
     )
 }
 
-fn others(found: &Metadata) -> Option<String> {
+/// Who else may write here. What stands further above can be put aside with all that is in it, unless a sticky bit keeps it.
+fn others(found: &Metadata, is_above: bool) -> Option<String> {
     let me = geteuid().as_raw();
     if ![me, 0].contains(&found.uid()) {
         return Some(format!("belongs to another user ({})", found.uid()));
     }
     let mode = found.mode();
+    if is_above && mode & 0o1000 != 0 {
+        return None;
+    }
     if mode & 0o002 != 0 {
         return Some("can be written by anybody".to_owned());
     }

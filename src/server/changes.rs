@@ -72,6 +72,20 @@ impl<S: Fork + Send + Sync + 'static> ServerHandle<S> {
         self.add(template)
     }
 
+    /// Puts a tool, a prompt, a resource or a template in the place of that of its name, in one step: no client finds none meanwhile, and calls that have
+    /// been accepted run as they were. Without one of that name, as `add_..`.
+    ///
+    /// # Errors
+    ///
+    /// The same as when the server starts, but for the name.
+    pub fn replace(&self, item: impl Register<S>) -> Result<()> {
+        for registration in item.registrations(&self.template) {
+            self.engine
+                .replace(registration.map_err(Error::configuration)?)?;
+        }
+        Ok(())
+    }
+
     fn add(&self, item: impl Register<S>) -> Result<()> {
         for registration in item.registrations(&self.template) {
             self.engine

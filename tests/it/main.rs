@@ -87,9 +87,15 @@ mod schemas;
 #[cfg(feature = "cli")]
 mod scripts;
 #[cfg(feature = "cli")]
+mod scripts_check;
+#[cfg(feature = "cli")]
 mod scripts_example;
 #[cfg(feature = "cli")]
+mod scripts_journey;
+#[cfg(feature = "cli")]
 mod scripts_runs;
+#[cfg(feature = "cli")]
+mod scripts_safety;
 #[cfg(feature = "cli")]
 mod scripts_terminal;
 #[cfg(all(feature = "http", unix))]

@@ -6,8 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::{call, child, text, with_meta};
-use crate::scripts::Place;
+use crate::harness::{Place, call, text, with_meta};
 
 /// A copy of the example: a checkout may belong to a group that can write it, and a backup leaves an archive.
 fn workshop(name: &str) -> Place {
@@ -49,7 +48,10 @@ fn the_file_has_no_mistakes() {
     let checked = place.run(["check", "--strict"]);
     assert_eq!(
         (checked.stdout.as_str(), checked.stderr.as_str()),
-        ("tools.toml: 5 tools, 2 resources, 1 prompts\n", "")
+        (
+            "tools.toml has no mistakes: 5 tools, 2 resources, 1 prompt\n",
+            ""
+        )
     );
 }
 
@@ -135,7 +137,7 @@ fn the_build_is_a_job_that_any_client_can_follow() {
     let place = workshop("build");
     let built = place.run(["call", "build", "--steps", "3"]);
     assert_eq!(built.stdout.lines().last(), Some("built"), "{built:#?}");
-    let (mut running, mut client) = child::stdio(place.command(["serve", "--stdio"]));
+    let (mut running, mut client) = place.serve();
     client.initialize("2025-11-25");
     let call = |id: u32, tool: &str, arguments: Value| {
         let mut message = call(id, tool, arguments);

@@ -10,9 +10,8 @@ use crate::harness::child::{self, Running, children_of, is_alive};
 use crate::harness::message::{cancel, legacy_call};
 use crate::harness::talk::introduce;
 use crate::harness::{
-    Event, Http, PipeClient, call, code, modern, on_every_talk, text, until, with_meta,
+    Event, Http, PipeClient, Place, call, modern, on_every_talk, text, until, with_meta,
 };
-use crate::scripts::Place;
 
 const RUNS: &str = r##"
 [server]
@@ -44,7 +43,7 @@ timeout = "2s"
 [[tool]]
 name = "silent"
 description = "The same, watched."
-shell = "trap '' TERM; (trap '' TERM; exec sleep 600) & echo $! > silent.pid; wait"
+shell = "trap '' TERM; (trap '' TERM; exec sleep 600) & echo $!; wait"
 liveness = "300ms"
 
 [[tool]]
@@ -183,9 +182,9 @@ fn an_endless_output_costs_no_more_memory_than_the_cap() {
     let place = place("flood");
     let (mut running, mut client) = serve(&place);
     client.ask(&call(0, "finds", json!({})));
-    let before = peak(&running);
+    let before = running.memory("VmHWM");
     let answer = client.ask(&call(1, "flood", json!({})));
-    let grown = peak(&running) - before;
+    let grown = running.memory("VmHWM") - before;
     let result = &answer["result"]["structuredContent"];
     assert_eq!(result["truncated"], true, "{:.300}", answer.to_string());
     let said = result["stdout"].as_str().expect("text");
@@ -194,17 +193,6 @@ fn an_endless_output_costs_no_more_memory_than_the_cap() {
     assert!(grown < 8 << 20, "it grew by {grown} bytes");
     client.close();
     running.exits_well();
-}
-
-/// The most memory that was ever resident, in bytes.
-fn peak(running: &Running) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", running.id()));
-    let status = status.expect("the child lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    1024 * kib
-        .and_then(|kib| kib.parse::<usize>().ok())
-        .expect("Linux says how much")
 }
 
 #[test]
@@ -239,9 +227,11 @@ fn a_silent_call_is_ended_by_its_liveness_and_leaves_no_process() {
     let place = place("silent");
     let (mut running, mut client) = serve(&place);
     let answer = client.ask(&call(1, "silent", json!({})));
-    assert_eq!(code(&answer), 504, "{answer}");
-    let pid = fs::read_to_string(place.0.join("silent.pid")).expect("it has begun");
-    until("the grandchild is gone", || !is_alive(number(&pid)));
+    let why = text(&answer);
+    assert!(why.contains("silent for too long"), "{answer}");
+    // What it had said is worth most.
+    let pid = number(why.rsplit("stdout:").next().unwrap_or_default());
+    until("the grandchild is gone", || !is_alive(pid));
     until_childless(&running);
     client.close();
     running.exits_well();
@@ -454,20 +444,68 @@ fn clients_are_told_that_the_file_has_changed() {
         answer["result"]["structuredContent"]["exit_code"], 1,
         "{answer}"
     );
-    // What a running server cannot get, it says, and serves what it has.
-    place.write(
-        "tools.toml",
-        0o644,
-        &RUNS.replace("concurrency = 1", "concurrency = 2"),
-    );
-    running.said("another `concurrency`");
-    place.write("tools.toml", 0o644, &RUNS.replace("size = 1", "size = 2"));
-    running.said("another size");
-    let answer = client.ask(&legacy_call(3, "found", json!({})));
-    assert_eq!(
-        answer["result"]["structuredContent"]["exit_code"], 1,
-        "{answer}"
-    );
     client.close();
     running.exits_well();
+}
+
+/// Says how many of its kind run, and runs until there is a file `go`.
+const TURNS: &str = r##"
+[pools.device]
+size = 1
+[[tool]]
+name = "turn"
+description = "Says how many of its kind run."
+shell = 'mkdir "run.$$"; ls -d run.* | wc -l; until [ -e go ]; do sleep 0.01; done; rmdir "run.$$"'
+"##;
+
+#[test]
+fn a_newer_file_says_how_many_run_at_once() {
+    let claims =
+        |size| TURNS.replace("size = 1", &format!("size = {size}")) + "claims = ['device']\n";
+    let turns = |size| format!("{TURNS}concurrency = {size}\n");
+    for (name, file) in [
+        ("claims", &claims as &dyn Fn(usize) -> String),
+        ("turns", &turns),
+    ] {
+        let place = Place::new(&format!("turns-{name}"), &file(1));
+        let started = || {
+            let entries = fs::read_dir(&place.0).expect("it is there").flatten();
+            let names = entries.map(|entry| entry.file_name());
+            names
+                .filter(|name| name.to_string_lossy().starts_with("run."))
+                .count()
+        };
+        let (mut running, mut client) = place.serve();
+        client.send(&call(1, "turn", json!({})));
+        until("the first runs", || started() == 1);
+        client.send(&call(2, "turn", json!({})));
+        place.write("tools.toml", 0o644, &file(2));
+        running.said("is served anew");
+        client.send(&call(3, "turn", json!({})));
+        until("the third runs beside the first", || started() == 2);
+        place.write("go", 0o644, "");
+        for id in 1..=3 {
+            let answer = client.answer(id);
+            assert!(["1\n", "2\n"].contains(&text(&answer)), "{name}: {answer}");
+        }
+        fs::remove_file(place.0.join("go")).expect("it is there");
+        client.send(&call(4, "turn", json!({})));
+        client.send(&call(5, "turn", json!({})));
+        until("two run", || started() == 2);
+        // Those that run have their places, and nobody else has one until one alone is in use.
+        place.write("tools.toml", 0o644, &file(1));
+        until("it has noticed", || {
+            running.stderr().matches("is served anew").count() == 2
+        });
+        (6..12).for_each(|id| client.send(&call(id, "turn", json!({}))));
+        place.write("go", 0o644, "");
+        for id in 6..12 {
+            let answer = client.answer(id);
+            assert!(["1\n", "2\n"].contains(&text(&answer)), "{name}: {answer}");
+        }
+        (12..20).for_each(|id| client.send(&call(id, "turn", json!({}))));
+        (12..20).for_each(|id| assert_eq!(text(&client.answer(id)), "1\n", "{name}"));
+        client.close();
+        running.exits_well();
+    }
 }

@@ -9,8 +9,7 @@ use std::thread;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::harness::until_told;
-use crate::scripts::Place;
+use crate::harness::{Place, until_told};
 
 const FILE: &str = r#"
 [[tool]]

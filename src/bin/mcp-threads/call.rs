@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::client::StdioClient;
 use crate::terminal::ProgressLine;
-use crate::{DEFAULT_FILE, ExitResult, load_file};
+use crate::{DEFAULT_FILE, ExitResult, enter, load_file};
 
 pub(crate) fn command(trust: Arg) -> Command {
     Command::new("call")
@@ -54,6 +54,7 @@ pub(crate) fn command(trust: Arg) -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
     let file: &PathBuf = matches.get_one("file").ok_or("no file")?;
     let scripts = load_file(file, matches.get_flag("trust"))?;
+    enter(file)?;
     let words = matches.get_many::<String>("words").into_iter().flatten();
     let words: Vec<String> = words.cloned().collect();
     let (name, words) = words.split_first().ok_or("no tool")?;

@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command};
 use serde_json::{Value, json};
 
-use crate::{ExitResult, file, load};
+use crate::{ExitResult, file, load, shell_word};
 
 /// Each client, where its configuration is, and how it spells a server on stdio.
 const CLIENTS: [(&str, &str, Shape); 7] = [
@@ -84,10 +84,14 @@ fn text(shape: Shape, name: &str, program: &Path, words: &[&str], file: &Path) -
         }
         Shape::ContextServers => json("context_servers", &server),
         Shape::ClaudeCode => {
-            let quoted: Vec<_> = [&*program].into_iter().chain(args).map(quoted).collect();
+            let quoted: Vec<_> = [&*program]
+                .into_iter()
+                .chain(args)
+                .map(shell_word)
+                .collect();
             format!(
                 "claude mcp add {} -- {}",
-                quoted_name(name),
+                shell_word(name),
                 quoted.join(" ")
             )
         }
@@ -98,19 +102,6 @@ fn text(shape: Shape, name: &str, program: &Path, words: &[&str], file: &Path) -
             json!(args)
         ),
     }
-}
-
-/// A word for a shell.
-fn quoted(word: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-=:".contains(&byte);
-    match word.bytes().all(is_plain) && !word.is_empty() {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
-
-fn quoted_name(name: &str) -> String {
-    quoted(name)
 }
 
 fn toml_key(name: &str) -> String {

@@ -8,7 +8,8 @@ use mcp_threads::Scripts;
 use serde_json::json;
 
 use crate::client::StdioClient;
-use crate::{ExitResult, file, load};
+use crate::terminal::counted;
+use crate::{ExitResult, file, load, named};
 
 /// What was looked at, and what is wrong.
 #[derive(Default)]
@@ -31,11 +32,15 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
     let file = file(matches);
     let mut findings = Findings::default();
     let scripts = load(matches)?;
-    findings.good(&format!(
-        "{} has no mistakes, {} warnings",
-        file.display(),
-        scripts.warnings().list.len()
-    ));
+    let shown = file.display();
+    match scripts.warnings().list.len() {
+        0 => findings.good(&format!("{shown} has no mistakes")),
+        warnings => findings.good(&format!(
+            "{shown} has no mistakes; `mcp-threads check{}` shows {}",
+            named(file),
+            counted(warnings, "warning")
+        )),
+    }
     for tool in scripts.tools() {
         match &tool.missing()[..] {
             [] => findings.good(&format!("`{}` has what it needs", tool.name())),
@@ -51,13 +56,16 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
     match findings.problems {
         0 => {
             println!(
-                "\nAll is well. `mcp-threads config {}` says what to write into a client's configuration.",
-                file.display()
+                "\nAll is well. `mcp-threads config{}` says what to write into a client's configuration.",
+                named(file)
             );
             Ok(ExitCode::SUCCESS)
         }
         problems => {
-            println!("\n{problems} to mend.");
+            let problems = counted(problems, "problem");
+            println!(
+                "\n{problems} to mend: install what is missing, set what is not set, or change the file; then look again."
+            );
             Ok(ExitCode::FAILURE)
         }
     }
@@ -93,7 +101,8 @@ fn serve_and_ask(file: &Path, is_trusted: bool, scripts: &Scripts) -> Result<Str
         return Err(format!("it lists no tools, and the file has {expected}"));
     }
     Ok(format!(
-        "the server starts, and answers clients of both eras ({expected} tools)"
+        "the server starts, and answers clients of both eras ({})",
+        counted(expected, "tool")
     ))
 }
 

@@ -23,6 +23,8 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use mcp_threads::Scripts;
 
+use crate::terminal::counted;
+
 /// What a command ends with: an exit code, or a sentence for stderr and the code 1.
 type ExitResult = Result<ExitCode, String>;
 
@@ -128,6 +130,33 @@ fn load_file(file: &Path, trusting: bool) -> Result<Scripts, String> {
     })
 }
 
+/// How a file is named behind a command, if it has to be.
+fn named(file: &Path) -> String {
+    match file == Path::new(DEFAULT_FILE) {
+        true => String::new(),
+        false => format!(" {}", shell_word(&file.to_string_lossy())),
+    }
+}
+
+/// A word for a shell.
+fn shell_word(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-=:".contains(&byte);
+    match word.bytes().all(is_plain) && !word.is_empty() {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+/// Goes to where the file is, from where its programs run: one that starts there needs no shell to change the directory. The file's whole path.
+fn enter(file: &Path) -> Result<PathBuf, String> {
+    let file = file.canonicalize().map_err(|error| error.to_string())?;
+    if let Some(base) = file.parent() {
+        // One that cannot be entered is the programs' to report.
+        let _stays = std::env::set_current_dir(base);
+    }
+    Ok(file)
+}
+
 fn check(matches: &ArgMatches) -> ExitResult {
     let scripts = load(matches)?;
     let warnings = scripts.warnings();
@@ -138,12 +167,13 @@ fn check(matches: &ArgMatches) -> ExitResult {
         return Ok(ExitCode::FAILURE);
     }
 
-    let tools = scripts.tools().count();
-    let (resources, prompts) = (scripts.resources().count(), scripts.prompts().count());
-    println!(
-        "{}: {tools} tools, {resources} resources, {prompts} prompts",
-        file(matches).display()
-    );
+    let offers = [
+        counted(scripts.tools().count(), "tool"),
+        counted(scripts.resources().count(), "resource"),
+        counted(scripts.prompts().count(), "prompt"),
+    ];
+    let file = file(matches).display();
+    println!("{file} has no mistakes: {}", offers.join(", "));
     Ok(ExitCode::SUCCESS)
 }
 

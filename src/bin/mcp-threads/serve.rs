@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use mcp_threads::{RunningServer, Scripts, ServerHandle};
 
 use crate::watch::Watch;
-use crate::{ExitResult, file, load, load_file};
+use crate::{ExitResult, enter, file, load, load_file};
 
 pub(crate) fn command(command: Command) -> Command {
     command
@@ -31,6 +31,7 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
     // Before the file is read, so that no change is missed. One that is not there is the reading's to report.
     let watch = Watch::new(file(matches));
     let scripts = load(matches)?;
+    let file = enter(file(matches))?;
     if !scripts.warnings().list.is_empty() {
         log::warn!("{}", scripts.warnings());
     }
@@ -45,7 +46,7 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
         running.serve_stdio().map_err(plain)?;
     }
     let mut watched = ServedFile {
-        file: file(matches).to_owned(),
+        file,
         is_trusted: matches.get_flag("trust"),
         scripts,
         handle: running.handle(),

@@ -1,14 +1,13 @@
 //! `skill`: the same tools as a `SKILL.md`, for agents that read one and have a shell.
 
 use std::fmt::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command};
 use mcp_threads::{ScriptTool, Scripts};
 use serde_json::Value;
 
-use crate::{ExitResult, file, load};
+use crate::{ExitResult, file, load, shell_word};
 
 /// A skill's name has at most so many characters.
 const NAME_CHARS_MAX: usize = 64;
@@ -37,21 +36,30 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
     let file = file(matches)
         .canonicalize()
         .map_err(|error| error.to_string())?;
-    print!("{}", text(&scripts, &name, &file));
+    let trust = if matches.get_flag("trust") {
+        " --trust"
+    } else {
+        ""
+    };
+    let call = format!(
+        "mcp-threads call{trust} --file {}",
+        shell_word(&file.to_string_lossy())
+    );
+    print!("{}", text(&scripts, &name, &call));
     Ok(ExitCode::SUCCESS)
 }
 
 /// Lower case letters, digits, single hyphens.
 fn skill_name(name: &str) -> String {
     let words = name
-        .split(|char: char| !char.is_alphanumeric())
+        .split(|char: char| !char.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty());
     let name = words.collect::<Vec<_>>().join("-").to_lowercase();
     let name: String = name.chars().take(NAME_CHARS_MAX).collect();
     name.trim_end_matches('-').to_owned()
 }
 
-fn text(scripts: &Scripts, name: &str, file: &Path) -> String {
+fn text(scripts: &Scripts, name: &str, call: &str) -> String {
     let mut text = String::new();
     let names: Vec<_> = scripts.tools().map(|tool| tool.name().to_owned()).collect();
     let about = scripts.instructions().map_or_else(
@@ -69,13 +77,12 @@ fn text(scripts: &Scripts, name: &str, file: &Path) -> String {
     if let Some(instructions) = scripts.instructions() {
         let _ok = writeln!(text, "{}\n", instructions.trim());
     }
-    let call = format!("mcp-threads call --file {}", file.display());
     let _ok = writeln!(
         text,
         "Call a tool with `{call} TOOL --argument value`; its result is on stdout, its progress on stderr. `{call} TOOL --help` says more of one.\n"
     );
     for tool in scripts.tools() {
-        describe(&mut text, &tool, &call);
+        describe(&mut text, &tool, call);
     }
     text
 }

@@ -18,6 +18,12 @@ pub(crate) fn painted(text: &str) -> String {
     text.replace(": warning: ", ": \x1b[1;33mwarning\x1b[0m: ")
 }
 
+/// A number of things: `1 tool`, `2 tools`.
+pub(crate) fn counted(count: usize, thing: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{end}")
+}
+
 /// Shows what a running tool says: line by line, or, to a person, as one line that is written over.
 #[derive(Debug, Default)]
 pub(crate) struct ProgressLine {

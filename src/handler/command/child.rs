@@ -39,10 +39,23 @@ pub(super) struct Child {
     wake: Option<OwnedFd>,
     looks: Looks,
     deadline: Option<Instant>,
-    kill_grace: Duration,
+    patience: Patience,
+    /// When it will have been silent for too long.
+    silent_at: Option<Instant>,
     ending: Option<Termination>,
     /// Once the group is dead.
     status: Option<Option<WaitIdStatus>>,
+}
+
+/// How long a command may take to do what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// To end.
+    pub(super) timeout: Option<Duration>,
+    /// To say something.
+    pub(super) liveness: Option<Duration>,
+    /// To end once it has been asked to.
+    pub(super) kill_grace: Duration,
 }
 
 /// What happens next to a command.
@@ -59,6 +72,8 @@ pub(super) enum ChildEvent {
 pub(super) enum Cause {
     Cancelled,
     TimedOut,
+    /// It had said nothing for too long.
+    Silent,
     /// It was stopped by this signal, and nobody continues it.
     Stopped(i32),
 }
@@ -76,9 +91,9 @@ impl Child {
         launch: &Launch,
         stdin: Option<Vec<u8>>,
         children: &Arc<Children>,
-        deadline: Option<Instant>,
-        kill_grace: Duration,
+        patience: Patience,
     ) -> Result<Self, String> {
+        let deadline = patience.timeout.map(after);
         let pipes = Pipes::open(stdin).map_err(|error| error.to_string())?;
         let theirs = [&pipes.stdin.0, &pipes.stdout.1, &pipes.stderr.1];
         let group = children.start(launch, theirs.map(AsFd::as_fd))?;
@@ -106,7 +121,8 @@ impl Child {
             wake: Some(wake),
             looks,
             deadline,
-            kill_grace,
+            patience,
+            silent_at: patience.liveness.map(after),
             ending: None,
             status: None,
         })
@@ -131,8 +147,9 @@ impl Child {
                 return ChildEvent::Due;
             }
             let kill_at = self.ending.as_ref().and_then(|ending| ending.kill_at);
-            let deadline = self.deadline.filter(|_| self.ending.is_none());
-            let moments = [due, kill_at, deadline].into_iter().flatten();
+            let limits = [self.deadline, self.silent_at]
+                .map(|limit| limit.filter(|_| self.ending.is_none()));
+            let moments = [due, kill_at].into_iter().chain(limits).flatten();
             let next = moments.chain([self.looks.next(now)]).min();
             let wait = next.map_or(LOOK_INTERVAL, |next| next.saturating_duration_since(now));
             let (gone, silent) = (never(), never());
@@ -143,7 +160,10 @@ impl Child {
             };
             select! {
                 recv(self.said.as_ref().unwrap_or(&silent)) -> said => match said {
-                    Ok(PipeEvent::Bytes(stream, bytes)) => return ChildEvent::Said(stream, bytes),
+                    Ok(PipeEvent::Bytes(stream, bytes)) => {
+                        self.silent_at = self.patience.liveness.map(after);
+                        return ChildEvent::Said(stream, bytes);
+                    }
                     Ok(PipeEvent::Ended) => self.looks.now(),
                     // Everything is closed, and the system does not tell the end.
                     Err(_) => self.said = None,
@@ -164,8 +184,13 @@ impl Child {
                 Look::Stopped(_) | Look::Running => {}
             }
         }
-        if self.ending.is_none() && self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.end(Cause::TimedOut);
+        for (limit, cause) in [
+            (self.deadline, Cause::TimedOut),
+            (self.silent_at, Cause::Silent),
+        ] {
+            if self.ending.is_none() && limit.is_some_and(|limit| limit <= now) {
+                self.end(cause);
+            }
         }
         if let Some(ending) = &mut self.ending
             && ending.kill_at.is_some_and(|kill_at| kill_at <= now)
@@ -177,7 +202,7 @@ impl Child {
 
     /// Asks the group to end; one that is stopped is continued, because it would not hear it otherwise.
     fn end(&mut self, cause: Cause) {
-        let kill_at = Some(after(self.kill_grace));
+        let kill_at = Some(after(self.patience.kill_grace));
         self.ending = Some(Termination { cause, kill_at });
         self.group.signal(Signal::TERM);
         self.group.signal(Signal::CONT);

@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, WaitIdStatus};
 
-use crate::base::deadline::after;
 use crate::base::pulse;
 use crate::base::setters::setters;
-use crate::handler::command::child::{Cause, Child, ChildEvent};
+use crate::handler::command::child::{Cause, Child, ChildEvent, Patience};
 use crate::handler::command::kept::Kept;
 use crate::handler::command::launch::Launch;
 use crate::handler::command::lines::LineCutter;
@@ -25,8 +24,8 @@ use crate::handler::progress::Progress;
 ///
 /// It takes a list of arguments and no shell line, so nothing that a model writes can become a second command. By default the child reads from
 /// `/dev/null`. It inherits no descriptor of the server's, and runs in a session of its own without a terminal, so that a program which asks for a
-/// password fails at once. When the call is cancelled, when its [`timeout`](Self::timeout) has passed, or when it has been stopped (`SIGSTOP` and its
-/// like), its whole process group gets `SIGTERM` and later `SIGKILL`; when the child has ended, what is left of its group is killed, and when the
+/// password fails at once. When the call is cancelled, when its [`timeout`](Self::timeout) or [`liveness`](Self::liveness) has passed, or when it has been
+/// stopped (`SIGSTOP` and its like), its whole process group gets `SIGTERM` and later `SIGKILL`; when the child has ended, what is left of its group is killed, and when the
 /// server ends, even by `SIGKILL`, so are the groups of all commands. Only what has left its group on purpose, a daemon, lives on.
 /// While it runs, the lines of its output are reported as progress.
 ///
@@ -62,9 +61,8 @@ use crate::handler::progress::Progress;
 pub struct RunCommand {
     launch: Launch,
     stdin: Option<Vec<u8>>,
-    timeout: Option<Duration>,
+    patience: Patience,
     output_bytes_max: usize,
-    kill_grace: Duration,
 }
 
 /// How a command ended, and its output.
@@ -130,6 +128,13 @@ pub enum CommandError {
         /// What it had said.
         output: Box<CommandOutput>,
     },
+    /// It had said nothing for longer than its [`liveness`](RunCommand::liveness).
+    Silent {
+        /// The program, as it was named.
+        program: String,
+        /// What it had said.
+        output: Box<CommandOutput>,
+    },
     /// It was stopped (by `SIGSTOP`, or because it wanted the terminal), so that it would never have ended.
     Stopped {
         /// The program, as it was named.
@@ -139,6 +144,19 @@ pub enum CommandError {
         /// What it had said.
         output: Box<CommandOutput>,
     },
+}
+
+impl CommandError {
+    /// What it had said, if it ran.
+    #[cfg(feature = "scripts")]
+    pub(crate) fn output_mut(&mut self) -> Option<&mut CommandOutput> {
+        match self {
+            CommandError::TimedOut { output, .. }
+            | CommandError::Silent { output, .. }
+            | CommandError::Stopped { output, .. } => Some(output),
+            CommandError::NotStarted(_) | CommandError::Cancelled => None,
+        }
+    }
 }
 
 impl fmt::Display for CommandError {
@@ -151,6 +169,13 @@ impl fmt::Display for CommandError {
                 write!(
                     f,
                     "`{program}` was ended, because it had not come to its end after {after:.1?}"
+                )?;
+                last_words(f, output)
+            }
+            CommandError::Silent { program, output } => {
+                write!(
+                    f,
+                    "`{program}` was ended, because it had been silent for too long"
                 )?;
                 last_words(f, output)
             }
@@ -191,9 +216,12 @@ impl RunCommand {
         RunCommand {
             launch: Launch::new(program.as_ref().to_owned()),
             stdin: None,
-            timeout: None,
+            patience: Patience {
+                timeout: None,
+                liveness: None,
+                kill_grace: Duration::from_secs(1),
+            },
             output_bytes_max: 64 * 1024,
-            kill_grace: Duration::from_secs(1),
         }
     }
 
@@ -234,14 +262,18 @@ impl RunCommand {
         stdin(bytes: impl Into<Vec<u8>>) => stdin = Some(bytes.into());
 
         /// How long it may run before its group is ended, with [`CommandError::TimedOut`]. Default: as long as it likes.
-        timeout(longest: Duration) => timeout = Some(longest);
+        timeout(longest: Duration) => patience.timeout = Some(longest);
+
+        /// How long it may say nothing before its group is ended, with [`CommandError::Silent`]. Default: as long as it likes, within the
+        /// [`Tool::liveness`](crate::Tool::liveness) of its tool, whose client is not told what it had said.
+        liveness(longest_silence: Duration) => patience.liveness = Some(longest_silence);
 
         /// How many bytes of stdout and of stderr are kept, half of them from the beginning and half from the end. Default 64 KiB each; the middle is read
         /// and dropped.
         output_bytes_max(bytes: usize) => output_bytes_max = bytes;
 
         /// How long a group may take to end after `SIGTERM` before `SIGKILL`. Default 1 s.
-        kill_grace(grace: Duration) => kill_grace = grace;
+        kill_grace(grace: Duration) => patience.kill_grace = grace;
     }
 
     /// Runs it to its end, on the caller's thread, and reports the lines of its output as progress: whole ones, without terminal escapes, and one that
@@ -284,15 +316,8 @@ impl RunCommand {
         let children = cx.control().children();
         let children = children.ok_or_else(|| not_started("the server has ended".to_owned()))?;
         let started = Instant::now();
-        let deadline = self.timeout.map(after);
-        let mut child = Child::start(
-            &self.launch,
-            self.stdin,
-            &children,
-            deadline,
-            self.kill_grace,
-        )
-        .map_err(not_started)?;
+        let child = Child::start(&self.launch, self.stdin, &children, self.patience);
+        let mut child = child.map_err(not_started)?;
         let token = cx.cancellation().clone();
         let mut heard = CapturedOutput::new(self.output_bytes_max);
         let (status, cause) = loop {
@@ -312,6 +337,7 @@ impl RunCommand {
             None => Ok(*output),
             Some(Cause::Cancelled) => Err(CommandError::Cancelled),
             Some(Cause::TimedOut) => Err(CommandError::TimedOut { program, output }),
+            Some(Cause::Silent) => Err(CommandError::Silent { program, output }),
             Some(Cause::Stopped(signal)) => Err(CommandError::Stopped {
                 program,
                 signal,

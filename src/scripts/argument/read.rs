@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use regex_lite::Regex;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::scripts::argument::path::PathRule;
 use crate::scripts::argument::{Argument, ArgumentType, Pattern};
@@ -25,6 +25,7 @@ impl Argument {
         } else {
             kind
         };
+        let count = |key| table.count(key, 0..=usize::MAX);
         let bound = |key| table.number(key).map(|read| read.value);
         let argument = Argument {
             name: name.value.clone(),
@@ -33,9 +34,9 @@ impl Argument {
             required: table.boolean("required").unwrap_or(false),
             kind,
             is_array,
-            items: [table.count("min_items", 0), table.count("max_items", 0)],
+            items: [count("min_items"), count("max_items")],
             pattern: pattern(table),
-            length: [table.count("min_length", 0), table.count("max_length", 0)],
+            length: [count("min_length"), count("max_length")],
             range: [bound("min"), bound("max")],
             one_of: one_of.map(|values| values.value).unwrap_or_default(),
             path: (kind == ArgumentType::Path).then(|| PathRule::read(path, base)),
@@ -70,6 +71,38 @@ impl Argument {
                 format!("the default of the argument `{name}` does not fit: it {problem}");
             mistake("default", problem);
         }
+        let reversed = [
+            (
+                "min",
+                self.range
+                    .each_ref()
+                    .map(|bound| bound.as_ref().and_then(Number::as_f64)),
+            ),
+            (
+                "min_length",
+                self.length.map(|bound| bound.map(|bound| bound as f64)),
+            ),
+            (
+                "min_items",
+                self.items.map(|bound| bound.map(|bound| bound as f64)),
+            ),
+        ];
+        for (key, bounds) in reversed {
+            if matches!(bounds, [Some(least), Some(most)] if least > most) {
+                mistake(
+                    key,
+                    format!(
+                        "`{key}` of the argument `{name}` is greater than its maximum, so nothing fits"
+                    ),
+                );
+            }
+        }
+        if self.one_of.is_empty() && table.place("one_of").is_some() {
+            mistake(
+                "one_of",
+                format!("`one_of` of the argument `{name}` is empty, so nothing fits"),
+            );
+        }
         let is_text = matches!(self.kind, ArgumentType::String | ArgumentType::Path);
         let is_number = matches!(self.kind, ArgumentType::Integer | ArgumentType::Number);
         for (keys, fits, of) in [
@@ -94,6 +127,9 @@ impl Argument {
         }
     }
 }
+
+/// A regular expression that only some clients can read: groups with flags are not JSON Schema's.
+const FLAGGED: &str = "some clients cannot read a pattern with flags, as in `(?i)`; write what is meant, such as [Aa]";
 
 /// The type, and whether it is a list of those.
 fn kind(
@@ -165,7 +201,13 @@ fn pattern(table: &Table<'_>) -> Option<Pattern> {
     // By itself first: one with a lonely parenthesis could reach out of the group.
     let whole = Regex::new(&text).and_then(|_| Regex::new(&format!("^(?:{text})$")));
     match whole {
-        Ok(whole) => Some(Pattern { text, whole }),
+        Ok(whole) => {
+            let mut groups = text.match_indices("(?");
+            if groups.any(|(group, _)| !text[group..].starts_with("(?:")) {
+                table.notes.warning(at, FLAGGED);
+            }
+            Some(Pattern { text, whole })
+        }
         Err(error) => {
             let problem = format!("`pattern` is no regular expression: {error}");
             table.notes.error(at, problem);

@@ -2,12 +2,14 @@
 //!
 //! Must not know which of the two it is.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeValue;
 
 use crate::scripts::argument::Argument;
+use crate::scripts::command::variable;
 use crate::scripts::environment::EnvRule;
 use crate::scripts::mistake::nearest;
 use crate::scripts::spec::{CommandSpec, Run, Stdin};
@@ -20,7 +22,7 @@ pub(super) struct Defaults<'b> {
     cwd: Option<PathBuf>,
     env: Vec<EnvRule>,
     timeout: Option<Duration>,
-    pub(super) liveness: Option<Duration>,
+    liveness: Option<Duration>,
     output_max: usize,
 }
 
@@ -52,9 +54,17 @@ impl<'b> Defaults<'b> {
         let run = self.run(table, arguments);
         let mut env = self.env.clone();
         env.extend(EnvRule::read_all(table, self.base));
-        let cwd = cwd(table, self.base).or_else(|| self.cwd.clone());
         let stdin = stdin(table, arguments);
+        match &run {
+            Some(Run::Shell(_)) => check_variables(table, arguments, &env),
+            Some(Run::Argv(_, words)) if stdin != Stdin::Json => {
+                check_use(table, arguments, words, &stdin)
+            }
+            _ => {}
+        }
+        let cwd = cwd(table, self.base).or_else(|| self.cwd.clone());
         let timeout = table.duration("timeout").or(self.timeout);
+        let liveness = table.duration("liveness").or(self.liveness);
         let ok_codes = table.codes("ok_codes").unwrap_or_else(|| vec![0]);
         let output_max = table.size("output_max").unwrap_or(self.output_max);
         Some(CommandSpec {
@@ -63,6 +73,7 @@ impl<'b> Defaults<'b> {
             env,
             stdin,
             timeout,
+            liveness,
             ok_codes,
             output_max,
         })
@@ -79,8 +90,10 @@ impl<'b> Defaults<'b> {
                 None
             }
             (None, None) => {
-                let problem =
-                    "there is no `run = [\"./program\", \"{argument}\"]`, and no `shell = \"..\"`";
+                let problem = format!(
+                    "{} needs a run = [\"./program\", \"{{argument}}\"], or a shell = \"..\"",
+                    table.what
+                );
                 table.notes.error(table.at, problem);
                 None
             }
@@ -100,21 +113,70 @@ impl<'b> Defaults<'b> {
             table.notes.error(at, problem);
             return None;
         };
-        if program.value.contains(['{', '}']) {
-            let problem = "the program cannot be an argument; name it";
+        let name = Template::parse(&program.value).ok();
+        let Some(name) = name.as_ref().and_then(Template::plain) else {
+            let problem =
+                "the program cannot be an argument; name it, with `{{` for a brace itself";
             table.notes.error(program.at, problem);
-        }
-        if words.len() == 0 && program.value.contains(' ') {
+            return None;
+        };
+        if words.len() == 0 && name.contains(' ') {
             let problem = "one word with spaces is a program with spaces in its name; write each word by itself";
             table.notes.warning(program.at, problem);
         }
-        let program = match program.value.contains('/') {
-            true => self.base.join(program.value),
-            false => program.value.into(),
+        let program = match name.contains('/') {
+            true => self.base.join(name),
+            false => name.into(),
         };
         let words = words.filter_map(|word| parsed(table, &word, arguments));
         Some(Run::Argv(program, words.collect()))
     }
+}
+
+/// Reports arguments that a shell line could not tell from each other, or from what the file sets.
+fn check_variables(table: &Table<'_>, arguments: &[Argument], env: &[EnvRule]) {
+    let set = env.iter().map(|rule| rule.name.clone());
+    let mut known: BTreeSet<String> = set.chain(["ARGS_JSON".to_owned()]).collect();
+    for argument in arguments {
+        let variable = variable(&argument.name);
+        if !known.insert(variable.clone()) {
+            let name = &argument.name;
+            let at = place_of(table, name);
+            let problem = format!(
+                "the argument `{name}` is the variable `{variable}` in the shell line, and that is another's already; name it otherwise"
+            );
+            table.notes.error(at, problem);
+        }
+    }
+}
+
+/// Reports arguments that a model is asked for and the program never gets.
+fn check_use(table: &Table<'_>, arguments: &[Argument], words: &[Template], stdin: &Stdin) {
+    let stdin = match stdin {
+        Stdin::Text(template) => Some(template),
+        Stdin::None | Stdin::Json => None,
+    };
+    let used: Vec<&str> = words
+        .iter()
+        .chain(stdin)
+        .flat_map(Template::slots)
+        .collect();
+    for argument in arguments
+        .iter()
+        .filter(|argument| !used.contains(&&*argument.name))
+    {
+        let name = &argument.name;
+        let problem = format!(
+            "the program never gets the argument `{name}`; write {{{name}}} where it belongs in `run`"
+        );
+        table.notes.warning(place_of(table, name), problem);
+    }
+}
+
+fn place_of(table: &Table<'_>, argument: &str) -> usize {
+    let mut members = table.members("args").into_iter();
+    let found = members.find(|(name, _)| name.value == argument);
+    found.map_or(table.at, |(name, _)| name.at)
 }
 
 fn cwd(table: &Table<'_>, base: &Path) -> Option<PathBuf> {

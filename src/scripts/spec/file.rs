@@ -7,13 +7,10 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::scripts::mistake::{Mistake, nearest};
+use crate::scripts::mistake::Mistake;
 use crate::scripts::spec::command::{Defaults, arguments, template};
-use crate::scripts::spec::{File, PromptSpec, ResourceSpec, Source, tool};
+use crate::scripts::spec::{File, PLACES_MAX, PromptSpec, ResourceSpec, Source, tool};
 use crate::scripts::table::{At, Notes, Table};
-
-/// The most places of a pool.
-const POOL_SIZE_MAX: usize = 1024;
 
 /// Reads the text of a file that stands in `base`. Without a mistake that is no warning, there is a file.
 pub(in crate::scripts) fn read(
@@ -47,9 +44,10 @@ fn read_root(root: Table<'_>, path: &Path, base: &Path) -> File {
         server.finish();
     }
     let defaults = Defaults::read(root.table("defaults", "[defaults]"), base);
+    let pools = pools(&root);
     let tools = root.tables("tool", "a [[tool]]").into_iter();
     let tools = tools
-        .filter_map(|table| tool::read(table, &defaults))
+        .filter_map(|table| tool::read(table, &defaults, &pools))
         .collect();
     let resources = root.tables("resource", "a [[resource]]").into_iter();
     let resources = resources
@@ -65,10 +63,17 @@ fn read_root(root: Table<'_>, path: &Path, base: &Path) -> File {
         tools,
         resources,
         prompts,
-        pools: pools(&root),
         base: base.to_owned(),
     };
-    check_claims(&root, &file.pools);
+    if ["tool", "resource", "prompt"]
+        .iter()
+        .all(|kind| root.place(kind).is_none())
+    {
+        root.notes.warning(
+            0,
+            "the file offers nothing yet; write [[tool]], a name, and run = [\"./program\"]",
+        );
+    }
     said_once(&root, "tool", "name");
     said_once(&root, "resource", "uri");
     said_once(&root, "prompt", "name");
@@ -87,33 +92,19 @@ fn pools(root: &Table<'_>) -> BTreeMap<String, usize> {
         };
         let what = format!("the pool `{}`", name.value);
         let table = Table::new(root.notes, what, name.at, table);
-        let size = table.count("size", 1).unwrap_or(1);
-        if size > POOL_SIZE_MAX {
-            let at = table.place("size").unwrap_or(name.at);
-            let problem = format!("a pool has at most {POOL_SIZE_MAX} places");
-            root.notes.error(at, problem);
-        }
+        let size = table.count("size", 1..=PLACES_MAX).unwrap_or(1);
         table.finish();
-        pools.insert(name.value, size.min(POOL_SIZE_MAX));
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if name.value.is_empty() || !name.value.bytes().all(is_name) {
+            let problem = format!(
+                "`{}` is no name of a pool; it has the characters A-Z a-z 0-9 _ -",
+                name.value
+            );
+            root.notes.error(name.at, problem);
+        }
+        pools.insert(name.value, size);
     }
     pools
-}
-
-/// Reports each claim on a pool that there is not.
-fn check_claims(root: &Table<'_>, pools: &BTreeMap<String, usize>) {
-    let known = || pools.keys().map(String::as_str);
-    for tool in root.tables("tool", "a [[tool]]") {
-        for claim in tool.strings("claims").unwrap_or_default() {
-            let name = &claim.value;
-            let hint = match nearest(name, known()) {
-                _ if pools.contains_key(name) => continue,
-                Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => format!("write [pools.{name}] with its size"),
-            };
-            let problem = format!("there is no pool `{name}`; {hint}");
-            root.notes.error(claim.at, problem);
-        }
-    }
 }
 
 /// Reports each table of `[[kind]]` whose `key` another has already.
@@ -155,6 +146,14 @@ fn resource(mut table: Table<'_>, defaults: &Defaults<'_>) -> Option<ResourceSpe
                 table.notes.error(file.at, problem);
             }
             Source::File(path)
+        }
+        None if table.place("run").or(table.place("shell")).is_none() => {
+            let problem = format!(
+                "{} needs a file = \"..\", or a command: run = [\"./program\"]",
+                table.what
+            );
+            table.notes.error(table.at, problem);
+            return None;
         }
         None => Source::Command(defaults.command(&table, &[])?),
     };

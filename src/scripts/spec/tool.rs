@@ -2,18 +2,25 @@
 //!
 //! Must not know what its program is.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::handler::Execution;
 use crate::scripts::argument::Argument;
+use crate::scripts::mistake::nearest;
 use crate::scripts::spec::command::{Defaults, arguments, template};
-use crate::scripts::spec::{Output, ToolSpec};
+use crate::scripts::spec::{Output, PLACES_MAX, ToolSpec};
 use crate::scripts::table::{At, Table};
 
 /// What a tool without a name is called until that is mended.
 const UNNAMED: &str = "?";
 
-pub(super) fn read(mut table: Table<'_>, defaults: &Defaults<'_>) -> Option<ToolSpec> {
+pub(super) fn read(
+    mut table: Table<'_>,
+    defaults: &Defaults<'_>,
+    pools: &BTreeMap<String, usize>,
+) -> Option<ToolSpec> {
     let name = name(&mut table);
     let description = table.text("description").map(|text| text.value);
     if name != UNNAMED && table.place("description").is_none() {
@@ -23,15 +30,13 @@ pub(super) fn read(mut table: Table<'_>, defaults: &Defaults<'_>) -> Option<Tool
     }
     let arguments = arguments("tool", &table, defaults.base);
     let output = output(&table);
-    let claims = table.strings("claims").unwrap_or_default();
     let requires = table.strings("requires").unwrap_or_default();
     let spec = ToolSpec {
         title: table.text("title").map(|text| text.value),
         description,
         command: defaults.command(&table, &arguments)?,
-        liveness: table.duration("liveness").or(defaults.liveness),
-        concurrency: table.count("concurrency", 1),
-        claims: claims.into_iter().map(|claim| claim.value).collect(),
+        concurrency: table.count("concurrency", 1..=PLACES_MAX),
+        claims: claims(&table, pools),
         execution: execution(&table, &arguments),
         read_only: table.boolean("read_only"),
         destructive: table.boolean("destructive"),
@@ -72,6 +77,25 @@ fn name(table: &mut Table<'_>) -> String {
         table.notes.warning(at, problem);
     }
     name
+}
+
+/// The pools that it has to have a place in, with their sizes.
+fn claims(table: &Table<'_>, pools: &BTreeMap<String, usize>) -> BTreeMap<String, usize> {
+    let known = || pools.keys().map(String::as_str);
+    let claims = table.strings("claims").unwrap_or_default().into_iter();
+    let claims = claims.filter_map(|At { value: name, at }| {
+        if let Some(size) = pools.get(&name) {
+            return Some((name, *size));
+        }
+        let hint = match nearest(&name, known()) {
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None => format!("write [pools.{name}] with its size"),
+        };
+        let problem = format!("there is no pool `{name}`; {hint}");
+        table.notes.error(at, problem);
+        None
+    });
+    claims.collect()
 }
 
 fn output(table: &Table<'_>) -> Output {

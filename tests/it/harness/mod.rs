@@ -9,6 +9,8 @@ pub(crate) mod http;
 pub(crate) mod logs;
 pub(crate) mod message;
 pub(crate) mod pipe;
+#[cfg(feature = "cli")]
+pub(crate) mod place;
 pub(crate) mod served;
 pub(crate) mod talk;
 pub(crate) mod task_schema;
@@ -23,6 +25,8 @@ pub(crate) use self::gate::Gate;
 pub(crate) use self::http::{Event, Http, Reply, Session};
 pub(crate) use self::message::{call, code, legacy, legacy_call, modern, text, with_meta};
 pub(crate) use self::pipe::PipeClient;
+#[cfg(feature = "cli")]
+pub(crate) use self::place::Place;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 pub(crate) use self::served::{Front, on_every_front};
 pub(crate) use self::served::{Served, patient, probes};
