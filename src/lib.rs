@@ -40,13 +40,16 @@
 //!
 //! ```text
 //! bytes ──> transport ──> message ──> engine ──> lane ──> worker: handler(cx, args)
-//!              │                                                        │ events: progress, log, answer
+//!              │                                            │           │
+//! bytes <──────┼──── a plain answer, what the kernel takes ─┘           │ events: progress, log; the rest of an answer
 //! bytes <── transport <──────────────────── outbox <────────────────────┘
 //! ```
 //!
-//! - The *transport* has one thread for each connection, which alone reads and writes it; a pipe has one that reads and one that writes.
-//! - The *engine* answers cheap requests at once, on that thread. A tool call goes to its tool's *lane*: a name, a fixed number of worker
-//!   threads, a bounded queue. A full lane refuses the call at once: status `503` over HTTP, and the JSON-RPC error code `503` everywhere.
+//! - The *transport* has one thread for each connection, which alone reads it, and writes what a worker did not send at once; a pipe has one that
+//!   reads and one that writes.
+//! - The *engine* answers cheap requests at once, on that thread, and so it does the server's own job tools. A tool call goes to its tool's *lane*: a
+//!   name, a fixed number of worker threads, a bounded queue. A full lane refuses the call at once, by the JSON-RPC error code `503`; over HTTP with
+//!   that status for modern clients and `200` for legacy ones ([`Server::overload`]).
 //! - A *worker* forks the state, calls the handler, catches its panic, and gives the answer to the *outbox*. It never waits for a socket or a pipe: it
 //!   sends what the kernel takes at once, and the rest is for the thread that owns the connection.
 //!
@@ -81,8 +84,17 @@
 //! mcp-conn-<n>, mcp-pipe-reader ── a cancellation, an answer to a
 //!                                  question: a channel in the call ─▶ mcp-<lane>-<n>, if its handler waits for it
 //! mcp-clock ── what is idle, late or silent: cancels it ────────────▶ the thread that waits for it
-//! mcp-signals, or the end of a pipe ── stop: a channel ─────────────▶ the thread in `join`, which drains and joins all others
+//! mcp-signals, or the end of a pipe ── stop: a channel ─────────────▶ the thread in `join` or `wait_for_ctrl_c`
 //! ```
+//!
+//! The thread that ends the server (the one in `join`, in `shutdown`, or that drops it; `mcp-end` if that is a worker) drains it in one order, in
+//! `server/shared.rs`:
+//!
+//! 1. No call, no front and no program is let in any more; streams that listen end; fronts stop accepting, and hear what belongs to accepted calls.
+//! 2. Background jobs run to their own deadline, if they have one, then all lanes to the drain's. What is queued or runs after that is cancelled.
+//! 3. Child processes are killed and reaped. A handler that does not return within `cancel_grace` is abandoned, and counted.
+//! 4. Fronts write what is left to write, close idle connections at once and half requests after a moment, and join their threads.
+//! 5. The log and stderr are written out.
 //!
 //! One request told from its first byte to the last of its answer, what a disconnect does, and how to add a method, a front or a metric: [`internals`].
 //!
@@ -101,7 +113,7 @@
 //! 8. A panic is one failed call; its text goes to the log and never to the client. [`log_backtraces`] adds where it happened. (`law_08_panics.rs`)
 //! 9. Bad input gets a clear error and costs nothing; every limit has a name, a unit and a default ([`Limits`]). (`law_09_limits.rs`, `law_09_malformed.rs`)
 //! 10. stdout belongs to the protocol, and nothing waits for a stderr that nobody reads. (`law_10_stdout.rs`, `law_10_stderr.rs`)
-//! 11. The library does not take over the process: no logger, and, unless you call [`RunningServer::run_until_ctrl_c`] or [`log_backtraces`], no signal handler
+//! 11. The library does not take over the process: no logger, and, unless you call [`RunningServer::run_until_ctrl_c`], `wait_for_ctrl_c` or [`log_backtraces`], no signal handler
 //!     and no panic hook. (`law_11_process.rs`)
 //! 12. A shutdown loses nothing that was accepted: refuse what is new, hear what belongs to the rest, finish, then close. (`law_12_drain.rs`, `law_12_dropping.rs`)
 //! 13. Every byte that is kept for a client is on its account and on the server's. (`law_13_memory.rs`, `law_13_trees.rs`)

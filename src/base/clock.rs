@@ -1,6 +1,6 @@
 //! The one thread that ticks: whatever must happen from time to time, without anybody asking for it.
 //!
-//! A tick is short and never waits; it finds what is due (an idle session, a silent call) and says so. One that panics is logged and goes on
+//! A tick is short and waits for nothing but a store of jobs; it finds what is due (an idle session, a silent call) and says so. One that panics is logged and goes on
 //! ticking. A tick knows how late it is, so that a thread that was not run, or a machine that slept, is not taken for time that has passed. Must not know
 //! what ticks.
 

@@ -76,8 +76,8 @@ limits! {
     session_streams_max: usize = 16,
     /// A legacy session that has been silent this long ends. Default 30 minutes; most clients never send `DELETE`.
     session_idle_timeout: Duration = Duration::from_secs(30 * 60),
-    /// Most HTTP exchanges that may wait for their answer at once in the tiny_http front, each on its own I/O thread. Default 1024.
-    /// The next one gets `503`.
+    /// Most HTTP exchanges that may wait for their answer at once in the tiny_http front, each on its own I/O thread, and most calls of `job_status`
+    /// that may wait for a job to change. Default 1024. The next one gets `503`.
     exchanges_max: usize = 1024,
     /// Bytes of answers and events that wait for one slow reader. Default 16 MiB: a hundred thousand progress events. Beyond it older progress of the
     /// same call goes first, then other progress, and log messages last; answers are kept, but on stdio no further request is read until some have

@@ -1,7 +1,7 @@
 //! Arrival: from bytes to a request under the rules of its era, and the table of the modern era's methods.
 //!
-//! Decides what arrived, which era it belongs to, and whether it passes that era's checks. What the handshake era does stands in `handshake`. Never
-//! blocks. Specification: `basic/versioning` ("Backward Compatibility") of revision 2026-07-28.
+//! Decides what arrived, which era it belongs to, and whether it passes that era's checks. What the handshake era does stands in `handshake`. Waits
+//! for nothing but a store of jobs. Specification: `basic/versioning` ("Backward Compatibility") of revision 2026-07-28.
 
 use std::sync::Arc;
 

@@ -4,8 +4,11 @@
 //!              open                start                answer | fail: the handler returned or panicked
 //!  (request) ───────> queued ───────────────> running ──────────────────────────────────────────────> ended
 //!                       │                        │                                                      ▲
-//!                       └────────────────────────┴─ cancel (client: no answer) | abort, give_up (server: error) ─┘
+//!                       └────────────────────────┴─ cancel (client: no answer) | abort (server: error) ──────────┘
 //! ```
+//!
+//! A running call has two more ends: `pause`, when a job has asked its client and its worker is free until the answer, and `give_up`, when its handler
+//! was silent, was told so (`stall`, which ends nothing), and has not returned in its grace.
 //!
 //! However a call ends (its handler returns or panics, the client cancels, the server shuts down, its job is lost), the first
 //! one to say so takes the port for the answer, and nobody else finds it. That is how there is exactly one terminal message, or none for a

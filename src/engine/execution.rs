@@ -1,7 +1,8 @@
 //! What runs on a worker: fork, call, catch, encode, answer.
 //!
-//! An [`HandlerCall`] is what is executed: a handler, its arguments, the control that its context reaches the server by. A [`CallJob`] is one with the
-//! duty to answer for it. Everything here happens on the worker's thread. Must not know which lane it is on, or how the answer travels.
+//! A [`HandlerCall`] is what is executed: a handler, its arguments, the control that its context reaches the server by. A [`CallJob`] is one with the
+//! duty to answer for it. Everything here happens on the worker's thread; only the
+//! server's own job tools run where they arrive. Must not know which lane it is on, or how the answer travels.
 
 use std::sync::Arc;
 

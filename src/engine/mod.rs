@@ -1,7 +1,8 @@
 //! What a message means: validate, route, register, submit, or answer at once.
 //!
-//! The entry is [`Engine::accept`], which never blocks: it is called by the thread that owns the connection or pipe, and whatever
-//! might take time goes to a lane. Must not know sockets, pipes or HTTP words. In reading order, first the path of a call:
+//! The entry is [`Engine::accept`]: it is called by the thread that owns the connection or pipe and waits for no handler and no client, for whatever
+//! might take time goes to a lane. Only a store of background jobs is read and written right there, so that a job is announced when it is kept: with a
+//! store on disk the next message on the same pipe waits for that. Must not know sockets, pipes or HTTP words. In reading order, first the path of a call:
 //!
 //! - `origin`: where a message came from, and what its transport hears of it besides the answer;
 //! - `reply`: the place for the one answer, and the one builder of refusals;

@@ -31,9 +31,9 @@ pub(super) enum Plan {
     Workspace(Key, AccessMode),
     /// By a background job.
     Job(Box<NewJob>),
-    /// On this thread, for it never waits.
+    /// On this thread, for it waits for nothing but the store.
     Here,
-    /// The same, when a job has changed or the time has come.
+    /// On the thread that changes the job, or on the clock's when the time has come.
     WhenChanged(Arc<str>, Instant),
 }
 

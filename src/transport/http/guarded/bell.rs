@@ -32,7 +32,7 @@ impl Bell {
     }
 }
 
-/// Two ends of a pipe elsewhere.
+/// A pair of connected sockets elsewhere.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[derive(Debug)]
 pub(super) struct Bell(OwnedFd, OwnedFd);

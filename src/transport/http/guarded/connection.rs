@@ -4,11 +4,16 @@
 //!            ┌───────────── next request ◀────────────────┐
 //!            ▼                                            │ conclude
 //!   await_first_byte ──▶ read_head ──▶ execute: read_body, then respond
-//!      │ end, time is       │ bad, slow,      │           or begin_stream, send …, finish
-//!      │ over, shut         │ shut: refuse    │ failed, left, worn out, stopping,
-//!      ▼                    ▼                 ▼ body unread
-//!    close                linger ────────▶ close
+//!      │ end, time is       │    │            │           or begin_stream, send …, finish
+//!      │ over, shut         │    │ bad, slow, │ failed, left, worn out, stopping
+//!      │                    │    │ shut:      │
+//!      │            its end │    ▼ refuse     ▼
+//!      │                    │  linger ◀── something is left to read? ── no ─┐
+//!      ▼                    ▼    ▼                                          ▼
+//!    close ◀────────────────┴────┴──────────────────────────────────────────┘
 //! ```
+//!
+//! To linger is to read what a client still sends, for a moment: closing a socket with unread bytes resets it, and takes the answer with it.
 //!
 //! What the others may do meanwhile stands in `link.rs`. The thread that runs it owns the socket; nobody else reads it, and nobody else writes but a
 //! worker that sends a whole answer while this thread waits for it (`aside`). It must not know lanes, handlers or MCP, nor who accepts connections.
