@@ -98,6 +98,22 @@
 //!
 //! One request told from its first byte to the last of its answer, what a disconnect does, and how to add a method, a front or a metric: [`internals`].
 //!
+//! # Words
+//!
+//! | word | means |
+//! |---|---|
+//! | era | *modern*: a request says all there is to know of its client; *legacy*, the handshake era: a session remembers it |
+//! | fork | the copy of the state that one call has to itself ([`Fork`]) |
+//! | owner | who a request comes from, as far as it is known: a session, a pipe, or nobody; what is kept for it is found and charged by that |
+//! | outbox | what waits for one client, in order; the thread that writes to the client drains it |
+//! | short way | an answer that its worker sends itself, because nothing waits in the outbox and the kernel takes it at once |
+//! | firm | of what waits in an outbox, what is never dropped: answers and questions |
+//! | round | one of the calls that a modern client makes until all questions of a handler are answered; the *seal* is the signature on what it carries between them |
+//! | parked | of a legacy stream: its client has left and may come back for the rest |
+//! | wedged | of a worker: its handler has given no sign of life, was told so, and has not returned in its grace |
+//! | desk | what outlives a call: workspaces, and background jobs with their store |
+//! | drain | the time between "nothing new" and the end, in which everything accepted is finished |
+//!
 //! # The fifteen laws
 //!
 //! Each has tests that fail when it is broken, in the file of `tests/it/` that is named with it.
