@@ -15,6 +15,7 @@
 //! Specification: `basic/transports` ("Multiple Connections", "Resumability and Redelivery") of revision 2025-11-25.
 
 mod replay;
+mod state;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +25,8 @@ use std::time::{Duration, Instant};
 pub(crate) use self::replay::Cursor;
 
 use self::replay::Replay;
-use crate::base::budget::{Budget, Charge};
+use self::state::{Answering, Phase, StreamsState};
+use crate::base::budget::Budget;
 use crate::base::limits::Limits;
 use crate::outbox::{Outbox, OutboxReader};
 use crate::protocol::version::ProtocolVersion;
@@ -47,46 +49,6 @@ pub(crate) struct Streams {
     state: Mutex<StreamsState>,
     /// Signalled when a stream is not open any more; only those who want to take one over wait here.
     released: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct StreamsState {
-    /// The session is over: nothing is kept any more.
-    ended: bool,
-    /// The last stream's number, of either kind.
-    last_stream: u64,
-    /// Streams that answer a request, the oldest first.
-    answering: BTreeMap<u64, Answering>,
-    /// What has been sent on them and may have to be sent again.
-    replay: Replay,
-    /// Streams that only listen, the latest last.
-    listening: Vec<(u64, Outbox)>,
-    /// Announcements that wait for somebody to listen, the oldest first.
-    backlog: VecDeque<(Vec<u8>, Charge)>,
-    /// When the last stream stopped being open.
-    last_closed: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Answering {
-    last_event: u64,
-    phase: Phase,
-}
-
-impl Answering {
-    fn of(phase: Phase) -> Self {
-        Answering {
-            last_event: 0,
-            phase,
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Phase {
-    Open(Outbox),
-    Parked(OutboxReader),
-    Finished,
 }
 
 /// What somebody who comes back for a stream finds.
@@ -243,11 +205,10 @@ impl Streams {
     /// Forgets everything that waits for somebody to come back or to listen.
     pub(crate) fn forget_what_waits(&self) {
         let mut state = self.lock();
-        let is_open = |answering: &Answering| matches!(answering.phase, Phase::Open(_));
         let answering = std::mem::take(&mut state.answering);
         let (open, waiting): (BTreeMap<_, _>, BTreeMap<_, _>) = answering
             .into_iter()
-            .partition(|(_, answering)| is_open(answering));
+            .partition(|(_, answering)| answering.is_open());
         state.answering = open;
         state.replay = Replay::default();
         state.backlog = VecDeque::new();
@@ -288,8 +249,7 @@ impl Streams {
     /// take its heartbeats, and that ends the stream. What is parked does not count: its call does, while it runs.
     pub(crate) fn idle_for(&self) -> Option<Duration> {
         let state = self.lock();
-        let is_open = |answering: &Answering| matches!(answering.phase, Phase::Open(_));
-        if !state.listening.is_empty() || state.answering.values().any(is_open) {
+        if !state.listening.is_empty() || state.answering.values().any(Answering::is_open) {
             return Some(Duration::ZERO);
         }
         state.last_closed.map(|closed| closed.elapsed())
@@ -328,58 +288,6 @@ impl Streams {
 
     fn lock(&self) -> MutexGuard<'_, StreamsState> {
         self.state.lock().expect(HELD)
-    }
-}
-
-impl StreamsState {
-    /// The stream to forget if too much is kept that is not open: one whose answer has been sent before one whose answer has not, and the
-    /// oldest of them. The bytes that wait are looked at when a stream is parked and when they arrive; one that is parked alone may hold whatever its
-    /// session's account has room for.
-    fn one_too_many(&self, parked_max: usize, bytes_max: usize) -> Option<u64> {
-        let mut parked = Vec::new();
-        let mut finished = Vec::new();
-        let mut bytes = 0;
-        for (stream, answering) in &self.answering {
-            match &answering.phase {
-                Phase::Open(_) => {}
-                Phase::Parked(reader) => {
-                    bytes += reader.waiting_bytes();
-                    parked.push(*stream);
-                }
-                Phase::Finished => finished.push(*stream),
-            }
-        }
-        let most = if self.ended { 0 } else { parked_max };
-        if parked.len() + finished.len() > most {
-            return finished.first().or(parked.first()).copied();
-        }
-        let too_long = parked.len() > 1 && bytes > bytes_max;
-        parked.first().filter(|_| too_long).copied()
-    }
-
-    /// The oldest parked stream in which something waits to be read, and how much.
-    fn oldest_that_waits(&self) -> Option<(u64, usize)> {
-        self.answering.iter().find_map(|(stream, answering)| {
-            let Phase::Parked(reader) = &answering.phase else {
-                return None;
-            };
-            let waiting = reader.waiting_bytes();
-            (waiting > 0).then_some((*stream, waiting))
-        })
-    }
-
-    /// Whether it is finished, but newer messages have left its answer no room: there is nothing to come back for.
-    fn has_lost_its_answer(&self, stream: u64) -> bool {
-        self.answering.get(&stream).is_some_and(|answering| {
-            let event = answering.last_event;
-            let is_finished = matches!(answering.phase, Phase::Finished);
-            is_finished && !self.replay.holds(Cursor { stream, event })
-        })
-    }
-
-    fn forget(&mut self, stream: u64) -> Option<Answering> {
-        self.replay.forget(stream);
-        self.answering.remove(&stream)
     }
 }
 

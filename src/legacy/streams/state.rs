@@ -1,0 +1,106 @@
+//! What is known of one session's streams, and which of them goes first when too much is kept.
+//!
+//! Must not know who opens a stream, or waits for one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use crate::base::budget::Charge;
+use crate::legacy::streams::replay::{Cursor, Replay};
+use crate::outbox::{Outbox, OutboxReader};
+
+#[derive(Debug, Default)]
+pub(super) struct StreamsState {
+    /// The session is over: nothing is kept any more.
+    pub(super) ended: bool,
+    /// The last stream's number, of either kind.
+    pub(super) last_stream: u64,
+    /// Streams that answer a request, the oldest first.
+    pub(super) answering: BTreeMap<u64, Answering>,
+    /// What has been sent on them and may have to be sent again.
+    pub(super) replay: Replay,
+    /// Streams that only listen, the latest last.
+    pub(super) listening: Vec<(u64, Outbox)>,
+    /// Announcements that wait for somebody to listen, the oldest first.
+    pub(super) backlog: VecDeque<(Vec<u8>, Charge)>,
+    /// When the last stream stopped being open.
+    pub(super) last_closed: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) struct Answering {
+    pub(super) last_event: u64,
+    pub(super) phase: Phase,
+}
+
+impl Answering {
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open(_))
+    }
+
+    pub(super) fn of(phase: Phase) -> Self {
+        Answering {
+            last_event: 0,
+            phase,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    Open(Outbox),
+    Parked(OutboxReader),
+    Finished,
+}
+
+impl StreamsState {
+    /// The stream to forget if too much is kept that is not open: one whose answer has been sent before one whose answer has not, and the
+    /// oldest of them. The bytes that wait are looked at when a stream is parked and when they arrive; one that is parked alone may hold whatever its
+    /// session's account has room for.
+    pub(super) fn one_too_many(&self, parked_max: usize, bytes_max: usize) -> Option<u64> {
+        let mut parked = Vec::new();
+        let mut finished = Vec::new();
+        let mut bytes = 0;
+        for (stream, answering) in &self.answering {
+            match &answering.phase {
+                Phase::Open(_) => {}
+                Phase::Parked(reader) => {
+                    bytes += reader.waiting_bytes();
+                    parked.push(*stream);
+                }
+                Phase::Finished => finished.push(*stream),
+            }
+        }
+        let most = if self.ended { 0 } else { parked_max };
+        if parked.len() + finished.len() > most {
+            return finished.first().or(parked.first()).copied();
+        }
+        let too_long = parked.len() > 1 && bytes > bytes_max;
+        parked.first().filter(|_| too_long).copied()
+    }
+
+    /// The oldest parked stream in which something waits to be read, and how much.
+    pub(super) fn oldest_that_waits(&self) -> Option<(u64, usize)> {
+        self.answering.iter().find_map(|(stream, answering)| {
+            let Phase::Parked(reader) = &answering.phase else {
+                return None;
+            };
+            let waiting = reader.waiting_bytes();
+            (waiting > 0).then_some((*stream, waiting))
+        })
+    }
+
+    /// Whether it is finished, but newer messages have left its answer no room: there is nothing to come back for.
+    pub(super) fn has_lost_its_answer(&self, stream: u64) -> bool {
+        self.answering.get(&stream).is_some_and(|answering| {
+            let event = answering.last_event;
+            let is_finished = matches!(answering.phase, Phase::Finished);
+            is_finished && !self.replay.holds(Cursor { stream, event })
+        })
+    }
+
+    pub(super) fn forget(&mut self, stream: u64) -> Option<Answering> {
+        self.replay.forget(stream);
+        self.answering.remove(&stream)
+    }
+}
