@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::base::budget::Charge;
 use crate::base::owner::Owner;
 use crate::engine::background::NewJob;
 use crate::engine::call::{Call, CallsInFlight, Responder, Runs};
@@ -92,13 +93,6 @@ struct CallTarget {
     arguments: Option<Box<RawValue>>,
 }
 
-/// What a request that looks for its target can come to.
-enum Lookup {
-    Found(CallTarget),
-    /// There is nothing to run: an argument that nothing completes.
-    Nothing,
-}
-
 impl Engine {
     /// The header fields that handlers may see.
     fn wanted_headers(&self, fields: Option<&dyn HeaderFields>) -> Vec<(Arc<str>, Box<str>)> {
@@ -124,51 +118,66 @@ impl Engine {
                 return None;
             }
         };
-        let mut wanted = match self.look_up(method, &asked.params, asked.era, caller.fields) {
-            Ok(Lookup::Found(wanted)) => wanted,
-            Ok(Lookup::Nothing) => {
-                self.complete_nothing(asked);
-                return None;
-            }
-            Err(error) => {
-                asked.fail(&error);
-                return None;
-            }
-        };
-        let plan = match method {
-            Method::ToolsCall => {
-                let CallTarget {
-                    target, arguments, ..
-                } = &mut wanted;
-                let (params, owner) = (&asked.params, &caller.owner);
-                self.shared
-                    .plan(target, arguments, params, owner, asked.era)
-            }
-            _ => Ok(Plan::Lane),
-        };
-        let plan = match plan {
-            Ok(plan) => plan,
+        let (found, plan) = match self.prepare(method, &asked, &caller) {
+            Ok(prepared) => prepared,
             Err(unplanned) => {
                 self.tell_unplanned(unplanned, asked);
                 return None;
             }
         };
+        let lane = &self.lanes[found.target.lane];
+        let job = self.open_job(method, found, asked, caller, lane, kept)?;
+        let call = Arc::clone(&job.responder.0);
+        self.carry_out(plan, lane, job).then_some(call)
+    }
+
+    /// Finds the target, and how it is to be called.
+    fn prepare(
+        &self,
+        method: Method,
+        asked: &Asked<'_>,
+        caller: &Caller<'_>,
+    ) -> Result<(CallTarget, Plan), Unplanned> {
+        let mut found = self.look_up(method, &asked.params, asked.era, caller.fields)?;
+        let plan = match method {
+            Method::ToolsCall => {
+                let CallTarget {
+                    target, arguments, ..
+                } = &mut found;
+                let (params, owner) = (&asked.params, &caller.owner);
+                self.shared
+                    .plan(target, arguments, params, owner, asked.era)?
+            }
+            _ => Plan::Lane,
+        };
+        Ok((found, plan))
+    }
+
+    /// Opens the call, with what its worker needs. `None` when it has been refused.
+    fn open_job(
+        &self,
+        method: Method,
+        found: CallTarget,
+        asked: Asked<'_>,
+        caller: Caller<'_>,
+        lane: &RunningLane<CallJob>,
+        kept: Charge,
+    ) -> Option<CallJob> {
         let state_len_max = self.shared.rounds.state_len_max();
         let retry = retry(&asked.params, asked.era, state_len_max);
         let trace = asked.params.meta.as_ref().and_then(TraceContext::read);
         let tag = asked.tag.clone();
-        let lane = &self.lanes[wanted.target.lane];
         let runs = Runs {
-            name: Arc::clone(&wanted.target.name),
+            name: Arc::clone(&found.target.name),
             lane: Arc::clone(lane.name()),
-            liveness: wanted.target.liveness,
+            liveness: found.target.liveness,
         };
         let (call, params) = asked.open(Some(runs), caller.owner, caller.registry)?;
         let control = Control {
             call: Arc::clone(&call),
             info: RequestInfo {
                 tag,
-                target: wanted.named,
+                target: found.named,
                 client: caller.client,
                 trace,
                 progress_token: params.meta.and_then(|meta| meta.progress_token),
@@ -187,20 +196,18 @@ impl Engine {
             seat: OnceLock::new(),
             shared: Arc::clone(&self.shared),
         };
-        let execution = HandlerCall {
-            control: Arc::new(control),
-            target: wanted.target,
-            arguments: wanted.arguments,
-            retry,
-            _kept: Some(kept),
-        };
-        let job = CallJob {
-            responder: Responder(Arc::clone(&call)),
-            execution,
+        Some(CallJob {
+            responder: Responder(call),
+            execution: HandlerCall {
+                control: Arc::new(control),
+                target: found.target,
+                arguments: found.arguments,
+                retry,
+                _kept: Some(kept),
+            },
             then: None,
             turn: None,
-        };
-        self.carry_out(plan, lane, job).then_some(call)
+        })
     }
 
     /// Carries a call out as planned. Says whether it is under way.
@@ -243,16 +250,14 @@ impl Engine {
         }
     }
 
-    fn tell_unplanned(&self, unplanned: Unplanned, asked: Asked<'_>) {
-        match unplanned {
-            Unplanned::Error(error) => asked.fail(&error),
-            Unplanned::Problem(problem) => {
-                let reply = Reply::Tool(CallToolResult::error(problem));
-                let server_info = &self.shared.identity.server_info;
-                let result = encode::result(&reply, asked.era, server_info);
-                asked.answer(&result);
-            }
-        }
+    pub(super) fn tell_unplanned(&self, unplanned: Unplanned, asked: Asked<'_>) {
+        let reply = match unplanned {
+            Unplanned::Error(error) => return asked.fail(&error),
+            Unplanned::Problem(problem) => Reply::Tool(CallToolResult::error(problem)),
+            Unplanned::Nothing => Reply::Completion(Completion::default()),
+        };
+        let result = encode::result(&reply, asked.era, &self.shared.identity.server_info);
+        asked.answer(&result);
     }
 
     fn look_up(
@@ -261,17 +266,17 @@ impl Engine {
         params: &Params<'_>,
         era: Era,
         fields: Option<&dyn HeaderFields>,
-    ) -> Result<Lookup, ErrorObject> {
+    ) -> Result<CallTarget, Unplanned> {
         match method {
             Method::ResourcesRead => {
                 let uri = named("uri", params.uri.as_ref())?;
                 let found = self.shared.catalogue.resource(uri);
                 let found = found.ok_or_else(|| ErrorObject::no_resource(uri).in_era(era))?;
-                Ok(Lookup::Found(CallTarget {
+                Ok(CallTarget {
                     target: found.target,
                     named: uri.into(),
                     arguments: found.variables,
-                }))
+                })
             }
             Method::Complete => self.find_completer(params),
             _ => {
@@ -288,24 +293,18 @@ impl Engine {
                     mirrors.check(arguments, &|name| fields.field(name))?;
                 }
                 if arguments.is_some_and(|arguments| !arguments.get().starts_with('{')) {
-                    return Err(ErrorObject::invalid_params("`arguments` must be an object"));
+                    return Err(ErrorObject::invalid_params("`arguments` must be an object").into());
                 }
-                Ok(Lookup::Found(CallTarget {
+                Ok(CallTarget {
                     named: Arc::clone(&target.name),
                     target,
                     arguments: arguments.map(ToOwned::to_owned),
-                }))
+                })
             }
         }
     }
 
-    pub(super) fn complete_nothing(&self, asked: Asked<'_>) {
-        let nothing = Reply::Completion(Completion::default());
-        let result = encode::result(&nothing, asked.era, &self.shared.identity.server_info);
-        asked.answer(&result);
-    }
-
-    fn find_completer(&self, params: &Params<'_>) -> Result<Lookup, ErrorObject> {
+    fn find_completer(&self, params: &Params<'_>) -> Result<CallTarget, Unplanned> {
         let missing = |what| ErrorObject::invalid_params(format!("`{what}` is missing"));
         let reference = params.reference.as_ref().ok_or_else(|| missing("ref"))?;
         let argument = params.argument.as_ref();
@@ -325,7 +324,7 @@ impl Engine {
             }
         };
         let Some(target) = found else {
-            return Ok(Lookup::Nothing);
+            return Err(Unplanned::Nothing);
         };
         #[derive(Serialize)]
         struct Typed<'a> {
@@ -338,11 +337,11 @@ impl Engine {
             value: &argument.value.0,
             arguments: context.and_then(|context| context.arguments),
         };
-        Ok(Lookup::Found(CallTarget {
+        Ok(CallTarget {
             named: Arc::clone(&target.name),
             target,
             arguments: to_raw_value(&typed).ok(),
-        }))
+        })
     }
 
     /// Hands a call to its lane, or refuses it now. Either way the call ends exactly once.

@@ -13,6 +13,7 @@ use crate::engine::call::CallsInFlight;
 use crate::engine::dispatch::Caller;
 use crate::engine::lifecycle::Engine;
 use crate::engine::origin::{Accepted, Arrival, Origin};
+use crate::engine::planning::Unplanned;
 use crate::engine::reply::{Asked, Refusal, ReplyPort, over_budget};
 use crate::engine::subscriptions::URI_BYTES;
 use crate::handler::client::Client;
@@ -84,7 +85,7 @@ impl Engine {
             Method::PromptsList | Method::ResourcesList | Method::TemplatesList => {
                 self.list(method, asked);
             }
-            Method::Complete => self.complete_nothing(asked),
+            Method::Complete => self.tell_unplanned(Unplanned::Nothing, asked),
             _ => asked.fail(&ErrorObject::method_not_found(method.name())),
         }
     }

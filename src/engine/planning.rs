@@ -43,6 +43,14 @@ pub(super) enum Unplanned {
     Error(ErrorObject),
     /// For the model.
     Problem(String),
+    /// There is nothing to run: an argument that nothing completes.
+    Nothing,
+}
+
+impl From<ErrorObject> for Unplanned {
+    fn from(error: ErrorObject) -> Self {
+        Unplanned::Error(error)
+    }
 }
 
 /// The workspace of a call that names none.
@@ -73,7 +81,7 @@ impl Shared {
         // A modern client that follows no tasks must be told so; an earlier one has only the tools.
         let gets_a_job = follows_tasks || (can_follow && era == Era::Legacy);
         if work.execution == Execution::Background && !gets_a_job {
-            return Err(Unplanned::Error(tasks_required()));
+            return Err(tasks_required().into());
         }
         let said = arguments::take(arguments.as_deref(), self.lenient_arguments)
             .map_err(Unplanned::Problem)?;
@@ -102,23 +110,12 @@ impl Shared {
         if !is_job {
             return Ok(key.map_or(Plan::Lane, |(key, access)| Plan::Workspace(key, access)));
         }
-        let meta = params.meta.as_ref().filter(|_| follows_tasks);
-        let owned = |raw: Option<&RawValue>| raw.map(|raw| raw.to_owned().into());
-        let order = Order {
-            tool: Arc::clone(&target.name),
-            principal: owner.principal().map(Into::into),
-            listed_in: owner.key(),
-            arguments: owned(arguments.as_deref()),
-            workspace: key.map(|(key, _)| (key.owner, key.name)),
-            // Only a client that follows tasks can answer what a job asks.
-            capabilities: owned(meta.and_then(|meta| meta.client_capabilities)),
-            client_info: owned(meta.and_then(|meta| meta.client_info)),
-            is_legacy: era == Era::Legacy,
-            restartable: work.restartable,
-        };
         Ok(Plan::Job(Box::new(NewJob {
             target: Arc::clone(target),
-            order,
+            order: Order {
+                workspace: key.map(|(key, _)| (key.owner, key.name)),
+                ..order(target, arguments.as_deref(), params, owner, era)
+            },
             carried: Carried::default(),
             as_task: follows_tasks,
         })))
@@ -159,6 +156,31 @@ impl Shared {
                 .then(|| Plan::WhenChanged(job.into(), Instant::now() + wait))
         };
         waits().unwrap_or(Plan::Here)
+    }
+}
+
+/// What a background job of this call is to do, outside of any workspace.
+fn order(
+    target: &Target,
+    arguments: Option<&RawValue>,
+    params: &Params<'_>,
+    owner: &Owner,
+    era: Era,
+) -> Order {
+    // Only a client that follows tasks can answer what a job asks.
+    let follows_tasks = era == Era::Modern && declares_tasks(params);
+    let meta = params.meta.as_ref().filter(|_| follows_tasks);
+    let owned = |raw: Option<&RawValue>| raw.map(|raw| raw.to_owned().into());
+    Order {
+        tool: Arc::clone(&target.name),
+        principal: owner.principal().map(Into::into),
+        listed_in: owner.key(),
+        arguments: owned(arguments),
+        workspace: None,
+        capabilities: owned(meta.and_then(|meta| meta.client_capabilities)),
+        client_info: owned(meta.and_then(|meta| meta.client_info)),
+        is_legacy: era == Era::Legacy,
+        restartable: target.desk.restartable,
     }
 }
 
