@@ -163,7 +163,7 @@ impl Engine {
         }
     }
 
-    fn accept_request(
+    pub(super) fn accept_request(
         &self,
         request: Request<'_>,
         params: Result<Box<Params<'_>>, ErrorObject>,
@@ -384,7 +384,7 @@ impl Engine {
 }
 
 /// What a handshake-era client's own method refuses must reach it as an answer.
-pub(super) fn standing(era: Era, error: &ErrorObject) -> Standing {
+fn standing(era: Era, error: &ErrorObject) -> Standing {
     match era {
         Era::Legacy if error.code == ErrorCode::INVALID_PARAMS => Standing::Served,
         _ => Standing::Malformed,

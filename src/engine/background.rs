@@ -20,7 +20,7 @@ use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
 use crate::engine::execution::{CallJob, HandlerCall};
 use crate::engine::record_port::RecordPort;
-use crate::engine::reply::{shutting_down, wedged};
+use crate::engine::reply::{not_taken, shutting_down};
 use crate::engine::rounds::Rounds;
 use crate::engine::shared::Shared;
 use crate::handler::client::{Client, ClientSource};
@@ -28,7 +28,7 @@ use crate::handler::control::RequestInfo;
 use crate::handler::registration::Target;
 use crate::handler::reply::Reply;
 use crate::handler::workspace::{AccessMode, Inside};
-use crate::lane::{NoTicket, RunningLane, Ticket, Waits};
+use crate::lane::{LaneRefusal, RunningLane, Ticket, Waits};
 use crate::observe::access::{Outcome, RequestTag};
 use crate::protocol::jsonrpc::{ErrorObject, RequestId};
 use crate::protocol::meta::ProgressToken;
@@ -68,13 +68,11 @@ impl Starter {
         // A job in a workspace waits there first, and its place is in that queue.
         let ticket = match new.order.workspace {
             None => lane.reserve(),
-            Some(_) => lane.ticket().ok_or(NoTicket::Closed),
+            Some(_) => lane.ticket().ok_or(LaneRefusal::Closed),
         };
         let ticket = match ticket {
             Ok(ticket) => ticket,
-            Err(NoTicket::Closed) => return refuse(call, &shutting_down()),
-            Err(NoTicket::Full) => return refuse(call, &lane_full(lane.name())),
-            Err(NoTicket::Wedged) => return refuse(call, &wedged(lane.name())),
+            Err(refusal) => return refuse(call, &not_taken(refusal, lane.name())),
         };
         let principal = new.order.principal.clone();
         let id = match jobs.create(new.order, new.carried) {
@@ -354,10 +352,6 @@ impl Visitor for Visit {
 
 fn refuse(call: &Call, error: &ErrorObject) {
     call.fail(error, Outcome::Refused);
-}
-
-pub(super) fn lane_full(name: &str) -> ErrorObject {
-    ErrorObject::overloaded(format!("The lane `{name}` is full; try again in a second"))
 }
 
 /// What a model is told that has named a workspace which it cannot use.

@@ -202,17 +202,9 @@ impl Call {
         true
     }
 
-    /// Answers with a JSON-RPC error.
+    /// Answers with a JSON-RPC error. False, and it goes nowhere, if the call has ended.
     pub(crate) fn fail(&self, error: &ErrorObject, outcome: Outcome) -> bool {
-        let Some((open, mut access)) = self.end(outcome) else {
-            return false;
-        };
-        if matches!(outcome, Outcome::Refused | Outcome::Stalled) {
-            access = access.because(&error.message);
-        }
-        let body = jsonrpc::error_response(Some(&self.facts.id), error);
-        open.port.send(self.message(body, Some(error.code), access));
-        true
+        self.end_with(error, outcome, drop)
     }
 
     /// Ends the attempt of a job that goes on later: nothing is answered. False if it has ended.
@@ -263,13 +255,18 @@ impl Call {
         self.lock().stalled
     }
 
-    fn end_with(&self, error: &ErrorObject, outcome: Outcome, tell: fn(Canceller)) {
-        if let Some((open, access)) = self.end(outcome) {
-            open.canceller.map(tell);
-            let access = access.because(&error.message);
-            let body = jsonrpc::error_response(Some(&self.facts.id), error);
-            open.port.send(self.message(body, Some(error.code), access));
+    fn end_with(&self, error: &ErrorObject, outcome: Outcome, tell: fn(Canceller)) -> bool {
+        let Some((open, mut access)) = self.end(outcome) else {
+            return false;
+        };
+        open.canceller.map(tell);
+        // What a handler returned, and why it panicked, stands elsewhere.
+        if !matches!(outcome, Outcome::Error | Outcome::Panicked) {
+            access = access.because(&error.message);
         }
+        let body = jsonrpc::error_response(Some(&self.facts.id), error);
+        open.port.send(self.message(body, Some(error.code), access));
+        true
     }
 
     fn message(&self, body: Vec<u8>, error: Option<i64>, access: Access) -> Answer {

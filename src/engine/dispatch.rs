@@ -5,7 +5,6 @@
 use std::sync::{Arc, Mutex, OnceLock};
 
 use serde::Serialize;
-use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::budget::Charge;
@@ -18,17 +17,17 @@ use crate::engine::execution::{CallJob, HandlerCall};
 use crate::engine::lifecycle::Engine;
 use crate::engine::origin::Origin;
 use crate::engine::planning::{Plan, Unplanned};
-use crate::engine::reply::{Asked, over_budget, shutting_down, wedged};
+use crate::engine::reply::{Asked, not_taken, over_budget, shutting_down};
 use crate::engine::rounds::Retry;
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::control::RequestInfo;
 use crate::handler::lenient::object_in_text;
 use crate::handler::registration::Target;
 use crate::handler::reply::Reply;
-use crate::lane::{Job, RunningLane, SubmitError};
+use crate::lane::{Job, RunningLane};
 use crate::legacy::Session;
 use crate::observe::access::Outcome;
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, Text, shortened};
+use crate::protocol::jsonrpc::{ErrorObject, Text, shortened};
 use crate::protocol::meta::{Params, ReferenceKind};
 use crate::protocol::method::Method;
 use crate::protocol::param_headers::{Field, HeaderFields};
@@ -346,18 +345,11 @@ impl Engine {
 
     /// Hands a call to its lane, or refuses it now. Either way the call ends exactly once.
     fn submit(&self, lane: &RunningLane<CallJob>, job: CallJob) -> bool {
-        let (error, job) = match lane.try_submit(job) {
-            Ok(()) => return true,
-            Err(SubmitError::Full(job)) => {
-                let message = format!("The lane `{}` is full; try again in a second", lane.name());
-                let error = ErrorObject::new(ErrorCode::OVERLOADED, message)
-                    .with_data(json!({ "lane": &**lane.name(), "retryAfterMs": 1000 }));
-                (error, job)
-            }
-            Err(SubmitError::Closed(job)) => (shutting_down(), job),
-            Err(SubmitError::Wedged(job)) => (wedged(lane.name()), job),
+        let Err((refusal, job)) = lane.try_submit(job) else {
+            return true;
         };
         // Answered before the job is dropped, or its responder would report it as lost.
+        let error = not_taken(refusal, lane.name());
         job.responder.0.fail(&error, Outcome::Refused);
         false
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use crate::base::owner::Owner;
-use crate::engine::arrive::{Arrived, Footing, Misplaced, standing};
+use crate::engine::arrive::{Arrived, Footing, Misplaced};
 use crate::engine::call::CallsInFlight;
 use crate::engine::dispatch::Caller;
 use crate::engine::lifecycle::Engine;
@@ -19,7 +19,7 @@ use crate::engine::subscriptions::URI_BYTES;
 use crate::handler::client::Client;
 use crate::legacy::{Session, Sessions, negotiate, split};
 use crate::outbox::AnswerSlot;
-use crate::protocol::jsonrpc::{self, ErrorObject, Request};
+use crate::protocol::jsonrpc::{self, ErrorObject};
 use crate::protocol::meta::check_introduction;
 use crate::protocol::method::Method;
 use crate::protocol::version::{Era, ProtocolVersion};
@@ -248,36 +248,14 @@ impl Engine {
             Ok(message) => Arrived::from(message),
             Err(malformed) => return arrival.refuse_malformed(&malformed, port),
         };
-        let (request, params) = match arrived {
-            Arrived::Request(request, params) => (request, params),
-            Arrived::OneWay(message) => return self.take(message, Some(session), arrival),
+        match arrived {
+            Arrived::Request(request, params) => {
+                let footing = Ok(Footing::Legacy(Arc::clone(session)));
+                self.accept_request(request, params, footing, arrival, port);
+            }
+            Arrived::OneWay(message) => self.take(message, Some(session), arrival),
             // What was read is one message.
-            Arrived::Batch(_) => return,
-        };
-        let Request { id, method, .. } = request;
-        let (known, era) = (Method::known(&method), Era::Legacy);
-        match params {
-            Ok(params) => {
-                let asked = Asked {
-                    id,
-                    method: known,
-                    params,
-                    port,
-                    tag: &arrival.tag,
-                    era,
-                };
-                self.serve_legacy(&method, asked, session, &arrival.origin);
-            }
-            Err(error) => {
-                let refusal = Refusal {
-                    id: Some(&id),
-                    method: known,
-                    era,
-                    standing: standing(era, &error),
-                    ..Refusal::new(&arrival.tag)
-                };
-                refusal.send(&error, port);
-            }
+            Arrived::Batch(_) => {}
         }
     }
 }

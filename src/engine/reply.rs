@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::base::budget::OverBudget;
 use crate::engine::record_port::RecordPort;
+use crate::lane::LaneRefusal;
 use crate::legacy::Member;
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Answer, AnswerSlot, Outbox, Standing};
@@ -187,6 +188,19 @@ pub(super) fn over_budget(account: OverBudget) -> ErrorObject {
         OverBudget::Own => "The server keeps as much for this client as it may",
         OverBudget::Whole => "The server keeps as much for its clients as it may; try again later",
     })
+}
+
+/// What a call hears that its lane does not take.
+pub(super) fn not_taken(refusal: LaneRefusal, lane: &str) -> ErrorObject {
+    match refusal {
+        LaneRefusal::Closed => shutting_down(),
+        LaneRefusal::Wedged => wedged(lane),
+        LaneRefusal::Full => {
+            let message = format!("The lane `{lane}` is full; try again in a second");
+            ErrorObject::new(ErrorCode::OVERLOADED, message)
+                .with_data(json!({ "lane": lane, "retryAfterMs": 1000 }))
+        }
+    }
 }
 
 /// What a call hears for which there is no worker any more.

@@ -29,7 +29,7 @@ mod watchdog;
 mod worker;
 
 pub use self::definition::Lane;
-pub(crate) use self::running::{Meter, NoTicket, RunningLane, SubmitError, Ticket};
+pub(crate) use self::running::{LaneRefusal, Meter, RunningLane, Ticket};
 pub(crate) use self::waits::Waits;
 pub(crate) use self::watchdog::Watchdog;
 pub(crate) use self::worker::{Job, JobEnd, Running, Silence};

@@ -21,13 +21,13 @@ use crate::lane::definition::Lane;
 use crate::lane::waits::Waits;
 use crate::lane::worker::{Job, SharedLane, Slot};
 
-/// Why a job was not taken. It comes back, so that its owner can answer for it.
-#[derive(Debug)]
-pub(crate) enum SubmitError<J> {
-    Full(J),
-    Closed(J),
+/// Why a lane takes no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LaneRefusal {
+    Full,
+    Closed,
     /// Every worker is wedged.
-    Wedged(J),
+    Wedged,
 }
 
 /// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
@@ -68,15 +68,6 @@ impl<J: Job> Drop for Ticket<J> {
             shared.promised.fetch_sub(1, Ordering::Relaxed);
         }
     }
-}
-
-/// Why there is no ticket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoTicket {
-    Full,
-    Closed,
-    /// Every worker is wedged.
-    Wedged,
 }
 
 const SENDING: &str = "no code panics while it hands in a job";
@@ -147,17 +138,17 @@ impl<J: Job> RunningLane<J> {
         &self.waits
     }
 
-    /// Hands a job to a worker, or gives it back at once.
-    pub(crate) fn try_submit(&self, job: J) -> Result<(), SubmitError<J>> {
+    /// Hands a job to a worker, or gives it back at once, so that its owner can answer for it.
+    pub(crate) fn try_submit(&self, job: J) -> Result<(), (LaneRefusal, J)> {
         let submit = self.submit.read().expect(SENDING);
         let refused = match &*submit {
-            None => SubmitError::Closed(job),
+            None => (LaneRefusal::Closed, job),
             // One that comes when the last worker has just been found wedged is turned away by the next look.
-            Some(_) if self.is_wedged() => SubmitError::Wedged(job),
+            Some(_) if self.is_wedged() => (LaneRefusal::Wedged, job),
             Some(LaneSenders { submit, .. }) => match submit.try_send(job) {
                 Ok(()) => return Ok(()),
-                Err(TrySendError::Full(job)) => SubmitError::Full(job),
-                Err(TrySendError::Disconnected(job)) => SubmitError::Closed(job),
+                Err(TrySendError::Full(job)) => (LaneRefusal::Full, job),
+                Err(TrySendError::Disconnected(job)) => (LaneRefusal::Closed, job),
             },
         };
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
@@ -175,19 +166,19 @@ impl<J: Job> RunningLane<J> {
     }
 
     /// The same with a place in the queue, if there is one.
-    pub(crate) fn reserve(&self) -> Result<Ticket<J>, NoTicket> {
-        let mut ticket = self.ticket().ok_or(NoTicket::Closed)?;
+    pub(crate) fn reserve(&self) -> Result<Ticket<J>, LaneRefusal> {
+        let mut ticket = self.ticket().ok_or(LaneRefusal::Closed)?;
         let shared = &self.shared;
         if self.is_wedged() {
             shared.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(NoTicket::Wedged);
+            return Err(LaneRefusal::Wedged);
         }
         let waiting = shared.resumed.as_ref().map_or(0, Receiver::len);
         let promised = shared.promised.fetch_add(1, Ordering::Relaxed);
         ticket.place = Some(Arc::clone(shared));
         if waiting + promised >= shared.lane.capacity().max(1) {
             shared.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(NoTicket::Full);
+            return Err(LaneRefusal::Full);
         }
         Ok(ticket)
     }

@@ -152,7 +152,7 @@ impl Bench {
     }
 
     pub(in crate::lane) fn submit(&self, mut job: Gate) {
-        while let Err(SubmitError::Full(back)) = self.lane.try_submit(job) {
+        while let Err((LaneRefusal::Full, back)) = self.lane.try_submit(job) {
             job = back;
             thread::yield_now();
         }
@@ -168,7 +168,7 @@ fn law_2_a_full_lane_gives_the_job_back_at_once() {
     let bench = Bench::new(1, 1);
     bench.start(1);
     assert!(bench.lane.try_submit(bench.job(2)).is_ok());
-    let Err(SubmitError::Full(back)) = bench.lane.try_submit(bench.job(3)) else {
+    let Err((LaneRefusal::Full, back)) = bench.lane.try_submit(bench.job(3)) else {
         panic!("one runs and one waits: there is no room for a third");
     };
     assert_eq!(back.seen.number, 3);
@@ -250,7 +250,7 @@ fn a_worker_that_does_not_return_is_counted_at_the_deadline() {
     );
     assert!(matches!(
         bench.lane.try_submit(bench.job(2)),
-        Err(SubmitError::Closed(_) | SubmitError::Full(_))
+        Err((LaneRefusal::Closed | LaneRefusal::Full, _))
     ));
     drop(bench.go.0);
 }
@@ -260,9 +260,9 @@ fn law_15_a_ticket_is_a_promise_that_a_closing_lane_keeps() {
     let bench = Bench::new(1, 1);
     let ticket = bench.lane.reserve().expect("there is a place");
     let full = bench.lane.reserve();
-    assert!(matches!(full, Err(NoTicket::Full)), "it is promised");
+    assert!(matches!(full, Err(LaneRefusal::Full)), "it is promised");
     bench.lane.refuse_more();
-    assert!(matches!(bench.lane.reserve(), Err(NoTicket::Closed)));
+    assert!(matches!(bench.lane.reserve(), Err(LaneRefusal::Closed)));
     ticket.submit(bench.job(7));
     assert_eq!(
         bench.began.1.recv_timeout(Duration::from_secs(10)),

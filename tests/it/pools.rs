@@ -193,7 +193,7 @@ fn who_waits_says_for_what_and_a_cancellation_ends_the_wait() {
 
 #[test]
 fn a_panic_gives_back_what_it_had() {
-    let (gate, hosts, served, mut client) = serve(&["alpha"]);
+    let (_gate, hosts, served, mut client) = serve(&["alpha"]);
     for id in 0..3 {
         let answer = client.ask(&call(id, "crash", json!({})));
         assert_eq!(answer["error"]["code"], -32603, "{answer}");

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::*;
 use crate::base::pulse::ALIVE;
 use crate::lane::Lane;
+use crate::lane::running::LaneRefusal;
 use crate::lane::running::tests::{AtGate, Bench, Told, soon};
-use crate::lane::running::{NoTicket, SubmitError};
 
 const LIVENESS: Duration = Duration::from_millis(80);
 const GRACE: Duration = Duration::from_millis(40);
@@ -219,9 +219,9 @@ fn law_3_a_lane_with_no_living_worker_refuses_what_comes_and_what_waits() {
     assert_eq!(told, expected);
     assert_eq!(watched.count(), (0, 1, 0, 0));
     let refused = watched.bench.lane.try_submit(watched.bench.job(3));
-    assert!(matches!(refused, Err(SubmitError::Wedged(_))));
+    assert!(matches!(refused, Err((LaneRefusal::Wedged, _))));
     let reserved = watched.bench.lane.reserve();
-    assert!(matches!(reserved, Err(NoTicket::Wedged)));
+    assert!(matches!(reserved, Err(LaneRefusal::Wedged)));
     ticket.submit(watched.bench.job(4));
     watched.look(Due::Nudged);
     assert_eq!(watched.told(), Some((4, Told::TurnedAway)));
