@@ -4,6 +4,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::protocol::subschemas::below;
+
 /// The formats that JSON Schema defines.
 pub(super) const FORMATS: &[&str] = &[
     "date-time",
@@ -54,19 +56,7 @@ pub(super) fn schema_slip(schema: &Value) -> Option<String> {
             return Some(format!("invalid schema: `{keyword}` cannot be {value}"));
         }
     }
-    let maps = ["properties", "$defs", "definitions"]
-        .into_iter()
-        .filter_map(|key| members.get(key)?.as_object());
-    let lists = ["allOf", "anyOf", "oneOf"]
-        .into_iter()
-        .filter_map(|key| members.get(key)?.as_array());
-    let single = ["items", "not", "if", "then", "else", "additionalProperties"]
-        .into_iter()
-        .filter_map(|key| members.get(key));
-    maps.flat_map(Map::values)
-        .chain(lists.flatten())
-        .chain(single)
-        .find_map(schema_slip)
+    below(members).find_map(schema_slip)
 }
 
 /// Keywords for what reading a value into its type does not check. The items of a set, which differ by themselves, and formats, which are notes, are none.
@@ -89,33 +79,13 @@ const PROMISES: &[&str] = &[
 
 /// Whether a schema that was made from a type says more than the type does.
 pub(super) fn promises(schema: &Value) -> bool {
-    let below = match schema {
-        Value::Object(members) => {
-            let says_more = |keyword: &&str| {
-                members
-                    .get(*keyword)
-                    .is_some_and(|value| !is_of_type(members, keyword, value))
-            };
-            if PROMISES.iter().any(says_more) {
-                return true;
-            }
-            members
-        }
-        Value::Array(parts) => return parts.iter().any(promises),
-        _ => return false,
-    };
-    below
-        .iter()
-        .any(|(keyword, value)| match (keyword.as_str(), value) {
-            ("properties" | "$defs" | "patternProperties", Value::Object(below)) => {
-                below.values().any(promises)
-            }
-            (
-                "allOf" | "anyOf" | "oneOf" | "prefixItems" | "items" | "additionalProperties",
-                below,
-            ) => promises(below),
-            _ => false,
-        })
+    schema.as_object().is_some_and(|members| {
+        let says_more = |keyword: &&str| {
+            let value = members.get(*keyword);
+            value.is_some_and(|value| !is_of_type(members, keyword, value))
+        };
+        PROMISES.iter().any(says_more) || below(members).any(promises)
+    })
 }
 
 /// Whether a bound is the type's own: an integer's range, a character's length, the length of a tuple or an array.

@@ -16,6 +16,7 @@ pub(crate) mod raw;
 pub(crate) mod results;
 pub(crate) mod sentence;
 pub(crate) mod shape;
+pub(crate) mod subschemas;
 pub(crate) mod text;
 pub(crate) mod trace;
 pub(crate) mod tree;

@@ -105,13 +105,7 @@ fn name_must_match(header: Option<&str>, body: Option<&str>) -> Result<(), Error
             "Mcp-Name is missing; it mirrors `params.name`, `params.uri` or `params.taskId`".into(),
         ));
     };
-    if !is_sendable(raw) {
-        return Err(mismatch(
-            "Mcp-Name has characters that must be sent in Base64".into(),
-        ));
-    }
-    let header =
-        decode_value(raw).ok_or_else(|| mismatch("Mcp-Name is not valid Base64".into()))?;
+    let header = decoded("Mcp-Name", raw).map_err(mismatch)?;
     match body {
         // The method's own check says what is missing.
         None => Ok(()),
@@ -147,23 +141,26 @@ pub(crate) fn mismatch(what: String) -> ErrorObject {
     )
 }
 
-/// Whether a field's value is made of the characters that one may have as they are.
-pub(crate) fn is_sendable(value: &str) -> bool {
-    value
-        .bytes()
-        .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
-}
-
-/// Decodes the `=?base64?...?=` form; any other value stands for itself. `None` when the Base64 is not valid.
-pub(crate) fn decode_value(value: &str) -> Option<Cow<'_, str>> {
-    let Some(encoded) = value
-        .strip_prefix("=?base64?")
-        .and_then(|rest| rest.strip_suffix("?="))
-    else {
-        return Some(Cow::Borrowed(value));
+/// What the value of a header field says: itself, or what is in its `=?base64?...?=` form.
+///
+/// # Errors
+///
+/// A sentence, when it has characters that may not stand there as they are, or the Base64 is not valid.
+pub(crate) fn decoded<'v>(field: &str, value: &'v str) -> Result<Cow<'v, str>, String> {
+    let is_sendable = |byte| matches!(byte, b'\t' | b' '..=b'~');
+    if !value.bytes().all(is_sendable) {
+        return Err(format!(
+            "{field} has characters that must be sent in Base64"
+        ));
+    }
+    let encoded = value.strip_prefix("=?base64?");
+    let Some(encoded) = encoded.and_then(|rest| rest.strip_suffix("?=")) else {
+        return Ok(Cow::Borrowed(value));
     };
-    let bytes = STANDARD.decode(encoded).ok()?;
-    String::from_utf8(bytes).ok().map(Cow::Owned)
+    let bytes = STANDARD.decode(encoded).ok();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    text.map(Cow::Owned)
+        .ok_or_else(|| format!("{field} is not valid Base64"))
 }
 
 #[cfg(test)]

@@ -15,8 +15,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::protocol::jsonrpc::{ErrorObject, Text, shortened};
-use crate::protocol::modern::{decode_value, is_sendable, mismatch};
+use crate::protocol::modern::{decoded, mismatch};
+use crate::protocol::number::Decimal;
 use crate::protocol::sentence::Sentence;
+use crate::protocol::subschemas::{below, subschemas};
 
 const ANNOTATION: &str = "x-mcp-header";
 /// The largest integer that JavaScript can tell from its neighbours.
@@ -172,43 +174,9 @@ fn at(path: &[&str], what: &str) -> String {
 
 /// Whether a schema or one below it has an annotation.
 fn is_annotated(schema: &Value) -> bool {
-    schema.as_object().is_some_and(|schema| {
-        schema.contains_key(ANNOTATION)
-            || schema
-                .iter()
-                .flat_map(|(keyword, value)| subschemas(keyword, value))
-                .any(is_annotated)
-    })
-}
-
-/// The schemas that the value of a keyword consists of. Other keywords, such as `default`, hold values in which the annotation means nothing.
-fn subschemas<'s>(keyword: &str, value: &'s Value) -> Vec<&'s Value> {
-    match (keyword, value) {
-        (
-            "properties" | "patternProperties" | "dependentSchemas" | "dependencies" | "$defs"
-            | "definitions",
-            Value::Object(schemas),
-        ) => schemas.values().collect(),
-        ("allOf" | "anyOf" | "oneOf" | "prefixItems" | "items", Value::Array(schemas)) => {
-            schemas.iter().collect()
-        }
-        (
-            "items"
-            | "additionalItems"
-            | "unevaluatedItems"
-            | "contains"
-            | "additionalProperties"
-            | "unevaluatedProperties"
-            | "propertyNames"
-            | "not"
-            | "if"
-            | "then"
-            | "else"
-            | "contentSchema",
-            schema,
-        ) => vec![schema],
-        _ => Vec::new(),
-    }
+    schema
+        .as_object()
+        .is_some_and(|schema| schema.contains_key(ANNOTATION) || below(schema).any(is_annotated))
 }
 
 fn check_members<'a>(
@@ -285,12 +253,7 @@ fn check_field(field: &str, header: Field<'_>, value: Option<&RawValue>) -> Resu
         (Field::Repeated, _) => return Err(format!("{field} stands more than once")),
         (Field::One(header), _) => header,
     };
-    if !is_sendable(header) {
-        return Err(format!(
-            "{field} has characters that must be sent in Base64"
-        ));
-    }
-    let header = decode_value(header).ok_or_else(|| format!("{field} is not valid Base64"))?;
+    let header = decoded(field, header)?;
     match value {
         Some(value) if says(&header, value) => Ok(()),
         Some(value) => Err(format!(
@@ -326,29 +289,10 @@ fn says(header: &str, value: &str) -> bool {
 /// The integer that a JSON number is, however it is written, if it is one that every client can represent. Exact: a float could not tell
 /// `1.00000000000000000001` from `1`.
 fn integer(text: &str) -> Option<i64> {
-    let raw: &RawValue = serde_json::from_str(text).ok()?;
-    if raw.get() != text || !text.starts_with(|char: char| char == '-' || char.is_ascii_digit()) {
-        return None;
-    }
-    let (sign, number) = match text.strip_prefix('-') {
-        Some(number) => (-1, number),
-        None => (1, text),
-    };
-    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = [whole, fraction].concat();
-    let significant = digits.trim_end_matches('0');
-    if significant.is_empty() {
-        return Some(0);
-    }
-    let zeros = digits.len() - significant.len();
-    let exponent = exponent.parse::<i32>().ok()?;
-    // How many zeros stand behind what is significant, before the decimal point.
-    let shift =
-        i64::from(exponent) + i64::try_from(zeros).ok()? - i64::try_from(fraction.len()).ok()?;
-    let power = 10_i64.checked_pow(u32::try_from(shift).ok()?)?;
-    let value = significant.parse::<i64>().ok()?.checked_mul(power)?;
-    (value <= INTEGER_MAX).then_some(sign * value)
+    let value = i64::try_from(Decimal::read(text)?.integer()?).ok()?;
+    (-INTEGER_MAX..=INTEGER_MAX)
+        .contains(&value)
+        .then_some(value)
 }
 
 #[cfg(test)]
