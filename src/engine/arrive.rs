@@ -92,9 +92,8 @@ impl Engine {
         slot: AnswerSlot,
     ) -> Accepted {
         let arrival = Arrival { tag, origin };
-        let arrived = match jsonrpc::parse_frame(bytes, &self.shared.limits) {
-            Ok(Frame::One(message)) => Arrived::from(message),
-            Ok(Frame::Batch(members)) => Arrived::Batch(members),
+        let arrived = match self.read(bytes) {
+            Ok(arrived) => arrived,
             Err(malformed) => {
                 arrival.refuse_malformed(&malformed, ReplyPort::Outbox(slot));
                 return Accepted::Taken;
@@ -113,6 +112,20 @@ impl Engine {
             }
             Arrived::Batch(members) => self.accept_batch(&members, footing, &arrival, slot),
         }
+    }
+
+    /// What arrived. Out of line for the same reason as [`serve`](Self::serve).
+    #[inline(never)]
+    fn read<'a>(&self, bytes: &'a [u8]) -> Result<Arrived<'a>, Malformed> {
+        let limits = &self.shared.limits;
+        let bytes = jsonrpc::bounded(bytes, limits)?;
+        if let Some((request, params)) = Params::of_plain_request(bytes) {
+            return Ok(Arrived::Request(request, Ok(params)));
+        }
+        Ok(match jsonrpc::parse_frame(bytes, limits.batch_len_max)? {
+            Frame::One(message) => Arrived::from(message),
+            Frame::Batch(members) => Arrived::Batch(members),
+        })
     }
 
     /// The era of a message. Modern metadata always makes it modern; then the session it names, the version it names, or
@@ -306,6 +319,7 @@ impl Engine {
         }
     }
 
+    #[inline(never)]
     pub(super) fn list(&self, method: Method, asked: Asked<'_>) {
         let cursor = asked.params.cursor.as_ref().map(|cursor| &*cursor.0);
         match self

@@ -21,7 +21,8 @@ pub(crate) fn response(
     server_info: &RawValue,
     dropped: usize,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    // Room at once for what most answers are, a short text; a long one would give its pages back each time (see `benches/README.md`).
+    let mut out = Vec::with_capacity(1024);
     jsonrpc::open_result(&mut out, id);
     write_result(&mut out, reply, era, server_info, dropped);
     jsonrpc::close_response(&mut out);

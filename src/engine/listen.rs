@@ -20,6 +20,7 @@ use crate::protocol::raw;
 
 impl Engine {
     /// Acknowledged at once, and open until somebody ends it.
+    #[inline(never)]
     pub(super) fn listen(&self, asked: Asked<'_>, origin: &Origin<'_>) -> Option<Arc<Call>> {
         let shared = &self.shared;
         shared.subscriptions.prune();

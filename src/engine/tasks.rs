@@ -21,6 +21,7 @@ use crate::protocol::raw;
 
 impl Engine {
     /// Answers `tasks/get`, `tasks/update` and `tasks/cancel`.
+    #[inline(never)]
     pub(super) fn task(&self, method: Method, asked: Asked<'_>, owner: &Owner) {
         let Some(jobs) = &self.shared.desk.jobs else {
             return asked.fail(&ErrorObject::method_not_found(method.name()));

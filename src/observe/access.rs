@@ -3,7 +3,6 @@
 //! The engine fills in what happened, the transport adds the status, and each [`Observer`] sees it once. Must not know how either works.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -23,10 +22,33 @@ pub(crate) struct RequestTag(Arc<Trail>);
 /// Who asks, as far as it is known; nothing of it is looked for unless somebody reads the log.
 #[derive(Debug)]
 struct Trail {
-    id: Box<str>,
+    id: Id,
     peer: OnceLock<Peer>,
     era: OnceLock<&'static str>,
     client: OnceLock<String>,
+}
+
+/// A short ASCII text, without an allocation of its own.
+#[derive(Debug)]
+struct Id {
+    text: [u8; Id::BYTES_MAX],
+    len: usize,
+}
+
+impl Id {
+    const BYTES_MAX: usize = 64;
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.text[..self.len]).expect("it is ASCII")
+    }
+}
+
+/// The finalizer of SplitMix64: a bijection, so that what differs stays different.
+fn mixed(number: u64) -> u64 {
+    let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// Where a request came from.
@@ -57,31 +79,37 @@ impl RequestTag {
     /// Takes the client's id if it has 1 to 64 characters of `A-Z a-z 0-9 . _ : / + = @ -`, which no log and no page can take for anything
     /// else, and makes a new one otherwise.
     pub(crate) fn from_client(id: Option<&str>) -> Self {
-        const CHARS_MAX: usize = 64;
         match id {
-            Some(id) if (1..=CHARS_MAX).contains(&id.len()) && id.bytes().all(is_id_byte) => {
-                Self::new(id.into())
+            Some(id) if (1..=Id::BYTES_MAX).contains(&id.len()) && id.bytes().all(is_id_byte) => {
+                let mut text = [0; Id::BYTES_MAX];
+                text[..id.len()].copy_from_slice(id.as_bytes());
+                Self::new(Id {
+                    text,
+                    len: id.len(),
+                })
             }
             _ => Self::fresh(),
         }
     }
 
-    /// A new UUID of version 4. It has to be unique, not secret, so it is a counter under two keyed hashes and costs no system call;
-    /// the keys come from the operating system once.
+    /// A new UUID of version 4. It has to be unique, not secret, so it is a counter that two keys mix, and costs no system call; the keys come from the
+    /// operating system once.
     pub(crate) fn fresh() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
+        static KEYS: LazyLock<[u64; 2]> = LazyLock::new(|| {
+            let (high, low) = Uuid::new_v4().as_u64_pair();
+            [high, low]
+        });
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut bytes = [0; 16];
-        for (half, key) in bytes.chunks_exact_mut(8).zip(&*KEYS) {
-            half.copy_from_slice(&key.hash_one(number).to_ne_bytes());
-        }
+        let [high, low] = KEYS.map(|key| mixed(key.wrapping_add(number)));
+        let bytes = Uuid::from_u64_pair(high, low).into_bytes();
         let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
-        let mut text = Uuid::encode_buffer();
-        Self::new((&*id.hyphenated().encode_lower(&mut text)).into())
+        let mut text = [0; Id::BYTES_MAX];
+        let len = id.hyphenated().encode_lower(&mut text).len();
+        Self::new(Id { text, len })
     }
 
-    fn new(id: Box<str>) -> Self {
+    fn new(id: Id) -> Self {
         RequestTag(Arc::new(Trail {
             id,
             peer: OnceLock::new(),
@@ -91,7 +119,7 @@ impl RequestTag {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        &self.0.id
+        self.0.id.as_str()
     }
 
     /// Notes where it came from.

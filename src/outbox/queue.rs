@@ -192,22 +192,13 @@ impl Queue {
     /// What was put in first. What belongs to a cancelled call is left out.
     pub(super) fn pop(&mut self) -> Option<Popped> {
         loop {
-            let kinds = self.events.iter().enumerate();
-            let fronts = kinds.filter_map(|(kind, events)| Some((events.front()?.0, Some(kind))));
-            let firm = self.firm.front().map(|(number, _)| (*number, None));
-            match fronts.chain(firm).min()? {
-                (_, Some(kind)) => {
-                    let (_, event) = self.events[kind].pop_front()?;
-                    let is_sent = event
-                        .source
-                        .as_ref()
-                        .is_none_or(|source| source.is_wanted());
-                    let bytes = self.take_out(event);
-                    if is_sent {
+            match self.first()? {
+                Some(kind) => {
+                    if let Some(bytes) = self.pop_event(kind) {
                         return Some(Popped::Event(bytes));
                     }
                 }
-                (_, None) => {
+                None => {
                     let (_, firm) = self.firm.pop_front()?;
                     self.bytes -= firm.len();
                     if firm.is_wanted() {
@@ -216,6 +207,36 @@ impl Queue {
                 }
             }
         }
+    }
+
+    /// The events that were put in before everything else, about this many bytes of them.
+    pub(super) fn pop_events(&mut self, into: &mut Vec<Vec<u8>>, bytes_max: usize) {
+        let mut left = bytes_max;
+        while left > 0
+            && let Some(Some(kind)) = self.first()
+        {
+            if let Some(bytes) = self.pop_event(kind) {
+                left = left.saturating_sub(bytes.len());
+                into.push(bytes);
+            }
+        }
+    }
+
+    /// Of which kind the first one is if that is an event, and `None` if it is firm.
+    fn first(&self) -> Option<Option<usize>> {
+        let kinds = self.events.iter().enumerate();
+        let fronts = kinds.filter_map(|(kind, events)| Some((events.front()?.0, Some(kind))));
+        let firm = self.firm.front().map(|(number, _)| (*number, None));
+        fronts.chain(firm).min().map(|(_, kind)| kind)
+    }
+
+    /// Takes out the first event of this kind. `None` if it is not to be sent.
+    fn pop_event(&mut self, kind: usize) -> Option<Vec<u8>> {
+        let (_, event) = self.events[kind].pop_front()?;
+        let source = event.source.as_ref();
+        let is_sent = source.is_none_or(|source| source.is_wanted());
+        let bytes = self.take_out(event);
+        is_sent.then_some(bytes)
     }
 
     /// Whether this change waits already and will be sent.

@@ -7,6 +7,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use crate::base::budget::Budget;
+use crate::base::yielding::yield_if_cheap;
 use crate::observe::access::Observer;
 use crate::outbox::answer::{Answer, ShortWay};
 use crate::outbox::queue::{Firm, Popped};
@@ -17,6 +18,9 @@ use crate::outbox::writer::{
 /// The consumer side, owned by the one thread that writes.
 #[derive(Debug)]
 pub(crate) struct OutboxReader(pub(super) Arc<SharedOutbox>);
+
+/// How often a reader that has nothing else to do yields before it sleeps.
+const YIELDS: usize = 4;
 
 /// Why there is no item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +41,22 @@ pub(crate) fn outbox(
 }
 
 impl OutboxReader {
-    /// Waits for the next item, until `deadline` if there is one.
+    /// Waits for the next item, until `deadline` if there is one. Without one it yields before it sleeps: what comes together is read together.
     pub(crate) fn recv(&self, deadline: Option<Instant>) -> Item {
+        let mut yields = match deadline {
+            None => YIELDS,
+            Some(_) => 0,
+        };
         let mut state = self.0.lock();
         loop {
             if let Some(item) = self.next(&mut state) {
                 return item;
+            }
+            if yields > 0 {
+                drop(state);
+                yields = if yield_if_cheap() { yields - 1 } else { 0 };
+                state = self.0.lock();
+                continue;
             }
             // What is being sent has to have left before the reader does anything.
             let until = deadline.filter(|_| !state.sending);
@@ -79,6 +93,17 @@ impl OutboxReader {
     /// Whether an answer is on the short way.
     pub(crate) fn is_sending(&self) -> bool {
         self.0.lock().sending
+    }
+
+    /// Takes the events that are next, about this many bytes of them.
+    pub(crate) fn take_events(&self, into: &mut Vec<Vec<u8>>, bytes_max: usize) {
+        let mut state = self.0.lock();
+        if !state.sending && !state.relieved && !state.sent {
+            state.queue.pop_events(into, bytes_max);
+        }
+        if state.room_waited_for && !into.is_empty() {
+            self.0.room.notify_one();
+        }
     }
 
     /// Lets answers leave by this way while the reader waits and nothing is ahead of them; `None` ends that.

@@ -70,8 +70,8 @@ pub(crate) struct Malformed {
     pub(crate) error: ErrorObject,
 }
 
-/// Reads one body or line. Refuses what nests too deep or has too many values before any parser that recurses or collects sees it.
-pub(crate) fn parse_frame<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Frame<'a>, Malformed> {
+/// One body or line to read. Refuses what nests too deep or has too many values before any parser that recurses or collects sees it.
+pub(crate) fn bounded<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a [u8], Malformed> {
     // Editors and shells put a byte order mark in front.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let (depth_max, values_max) = (limits.json_depth_max, limits.json_values_max);
@@ -85,11 +85,16 @@ pub(crate) fn parse_frame<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Frame<
             error: ErrorObject::invalid_request(message),
         });
     }
+    Ok(bytes)
+}
+
+/// Reads one body or line that is [`bounded`].
+pub(crate) fn parse_frame(bytes: &[u8], batch_len_max: usize) -> Result<Frame<'_>, Malformed> {
     if !is_array(bytes) {
         return parse_message(bytes).map(Frame::One);
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    raw::items(&mut json, limits.batch_len_max)
+    raw::items(&mut json, batch_len_max)
         .and_then(|members| json.end().map(|()| Frame::Batch(members)))
         .map_err(|error| unreadable(bytes, &error))
 }
@@ -265,7 +270,7 @@ pub(crate) fn error_response(id: Option<&RequestId>, error: &ErrorObject) -> Vec
 
 /// A whole notification.
 pub(crate) fn notification(method: &str, params: &impl Serialize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(128);
+    let mut out = Vec::with_capacity(192);
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
     close_call(&mut out, method, params);
     out
@@ -391,13 +396,11 @@ mod tests {
     }
 
     fn describe(bytes: &[u8]) -> String {
-        let limits = Limits::default()
-            .json_depth_max(5)
-            .json_values_max(9)
-            .batch_len_max(3);
+        let limits = Limits::default().json_depth_max(5).json_values_max(9);
         let params =
             |params: Option<&RawValue>| params.map(|raw| format!(" {raw}")).unwrap_or_default();
-        match parse_frame(bytes, &limits) {
+        let frame = bounded(bytes, &limits).and_then(|bytes| parse_frame(bytes, 3));
+        match frame {
             Ok(Frame::One(Message::Request(r))) => {
                 format!("request {} {}{}", r.id, r.method, params(r.params))
             }

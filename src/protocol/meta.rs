@@ -12,7 +12,7 @@ use serde::de::{self, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::protocol::jsonrpc::{ErrorObject, RequestId, Text};
+use crate::protocol::jsonrpc::{ErrorObject, Request, RequestId, Text};
 use crate::protocol::raw;
 use crate::protocol::sentence::Sentence;
 use crate::protocol::types::LoggingLevel;
@@ -213,6 +213,48 @@ fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     }
 }
 
+/// Reads the members of a request, each once and no others. Not derived, because what is derived takes three times as much of a connection's stack.
+struct PlainRequest;
+
+impl<'de> Visitor<'de> for PlainRequest {
+    type Value = (Request<'de>, Box<Params<'de>>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a request")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut version, mut id, mut method, mut params) = (None, None, None, None);
+        while let Some(Text(key)) = map.next_key()? {
+            match &*key {
+                "jsonrpc" if version.is_none() => version = Some(map.next_value::<Text<'_>>()?),
+                "id" if id.is_none() => id = RequestId::read(map.next_value()?),
+                "method" if method.is_none() => method = Some(map.next_value::<Text<'_>>()?),
+                "params" if params.is_none() => params = map.next_value::<BoxedParams<'_>>()?.0,
+                _ => return Err(de::Error::custom("out of the ordinary")),
+            }
+        }
+        match (version, id, method, params) {
+            (Some(Text(version)), Some(id), Some(Text(method)), Some(params))
+                if version == "2.0" =>
+            {
+                let request = Request {
+                    id,
+                    method,
+                    params: None,
+                };
+                Ok((request, params))
+            }
+            _ => Err(de::Error::custom("out of the ordinary")),
+        }
+    }
+}
+
+/// An object, or `null` for none.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct BoxedParams<'a>(#[serde(borrow, deserialize_with = "object")] Option<Box<Params<'a>>>);
+
 impl<'a> Params<'a> {
     /// Reads them; no `params` at all is the same as `{}`. They are boxed because they are large and handed from hand to hand, on the
     /// stack of a thread that each connection has.
@@ -223,6 +265,18 @@ impl<'a> Params<'a> {
         serde_json::from_str(raw.get()).map_err(|error| {
             ErrorObject::invalid_params(format!("Invalid params: {}", Sentence::of(&error)))
         })
+    }
+
+    /// A whole request and its parameters in one pass, if it is as nearly all are. `None` if anything about it is out of the ordinary; what, is found by
+    /// reading it part by part.
+    pub(crate) fn of_plain_request(bytes: &'a [u8]) -> Option<(Request<'a>, Box<Self>)> {
+        // The error about a string would repeat it, whole.
+        if bytes.first() != Some(&b'{') {
+            return None;
+        }
+        let mut json = serde_json::Deserializer::from_slice(bytes);
+        let plain = json.deserialize_map(PlainRequest).ok()?;
+        json.end().ok().map(|()| plain)
     }
 
     /// Whether parameters that could not be read have the metadata of the modern era all the same.
@@ -241,5 +295,51 @@ impl<'a> Params<'a> {
         self.meta.as_ref().is_some_and(|meta| {
             meta.protocol_version.is_some() || meta.client_capabilities.is_some()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::jsonrpc::{Message, parse_message};
+
+    /// A request that is read in one pass is read as the other way reads it, and what is out of the ordinary is left to that.
+    #[test]
+    fn a_plain_request_is_read_in_one_pass_and_nothing_else_is() {
+        let plain = [
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{}}"#,
+            r#"{"params":{"name":"a\"b","arguments":{"a":[1]},"_meta":null},"method":"\u0078","id":"1","jsonrpc":"2.0"}"#,
+            r#"{"jsonrpc":"2.0","id":1.0,"method":"x","params":{"unknown":1,"_meta":{"progressToken":7,"a/b":{}},"inputResponses":3}}"#,
+        ];
+        for bytes in plain {
+            let (request, params) = Params::of_plain_request(bytes.as_bytes()).expect(bytes);
+            let Ok(Message::Request(expected)) = parse_message(bytes.as_bytes()) else {
+                panic!("{bytes} is a request");
+            };
+            let expected_params = Params::parse(expected.params).expect(bytes);
+            assert_eq!(request.id, expected.id);
+            assert_eq!(request.method, expected.method);
+            assert_eq!(format!("{params:?}"), format!("{expected_params:?}"));
+        }
+        for bytes in [
+            r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":null}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":[]}"#,
+            r#"{"jsonrpc":"2.0","id":null,"method":"x","params":{}}"#,
+            r#"{"jsonrpc":"1.0","id":1,"method":"x","params":{}}"#,
+            r#"{"id":1,"method":"x","params":{}}"#,
+            r#"{"jsonrpc":"2.0","method":"x","params":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{},"result":1}"#,
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"x","params":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"name":1}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{}} x"#,
+            r#"["2.0",1,"x",{}]"#,
+            "",
+        ] {
+            assert!(
+                Params::of_plain_request(bytes.as_bytes()).is_none(),
+                "{bytes}"
+            );
+        }
     }
 }

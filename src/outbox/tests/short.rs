@@ -108,17 +108,15 @@ fn what_the_short_way_leaves_comes_first_whatever_arrives_meanwhile() {
         let (outbox, reader) = new_outbox(2, 99);
         let (wake, count) = counting();
         let (_canceller, call) = source();
-        let (first, second) = (outbox.reserve(), outbox.reserve());
+        let first = outbox.reserve();
         let later = outbox.clone();
-        let second = Mutex::new(second);
         let (meanwhile, waker) = (reader.0.clone(), Arc::clone(&wake));
         let (way, _seen) = short(move |answer| {
             // Nobody holds a lock that the reader needs, and it finds nothing that it could write beside this.
             let reader = ManuallyDrop::new(OutboxReader(Arc::clone(&meanwhile)));
             message(&later, &call, "event");
-            if let Some(second) = second.lock().expect("one at a time").take() {
-                second.send(super::answer("second"));
-            }
+            let second = later.reserve().expect("a place");
+            second.send(super::answer("second"));
             if looks {
                 assert_eq!(try_next(&reader, &waker, false), Err(Pending::Sending));
             }
@@ -131,6 +129,23 @@ fn what_the_short_way_leaves_comes_first_whatever_arrives_meanwhile() {
         let read = read(&reader);
         assert_eq!(read, [left, "event", "answer second"]);
     }
+}
+
+#[test]
+fn answers_to_several_requests_leave_together_and_the_last_goes_the_short_way() {
+    let (outbox, reader) = new_outbox(3, 99);
+    let (way, seen) = short(|_| Taken::All);
+    reader.set_short_way(Some(way));
+    let (wake, _count) = counting();
+    let [first, second, last] = [(); 3].map(|()| outbox.reserve().expect("a place"));
+    assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
+    first.send(answer("first"));
+    second.send(answer("second"));
+    assert_eq!(read(&reader), ["answer first", "answer second"]);
+    assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
+    assert!(seen.try_recv().is_err());
+    last.send(answer("last"));
+    assert_eq!(seen.try_recv().as_deref(), Ok("last"));
 }
 
 #[test]

@@ -86,7 +86,8 @@ fn tag<E: Exchange>(exchange: &E) -> RequestTag {
 }
 
 impl Endpoint {
-    /// Everything that stands in the head. Who may not call at all learns nothing else.
+    /// Everything that stands in the head. Who may not call at all learns nothing else. Out of line, like the branches of `serve`: each connection has a stack.
+    #[inline(never)]
     fn check<E: Exchange>(&self, exchange: &E, route: Option<Route>) -> Result<Verb, HttpRefusal> {
         self.callers.check_host(exchange)?;
         match route {
@@ -99,6 +100,7 @@ impl Endpoint {
     }
 
     /// Whether the server takes calls, for probes: they know no name of it, and are no news.
+    #[inline(never)]
     fn health<E: Exchange>(&self, mut reply: HttpReply<'_, E>) -> io::Result<()> {
         if !matches!(reply.exchange.method(), "GET" | "HEAD") {
             let refusal =
@@ -118,6 +120,7 @@ impl Endpoint {
     }
 
     /// Ends the session the request names.
+    #[inline(never)]
     fn delete<E: Exchange>(&self, mut reply: HttpReply<'_, E>) -> io::Result<()> {
         if self.engine.legacy_sessions() == Sessions::Stateless {
             return reply.refuse(&not_taken(NO_SESSIONS));
@@ -140,6 +143,7 @@ impl Endpoint {
         sent
     }
 
+    #[inline(never)]
     fn post<E: Exchange>(&self, reply: HttpReply<'_, E>) -> io::Result<()> {
         let body = match reply.exchange.read_body(self.limits.body_bytes_max) {
             Ok(body) => body,

@@ -36,6 +36,10 @@ impl ByteRange {
         }
     }
 
+    fn len(self) -> usize {
+        self.end as usize - self.start as usize
+    }
+
     fn slice(self, bytes: &[u8]) -> &[u8] {
         let place = self.start as usize..self.end as usize;
         bytes.get(place).unwrap_or_default()
@@ -102,7 +106,10 @@ impl Head {
         let name = name.as_bytes();
         self.fields
             .iter()
-            .filter(move |(field, _)| field.slice(bytes).eq_ignore_ascii_case(name))
+            // The length first: it settles nearly every field.
+            .filter(move |(field, _)| {
+                field.len() == name.len() && field.slice(bytes).eq_ignore_ascii_case(name)
+            })
             .map(move |(_, value)| value.text(bytes))
     }
 

@@ -28,7 +28,7 @@ pub(in crate::transport::http) struct Incoming<'a> {
 /// How often a client that may leave is looked for where there is no descriptor left to hear of it by.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How often this thread yields to a worker that has sent an answer and has not noted it yet.
+/// How often this thread yields to a worker that has sent an answer and has not noted it yet, or that may put in more events.
 const YIELDS: usize = 4;
 
 /// What there is to do next.
@@ -85,15 +85,24 @@ impl<'a> Incoming<'a> {
         has_gathered: bool,
     ) -> io::Result<Next> {
         if has_gathered {
-            return Ok(match self.reader.recv(Some(Instant::now())) {
-                Item::TimedOut => Next::Idle,
-                item => Next::Item(item),
-            });
+            return Ok(self.gather());
         }
         match exchange.bell() {
             Some(wake) => self.hear(exchange, &wake),
             None => self.look(exchange),
         }
+    }
+
+    /// What is there already, or comes while others run for a moment.
+    fn gather(&self) -> Next {
+        for _ in 0..YIELDS {
+            match self.reader.recv(Some(Instant::now())) {
+                Item::TimedOut if yield_if_cheap() => {}
+                Item::TimedOut => break,
+                item => return Next::Item(item),
+            }
+        }
+        Next::Idle
     }
 
     /// Waits for the outbox and for the client in one place.

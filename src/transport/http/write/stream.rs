@@ -21,6 +21,8 @@ pub(super) struct EventStream<'a, E> {
     pub(super) exchange: &'a mut E,
     /// Events that wait for others to leave with.
     pub(super) unsent: Vec<u8>,
+    /// Events on their way there; empty in between.
+    events: Vec<Vec<u8>>,
     /// Its place among the streams that may be open, given back when it is dropped.
     _place: StreamPlace,
 }
@@ -32,6 +34,7 @@ impl<'a, E: Exchange> EventStream<'a, E> {
             endpoint: reply.endpoint,
             exchange: reply.exchange,
             unsent: Vec::new(),
+            events: Vec::new(),
             _place: place,
         })
     }
@@ -55,6 +58,14 @@ impl<'a, E: Exchange> EventStream<'a, E> {
     fn event(&mut self, item: &Item, incoming: &mut Incoming<'_>) -> io::Result<()> {
         if let Item::Event(message) | Item::Opening(message) | Item::Request(message) = item {
             sse::write_event(&mut self.unsent, message);
+        }
+        if let Item::Event(_) = item {
+            // What has come meanwhile, under one lock.
+            let room = WRITE_BYTES_MAX.saturating_sub(self.unsent.len());
+            incoming.reader.take_events(&mut self.events, room);
+            for message in self.events.drain(..) {
+                sse::write_event(&mut self.unsent, &message);
+            }
         }
         self.send_if_due(item, incoming)
     }
