@@ -98,7 +98,7 @@ impl OutboxReader {
     /// Takes the events that are next, about this many bytes of them.
     pub(crate) fn take_events(&self, into: &mut Vec<Vec<u8>>, bytes_max: usize) {
         let mut state = self.0.lock();
-        if !state.sending && !state.relieved && !state.sent {
+        if !state.sending && !state.superseded && !state.sent {
             state.queue.pop_events(into, bytes_max);
         }
         if state.room_waited_for && !into.is_empty() {

@@ -65,9 +65,9 @@ impl SharedOutbox {
 
 impl OutboxState {
     /// Takes the short way, if nothing is ahead of it: a reader that waits has found the queue empty, and is woken by the first that comes into it. Answers
-    /// to several requests go the long way, on which those that come together leave in one write.
+    /// to requests that came together go the long way, on which they can leave together.
     fn begin_short(&mut self) -> Option<ShortWay> {
-        if self.waits.is_none() || self.sending || self.due > 1 {
+        if self.waits.is_none() || self.sending || (self.gathers && self.due > 1) {
             return None;
         }
         let short_way = self.short_way.take()?;

@@ -99,6 +99,8 @@ pub(super) struct OutboxState {
     pub(super) waits: Option<ReaderWait>,
     /// How an answer leaves without it.
     pub(super) short_way: Option<ShortWay>,
+    /// Requests come together, so their answers are to leave together.
+    pub(super) gathers: bool,
     /// An answer is on the short way; nothing may be written beside it.
     pub(super) sending: bool,
     /// Answers have gone the short way since the reader was last here.
@@ -145,6 +147,7 @@ impl SharedOutbox {
                 closed: false,
                 waits: None,
                 short_way: None,
+                gathers: false,
                 sending: false,
                 sent: false,
                 room_waited_for: false,
@@ -255,6 +258,11 @@ impl Outbox {
         Some(AnswerSlot {
             outbox: Some(self.clone()),
         })
+    }
+
+    /// Says whether requests come together from now on, so that answers to them are gathered into one write.
+    pub(crate) fn gather(&self, gathers: bool) {
+        self.0.lock().gathers = gathers;
     }
 
     /// Puts an event in; others may have to go for it, or it itself. It is not sent once its call is cancelled.

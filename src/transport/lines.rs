@@ -74,6 +74,11 @@ impl<R: Read> Lines<R> {
         }
     }
 
+    /// Whether more has been read than the lines that were taken.
+    pub(super) fn has_more(&self) -> bool {
+        !self.read.buffer().is_empty()
+    }
+
     /// Reads the next line that is not blank into `line`.
     pub(super) fn next(&mut self, line: &mut Vec<u8>) -> io::Result<Line> {
         loop {

@@ -172,9 +172,17 @@ impl<R: Read> Reader<R> {
 
     fn read_all(&mut self) {
         let mut line = Vec::new();
+        let mut gathers = false;
         // Waiting here, with full pipes on both sides, is what pushes back on the client.
         while self.outbox.await_room() {
+            let follows = self.lines.has_more();
             let read = self.lines.next(&mut line);
+            // A client that sends several lines at once, or faster than they are read, takes several answers at once; one that asks and waits is answered at once.
+            let is_followed = self.lines.has_more();
+            if is_followed != gathers && (is_followed || !follows) {
+                gathers = is_followed;
+                self.outbox.gather(gathers);
+            }
             let Some(slot) = self.outbox.reserve() else {
                 break;
             };

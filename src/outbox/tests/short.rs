@@ -132,11 +132,12 @@ fn what_the_short_way_leaves_comes_first_whatever_arrives_meanwhile() {
 }
 
 #[test]
-fn answers_to_several_requests_leave_together_and_the_last_goes_the_short_way() {
+fn answers_to_requests_that_came_together_leave_together_and_the_last_goes_the_short_way() {
     let (outbox, reader) = new_outbox(3, 99);
     let (way, seen) = short(|_| Taken::All);
     reader.set_short_way(Some(way));
     let (wake, _count) = counting();
+    outbox.gather(true);
     let [first, second, last] = [(); 3].map(|()| outbox.reserve().expect("a place"));
     assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
     first.send(answer("first"));
