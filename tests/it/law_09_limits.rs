@@ -1,6 +1,8 @@
 //! Law 9: every limit, at its edge and one past it.
 
 use std::io::{ErrorKind, Write};
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
@@ -522,6 +524,27 @@ fn law_9_exchanges_max_bounds_the_tiny_front() {
             served.stats().connections == 0
         });
         assert_eq!(text(&http.ask(&call(3, "look", json!({})))), "looking");
+        served.stop();
+    });
+}
+
+/// tiny_http makes a buffer for whatever a client promises and does not send, when nobody reads it.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn law_9_a_promise_of_a_huge_body_ends_nobody() {
+    on_every_front(|front| {
+        let (served, http) = front.serve(limited(Limits::default()));
+        for method in ["POST", "GET", "PUT"] {
+            let head = format!(
+                "{method} /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000000000\r\n\r\nx"
+            );
+            let mut stream = TcpStream::connect(http.address()).expect("the server listens");
+            let sent = stream.write_all(head.as_bytes());
+            sent.expect("there is room for it");
+            drop(stream);
+        }
+        let message = call(1, "echo", json!({ "text": "lives" }));
+        assert_eq!(text(&http.ask(&message)), "lives");
         served.stop();
     });
 }

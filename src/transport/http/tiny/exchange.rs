@@ -30,8 +30,9 @@ pub(super) struct TinyExchange<'a> {
     memory: &'a Arc<Budget>,
 }
 
-/// When tiny_http lets go of a request whose body has not been read, it allocates a buffer for all that was declared and is missing. Beyond
-/// this, in bytes, the request is not let go of: its connection leaks, but the process lives.
+/// When tiny_http lets go of a body that has not been read to its declared end, or reads to where it was cut short, it allocates a buffer for all
+/// that is missing, and a promise of terabytes would abort the process. Beyond this, in bytes, the body is neither read nor let go of: its
+/// connection leaks, but the process lives.
 const MISSING_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Room for the first read of a body.
@@ -101,12 +102,13 @@ fn read_up_to(
 /// tiny_http hands out the writer only for the whole request, and then waits for the rest of the body with one buffer of its declared size,
 /// whatever that is. So the body is read to its end before, in small pieces.
 fn into_writer(mut request: Request, read: u64) -> io::Result<Box<dyn Write + Send>> {
-    let dropped = io::copy(&mut rest(&mut request, read), &mut io::sink());
-    let missing = declared(&request).saturating_sub(read + dropped.unwrap_or(0));
+    let missing = declared(&request).saturating_sub(read);
     if request.body_length().is_some() && missing > MISSING_BYTES_MAX {
         std::mem::forget(request);
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
+    // Where it is cut short, the writer finds that out.
+    let _dropped = io::copy(&mut rest(&mut request, read), &mut io::sink());
     Ok(request.into_writer())
 }
 

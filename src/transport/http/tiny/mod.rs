@@ -6,8 +6,9 @@
 //! - It has no bound on the length of a header line, no deadline for a slow head, a slow body or a slow reader, and no cap on connections.
 //! - It cannot notice that a client has left before a write to it fails, which may take until the second heartbeat.
 //! - A body is charged to the server's memory as it arrives, but one of which the rest never comes holds its charge for as long as its client likes.
-//! - It reads a refused body to its end before it lets the refusal out, and above `exchanges_max` that holds up everybody. A body declared longer
-//!   than 64 MiB and then cut short costs a descriptor for good. A malformed `Content-Length` counts as no body.
+//! - It reads a refused body to its end before it lets the refusal out, and above `exchanges_max` that holds up everybody. A refused body of
+//!   more than 64 MiB is not read: its client hears nothing, and its connection costs a descriptor for good. A malformed `Content-Length` counts as
+//!   no body.
 //! - When descriptors run out its accept loop ends for good; the server then shuts down, if tiny_http says so.
 //! - At the end it does not close idle connections; what is sent on one afterwards is not answered. `Connection: close` is left to the client to do.
 //! - In a burst of connections its own thread pool can leave some unanswered for seconds.
