@@ -187,6 +187,7 @@ impl Jobs {
             };
             let mut table = self.table();
             table.ended.remove(&ends);
+            table.unstored.remove(&ends.1);
             table.release(&place.owner);
         }
         if let Err(error) = self.store.remove(id) {
@@ -204,6 +205,24 @@ impl Jobs {
         };
         for id in expired {
             self.forget(&id);
+        }
+        self.store_late();
+    }
+
+    /// Stores the ends that the store did not take when they came, until it refuses one again.
+    fn store_late(&self) {
+        let unstored = self.table().unstored.clone();
+        for id in unstored {
+            if let Some(place) = self.place(&id) {
+                let mut state = place.lock();
+                let body = serde_json::to_vec(&state.record).expect("a record is JSON");
+                if self.replace(&mut state, body).is_err() {
+                    return;
+                }
+                state.record.outcome = None;
+                log::warn!("the end of a job that was kept in memory is stored now");
+            }
+            self.table().unstored.remove(&id);
         }
     }
 
@@ -380,9 +399,15 @@ impl Jobs {
                 log::error!("the end of a job could not be stored and is kept in memory: {why:?}");
             }
         }
+        let is_unstored = state.record.outcome.is_some();
         drop(state);
         let expires = record.expires_ms.unwrap_or_default();
-        self.table().ended.insert((expires, Arc::clone(&record.id)));
+        let mut table = self.table();
+        table.ended.insert((expires, Arc::clone(&record.id)));
+        if is_unstored {
+            table.unstored.insert(Arc::clone(&record.id));
+        }
+        drop(table);
         if let Some(tell) = self.on_change.get() {
             tell(&record);
         }
@@ -416,16 +441,23 @@ impl Jobs {
         if !self.grow(&mut state.charge, len.saturating_sub(charged)) && !is_owed {
             return Err(NotKept::Full);
         }
+        self.replace(state, body)?;
+        state.charge.shrink(charged.saturating_sub(len));
+        Ok(())
+    }
+
+    /// Stores this body of the record.
+    fn replace(&self, state: &mut JobState, body: Vec<u8>) -> Result<(), StoreError> {
+        let record = &state.record;
         let stored = StoredJob {
             revision: state.revision + 1,
             expires_ms: record.expires_ms,
             ..StoredJob::new(&*record.id, &*self.boot, record.status, body)
         };
         if !self.store.replace(&stored)? {
-            return Err(StoreError::new("another server has changed it").into());
+            return Err(StoreError::new("another server has changed it"));
         }
         state.revision += 1;
-        state.charge.shrink(charged.saturating_sub(len));
         Ok(())
     }
 

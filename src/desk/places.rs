@@ -23,6 +23,8 @@ pub(crate) struct JobTable {
     pub(crate) by_owner: HashMap<Option<Arc<str>>, usize>,
     /// What has ended, by when it may be forgotten.
     pub(crate) ended: BTreeSet<(u64, Arc<str>)>,
+    /// What has ended and could not be stored yet.
+    pub(crate) unstored: BTreeSet<Arc<str>>,
 }
 
 /// One job.

@@ -23,6 +23,13 @@ impl Drop for Store {
     }
 }
 
+impl Store {
+    fn new(name: &str) -> Self {
+        let name = format!("mcp-threads-{name}-{}", std::process::id());
+        Store(std::env::temp_dir().join(name))
+    }
+}
+
 fn start(store: &Store) -> (child::Running, PipeClient) {
     let mut command = child::example("everything");
     command.arg("--stdio").arg("--jobs").arg(&store.0);
@@ -61,8 +68,7 @@ fn until_status(client: &mut PipeClient, id: &str, status: &str) -> Value {
 fn what_was_announced_survives_every_sudden_death() {
     let deaths = std::env::var("MCP_THREADS_DEATHS").ok();
     let deaths = deaths.map_or(20, |deaths| deaths.parse().expect("it is a number"));
-    let name = format!("mcp-threads-jobs-{}", std::process::id());
-    let store = Store(std::env::temp_dir().join(name));
+    let store = Store::new("jobs");
     let mut dice = Dice::new(7 + deaths);
     // What each client was told last, by job.
     let mut told: HashMap<String, Value> = HashMap::new();
@@ -122,4 +128,67 @@ fn what_was_announced_survives_every_sudden_death() {
             .count()
     };
     assert!(ends("completed") > 0, "some were seen to end: {told:?}");
+}
+
+/// How large a file this process may write.
+#[cfg(target_os = "linux")]
+fn allow_files_of(running: &child::Running, bytes: Option<u64>) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let pid = Pid::from_raw(i32::try_from(running.id()).expect("it is one"));
+    let limit = Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    prlimit(pid, Resource::Fsize, limit).expect("it is our child");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_was_full_for_a_while_costs_nothing_that_was_announced() {
+    let store = Store::new("full");
+    // A write beyond the limit fails, and nobody is killed for it.
+    let mut command = std::process::Command::new("sh");
+    let everything = child::example("everything");
+    command
+        .args(["-c", r#"trap "" XFSZ; exec "$0" --stdio --jobs "$1""#])
+        .arg(everything.get_program())
+        .arg(&store.0)
+        .env("RUST_LOG", "warn");
+    let (mut running, mut client) = child::stdio(command);
+    let early = order(&mut client, "job_echo", json!({ "text": "early" }));
+    until_status(&mut client, &early, "completed");
+    let late = order(
+        &mut client,
+        "job_echo",
+        json!({ "text": "late", "ms": 500 }),
+    );
+    let size = fs::metadata(&store.0).expect("it is there").len();
+    allow_files_of(&running, Some(size));
+    let call = json!({ "name": "job_echo", "arguments": { "text": "x".repeat(300_000) } });
+    let mut told = Vec::new();
+    let refused = loop {
+        let made = client.ask(&request("big", "tools/call", call.clone()));
+        match made["result"]["taskId"].as_str() {
+            Some(id) => told.push(id.to_owned()),
+            None => break made,
+        }
+    };
+    assert_eq!(refused["error"]["code"], -32603, "{refused}");
+    for id in told.iter().chain([&early, &late]) {
+        until_status(&mut client, id, "completed");
+    }
+    allow_files_of(&running, None);
+    let after = order(&mut client, "job_echo", json!({ "text": "after" }));
+    until_status(&mut client, &after, "completed");
+    // What could not be stored when it ended is, soon.
+    running.said("is stored now");
+    running.signal(Signal::KILL);
+    running.wait();
+    let (mut running, mut client) = start(&store);
+    for id in told.iter().chain([&early, &late, &after]) {
+        let found = get(&mut client, id);
+        assert_eq!(found["status"], "completed", "{found}");
+    }
+    client.close();
+    running.exits_well();
 }

@@ -1,12 +1,17 @@
 //! The store in a file, on redb: what was kept survives a crash of the process, and of the machine.
 //!
 //! Each change is one transaction, on the disk before the call returns. One running server at a time: the file is locked while it is open.
+//!
+//! redb does nothing more with a file that has failed once, be it for a full disk, and panics where a file is damaged. So after a failure the file is
+//! closed, and opened again for whoever comes next.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use redb::{Database, ReadableTable, TableDefinition};
 
 use crate::base::error::Error;
+use crate::base::panics;
 use crate::desk::record::JobStatus;
 use crate::desk::store::{JobStore, StoreError, StoredJob};
 
@@ -30,7 +35,9 @@ const STATUSES: [JobStatus; 5] = [
 /// allows that.
 #[derive(Debug)]
 pub struct DurableStore {
-    database: Database,
+    path: PathBuf,
+    /// `None` after a failure.
+    database: RwLock<Option<Database>>,
 }
 
 impl DurableStore {
@@ -38,19 +45,51 @@ impl DurableStore {
     ///
     /// # Errors
     ///
-    /// When it cannot be opened or made, is of something else, or another process has it open.
+    /// When it cannot be opened or made, is damaged or of something else, or another process has it open.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let unusable = |why: &dyn std::fmt::Display| {
-            Error::configuration(format!("cannot keep jobs in `{}`: {why}", path.display()))
+        let store = DurableStore {
+            path: path.as_ref().to_owned(),
+            database: RwLock::default(),
         };
-        let database = Database::create(path).map_err(|error| unusable(&error))?;
-        let store = DurableStore { database };
         // So that later readers find the table.
-        store
-            .change(|_| Ok(true))
-            .map_err(|error| unusable(&error))?;
+        store.change(|_| Ok(true)).map_err(|why| {
+            let path = store.path.display();
+            Error::configuration(format!("cannot keep jobs in `{path}`: {why}"))
+        })?;
         Ok(store)
+    }
+
+    /// Does something with the file. When that fails, or panics, the file is closed.
+    fn with<T>(
+        &self,
+        run: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        loop {
+            self.reopen()?;
+            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(open) = &*database else { continue };
+            let done = unwound(|| run(open));
+            drop(database);
+            if done.is_err() {
+                let failed = self.database.write();
+                let failed = failed.unwrap_or_else(PoisonError::into_inner).take();
+                let _closed = panics::catch(|| drop(failed));
+            }
+            return done;
+        }
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        let is_open = |database: &Option<Database>| database.is_some();
+        if is_open(&self.database.read().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(());
+        }
+        let database = self.database.write();
+        let mut database = database.unwrap_or_else(PoisonError::into_inner);
+        if !is_open(&database) {
+            *database = Some(unwound(|| Database::create(&self.path))?);
+        }
+        Ok(())
     }
 
     /// Runs one transaction, and keeps it if it says `true`.
@@ -58,24 +97,32 @@ impl DurableStore {
         &self,
         run: impl FnOnce(&mut redb::Table<'_, &'static str, StoredRow>) -> Result<bool, redb::Error>,
     ) -> Result<bool, StoreError> {
-        let attempt = || -> Result<bool, redb::Error> {
-            let transaction = self.database.begin_write()?;
+        self.with(|database| {
+            let transaction = database.begin_write()?;
             let keep = run(&mut transaction.open_table(JOBS)?)?;
             match keep {
                 true => transaction.commit()?,
                 false => transaction.abort()?,
             }
             Ok(keep)
-        };
-        attempt().map_err(StoreError::new)
+        })
     }
 
     fn read<T>(
         &self,
         run: impl FnOnce(redb::ReadOnlyTable<&'static str, StoredRow>) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let attempt = || run(self.database.begin_read()?.open_table(JOBS)?);
-        attempt().map_err(StoreError::new)
+        self.with(|database| run(database.begin_read()?.open_table(JOBS)?))
+    }
+}
+
+/// Unwind safety: what panicked half-way is closed.
+fn unwound<T, E: std::error::Error + Send + Sync + 'static>(
+    run: impl FnOnce() -> Result<T, E>,
+) -> Result<T, StoreError> {
+    match panics::catch(run) {
+        Ok(done) => done.map_err(StoreError::new),
+        Err(panic) => Err(StoreError::new(format!("the file is damaged: {panic}"))),
     }
 }
 
@@ -197,6 +244,56 @@ mod tests {
         drop(store);
         let store = DurableStore::open(&path).expect("it is there");
         assert_eq!(store.load("a").expect("it works"), Some(job));
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_and_takes_nobody_with_it() {
+        let folder = Folder::new();
+        let path = folder.0.join("jobs");
+        let whole = DurableStore::open(&path).expect("a file can be made");
+        let job = StoredJob::new("a", "boot", JobStatus::Completed, vec![7; 100_000]);
+        assert!(whole.insert(&job).expect("it works"));
+        drop(whole);
+        let bytes = fs::read(&path).expect("it is there");
+        for kept in [1, 100, 512, 4096, bytes.len() / 2, bytes.len() - 1] {
+            fs::write(&path, &bytes[..kept]).expect("a file can be written");
+            let refused = DurableStore::open(&path).map(drop);
+            assert!(
+                refused.is_err_and(|error| error.is_configuration()),
+                "cut to {kept}"
+            );
+        }
+        // Wherever it is damaged, it is read, or refused.
+        for at in (0..bytes.len()).step_by(bytes.len() / 40) {
+            let mut damaged = bytes.clone();
+            damaged[at..]
+                .iter_mut()
+                .take(64)
+                .for_each(|byte| *byte ^= 0xff);
+            fs::write(&path, &damaged).expect("a file can be written");
+            if let Ok(store) = DurableStore::open(&path) {
+                let _read_or_not = store.for_each(&mut |_| {});
+            }
+        }
+    }
+
+    #[test]
+    fn what_fails_once_works_again_when_it_can() {
+        let folder = Folder::new();
+        let path = folder.0.join("jobs");
+        let store = DurableStore::open(&path).expect("a file can be made");
+        let job = StoredJob::new("a", "boot", JobStatus::Working, b"{}".to_vec());
+        assert!(store.insert(&job).expect("it works"));
+        let failed = store.change(|_| Err(std::io::Error::other("no room").into()));
+        assert!(failed.is_err_and(|error| error.to_string().contains("no room")));
+        assert!(
+            DurableStore::open(&path).is_ok(),
+            "it is closed while nobody asks"
+        );
+        assert_eq!(store.load("a").expect("it works"), Some(job));
+        let panicked = store.change(|_| panic!("on purpose"));
+        assert!(panicked.is_err_and(|error| error.to_string().contains("on purpose")));
+        assert!(store.remove("a").expect("it works"));
     }
 
     #[test]
