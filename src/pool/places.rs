@@ -129,10 +129,13 @@ impl PoolState {
 
     /// Hands everything that is free to the first in line whom it fits: what is kept for one of its own first, then what is made, then the rest.
     pub(super) fn deal(&mut self) {
+        self.deal_at(Instant::now());
+    }
+
+    fn deal_at(&mut self, now: Instant) {
         if self.line.values().all(|waiter| waiter.got.is_some()) {
             return;
         }
-        let now = Instant::now();
         let rank = |place: &ResourceSlot| match &place.standing {
             Occupancy::Kept(_) => Some(0),
             Occupancy::Free if place.is_made => Some(1),
@@ -198,13 +201,17 @@ impl PoolState {
         self.vacate(at)
     }
 
-    /// When it is worth to look again without having been woken: a pause or a time of back-off ends.
-    pub(super) fn next_look(&self, ticket: u64) -> Option<Instant> {
+    /// Looks, and says when it is worth to look again without having been woken: a pause or a time of back-off ends. What has ended by now has been
+    /// looked at; whoever has the place meanwhile wakes the next.
+    pub(super) fn next_look(&mut self, ticket: u64) -> Option<Instant> {
+        let now = Instant::now();
+        self.deal_at(now);
         let waiter = self.line.get(&ticket)?;
         let fitting = self.places.iter().zip(&waiter.want.fits);
         let failed = fitting.filter_map(|(place, fits)| place.failed.as_ref().filter(|_| *fits));
         let paused = waiter.paused.iter().map(|(_, end)| *end);
-        failed.map(|failed| failed.again).chain(paused).min()
+        let ends = failed.map(|failed| failed.again).chain(paused);
+        ends.filter(|end| *end > now).min()
     }
 
     /// Who has what fits, in a sentence. With the times it is for those who give up; without, it changes only when something happens.

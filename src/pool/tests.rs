@@ -268,3 +268,29 @@ fn making_that_fails_is_tried_later_each_time() {
     table.made(grant);
     assert!(table.lock().places[0].failed.is_none());
 }
+
+#[test]
+fn a_time_that_has_passed_is_looked_at_once_and_not_over_and_over() {
+    let table = table(&["a"]);
+    // A pool that no server sweeps is looked at more often than this.
+    table.is_swept();
+    table.set(|rules| rules.back_off = [Duration::ZERO; 2]);
+    let (_alive, call) = call();
+    let want = want(&call, &[], &[true]);
+    let grant = claim(&table, &want);
+    table.failed(grant, "refused");
+    table.give_back(grant, None::<fn()>);
+    let being_made = claim(&table, &want);
+    let waits = table.line_up(Arc::clone(&want));
+    let sleeps = || waits.next_look() > Instant::now() + Duration::from_secs(3600);
+    assert!(sleeps(), "whoever makes it will wake the next");
+    table.made(being_made);
+    // Its lock was elsewhere when this one asked, and then somebody here got it.
+    let mut state = table.lock();
+    let waiter = state.line.get_mut(&waits.ticket).expect("it waits");
+    waiter.pause(0, Instant::now());
+    drop(state);
+    assert!(sleeps(), "whoever has it will wake the next");
+    give_back(&table, being_made);
+    assert!(waits.got().is_some());
+}
