@@ -269,34 +269,33 @@ impl Starter {
             refuse(&call, &shutting_down());
             return false;
         };
-        let workspace = match workspaces.find_or_open(key) {
-            Ok(workspace) => workspace,
-            Err(problem) => {
-                self.tell(&call, no_workspace(problem, key));
-                return false;
-            }
-        };
-        let visit = Box::new(Visit {
+        let mut visit: Box<dyn Visitor> = Box::new(Visit {
             job,
             ticket,
             starter: self.clone(),
             owner: key.owner.clone(),
         });
-        match workspace.enter(access, visit) {
-            Ok(()) => true,
-            Err(Outside::Full(visit)) => {
-                let message = format!(
-                    "Too many calls wait for the workspace `{}`; try again in a second",
-                    key.name
-                );
-                refuse(&call, &ErrorObject::overloaded(message));
-                drop(visit);
-                false
-            }
-            Err(Outside::Closed(visit)) => {
-                visit.turn_away();
-                false
-            }
+        loop {
+            let workspace = match workspaces.find_or_open(key) {
+                Ok(workspace) => workspace,
+                Err(problem) => {
+                    self.tell(&call, no_workspace(problem, key));
+                    return false;
+                }
+            };
+            visit = match workspace.enter(access, visit) {
+                Ok(()) => return true,
+                Err(Outside::Full(_until_it_is_answered)) => {
+                    let message = format!(
+                        "Too many calls wait for the workspace `{}`; try again in a second",
+                        key.name
+                    );
+                    refuse(&call, &ErrorObject::overloaded(message));
+                    return false;
+                }
+                // It was closed just now, and this call did not wait in it: the next one is opened, if it may be.
+                Err(Outside::Closed(visit)) => visit,
+            };
         }
     }
 

@@ -147,8 +147,11 @@ impl Shared {
     fn at_once(&self, target: &Target, arguments: Option<&RawValue>) -> Plan {
         let waits = || {
             let arguments = arguments.filter(|_| target.desk.waits_for_job)?;
-            let seconds: f64 =
-                serde_json::from_str(raw::member(arguments, "wait_seconds")?.get()).ok()?;
+            let seconds = raw::member(arguments, "wait_seconds")?.get();
+            let seconds = match serde_json::from_str::<String>(seconds) {
+                Ok(text) if self.lenient_arguments => text.trim().parse().ok()?,
+                _ => serde_json::from_str::<f64>(seconds).ok()?,
+            };
             let job: String = serde_json::from_str(raw::member(arguments, "job")?.get()).ok()?;
             let is_over = self.desk.jobs.as_ref()?.has_ended(&job);
             let wait = Duration::try_from_secs_f64(seconds).ok()?.min(WAIT_MAX);

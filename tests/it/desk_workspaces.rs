@@ -291,3 +291,38 @@ fn nobody_sees_anothers_workspace_and_one_without_identity_gets_a_handle() {
         served.stop();
     });
 }
+
+/// Who has a name for a workspace opens it by using it, also in the moment in which the last one of this name goes.
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn a_call_that_meets_a_workspace_which_is_just_closed_opens_the_next() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use crate::harness::talk::introduced;
+    use crate::harness::{legacy_call, on_every_front};
+
+    on_every_front(|front| {
+        let Bench { gate, server, .. } = bench();
+        gate.let_go(100_000);
+        let (served, http) = front.serve(server);
+        let session = introduced(http, &json!({}));
+        let works = AtomicBool::new(true);
+        let refused = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let close = legacy_call("close", "close_workspace", json!({ "workspace": "w" }));
+                while works.load(Ordering::Relaxed) {
+                    session.ask(&close);
+                }
+            });
+            let work = legacy_call("work", "work", json!({ "who": "x", "workspace": "w" }));
+            let answers = (0..1000).map(|_| session.ask(&work));
+            let refused: Vec<Value> = answers
+                .filter(|answer| answer["result"]["isError"] == true)
+                .collect();
+            works.store(false, Ordering::Relaxed);
+            refused
+        });
+        assert_eq!(refused, Vec::<Value>::new());
+        served.stop();
+    });
+}
