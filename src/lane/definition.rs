@@ -32,6 +32,9 @@ pub struct Lane {
 /// A queue longer than this is a mistake: its places are allocated when the server starts.
 const QUEUE_LEN_MAX: usize = 1 << 20;
 
+/// More workers than this are a mistake: each is a thread, which is started when the server is.
+const WORKERS_MAX: usize = 1 << 16;
+
 impl Lane {
     /// A lane of this name with 4 workers and a queue of 64.
     pub fn new(name: &str) -> Self {
@@ -47,7 +50,7 @@ impl Lane {
     }
 
     setters! {
-        /// How many calls may run at once. Default 4; at least 1.
+        /// How many calls may run at once. Default 4; at least 1, at most 65,536.
         workers(workers: usize) => workers = Some(workers);
 
         /// How many calls may wait for a worker. Default 64, at most 1,048,576. With 0 a call is taken only when a worker is idle. A call that is
@@ -100,6 +103,11 @@ impl Lane {
         if self.worker_count() == 0 {
             return Some(format!(
                 "lane `{name}` has no workers; it needs at least one"
+            ));
+        }
+        if self.worker_count() > WORKERS_MAX {
+            return Some(format!(
+                "lane `{name}`: it may have at most {WORKERS_MAX} workers"
             ));
         }
         if self.capacity() > QUEUE_LEN_MAX {

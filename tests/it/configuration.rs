@@ -49,6 +49,7 @@ fn every_mistake_is_named_at_the_start() {
         ),
         (server().lane(Lane::new("")), vec!["a lane needs a name"]),
         (server().workers(0), vec!["`main`", "no workers"]),
+        (server().workers(usize::MAX), vec!["`main`", "65536"]),
         (
             server().lane(Lane::new("urgent").workers(0)),
             vec!["`urgent`", "no workers"],
