@@ -195,37 +195,6 @@ impl Jobs {
         }
     }
 
-    /// Forgets what has ended long enough ago.
-    pub(crate) fn sweep(&self) {
-        let now = now_ms();
-        let expired: Vec<Arc<str>> = {
-            let table = self.table();
-            let expired = table.ended.iter().take_while(|(at, _)| *at <= now);
-            expired.map(|(_, id)| Arc::clone(id)).collect()
-        };
-        for id in expired {
-            self.forget(&id);
-        }
-        self.store_late();
-    }
-
-    /// Stores the ends that the store did not take when they came, until it refuses one again.
-    fn store_late(&self) {
-        let unstored = self.table().unstored.clone();
-        for id in unstored {
-            if let Some(place) = self.place(&id) {
-                let mut state = place.lock();
-                let body = serde_json::to_vec(&state.record).expect("a record is JSON");
-                if self.replace(&mut state, body).is_err() {
-                    return;
-                }
-                state.record.outcome = None;
-                log::warn!("the end of a job that was kept in memory is stored now");
-            }
-            self.table().unstored.remove(&id);
-        }
-    }
-
     /// Shows a job to somebody who knows its id and, if it is bound to one, is its principal. Unknown, foreign and expired are the same.
     pub(crate) fn look<T>(
         &self,
@@ -515,5 +484,6 @@ pub(crate) fn now_ms() -> u64 {
     now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
+mod sweep;
 #[cfg(test)]
 mod tests;

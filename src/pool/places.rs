@@ -202,7 +202,7 @@ impl PoolState {
     }
 
     /// Looks, and says when it is worth to look again without having been woken: a pause or a time of back-off ends. What has ended by now has been
-    /// looked at; whoever has the place meanwhile wakes the next.
+    /// looked at; the end of the claim that has the place wakes the next.
     pub(super) fn next_look(&mut self, ticket: u64) -> Option<Instant> {
         let now = Instant::now();
         self.deal_at(now);

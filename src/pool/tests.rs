@@ -283,14 +283,14 @@ fn a_time_that_has_passed_is_looked_at_once_and_not_over_and_over() {
     let being_made = claim(&table, &want);
     let waits = table.line_up(Arc::clone(&want));
     let sleeps = || waits.next_look() > Instant::now() + Duration::from_secs(3600);
-    assert!(sleeps(), "whoever makes it will wake the next");
+    assert!(sleeps(), "it is being made");
     table.made(being_made);
     // Its lock was elsewhere when this one asked, and then somebody here got it.
     let mut state = table.lock();
     let waiter = state.line.get_mut(&waits.ticket).expect("it waits");
     waiter.pause(0, Instant::now());
     drop(state);
-    assert!(sleeps(), "whoever has it will wake the next");
+    assert!(sleeps(), "it is in use");
     give_back(&table, being_made);
     assert!(waits.got().is_some());
 }

@@ -3,7 +3,7 @@
 //! Each change is one transaction, on the disk before the call returns. One running server at a time: the file is locked while it is open.
 //!
 //! redb does nothing more with a file that has failed once, be it for a full disk, and panics where a file is damaged. So after a failure the file is
-//! closed, and opened again for whoever comes next.
+//! closed, and opened again by the next access.
 
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
