@@ -36,6 +36,9 @@
 //! - [`ToolError`] for a failure that the model reads, [`ErrorObject`] for one that the client program reads, [`Error`] for one of the server itself.
 //! - [`Lane`] for workers and queues, [`Limits`] for everything else that is bounded.
 //!
+//! All public types are `Debug`, `Send` and `Sync`, as far as what you put into them is. A builder's setters have the name of what they set; the types of
+//! the protocol's schema, whose members can be read, have `with_..` instead.
+//!
 //! # How a call travels
 //!
 //! ```text

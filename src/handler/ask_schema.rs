@@ -3,9 +3,9 @@
 //! Pure. Must not know how the form travels. Specification: `client/elicitation` ("Requested Schema") of each revision.
 
 use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::handler::type_schema::schema_of;
 use crate::protocol::version::ProtocolVersion;
 
 /// What a field may say of itself besides its type and its choices.
@@ -29,10 +29,7 @@ const FORMATS: &[&str] = &["email", "uri", "date", "date-time"];
 ///
 /// When it is not a struct of plain fields; the sentence names the field.
 pub(crate) fn form<T: JsonSchema>(version: ProtocolVersion) -> Result<Value, String> {
-    let settings =
-        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let schema = settings.into_generator().into_root_schema_for::<T>();
-    let schema = schema.to_value();
+    let schema = schema_of::<T>();
     let Some(fields) = schema.get("properties").and_then(Value::as_object) else {
         return Err("only a struct with named fields can be asked for".into());
     };
@@ -162,10 +159,7 @@ fn for_revision(
     mut field: Map<String, Value>,
     version: ProtocolVersion,
 ) -> Option<Map<String, Value>> {
-    if matches!(
-        version,
-        ProtocolVersion::V2025_11_25 | ProtocolVersion::V2026_07_28
-    ) {
+    if version >= ProtocolVersion::V2025_11_25 {
         return Some(field);
     }
     match field.get("type").and_then(Value::as_str) {

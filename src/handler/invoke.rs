@@ -132,7 +132,8 @@ pub(crate) type BoundHandler =
     Box<dyn Fn(Arc<dyn CallControl>, &RawValue) -> Result<Reply, ErrorObject> + Send + Sync>;
 
 /// Makes the handler that the engine stores, once the server's state, and what the arguments are held to, are known.
-pub(crate) type Build<S> = Box<dyn FnOnce(Arc<S>, Arc<ArgumentRules>) -> BoundHandler>;
+pub(crate) type Build<S> =
+    Box<dyn FnOnce(Arc<S>, Arc<ArgumentRules>) -> BoundHandler + Send + Sync>;
 
 /// Joins a handler with the template that each of its calls forks, and with `finish`, which turns what it returned into the reply.
 pub(crate) fn erase<S, Shape, H, F>(handler: H, finish: F) -> Build<S>

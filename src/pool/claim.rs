@@ -16,6 +16,7 @@ use crate::pool::shelf::{Made, Shelf};
 /// because its call is cancelled.
 ///
 /// It can be sent to other threads and kept beyond its call, in a workspace's value for example.
+#[must_use = "a claim that is dropped is given back"]
 pub struct Claim<T: Send + 'static, K = T> {
     shelf: Arc<Shelf<T, K>>,
     grant: Grant,

@@ -160,6 +160,7 @@ impl Server {
     /// Gives the server a state. Every call gets its own copy, made by [`Fork`] (a clone, for most types); put into an `Arc` what calls share.
     ///
     /// Call it before registering the handlers that take a [`RequestContext<S>`](crate::RequestContext): what was registered earlier has no state.
+    #[must_use]
     pub fn with_state<S: Fork + Send + Sync + 'static>(self, template: S) -> Server<S> {
         Server {
             template: Arc::new(template),

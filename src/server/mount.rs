@@ -39,6 +39,7 @@ use crate::transport::http::tiny;
 /// ```
 ///
 /// What tiny_http cannot do, a mounted endpoint cannot either; [`Server::serve_tiny_http`] has the list.
+#[must_use = "a mounted endpoint that is dropped shuts down"]
 pub struct Mount {
     running: RunningServer,
     endpoint: Endpoint,

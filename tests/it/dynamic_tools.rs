@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use mcp_threads::{Limits, Server, ServerHandle, Tool};
+use mcp_threads::{
+    Claim, Limits, Prompt, Reporter, RequestContext, Resource, ResourceTemplate, RunningServer,
+    Server, ServerHandle, TestClient, Tool,
+};
 use serde_json::{Value, json};
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
@@ -80,6 +83,22 @@ fn told(client: &mut PipeClient) -> usize {
         assert_eq!(message["method"], "notifications/tools/list_changed");
     }
     messages.len()
+}
+
+#[test]
+fn a_definition_is_made_on_one_thread_and_registered_on_another() {
+    fn goes_anywhere<T: Send + Sync + std::fmt::Debug>() {}
+    goes_anywhere::<(Tool, Prompt, Resource, ResourceTemplate)>();
+    goes_anywhere::<(Server, RunningServer, ServerHandle, TestClient)>();
+    goes_anywhere::<(RequestContext, Reporter, Claim<u8>)>();
+
+    let made = thread::spawn(|| tool("far")).join();
+    let (served, mut client) = Served::pipe(server());
+    let added = served.handle().add_tool(made.expect("it can be made"));
+    added.expect("it can be added");
+    assert_eq!(listed(&mut client), ["a", "b", "far"]);
+    client.close();
+    served.stop();
 }
 
 #[test]
