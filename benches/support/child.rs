@@ -34,7 +34,12 @@ pub(crate) struct ServerProcess {
 impl ServerProcess {
     /// A server that listens on HTTP.
     pub(crate) fn http(spec: &Spec) -> (ServerProcess, SocketAddr) {
-        let (mut server, stdin, stdout) = Self::start(spec);
+        Self::http_with(spec, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn http_with(spec: &Spec, env: &[(&str, &str)]) -> (ServerProcess, SocketAddr) {
+        let (mut server, stdin, stdout) = Self::start(spec, env);
         server.stdin = Some(stdin);
         let mut line = String::new();
         BufReader::new(stdout)
@@ -46,13 +51,14 @@ impl ServerProcess {
 
     /// A server on the stdin and stdout of its process.
     pub(crate) fn stdio(spec: &Spec) -> (ServerProcess, ChildStdin, ChildStdout) {
-        Self::start(spec)
+        Self::start(spec, &[])
     }
 
-    fn start(spec: &Spec) -> (ServerProcess, ChildStdin, ChildStdout) {
+    fn start(spec: &Spec, env: &[(&str, &str)]) -> (ServerProcess, ChildStdin, ChildStdout) {
         let mut process = Command::new(program(spec))
             .arg("--serve")
             .args(spec.to_arguments())
+            .envs(env.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -136,7 +136,8 @@ limits! {
     /// A reader earns one more second for every so many bytes of an answer that it has taken, those included that wait in the kernel. Default
     /// 16 KiB: a phone's worst link reads an answer of any length, one that has stopped reading is closed. Guarded front.
     write_bytes_per_second_min: usize = 16 * 1024,
-    /// Most connections at once. Default 1024. The next one gets `503` and is closed by the acceptor. Guarded front.
+    /// Most connections at once. Default 1024. The next one gets `503` and is closed by the acceptor, unread; a web page sees it as a network error, because
+    /// nobody has read which page asks. Guarded front.
     connections_max: usize = 1024,
     /// Most requests on one connection before it is closed with `Connection: close`. Default 1,000,000. Guarded front.
     requests_per_connection_max: u64 = 1_000_000,

@@ -39,6 +39,10 @@ use crate::protocol::version::{Era, ProtocolVersion};
 /// What a call costs without arguments, in bytes.
 const CALL_BYTES: usize = 1024;
 
+/// What waits for a worker or runs is charged above this size. Below it the bounds of the queues are enough, and a small call touches no account, which
+/// all share.
+const FREE_CALL_BYTES: usize = 4 * 1024;
+
 /// Who calls, as far as its era tells.
 pub(super) struct Caller<'a> {
     client: ClientSource,
@@ -110,7 +114,9 @@ impl Engine {
         asked: Asked<'_>,
         caller: Caller<'_>,
     ) -> Option<Arc<Call>> {
-        let kept = match self.shared.memory.charge(kept_bytes(&asked.params)) {
+        let bytes = Some(kept_bytes(&asked.params)).filter(|bytes| *bytes > FREE_CALL_BYTES);
+        let kept = bytes.map(|bytes| self.shared.memory.charge(bytes));
+        let kept = match kept.transpose() {
             Ok(kept) => kept,
             Err(account) => {
                 asked.fail(&over_budget(account));
@@ -160,7 +166,7 @@ impl Engine {
         asked: Asked<'_>,
         caller: Caller<'_>,
         lane: &RunningLane<CallJob>,
-        kept: Charge,
+        kept: Option<Charge>,
     ) -> Option<CallJob> {
         let state_len_max = self.shared.rounds.state_len_max();
         let retry = retry(&asked.params, asked.era, state_len_max);
@@ -202,7 +208,7 @@ impl Engine {
                 target: found.target,
                 arguments: found.arguments,
                 retry,
-                _kept: Some(kept),
+                _kept: kept,
             },
             then: None,
             turn: None,

@@ -582,6 +582,18 @@ fn law_9_connections_max_bounds_the_guarded_front() {
 
 /// A call that waits keeps its arguments, and so does one whose client has left until its turn comes: both are on the server's account.
 #[cfg(all(feature = "http", unix))]
+/// Its place in a queue is enough; the server's account, which all calls would share, is left alone.
+#[test]
+fn law_13_a_small_call_is_on_no_account() {
+    let limits = Limits::default().memory_bytes_max(1024);
+    let (served, mut client) = Served::pipe(probes(&Gate::new()).limits(limits));
+    let echo = |bytes: usize| call(1, "echo", json!({ "text": "a", "rest": "x".repeat(bytes) }));
+    assert_eq!(text(&client.ask(&echo(2000))), "a");
+    assert_eq!(code(&client.ask(&echo(5000))), 503);
+    client.close();
+    served.stop();
+}
+
 #[test]
 fn law_13_the_arguments_of_calls_that_wait_are_charged() {
     let gate = Gate::new();

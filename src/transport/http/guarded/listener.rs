@@ -246,7 +246,8 @@ impl Lingering {
     }
 }
 
-/// One write that does not block: a new connection has room for so little, and one that has not is no client.
+/// One write that does not block: a new connection has room for so little, and one that has not is no client. For a web page it has no CORS fields: whose page
+/// it is stands in a head, which nobody waits for here, and `*` would tell every page of the web that there is a server.
 fn say_no(socket: &Socket) {
     let body = error_body(
         503,
