@@ -118,6 +118,31 @@ fn law_7_a_process_that_was_suspended_gives_no_call_up() {
     running.exits_well();
 }
 
+/// Suspended so often that the looks which come late would be worth more than its liveness, if they were worth anything.
+#[test]
+fn law_7_a_process_that_is_suspended_again_and_again_gives_no_call_up() {
+    let mut command = child::example("everything");
+    command.args(["--http", "127.0.0.1:0"]);
+    // A look is planned every 250 ms, longer than it ever runs here, and one is late that comes as much later again.
+    command.args(["--liveness-ms", "2000", "--grace-ms", "50"]);
+    let (mut running, http) = child::http(command);
+    let silent = http.modern(&call(1, "wedge", json!({ "ms": 6_500 })));
+    let silent = silent.connect();
+    let runs = |lane: &Value| lane["busy"] == 1;
+    until_told("it runs", || runs(&main_lane(http)), || running.stderr());
+    for _ in 0..10 {
+        running.signal(Signal::STOP);
+        // The time that has to pass is what is tested.
+        std::thread::sleep(Duration::from_millis(600));
+        running.signal(Signal::CONT);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(text(&silent.reply().message()), "awake again");
+    assert_eq!(main_lane(http)["replaced"], 0);
+    running.signal(Signal::TERM);
+    running.exits_well();
+}
+
 /// Ten times its liveness, with life, beside one that has none.
 #[test]
 fn law_7_toil_lives_and_a_wedge_beside_it_does_not() {

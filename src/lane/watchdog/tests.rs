@@ -106,6 +106,20 @@ fn law_7_silence_is_counted_in_looks_from_the_last_sign_of_life() {
     watched.let_go(1);
 }
 
+/// The interleaving in which only the compare-and-set decides: a handler has returned after all, and its worker has not come to empty its slot yet.
+#[test]
+fn law_4_a_worker_that_has_returned_is_not_given_up_while_its_slot_is_full() {
+    let mut watched = Watched::new(1, |lane| lane);
+    let job = watched.start(1);
+    watched.look_times(1 + 8);
+    assert_eq!(watched.told(), Some((1, Told::Stalled)));
+    assert!(job.pulse.has_returned());
+    watched.look_times(8);
+    assert_eq!(watched.told(), None, "its worker answers");
+    assert_eq!(watched.count(), (1, 1, 0, 0));
+    watched.let_go(1);
+}
+
 #[test]
 fn law_7_a_wait_in_the_library_pauses_the_count_and_does_not_reset_it() {
     let mut watched = Watched::new(1, |lane| lane);
