@@ -94,6 +94,7 @@ fn a_definition_is_made_on_one_thread_and_registered_on_another() {
 
     let made = thread::spawn(|| tool("far")).join();
     let (served, mut client) = Served::pipe(server());
+    client.initialize("2025-11-25");
     let added = served.handle().add_tool(made.expect("it can be made"));
     added.expect("it can be added");
     assert_eq!(listed(&mut client), ["a", "b", "far"]);
