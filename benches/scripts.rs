@@ -8,7 +8,7 @@
 //! - *lines*: 100 a second for 3 s; from the moment that the script writes one to the moment that the client has it.
 //! - *many*: 64 scripts at once, always; how long a `ping` takes meanwhile.
 //! - *flood*: an output of a gigabyte; how much more memory the server has had.
-//! - *size*: the program as it is released, stripped.
+//! - *size*: the program as it is handed out (`cargo build --profile dist`).
 //!
 //! `cargo bench --features cli --bench scripts [-- --quick]`, half a minute.
 
@@ -39,7 +39,7 @@ run = ["true"]
 [[tool]]
 name = "lines"
 description = "Says what time it is, a hundred times a second."
-shell = 'for n in $(seq "$ARG_COUNT"); do date +%s%N; sleep 0.009; done'
+shell = 'for n in $(seq "$ARG_COUNT"); do date +%s%N; sleep 0.007; done'
 output = "lines"
 [tool.args.count]
 type = "integer"
@@ -69,7 +69,7 @@ fn main() {
     targets.extend(lines(&place, if quick { 100 } else { 300 }));
     targets.extend(many(&place, Duration::from_secs(if quick { 2 } else { 6 })));
     targets.push(flood(&place));
-    targets.extend(size(&place));
+    targets.extend(size());
     print_targets(&targets);
 }
 
@@ -172,13 +172,8 @@ impl Server {
         assert_ne!(answer["result"]["isError"], true, "{answer}");
     }
 
-    /// Its CPU time and that of its children which have been waited for. A supervisor that still lives is not among them.
     fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
-        let stat = stat.unwrap_or_default();
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        let ticks = fields.split_whitespace().skip(11).take(4);
-        Duration::from_millis(10) * ticks.filter_map(|ticks| ticks.parse::<u32>().ok()).sum()
+        cpu_of(&self.child.id().to_string())
     }
 
     /// The most memory that was ever resident, in KiB.
@@ -196,6 +191,14 @@ impl Drop for Server {
         drop(self.to.take());
         let _ended = self.child.wait();
     }
+}
+
+/// The CPU time of a process and of its children that have been waited for. A supervisor that still lives is not among them.
+fn cpu_of(process: &str) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(4);
+    Duration::from_millis(10) * ticks.filter_map(|ticks| ticks.parse::<u32>().ok()).sum()
 }
 
 fn timed(times: &mut Times, act: impl FnOnce()) {
@@ -264,6 +267,10 @@ fn overhead(place: &Place, rounds: usize) -> Vec<Target> {
             micros(times.p99())
         );
     }
+    let before = cpu_of("self");
+    (0..rounds).for_each(|_| spawn_true(true));
+    let alone = micros(cpu_of("self") - before) / rounds as f64;
+    println!("  fork and exec by hand: CPU {alone:.0}");
     let more = micros(called[0].p50()) - fork;
     let mut targets = vec![Target::at_most(
         "a call of `true` beyond fork and exec, us",
@@ -272,6 +279,12 @@ fn overhead(place: &Place, rounds: usize) -> Vec<Target> {
     )];
     if let [ours, theirs] = spent[..] {
         targets.push(Target::at_most("CPU to the peer's", 0.25, ours / theirs));
+        let beyond = (ours - alone) / (theirs - alone);
+        targets.push(Target::at_most(
+            "CPU beyond fork and exec to the peer's",
+            0.25,
+            beyond,
+        ));
     }
     targets
 }
@@ -358,17 +371,17 @@ fn flood(place: &Place) -> Target {
     Target::at_most("a gigabyte, in KiB", 4096.0, grown)
 }
 
-fn size(place: &Place) -> Option<Target> {
-    let stripped = place.0.join("stripped");
-    let mut strip = Command::new("strip");
-    strip
-        .arg("-o")
-        .arg(&stripped)
-        .arg(Path::new(env!("CARGO_BIN_EXE_mcp-threads")));
-    strip.status().ok().filter(|status| status.success())?;
-    let bytes = fs::metadata(&stripped).ok()?.len() as f64;
+fn size() -> Option<Target> {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/dist/mcp-threads");
+    let Ok(found) = fs::metadata(program) else {
+        println!(
+            "size: cargo build --profile dist --features cli --bin mcp-threads makes the program that is looked at"
+        );
+        return None;
+    };
+    let bytes = found.len() as f64;
     Some(Target::at_most(
-        "the program stripped, MB",
+        "the program as it is handed out, MB",
         4.0,
         bytes / 1e6,
     ))

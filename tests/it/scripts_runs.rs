@@ -455,7 +455,7 @@ size = 1
 [[tool]]
 name = "turn"
 description = "Says how many of its kind run."
-shell = 'mkdir "run.$$"; ls -d run.* | wc -l; until [ -e go ]; do sleep 0.01; done; rmdir "run.$$"'
+shell = 'mkdir "run.$$"; set -- run.*; echo $#; until [ -e go ]; do sleep 0.01; done; rmdir "run.$$"'
 "##;
 
 #[test]
