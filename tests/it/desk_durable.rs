@@ -177,11 +177,22 @@ fn a_disk_that_was_full_for_a_while_costs_nothing_that_was_announced() {
     for id in told.iter().chain([&early, &late]) {
         until_status(&mut client, id, "completed");
     }
+    // Its line stands behind those of everything that could not be stored.
+    client.ask(&request(
+        "mark",
+        "tools/call",
+        json!({ "name": "panic", "arguments": {} }),
+    ));
+    running.said("PANIC-SECRET");
+    let count = |text: &str| running.stderr().matches(text).count();
+    let unstored = count("could not be stored and is kept in memory");
+    assert!(unstored > 0, "{}", running.stderr());
     allow_files_of(&running, None);
     let after = order(&mut client, "job_echo", json!({ "text": "after" }));
     until_status(&mut client, &after, "completed");
-    // What could not be stored when it ended is, soon.
-    running.said("is stored now");
+    until("every end that could not be stored is", || {
+        count("is stored now") >= unstored
+    });
     running.signal(Signal::KILL);
     running.wait();
     let (mut running, mut client) = start(&store);

@@ -292,10 +292,10 @@ fn nobody_sees_anothers_workspace_and_one_without_identity_gets_a_handle() {
     });
 }
 
-/// Who has a name for a workspace opens it by using it, also in the moment in which the last one of this name goes.
+/// Who has a name for a workspace opens it by using it, also in the moment in which the one of this name is closed because nobody used it.
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
-fn a_call_that_meets_a_workspace_which_is_just_closed_opens_the_next() {
+fn a_call_that_meets_a_workspace_which_is_just_closed_for_idleness_opens_the_next() {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use crate::harness::talk::introduced;
@@ -304,14 +304,16 @@ fn a_call_that_meets_a_workspace_which_is_just_closed_opens_the_next() {
     on_every_front(|front| {
         let Bench { gate, server, .. } = bench();
         gate.let_go(100_000);
-        let (served, http) = front.serve(server);
+        let idle_at_once = Limits::default().workspace_idle_timeout(std::time::Duration::ZERO);
+        let (served, http) = front.serve(server.limits(idle_at_once));
         let session = introduced(http, &json!({}));
         let works = AtomicBool::new(true);
         let refused = std::thread::scope(|scope| {
             scope.spawn(|| {
-                let close = legacy_call("close", "close_workspace", json!({ "workspace": "w" }));
+                // Each has the server look for workspaces that are to be closed, and ends no session.
+                let look = http.bare("DELETE", "/mcp").field("Mcp-Session-Id", "none");
                 while works.load(Ordering::Relaxed) {
-                    session.ask(&close);
+                    assert_eq!(look.send().status, 404);
                 }
             });
             let work = legacy_call("work", "work", json!({ "who": "x", "workspace": "w" }));
