@@ -71,8 +71,10 @@ impl DurableStore {
             let done = unwound(|| run(open));
             drop(database);
             if done.is_err() {
-                let failed = self.database.write();
-                let failed = failed.unwrap_or_else(PoisonError::into_inner).take();
+                let database = self.database.write();
+                let mut database = database.unwrap_or_else(PoisonError::into_inner);
+                // Closed under the lock: until then its file is locked against the next.
+                let failed = database.take();
                 let _closed = panics::catch(|| drop(failed));
             }
             return done;
