@@ -62,13 +62,18 @@ impl DurableStore {
     /// Does something with the file. When that fails, or panics, the file is closed.
     fn with<T>(
         &self,
-        run: impl FnOnce(&Database) -> Result<T, redb::Error>,
+        mut run: impl FnMut(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         loop {
             self.reopen()?;
             let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
             let Some(open) = &*database else { continue };
-            let done = unwound(|| run(open));
+            let mut has_failed_before = false;
+            let done = unwound(|| {
+                let done = run(open);
+                has_failed_before = matches!(done, Err(redb::Error::PreviousIo));
+                done
+            });
             drop(database);
             if done.is_err() {
                 let database = self.database.write();
@@ -77,7 +82,10 @@ impl DurableStore {
                 let failed = database.take();
                 let _closed = panics::catch(|| drop(failed));
             }
-            return done;
+            // Another access has failed meanwhile, and this one has not been tried.
+            if !has_failed_before {
+                return done;
+            }
         }
     }
 
@@ -97,7 +105,7 @@ impl DurableStore {
     /// Runs one transaction, and keeps it if it says `true`.
     fn change(
         &self,
-        run: impl FnOnce(&mut redb::Table<'_, &'static str, StoredRow>) -> Result<bool, redb::Error>,
+        mut run: impl FnMut(&mut redb::Table<'_, &'static str, StoredRow>) -> Result<bool, redb::Error>,
     ) -> Result<bool, StoreError> {
         self.with(|database| {
             let transaction = database.begin_write()?;
@@ -112,7 +120,7 @@ impl DurableStore {
 
     fn read<T>(
         &self,
-        run: impl FnOnce(redb::ReadOnlyTable<&'static str, StoredRow>) -> Result<T, redb::Error>,
+        mut run: impl FnMut(redb::ReadOnlyTable<&'static str, StoredRow>) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         self.with(|database| run(database.begin_read()?.open_table(JOBS)?))
     }
