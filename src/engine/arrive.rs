@@ -16,7 +16,6 @@ use crate::observe::access::{self, RequestTag};
 use crate::outbox::{AnswerSlot, Standing};
 use crate::protocol::jsonrpc::{
     self, ErrorCode, ErrorObject, Frame, Malformed, Message, Notification, Request, Response,
-    shortened,
 };
 use crate::protocol::meta::Params;
 use crate::protocol::method::Method;
@@ -333,66 +332,6 @@ impl Engine {
             None => asked.fail(&ErrorObject::invalid_params(
                 "Invalid cursor; start again without one",
             )),
-        }
-    }
-
-    fn accept_one_way(
-        &self,
-        message: OneWay<'_>,
-        footing: Result<Footing, Misplaced>,
-        arrival: &Arrival<'_>,
-        port: ReplyPort,
-    ) {
-        let refusal = Refusal::new(&arrival.tag);
-        match footing {
-            Err(misplaced) => {
-                let refusal = Refusal {
-                    method: match message {
-                        OneWay::Notification(_) => "notification",
-                        OneWay::Response(_) => "response",
-                    },
-                    era: Era::Legacy,
-                    ..refusal
-                };
-                misplaced.refuse(refusal, port);
-            }
-            Ok(Footing::Legacy(session)) => self.take(message, Some(&session), arrival),
-            Ok(Footing::Modern | Footing::Handshake) => {
-                // Its body names no version, so that its header field is all there is to go by.
-                let mirrored = arrival.origin.mirrored();
-                let version = mirrored.and_then(|mirrored| mirrored.version);
-                match version.map_or(Ok(()), modern::supported) {
-                    Ok(()) => self.take(message, None, arrival),
-                    Err(error) => refusal.send(&error, port),
-                }
-            }
-        }
-    }
-
-    /// What has no answer. A notification that means nothing here is ignored, and so is an answer that nobody waits for.
-    pub(super) fn take(
-        &self,
-        message: OneWay<'_>,
-        session: Option<&Session>,
-        arrival: &Arrival<'_>,
-    ) {
-        match (message, session) {
-            (OneWay::Notification(Notification { method, params }), _) => {
-                let calls = session.map(|session| &session.calls);
-                let calls = arrival.origin.calls().or(calls);
-                if method == "notifications/cancelled"
-                    && let (Some(calls), Ok(params)) = (calls, Params::parse(params))
-                    && let Some(id) = &params.request_id
-                {
-                    let reason = params.reason.as_ref().map_or("", |reason| &*reason.0);
-                    calls.cancel(id, &shortened(reason));
-                }
-            }
-            (OneWay::Response(Response { id: Some(id), body }), Some(session)) => {
-                session.asks.answer(&id, body);
-            }
-            // Only a session is ever asked.
-            (OneWay::Response(_), _) => {}
         }
     }
 }

@@ -4,8 +4,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use crate::base::budget::Charge;
 use crate::base::owner::Owner;
@@ -25,10 +24,9 @@ use crate::handler::lenient::object_in_text;
 use crate::handler::registration::Target;
 use crate::handler::reply::Reply;
 use crate::lane::{Job, RunningLane};
-use crate::legacy::Session;
 use crate::observe::access::Outcome;
 use crate::protocol::jsonrpc::{ErrorObject, Text, shortened};
-use crate::protocol::meta::{Params, ReferenceKind};
+use crate::protocol::meta::Params;
 use crate::protocol::method::Method;
 use crate::protocol::param_headers::{Field, HeaderFields};
 use crate::protocol::results::Completion;
@@ -45,16 +43,16 @@ const FREE_CALL_BYTES: usize = 4 * 1024;
 
 /// Who calls, as far as its era tells.
 pub(super) struct Caller<'a> {
-    client: ClientSource,
-    log_level: Option<LoggingLevel>,
+    pub(super) client: ClientSource,
+    pub(super) log_level: Option<LoggingLevel>,
     /// Where its calls can be found by their ids.
-    registry: Option<&'a Arc<CallsInFlight>>,
-    owner: Owner,
-    asking: Asking,
+    pub(super) registry: Option<&'a Arc<CallsInFlight>>,
+    pub(super) owner: Owner,
+    pub(super) asking: Asking,
     /// Where a tool's parameters may be mirrored.
-    fields: Option<&'a dyn HeaderFields>,
+    pub(super) fields: Option<&'a dyn HeaderFields>,
     /// What its HTTP request has, if it came so.
-    headers: Option<&'a dyn HeaderFields>,
+    pub(super) headers: Option<&'a dyn HeaderFields>,
 }
 
 impl<'a> Caller<'a> {
@@ -74,26 +72,14 @@ impl<'a> Caller<'a> {
             headers: origin.fields(),
         }
     }
-
-    pub(super) fn legacy(session: &'a Arc<Session>, origin: &'a Origin<'_>) -> Self {
-        Caller {
-            client: ClientSource::Session(Arc::clone(&session.client)),
-            log_level: (!session.stands_alone()).then(|| session.log_level()),
-            registry: Some(&session.calls),
-            owner: session.owner.clone(),
-            asking: Asking::Session(Arc::clone(&session.asks)),
-            fields: None,
-            headers: origin.fields(),
-        }
-    }
 }
 
 /// What a request calls.
-struct CallTarget {
-    target: Arc<Target>,
+pub(super) struct CallTarget {
+    pub(super) target: Arc<Target>,
     /// What the client named.
-    named: Arc<str>,
-    arguments: Option<Box<RawValue>>,
+    pub(super) named: Arc<str>,
+    pub(super) arguments: Option<Box<RawValue>>,
 }
 
 impl Engine {
@@ -169,7 +155,7 @@ impl Engine {
         kept: Option<Charge>,
     ) -> Option<CallJob> {
         let state_len_max = self.shared.rounds.state_len_max();
-        let retry = retry(&asked.params, asked.era, state_len_max);
+        let retry = Retry::read(&asked.params, asked.era, state_len_max);
         let trace = asked.params.meta.as_ref().and_then(TraceContext::read);
         let tag = asked.tag.clone();
         let runs = Runs {
@@ -309,46 +295,6 @@ impl Engine {
         }
     }
 
-    fn find_completer(&self, params: &Params<'_>) -> Result<CallTarget, Unplanned> {
-        let missing = |what| ErrorObject::invalid_params(format!("`{what}` is missing"));
-        let reference = params.reference.as_ref().ok_or_else(|| missing("ref"))?;
-        let argument = params.argument.as_ref();
-        let argument = argument.ok_or_else(|| missing("argument"))?;
-        let Text(typed_into) = &argument.name;
-        let catalogue = &self.shared.catalogue;
-        let found = match reference.kind {
-            ReferenceKind::Prompt => {
-                let name = named("ref.name", reference.name.as_ref())?;
-                let found = catalogue.prompt_completer(name, typed_into);
-                found.map_err(|()| unknown("prompt", name))?
-            }
-            ReferenceKind::Resource => {
-                let uri = named("ref.uri", reference.uri.as_ref())?;
-                let found = catalogue.template_completer(uri, typed_into);
-                found.map_err(|()| unknown("resource template", uri))?
-            }
-        };
-        let Some(target) = found else {
-            return Err(Unplanned::Nothing);
-        };
-        #[derive(Serialize)]
-        struct Typed<'a> {
-            value: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            arguments: Option<&'a RawValue>,
-        }
-        let context = params.context.as_ref();
-        let typed = Typed {
-            value: &argument.value.0,
-            arguments: context.and_then(|context| context.arguments),
-        };
-        Ok(CallTarget {
-            named: Arc::clone(&target.name),
-            target,
-            arguments: to_raw_value(&typed).ok(),
-        })
-    }
-
     /// Hands a call to its lane, or refuses it now. Either way the call ends exactly once.
     fn submit(&self, lane: &RunningLane<CallJob>, job: CallJob) -> bool {
         let Err((refusal, job)) = lane.try_submit(job) else {
@@ -375,27 +321,11 @@ fn kept_bytes(params: &Params<'_>) -> usize {
     CALL_BYTES + raw.sum::<usize>() + state.map_or(0, |state| state.0.len())
 }
 
-/// What a modern client comes back with, if it does.
-fn retry(params: &Params<'_>, era: Era, state_len_max: usize) -> Option<Retry> {
-    let state = params.request_state.as_ref();
-    if era == Era::Legacy || (params.input_responses.is_none() && state.is_none()) {
-        return None;
-    }
-    Some(Retry {
-        responses: params.input_responses.map(ToOwned::to_owned),
-        // What is longer than any that was given out need not be kept to be refused.
-        state: state.map(|Text(state)| match state.len() <= state_len_max {
-            true => state.to_string(),
-            false => String::new(),
-        }),
-    })
-}
-
-fn named<'a>(member: &str, text: Option<&'a Text<'_>>) -> Result<&'a str, ErrorObject> {
+pub(super) fn named<'a>(member: &str, text: Option<&'a Text<'_>>) -> Result<&'a str, ErrorObject> {
     let missing = || ErrorObject::invalid_params(format!("`{member}` is missing"));
     text.map(|text| &*text.0).ok_or_else(missing)
 }
 
-fn unknown(what: &str, name: &str) -> ErrorObject {
+pub(super) fn unknown(what: &str, name: &str) -> ErrorObject {
     ErrorObject::invalid_params(format!("Unknown {what}: {}", shortened(name)))
 }

@@ -10,19 +10,34 @@ use serde_json::value::RawValue;
 use crate::base::owner::Owner;
 use crate::engine::arrive::{Arrived, Footing, Misplaced};
 use crate::engine::call::CallsInFlight;
+use crate::engine::control::Asking;
 use crate::engine::dispatch::Caller;
 use crate::engine::lifecycle::Engine;
 use crate::engine::origin::{Accepted, Arrival, Origin};
 use crate::engine::planning::Unplanned;
 use crate::engine::reply::{Asked, Refusal, ReplyPort, over_budget};
 use crate::engine::subscriptions::URI_BYTES;
-use crate::handler::client::Client;
+use crate::handler::client::{Client, ClientSource};
 use crate::legacy::{Session, Sessions, negotiate, split};
 use crate::outbox::AnswerSlot;
 use crate::protocol::jsonrpc::{self, ErrorObject};
 use crate::protocol::meta::check_introduction;
 use crate::protocol::method::Method;
 use crate::protocol::version::{Era, ProtocolVersion};
+
+impl<'a> Caller<'a> {
+    pub(super) fn legacy(session: &'a Arc<Session>, origin: &'a Origin<'_>) -> Self {
+        Caller {
+            client: ClientSource::Session(Arc::clone(&session.client)),
+            log_level: (!session.stands_alone()).then(|| session.log_level()),
+            registry: Some(&session.calls),
+            owner: session.owner.clone(),
+            asking: Asking::Session(Arc::clone(&session.asks)),
+            fields: None,
+            headers: origin.fields(),
+        }
+    }
+}
 
 impl Engine {
     /// The table of the handshake era.

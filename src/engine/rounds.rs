@@ -18,8 +18,10 @@ use crate::desk::record::{Carried, Question};
 use crate::engine::seal::{Binding, Sealer, Unsealable};
 use crate::handler::ask::{Ask, AskError};
 use crate::protocol::digest::{Digest, digest_of};
-use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::jsonrpc::{ErrorObject, Text};
+use crate::protocol::meta::Params;
 use crate::protocol::raw;
+use crate::protocol::version::Era;
 
 /// What the rounds of every call have in common.
 pub(crate) struct RoundRules {
@@ -40,6 +42,24 @@ impl RoundRules {
 pub(crate) struct Retry {
     pub(crate) responses: Option<Box<RawValue>>,
     pub(crate) state: Option<String>,
+}
+
+impl Retry {
+    /// What a modern client comes back with, if it does.
+    pub(super) fn read(params: &Params<'_>, era: Era, state_len_max: usize) -> Option<Retry> {
+        let state = params.request_state.as_ref();
+        if era == Era::Legacy || (params.input_responses.is_none() && state.is_none()) {
+            return None;
+        }
+        Some(Retry {
+            responses: params.input_responses.map(ToOwned::to_owned),
+            // What is longer than any that was given out need not be kept to be refused.
+            state: state.map(|Text(state)| match state.len() <= state_len_max {
+                true => state.to_string(),
+                false => String::new(),
+            }),
+        })
+    }
 }
 
 /// One attempt. What a client gave stays the text that it is until a handler knows its type.
