@@ -47,7 +47,7 @@ const THREAD_FILES: &[&str] = &[
     "bin/mcp-threads/serve.rs",
 ];
 
-const LINES_MAX: usize = 500;
+const LINES_MAX: usize = 450;
 
 /// Comments put the term of art where these stand, so that it can be searched for.
 const VAGUE: &[&str] = &[
