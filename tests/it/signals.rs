@@ -32,11 +32,11 @@ fn law_12_one_signal_lets_calls_finish_and_exits_with_0() {
         for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
             let (mut running, http) = child::http(over_http(front, &[]));
             let unread = http
-                .modern(&call(1, "sleep", json!({ "ms": 300 })))
+                .modern(&call(1, "sleep", json!({ "ms": 1_500 })))
                 .connect();
             running_calls(http, 1);
             running.signal(signal);
-            assert_eq!(text(&unread.reply().message()), "slept 300 ms");
+            assert_eq!(text(&unread.reply().message()), "slept 1500 ms");
             running.exits_well();
         }
     });
