@@ -166,7 +166,7 @@ impl Scripts {
     }
 
     /// Changes a running server from these scripts to newer ones: what is new is added, what has gone is removed, what differs is replaced, and clients
-    /// are told.
+    /// are told. A server says only once who it is, so the table `[server]` counts when it starts.
     ///
     /// # Errors
     ///

@@ -85,6 +85,21 @@ fn show(name: &str) -> Place {
 }
 
 #[test]
+fn call_ends_as_a_tool_that_promises_a_result_of_its_own() {
+    let file = r#"
+[[tool]]
+name = "promises"
+description = "Promises a number, and fails."
+shell = "echo why >&2; exit 4"
+output = "json"
+output_schema = { type = "object", properties = { n = { type = "integer" } } }
+"#;
+    let place = Place::new("promises", file);
+    let finished = place.run(["call", "promises"]);
+    assert_eq!(finished.status.code(), Some(4), "{finished:#?}");
+}
+
+#[test]
 fn call_is_the_command_line_face() {
     let place = show("call");
     let rows: [(&[&str], i32, &str, &str); 7] = [

@@ -236,10 +236,13 @@ fn show(result: &Value, as_json: bool) -> ExitResult {
     if !failed {
         return Ok(ExitCode::SUCCESS);
     }
-    let code = result["structuredContent"]["exit_code"].as_u64();
-    let code = code
-        .and_then(|code| u8::try_from(code).ok())
-        .filter(|code| *code > 0);
+    // A tool with an `output_schema` says it beside its result, for the result is promised to be something else.
+    let codes = [
+        &result["structuredContent"]["exit_code"],
+        &result["_meta"]["mcp-threads/run"]["exit_code"],
+    ];
+    let mut codes = codes.into_iter().filter_map(Value::as_u64);
+    let code = codes.find_map(|code| u8::try_from(code).ok().filter(|code| *code > 0));
     Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
