@@ -175,9 +175,11 @@ impl Engine {
                 headers: self.wanted_headers(caller.headers),
                 log_level: caller.log_level,
             },
-            asking: match method {
-                Method::Complete => Asking::Never,
-                _ => caller.asking,
+            asking: match (method, caller.asking) {
+                (Method::Complete, _) => Asking::Never,
+                // It would wait on the thread that is to read the answer.
+                (_, Asking::Session(_)) if found.target.desk.is_inline => Asking::Never,
+                (_, asking) => asking,
             },
             rounds: Mutex::default(),
             waits: Arc::clone(lane.waits()),

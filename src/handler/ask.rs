@@ -53,7 +53,7 @@ pub enum AskError {
         /// The era of the request.
         era: Era,
     },
-    /// A completer cannot ask the client.
+    /// A completer cannot ask the client, nor a tool that runs inline one of the handshake era.
     NotHere,
     /// The call was cancelled.
     Cancelled,
@@ -127,7 +127,9 @@ impl fmt::Display for AskError {
                     "This needs client capabilities that were not declared: {required}"
                 )
             }
-            AskError::NotHere => f.write_str("a completer cannot ask the client"),
+            AskError::NotHere => f.write_str(
+                "A completer cannot ask the client, nor can a tool that runs inline in the handshake era",
+            ),
             AskError::Cancelled => f.write_str("the call was cancelled"),
             AskError::TimedOut => f.write_str("The client did not answer in time"),
             AskError::Left => f.write_str("The client has left and cannot answer"),

@@ -35,7 +35,7 @@ pub(crate) struct DeskWork {
     pub(crate) access: Option<AccessMode>,
     /// The value its function takes.
     pub(crate) wanted: Option<WorkspaceParam>,
-    /// It runs on the thread that took the request, because it never waits.
+    /// It runs on the thread that has read the request, because it never waits.
     pub(crate) is_inline: bool,
     /// Its argument `wait_seconds` says how long it may wait for the job it names to change, before it runs.
     pub(crate) waits_for_job: bool,
@@ -44,6 +44,9 @@ pub(crate) struct DeskWork {
 impl DeskWork {
     /// What is wrong with it, in a sentence.
     pub(crate) fn problem(&self) -> Option<&'static str> {
+        if self.is_inline && (self.access.is_some() || self.execution != Execution::Inline) {
+            return Some("it runs inline, and so neither in a workspace nor as a background job");
+        }
         match (self.access, self.wanted.map(|wanted| wanted.access)) {
             (None, Some(AccessMode::Change)) => {
                 Some("its handler takes a workspace; add `.in_workspace()`")

@@ -165,6 +165,15 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         /// It is a net, and no substitute for timeouts: a socket that is read with one hangs nothing.
         liveness(longest_silence: Duration) => liveness = Some(longest_silence);
 
+        /// Runs each call on the thread that has read its request, instead of a worker: no queue, no wake-up, and no lane that could be full. For tools that
+        /// are known to be quick, microseconds and not milliseconds, because they only compute a little or read memory. Off by default.
+        ///
+        /// The handler **must not wait**: not for a lock that is held long, not for a file, a program, a pool or the client. While it runs, nothing else is
+        /// read from its connection, and on stdio that is everything: no other request, no cancellation, no `ping`. No lane counts it, no liveness watches
+        /// it, and it is answered while the server drains. Its panic is one failed call, as everywhere. It cannot ask a client of the handshake era
+        /// ([`AskError::NotHere`](crate::AskError::NotHere)), and cannot be a background job or run in a workspace.
+        inline() => desk.is_inline = true;
+
         /// Runs each call in a workspace, one at a time in order of arrival; see [`Server::workspaces`](crate::Server::workspaces). The handler may take
         /// the workspace's value: `|cx: &mut RequestContext<S>, workspace: &mut W, args: A|`.
         ///

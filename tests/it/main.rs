@@ -64,6 +64,7 @@ mod eras;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
 mod examples;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
+mod inline_tools;
 mod legacy_sessions;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod legacy_streams;
