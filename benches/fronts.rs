@@ -28,8 +28,8 @@ use support::load::{self, Until};
 use support::measure::{Target, median, micros, print_targets};
 use support::tools::{self, Spec};
 
-/// What is compared; the last two are the limit, of which the better is taken in each row. A new front is one more name here and one more line in `support/tools.rs`.
-const HTTP: &[&str] = &["guarded", "tiny_http", "bare poll", "bare"];
+/// What is compared; `inline` is the guarded front with an `echo` that runs inline; the last two are the limit, of which the better is taken in each row. A new front is one more name here and one more line in `support/tools.rs`.
+const HTTP: &[&str] = &["guarded", "inline", "tiny_http", "bare poll", "bare"];
 const STDIO: &[&str] = &["stdio", "bare stdio"];
 
 /// Other libraries, each a package of its own below `benches/peers`, measured with `--peers`: as documented, and as an expert would tune it.
@@ -196,8 +196,8 @@ impl Http {
         let level = format!("echo of {bytes} B at {connections} connections");
         let tiny = self.0.iter().position(|(name, ..)| *name == "tiny_http");
         for (middle, (name, ..)) in fronts.iter().zip(&self.0) {
-            // tiny_http is the baseline that others are held against.
-            if *name == "tiny_http" || HTTP_PEERS.contains(name) {
+            // tiny_http is the baseline that others are held against, and what runs inline is for its author to choose.
+            if ["tiny_http", "inline"].contains(name) || HTTP_PEERS.contains(name) {
                 continue;
             }
             targets.push(Target::at_least(
@@ -383,7 +383,7 @@ fn idle_memory(targets: &mut Vec<Target>) {
     println!(
         "\nresident memory of an idle connection that has been used once, of {IDLE_CONNECTIONS}"
     );
-    for front in HTTP {
+    for front in HTTP.iter().filter(|front| **front != "inline") {
         let (server, address) = ServerProcess::http(&spec(front));
         let request = Ask::echo(300).http();
         let open = || {

@@ -66,7 +66,7 @@ pub(crate) fn serve(spec: &Spec) -> ! {
             process::exit(0);
         }
         // Another front is one more line here and one more name in the list that a bench goes through.
-        "guarded" => server.serve_http("127.0.0.1:0"),
+        "guarded" | "inline" => server.serve_http("127.0.0.1:0"),
         "tiny_http" => server.serve_tiny_http("127.0.0.1:0"),
         other => panic!("there is no front `{other}`"),
     };
@@ -101,8 +101,13 @@ fn server(spec: &Spec) -> Server {
     if let Some(queue) = spec.queue {
         server = server.queue(queue);
     }
+    let echo = Tool::new("echo").description("Says what it is told.");
+    let echo = match spec.front.as_str() {
+        "inline" => echo.inline(),
+        _ => echo,
+    };
     server
-        .tool("echo", "Says what it is told.", |args: Text| args.text)
+        .register(echo.handler(|args: Text| args.text))
         .tool("sleep", "Sleeps.", sleep)
         .tool("spin", "Burns CPU time of its thread.", spin)
         .tool("progress", "Reports progress, then answers.", progress)
