@@ -580,8 +580,6 @@ fn law_9_connections_max_bounds_the_guarded_front() {
     });
 }
 
-/// A call that waits keeps its arguments, and so does one whose client has left until its turn comes: both are on the server's account.
-#[cfg(all(feature = "http", unix))]
 /// Its place in a queue is enough; the server's account, which all calls would share, is left alone.
 #[test]
 fn law_13_a_small_call_is_on_no_account() {
@@ -594,6 +592,8 @@ fn law_13_a_small_call_is_on_no_account() {
     served.stop();
 }
 
+/// A call that waits keeps its arguments, and so does one whose client has left until its turn comes: both are on the server's account.
+#[cfg(all(feature = "http", unix))]
 #[test]
 fn law_13_the_arguments_of_calls_that_wait_are_charged() {
     let gate = Gate::new();
