@@ -63,8 +63,8 @@ mod dynamic_tools;
 mod eras;
 #[cfg(all(feature = "http", feature = "ctrlc"))]
 mod examples;
-#[cfg(any(feature = "http", feature = "tiny-http"))]
 mod inline_tools;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
 mod legacy_sessions;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod legacy_streams;
