@@ -4,7 +4,7 @@
 //! events, and the memory of an idle connection. Each server is a process of its own; rounds are interleaved (A B A B), so that a
 //! disturbance of the machine hits all alike; what is printed is the median of the rounds and its ratio to the bare loop of the same run.
 //!
-//! `cargo bench --bench fronts` takes two to three minutes, with `-- --quick` 40 seconds; `-- --peers` adds the peers that are built (see `benches/peers`).
+//! `cargo bench --bench fronts` takes four to five minutes, with `-- --quick` one; `-- --peers` adds the peers that are built (see `benches/peers`).
 
 #![allow(clippy::print_stdout, reason = "the table is the point")]
 
