@@ -67,6 +67,8 @@ fn law_12_a_second_signal_cancels_at_once_on_stdio() {
         status.get("result").is_some(),
         "the call has been read: {status}"
     );
+    // It serves a moment before it watches.
+    until("SIGTERM is watched", || running.catches(Signal::TERM));
     running.signal(Signal::TERM);
     running.said("shutting down");
     running.signal(Signal::TERM);
@@ -138,6 +140,7 @@ fn law_12_a_client_that_reads_nothing_does_not_keep_the_program() {
     for id in 0..10 {
         client.send(&call(id, "echo", json!({ "text": "x".repeat(50_000) })));
     }
+    until("SIGTERM is watched", || running.catches(Signal::TERM));
     running.signal(Signal::TERM);
     let finished = running.exits_well();
     assert!(finished.stderr.contains("shut down"), "{}", finished.stderr);
