@@ -21,8 +21,22 @@ struct ResumesAt(AtomicU64);
 static RESUMES_AT: ResumesAt = ResumesAt(AtomicU64::new(0));
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Lets other threads run, if that is cheap. False if it is not, and the caller should sleep.
-pub(crate) fn yield_if_cheap() -> bool {
+/// How often one yields before it sleeps.
+const YIELDS: usize = 4;
+
+/// Looks for something, and yields before it looks again, as long as that is cheap. `None` if it has not come, and the caller should sleep.
+pub(crate) fn look_and_yield<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    for _ in 0..YIELDS {
+        let found = look();
+        if found.is_some() || !yield_if_cheap() {
+            return found;
+        }
+    }
+    None
+}
+
+/// Lets other threads run, if that is cheap. False if it is not.
+fn yield_if_cheap() -> bool {
     let before = Instant::now();
     if !RESUMES_AT.has_come(before) {
         return false;

@@ -16,11 +16,8 @@ use crate::base::log;
 use crate::base::panics;
 use crate::base::pulse::Pulse;
 use crate::base::stats::LaneStats;
-use crate::base::yielding::yield_if_cheap;
+use crate::base::yielding::look_and_yield;
 use crate::lane::definition::Lane;
-
-/// How often a worker that finds nothing yields before it sleeps.
-const YIELDS: usize = 4;
 
 /// A piece of work that a lane runs once.
 pub(crate) trait Job: Send + 'static {
@@ -160,13 +157,8 @@ impl<J: Job> SharedLane<J> {
 
     /// The next job, of either kind. `None` when there will be none.
     fn next(&self) -> Option<J> {
-        for _ in 0..YIELDS {
-            if let Some(job) = self.look() {
-                return Some(job);
-            }
-            if !yield_if_cheap() {
-                break;
-            }
+        if let Some(job) = look_and_yield(|| self.look()) {
+            return Some(job);
         }
         let nothing = never();
         select! {

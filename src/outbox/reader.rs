@@ -7,7 +7,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use crate::base::budget::Budget;
-use crate::base::yielding::yield_if_cheap;
+use crate::base::yielding::look_and_yield;
 use crate::observe::access::Observer;
 use crate::outbox::answer::{Answer, ShortWay};
 use crate::outbox::queue::{Firm, Popped};
@@ -18,9 +18,6 @@ use crate::outbox::writer::{
 /// The consumer side, owned by the one thread that writes.
 #[derive(Debug)]
 pub(crate) struct OutboxReader(pub(super) Arc<SharedOutbox>);
-
-/// How often a reader that has nothing else to do yields before it sleeps.
-const YIELDS: usize = 4;
 
 /// Why there is no item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,20 +40,15 @@ pub(crate) fn outbox(
 impl OutboxReader {
     /// Waits for the next item, until `deadline` if there is one. Without one it yields before it sleeps: what comes together is read together.
     pub(crate) fn recv(&self, deadline: Option<Instant>) -> Item {
-        let mut yields = match deadline {
-            None => YIELDS,
-            Some(_) => 0,
-        };
+        if deadline.is_none()
+            && let Some(item) = look_and_yield(|| self.next(&mut self.0.lock()))
+        {
+            return item;
+        }
         let mut state = self.0.lock();
         loop {
             if let Some(item) = self.next(&mut state) {
                 return item;
-            }
-            if yields > 0 {
-                drop(state);
-                yields = if yield_if_cheap() { yields - 1 } else { 0 };
-                state = self.0.lock();
-                continue;
             }
             // What is being sent has to have left before the reader does anything.
             let until = deadline.filter(|_| !state.sending);

@@ -85,8 +85,8 @@ fn next(reader: &OutboxReader) -> String {
         Item::Rest(rest) => format!("rest {}", String::from_utf8_lossy(rest.bytes())),
         Item::Sent => "sent".into(),
         Item::NoAnswer(_) => "no answer".into(),
-        Item::Detach => "pause".into(),
-        Item::Superseded => "relieved".into(),
+        Item::Detach => "detach".into(),
+        Item::Superseded => "superseded".into(),
         Item::TimedOut => "nothing".into(),
         Item::Finished => "finished".into(),
     }
@@ -286,7 +286,7 @@ fn nobody_waits_for_a_reader_that_has_gone() {
 }
 
 #[test]
-fn one_pause_stands_for_many_and_is_forgotten_by_the_next_reader() {
+fn one_detach_stands_for_many_and_is_forgotten_by_the_next_reader() {
     let (outbox, reader) = new_outbox(1, 2);
     let (_canceller, call) = source();
     message(&outbox, &call, "1");
@@ -294,7 +294,7 @@ fn one_pause_stands_for_many_and_is_forgotten_by_the_next_reader() {
     outbox.detach();
     message(&outbox, &call, "2");
     let read: Vec<String> = (0..4).map(|_| next(&reader)).collect();
-    assert_eq!(read, ["1", "pause", "2", "nothing"]);
+    assert_eq!(read, ["1", "detach", "2", "nothing"]);
     outbox.detach();
     outbox.supersede();
     reader.read_on();
@@ -302,12 +302,12 @@ fn one_pause_stands_for_many_and_is_forgotten_by_the_next_reader() {
 }
 
 #[test]
-fn a_relieved_reader_leaves_everything_to_the_next() {
+fn a_superseded_reader_leaves_everything_to_the_next() {
     let (outbox, reader) = new_outbox(1, 99);
     let slot = outbox.reserve().expect("the reader lives");
     slot.send(answer("whole"));
     outbox.supersede();
-    assert_eq!(next(&reader), "relieved");
+    assert_eq!(next(&reader), "superseded");
     let Item::Answer(unsent) = reader.recv(None) else {
         panic!("the answer is next");
     };

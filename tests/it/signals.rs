@@ -5,9 +5,8 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{call, child, code, text};
-
-use crate::harness::{Front, Http, on_every_front, until};
+use crate::harness::child::{self, Running};
+use crate::harness::{Front, Http, PipeClient, call, code, on_every_front, text, until};
 
 fn everything(arguments: &[&str]) -> Command {
     let mut command = child::example("everything");
@@ -21,6 +20,28 @@ fn over_http(front: Front, arguments: &[&str]) -> Command {
     command
 }
 
+fn start_http(front: Front, arguments: &[&str]) -> (Running, Http) {
+    let (running, http) = child::http(over_http(front, arguments));
+    await_handlers(&running);
+    (running, http)
+}
+
+fn start_stdio(arguments: &[&str]) -> (Running, PipeClient) {
+    let (running, client) = child::stdio(everything(arguments));
+    await_handlers(&running);
+    (running, client)
+}
+
+/// A server serves a moment before it handles signals, which would end it without a word.
+#[track_caller]
+fn await_handlers(running: &Running) {
+    until("it handles signals", || {
+        [Signal::INT, Signal::TERM, Signal::HUP]
+            .iter()
+            .all(|signal| running.catches(*signal))
+    });
+}
+
 #[track_caller]
 fn assert_told(answer: &Value, id: u32) {
     assert_eq!((code(answer), &answer["id"]), (503, &json!(id)), "{answer}");
@@ -30,7 +51,7 @@ fn assert_told(answer: &Value, id: u32) {
 fn law_12_one_signal_lets_calls_finish_and_exits_with_0() {
     on_every_front(|front| {
         for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-            let (mut running, http) = child::http(over_http(front, &[]));
+            let (mut running, http) = start_http(front, &[]);
             let unread = http
                 .modern(&call(1, "sleep", json!({ "ms": 1_500 })))
                 .connect();
@@ -45,7 +66,7 @@ fn law_12_one_signal_lets_calls_finish_and_exits_with_0() {
 #[test]
 fn law_12_a_second_signal_cancels_at_once_over_http() {
     on_every_front(|front| {
-        let (mut running, http) = child::http(over_http(front, &["--drain-ms", "600000"]));
+        let (mut running, http) = start_http(front, &["--drain-ms", "600000"]);
         let unread = http
             .modern(&call(1, "sleep", json!({ "ms": 600_000 })))
             .connect();
@@ -60,15 +81,13 @@ fn law_12_a_second_signal_cancels_at_once_over_http() {
 
 #[test]
 fn law_12_a_second_signal_cancels_at_once_on_stdio() {
-    let (mut running, mut client) = child::stdio(everything(&["--stdio", "--drain-ms", "600000"]));
+    let (mut running, mut client) = start_stdio(&["--stdio", "--drain-ms", "600000"]);
     client.send(&call(1, "sleep", json!({ "ms": 600_000 })));
     let status = client.ask(&call(2, "status", json!({})));
     assert!(
         status.get("result").is_some(),
         "the call has been read: {status}"
     );
-    // It serves a moment before it watches.
-    until("SIGTERM is watched", || running.catches(Signal::TERM));
     running.signal(Signal::TERM);
     running.said("shutting down");
     running.signal(Signal::TERM);
@@ -80,7 +99,7 @@ fn law_12_a_second_signal_cancels_at_once_on_stdio() {
 #[test]
 fn law_12_a_signal_and_a_short_deadline_cancel_what_is_late() {
     on_every_front(|front| {
-        let (mut running, http) = child::http(over_http(front, &["--drain-ms", "50"]));
+        let (mut running, http) = start_http(front, &["--drain-ms", "50"]);
         let unread = http
             .modern(&call(1, "sleep", json!({ "ms": 600_000 })))
             .connect();
@@ -98,7 +117,7 @@ fn law_12_a_signal_and_a_short_deadline_cancel_what_is_late() {
 
 #[test]
 fn law_12_the_end_of_stdin_lets_calls_finish_and_exits_with_0() {
-    let (mut running, mut client) = child::stdio(everything(&["--stdio", "--workers", "1"]));
+    let (mut running, mut client) = start_stdio(&["--stdio", "--workers", "1"]);
     client.send(&call(1, "sleep", json!({ "ms": 100 })));
     client.send(&call(2, "echo", json!({ "text": "queued" })));
     client.close();
@@ -110,7 +129,7 @@ fn law_12_the_end_of_stdin_lets_calls_finish_and_exits_with_0() {
 
 #[test]
 fn law_12_the_end_of_stdin_cancels_what_outlives_drain_ms() {
-    let (mut running, mut client) = child::stdio(everything(&["--stdio", "--drain-ms", "50"]));
+    let (mut running, mut client) = start_stdio(&["--stdio", "--drain-ms", "50"]);
     client.send(&call(1, "sleep", json!({ "ms": 600_000 })));
     client.close();
     assert_told(&client.answer(1), 1);
@@ -121,7 +140,7 @@ fn law_12_the_end_of_stdin_cancels_what_outlives_drain_ms() {
 /// A wedged handler cannot keep the program from ending.
 #[test]
 fn law_12_a_wedged_handler_does_not_keep_the_program() {
-    let (mut running, mut client) = child::stdio(everything(&["--stdio", "--drain-ms", "50"]));
+    let (mut running, mut client) = start_stdio(&["--stdio", "--drain-ms", "50"]);
     client.send(&call(1, "wedge", json!({ "ms": 600_000 })));
     client.close();
     assert_told(&client.answer(1), 1);
@@ -136,11 +155,10 @@ fn law_12_a_wedged_handler_does_not_keep_the_program() {
 /// A client that reads nothing cannot either, even with its outbox and its pipe full.
 #[test]
 fn law_12_a_client_that_reads_nothing_does_not_keep_the_program() {
-    let (mut running, mut client) = child::stdio(everything(&["--stdio", "--drain-ms", "50"]));
+    let (mut running, mut client) = start_stdio(&["--stdio", "--drain-ms", "50"]);
     for id in 0..10 {
         client.send(&call(id, "echo", json!({ "text": "x".repeat(50_000) })));
     }
-    until("SIGTERM is watched", || running.catches(Signal::TERM));
     running.signal(Signal::TERM);
     let finished = running.exits_well();
     assert!(finished.stderr.contains("shut down"), "{}", finished.stderr);
@@ -149,9 +167,8 @@ fn law_12_a_client_that_reads_nothing_does_not_keep_the_program() {
 /// Ctrl-C at a terminal reaches everything in the foreground: the client that it is meant for, and its servers.
 #[test]
 fn law_12_on_stdio_a_first_interrupt_is_the_client_s() {
-    let (mut running, mut client) = child::stdio(everything(&["--stdio"]));
+    let (mut running, mut client) = start_stdio(&["--stdio"]);
     client.send(&call(0, "sleep", json!({ "ms": 200 })));
-    until("SIGINT is watched", || running.catches(Signal::INT));
     running.signal(Signal::INT);
     running.said("left to the client");
     assert_eq!(text(&client.answer(0)), "slept 200 ms");
@@ -220,7 +237,7 @@ fn law_12_a_client_that_is_gone_is_not_waited_for() {
 #[test]
 fn law_12_a_client_that_only_says_no_more_keeps_its_answers() {
     for (mut running, mut client) in [
-        child::stdio(everything(&["--stdio"])),
+        start_stdio(&["--stdio"]),
         child::stdio_sockets(everything(&["--stdio"])),
     ] {
         for id in 0..50 {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::deadline::after;
 use crate::base::limits::Limits;
-use crate::base::yielding::yield_if_cheap;
+use crate::base::yielding::look_and_yield;
 use crate::outbox::{Item, OutboxReader, Pending, ShortWay, Wake};
 use crate::transport::http::exchange::{Exchange, Heard, Heeds};
 
@@ -27,9 +27,6 @@ pub(in crate::transport::http) struct Incoming<'a> {
 
 /// How often a client that may leave is looked for where there is no descriptor left to hear of it by.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// How often this thread yields to a worker that has sent an answer and has not noted it yet, or that may put in more events.
-const YIELDS: usize = 4;
 
 /// What there is to do next.
 pub(super) enum Next {
@@ -95,14 +92,11 @@ impl<'a> Incoming<'a> {
 
     /// What is there already, or comes while others run for a moment.
     fn gather(&self) -> Next {
-        for _ in 0..YIELDS {
-            match self.reader.recv(Some(Instant::now())) {
-                Item::TimedOut if yield_if_cheap() => {}
-                Item::TimedOut => break,
-                item => return Next::Item(item),
-            }
-        }
-        Next::Idle
+        let come = || match self.reader.recv(Some(Instant::now())) {
+            Item::TimedOut => None,
+            item => Some(Next::Item(item)),
+        };
+        look_and_yield(come).unwrap_or(Next::Idle)
     }
 
     /// Waits for the outbox and for the client in one place.
@@ -145,13 +139,8 @@ impl<'a> Incoming<'a> {
 
     /// A client can be quicker with its next request than the worker with noting that its answer has left: that is no reason to sleep once more.
     fn let_worker_finish(&self, heard: Heard) {
-        if heard != Heard::Bytes || !self.sleeps_on {
-            return;
-        }
-        for _ in 0..YIELDS {
-            if !self.reader.is_sending() || !yield_if_cheap() {
-                return;
-            }
+        if heard == Heard::Bytes && self.sleeps_on {
+            let _noted = look_and_yield(|| (!self.reader.is_sending()).then_some(()));
         }
     }
 
