@@ -167,6 +167,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
 
         /// Runs each call on the thread that has read its request, instead of a worker: no queue, no wake-up, and no lane that could be full. For tools that
         /// are known to be quick, microseconds and not milliseconds, because they only compute a little or read memory. Off by default.
+        /// It says where the handler runs; [`Execution::Inline`] says that a call is answered with its result.
         ///
         /// The handler **must not wait**: not for a lock that is held long, not for a file, a program, a pool or the client. While it runs, nothing else is
         /// read from its connection, and on stdio that is everything: no other request, no cancellation, no `ping`. No lane counts it, no liveness watches
