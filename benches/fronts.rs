@@ -1,7 +1,7 @@
 //! Question: what does the library cost on the wire, compared with another front and with a hand-written loop that does nothing of MCP?
 //!
 //! `echo` over keep-alive HTTP (requests a second, CPU of the server for each, p50, p99), over stdio with 64 outstanding and one at a time, a stream of 1,000 progress
-//! events, and the memory of an idle connection. Each server is a process of its own; rounds are interleaved (A B A B), so that a
+//! events, the time from a server's start to its first answer, and the memory of an idle connection. Each server is a process of its own; rounds are interleaved (A B A B), so that a
 //! disturbance of the machine hits all alike; what is printed is the median of the rounds and its ratio to the bare loop of the same run.
 //!
 //! `cargo bench --bench fronts` takes four to five minutes, with `-- --quick` one; `-- --peers` adds the peers that are built (see `benches/peers`).
@@ -25,7 +25,7 @@ use support::Role;
 use support::child::{ServerProcess, Shares};
 use support::client::{Ask, Connection, Reply};
 use support::load::{self, Until};
-use support::measure::{Target, median, micros, print_targets};
+use support::measure::{Target, median, micros, millis, print_targets};
 use support::tools::{self, Spec};
 
 /// What is compared; `inline` is the guarded front with an `echo` that runs inline; the last two are the limit, of which the better is taken in each row. A new front is one more name here and one more line in `support/tools.rs`.
@@ -70,7 +70,8 @@ fn main() {
     for outstanding in [OUTSTANDING, 1] {
         pipes(outstanding, rounds, duration, stdio_peers);
     }
-    idle_memory(&mut targets);
+    first_answers(http_peers, if quick { 5 } else { 20 }, &mut targets);
+    idle_memory(http_peers, &mut targets);
     print_targets(&targets);
     println!("\n{:.0} s in all", began.elapsed().as_secs_f64());
 }
@@ -377,13 +378,41 @@ fn pipe_round(server: &mut PipeServer, most: usize, duration: Duration) -> io::R
     }
 }
 
+// ---- start ----
+
+fn first_answers(peers: &[&'static str], rounds: usize, targets: &mut Vec<Target>) {
+    println!("\nfrom the start of a server's process to its first answer, medians of {rounds}");
+    let request = Ask::echo(300).http();
+    let fronts = peers.iter().chain(HTTP).filter(|front| **front != "inline");
+    let mut took: Vec<(&str, Vec<f64>)> = fronts.map(|front| (*front, Vec::new())).collect();
+    for _ in 0..rounds {
+        for (front, times) in &mut took {
+            let began = Instant::now();
+            let (_server, address) = ServerProcess::http(&spec(front));
+            let answered = Connection::open(address).and_then(|mut it| it.exchange(&request));
+            match answered {
+                Ok(Reply::Answered) => times.push(millis(began.elapsed())),
+                other => println!("    {front}: not answered, {other:?}"),
+            }
+        }
+    }
+    for (front, times) in took {
+        let middle = median(times);
+        println!("  {front:10} {middle:6.2} ms");
+        if front == "guarded" {
+            let what = format!("{front}, ms from the start to the first answer");
+            targets.push(Target::at_most(what, 2.5, middle));
+        }
+    }
+}
+
 // ---- memory ----
 
-fn idle_memory(targets: &mut Vec<Target>) {
+fn idle_memory(peers: &[&'static str], targets: &mut Vec<Target>) {
     println!(
         "\nresident memory of an idle connection that has been used once, of {IDLE_CONNECTIONS}"
     );
-    for front in HTTP.iter().filter(|front| **front != "inline") {
+    for front in peers.iter().chain(HTTP).filter(|front| **front != "inline") {
         let (server, address) = ServerProcess::http(&spec(front));
         let request = Ask::echo(300).http();
         let open = || {
