@@ -383,7 +383,9 @@ fn pipe_round(server: &mut PipeServer, most: usize, duration: Duration) -> io::R
 fn first_answers(peers: &[&'static str], rounds: usize, targets: &mut Vec<Target>) {
     println!("\nfrom the start of a server's process to its first answer, medians of {rounds}");
     let request = Ask::echo(300).http();
-    let fronts = peers.iter().chain(HTTP).filter(|front| **front != "inline");
+    // What peers serve is one tool.
+    let fronts = peers.iter().chain(&["echo alone"]).chain(HTTP);
+    let fronts = fronts.filter(|front| **front != "inline");
     let mut took: Vec<(&str, Vec<f64>)> = fronts.map(|front| (*front, Vec::new())).collect();
     for _ in 0..rounds {
         for (front, times) in &mut took {
@@ -399,7 +401,7 @@ fn first_answers(peers: &[&'static str], rounds: usize, targets: &mut Vec<Target
     for (front, times) in took {
         let middle = median(times);
         println!("  {front:10} {middle:6.2} ms");
-        if front == "guarded" {
+        if front == "echo alone" {
             let what = format!("{front}, ms from the start to the first answer");
             targets.push(Target::at_most(what, 2.5, middle));
         }

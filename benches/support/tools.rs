@@ -66,7 +66,7 @@ pub(crate) fn serve(spec: &Spec) -> ! {
             process::exit(0);
         }
         // Another front is one more line here and one more name in the list that a bench goes through.
-        "guarded" | "inline" => server.serve_http("127.0.0.1:0"),
+        "guarded" | "inline" | "echo alone" => server.serve_http("127.0.0.1:0"),
         "tiny_http" => server.serve_tiny_http("127.0.0.1:0"),
         other => panic!("there is no front `{other}`"),
     };
@@ -106,8 +106,11 @@ fn server(spec: &Spec) -> Server {
         "inline" => echo.inline(),
         _ => echo,
     };
+    server = server.register(echo.handler(|args: Text| args.text));
+    if spec.front == "echo alone" {
+        return server;
+    }
     server
-        .register(echo.handler(|args: Text| args.text))
         .tool("sleep", "Sleeps.", sleep)
         .tool("spin", "Burns CPU time of its thread.", spin)
         .tool("progress", "Reports progress, then answers.", progress)

@@ -86,16 +86,16 @@ pub(crate) fn one_object(schema: Value) -> Result<Value, String> {
 
 /// The portable form of what a tool gives, as one object if it can be: the handshake era knows no other.
 pub(crate) fn of_result(schema: Value) -> Value {
-    let schema = portable(schema);
-    let Value::Object(mut rest) = schema.clone() else {
-        return schema;
+    let Value::Object(mut schema) = portable(schema) else {
+        return schema_of_any_object();
     };
-    match rest.remove("anyOf") {
-        Some(Value::Array(choices)) => {
-            joined(rest, choices).map_or(schema, |joined| ordered(joined).into())
-        }
-        _ => schema,
+    if let Some(Value::Array(choices)) = schema.get("anyOf") {
+        let choices = choices.clone();
+        let mut rest = schema.clone();
+        rest.remove("anyOf");
+        schema = joined(rest, choices).map_or(schema, ordered);
     }
+    schema.into()
 }
 
 fn schema_of_any_object() -> Value {
@@ -312,15 +312,16 @@ fn kind(schema: &Value) -> &str {
     schema["type"].as_str().unwrap_or("any value")
 }
 
-fn ordered(mut schema: Schema) -> Schema {
-    let mut out = Schema::new();
-    for keyword in KEPT {
-        out.extend(schema.remove_entry(*keyword));
-    }
-    out.extend(
-        schema
-            .into_iter()
-            .filter(|(keyword, _)| keyword.starts_with("x-")),
-    );
-    out
+/// What is kept of a schema, in the order in which it is written.
+fn ordered(schema: Schema) -> Schema {
+    let mut kept: Vec<_> = schema
+        .into_iter()
+        .filter_map(|entry| {
+            let place = KEPT.iter().position(|keyword| *keyword == entry.0);
+            let place = place.or(entry.0.starts_with("x-").then_some(KEPT.len()))?;
+            Some((place, entry))
+        })
+        .collect();
+    kept.sort_by_key(|(place, _)| *place);
+    kept.into_iter().map(|(_, entry)| entry).collect()
 }
