@@ -80,7 +80,7 @@
 //!
 //! ```text
 //! mcp-accept ── a connection: condition variable, or a new thread ──▶ mcp-conn-<n>
-//! mcp-conn-<n>, mcp-pipe-reader ── a job: the lane's channel ───────▶ mcp-<lane>-<n>
+//! mcp-conn-<n>, mcp-pipe-reader ── a call: the lane's channel ──────▶ mcp-<lane>-<n>
 //! mcp-<lane>-<n> ── an event, or what of an answer the kernel did
 //!                   not take at once: the outbox ──────────────────▶ mcp-conn-<n>, mcp-pipe-writer
 //! mcp-pipe-writer ── room for more answers: the outbox ─────────────▶ mcp-pipe-reader
@@ -108,9 +108,12 @@
 //! | era | *modern*: a request says all there is to know of its client; *legacy*, the handshake era: a session remembers it |
 //! | fork | the copy of the state that one call has to itself ([`Fork`]) |
 //! | owner | who a request comes from, as far as it is known: a session, a pipe, or nobody; what is kept for it is found and charged by that |
-//! | outbox | what waits for one client, in order; the thread that writes to the client drains it |
+//! | outbox | what waits for one client, in order; the thread that writes to the client holds its receiver |
 //! | short way | an answer that its worker sends itself, because nothing waits in the outbox and the kernel takes it at once |
 //! | firm | of what waits in an outbox, what is never dropped: answers and questions |
+//! | tag | the id of a request in the log (`request_id=`) and over HTTP (`X-Request-Id`); the `id` that a client gave it in JSON-RPC is its request id |
+//! | callable | what a call runs: the handler of a tool, a prompt or a resource, as it was registered; the call's *target* is what its client named |
+//! | job | a background job; what a lane runs is a *work item*, and so far a call or an attempt of a job |
 //! | round | one of the calls that a modern client makes until all questions of a handler are answered; the *seal* is the signature on what it carries between them |
 //! | parked | of a legacy stream: its client has left and may come back for the rest |
 //! | wedged | of a worker: its handler has given no sign of life, was told so, and has not returned in its grace |

@@ -1,4 +1,4 @@
-//! Arrival: from bytes to a request under the rules of its era, and the table of the modern era's methods.
+//! Ingress: from bytes to a request under the rules of its era, and the table of the modern era's methods.
 //!
 //! Decides what arrived, which era it belongs to, and whether it passes that era's checks. What the handshake era does stands in `handshake`. Waits
 //! for nothing but a store of jobs. Specification: `basic/versioning` ("Backward Compatibility") of revision 2026-07-28.
@@ -8,12 +8,12 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use crate::engine::dispatch::Caller;
+use crate::engine::ingress::{Accepted, Ingress, Via};
 use crate::engine::lifecycle::Engine;
-use crate::engine::origin::{Accepted, Arrival, Origin};
 use crate::engine::reply::{Asked, Refusal, ReplyPort};
 use crate::legacy::{Session, Sessions};
 use crate::observe::access::{self, RequestTag};
-use crate::outbox::{AnswerSlot, Standing};
+use crate::outbox::{Admission, AnswerSlot};
 use crate::protocol::jsonrpc::{
     self, ErrorCode, ErrorObject, Frame, Malformed, Message, Notification, Request, Response,
 };
@@ -48,20 +48,20 @@ pub(super) enum Footing {
 
 /// Why a message of the handshake era is served by no rules at all.
 pub(super) struct Misplaced {
-    standing: Standing,
+    admission: Admission,
     message: &'static str,
 }
 
 const UNKNOWN_SESSION: Misplaced = Misplaced {
-    standing: Standing::UnknownSession,
+    admission: Admission::UnknownSession,
     message: "No such session; send `initialize` to open a new one",
 };
 const NO_SESSION: Misplaced = Misplaced {
-    standing: Standing::Malformed,
+    admission: Admission::Malformed,
     message: "Send `initialize` first, then its Mcp-Session-Id with every request",
 };
 const WRONG_VERSION: Misplaced = Misplaced {
-    standing: Standing::Malformed,
+    admission: Admission::Malformed,
     message: "MCP-Protocol-Version is not a version this session can have; send the one `initialize` answered",
 };
 
@@ -87,29 +87,29 @@ impl Engine {
         &self,
         bytes: &[u8],
         tag: RequestTag,
-        origin: Origin<'_>,
+        via: Via<'_>,
         slot: AnswerSlot,
     ) -> Accepted {
-        let arrival = Arrival { tag, origin };
+        let ingress = Ingress { tag, via };
         let arrived = match self.read(bytes) {
             Ok(arrived) => arrived,
             Err(malformed) => {
-                arrival.refuse_malformed(&malformed, ReplyPort::Outbox(slot));
-                return Accepted::Taken;
+                ingress.refuse_malformed(&malformed, ReplyPort::Outbox(slot));
+                return Accepted::Plain;
             }
         };
-        let footing = self.footing(&arrived, &arrival);
-        arrival.note(&footing, &arrived);
+        let footing = self.footing(&arrived, &ingress);
+        ingress.note(&footing, &arrived);
         match arrived {
             Arrived::Request(request, params) => {
                 let port = ReplyPort::Outbox(slot);
-                self.accept_request(request, params, footing, &arrival, port)
+                self.accept_request(request, params, footing, &ingress, port)
             }
             Arrived::OneWay(message) => {
-                self.accept_one_way(message, footing, &arrival, ReplyPort::Outbox(slot));
-                Accepted::Taken
+                self.accept_one_way(message, footing, &ingress, ReplyPort::Outbox(slot));
+                Accepted::Plain
             }
-            Arrived::Batch(members) => self.accept_batch(&members, footing, &arrival, slot),
+            Arrived::Batch(members) => self.accept_batch(&members, footing, &ingress, slot),
         }
     }
 
@@ -129,7 +129,7 @@ impl Engine {
 
     /// The era of a message. Modern metadata always makes it modern; then the session it names, the version it names, or
     /// the handshake it is makes it legacy.
-    fn footing(&self, arrived: &Arrived<'_>, arrival: &Arrival<'_>) -> Result<Footing, Misplaced> {
+    fn footing(&self, arrived: &Arrived<'_>, ingress: &Ingress<'_>) -> Result<Footing, Misplaced> {
         let (is_handshake, is_ping) = match arrived {
             Arrived::Request(_, Ok(params)) if params.is_modern() => return Ok(Footing::Modern),
             Arrived::Request(request, _) => {
@@ -137,14 +137,14 @@ impl Engine {
             }
             _ => (false, false),
         };
-        match &arrival.origin {
-            Origin::Pipe(pipe) => Ok(match pipe.session() {
+        match &ingress.via {
+            Via::Pipe(pipe) => Ok(match pipe.session() {
                 _ if is_handshake => Footing::Handshake,
                 Some(session) => Footing::Legacy(session),
                 None if is_ping => Footing::Handshake,
                 None => Footing::Modern,
             }),
-            Origin::Http {
+            Via::Http {
                 mirrored,
                 session_id,
                 ..
@@ -180,7 +180,7 @@ impl Engine {
         request: Request<'_>,
         params: Result<Box<Params<'_>>, ErrorObject>,
         footing: Result<Footing, Misplaced>,
-        arrival: &Arrival<'_>,
+        ingress: &Ingress<'_>,
         port: ReplyPort,
     ) -> Accepted {
         let Request {
@@ -196,30 +196,30 @@ impl Engine {
             id: Some(&id),
             method: Method::known(&method),
             era,
-            ..Refusal::new(&arrival.tag)
+            ..Refusal::new(&ingress.tag)
         };
         // That a session has ended comes before what else is wrong.
         let footing = match footing {
             Ok(footing) => footing,
             Err(misplaced) => {
                 misplaced.refuse(refusal, port);
-                return Accepted::Taken;
+                return Accepted::Plain;
             }
         };
         let params = match params {
             Ok(params) => params,
             Err(error) => {
                 // What is wrong with a parameter is the method's to say, unless it is the metadata, which belong to the envelope.
-                let standing = match era {
-                    Era::Modern if Params::is_modern_but_for_more(raw) => Standing::Served,
-                    _ => standing(era, &error),
+                let admission = match era {
+                    Era::Modern if Params::is_modern_but_for_more(raw) => Admission::Admitted,
+                    _ => admission(era, &error),
                 };
                 Refusal {
-                    standing,
+                    admission,
                     ..refusal
                 }
                 .send(&error, port);
-                return Accepted::Taken;
+                return Accepted::Plain;
             }
         };
         let known = refusal.method;
@@ -228,10 +228,10 @@ impl Engine {
             method: known,
             params,
             port,
-            tag: &arrival.tag,
+            tag: &ingress.tag,
             era,
         };
-        self.serve(footing, &method, asked, arrival)
+        self.serve(footing, &method, asked, ingress)
     }
 
     /// Serves a request that nothing stands against. Out of line, because each connection has a stack of its own: what serving needs
@@ -242,32 +242,30 @@ impl Engine {
         footing: Footing,
         method: &str,
         asked: Asked<'_>,
-        arrival: &Arrival<'_>,
+        ingress: &Ingress<'_>,
     ) -> Accepted {
         match footing {
-            Footing::Modern => {
-                match modern::admit(method, &asked.params, arrival.origin.mirrored()) {
-                    Ok(method) => self.serve_modern(method, asked, arrival),
-                    Err(error) => {
-                        asked.refuse(Standing::Malformed, &error);
-                        Accepted::Taken
-                    }
+            Footing::Modern => match modern::admit(method, &asked.params, ingress.via.mirrored()) {
+                Ok(method) => self.serve_modern(method, asked, ingress),
+                Err(error) => {
+                    asked.refuse(Admission::Malformed, &error);
+                    Accepted::Plain
                 }
-            }
+            },
             Footing::Legacy(session) => {
-                self.serve_legacy(method, asked, &session, &arrival.origin);
+                self.serve_legacy(method, asked, &session, &ingress.via);
                 Accepted::in_session(&session)
             }
-            Footing::Handshake => self.shake_hands(method, asked, arrival),
+            Footing::Handshake => self.shake_hands(method, asked, ingress),
         }
     }
 
     /// The table of the modern era, grouped by where a method runs: cheap methods must never wait for a handler, only what runs one goes to a
     /// lane.
-    fn serve_modern(&self, method: Method, asked: Asked<'_>, arrival: &Arrival<'_>) -> Accepted {
+    fn serve_modern(&self, method: Method, asked: Asked<'_>, ingress: &Ingress<'_>) -> Accepted {
         if !self.offers(method) {
             asked.fail(&ErrorObject::method_not_found(method.name()));
-            return Accepted::Taken;
+            return Accepted::Plain;
         }
         match method {
             // Answered at once.
@@ -281,14 +279,14 @@ impl Engine {
             | Method::TemplatesList => self.list(method, asked),
             // To the lane of what is called.
             Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
-                let caller = Caller::modern(&asked.params, &arrival.origin);
+                let caller = Caller::modern(&asked.params, &ingress.via);
                 return Accepted::call(self.call(method, asked, caller));
             }
             Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
-                self.task(method, asked, &arrival.origin.owner());
+                self.task(method, asked, &ingress.via.owner());
             }
             // Stays open without a worker.
-            Method::Listen => return Accepted::call(self.listen(asked, &arrival.origin)),
+            Method::Listen => return Accepted::call(self.listen(asked, &ingress.via)),
             // Not of this era; `admit` has refused them.
             Method::Initialize
             | Method::Ping
@@ -296,7 +294,7 @@ impl Engine {
             | Method::Subscribe
             | Method::Unsubscribe => asked.fail(&ErrorObject::method_not_found(method.name())),
         }
-        Accepted::Taken
+        Accepted::Plain
     }
 
     /// Whether the server has declared what the method belongs to; one of a capability that was not declared is as good as unknown. Specification:
@@ -337,29 +335,29 @@ impl Engine {
 }
 
 /// What a handshake-era client's own method refuses must reach it as an answer.
-fn standing(era: Era, error: &ErrorObject) -> Standing {
+fn admission(era: Era, error: &ErrorObject) -> Admission {
     match era {
-        Era::Legacy if error.code == ErrorCode::INVALID_PARAMS => Standing::Served,
-        _ => Standing::Malformed,
+        Era::Legacy if error.code == ErrorCode::INVALID_PARAMS => Admission::Admitted,
+        _ => Admission::Malformed,
     }
 }
 
 impl Misplaced {
     pub(super) fn is_unknown_session(&self) -> bool {
-        self.standing == Standing::UnknownSession
+        self.admission == Admission::UnknownSession
     }
 
     pub(super) fn refuse(self, refusal: Refusal<'_>, port: ReplyPort) {
-        let Misplaced { standing, message } = self;
+        let Misplaced { admission, message } = self;
         let refusal = Refusal {
-            standing,
+            admission,
             ..refusal
         };
         refusal.send(&ErrorObject::invalid_request(message), port);
     }
 }
 
-impl Arrival<'_> {
+impl Ingress<'_> {
     /// Notes for the access log who asks, if anybody reads it.
     fn note(&self, footing: &Result<Footing, Misplaced>, arrived: &Arrived<'_>) {
         if !access::is_logged() {

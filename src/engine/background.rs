@@ -18,14 +18,14 @@ use crate::desk::workspaces::{Key, NoWorkspace};
 use crate::engine::call::{Call, Facts, Responder, internal_error};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
-use crate::engine::execution::{CallJob, HandlerCall};
 use crate::engine::record_port::RecordPort;
-use crate::engine::reply::{not_taken, shutting_down};
+use crate::engine::reply::{lane_refused, shutting_down};
 use crate::engine::rounds::Rounds;
 use crate::engine::shared::Shared;
+use crate::engine::work::{HandlerCall, QueuedCall};
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::control::RequestInfo;
-use crate::handler::registration::Target;
+use crate::handler::registration::Callable;
 use crate::handler::reply::Reply;
 use crate::handler::workspace::{AccessMode, Inside};
 use crate::lane::{LaneRefusal, RunningLane, Ticket, Waits};
@@ -39,7 +39,7 @@ use crate::protocol::version::{Era, ProtocolVersion};
 pub(crate) const JOBS_LANE: &str = "jobs";
 
 /// Every lane of an engine.
-pub(crate) type Lanes = [RunningLane<CallJob>];
+pub(crate) type Lanes = [RunningLane<QueuedCall>];
 
 /// What can start something: the lanes, and what their calls share. It keeps neither alive longer than the engine does.
 #[derive(Clone)]
@@ -50,7 +50,7 @@ pub(crate) struct Starter {
 
 /// A job to be made of a call.
 pub(super) struct NewJob {
-    pub(super) target: Arc<Target>,
+    pub(super) callable: Arc<Callable>,
     pub(super) order: Order,
     /// What was asked and kept before.
     pub(super) carried: Carried,
@@ -72,7 +72,7 @@ impl Starter {
         };
         let ticket = match ticket {
             Ok(ticket) => ticket,
-            Err(refusal) => return refuse(call, &not_taken(refusal, lane.name())),
+            Err(refusal) => return refuse(call, &lane_refused(refusal, lane.name())),
         };
         let principal = new.order.principal.clone();
         let id = match jobs.create(new.order, new.carried) {
@@ -139,7 +139,7 @@ impl Starter {
     }
 
     /// Hands in the next attempt of a job, unless it has ended.
-    pub(super) fn attempt(&self, id: &Arc<str>, ticket: Ticket<CallJob>) {
+    pub(super) fn attempt(&self, id: &Arc<str>, ticket: Ticket<QueuedCall>) {
         let Some(jobs) = &self.shared.desk.jobs else {
             return;
         };
@@ -155,7 +155,7 @@ impl Starter {
             return;
         };
         let order = attempt.order;
-        let Some(target) = self.shared.catalogue.tool(&order.tool) else {
+        let Some(callable) = self.shared.catalogue.tool(&order.tool) else {
             let error = format!("The tool `{}` is no longer there", order.tool);
             jobs.end(id, failed(&ErrorObject::invalid_params(error)));
             return;
@@ -165,18 +165,18 @@ impl Starter {
             return;
         };
         let waits = Arc::clone(lanes[self.shared.jobs_lane].waits());
-        let job = self.attempt_of(id, order, attempt.carried, target, waits);
-        let call = Arc::clone(&job.responder.0);
+        let queued = self.attempt_of(id, order, attempt.carried, callable, waits);
+        let call = Arc::clone(&queued.responder.0);
         // It is empty: nobody else has this lock.
         let _was_empty = running.set(Arc::downgrade(&call));
         if jobs.has_ended(id) {
             call.cancel();
         }
-        match (workspace, job.execution.target.desk.access) {
+        match (workspace, queued.handler_call.callable.desk.access) {
             (Some((owner, name)), Some(access)) => {
-                self.enter(job, ticket, &Key { owner, name }, access);
+                self.enter(queued, ticket, &Key { owner, name }, access);
             }
-            _ => ticket.submit(job),
+            _ => ticket.submit(queued),
         }
     }
 
@@ -185,9 +185,9 @@ impl Starter {
         id: &Arc<str>,
         order: Order,
         carried: Carried,
-        target: Arc<Target>,
+        callable: Arc<Callable>,
         waits: Arc<Waits>,
-    ) -> CallJob {
+    ) -> QueuedCall {
         let shared = &self.shared;
         let jobs = shared.desk.jobs.as_ref().expect("a job has a table");
         let tag = RequestTag::fresh();
@@ -200,7 +200,7 @@ impl Starter {
             id: request.clone(),
             era,
             method: "tools/call",
-            name: Some(Arc::clone(&target.name)),
+            name: Some(Arc::clone(&callable.name)),
             lane: Some(JOBS_LANE.into()),
             tag: tag.clone(),
             owner: Owner::Nobody,
@@ -208,7 +208,7 @@ impl Starter {
         };
         let call = Call::attempt(
             facts,
-            target.liveness,
+            callable.liveness,
             RecordPort {
                 id: Arc::clone(id),
                 jobs: Arc::clone(jobs),
@@ -220,7 +220,7 @@ impl Starter {
             call: Arc::clone(&call),
             info: RequestInfo {
                 tag,
-                target: Arc::clone(&target.name),
+                target: Arc::clone(&callable.name),
                 client: ClientSource::Request(Client::new(
                     order.client_info.as_deref(),
                     order.capabilities.as_deref(),
@@ -241,11 +241,11 @@ impl Starter {
             seat: OnceLock::new(),
             shared: Arc::clone(shared),
         };
-        CallJob {
+        QueuedCall {
             responder: Responder(call),
-            execution: HandlerCall {
+            handler_call: HandlerCall {
                 control: Arc::new(control),
-                target,
+                callable,
                 arguments: order.arguments.map(|raw| (*raw).to_owned()),
                 retry: None,
                 // A job that has been accepted runs; what its arguments take, its record is charged for.
@@ -259,18 +259,18 @@ impl Starter {
     /// Lets a call into its workspace, now or when its turn has come; or answers why not.
     pub(super) fn enter(
         &self,
-        job: CallJob,
-        ticket: Ticket<CallJob>,
+        queued: QueuedCall,
+        ticket: Ticket<QueuedCall>,
         key: &Key,
         access: AccessMode,
     ) -> bool {
-        let call = Arc::clone(&job.responder.0);
+        let call = Arc::clone(&queued.responder.0);
         let Some((workspaces, _)) = &self.shared.desk.workspaces else {
             refuse(&call, &shutting_down());
             return false;
         };
         let mut visit: Box<dyn Visitor> = Box::new(Visit {
-            job,
+            queued,
             ticket,
             starter: self.clone(),
             owner: key.owner.clone(),
@@ -310,19 +310,19 @@ impl Starter {
 
 /// A call that wants a workspace.
 struct Visit {
-    job: CallJob,
-    ticket: Ticket<CallJob>,
+    queued: QueuedCall,
+    ticket: Ticket<QueuedCall>,
     starter: Starter,
     owner: Option<Arc<str>>,
 }
 
 impl Visitor for Visit {
     fn is_stale(&self) -> bool {
-        self.job.responder.0.has_ended()
+        self.queued.responder.0.has_ended()
     }
 
     fn label(&self) -> Arc<str> {
-        Arc::clone(&self.job.execution.target.name)
+        Arc::clone(&self.queued.handler_call.callable.name)
     }
 
     fn go(mut self: Box<Self>, turn: Turn) {
@@ -335,17 +335,17 @@ impl Visitor for Visit {
                 maker: Arc::clone(maker),
             };
             // It has one turn, and this is it.
-            let _first = self.job.execution.control.inside.set(inside);
+            let _first = self.queued.handler_call.control.inside.set(inside);
         }
-        let _first = self.job.execution.control.seat.set(turn.seat());
-        self.job.turn = Some(turn);
-        self.ticket.submit(self.job);
+        let _first = self.queued.handler_call.control.seat.set(turn.seat());
+        self.queued.turn = Some(turn);
+        self.ticket.submit(self.queued);
     }
 
     fn turn_away(self: Box<Self>) {
         let problem =
             "The workspace was closed while this call waited for it; open one and try again";
-        self.starter.tell(&self.job.responder.0, problem.into());
+        self.starter.tell(&self.queued.responder.0, problem.into());
     }
 }
 

@@ -29,7 +29,7 @@ use crate::base::pulse::Pulse;
 use crate::engine::record_port::RecordPort;
 use crate::engine::reply::{Asked, Refusal, ReplyPort, afford};
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
-use crate::outbox::{Answer, EventSource, Outbox, Standing};
+use crate::outbox::{Admission, Answer, EventSource, Outbox};
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::meta::Params;
 use crate::protocol::trace;
@@ -273,7 +273,7 @@ impl Call {
         Answer {
             body,
             error,
-            standing: Standing::Served,
+            admission: Admission::Admitted,
             era: self.facts.era,
             access,
             charge: None,

@@ -11,7 +11,7 @@ use crate::base::error::Error;
 use crate::base::log;
 use crate::engine::listing::Style;
 use crate::engine::offers::{OfferedList, Offers};
-use crate::handler::registration::{OfferKind, Registration, Target};
+use crate::handler::registration::{Callable, OfferKind, Registration};
 use crate::protocol::method::Method;
 use crate::protocol::results::CacheHint;
 
@@ -32,7 +32,7 @@ pub(crate) struct Catalogue {
 
 /// A resource found by its URI: what reads it, and with which variables.
 pub(crate) struct Found {
-    pub(crate) target: Arc<Target>,
+    pub(crate) callable: Arc<Callable>,
     pub(crate) variables: Option<Box<RawValue>>,
 }
 
@@ -89,12 +89,12 @@ impl Catalogue {
             Error::configuration(format!(
                 "{} `{}` runs on lane `{}`, which does not exist; add it with `Server::lane`",
                 registration.kind.name(),
-                registration.target.name,
+                registration.callable.name,
                 registration.lane
             ))
         })?;
         let kind = registration.kind;
-        if let Some(liveness) = registration.target.liveness {
+        if let Some(liveness) = registration.callable.liveness {
             let nanoseconds = u64::try_from(liveness.as_nanos()).unwrap_or(u64::MAX);
             let shortest = &self.shortest_liveness;
             shortest.fetch_min(nanoseconds, Ordering::Relaxed);
@@ -123,28 +123,28 @@ impl Catalogue {
         }
     }
 
-    pub(crate) fn tool(&self, name: &str) -> Option<Arc<Target>> {
+    pub(crate) fn tool(&self, name: &str) -> Option<Arc<Callable>> {
         self.tools.find(name)
     }
 
-    pub(crate) fn prompt(&self, name: &str) -> Option<Arc<Target>> {
+    pub(crate) fn prompt(&self, name: &str) -> Option<Arc<Callable>> {
         self.prompts.find(name)
     }
 
     /// The resource at this URI: a fixed one, else the first template that matches.
     pub(crate) fn resource(&self, uri: &str) -> Option<Found> {
-        if let Some(target) = self.resources.find(uri) {
+        if let Some(callable) = self.resources.find(uri) {
             return Some(Found {
-                target,
+                callable,
                 variables: None,
             });
         }
         let templates = self.templates.snapshot();
-        templates.targets.iter().find_map(|target| {
-            let variables = target.template.as_ref()?.matches(uri)?;
+        templates.callables.iter().find_map(|callable| {
+            let variables = callable.template.as_ref()?.matches(uri)?;
             let variables: BTreeMap<_, _> = variables.into_iter().collect();
             Some(Found {
-                target: Arc::clone(target),
+                callable: Arc::clone(callable),
                 variables: to_raw_value(&variables).ok(),
             })
         })
@@ -160,7 +160,7 @@ impl Catalogue {
         &self,
         name: &str,
         argument: &str,
-    ) -> Result<Option<Arc<Target>>, ()> {
+    ) -> Result<Option<Arc<Callable>>, ()> {
         let prompt = self.prompts.find(name).ok_or(())?;
         Ok(prompt.completers.get(argument).map(Arc::clone))
     }
@@ -170,7 +170,7 @@ impl Catalogue {
         &self,
         uri: &str,
         variable: &str,
-    ) -> Result<Option<Arc<Target>>, ()> {
+    ) -> Result<Option<Arc<Callable>>, ()> {
         let found = self.templates.find(uri);
         let found = found.or_else(|| self.resources.find(uri)).ok_or(())?;
         Ok(found.completers.get(variable).map(Arc::clone))

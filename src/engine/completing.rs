@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::engine::dispatch::{CallTarget, named, unknown};
+use crate::engine::dispatch::{Callee, named, unknown};
 use crate::engine::lifecycle::Engine;
 use crate::engine::planning::Unplanned;
 use crate::protocol::jsonrpc::{ErrorObject, Text};
@@ -15,7 +15,7 @@ use crate::protocol::meta::{Params, ReferenceKind};
 
 impl Engine {
     /// Finds what completes an argument of a prompt or a variable of a resource template.
-    pub(super) fn find_completer(&self, params: &Params<'_>) -> Result<CallTarget, Unplanned> {
+    pub(super) fn find_completer(&self, params: &Params<'_>) -> Result<Callee, Unplanned> {
         let missing = |what| ErrorObject::invalid_params(format!("`{what}` is missing"));
         let reference = params.reference.as_ref().ok_or_else(|| missing("ref"))?;
         let argument = params.argument.as_ref();
@@ -34,7 +34,7 @@ impl Engine {
                 found.map_err(|()| unknown("resource template", uri))?
             }
         };
-        let Some(target) = found else {
+        let Some(callable) = found else {
             return Err(Unplanned::Nothing);
         };
         #[derive(Serialize)]
@@ -48,9 +48,9 @@ impl Engine {
             value: &argument.value.0,
             arguments: context.and_then(|context| context.arguments),
         };
-        Ok(CallTarget {
-            named: Arc::clone(&target.name),
-            target,
+        Ok(Callee {
+            named: Arc::clone(&callable.name),
+            callable,
             arguments: to_raw_value(&typed).ok(),
         })
     }

@@ -63,7 +63,7 @@ impl OpenedDesk {
         pools.iter().for_each(|pool| pool.is_swept());
         let tools = || registrations.iter().flatten();
         check_workspaces(tools(), maker.as_ref())?;
-        let has_jobs = tools().any(|tool| tool.target.desk.execution != Execution::Inline);
+        let has_jobs = tools().any(|tool| tool.callable.desk.execution != Execution::Foreground);
         let mut desk = Desk {
             has_job_tools: has_job_tools && has_jobs,
             drain_deadline: drain_deadline.filter(|_| has_jobs),
@@ -120,7 +120,7 @@ fn check_workspaces<'a>(
     maker: Option<&Maker>,
 ) -> Result<(), Error> {
     for tool in tools {
-        let work = tool.target.desk;
+        let work = tool.callable.desk;
         let problem = match (maker, work.access, work.wanted) {
             (None, Some(_), _) => {
                 Some("it is in a workspace; say what that is with `Server::workspaces`".into())
@@ -129,7 +129,7 @@ fn check_workspaces<'a>(
             _ => None,
         };
         if let Some(problem) = problem {
-            let name = &tool.target.name;
+            let name = &tool.callable.name;
             return Err(Error::configuration(format!("tool `{name}`: {problem}")));
         }
     }

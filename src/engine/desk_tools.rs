@@ -17,10 +17,10 @@ use crate::desk::workspaces::Key;
 use crate::engine::background::no_workspace;
 use crate::engine::shared::Shared;
 use crate::handler::control::CallControl;
-use crate::handler::execution::DeskWork;
+use crate::handler::execution::DeskNeeds;
 use crate::handler::invoke::NotCalled;
 use crate::handler::portable;
-use crate::handler::registration::{OfferKind, Registration, Target};
+use crate::handler::registration::{Callable, OfferKind, Registration};
 use crate::handler::reply::Reply;
 use crate::handler::rules::ArgumentRules;
 use crate::handler::shown::{Hints, Shown};
@@ -58,12 +58,12 @@ struct Own(Registration);
 
 impl Own {
     fn waits(mut self) -> Self {
-        self.0.target.desk.waits_for_job = true;
+        self.0.callable.desk.waits_for_job = true;
         self
     }
 
     fn on_urgent(mut self) -> Self {
-        self.0.target.desk.is_inline = false;
+        self.0.callable.desk.is_inline = false;
         self
     }
 
@@ -107,12 +107,12 @@ where
             ..Shown::default()
         },
         lane: "urgent".into(),
-        target: Target {
-            desk: DeskWork {
+        callable: Callable {
+            desk: DeskNeeds {
                 is_inline: true,
-                ..DeskWork::default()
+                ..DeskNeeds::default()
             },
-            ..Target::new(name.into(), Box::new(handler))
+            ..Callable::new(name.into(), Box::new(handler))
         },
     })
 }

@@ -1,4 +1,4 @@
-//! From a request that calls something to a job on a lane: find the target, open the call, submit it or refuse it now.
+//! From a request that calls something to work on a lane: find what is called, open the call, submit it or refuse it now.
 //!
 //! Must not know how messages arrive or how answers travel.
 
@@ -12,18 +12,18 @@ use crate::engine::background::NewJob;
 use crate::engine::call::{Call, CallsInFlight, Responder, Runs};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
-use crate::engine::execution::{CallJob, HandlerCall};
+use crate::engine::ingress::Via;
 use crate::engine::lifecycle::Engine;
-use crate::engine::origin::Origin;
 use crate::engine::planning::{Plan, Unplanned};
-use crate::engine::reply::{Asked, not_taken, over_budget, shutting_down};
+use crate::engine::reply::{Asked, lane_refused, over_budget, shutting_down};
 use crate::engine::rounds::Retry;
+use crate::engine::work::{HandlerCall, QueuedCall};
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::control::RequestInfo;
 use crate::handler::lenient::object_in_text;
-use crate::handler::registration::Target;
+use crate::handler::registration::Callable;
 use crate::handler::reply::Reply;
-use crate::lane::{Job, RunningLane};
+use crate::lane::{RunningLane, WorkItem};
 use crate::observe::access::Outcome;
 use crate::protocol::jsonrpc::{ErrorObject, Text, shortened};
 use crate::protocol::meta::Params;
@@ -56,7 +56,7 @@ pub(super) struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    pub(super) fn modern(params: &Params<'_>, origin: &'a Origin<'_>) -> Self {
+    pub(super) fn modern(params: &Params<'_>, via: &'a Via<'_>) -> Self {
         let meta = params.meta.as_ref();
         Caller {
             client: ClientSource::Request(Client::new(
@@ -65,18 +65,18 @@ impl<'a> Caller<'a> {
                 ProtocolVersion::V2026_07_28,
             )),
             log_level: meta.and_then(|meta| meta.log_level),
-            registry: origin.calls(),
-            owner: origin.owner(),
+            registry: via.calls(),
+            owner: via.owner(),
             asking: Asking::Rounds,
-            fields: origin.fields(),
-            headers: origin.fields(),
+            fields: via.fields(),
+            headers: via.fields(),
         }
     }
 }
 
 /// What a request calls.
-pub(super) struct CallTarget {
-    pub(super) target: Arc<Target>,
+pub(super) struct Callee {
+    pub(super) callable: Arc<Callable>,
     /// What the client named.
     pub(super) named: Arc<str>,
     pub(super) arguments: Option<Box<RawValue>>,
@@ -116,28 +116,30 @@ impl Engine {
                 return None;
             }
         };
-        let lane = &self.lanes[found.target.lane];
-        let job = self.open_job(method, found, asked, caller, lane, kept)?;
-        let call = Arc::clone(&job.responder.0);
-        self.carry_out(plan, lane, job).then_some(call)
+        let lane = &self.lanes[found.callable.lane];
+        let queued = self.open_call(method, found, asked, caller, lane, kept)?;
+        let call = Arc::clone(&queued.responder.0);
+        self.carry_out(plan, lane, queued).then_some(call)
     }
 
-    /// Finds the target, and how it is to be called.
+    /// Finds the callable, and how it is to be called.
     fn prepare(
         &self,
         method: Method,
         asked: &Asked<'_>,
         caller: &Caller<'_>,
-    ) -> Result<(CallTarget, Plan), Unplanned> {
+    ) -> Result<(Callee, Plan), Unplanned> {
         let mut found = self.look_up(method, &asked.params, asked.era, caller.fields)?;
         let plan = match method {
             Method::ToolsCall => {
-                let CallTarget {
-                    target, arguments, ..
+                let Callee {
+                    callable,
+                    arguments,
+                    ..
                 } = &mut found;
                 let (params, owner) = (&asked.params, &caller.owner);
                 self.shared
-                    .plan(target, arguments, params, owner, asked.era)?
+                    .plan(callable, arguments, params, owner, asked.era)?
             }
             _ => Plan::Lane,
         };
@@ -145,23 +147,23 @@ impl Engine {
     }
 
     /// Opens the call, with what its worker needs. `None` when it has been refused.
-    fn open_job(
+    fn open_call(
         &self,
         method: Method,
-        found: CallTarget,
+        found: Callee,
         asked: Asked<'_>,
         caller: Caller<'_>,
-        lane: &RunningLane<CallJob>,
+        lane: &RunningLane<QueuedCall>,
         kept: Option<Charge>,
-    ) -> Option<CallJob> {
+    ) -> Option<QueuedCall> {
         let state_len_max = self.shared.rounds.state_len_max();
         let retry = Retry::read(&asked.params, asked.era, state_len_max);
         let trace = asked.params.meta.as_ref().and_then(TraceContext::read);
         let tag = asked.tag.clone();
         let runs = Runs {
-            name: Arc::clone(&found.target.name),
+            name: Arc::clone(&found.callable.name),
             lane: Arc::clone(lane.name()),
-            liveness: found.target.liveness,
+            liveness: found.callable.liveness,
         };
         let (call, params) = asked.open(Some(runs), caller.owner, caller.registry)?;
         let control = Control {
@@ -178,7 +180,7 @@ impl Engine {
             asking: match (method, caller.asking) {
                 (Method::Complete, _) => Asking::Never,
                 // It would wait on the thread that is to read the answer.
-                (_, Asking::Session(_)) if found.target.desk.is_inline => Asking::Never,
+                (_, Asking::Session(_)) if found.callable.desk.is_inline => Asking::Never,
                 (_, asking) => asking,
             },
             rounds: Mutex::default(),
@@ -189,11 +191,11 @@ impl Engine {
             seat: OnceLock::new(),
             shared: Arc::clone(&self.shared),
         };
-        Some(CallJob {
+        Some(QueuedCall {
             responder: Responder(call),
-            execution: HandlerCall {
+            handler_call: HandlerCall {
                 control: Arc::new(control),
-                target: found.target,
+                callable: found.callable,
                 arguments: found.arguments,
                 retry,
                 _kept: kept,
@@ -204,38 +206,43 @@ impl Engine {
     }
 
     /// Carries a call out as planned. Says whether it is under way.
-    fn carry_out(&self, plan: Plan, lane: &RunningLane<CallJob>, mut job: CallJob) -> bool {
+    fn carry_out(
+        &self,
+        plan: Plan,
+        lane: &RunningLane<QueuedCall>,
+        mut queued: QueuedCall,
+    ) -> bool {
         match plan {
-            Plan::Lane => self.submit(lane, job),
+            Plan::Lane => self.submit(lane, queued),
             Plan::Workspace(key, access) => match lane.ticket() {
-                Some(ticket) => self.starter().enter(job, ticket, &key, access),
+                Some(ticket) => self.starter().enter(queued, ticket, &key, access),
                 None => {
-                    job.responder.0.fail(&shutting_down(), Outcome::Refused);
+                    queued.responder.0.fail(&shutting_down(), Outcome::Refused);
                     false
                 }
             },
-            Plan::Job(new) => match &new.target.before_job {
+            Plan::Job(new) => match &new.callable.before_job {
                 None => {
-                    self.starter().order(&job.responder.0, *new);
+                    self.starter().order(&queued.responder.0, *new);
                     false
                 }
                 Some(before) => {
                     let starter = self.starter();
-                    job.execution.target = Arc::clone(before);
-                    job.then = Some(Box::new(move |call, carried| {
+                    queued.handler_call.callable = Arc::clone(before);
+                    queued.then = Some(Box::new(move |call, carried| {
                         starter.order(call, NewJob { carried, ..*new });
                     }));
-                    self.submit(lane, job)
+                    self.submit(lane, queued)
                 }
             },
             Plan::Here => {
-                job.run();
+                queued.run();
                 false
             }
             Plan::WhenChanged(id, until) => {
                 let most = self.shared.limits.exchanges_max;
                 let run = Box::new(move || {
-                    job.run();
+                    queued.run();
                 });
                 self.shared.desk.watch.park(id, until, most, run);
                 true
@@ -259,14 +266,14 @@ impl Engine {
         params: &Params<'_>,
         era: Era,
         fields: Option<&dyn HeaderFields>,
-    ) -> Result<CallTarget, Unplanned> {
+    ) -> Result<Callee, Unplanned> {
         match method {
             Method::ResourcesRead => {
                 let uri = named("uri", params.uri.as_ref())?;
                 let found = self.shared.catalogue.resource(uri);
                 let found = found.ok_or_else(|| ErrorObject::no_resource(uri).in_era(era))?;
-                Ok(CallTarget {
-                    target: found.target,
+                Ok(Callee {
+                    callable: found.callable,
                     named: uri.into(),
                     arguments: found.variables,
                 })
@@ -281,16 +288,16 @@ impl Engine {
                     Method::PromptsGet => ("prompt", self.shared.catalogue.prompt(name)),
                     _ => ("tool", self.shared.catalogue.tool(name)),
                 };
-                let target = found.ok_or_else(|| unknown(what, name))?;
-                if let (Some(mirrors), Some(fields)) = (&target.mirrors, fields) {
+                let callable = found.ok_or_else(|| unknown(what, name))?;
+                if let (Some(mirrors), Some(fields)) = (&callable.mirrors, fields) {
                     mirrors.check(arguments, &|name| fields.field(name))?;
                 }
                 if arguments.is_some_and(|arguments| !arguments.get().starts_with('{')) {
                     return Err(ErrorObject::invalid_params("`arguments` must be an object").into());
                 }
-                Ok(CallTarget {
-                    named: Arc::clone(&target.name),
-                    target,
+                Ok(Callee {
+                    named: Arc::clone(&callable.name),
+                    callable,
                     arguments: arguments.map(ToOwned::to_owned),
                 })
             }
@@ -298,13 +305,13 @@ impl Engine {
     }
 
     /// Hands a call to its lane, or refuses it now. Either way the call ends exactly once.
-    fn submit(&self, lane: &RunningLane<CallJob>, job: CallJob) -> bool {
-        let Err((refusal, job)) = lane.try_submit(job) else {
+    fn submit(&self, lane: &RunningLane<QueuedCall>, queued: QueuedCall) -> bool {
+        let Err((refusal, queued)) = lane.try_submit(queued) else {
             return true;
         };
-        // Answered before the job is dropped, or its responder would report it as lost.
-        let error = not_taken(refusal, lane.name());
-        job.responder.0.fail(&error, Outcome::Refused);
+        // Answered before the call is dropped, or its responder would report it as lost.
+        let error = lane_refused(refusal, lane.name());
+        queued.responder.0.fail(&error, Outcome::Refused);
         false
     }
 }

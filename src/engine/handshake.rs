@@ -12,8 +12,8 @@ use crate::engine::arrive::{Arrived, Footing, Misplaced};
 use crate::engine::call::CallsInFlight;
 use crate::engine::control::Asking;
 use crate::engine::dispatch::Caller;
+use crate::engine::ingress::{Accepted, Ingress, Via};
 use crate::engine::lifecycle::Engine;
-use crate::engine::origin::{Accepted, Arrival, Origin};
 use crate::engine::planning::Unplanned;
 use crate::engine::reply::{Asked, Refusal, ReplyPort, over_budget};
 use crate::engine::subscriptions::URI_BYTES;
@@ -26,7 +26,7 @@ use crate::protocol::method::Method;
 use crate::protocol::version::{Era, ProtocolVersion};
 
 impl<'a> Caller<'a> {
-    pub(super) fn legacy(session: &'a Arc<Session>, origin: &'a Origin<'_>) -> Self {
+    pub(super) fn legacy(session: &'a Arc<Session>, via: &'a Via<'_>) -> Self {
         Caller {
             client: ClientSource::Session(Arc::clone(&session.client)),
             log_level: (!session.stands_alone()).then(|| session.log_level()),
@@ -34,7 +34,7 @@ impl<'a> Caller<'a> {
             owner: session.owner.clone(),
             asking: Asking::Session(Arc::clone(&session.asks)),
             fields: None,
-            headers: origin.fields(),
+            headers: via.fields(),
         }
     }
 }
@@ -46,7 +46,7 @@ impl Engine {
         method: &str,
         asked: Asked<'_>,
         session: &Arc<Session>,
-        origin: &Origin<'_>,
+        via: &Via<'_>,
     ) {
         let Some(method) = Method::find(method, Era::Legacy) else {
             return asked.fail(&ErrorObject::method_not_found(method));
@@ -78,7 +78,7 @@ impl Engine {
             Method::Unsubscribe => self.unsubscribe(asked, session),
             // To the lane of what is called.
             Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
-                self.call(method, asked, Caller::legacy(session, origin));
+                self.call(method, asked, Caller::legacy(session, via));
             }
             Method::Initialize
             | Method::Discover
@@ -110,16 +110,16 @@ impl Engine {
         &self,
         method: &str,
         asked: Asked<'_>,
-        arrival: &Arrival<'_>,
+        ingress: &Ingress<'_>,
     ) -> Accepted {
         if method == "ping" {
             asked.answer(b"{}");
-            return Accepted::Taken;
+            return Accepted::Plain;
         }
-        match self.open_session(&asked, &arrival.origin) {
+        match self.open_session(&asked, &ingress.via) {
             Ok((version, accepted)) => {
                 let shared = &self.shared;
-                let has_session = !self.is_stateless(&arrival.origin);
+                let has_session = !self.is_stateless(&ingress.via);
                 let capabilities = shared.capabilities();
                 asked.answer(
                     &shared
@@ -130,14 +130,14 @@ impl Engine {
             }
             Err(error) => {
                 asked.fail(&error);
-                Accepted::Taken
+                Accepted::Plain
             }
         }
     }
 
     /// Whether handshake-era requests from there stand alone. A pipe is one conversation in any case.
-    fn is_stateless(&self, origin: &Origin<'_>) -> bool {
-        let is_http = matches!(origin, Origin::Http { .. });
+    fn is_stateless(&self, via: &Via<'_>) -> bool {
+        let is_http = matches!(via, Via::Http { .. });
         is_http && self.shared.legacy_sessions == Sessions::Stateless
     }
 
@@ -145,31 +145,31 @@ impl Engine {
     fn open_session(
         &self,
         asked: &Asked<'_>,
-        origin: &Origin<'_>,
+        via: &Via<'_>,
     ) -> Result<(ProtocolVersion, Accepted), ErrorObject> {
         let requested = asked.params.protocol_version.as_ref();
         let requested =
             requested.ok_or_else(|| ErrorObject::invalid_params("`protocolVersion` is missing"))?;
         check_introduction(asked.params.client_info, asked.params.capabilities)?;
         let version = negotiate(&requested.0);
-        if self.is_stateless(origin) {
-            return Ok((version, Accepted::Taken));
+        if self.is_stateless(via) {
+            return Ok((version, Accepted::Plain));
         }
         let client = Client::new(asked.params.client_info, asked.params.capabilities, version);
-        let (owner, calls) = match origin {
-            Origin::Pipe(pipe) => (origin.owner(), Arc::clone(&pipe.calls)),
-            Origin::Http { .. } => (Owner::new_session(), Arc::new(CallsInFlight::with_twins())),
+        let (owner, calls) = match via {
+            Via::Pipe(pipe) => (via.owner(), Arc::clone(&pipe.calls)),
+            Via::Http { .. } => (Owner::new_session(), Arc::new(CallsInFlight::with_twins())),
         };
         let shared = &self.shared;
         let session = Session::new(owner, client, calls, &shared.limits, &shared.kept);
         let session = session.map_err(over_budget)?;
-        let accepted = match origin {
-            Origin::Pipe(pipe) => {
+        let accepted = match via {
+            Via::Pipe(pipe) => {
                 let session = pipe.begin_session(session, asked.port.outbox().cloned());
                 shared.sessions.add_on_pipe(&session);
-                Accepted::Taken
+                Accepted::Plain
             }
-            Origin::Http { .. } => {
+            Via::Http { .. } => {
                 let message =
                     "The server has its maximum of sessions, and all are busy; try again later";
                 let opened = shared.sessions.open(session);
@@ -218,13 +218,13 @@ impl Engine {
         &self,
         members: &[&RawValue],
         footing: Result<Footing, Misplaced>,
-        arrival: &Arrival<'_>,
+        ingress: &Ingress<'_>,
         slot: AnswerSlot,
     ) -> Accepted {
         let most = self.shared.limits.batch_len_max;
         let refusal = Refusal {
             era: Era::Legacy,
-            ..Refusal::new(&arrival.tag)
+            ..Refusal::new(&ingress.tag)
         };
         let port = |slot| ReplyPort::Outbox(slot);
         let message = match footing {
@@ -234,13 +234,13 @@ impl Engine {
                     ..refusal
                 };
                 misplaced.refuse(refusal, port(slot));
-                return Accepted::Taken;
+                return Accepted::Plain;
             }
             Ok(Footing::Legacy(session)) if session.version <= ProtocolVersion::V2025_03_26 => {
                 if (1..=most).contains(&members.len()) {
-                    let places = split(slot, members.len(), arrival.tag.clone());
+                    let places = split(slot, members.len(), ingress.tag.clone());
                     for (member, place) in members.iter().zip(places) {
-                        self.accept_member(member, &session, arrival, ReplyPort::Batch(place));
+                        self.accept_member(member, &session, ingress, ReplyPort::Batch(place));
                     }
                     return Accepted::in_session(&session);
                 }
@@ -249,26 +249,26 @@ impl Engine {
             _ => "Batches exist only in revision 2025-03-26".into(),
         };
         refusal.send(&ErrorObject::invalid_request(message), port(slot));
-        Accepted::Taken
+        Accepted::Plain
     }
 
     fn accept_member(
         &self,
         member: &RawValue,
         session: &Arc<Session>,
-        arrival: &Arrival<'_>,
+        ingress: &Ingress<'_>,
         port: ReplyPort,
     ) {
         let arrived = match jsonrpc::parse_message(member.get().as_bytes()) {
             Ok(message) => Arrived::from(message),
-            Err(malformed) => return arrival.refuse_malformed(&malformed, port),
+            Err(malformed) => return ingress.refuse_malformed(&malformed, port),
         };
         match arrived {
             Arrived::Request(request, params) => {
                 let footing = Ok(Footing::Legacy(Arc::clone(session)));
-                self.accept_request(request, params, footing, arrival, port);
+                self.accept_request(request, params, footing, ingress, port);
             }
-            Arrived::OneWay(message) => self.take(message, Some(session), arrival),
+            Arrived::OneWay(message) => self.take(message, Some(session), ingress),
             // What was read is one message.
             Arrived::Batch(_) => {}
         }

@@ -24,7 +24,6 @@ use crate::engine::call::CallsInFlight;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::desk_plan::{DeskPlan, OpenedDesk};
 use crate::engine::desk_tools;
-use crate::engine::execution::CallJob;
 use crate::engine::identity::Identity;
 use crate::engine::reply::shutting_down;
 use crate::engine::rounds::RoundRules;
@@ -32,12 +31,13 @@ use crate::engine::seal::Sealer;
 use crate::engine::shared::Shared;
 use crate::engine::stalled::{Liveness, OnStalled};
 use crate::engine::subscriptions::Subscriptions;
+use crate::engine::work::QueuedCall;
 use crate::handler::client::Client;
 use crate::handler::registration::Registration;
 use crate::lane::{Lane, RunningLane};
 use crate::legacy::{Session, SessionTable, Sessions, Streams};
 use crate::observe::access::{self, AccessLog, Observer, RequestTag};
-use crate::outbox::{Accounts, Bounds, Outbox, OutboxReader, outbox};
+use crate::outbox::{Accounts, Bounds, Outbox, OutboxReceiver, outbox};
 use crate::protocol::change::Change;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::results::CacheHint;
@@ -187,7 +187,7 @@ impl Engine {
     }
 
     /// A way out for one exchange or one pipe.
-    pub(crate) fn outbox(&self, bounds: Bounds) -> (Outbox, OutboxReader) {
+    pub(crate) fn outbox(&self, bounds: Bounds) -> (Outbox, OutboxReceiver) {
         outbox(bounds, self.shared.waiting.clone(), &self.shared.observer)
     }
 
@@ -379,7 +379,7 @@ impl Engine {
     }
 }
 
-fn abort_all(lane: &RunningLane<CallJob>, error: &ErrorObject) {
+fn abort_all(lane: &RunningLane<QueuedCall>, error: &ErrorObject) {
     for job in lane.take_queued() {
         job.responder.0.abort(error);
     }
@@ -392,7 +392,7 @@ fn abort_all(lane: &RunningLane<CallJob>, error: &ErrorObject) {
 const KILLED_GRACE: Duration = Duration::from_millis(500);
 
 /// Waits for a lane whose calls have been cancelled, and gives up what does not return.
-fn abandon(lane: &RunningLane<CallJob>, deadline: Instant) -> usize {
+fn abandon(lane: &RunningLane<QueuedCall>, deadline: Instant) -> usize {
     let abandoned = lane.close(deadline, &crossbeam_channel::never());
     if abandoned > 0 {
         log::error!(

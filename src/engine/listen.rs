@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::base::owner::Owner;
 use crate::engine::call::Call;
+use crate::engine::ingress::Via;
 use crate::engine::lifecycle::Engine;
-use crate::engine::origin::Origin;
 use crate::engine::planning::{declares_tasks, tasks_required};
 use crate::engine::reply::{Asked, over_budget, shutting_down};
 use crate::engine::shared::Shared;
@@ -21,12 +21,12 @@ use crate::protocol::raw;
 impl Engine {
     /// Acknowledged at once, and open until somebody ends it.
     #[inline(never)]
-    pub(super) fn listen(&self, asked: Asked<'_>, origin: &Origin<'_>) -> Option<Arc<Call>> {
+    pub(super) fn listen(&self, asked: Asked<'_>, via: &Via<'_>) -> Option<Arc<Call>> {
         let shared = &self.shared;
         shared.subscriptions.prune();
         let filter = asked.params.notifications.as_ref();
         let wants = shared.honoured(filter).and_then(|wants| {
-            let task_ids = shared.followed(filter, &asked.params, &origin.owner())?;
+            let task_ids = shared.followed(filter, &asked.params, &via.owner())?;
             Ok(Wants { task_ids, ..wants })
         });
         let kept = wants.and_then(|wants| {
@@ -40,15 +40,15 @@ impl Engine {
                 return None;
             }
         };
-        let owner = origin.owner();
+        let owner = via.owner();
         shared.subscriptions.open(
             &owner,
             |open| {
-                if let Err(error) = shared.has_room(open, origin) {
+                if let Err(error) = shared.has_room(open, via) {
                     asked.fail(&error);
                     return None;
                 }
-                let (call, _) = asked.open(None, owner.clone(), origin.calls())?;
+                let (call, _) = asked.open(None, owner.clone(), via.calls())?;
                 Some((call, wants, kept))
             },
             |call, wants| {
@@ -130,12 +130,12 @@ impl Shared {
     }
 
     /// Whether one more may be open. Over HTTP it is the transport that counts streams.
-    fn has_room(&self, open: usize, origin: &Origin<'_>) -> Result<(), ErrorObject> {
+    fn has_room(&self, open: usize, via: &Via<'_>) -> Result<(), ErrorObject> {
         if self.is_draining() {
             return Err(shutting_down());
         }
         let most = self.limits.subscriptions_max;
-        if matches!(origin, Origin::Http { .. }) || open < most {
+        if matches!(via, Via::Http { .. }) || open < most {
             return Ok(());
         }
         Err(ErrorObject::overloaded(format!(

@@ -4,7 +4,7 @@
 //! might take time goes to a lane. Only a store of background jobs is read and written right there, so that a job is announced when it is kept: with a
 //! store on disk the next message on the same pipe waits for that. Must not know sockets, pipes or HTTP words. In reading order, first the path of a call:
 //!
-//! - `origin`: where a message came from, and what its transport hears of it besides the answer;
+//! - `ingress`: where a message came from, and what its transport hears of it besides the answer;
 //! - `reply`: the place for the one answer, and the one builder of refusals;
 //! - `arrive`: bytes to a request of its era, and the table of the modern methods;
 //! - `dispatch`: finds the target, opens the call, hands it to the lane or refuses it;
@@ -37,16 +37,15 @@ mod desk_plan;
 mod desk_tools;
 mod dispatch;
 mod encode;
-mod execution;
 mod handshake;
 mod identity;
+mod ingress;
 mod lifecycle;
 mod listen;
 mod listing;
 mod liveness;
 mod offers;
 mod one_way;
-mod origin;
 mod planning;
 mod record_port;
 mod reply;
@@ -57,11 +56,12 @@ mod stalled;
 mod subscriptions;
 mod sweep;
 mod tasks;
+mod work;
 
 pub(crate) use self::desk_plan::DeskPlan;
-pub(crate) use self::lifecycle::{Engine, EnginePlan};
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
-pub(crate) use self::origin::Accepted;
-pub(crate) use self::origin::{Origin, Pipe};
+pub(crate) use self::ingress::Accepted;
+pub(crate) use self::ingress::{Pipe, Via};
+pub(crate) use self::lifecycle::{Engine, EnginePlan};
 pub(crate) use self::reply::{Refusal, ReplyPort};
 pub(crate) use self::stalled::OnStalled;

@@ -9,7 +9,7 @@ use std::mem;
 use std::sync::{Arc, OnceLock, RwLock};
 
 use crate::engine::listing::{ListItem, Listing, Style};
-use crate::handler::registration::{OfferKind, Registration, Target};
+use crate::handler::registration::{Callable, OfferKind, Registration};
 
 const HELD: &str = "no code panics while it holds what is offered";
 
@@ -35,7 +35,7 @@ struct OffersState {
 }
 
 struct Offer {
-    target: Arc<Target>,
+    callable: Arc<Callable>,
     item: ListItem,
     place: u64,
     /// One that is not is neither listed nor found.
@@ -44,7 +44,7 @@ struct Offer {
 
 /// What is offered at one time, in the order of registration.
 pub(crate) struct OfferedList {
-    pub(crate) targets: Vec<Arc<Target>>,
+    pub(crate) callables: Vec<Arc<Callable>>,
     pub(crate) list: Listing,
 }
 
@@ -64,10 +64,10 @@ impl Offers {
         }
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<Arc<Target>> {
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Callable>> {
         let state = self.state.read().expect(HELD);
         let offer = state.by_name.get(name).filter(|offer| offer.enabled)?;
-        Some(Arc::clone(&offer.target))
+        Some(Arc::clone(&offer.callable))
     }
 
     /// How many are offered, those that are disabled included.
@@ -107,17 +107,17 @@ impl Offers {
 
     fn put(&self, registration: Registration, lane: usize, taken: IfTaken) -> Result<(), String> {
         let item = ListItem::render(&registration.shown);
-        let target = Arc::new(registration.target.on_lane(lane));
+        let callable = Arc::new(registration.callable.on_lane(lane));
         let before = self.change(|state| {
-            let name = Arc::clone(&target.name);
+            let name = Arc::clone(&callable.name);
             let before = state.by_name.get(&name).map(|offer| offer.place);
             if before.is_some() && taken == IfTaken::Refuse {
                 let what = self.kind.name();
                 return Err(format!("{what} `{name}` is registered twice"));
             }
-            state.completes |= !target.completers.is_empty();
+            state.completes |= !callable.completers.is_empty();
             let offer = Offer {
-                target: Arc::clone(&target),
+                callable: Arc::clone(&callable),
                 item,
                 place: before.unwrap_or(state.registered),
                 enabled: true,
@@ -166,9 +166,9 @@ impl OffersState {
         offered.sort_unstable_by_key(|offer| offer.place);
         let items = offered.iter().map(|offer| offer.item.clone()).collect();
         OfferedList {
-            targets: offered
+            callables: offered
                 .iter()
-                .map(|offer| Arc::clone(&offer.target))
+                .map(|offer| Arc::clone(&offer.callable))
                 .collect(),
             list: Listing::new(style, self.generation, items),
         }
@@ -212,7 +212,7 @@ mod tests {
         }
         assert!(first().is_same(&rendered), "it was rendered once");
         assert_eq!(
-            (made.targets.len(), offers.snapshot().targets.len()),
+            (made.callables.len(), offers.snapshot().callables.len()),
             (1, 4000)
         );
     }

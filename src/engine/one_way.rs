@@ -3,8 +3,8 @@
 //! Must not know what a call does with either.
 
 use crate::engine::arrive::{Footing, Misplaced, OneWay};
+use crate::engine::ingress::Ingress;
 use crate::engine::lifecycle::Engine;
-use crate::engine::origin::Arrival;
 use crate::engine::reply::{Refusal, ReplyPort};
 use crate::legacy::Session;
 use crate::protocol::jsonrpc::{Notification, Response, shortened};
@@ -17,10 +17,10 @@ impl Engine {
         &self,
         message: OneWay<'_>,
         footing: Result<Footing, Misplaced>,
-        arrival: &Arrival<'_>,
+        ingress: &Ingress<'_>,
         port: ReplyPort,
     ) {
-        let refusal = Refusal::new(&arrival.tag);
+        let refusal = Refusal::new(&ingress.tag);
         match footing {
             Err(misplaced) => {
                 let refusal = Refusal {
@@ -33,13 +33,13 @@ impl Engine {
                 };
                 misplaced.refuse(refusal, port);
             }
-            Ok(Footing::Legacy(session)) => self.take(message, Some(&session), arrival),
+            Ok(Footing::Legacy(session)) => self.take(message, Some(&session), ingress),
             Ok(Footing::Modern | Footing::Handshake) => {
                 // Its body names no version, so that its header field is all there is to go by.
-                let mirrored = arrival.origin.mirrored();
+                let mirrored = ingress.via.mirrored();
                 let version = mirrored.and_then(|mirrored| mirrored.version);
                 match version.map_or(Ok(()), modern::supported) {
-                    Ok(()) => self.take(message, None, arrival),
+                    Ok(()) => self.take(message, None, ingress),
                     Err(error) => refusal.send(&error, port),
                 }
             }
@@ -51,12 +51,12 @@ impl Engine {
         &self,
         message: OneWay<'_>,
         session: Option<&Session>,
-        arrival: &Arrival<'_>,
+        ingress: &Ingress<'_>,
     ) {
         match (message, session) {
             (OneWay::Notification(Notification { method, params }), _) => {
                 let calls = session.map(|session| &session.calls);
-                let calls = arrival.origin.calls().or(calls);
+                let calls = ingress.via.calls().or(calls);
                 if method == "notifications/cancelled"
                     && let (Some(calls), Ok(params)) = (calls, Params::parse(params))
                     && let Some(id) = &params.request_id

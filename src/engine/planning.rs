@@ -16,7 +16,7 @@ use crate::desk::workspaces::{Key, NAME_BYTES_MAX};
 use crate::engine::background::NewJob;
 use crate::engine::shared::Shared;
 use crate::handler::execution::Execution;
-use crate::handler::registration::Target;
+use crate::handler::registration::Callable;
 use crate::handler::workspace::AccessMode;
 use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
 use crate::protocol::meta::Params;
@@ -25,7 +25,7 @@ use crate::protocol::version::Era;
 
 /// How a call is carried out.
 pub(super) enum Plan {
-    /// On the lane of its target.
+    /// On the lane of its callable.
     Lane,
     /// The same, when its turn in a workspace has come.
     Workspace(Key, AccessMode),
@@ -63,17 +63,17 @@ impl Shared {
     /// Says how a tool is called, and takes out of its arguments what its handler does not see.
     pub(super) fn plan(
         &self,
-        target: &Arc<Target>,
+        callable: &Arc<Callable>,
         arguments: &mut Option<Box<RawValue>>,
         params: &Params<'_>,
         owner: &Owner,
         era: Era,
     ) -> Result<Plan, Unplanned> {
-        let work = target.desk;
+        let work = callable.desk;
         if work.is_inline {
-            return Ok(self.at_once(target, arguments.as_deref()));
+            return Ok(self.at_once(callable, arguments.as_deref()));
         }
-        if work.access.is_none() && work.execution == Execution::Inline {
+        if work.access.is_none() && work.execution == Execution::Foreground {
             return Ok(Plan::Lane);
         }
         let follows_tasks = era == Era::Modern && declares_tasks(params);
@@ -99,7 +99,7 @@ impl Shared {
             None => None,
         };
         let is_job = match work.execution {
-            Execution::Inline => false,
+            Execution::Foreground => false,
             Execution::Background => true,
             Execution::EitherWay if background && !can_follow => {
                 let problem = "This server has no way to follow a background job: call it without `background`";
@@ -111,10 +111,10 @@ impl Shared {
             return Ok(key.map_or(Plan::Lane, |(key, access)| Plan::Workspace(key, access)));
         }
         Ok(Plan::Job(Box::new(NewJob {
-            target: Arc::clone(target),
+            callable: Arc::clone(callable),
             order: Order {
                 workspace: key.map(|(key, _)| (key.owner, key.name)),
-                ..order(target, arguments.as_deref(), params, owner, era)
+                ..order(callable, arguments.as_deref(), params, owner, era)
             },
             carried: Carried::default(),
             as_task: follows_tasks,
@@ -144,9 +144,9 @@ impl Shared {
     }
 
     /// A tool of the server's own that looks at a job may wait for it to change, without a thread.
-    fn at_once(&self, target: &Target, arguments: Option<&RawValue>) -> Plan {
+    fn at_once(&self, callable: &Callable, arguments: Option<&RawValue>) -> Plan {
         let waits = || {
-            let arguments = arguments.filter(|_| target.desk.waits_for_job)?;
+            let arguments = arguments.filter(|_| callable.desk.waits_for_job)?;
             let seconds = raw::member(arguments, "wait_seconds")?.get();
             let seconds = match serde_json::from_str::<String>(seconds) {
                 Ok(text) if self.lenient_arguments => text.trim().parse().ok()?,
@@ -164,7 +164,7 @@ impl Shared {
 
 /// What a background job of this call is to do, outside of any workspace.
 fn order(
-    target: &Target,
+    callable: &Callable,
     arguments: Option<&RawValue>,
     params: &Params<'_>,
     owner: &Owner,
@@ -175,7 +175,7 @@ fn order(
     let meta = params.meta.as_ref().filter(|_| follows_tasks);
     let owned = |raw: Option<&RawValue>| raw.map(|raw| raw.to_owned().into());
     Order {
-        tool: Arc::clone(&target.name),
+        tool: Arc::clone(&callable.name),
         principal: owner.principal().map(Into::into),
         listed_in: owner.key(),
         arguments: owned(arguments),
@@ -183,7 +183,7 @@ fn order(
         capabilities: owned(meta.and_then(|meta| meta.client_capabilities)),
         client_info: owned(meta.and_then(|meta| meta.client_info)),
         is_legacy: era == Era::Legacy,
-        restartable: target.desk.restartable,
+        restartable: callable.desk.restartable,
     }
 }
 

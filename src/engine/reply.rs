@@ -12,7 +12,7 @@ use crate::engine::record_port::RecordPort;
 use crate::lane::LaneRefusal;
 use crate::legacy::Member;
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
-use crate::outbox::{Answer, AnswerSlot, Outbox, Standing};
+use crate::outbox::{Admission, Answer, AnswerSlot, Outbox};
 use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
 use crate::protocol::meta::Params;
 use crate::protocol::trace;
@@ -83,7 +83,7 @@ impl Asked<'_> {
         let answer = Answer {
             body,
             error: None,
-            standing: Standing::Served,
+            admission: Admission::Admitted,
             era: self.era,
             access,
             charge: None,
@@ -94,16 +94,16 @@ impl Asked<'_> {
 
     /// Answers with the method's own error.
     pub(super) fn fail(self, error: &ErrorObject) {
-        self.refuse(Standing::Served, error);
+        self.refuse(Admission::Admitted, error);
     }
 
     /// Answers with an error.
-    pub(super) fn refuse(self, standing: Standing, error: &ErrorObject) {
+    pub(super) fn refuse(self, admission: Admission, error: &ErrorObject) {
         let refusal = Refusal {
             id: Some(&self.id),
             method: self.method,
             era: self.era,
-            standing,
+            admission,
             traceparent: trace::logged(self.params.meta.as_ref()),
             tag: self.tag,
         };
@@ -112,7 +112,7 @@ impl Asked<'_> {
 }
 
 /// The circumstances of an error that is sent without asking a handler. What a transport adds because it is one (a status, header fields)
-/// follows from the error's code and the standing.
+/// follows from the error's code and the admission.
 pub(crate) struct Refusal<'a> {
     pub(crate) tag: &'a RequestTag,
     /// As far as it could be read.
@@ -120,7 +120,7 @@ pub(crate) struct Refusal<'a> {
     /// What stands in the access log.
     pub(crate) method: &'static str,
     pub(crate) era: Era,
-    pub(crate) standing: Standing,
+    pub(crate) admission: Admission,
     pub(crate) traceparent: Option<Traceparent>,
 }
 
@@ -132,7 +132,7 @@ impl<'a> Refusal<'a> {
             id: None,
             method: "-",
             era: Era::Modern,
-            standing: Standing::Malformed,
+            admission: Admission::Malformed,
             traceparent: None,
         }
     }
@@ -146,7 +146,7 @@ impl<'a> Refusal<'a> {
         port.send(Answer {
             body: jsonrpc::error_response(self.id, error),
             error: Some(error.code),
-            standing: self.standing,
+            admission: self.admission,
             era: self.era,
             access: Access {
                 traceparent: self.traceparent,
@@ -191,7 +191,7 @@ pub(super) fn over_budget(account: OverBudget) -> ErrorObject {
 }
 
 /// What a call hears that its lane does not take.
-pub(super) fn not_taken(refusal: LaneRefusal, lane: &str) -> ErrorObject {
+pub(super) fn lane_refused(refusal: LaneRefusal, lane: &str) -> ErrorObject {
     match refusal {
         LaneRefusal::Closed => shutting_down(),
         LaneRefusal::Wedged => wedged(lane),

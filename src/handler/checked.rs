@@ -27,8 +27,8 @@ pub(crate) fn checked(mut registration: Registration) -> Result<Registration, St
     let Some(output) = output.filter(|_| cfg!(debug_assertions)) else {
         return Ok(registration);
     };
-    let handler = registration.target.handler;
-    registration.target.handler = Box::new(move |call, arguments| {
+    let handler = registration.callable.handler;
+    registration.callable.handler = Box::new(move |call, arguments| {
         let reply = handler(Arc::clone(&call), arguments)?;
         let Err(problem) = check_reply(&output, &reply) else {
             return Ok(reply);

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::handler::invoke::Build;
-use crate::handler::registration::{OfferKind, Registration, Target};
+use crate::handler::registration::{Callable, OfferKind, Registration};
 use crate::handler::rules::ArgumentRules;
 use crate::handler::shown::Shown;
 
@@ -46,9 +46,9 @@ impl<S> Draft<S> {
         let shown = self.shown;
         let key = shown.uri.as_ref().or(shown.uri_template.as_ref());
         let name: Arc<str> = key.unwrap_or(&shown.name).as_str().into();
-        let target = |build: Build<S>, rules: &Arc<ArgumentRules>| {
+        let callable = |build: Build<S>, rules: &Arc<ArgumentRules>| {
             let handler = build(Arc::clone(template), Arc::clone(rules));
-            Target::new(Arc::clone(&name), handler)
+            Callable::new(Arc::clone(&name), handler)
         };
         let Some(handler) = self.handler else {
             return Err(format!("{} `{name}` has no handler", kind.name()));
@@ -56,13 +56,13 @@ impl<S> Draft<S> {
         let completers = self.completers.into_iter();
         let strict = Arc::new(ArgumentRules::none());
         let completers =
-            completers.map(|(argument, build)| (argument, Arc::new(target(build, &strict))));
+            completers.map(|(argument, build)| (argument, Arc::new(callable(build, &strict))));
         Ok(Registration {
             kind,
             lane: self.lane,
-            target: Target {
+            callable: Callable {
                 completers: completers.collect(),
-                ..target(handler, &self.rules)
+                ..callable(handler, &self.rules)
             },
             shown,
         })

@@ -14,7 +14,7 @@ use crate::handler::workspace::{AccessMode, WorkspaceParam};
 pub enum Execution {
     /// Each call is answered with its result. The default.
     #[default]
-    Inline,
+    Foreground,
     /// A job for clients that can follow one, and for those that ask for one; a result for the others.
     EitherWay,
     /// Always a job. A client of revision 2026-07-28 without the extension is told so (`-32021`), and so is an earlier one without the job tools.
@@ -27,7 +27,7 @@ pub(crate) const BACKGROUND: &str = "background";
 
 /// What a tool wants of the desk.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct DeskWork {
+pub(crate) struct DeskNeeds {
     pub(crate) execution: Execution,
     /// Whether a job that a restart has interrupted is run again.
     pub(crate) restartable: bool,
@@ -41,10 +41,10 @@ pub(crate) struct DeskWork {
     pub(crate) waits_for_job: bool,
 }
 
-impl DeskWork {
+impl DeskNeeds {
     /// What is wrong with it, in a sentence.
     pub(crate) fn problem(&self) -> Option<&'static str> {
-        if self.is_inline && (self.access.is_some() || self.execution != Execution::Inline) {
+        if self.is_inline && (self.access.is_some() || self.execution != Execution::Foreground) {
             return Some("it runs inline, and so neither in a workspace nor as a background job");
         }
         match (self.access, self.wanted.map(|wanted| wanted.access)) {

@@ -1,6 +1,6 @@
 //! What a server is built from: tools, prompts, resources and templates as they are handed in.
 //!
-//! Every kind becomes one [`Registration`]: what clients are shown, and the [`Target`] that is run. Must not know the engine that takes them.
+//! Every kind becomes one [`Registration`]: what clients are shown, and the [`Callable`] that is run. Must not know the engine that takes them.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::base::log;
 use crate::base::panics;
 use crate::handler::control::CallControl;
-use crate::handler::execution::DeskWork;
+use crate::handler::execution::DeskNeeds;
 use crate::handler::invoke::BoundHandler;
 use crate::handler::reply::Reply;
 use crate::handler::shown::Shown;
@@ -52,7 +52,7 @@ pub struct Registration {
     pub(crate) shown: Shown,
     /// The name of the lane that runs it.
     pub(crate) lane: Arc<str>,
-    pub(crate) target: Target,
+    pub(crate) callable: Callable,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(crate) enum OfferKind {
 }
 
 /// What a call runs, and where.
-pub(crate) struct Target {
+pub(crate) struct Callable {
     /// The name, the URI or the URI template, as it was registered: never a client's text.
     pub(crate) name: Arc<str>,
     /// The index of its lane in the engine, which finds it when the registration arrives.
@@ -75,25 +75,25 @@ pub(crate) struct Target {
     /// The parameters of a tool that HTTP header fields mirror.
     pub(crate) mirrors: Option<ParamHeaders>,
     /// Jobs and workspaces.
-    pub(crate) desk: DeskWork,
+    pub(crate) desk: DeskNeeds,
     /// What runs before a background job is made of a call.
-    pub(crate) before_job: Option<Arc<Target>>,
+    pub(crate) before_job: Option<Arc<Callable>>,
     /// The URIs that a resource template stands for.
     pub(crate) template: Option<UriTemplate>,
     /// What completes each of its arguments or variables.
-    pub(crate) completers: BTreeMap<String, Arc<Target>>,
+    pub(crate) completers: BTreeMap<String, Arc<Callable>>,
 }
 
-impl Target {
+impl Callable {
     pub(crate) fn new(name: Arc<str>, handler: BoundHandler) -> Self {
         let handler = DropsQuietly(Some(handler));
-        Target {
+        Callable {
             name,
             lane: 0,
             handler: Box::new(move |call, arguments| handler.call(call, arguments)),
             liveness: None,
             mirrors: None,
-            desk: DeskWork::default(),
+            desk: DeskNeeds::default(),
             before_job: None,
             template: None,
             completers: BTreeMap::new(),
@@ -133,9 +133,9 @@ impl Drop for DropsQuietly {
     }
 }
 
-impl std::fmt::Debug for Target {
+impl std::fmt::Debug for Callable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Target")
+        f.debug_struct("Callable")
             .field("name", &self.name)
             .finish_non_exhaustive()
     }

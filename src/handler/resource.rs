@@ -183,8 +183,8 @@ fn register<S>(
 ) -> Result<Registration, String> {
     let mime_type = draft.shown.mime_type.clone();
     let mut registration = draft.register(kind, template)?;
-    let read = registration.target.handler;
-    registration.target.handler = Box::new(move |call, arguments| {
+    let read = registration.callable.handler;
+    registration.callable.handler = Box::new(move |call, arguments| {
         let mut reply = read(call, arguments)?;
         if let Reply::Resource(result) = &mut reply {
             for contents in &mut result.contents {
@@ -234,7 +234,7 @@ impl<S> ResourceTemplate<S> {
             ));
         }
         let mut registration = register(OfferKind::Template, self.draft, self.cache, template)?;
-        registration.target.template = Some(uris);
+        registration.callable.template = Some(uris);
         Ok(registration)
     }
 }

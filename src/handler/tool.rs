@@ -13,11 +13,11 @@ use crate::base::setters::setters;
 #[cfg(feature = "validate")]
 use crate::handler::checked::checked;
 use crate::handler::draft::{Draft, registers, shared_settings};
-use crate::handler::execution::{BACKGROUND, DeskWork, Execution, WORKSPACE};
+use crate::handler::execution::{BACKGROUND, DeskNeeds, Execution, WORKSPACE};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Build, Handler, erase};
 use crate::handler::portable::{of_result, one_object};
-use crate::handler::registration::{OfferKind, Register, Registration, Target, sealed};
+use crate::handler::registration::{Callable, OfferKind, Register, Registration, sealed};
 use crate::handler::result::{IntoToolResult, tool_reply};
 use crate::handler::rules::ArgumentRules;
 use crate::handler::schema_check::{promises, refused, schema_slip};
@@ -53,7 +53,7 @@ const DESCRIPTION_LEN_PORTABLE: usize = 1024;
 /// Specification: `server/tools` ("Tool").
 pub struct Tool<S = ()> {
     draft: Draft<S>,
-    desk: DeskWork,
+    desk: DeskNeeds,
     before_job: Option<Build<S>>,
     liveness: Option<Duration>,
     hints: ToolAnnotations,
@@ -73,7 +73,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
                 name: name.into(),
                 ..Shown::default()
             }),
-            desk: DeskWork::default(),
+            desk: DeskNeeds::default(),
             before_job: None,
             liveness: None,
             hints: ToolAnnotations::default(),
@@ -140,7 +140,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         /// Hint: the tool talks to an open world, such as the web. Clients assume `true` when it is not set.
         open_world(yes: bool) => hints.open_world_hint = Some(yes);
 
-        /// Whether a call is answered with its result or with a background job. Default [`Execution::Inline`]. Jobs run on the lane `jobs`.
+        /// Whether a call is answered with its result or with a background job. Default [`Execution::Foreground`]. Jobs run on the lane `jobs`.
         ///
         /// A tool that may be a job either way gets an optional argument `background`, a boolean, which its handler does not see.
         execution(execution: Execution) => desk.execution = execution;
@@ -167,7 +167,6 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
 
         /// Runs each call on the thread that has read its request, instead of a worker: no queue, no wake-up, and no lane that could be full. For tools that
         /// are known to be quick, microseconds and not milliseconds, because they only compute a little or read memory. Off by default.
-        /// It says where the handler runs; [`Execution::Inline`] says that a call is answered with its result.
         ///
         /// The handler **must not wait**: not for a lock that is held long, not for a file, a program, a pool or the client. While it runs, nothing else is
         /// read from its connection, and on stdio that is everything: no other request, no cancellation, no `ping`. No lane counts it, no liveness watches
@@ -260,26 +259,26 @@ impl<S> Tool<S> {
         let schema = registration.shown.input_schema.as_ref();
         let mirrors = ParamHeaders::from_schema(schema.unwrap_or(&Value::Null));
         let mirrors = mirrors.map_err(|slip| format!("tool `{name}`: {slip}"))?;
-        registration.target.desk = self.desk;
-        registration.target.before_job = self.before_job.map(|build| {
-            let name = Arc::clone(&registration.target.name);
-            Arc::new(Target {
+        registration.callable.desk = self.desk;
+        registration.callable.before_job = self.before_job.map(|build| {
+            let name = Arc::clone(&registration.callable.name);
+            Arc::new(Callable {
                 liveness: self.liveness,
-                ..Target::new(name, build(Arc::clone(template), rules))
+                ..Callable::new(name, build(Arc::clone(template), rules))
             })
         });
-        registration.target.liveness = self.liveness;
+        registration.callable.liveness = self.liveness;
         if let Some(schema) = &mut registration.shown.input_schema {
             add_desk_arguments(schema, &self.desk)
                 .map_err(|slip| format!("tool `{name}`: {slip}"))?;
         }
-        registration.target.mirrors = Some(mirrors).filter(|mirrors| !mirrors.is_empty());
+        registration.callable.mirrors = Some(mirrors).filter(|mirrors| !mirrors.is_empty());
         Ok(registration)
     }
 }
 
 /// Shows the arguments that the server takes for itself.
-fn add_desk_arguments(schema: &mut Value, desk: &DeskWork) -> Result<(), String> {
+fn add_desk_arguments(schema: &mut Value, desk: &DeskNeeds) -> Result<(), String> {
     let workspace = json!({
         "type": "string",
         "description": "The workspace to work in, as `open_workspace` has named it. Default: \"default\".",

@@ -3,10 +3,10 @@
 //! The states of a worker, and who moves it on: itself, or (in brackets) the watchdog on the clock's thread.
 //!
 //! ```text
-//!                 takes a job                 [silent past its liveness: cancelled]
+//!                 takes an item               [silent past its liveness: cancelled]
 //!     idle ───────────────────────> running ────────────────────────────────────────> stalled
 //!      ▲ ▲                            │ ▲                                                │
-//!      │ └── its handler returns ─────┘ │ a job that is given up by name is not stalled  │ [past the grace]
+//!      │ └── its handler returns ─────┘ │ one that is given up by name is not stalled      │ [past the grace]
 //!      │                                └────────────────────────────────────────────────┤
 //!      ├──── its handler returns in the grace: that is the answer, or 504 for an error ──┘
 //!      │                                                                                 │
@@ -32,4 +32,4 @@ pub use self::definition::Lane;
 pub(crate) use self::running::{LaneRefusal, Meter, RunningLane, Ticket};
 pub(crate) use self::waits::Waits;
 pub(crate) use self::watchdog::Watchdog;
-pub(crate) use self::worker::{Job, JobEnd, Running, Silence};
+pub(crate) use self::worker::{Running, Silence, WorkEnd, WorkItem};

@@ -1,8 +1,8 @@
 //! A lane: a name, a fixed number of worker threads, a bounded queue. The one concept of concurrency.
 //!
-//! A lane is a bulkhead: what happens on one cannot use up another. Submitting never waits; a full lane gives the job back at once. A job
+//! A lane is a bulkhead: what happens on one cannot use up another. Submitting never waits; a full lane gives the item back at once. An item
 //! keeps its worker until it has really returned, even if its client has left or cancelled; only the watchdog gives the place of a wedged worker to another
-//! one. Must not know what a job means.
+//! one. Must not know what an item means.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use crate::base::log;
 use crate::base::stats::LaneStats;
 use crate::lane::definition::Lane;
 use crate::lane::waits::Waits;
-use crate::lane::worker::{Job, SharedLane, Slot};
+use crate::lane::worker::{SharedLane, Slot, WorkItem};
 
 /// Why a lane takes no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +31,10 @@ pub(crate) enum LaneRefusal {
 }
 
 /// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
-pub(crate) struct RunningLane<J: Job> {
-    pub(super) shared: Arc<SharedLane<J>>,
-    /// `None` once closed. A job is sent under the lock, so each one was sent before the close, and is run, or is given back.
-    submit: RwLock<Option<LaneSenders<J>>>,
+pub(crate) struct RunningLane<W: WorkItem> {
+    pub(super) shared: Arc<SharedLane<W>>,
+    /// `None` once closed. An item is sent under the lock, so each one was sent before the close, and is run, or is given back.
+    submit: RwLock<Option<LaneSenders<W>>>,
     /// The places for handlers that wait.
     waits: Arc<Waits>,
     /// Disconnects once every worker has left its loop.
@@ -42,27 +42,27 @@ pub(crate) struct RunningLane<J: Job> {
 }
 
 /// The producer sides of its channels.
-struct LaneSenders<J> {
-    submit: Sender<J>,
-    resume: Option<Sender<J>>,
+struct LaneSenders<W> {
+    submit: Sender<W>,
+    resume: Option<Sender<W>>,
 }
 
-/// The right to hand in one job later that has been accepted now: the lane does not end before it has come, or this is dropped.
-pub(crate) struct Ticket<J: Job> {
-    resume: Sender<J>,
+/// The right to hand in one item later that has been accepted now: the lane does not end before it has come, or this is dropped.
+pub(crate) struct Ticket<W: WorkItem> {
+    resume: Sender<W>,
     /// Whether a place in the queue is promised to it.
-    place: Option<Arc<SharedLane<J>>>,
+    place: Option<Arc<SharedLane<W>>>,
 }
 
-impl<J: Job> Ticket<J> {
-    /// Hands the job in. Never waits, never refused.
-    pub(crate) fn submit(self, job: J) {
+impl<W: WorkItem> Ticket<W> {
+    /// Hands the item in. Never waits, never refused.
+    pub(crate) fn submit(self, item: W) {
         // The workers hold the other end for as long as this one lives.
-        let _workers_live = self.resume.send(job);
+        let _workers_live = self.resume.send(item);
     }
 }
 
-impl<J: Job> Drop for Ticket<J> {
+impl<W: WorkItem> Drop for Ticket<W> {
     fn drop(&mut self) {
         if let Some(shared) = &self.place {
             shared.promised.fetch_sub(1, Ordering::Relaxed);
@@ -70,9 +70,9 @@ impl<J: Job> Drop for Ticket<J> {
     }
 }
 
-const SENDING: &str = "no code panics while it hands in a job";
+const SENDING: &str = "no code panics while it hands in an item";
 
-impl<J: Job> RunningLane<J> {
+impl<W: WorkItem> RunningLane<W> {
     /// Starts the workers, each a thread named after the lane. `resumes` says whether it gives out tickets.
     pub(crate) fn start(lane: Lane, resumes: bool) -> Result<Self, Error> {
         let (submit, take) = bounded(lane.capacity());
@@ -129,7 +129,7 @@ impl<J: Job> RunningLane<J> {
         &self.shared.lane.name
     }
 
-    /// How long its jobs may be silent that say nothing of it themselves.
+    /// How long its items may be silent that say nothing of it themselves.
     pub(crate) fn liveness(&self) -> Option<Duration> {
         self.shared.lane.liveness
     }
@@ -138,25 +138,25 @@ impl<J: Job> RunningLane<J> {
         &self.waits
     }
 
-    /// Hands a job to a worker, or gives it back at once, so that its owner can answer for it.
-    pub(crate) fn try_submit(&self, job: J) -> Result<(), (LaneRefusal, J)> {
+    /// Hands an item to a worker, or gives it back at once, so that its owner can answer for it.
+    pub(crate) fn try_submit(&self, item: W) -> Result<(), (LaneRefusal, W)> {
         let submit = self.submit.read().expect(SENDING);
         let refused = match &*submit {
-            None => (LaneRefusal::Closed, job),
+            None => (LaneRefusal::Closed, item),
             // One that comes when the last worker has just been found wedged is turned away by the next look.
-            Some(_) if self.is_wedged() => (LaneRefusal::Wedged, job),
-            Some(LaneSenders { submit, .. }) => match submit.try_send(job) {
+            Some(_) if self.is_wedged() => (LaneRefusal::Wedged, item),
+            Some(LaneSenders { submit, .. }) => match submit.try_send(item) {
                 Ok(()) => return Ok(()),
-                Err(TrySendError::Full(job)) => (LaneRefusal::Full, job),
-                Err(TrySendError::Disconnected(job)) => (LaneRefusal::Closed, job),
+                Err(TrySendError::Full(item)) => (LaneRefusal::Full, item),
+                Err(TrySendError::Disconnected(item)) => (LaneRefusal::Closed, item),
             },
         };
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
         Err(refused)
     }
 
-    /// The right to hand in a job that is accepted now and waits elsewhere first. `None` when the lane is closed.
-    pub(crate) fn ticket(&self) -> Option<Ticket<J>> {
+    /// The right to hand in an item that is accepted now and waits elsewhere first. `None` when the lane is closed.
+    pub(crate) fn ticket(&self) -> Option<Ticket<W>> {
         let intake = self.submit.read().expect(SENDING);
         let resume = intake.as_ref()?.resume.clone()?;
         Some(Ticket {
@@ -166,7 +166,7 @@ impl<J: Job> RunningLane<J> {
     }
 
     /// The same with a place in the queue, if there is one.
-    pub(crate) fn reserve(&self) -> Result<Ticket<J>, LaneRefusal> {
+    pub(crate) fn reserve(&self) -> Result<Ticket<W>, LaneRefusal> {
         let mut ticket = self.ticket().ok_or(LaneRefusal::Closed)?;
         let shared = &self.shared;
         if self.is_wedged() {
@@ -183,13 +183,13 @@ impl<J: Job> RunningLane<J> {
         Ok(ticket)
     }
 
-    /// Whether no worker is left that could take a job.
+    /// Whether no worker is left that could take an item.
     pub(super) fn is_wedged(&self) -> bool {
         self.shared.living.load(Ordering::Relaxed) == 0
     }
 
     /// Handles to what the workers run now, without those that have been abandoned.
-    pub(crate) fn running(&self) -> Vec<J::Running> {
+    pub(crate) fn running(&self) -> Vec<W::Running> {
         self.shared.running()
     }
 
@@ -199,8 +199,8 @@ impl<J: Job> RunningLane<J> {
     }
 
     /// Takes everything out of the queue; none of it will run.
-    pub(crate) fn take_queued(&self) -> Vec<J> {
-        let taken: Vec<J> = self.shared.waiting().collect();
+    pub(crate) fn take_queued(&self) -> Vec<W> {
+        let taken: Vec<W> = self.shared.waiting().collect();
         let count = u64::try_from(taken.len()).unwrap_or(u64::MAX);
         self.shared.cancelled.fetch_add(count, Ordering::Relaxed);
         taken
@@ -208,18 +208,18 @@ impl<J: Job> RunningLane<J> {
 
     /// Turns away everything that waits, because no worker is left that could take it.
     pub(super) fn turn_away(&self) {
-        for job in self.shared.waiting() {
+        for item in self.shared.waiting() {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
-            self.shared.guarded(|| job.turn_away(self.name()));
+            self.shared.guarded(|| item.turn_away(self.name()));
         }
     }
 
-    /// Takes no more jobs. Never waits; what is queued still runs, and then the workers leave.
+    /// Takes no more items. Never waits; what is queued still runs, and then the workers leave.
     pub(crate) fn refuse_more(&self) {
         *self.submit.write().expect(SENDING) = None;
     }
 
-    /// Takes no more jobs, lets the queued ones run, and waits until every worker that was not abandoned has left, the deadline has passed, or `hurry` disconnects. Says
+    /// Takes no more items, lets the queued ones run, and waits until every worker that was not abandoned has left, the deadline has passed, or `hurry` disconnects. Says
     /// how many workers had not left by then.
     pub(crate) fn close(&self, deadline: Instant, hurry: &Receiver<Infallible>) -> usize {
         self.refuse_more();
@@ -257,7 +257,7 @@ impl<J: Job> RunningLane<J> {
     }
 }
 
-/// The counters of a lane, whatever its jobs are.
+/// The counters of a lane, whatever its items are.
 pub(crate) struct Meter(Box<dyn Fn() -> LaneStats + Send + Sync>);
 
 impl Meter {

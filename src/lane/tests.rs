@@ -7,7 +7,7 @@ use crossbeam_channel::never;
 
 use super::*;
 use crate::base::pulse::Pulse;
-use crate::lane::worker::{JobEnd, Running, Silence};
+use crate::lane::worker::{Running, Silence, WorkEnd};
 
 /// Says that it has begun, and waits until it is let go.
 pub(in crate::lane) struct Gate {
@@ -19,7 +19,7 @@ pub(in crate::lane) struct Gate {
     pub(in crate::lane) bursts: bool,
 }
 
-/// A job at the gate, as others see it.
+/// An item at the gate, as others see it.
 #[derive(Clone)]
 pub(in crate::lane) struct AtGate {
     pub(in crate::lane) number: u32,
@@ -78,7 +78,7 @@ impl Drop for Gate {
     }
 }
 
-impl Job for Gate {
+impl WorkItem for Gate {
     type Running = AtGate;
 
     fn is_stale(&self) -> bool {
@@ -93,15 +93,15 @@ impl Job for Gate {
         self.seen.tell(Told::TurnedAway, Duration::ZERO);
     }
 
-    fn run(self) -> JobEnd {
+    fn run(self) -> WorkEnd {
         self.began.send(self.seen.number).expect("the test listens");
         assert!(
             self.go.recv().is_ok(),
             "let go by dropping the sender: panic"
         );
         match self.seen.pulse.has_returned() {
-            true => JobEnd::Done,
-            false => JobEnd::GivenUp,
+            true => WorkEnd::Done,
+            false => WorkEnd::GivenUp,
         }
     }
 }
@@ -113,7 +113,7 @@ pub(in crate::lane) struct Bench {
     pub(in crate::lane) told: (Sender<End>, Receiver<End>),
 }
 
-/// Which job ended, how, and what it was told of its time.
+/// Which item ended, how, and what it was told of its time.
 type End = (u32, Told, Duration);
 
 impl Bench {
@@ -130,7 +130,7 @@ impl Bench {
         }
     }
 
-    pub(in crate::lane) fn job(&self, number: u32) -> Gate {
+    pub(in crate::lane) fn item(&self, number: u32) -> Gate {
         Gate {
             began: self.began.0.clone(),
             go: self.go.1.clone(),
@@ -147,13 +147,13 @@ impl Bench {
 
     /// Submits to an idle worker, which a lane without a queue may need a moment to become.
     pub(in crate::lane) fn start(&self, number: u32) {
-        self.submit(self.job(number));
+        self.submit(self.item(number));
         assert_eq!(self.began.1.recv(), Ok(number));
     }
 
-    pub(in crate::lane) fn submit(&self, mut job: Gate) {
-        while let Err((LaneRefusal::Full, back)) = self.lane.try_submit(job) {
-            job = back;
+    pub(in crate::lane) fn submit(&self, mut item: Gate) {
+        while let Err((LaneRefusal::Full, back)) = self.lane.try_submit(item) {
+            item = back;
             thread::yield_now();
         }
     }
@@ -167,15 +167,15 @@ pub(in crate::lane) fn soon() -> Instant {
 fn law_2_a_full_lane_gives_the_job_back_at_once() {
     let bench = Bench::new(1, 1);
     bench.start(1);
-    assert!(bench.lane.try_submit(bench.job(2)).is_ok());
-    let Err((LaneRefusal::Full, back)) = bench.lane.try_submit(bench.job(3)) else {
+    assert!(bench.lane.try_submit(bench.item(2)).is_ok());
+    let Err((LaneRefusal::Full, back)) = bench.lane.try_submit(bench.item(3)) else {
         panic!("one runs and one waits: there is no room for a third");
     };
     assert_eq!(back.seen.number, 3);
     let stats = bench.lane.meter().stats();
     assert_eq!((stats.busy, stats.queued, stats.refused), (1, 1, 1));
     for _ in 0..2 {
-        bench.go.0.send(()).expect("the jobs listen");
+        bench.go.0.send(()).expect("the items listen");
     }
     assert_eq!(bench.lane.close(soon(), &never()), 0);
     assert_eq!(bench.lane.meter().stats().done, 2);
@@ -185,10 +185,10 @@ fn law_2_a_full_lane_gives_the_job_back_at_once() {
 fn a_stale_job_is_dropped_before_it_runs() {
     let bench = Bench::new(1, 2);
     bench.start(1);
-    let mut stale = bench.job(2);
+    let mut stale = bench.item(2);
     stale.stale = true;
     assert!(bench.lane.try_submit(stale).is_ok());
-    bench.go.0.send(()).expect("the job listens");
+    bench.go.0.send(()).expect("the item listens");
     assert_eq!(bench.lane.close(soon(), &never()), 0);
     assert!(bench.began.1.try_recv().is_err());
     assert_eq!(bench.lane.meter().stats().cancelled, 1);
@@ -198,14 +198,14 @@ fn a_stale_job_is_dropped_before_it_runs() {
 fn law_8_a_stale_job_that_panics_when_it_is_dropped_leaves_its_worker_alive() {
     let bench = Bench::new(1, 2);
     bench.start(1);
-    let mut stale = bench.job(2);
+    let mut stale = bench.item(2);
     (stale.stale, stale.bursts) = (true, true);
     assert!(bench.lane.try_submit(stale).is_ok());
-    bench.go.0.send(()).expect("the job listens");
+    bench.go.0.send(()).expect("the item listens");
     bench.start(3);
     let stats = bench.lane.meter().stats();
     assert_eq!((stats.workers, stats.cancelled, stats.busy), (1, 1, 1));
-    bench.go.0.send(()).expect("the job listens");
+    bench.go.0.send(()).expect("the item listens");
     assert_eq!(bench.lane.close(soon(), &never()), 0);
     assert_eq!(bench.lane.meter().stats().workers, 0, "none lives on");
 }
@@ -217,7 +217,7 @@ fn law_8_a_panicking_job_leaves_its_worker_alive() {
     bench.go = unbounded();
     bench.start(2);
     assert_eq!(bench.lane.running(), [2]);
-    bench.go.0.send(()).expect("the job listens");
+    bench.go.0.send(()).expect("the item listens");
     assert_eq!(bench.lane.close(soon(), &never()), 0);
     let stats = bench.lane.meter().stats();
     assert_eq!((stats.panicked, stats.done, stats.busy), (1, 1, 0));
@@ -228,12 +228,12 @@ fn law_12_emptying_the_queue_of_a_closed_lane_leaves_no_worker_behind() {
     let bench = Bench::new(2, 2);
     bench.start(1);
     bench.start(2);
-    assert!(bench.lane.try_submit(bench.job(3)).is_ok());
+    assert!(bench.lane.try_submit(bench.item(3)).is_ok());
     assert_eq!(bench.lane.close(Instant::now(), &never()), 2);
     let queued = bench.lane.take_queued();
     assert_eq!((queued.len(), bench.lane.meter().stats().cancelled), (1, 1));
     for _ in 0..2 {
-        bench.go.0.send(()).expect("the jobs listen");
+        bench.go.0.send(()).expect("the items listen");
     }
     assert_eq!(bench.lane.close(soon(), &never()), 0);
 }
@@ -249,7 +249,7 @@ fn a_worker_that_does_not_return_is_counted_at_the_deadline() {
         1
     );
     assert!(matches!(
-        bench.lane.try_submit(bench.job(2)),
+        bench.lane.try_submit(bench.item(2)),
         Err((LaneRefusal::Closed | LaneRefusal::Full, _))
     ));
     drop(bench.go.0);
@@ -263,7 +263,7 @@ fn law_15_a_ticket_is_a_promise_that_a_closing_lane_keeps() {
     assert!(matches!(full, Err(LaneRefusal::Full)), "it is promised");
     bench.lane.refuse_more();
     assert!(matches!(bench.lane.reserve(), Err(LaneRefusal::Closed)));
-    ticket.submit(bench.job(7));
+    ticket.submit(bench.item(7));
     assert_eq!(
         bench.began.1.recv_timeout(Duration::from_secs(10)),
         Ok(7),

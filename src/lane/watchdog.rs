@@ -1,12 +1,12 @@
-//! The watchdog of the lanes: it looks at every running job from time to time, and sees to it that one that gives no sign of life costs its lane no worker.
+//! The watchdog of the lanes: it looks at every running item from time to time, and sees to it that one that gives no sign of life costs its lane no worker.
 //!
 //! It adds up *looks*, not time that has passed. Each look that finds nothing new is worth the interval it was planned after, and one that comes late (its
-//! own thread was not run, the process or the machine was suspended) is worth nothing: what has not been run cannot be accused of silence. A job that
-//! waits in one of the library's own places is not charged for that look either. Past its liveness a job is told to leave; past the grace after that
+//! own thread was not run, the process or the machine was suspended) is worth nothing: what has not been run cannot be accused of silence. An item that
+//! waits in one of the library's own places is not charged for that look either. Past its liveness an item is told to leave; past the grace after that
 //! it is given up, which is one compare-and-set against its worker's return, and then its slot is another worker's.
 //!
 //! How many slots change hands is bounded, in number and in rate: a server whose handlers all hang must not grow a thread for each call. Must not know
-//! what a job means.
+//! what an item means.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 use crate::base::clock::Due;
 use crate::base::log;
 use crate::lane::running::RunningLane;
-use crate::lane::worker::{Job, Running, Silence};
+use crate::lane::worker::{Running, Silence, WorkItem};
 
 /// The shortest and the longest interval between two looks while anybody has a liveness.
 const INTERVALS: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(1)];
 
-/// Looks in one liveness. The last one finds a job silent for at most so much longer.
+/// Looks in one liveness. The last one finds an item silent for at most so much longer.
 const LOOKS: u32 = 8;
 
 /// Between two looks at a lane with a worker that is wedged and could not be replaced.
@@ -54,10 +54,10 @@ struct LaneWatch {
     has_stopped: bool,
 }
 
-/// What is remembered of the job in one slot.
+/// What is remembered of the item in one slot.
 #[derive(Default)]
 struct SlotWatch {
-    job: u64,
+    item: u64,
     signs: u64,
     /// What the looks were worth since its last sign of life, or since it was told to leave.
     silent: Duration,
@@ -76,9 +76,9 @@ enum Stage {
     Over,
 }
 
-/// What a look sees of the job in a slot.
+/// What a look sees of the item in a slot.
 struct SlotLook {
-    job: u64,
+    item: u64,
     signs: u64,
     is_waiting: bool,
     liveness: Option<Duration>,
@@ -101,10 +101,10 @@ impl Watchdog {
         }
     }
 
-    /// Looks at every running job. `shortest` is the shortest liveness that any may have. Says how soon to look again.
-    pub(crate) fn look<J: Job>(
+    /// Looks at every running item. `shortest` is the shortest liveness that any may have. Says how soon to look again.
+    pub(crate) fn look<W: WorkItem>(
         &mut self,
-        lanes: &[RunningLane<J>],
+        lanes: &[RunningLane<W>],
         shortest: Option<Duration>,
         due: Due,
     ) -> Duration {
@@ -146,7 +146,7 @@ fn worth(due: Due, interval: Duration) -> Duration {
 }
 
 impl LaneWatch {
-    fn look<J: Job>(&mut self, lane: &RunningLane<J>, worth: Duration, grace: Duration) {
+    fn look<W: WorkItem>(&mut self, lane: &RunningLane<W>, worth: Duration, grace: Duration) {
         let shared = &lane.shared;
         let count = shared.slots.len();
         self.slots.resize_with(count, SlotWatch::default);
@@ -159,7 +159,7 @@ impl LaneWatch {
             };
             let pulse = running.pulse();
             let seen = SlotLook {
-                job: held.job,
+                item: held.item,
                 signs: pulse.signs(),
                 is_waiting: pulse.is_waiting(),
                 liveness: pulse.liveness.or(shared.lane.liveness),
@@ -172,7 +172,7 @@ impl LaneWatch {
             drop(held);
             match found {
                 // There may be room by now.
-                None if is_wedged => self.replace(lane, index, seen.job),
+                None if is_wedged => self.replace(lane, index, seen.item),
                 None => {}
                 Some((verdict, running, thread)) => {
                     let silence = Silence {
@@ -187,7 +187,7 @@ impl LaneWatch {
                         Verdict::GiveUp => {
                             shared.cancelled.fetch_add(1, Ordering::Relaxed);
                             // Before its client can read the answer, so that the next call finds a worker.
-                            self.replace(lane, index, seen.job);
+                            self.replace(lane, index, seen.item);
                             running.abandon(&silence);
                         }
                     }
@@ -202,12 +202,12 @@ impl LaneWatch {
         }
     }
 
-    /// Gives the slot of a job that has been given up to another worker, if it may have one; else the slot is wedged until the handler returns.
-    fn replace<J: Job>(&mut self, lane: &RunningLane<J>, index: usize, job: u64) {
+    /// Gives the slot of an item that has been given up to another worker, if it may have one; else the slot is wedged until the handler returns.
+    fn replace<W: WorkItem>(&mut self, lane: &RunningLane<W>, index: usize, item: u64) {
         let shared = &lane.shared;
         let refused = self.refused(lane);
         let mut held = shared.slots[index].lock();
-        if held.job != job || held.running.is_none() {
+        if held.item != item || held.running.is_none() {
             // Its handler has returned, and the worker lives on.
             return;
         }
@@ -248,7 +248,7 @@ impl LaneWatch {
     }
 
     /// Why no worker of this lane may be replaced now, if so.
-    fn refused<J: Job>(&mut self, lane: &RunningLane<J>) -> Option<String> {
+    fn refused<W: WorkItem>(&mut self, lane: &RunningLane<W>) -> Option<String> {
         while let Some(first) = self.replaced_at.front()
             && first.elapsed() > RATE_WINDOW
         {
@@ -269,9 +269,9 @@ impl LaneWatch {
 impl SlotWatch {
     /// Takes in what a look has seen.
     fn look(&mut self, seen: &SlotLook, worth: Duration, grace: Duration) -> Option<Verdict> {
-        if self.job != seen.job {
+        if self.item != seen.item {
             *self = SlotWatch {
-                job: seen.job,
+                item: seen.item,
                 signs: seen.signs,
                 ..SlotWatch::default()
             };

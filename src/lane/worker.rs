@@ -1,6 +1,6 @@
-//! A worker of a lane: takes a job, runs it, counts how it ended, takes the next. And its slot, which another worker may have got meanwhile.
+//! A worker of a lane: takes an item, runs it, counts how it ended, takes the next. And its slot, which another worker may have got meanwhile.
 //!
-//! Must not know what a job means.
+//! Must not know what an item means.
 
 use std::convert::Infallible;
 use std::mem;
@@ -20,20 +20,20 @@ use crate::base::yielding::look_and_yield;
 use crate::lane::definition::Lane;
 
 /// A piece of work that a lane runs once.
-pub(crate) trait Job: Send + 'static {
-    /// What others may hold of a job while it runs.
+pub(crate) trait WorkItem: Send + 'static {
+    /// What others may hold of an item while it runs.
     type Running: Running;
     /// Whether nobody wants it any more, so that it is dropped instead of run.
     fn is_stale(&self) -> bool;
     /// A handle to it.
     fn running(&self) -> Self::Running;
     /// Runs it on the worker's thread and says how it ended.
-    fn run(self) -> JobEnd;
+    fn run(self) -> WorkEnd;
     /// It will not run, because no worker of its lane is left: ends it.
     fn turn_away(self, lane: &str);
 }
 
-/// A job while it runs, as the watchdog has it. Nothing here waits, and nothing runs its author's code.
+/// An item while it runs, as the watchdog has it. Nothing here waits, and nothing runs its author's code.
 pub(crate) trait Running: Clone + Send {
     /// Its signs of life.
     fn pulse(&self) -> &Pulse;
@@ -45,7 +45,7 @@ pub(crate) trait Running: Clone + Send {
     fn abandon(self, silence: &Silence<'_>);
 }
 
-/// What the watchdog has found of a job.
+/// What the watchdog has found of an item.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Silence<'a> {
     pub(crate) lane: &'a str,
@@ -53,9 +53,9 @@ pub(crate) struct Silence<'a> {
     pub(crate) thread: ThreadId,
 }
 
-/// How a job ended, for the lane's counters.
+/// How an item ended, for the lane's counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum JobEnd {
+pub(crate) enum WorkEnd {
     Done,
     Cancelled,
     Panicked,
@@ -70,8 +70,8 @@ pub(super) struct Slot<R>(Mutex<SlotState<R>>);
 pub(super) struct SlotState<R> {
     /// What its worker runs now.
     pub(super) running: Option<R>,
-    /// The number of that job, by which the watchdog knows it again.
-    pub(super) job: u64,
+    /// The number of that item, by which the watchdog knows it again.
+    pub(super) item: u64,
     /// How many workers have had it before. One that finds another number has been abandoned.
     pub(super) generation: u64,
     /// Whether what it runs has been given up, and there was no room for another worker.
@@ -87,7 +87,7 @@ impl<R> Slot<R> {
     pub(super) fn new(alive: Sender<Infallible>) -> Self {
         Slot(Mutex::new(SlotState {
             running: None,
-            job: 0,
+            item: 0,
             generation: 0,
             is_wedged: false,
             thread_id: ThreadId::default(),
@@ -104,18 +104,18 @@ impl<R> Slot<R> {
 }
 
 /// What the workers of one lane share.
-pub(super) struct SharedLane<J: Job> {
+pub(super) struct SharedLane<W: WorkItem> {
     pub(super) lane: Lane,
     /// Disconnects when the lane is closed and everything queued has been taken, which is what sends a worker home.
-    pub(super) take: Receiver<J>,
+    pub(super) take: Receiver<W>,
     /// What was accepted before and goes on: a call whose turn has come, a background job. Bounded where it waited. Disconnects when the lane is closed
     /// and nothing that waits may come back. `None` for a lane that nothing comes back to, whose workers have one channel less to look at.
-    pub(super) resumed: Option<Receiver<J>>,
+    pub(super) resumed: Option<Receiver<W>>,
     /// Places promised to what will be resumed.
     pub(super) promised: AtomicUsize,
     /// One for each worker.
-    pub(super) slots: Box<[Slot<J::Running>]>,
-    /// Workers that can take a job now or later: those that have not left, without those that are wedged.
+    pub(super) slots: Box<[Slot<W::Running>]>,
+    /// Workers that can take an item now or later: those that have not left, without those that are wedged.
     pub(super) living: AtomicUsize,
     /// Workers that have lost their slot to another one, and whose handler has not returned.
     pub(super) abandoned: AtomicUsize,
@@ -126,7 +126,7 @@ pub(super) struct SharedLane<J: Job> {
     pub(super) cancelled: AtomicU64,
 }
 
-impl<J: Job> SharedLane<J> {
+impl<W: WorkItem> SharedLane<W> {
     pub(super) fn stats(&self) -> LaneStats {
         LaneStats {
             name: self.lane.name.to_string(),
@@ -144,32 +144,35 @@ impl<J: Job> SharedLane<J> {
     }
 
     /// Handles to what the workers run now, without those that have been abandoned.
-    pub(super) fn running(&self) -> Vec<J::Running> {
+    pub(super) fn running(&self) -> Vec<W::Running> {
         let running = self.slots.iter().map(|slot| slot.lock().running.clone());
         running.flatten().collect()
     }
 
     /// What waits, of either kind, to be taken out by others than workers.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = J> {
+    pub(super) fn waiting(&self) -> impl Iterator<Item = W> {
         let resumed = self.resumed.iter().flat_map(Receiver::try_iter);
         self.take.try_iter().chain(resumed)
     }
 
-    /// The next job, of either kind. `None` when there will be none.
-    fn next(&self) -> Option<J> {
-        if let Some(job) = look_and_yield(|| self.look()) {
-            return Some(job);
+    /// The next item, of either kind. `None` when there will be none.
+    fn next(&self) -> Option<W> {
+        if let Some(item) = look_and_yield(|| self.look()) {
+            return Some(item);
         }
         let nothing = never();
         select! {
-            recv(self.take) -> job => job.ok().or_else(|| self.resumed.as_ref()?.recv().ok()),
-            recv(self.resumed.as_ref().unwrap_or(&nothing)) -> job => job.ok().or_else(|| self.take.recv().ok()),
+            recv(self.take) -> item => item.ok().or_else(|| self.resumed.as_ref()?.recv().ok()),
+            recv(self.resumed.as_ref().unwrap_or(&nothing)) -> item => item.ok().or_else(|| self.take.recv().ok()),
         }
     }
 
-    /// A job that is there already. What was accepted before goes first.
-    fn look(&self) -> Option<J> {
-        let resumed = self.resumed.as_ref().and_then(|jobs| jobs.try_recv().ok());
+    /// An item that is there already. What was accepted before goes first.
+    fn look(&self) -> Option<W> {
+        let resumed = self
+            .resumed
+            .as_ref()
+            .and_then(|items| items.try_recv().ok());
         resumed.or_else(|| self.take.try_recv().ok())
     }
 
@@ -183,20 +186,20 @@ impl<J: Job> SharedLane<J> {
         };
         let slot = &self.slots[index];
         slot.lock().thread_id = ThreadId::current();
-        while let Some(job) = self.next() {
-            if job.is_stale() {
+        while let Some(item) = self.next() {
+            if item.is_stale() {
                 // Unwind safety: it may be the last that holds a handler's captures, which may panic when they are dropped.
-                let _logged = self.guarded(|| drop(job));
+                let _logged = self.guarded(|| drop(item));
                 self.cancelled.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
             {
                 let mut held = slot.lock();
-                held.running = Some(job.running());
-                held.job += 1;
+                held.running = Some(item.running());
+                held.item += 1;
             }
-            // The job catches its handler's panic itself; this is for everything around it, so that the worker lives on.
-            let ended = self.guarded(|| job.run()).unwrap_or(JobEnd::Panicked);
+            // The item catches its handler's panic itself; this is for everything around it, so that the worker lives on.
+            let ended = self.guarded(|| item.run()).unwrap_or(WorkEnd::Panicked);
             let mut held = slot.lock();
             if held.generation != generation {
                 return;
@@ -207,23 +210,23 @@ impl<J: Job> SharedLane<J> {
             }
             drop(held);
             match ended {
-                JobEnd::Done => self.done.fetch_add(1, Ordering::Relaxed),
-                JobEnd::Cancelled => self.cancelled.fetch_add(1, Ordering::Relaxed),
-                JobEnd::Panicked => self.panicked.fetch_add(1, Ordering::Relaxed),
-                JobEnd::GivenUp => 0,
+                WorkEnd::Done => self.done.fetch_add(1, Ordering::Relaxed),
+                WorkEnd::Cancelled => self.cancelled.fetch_add(1, Ordering::Relaxed),
+                WorkEnd::Panicked => self.panicked.fetch_add(1, Ordering::Relaxed),
+                WorkEnd::GivenUp => 0,
             };
             drop(running);
         }
     }
 
-    /// Runs what belongs to a job. `None` if it panicked, which has been logged then.
+    /// Runs what belongs to an item. `None` if it panicked, which has been logged then.
     pub(super) fn guarded<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
         let caught = panics::catch(run);
         caught
             .map_err(|panic| {
                 log::error!(
                     detail: &panic.backtrace().to_string(),
-                    "a job of lane `{}` panicked outside of its handler: {panic}",
+                    "an item of lane `{}` panicked outside of its handler: {panic}",
                     self.lane.name
                 );
                 // What was thrown may panic again when it is dropped, and nobody is left to catch that.
@@ -234,13 +237,13 @@ impl<J: Job> SharedLane<J> {
 }
 
 /// A worker on its way out.
-struct Leaving<'a, J: Job> {
-    shared: &'a SharedLane<J>,
+struct Leaving<'a, W: WorkItem> {
+    shared: &'a SharedLane<W>,
     index: usize,
     generation: u64,
 }
 
-impl<J: Job> Drop for Leaving<'_, J> {
+impl<W: WorkItem> Drop for Leaving<'_, W> {
     fn drop(&mut self) {
         let mut held = self.shared.slots[self.index].lock();
         if held.generation != self.generation {

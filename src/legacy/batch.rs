@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::base::budget::Charge;
 use crate::observe::access::{Access, Outcome, RequestTag};
-use crate::outbox::{Answer, AnswerSlot, Outbox, Standing};
+use crate::outbox::{Admission, Answer, AnswerSlot, Outbox};
 use crate::protocol::version::Era;
 
 /// One request's part of a batch. Dropped unused, it counts as answered with nothing.
@@ -121,7 +121,7 @@ impl Batch {
         slot.send(Answer {
             body,
             error: None,
-            standing: Standing::Served,
+            admission: Admission::Admitted,
             era: Era::Legacy,
             access,
             charge: gathered.charge.take(),

@@ -28,7 +28,7 @@ use self::replay::Replay;
 use self::state::{Answering, Phase, StreamsState};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
-use crate::outbox::{Outbox, OutboxReader};
+use crate::outbox::{Outbox, OutboxReceiver};
 use crate::protocol::version::ProtocolVersion;
 
 const HELD: &str = "no code panics while it holds a session's streams";
@@ -55,7 +55,7 @@ pub(crate) struct Streams {
 #[derive(Debug)]
 pub(crate) enum Resumed {
     /// What was sent behind the cursor, and the stream to go on with if its answer is still to come.
-    Rest(Vec<(Cursor, Vec<u8>)>, Option<(OpenStream, OutboxReader)>),
+    Rest(Vec<(Cursor, Vec<u8>)>, Option<(OpenStream, OutboxReceiver)>),
     /// There never was such an event, or it has been forgotten, or nothing came or will come behind it.
     Nothing,
     /// Another connection carries the stream and did not let go of it in time.
@@ -126,16 +126,16 @@ impl Streams {
         self: &Arc<Self>,
         stream: u64,
         answering: &mut Answering,
-    ) -> Option<(OpenStream, OutboxReader)> {
-        let Phase::Parked(reader) = &answering.phase else {
+    ) -> Option<(OpenStream, OutboxReceiver)> {
+        let Phase::Parked(receiver) = &answering.phase else {
             return None;
         };
-        reader.read_on();
-        let open = Phase::Open(reader.outbox());
-        let Phase::Parked(reader) = std::mem::replace(&mut answering.phase, open) else {
+        receiver.read_on();
+        let open = Phase::Open(receiver.outbox());
+        let Phase::Parked(receiver) = std::mem::replace(&mut answering.phase, open) else {
             return None;
         };
-        Some((OpenStream::new(self, stream), reader))
+        Some((OpenStream::new(self, stream), receiver))
     }
 
     /// Begins a stream that only listens. It gets what nobody was there to hear. `None` once the session is over.
@@ -343,15 +343,15 @@ impl OpenStream {
     }
 
     /// No connection carries it any more; its call goes on.
-    pub(crate) fn park(mut self, reader: OutboxReader) {
+    pub(crate) fn park(mut self, receiver: OutboxReceiver) {
         let streams = Arc::downgrade(&self.streams);
         let arrived = move || {
             if let Some(streams) = streams.upgrade() {
                 streams.arrived();
             }
         };
-        let fits = reader.park(&self.streams.memory, arrived);
-        self.becomes = fits.then_some(Phase::Parked(reader));
+        let fits = receiver.park(&self.streams.memory, arrived);
+        self.becomes = fits.then_some(Phase::Parked(receiver));
     }
 
     /// Its last message has been sent, and may be asked for again.

@@ -12,7 +12,7 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// The code, if the message is a JSON-RPC error.
     pub(crate) error: Option<i64>,
-    pub(crate) standing: Standing,
+    pub(crate) admission: Admission,
     pub(crate) era: Era,
     pub(crate) access: Access,
     /// What its body costs; small ones are not charged.
@@ -21,9 +21,9 @@ pub(crate) struct Answer {
 
 /// How far a request got before it was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum Admission {
     /// It was understood; the answer is the method's own.
-    Served,
+    Admitted,
     /// It was refused before any method saw it.
     Malformed,
     /// It named a session that does not exist, or no more.
@@ -31,16 +31,16 @@ pub(crate) enum Standing {
 }
 
 /// Sends an answer as far as that needs no waiting, and tells the observer of its end if all of it has left. It never waits, and tries once.
-pub(crate) type ShortWay = Box<dyn FnMut(Answer) -> Taken + Send>;
+pub(crate) type ShortWay = Box<dyn FnMut(Answer) -> ShortSent + Send>;
 
 /// What has become of an answer on the short way.
 #[derive(Debug)]
-pub(crate) enum Taken {
-    /// All of it has left. Its reader need not hear of it at once, because the client's next word will wake it.
+pub(crate) enum ShortSent {
+    /// All of it has left. Its receiver need not hear of it at once, because the client's next word will wake it.
     All,
-    /// All of it has left, and the reader has something to do now.
+    /// All of it has left, and the receiver has something to do now.
     AllAndLast,
-    Partly(Rest),
+    Part(Rest),
     Nothing(Answer),
 }
 

@@ -2,13 +2,13 @@
 
 mod answer;
 mod queue;
-mod reader;
+mod receiver;
 mod short;
 mod writer;
 
-pub(crate) use self::answer::{Answer, Rest, ShortWay, Standing, Taken};
+pub(crate) use self::answer::{Admission, Answer, Rest, ShortSent, ShortWay};
 pub(crate) use self::queue::{EventKind, EventSource};
-pub(crate) use self::reader::{OutboxReader, Pending, outbox};
+pub(crate) use self::receiver::{OutboxReceiver, Pending, outbox};
 pub(crate) use self::writer::{Accounts, AnswerSlot, Bounds, Item, Outbox, Wake};
 
 #[cfg(test)]

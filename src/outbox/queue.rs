@@ -69,7 +69,7 @@ pub(super) struct Event {
     charge: Charge,
 }
 
-/// What the reader takes out.
+/// What the receiver takes out.
 pub(super) enum Popped {
     Event(Vec<u8>),
     Firm(Firm),
@@ -252,7 +252,7 @@ impl Queue {
             .any(|(_, event)| event.bytes == announced)
     }
 
-    /// Forgets what asked the reader to detach.
+    /// Forgets what asked the receiver to detach.
     pub(super) fn drop_detach(&mut self) {
         self.firm.retain(|(_, firm)| !matches!(firm, Firm::Detach));
     }

@@ -1,12 +1,12 @@
-//! The short way out: an answer that leaves on the thread that made it, without the reader being woken to write it.
+//! The short way out: an answer that leaves on the thread that made it, without the receiver being woken to write it.
 //!
-//! A transport that can take bytes without waiting offers a [`ShortWay`]. It is used only while the reader waits and nothing is queued, so that nothing
-//! can be overtaken; and while it is used the reader reads nothing, so that nobody else writes. What it did not take goes the long way, through the
+//! A transport that can take bytes without waiting offers a [`ShortWay`]. It is used only while the receiver waits and nothing is queued, so that nothing
+//! can be overtaken; and while it is used the receiver reads nothing, so that nobody else writes. What it did not take goes the long way, through the
 //! queue. Must not know what bytes go where.
 
 use crate::base::log;
 use crate::base::panics;
-use crate::outbox::answer::{Answer, ShortWay, Taken};
+use crate::outbox::answer::{Answer, ShortSent, ShortWay};
 use crate::outbox::queue::Firm;
 use crate::outbox::writer::{OutboxState, SharedOutbox};
 
@@ -17,29 +17,29 @@ impl SharedOutbox {
         let Some(mut short_way) = state.begin_short() else {
             return self.answer_long(state, Firm::Answer(answer));
         };
-        // The reader may wait for this lock, and so must not wait for the kernel.
+        // The receiver may wait for this lock, and so must not wait for the kernel.
         drop(state);
-        let taken = panics::catch(|| short_way(answer)).map_err(|panic| {
+        let sent = panics::catch(|| short_way(answer)).map_err(|panic| {
             log::error!("sending an answer panicked: {panic}");
         });
-        self.end_short(short_way, taken.ok());
+        self.end_short(short_way, sent.ok());
     }
 
-    fn end_short(&self, short_way: ShortWay, taken: Option<Taken>) {
+    fn end_short(&self, short_way: ShortWay, sent: Option<ShortSent>) {
         let mut state = self.lock();
         state.sending = false;
         let waits_for = match &state.waits {
             Some(waits) => waits.hears_of_sent,
             None => false,
         };
-        if !state.reader_gone {
+        if !state.receiver_gone {
             state.short_way = Some(short_way);
         }
-        let (rest, is_last) = match taken {
-            Some(Taken::All) => (None, false),
-            Some(Taken::AllAndLast) => (None, true),
-            Some(Taken::Partly(rest)) => (Some(Firm::Rest(rest)), true),
-            Some(Taken::Nothing(answer)) => (Some(Firm::Answer(answer)), true),
+        let (rest, is_last) = match sent {
+            Some(ShortSent::All) => (None, false),
+            Some(ShortSent::AllAndLast) => (None, true),
+            Some(ShortSent::Part(rest)) => (Some(Firm::Rest(rest)), true),
+            Some(ShortSent::Nothing(answer)) => (Some(Firm::Answer(answer)), true),
             None => (Some(Firm::NoAnswer(None)), true),
         };
         match rest {
@@ -47,7 +47,7 @@ impl SharedOutbox {
                 state.due -= 1;
                 state.sent = true;
             }
-            Some(rest) if state.reader_gone => {
+            Some(rest) if state.receiver_gone => {
                 drop(state);
                 return rest.ended_unread(&*self.observer);
             }
@@ -64,7 +64,7 @@ impl SharedOutbox {
 }
 
 impl OutboxState {
-    /// Takes the short way, if nothing is ahead of it: a reader that waits has found the queue empty, and is woken by the first that comes into it. Answers
+    /// Takes the short way, if nothing is ahead of it: a receiver that waits has found the queue empty, and is woken by the first that comes into it. Answers
     /// to requests that came together go the long way, on which they can leave together.
     fn begin_short(&mut self) -> Option<ShortWay> {
         if self.waits.is_none() || self.sending || (self.gathers && self.due > 1) {
@@ -75,7 +75,7 @@ impl OutboxState {
         Some(short_way)
     }
 
-    /// Whether something has come that the reader was not told of while an answer was being sent.
+    /// Whether something has come that the receiver was not told of while an answer was being sent.
     fn has_news(&self) -> bool {
         self.closed || self.superseded || !self.queue.is_empty()
     }

@@ -19,14 +19,14 @@ fn answer(text: &str) -> Answer {
     Answer {
         body: text.into(),
         error: None,
-        standing: Standing::Served,
+        admission: Admission::Admitted,
         era: Era::Modern,
         access,
         charge: None,
     }
 }
 
-pub(crate) fn new_outbox(answers_max: usize, bytes_max: usize) -> (Outbox, OutboxReader) {
+pub(crate) fn new_outbox(answers_max: usize, bytes_max: usize) -> (Outbox, OutboxReceiver) {
     outbox_on(&Budget::whole(usize::MAX), answers_max, bytes_max)
 }
 
@@ -34,7 +34,7 @@ fn outbox_on(
     account: &Arc<Budget>,
     answers_max: usize,
     bytes_max: usize,
-) -> (Outbox, OutboxReader) {
+) -> (Outbox, OutboxReceiver) {
     let bounds = Bounds {
         answers_max,
         bytes_max,
@@ -62,13 +62,13 @@ fn message(outbox: &Outbox, call: &Arc<EventSource>, text: &str) {
 }
 
 /// Everything that can be read now.
-fn read(reader: &OutboxReader) -> Vec<String> {
-    let all = std::iter::from_fn(|| Some(next(reader)).filter(|item| item != "nothing"));
+fn read(receiver: &OutboxReceiver) -> Vec<String> {
+    let all = std::iter::from_fn(|| Some(next(receiver)).filter(|item| item != "nothing"));
     all.collect()
 }
 
-fn next(reader: &OutboxReader) -> String {
-    match reader.recv(Some(Instant::now())) {
+fn next(receiver: &OutboxReceiver) -> String {
+    match receiver.recv(Some(Instant::now())) {
         Item::Event(bytes) | Item::Opening(bytes) => {
             String::from_utf8(bytes).expect("the test sends text")
         }
@@ -94,21 +94,21 @@ fn next(reader: &OutboxReader) -> String {
 
 #[test]
 fn law_1_the_oldest_event_is_dropped_and_the_answer_never_is() {
-    let (outbox, reader) = new_outbox(1, 2);
+    let (outbox, receiver) = new_outbox(1, 2);
     let (_canceller, call) = source();
-    let slot = outbox.reserve().expect("the reader lives");
+    let slot = outbox.reserve().expect("the receiver lives");
     for event in ["1", "2", "3", "4"] {
         message(&outbox, &call, event);
     }
     slot.send(answer("5"));
     outbox.close();
-    let read: Vec<String> = (0..4).map(|_| next(&reader)).collect();
+    let read: Vec<String> = (0..4).map(|_| next(&receiver)).collect();
     assert_eq!(read, ["3", "4", "answer 5", "finished"]);
 }
 
 #[test]
 fn a_request_is_never_dropped_unless_its_call_is_cancelled() {
-    let (outbox, reader) = new_outbox(1, 1);
+    let (outbox, receiver) = new_outbox(1, 1);
     let (canceller, call) = source();
     let (_other, other_call) = source();
     outbox.send_request("longer than all the bytes".into(), &other_call);
@@ -118,62 +118,65 @@ fn a_request_is_never_dropped_unless_its_call_is_cancelled() {
         message(&outbox, &other_call, event);
     }
     canceller.cancel();
-    assert_eq!(read(&reader), ["request longer than all the bytes"]);
+    assert_eq!(read(&receiver), ["request longer than all the bytes"]);
     assert_eq!(unread.try_recv(), Err(TryRecvError::Empty));
-    drop(reader);
+    drop(receiver);
     assert_eq!(unread.try_recv(), Err(TryRecvError::Disconnected));
 }
 
 #[test]
 fn events_of_a_cancelled_call_are_not_sent() {
-    let (outbox, reader) = new_outbox(1, 9);
+    let (outbox, receiver) = new_outbox(1, 9);
     let (canceller, call) = source();
     message(&outbox, &call, "late");
     canceller.cancel();
-    assert_eq!(next(&reader), "nothing");
+    assert_eq!(next(&receiver), "nothing");
 }
 
 #[test]
-fn a_dropped_slot_tells_the_reader() {
-    let (outbox, reader) = new_outbox(1, 0);
+fn a_dropped_slot_tells_the_receiver() {
+    let (outbox, receiver) = new_outbox(1, 0);
     drop(outbox.reserve());
-    assert_eq!(next(&reader), "no answer");
+    assert_eq!(next(&receiver), "no answer");
 }
 
 #[test]
 fn law_9_bytes_are_bounded_by_the_outbox_and_by_the_account() {
     let account = Budget::whole(usize::MAX);
-    let (outbox, reader) = outbox_on(&account, 4, 10);
+    let (outbox, receiver) = outbox_on(&account, 4, 10);
     let (_canceller, call) = source();
     for event in ["12345", "67890", "abcdef", "longer than all"] {
         message(&outbox, &call, event);
     }
-    assert_eq!((read(&reader), call.dropped()), (vec!["abcdef".into()], 3));
+    assert_eq!(
+        (read(&receiver), call.dropped()),
+        (vec!["abcdef".into()], 3)
+    );
     assert_eq!(account.used(), 0);
     message(&outbox, &call, "ghijkl");
-    let slot = outbox.reserve().expect("the reader lives");
+    let slot = outbox.reserve().expect("the receiver lives");
     slot.send(answer("0123456789"));
-    assert_eq!(read(&reader), ["ghijkl", "answer 0123456789"]);
+    assert_eq!(read(&receiver), ["ghijkl", "answer 0123456789"]);
 
     message(&outbox, &call, "1");
     let narrow = Budget::whole(2 * account.used() + 1);
-    drop(reader);
+    drop(receiver);
     assert_eq!(account.used(), 0, "nobody reads it");
-    let (outbox, reader) = outbox_on(&narrow, 4, 1000);
+    let (outbox, receiver) = outbox_on(&narrow, 4, 1000);
     for event in ["1", "2", "3"] {
         message(&outbox, &call, event);
     }
-    assert_eq!(read(&reader), ["2", "3"], "the account has room for two");
+    assert_eq!(read(&receiver), ["2", "3"], "the account has room for two");
     let elsewhere = narrow.charge(narrow.used() + 100).expect("it is empty");
     message(&outbox, &call, "4");
     message(&outbox, &call, "5");
     drop(elsewhere);
-    assert_eq!(read(&reader), ["5"]);
+    assert_eq!(read(&receiver), ["5"]);
 }
 
 #[test]
 fn law_1_older_progress_of_the_same_call_goes_first_and_messages_last() {
-    let (outbox, reader) = new_outbox(1, 12);
+    let (outbox, receiver) = new_outbox(1, 12);
     let ((_one, first), (_two, second)) = (source(), source());
     message(&outbox, &first, "m1");
     progress(&outbox, &second, "p1");
@@ -190,13 +193,13 @@ fn law_1_older_progress_of_the_same_call_goes_first_and_messages_last() {
     outbox.announce("c2".into(), None);
     progress(&outbox, &second, "p2");
     assert_eq!((first.dropped(), second.dropped()), (4, 2));
-    assert_eq!(read(&reader), ["c1", "m2", "m3", "m4", "m5", "c2"]);
+    assert_eq!(read(&receiver), ["c1", "m2", "m3", "m4", "m5", "c2"]);
 }
 
 #[test]
 fn law_1_nothing_that_fits_is_dropped_however_many_there_are() {
     const EVENTS: usize = 100_000;
-    let (outbox, reader) = new_outbox(1, EVENTS * 6);
+    let (outbox, receiver) = new_outbox(1, EVENTS * 6);
     let (_canceller, call) = source();
     for number in 0..EVENTS {
         progress(&outbox, &call, &format!("{number:06}"));
@@ -205,7 +208,7 @@ fn law_1_nothing_that_fits_is_dropped_however_many_there_are() {
     for number in 0..10 {
         progress(&outbox, &call, &format!("{:06}", EVENTS + number));
     }
-    let read = read(&reader);
+    let read = read(&receiver);
     assert_eq!((read.len(), call.dropped()), (EVENTS, 10));
     assert_eq!((&*read[0], &*read[EVENTS - 1]), ("000010", "100009"));
 }
@@ -214,7 +217,7 @@ fn law_1_nothing_that_fits_is_dropped_however_many_there_are() {
 #[test]
 fn law_13_what_is_parked_is_charged_to_another_account() {
     let (server, session) = (Budget::whole(usize::MAX), Budget::whole(usize::MAX));
-    let (outbox, reader) = outbox_on(&server, 1, 1000);
+    let (outbox, receiver) = outbox_on(&server, 1, 1000);
     let (_canceller, call) = source();
     message(&outbox, &call, "before");
     let told = Arc::new(AtomicUsize::new(0));
@@ -222,7 +225,7 @@ fn law_13_what_is_parked_is_charged_to_another_account() {
     let tell = move || {
         tell.fetch_add(1, Ordering::Relaxed);
     };
-    assert!(reader.park(&session, tell));
+    assert!(receiver.park(&session, tell));
     assert_eq!(server.used(), 0);
     let parked = session.used();
     message(&outbox, &call, "behind");
@@ -233,29 +236,29 @@ fn law_13_what_is_parked_is_charged_to_another_account() {
     let charge = outbox.charge_answer(7).expect("there is room");
     assert_eq!(session.used(), 2 * parked + 7);
     drop(charge);
-    reader.read_on();
-    assert_eq!(read(&reader), ["before", "behind"]);
+    receiver.read_on();
+    assert_eq!(read(&receiver), ["before", "behind"]);
     message(&outbox, &call, "later");
     assert_eq!(told.load(Ordering::Relaxed), 1, "it is not parked any more");
-    assert!(!reader.park(&Budget::whole(3), || ()), "no room there");
+    assert!(!receiver.park(&Budget::whole(3), || ()), "no room there");
 }
 
 #[test]
 fn the_next_request_waits_until_an_answer_has_been_read() {
     for text in ["1", "many bytes, which are bounded too"] {
         let max = if text == "1" { 1 } else { 100 };
-        let (outbox, reader) = new_outbox(max, 10);
+        let (outbox, receiver) = new_outbox(max, 10);
         outbox
             .reserve()
-            .expect("the reader lives")
+            .expect("the receiver lives")
             .send(answer(text));
         let waiting = std::thread::spawn(move || {
             assert!(outbox.await_room());
             outbox.reserve().map(|slot| slot.send(answer("2")))
         });
-        let first = reader.recv(Some(Instant::now() + Duration::from_secs(10)));
+        let first = receiver.recv(Some(Instant::now() + Duration::from_secs(10)));
         assert!(matches!(first, Item::Answer(first) if first.body == text.as_bytes()));
-        let Item::Answer(second) = reader.recv(Some(Instant::now() + Duration::from_secs(10)))
+        let Item::Answer(second) = receiver.recv(Some(Instant::now() + Duration::from_secs(10)))
         else {
             panic!("the second answer comes once the first has been read");
         };
@@ -270,14 +273,14 @@ fn the_next_request_waits_until_an_answer_has_been_read() {
 }
 
 #[test]
-fn nobody_waits_for_a_reader_that_has_gone() {
-    let (outbox, reader) = new_outbox(1, 1);
-    let slot = outbox.reserve().expect("the reader lives");
-    let full = outbox.reserve().expect("the reader lives");
+fn nobody_waits_for_a_receiver_that_has_gone() {
+    let (outbox, receiver) = new_outbox(1, 1);
+    let slot = outbox.reserve().expect("the receiver lives");
+    let full = outbox.reserve().expect("the receiver lives");
     full.send(answer("waits"));
     let again = outbox.clone();
     let waiting = std::thread::spawn(move || !again.await_room());
-    drop(reader);
+    drop(receiver);
     let (_canceller, call) = source();
     assert!(outbox.send_request("lost".into(), &call).is_none());
     assert!(waiting.join().expect("the accepting thread does not panic"));
@@ -286,66 +289,69 @@ fn nobody_waits_for_a_reader_that_has_gone() {
 }
 
 #[test]
-fn one_detach_stands_for_many_and_is_forgotten_by_the_next_reader() {
-    let (outbox, reader) = new_outbox(1, 2);
+fn one_detach_stands_for_many_and_is_forgotten_by_the_next_receiver() {
+    let (outbox, receiver) = new_outbox(1, 2);
     let (_canceller, call) = source();
     message(&outbox, &call, "1");
     outbox.detach();
     outbox.detach();
     message(&outbox, &call, "2");
-    let read: Vec<String> = (0..4).map(|_| next(&reader)).collect();
+    let read: Vec<String> = (0..4).map(|_| next(&receiver)).collect();
     assert_eq!(read, ["1", "detach", "2", "nothing"]);
     outbox.detach();
     outbox.supersede();
-    reader.read_on();
-    assert_eq!(next(&reader), "nothing");
+    receiver.read_on();
+    assert_eq!(next(&receiver), "nothing");
 }
 
 #[test]
-fn a_superseded_reader_leaves_everything_to_the_next() {
-    let (outbox, reader) = new_outbox(1, 99);
-    let slot = outbox.reserve().expect("the reader lives");
+fn a_superseded_receiver_leaves_everything_to_the_next() {
+    let (outbox, receiver) = new_outbox(1, 99);
+    let slot = outbox.reserve().expect("the receiver lives");
     slot.send(answer("whole"));
     outbox.supersede();
-    assert_eq!(next(&reader), "superseded");
-    let Item::Answer(unsent) = reader.recv(None) else {
+    assert_eq!(next(&receiver), "superseded");
+    let Item::Answer(unsent) = receiver.recv(None) else {
         panic!("the answer is next");
     };
     outbox.announce("later".into(), None);
-    reader.put_back(unsent);
-    assert_eq!([next(&reader), next(&reader)], ["answer whole", "later"]);
+    receiver.put_back(unsent);
+    assert_eq!(
+        [next(&receiver), next(&receiver)],
+        ["answer whole", "later"]
+    );
 }
 
 #[test]
 fn an_opening_stays_in_front_however_many_events_follow() {
-    let (outbox, reader) = new_outbox(1, 7);
+    let (outbox, receiver) = new_outbox(1, 7);
     let (_canceller, call) = source();
     outbox.send_opening("first".into(), &call);
     for event in ["1", "2", "3"] {
         message(&outbox, &call, event);
     }
     outbox.announce("4".into(), None);
-    let read: Vec<String> = (0..4).map(|_| next(&reader)).collect();
+    let read: Vec<String> = (0..4).map(|_| next(&receiver)).collect();
     assert_eq!(read, ["first", "3", "4", "nothing"]);
 }
 
 #[test]
 fn what_is_not_sent_any_more_makes_room_too() {
-    let (outbox, reader) = new_outbox(2, 2);
+    let (outbox, receiver) = new_outbox(2, 2);
     let (canceller, call) = source();
     outbox.send_opening("more bytes than may be".into(), &call);
     canceller.cancel();
     let waiting = std::thread::spawn(move || outbox.await_room());
-    while !reader.0.lock().room_waited_for {
+    while !receiver.0.lock().room_waited_for {
         std::thread::yield_now();
     }
-    assert_eq!(next(&reader), "nothing");
+    assert_eq!(next(&receiver), "nothing");
     assert!(waiting.join().expect("the accepting thread does not panic"));
 }
 
 #[test]
 fn a_change_that_waits_already_takes_no_second_place() {
-    let (outbox, reader) = new_outbox(1, 9);
+    let (outbox, receiver) = new_outbox(1, 9);
     let (canceller, left) = source();
     outbox.announce("all".into(), Some(&left));
     canceller.cancel();
@@ -354,9 +360,9 @@ fn a_change_that_waits_already_takes_no_second_place() {
         outbox.announce("one".into(), None);
         outbox.announce("all".into(), None);
     }
-    let read: Vec<String> = (0..3).map(|_| next(&reader)).collect();
+    let read: Vec<String> = (0..3).map(|_| next(&receiver)).collect();
     assert_eq!(read, ["all", "one", "nothing"]);
     // What has been read may be said again.
     outbox.announce("one".into(), None);
-    assert_eq!(next(&reader), "one");
+    assert_eq!(next(&receiver), "one");
 }

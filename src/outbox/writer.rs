@@ -20,14 +20,14 @@ use crate::outbox::queue::{EventKind, EventSource, Firm, Queue};
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox(pub(super) Arc<SharedOutbox>);
 
-/// The reserved place for the answer to one request. Dropped unused, it tells the reader that no answer will come.
+/// The reserved place for the answer to one request. Dropped unused, it tells the receiver that no answer will come.
 #[derive(Debug)]
 pub(crate) struct AnswerSlot {
     /// `None` once used.
     outbox: Option<Outbox>,
 }
 
-/// What the reader finds.
+/// What the receiver finds.
 #[derive(Debug)]
 pub(crate) enum Item {
     Event(Vec<u8>),
@@ -42,9 +42,9 @@ pub(crate) enum Item {
     Sent,
     /// A request that was accepted ends without an answer: it was cancelled, or needed none.
     NoAnswer(Option<Access>),
-    /// The reader is to detach, behind everything that was put in before: what follows is for its successor. A reader that has none goes on.
+    /// The receiver is to detach, behind everything that was put in before: what follows is for its successor. A receiver that has none goes on.
     Detach,
-    /// The reader is to stop at once: its successor stands ready.
+    /// The receiver is to stop at once: its successor stands ready.
     Superseded,
     /// Nothing came before the deadline.
     TimedOut,
@@ -55,10 +55,10 @@ pub(crate) enum Item {
 #[derive(Debug)]
 pub(super) struct SharedOutbox {
     pub(super) bounds: Bounds,
-    /// Sees what nobody reads any more; the reader's owner tells it of the rest.
+    /// Sees what nobody reads any more; the receiver's owner tells it of the rest.
     pub(super) observer: Arc<dyn Observer>,
     pub(super) state: Mutex<OutboxState>,
-    /// Signalled when the reader has something to do; only it waits here, unless it waits elsewhere.
+    /// Signalled when the receiver has something to do; only it waits here, unless it waits elsewhere.
     pub(super) readable: Condvar,
     /// Signalled when something has been read; only the one thread that reads requests waits here.
     pub(super) room: Condvar,
@@ -91,24 +91,24 @@ pub(super) struct OutboxState {
     pub(super) answers: usize,
     /// Whether a request to detach is in the queue. One says as much as many, so that a handler cannot make the queue grow.
     pub(super) detach_waits: bool,
-    /// The reader is to stop now, whatever is in the queue.
+    /// The receiver is to stop now, whatever is in the queue.
     pub(super) superseded: bool,
     /// Nobody will reserve any more.
     pub(super) closed: bool,
-    /// That the reader waits, and how it is woken.
-    pub(super) waits: Option<ReaderWait>,
+    /// That the receiver waits, and how it is woken.
+    pub(super) waits: Option<ReceiverWait>,
     /// How an answer leaves without it.
     pub(super) short_way: Option<ShortWay>,
     /// Requests come together, so their answers are to leave together.
     pub(super) gathers: bool,
     /// An answer is on the short way; nothing may be written beside it.
     pub(super) sending: bool,
-    /// Answers have gone the short way since the reader was last here.
+    /// Answers have gone the short way since the receiver was last here.
     pub(super) sent: bool,
     /// The one thread that accepts requests waits for room.
     pub(super) room_waited_for: bool,
-    pub(super) reader_gone: bool,
-    /// Never sent on: dropped with the reader, which those wait for whose requests are to be answered. Made for the first of them.
+    pub(super) receiver_gone: bool,
+    /// Never sent on: dropped with the receiver, which those wait for whose requests are to be answered. Made for the first of them.
     pub(super) read: Option<(Sender<Infallible>, Receiver<Infallible>)>,
     /// Nobody on the other side can answer a request of ours.
     pub(super) takes_no_requests: bool,
@@ -117,8 +117,8 @@ pub(super) struct OutboxState {
 /// Told that something has arrived, without a lock of this room.
 pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// How a reader waits.
-pub(super) struct ReaderWait {
+/// How a receiver waits.
+pub(super) struct ReceiverWait {
     /// `None` if it waits on the condition variable.
     pub(super) wake: Option<Wake>,
     /// Nothing but this outbox will wake it, so that it has to hear of answers that went the short way.
@@ -151,7 +151,7 @@ impl SharedOutbox {
                 sending: false,
                 sent: false,
                 room_waited_for: false,
-                reader_gone: false,
+                receiver_gone: false,
                 read: None,
                 takes_no_requests: false,
             }),
@@ -173,7 +173,7 @@ impl SharedOutbox {
 
     /// Puts the terminal item of a request into the queue.
     pub(super) fn answer_long(&self, mut state: MutexGuard<'_, OutboxState>, firm: Firm) {
-        if state.reader_gone {
+        if state.receiver_gone {
             drop(state);
             return firm.ended_unread(&*self.observer);
         }
@@ -181,7 +181,7 @@ impl SharedOutbox {
         self.push(state, firm);
     }
 
-    /// Lets everybody know who has to. While an answer is on the short way the reader has to wait for its end, and is woken then.
+    /// Lets everybody know who has to. While an answer is on the short way the receiver has to wait for its end, and is woken then.
     pub(super) fn arrived(&self, mut state: MutexGuard<'_, OutboxState>) {
         let waits = match state.sending {
             true => None,
@@ -190,10 +190,10 @@ impl SharedOutbox {
         let on_arrival = state.on_arrival.clone();
         drop(state);
         match waits {
-            Some(ReaderWait {
+            Some(ReceiverWait {
                 wake: Some(wake), ..
             }) => wake(),
-            Some(ReaderWait { wake: None, .. }) => self.readable.notify_one(),
+            Some(ReceiverWait { wake: None, .. }) => self.readable.notify_one(),
             None => {}
         }
         if let Some(tell) = on_arrival {
@@ -207,7 +207,7 @@ impl OutboxState {
         self.answers >= bounds.answers_max || self.queue.bytes() >= bounds.bytes_max
     }
 
-    /// What the reader finds in something that is never dropped.
+    /// What the receiver finds in something that is never dropped.
     pub(super) fn read(&mut self, firm: Firm) -> Item {
         if let Firm::Answer(_) | Firm::Rest(_) | Firm::NoAnswer(_) = firm {
             self.due -= 1;
@@ -233,10 +233,10 @@ impl Outbox {
         &*self.0.observer
     }
 
-    /// Waits until there is room for one more answer to wait to be read. False when the reader has gone.
+    /// Waits until there is room for one more answer to wait to be read. False when the receiver has gone.
     pub(crate) fn await_room(&self) -> bool {
         let mut state = self.0.lock();
-        while state.is_full(&self.0.bounds) && !state.reader_gone {
+        while state.is_full(&self.0.bounds) && !state.receiver_gone {
             state.room_waited_for = true;
             state = self
                 .0
@@ -245,13 +245,13 @@ impl Outbox {
                 .expect("no code panics while it holds the outbox");
         }
         state.room_waited_for = false;
-        !state.reader_gone
+        !state.receiver_gone
     }
 
-    /// Takes the place for one answer, whether or not [`await_room`](Self::await_room) has been asked. `None` when the reader has gone.
+    /// Takes the place for one answer, whether or not [`await_room`](Self::await_room) has been asked. `None` when the receiver has gone.
     pub(crate) fn reserve(&self) -> Option<AnswerSlot> {
         let mut state = self.0.lock();
-        if state.reader_gone {
+        if state.receiver_gone {
             return None;
         }
         state.due += 1;
@@ -286,7 +286,7 @@ impl Outbox {
         kind: EventKind,
         source: Option<&Arc<EventSource>>,
     ) {
-        if state.reader_gone {
+        if state.receiver_gone {
             return;
         }
         let OutboxState {
@@ -306,7 +306,7 @@ impl Outbox {
         source: &Arc<EventSource>,
     ) -> Option<Receiver<Infallible>> {
         let mut state = self.0.lock();
-        if state.reader_gone || state.takes_no_requests {
+        if state.receiver_gone || state.takes_no_requests {
             return None;
         }
         let unread = state.read.get_or_insert_with(|| bounded(0)).1.clone();
@@ -319,16 +319,16 @@ impl Outbox {
         self.0.lock().takes_no_requests = true;
     }
 
-    /// Asks the reader to detach behind what has been put in. Never dropped for want of room.
+    /// Asks the receiver to detach behind what has been put in. Never dropped for want of room.
     pub(crate) fn detach(&self) {
         let mut state = self.0.lock();
-        if !state.reader_gone && !state.detach_waits {
+        if !state.receiver_gone && !state.detach_waits {
             state.detach_waits = true;
             self.0.push(state, Firm::Detach);
         }
     }
 
-    /// Makes the reader stop at once, because another one stands ready.
+    /// Makes the receiver stop at once, because another one stands ready.
     pub(crate) fn supersede(&self) {
         let mut state = self.0.lock();
         state.superseded = true;
@@ -338,7 +338,7 @@ impl Outbox {
     /// Puts in what must be read before everything else of its call. It is not sent once the call is cancelled.
     pub(crate) fn send_opening(&self, bytes: Vec<u8>, source: &Arc<EventSource>) {
         let state = self.0.lock();
-        if !state.reader_gone {
+        if !state.receiver_gone {
             self.0.push(state, Firm::Opening(bytes, Arc::clone(source)));
         }
     }
@@ -349,7 +349,7 @@ impl Outbox {
         account.charge(bytes)
     }
 
-    /// Says that nothing more will be reserved, so that the reader finishes when everything is read.
+    /// Says that nothing more will be reserved, so that the receiver finishes when everything is read.
     pub(crate) fn close(&self) {
         let mut state = self.0.lock();
         state.closed = true;
@@ -358,7 +358,7 @@ impl Outbox {
 }
 
 impl AnswerSlot {
-    /// Sends the answer by the short way, or puts it in its place. Never waits, never fails; if the reader has gone it goes nowhere.
+    /// Sends the answer by the short way, or puts it in its place. Never waits, never fails; if the receiver has gone it goes nowhere.
     pub(crate) fn send(mut self, answer: Answer) {
         if let Some(Outbox(shared)) = self.outbox.take() {
             shared.answer(answer);

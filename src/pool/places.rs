@@ -26,7 +26,7 @@ pub(super) struct PoolState {
 /// A place for one resource.
 pub(super) struct ResourceSlot {
     pub(super) name: Arc<str>,
-    pub(super) standing: Occupancy,
+    pub(super) occupancy: Occupancy,
     /// Whether a resource lies on the shelf, or is in use.
     pub(super) is_made: bool,
     /// Whether its external lock is ours.
@@ -98,7 +98,7 @@ impl PoolState {
     pub(super) fn new(names: impl Iterator<Item = Arc<str>>) -> Self {
         let place = |name| ResourceSlot {
             name,
-            standing: Occupancy::Free,
+            occupancy: Occupancy::Free,
             is_made: false,
             is_locked: false,
             elsewhere: None,
@@ -136,7 +136,7 @@ impl PoolState {
         if self.line.values().all(|waiter| waiter.got.is_some()) {
             return;
         }
-        let rank = |place: &ResourceSlot| match &place.standing {
+        let rank = |place: &ResourceSlot| match &place.occupancy {
             Occupancy::Kept(_) => Some(0),
             Occupancy::Free if place.is_made => Some(1),
             Occupancy::Free if place.may_be_made(now) => Some(2),
@@ -185,7 +185,7 @@ impl PoolState {
     /// Takes back a claim that is kept by nobody. Without an external lock it is free now; else that has to be given back first.
     pub(super) fn vacate(&mut self, at: usize) -> Option<usize> {
         let place = &mut self.places[at];
-        place.standing = match place.is_locked {
+        place.occupancy = match place.is_locked {
             true => Occupancy::Leaving,
             false => Occupancy::Free,
         };
@@ -195,7 +195,7 @@ impl PoolState {
     /// Revokes a claim. A resource that is in use stays with its late user, so another will have to be made.
     pub(super) fn take_back(&mut self, at: usize) -> Option<usize> {
         let place = &mut self.places[at];
-        if matches!(place.standing, Occupancy::Used(_)) {
+        if matches!(place.occupancy, Occupancy::Used(_)) {
             place.is_made = false;
         }
         self.vacate(at)
@@ -248,7 +248,7 @@ impl PoolState {
                 label: holding.label.to_string(),
                 held_for: holding.since.elapsed(),
                 at: holding.at,
-                in_use: matches!(place.standing, Occupancy::Used(_)),
+                in_use: matches!(place.occupancy, Occupancy::Used(_)),
             }),
             held_elsewhere: place.elsewhere.clone(),
             problem: place
@@ -283,14 +283,14 @@ impl PoolState {
 
 impl ResourceSlot {
     pub(super) fn holding(&self) -> Option<&Holding> {
-        match &self.standing {
+        match &self.occupancy {
             Occupancy::Used(holding) | Occupancy::Kept(holding) => Some(holding),
             Occupancy::Free | Occupancy::Leaving => None,
         }
     }
 
     pub(super) fn holding_mut(&mut self) -> Option<&mut Holding> {
-        match &mut self.standing {
+        match &mut self.occupancy {
             Occupancy::Used(holding) | Occupancy::Kept(holding) => Some(holding),
             Occupancy::Free | Occupancy::Leaving => None,
         }
@@ -303,7 +303,7 @@ impl ResourceSlot {
     }
 
     fn is_open_to(&self, waiter: &Waiter) -> bool {
-        match &self.standing {
+        match &self.occupancy {
             Occupancy::Free => true,
             Occupancy::Kept(holding) => waiter.want.part_of.contains(holding.holder()),
             Occupancy::Used(_) | Occupancy::Leaving => false,
@@ -321,9 +321,9 @@ impl ResourceSlot {
             at: want.at,
             is_warned: false,
         };
-        let before = std::mem::replace(&mut self.standing, Occupancy::Used(holding));
+        let before = std::mem::replace(&mut self.occupancy, Occupancy::Used(holding));
         if let Occupancy::Kept(kept) = before {
-            self.standing = Occupancy::Used(Holding {
+            self.occupancy = Occupancy::Used(Holding {
                 claim,
                 call: want.call.clone(),
                 ..kept

@@ -204,9 +204,9 @@ impl PoolTable {
         }
         let mut leaving = None;
         if stays {
-            let standing = std::mem::replace(&mut place.standing, Occupancy::Free);
-            if let Occupancy::Used(holding) = standing {
-                place.standing = Occupancy::Kept(holding);
+            let occupancy = std::mem::replace(&mut place.occupancy, Occupancy::Free);
+            if let Occupancy::Used(holding) = occupancy {
+                place.occupancy = Occupancy::Kept(holding);
             }
         } else {
             leaving = state.vacate(grant.place);
@@ -226,7 +226,7 @@ impl PoolTable {
             }
             let mut state = self.lock();
             state.places[at].is_locked = false;
-            state.places[at].standing = Occupancy::Free;
+            state.places[at].occupancy = Occupancy::Free;
             state.deal();
         }
     }
@@ -287,7 +287,7 @@ impl PoolTable {
         for at in 0..state.places.len() {
             let place = &mut state.places[at];
             let name = Arc::clone(&place.name);
-            let is_kept = matches!(place.standing, Occupancy::Kept(_));
+            let is_kept = matches!(place.occupancy, Occupancy::Kept(_));
             let Some(holding) = place.holding_mut() else {
                 continue;
             };

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::base::error::Result;
-use crate::engine::{Origin, Pipe};
+use crate::engine::{Pipe, Via};
 use crate::handler::Fork;
 use crate::observe::access::{Peer, RequestTag};
 use crate::outbox::{Bounds, Item};
@@ -220,8 +220,8 @@ impl TestClient {
         let tag = RequestTag::fresh();
         tag.note_peer(Peer::Pipe);
         let bytes = message.to_string().into_bytes();
-        let origin = Origin::Pipe(&self.pipe);
-        shared.engine.accept(&bytes, tag, origin, slot);
+        let via = Via::Pipe(&self.pipe);
+        shared.engine.accept(&bytes, tag, via, slot);
         outbox.close();
         loop {
             match reader.recv(None) {

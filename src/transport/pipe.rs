@@ -16,9 +16,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use crate::base::error::Error;
 use crate::base::limits::Limits;
 use crate::base::log;
-use crate::engine::{Origin, Pipe, Refusal, ReplyPort};
+use crate::engine::{Pipe, Refusal, ReplyPort, Via};
 use crate::observe::access::{Access, Observer, Peer, RequestTag};
-use crate::outbox::{AnswerSlot, Bounds, Item, Outbox, OutboxReader, Rest, ShortWay, Taken};
+use crate::outbox::{AnswerSlot, Bounds, Item, Outbox, OutboxReceiver, Rest, ShortSent, ShortWay};
 use crate::protocol::jsonrpc::{ErrorObject, glimpse};
 use crate::transport::front::{ClientEnd, Front, Unfinished};
 use crate::transport::lines::{CHUNK_BYTES_MAX, Line, Lines, write_whole};
@@ -190,8 +190,8 @@ impl<R: Read> Reader<R> {
                 Ok(Line::Whole) => {
                     let tag = RequestTag::fresh();
                     tag.note_peer(Peer::Pipe);
-                    let origin = Origin::Pipe(&self.pipe);
-                    self.client.engine.accept(&line, tag, origin, slot);
+                    let via = Via::Pipe(&self.pipe);
+                    self.client.engine.accept(&line, tag, via, slot);
                 }
                 Ok(Line::TooLong) => refuse_long_line(slot, self.lines.bytes_max, &line),
                 Ok(Line::End) => break,
@@ -224,12 +224,12 @@ fn short_way(mut write_now: WriteNow, observer: Arc<dyn Observer>) -> ShortWay {
         match write_now(&answer.body) {
             Ok(count) if count == answer.body.len() => {
                 observer.ended(&answer.access, None);
-                Taken::All
+                ShortSent::All
             }
-            Ok(from) if from > 0 => Taken::Partly(Rest { answer, from }),
+            Ok(from) if from > 0 => ShortSent::Part(Rest { answer, from }),
             Ok(_) | Err(_) => {
                 answer.body.pop();
-                Taken::Nothing(answer)
+                ShortSent::Nothing(answer)
             }
         }
     })
@@ -237,7 +237,7 @@ fn short_way(mut write_now: WriteNow, observer: Arc<dyn Observer>) -> ShortWay {
 
 /// The thread that writes.
 struct Writer<W> {
-    answers: OutboxReader,
+    answers: OutboxReceiver,
     write: W,
     /// Whole lines that have not been written yet.
     out: Vec<u8>,

@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(10);
 const ON_TIME: Due = Due::Late(Duration::ZERO);
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A lane at whose gate jobs stand, and its watchdog, which looks when it is told.
+/// A lane at whose gate items stand, and its watchdog, which looks when it is told.
 struct Watched {
     bench: Bench,
     watchdog: Watchdog,
@@ -45,11 +45,11 @@ impl Watched {
         }
     }
 
-    /// Starts a job and says how others see it.
+    /// Starts an item and says how others see it.
     fn start(&self, number: u32) -> AtGate {
         self.bench.start(number);
         let running = self.bench.lane.running();
-        let found = running.into_iter().find(|job| *job == number);
+        let found = running.into_iter().find(|item| *item == number);
         found.expect("it runs")
     }
 
@@ -79,7 +79,7 @@ impl Watched {
 
     fn let_go(&self, count: usize) {
         for _ in 0..count {
-            self.bench.go.0.send(()).expect("the jobs listen");
+            self.bench.go.0.send(()).expect("the items listen");
         }
     }
 }
@@ -87,17 +87,17 @@ impl Watched {
 #[test]
 fn law_7_silence_is_counted_in_looks_from_the_last_sign_of_life() {
     let mut watched = Watched::new(1, |lane| lane);
-    let job = watched.start(1);
+    let item = watched.start(1);
     watched.look_times(8);
     assert_eq!(watched.told(), None, "the first look only meets it");
-    job.pulse.beat(ALIVE, Location::caller());
+    item.pulse.beat(ALIVE, Location::caller());
     watched.look_times(8);
     assert_eq!(watched.told(), None, "it has begun anew");
     watched.look(ON_TIME);
     let told = watched.bench.told.1.try_recv();
     assert_eq!(told, Ok((1, Told::Stalled, LIVENESS)));
     // A sign of life comes too late now: it has been told to leave.
-    job.pulse.beat(ALIVE, Location::caller());
+    item.pulse.beat(ALIVE, Location::caller());
     watched.look_times(3);
     assert_eq!(watched.told(), None);
     watched.look(ON_TIME);
@@ -110,10 +110,10 @@ fn law_7_silence_is_counted_in_looks_from_the_last_sign_of_life() {
 #[test]
 fn law_4_a_worker_that_has_returned_is_not_given_up_while_its_slot_is_full() {
     let mut watched = Watched::new(1, |lane| lane);
-    let job = watched.start(1);
+    let item = watched.start(1);
     watched.look_times(1 + 8);
     assert_eq!(watched.told(), Some((1, Told::Stalled)));
-    assert!(job.pulse.has_returned());
+    assert!(item.pulse.has_returned());
     watched.look_times(8);
     assert_eq!(watched.told(), None, "its worker answers");
     assert_eq!(watched.count(), (1, 1, 0, 0));
@@ -123,9 +123,9 @@ fn law_4_a_worker_that_has_returned_is_not_given_up_while_its_slot_is_full() {
 #[test]
 fn law_7_a_wait_in_the_library_pauses_the_count_and_does_not_reset_it() {
     let mut watched = Watched::new(1, |lane| lane);
-    let job = watched.start(1);
+    let item = watched.start(1);
     watched.look_times(1 + 7);
-    let wait = job.pulse.waiting("its turn");
+    let wait = item.pulse.waiting("its turn");
     watched.look_times(100);
     assert_eq!(watched.told(), None);
     drop(wait);
@@ -153,10 +153,10 @@ fn law_7_a_look_that_comes_late_or_early_accuses_nobody() {
 fn law_7_what_has_no_liveness_is_never_accused() {
     let mut watched = Watched::new(1, |lane| lane);
     watched.bench = Bench::of(Lane::new("test").workers(1));
-    let job = watched.start(1);
+    let item = watched.start(1);
     watched.look_times(1000);
     assert_eq!(watched.told(), None);
-    job.given_up
+    item.given_up
         .set("the engine is gone".into())
         .expect("it is said once");
     watched.look(Due::Nudged);
@@ -195,7 +195,7 @@ fn law_3_the_abandoned_are_bounded_in_number_and_a_place_is_free_again_when_one_
     let mut watched = Watched::new(2, |lane| lane.abandoned_workers_max(1));
     watched.start(1);
     watched.start(2);
-    assert!(watched.bench.lane.try_submit(watched.bench.job(3)).is_ok());
+    assert!(watched.bench.lane.try_submit(watched.bench.item(3)).is_ok());
     watched.wedge_all();
     assert_eq!(watched.bench.began.1.recv_timeout(PATIENCE), Ok(3));
     assert_eq!(
@@ -221,7 +221,7 @@ fn law_3_the_abandoned_are_bounded_in_number_and_a_place_is_free_again_when_one_
 fn law_3_a_lane_with_no_living_worker_refuses_what_comes_and_what_waits() {
     let mut watched = Watched::new(1, |lane| lane.abandoned_workers_max(0));
     watched.start(1);
-    assert!(watched.bench.lane.try_submit(watched.bench.job(2)).is_ok());
+    assert!(watched.bench.lane.try_submit(watched.bench.item(2)).is_ok());
     let ticket = watched.bench.lane.ticket().expect("it is open");
     watched.wedge_all();
     let told: Vec<_> = std::iter::from_fn(|| watched.told()).collect();
@@ -232,11 +232,11 @@ fn law_3_a_lane_with_no_living_worker_refuses_what_comes_and_what_waits() {
     ];
     assert_eq!(told, expected);
     assert_eq!(watched.count(), (0, 1, 0, 0));
-    let refused = watched.bench.lane.try_submit(watched.bench.job(3));
+    let refused = watched.bench.lane.try_submit(watched.bench.item(3));
     assert!(matches!(refused, Err((LaneRefusal::Wedged, _))));
     let reserved = watched.bench.lane.reserve();
     assert!(matches!(reserved, Err(LaneRefusal::Wedged)));
-    ticket.submit(watched.bench.job(4));
+    ticket.submit(watched.bench.item(4));
     watched.look(Due::Nudged);
     assert_eq!(watched.told(), Some((4, Told::TurnedAway)));
     // Its handler returns after all, and the lane is as it was.
@@ -273,13 +273,13 @@ fn law_3_the_abandoned_are_bounded_in_rate() {
     watched.until("all threads have ended", |watched| watched.count().2 == 0);
 }
 
-/// A worker that comes back and the watchdog that gives it up meet again and again: one of them has the job, and no worker is lost.
+/// A worker that comes back and the watchdog that gives it up meet again and again: one of them has the item, and no worker is lost.
 #[test]
 fn law_4_a_worker_that_returns_at_the_last_moment_answers_or_is_dropped() {
     let mut answered = [0, 0];
     for _ in 0..100 {
         let mut watched = Watched::new(1, |lane| lane);
-        let job = watched.start(1);
+        let item = watched.start(1);
         watched.look_times(1 + 8 + 3);
         assert_eq!(watched.told(), Some((1, Told::Stalled)));
         watched.let_go(1);
@@ -293,8 +293,8 @@ fn law_4_a_worker_that_returns_at_the_last_moment_answers_or_is_dropped() {
         let stats = watched.bench.lane.meter().stats();
         let done = u64::from(!is_given_up);
         assert_eq!((left, stats.done, stats.cancelled), (0, done, 1 - done));
-        assert!(!job.pulse.give_up() && !job.pulse.has_returned());
-        assert_eq!(Arc::strong_count(&job.pulse), 1, "nobody keeps it");
+        assert!(!item.pulse.give_up() && !item.pulse.has_returned());
+        assert_eq!(Arc::strong_count(&item.pulse), 1, "nobody keeps it");
         answered[usize::from(is_given_up)] += 1;
     }
     eprintln!("answered by the worker and by the watchdog: {answered:?}");

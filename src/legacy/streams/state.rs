@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::base::budget::Charge;
 use crate::legacy::streams::replay::{Cursor, Replay};
-use crate::outbox::{Outbox, OutboxReader};
+use crate::outbox::{Outbox, OutboxReceiver};
 
 #[derive(Debug, Default)]
 pub(super) struct StreamsState {
@@ -49,7 +49,7 @@ impl Answering {
 #[derive(Debug)]
 pub(super) enum Phase {
     Open(Outbox),
-    Parked(OutboxReader),
+    Parked(OutboxReceiver),
     Finished,
 }
 
@@ -64,8 +64,8 @@ impl StreamsState {
         for (stream, answering) in &self.answering {
             match &answering.phase {
                 Phase::Open(_) => {}
-                Phase::Parked(reader) => {
-                    bytes += reader.waiting_bytes();
+                Phase::Parked(receiver) => {
+                    bytes += receiver.waiting_bytes();
                     parked.push(*stream);
                 }
                 Phase::Finished => finished.push(*stream),
@@ -82,10 +82,10 @@ impl StreamsState {
     /// The oldest parked stream in which something waits to be read, and how much.
     pub(super) fn oldest_that_waits(&self) -> Option<(u64, usize)> {
         self.answering.iter().find_map(|(stream, answering)| {
-            let Phase::Parked(reader) = &answering.phase else {
+            let Phase::Parked(receiver) = &answering.phase else {
                 return None;
             };
-            let waiting = reader.waiting_bytes();
+            let waiting = receiver.waiting_bytes();
             (waiting > 0).then_some((*stream, waiting))
         })
     }

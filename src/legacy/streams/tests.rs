@@ -5,7 +5,7 @@ use std::thread;
 use super::*;
 use crate::base::deadline::after;
 use crate::observe::access::{Access, Outcome, RequestTag};
-use crate::outbox::{self, Answer, EventKind, Item, Standing};
+use crate::outbox::{self, Admission, Answer, EventKind, Item};
 use crate::protocol::version::Era;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -20,7 +20,7 @@ fn streams(parked_streams_max: usize, replay_bytes_max: usize) -> Arc<Streams> {
     Arc::new(Streams::new(ProtocolVersion::V2025_11_25, &limits, &memory))
 }
 
-fn new_outbox() -> (Outbox, OutboxReader) {
+fn new_outbox() -> (Outbox, OutboxReceiver) {
     outbox::new_outbox(1, 1000)
 }
 
@@ -34,8 +34,8 @@ fn resumed(streams: &Arc<Streams>, from: Cursor) -> Option<(Vec<String>, bool)> 
         Resumed::Rest(replay, rest) => {
             let text = |(_, message)| String::from_utf8(message).expect("the test sends text");
             let goes_on = rest.is_some();
-            if let Some((stream, reader)) = rest {
-                stream.park(reader);
+            if let Some((stream, receiver)) = rest {
+                stream.park(receiver);
             }
             Some((replay.into_iter().map(text).collect(), goes_on))
         }
@@ -44,9 +44,9 @@ fn resumed(streams: &Arc<Streams>, from: Cursor) -> Option<(Vec<String>, bool)> 
     }
 }
 
-/// What the reader finds now.
-fn heard(reader: &OutboxReader) -> Vec<String> {
-    let now = || match reader.recv(Some(Instant::now())) {
+/// What the receiver finds now.
+fn heard(receiver: &OutboxReceiver) -> Vec<String> {
+    let now = || match receiver.recv(Some(Instant::now())) {
         Item::Event(bytes) => Some(String::from_utf8(bytes).expect("the test sends text")),
         _ => None,
     };
@@ -69,14 +69,14 @@ fn an_event_id_is_read_as_it_was_written_or_not_at_all() {
 #[test]
 fn a_parked_stream_is_replayed_from_where_its_client_stands() {
     let streams = streams(2, 100);
-    let (one, reader) = new_outbox();
+    let (one, receiver) = new_outbox();
     let first = streams.open(one);
-    let (other, _other_reader) = new_outbox();
+    let (other, _other_receiver) = new_outbox();
     let second = streams.open(other);
     assert_eq!(first.sending(b"a"), (at(1, 1), true));
     assert_eq!(second.sending(b"x"), (at(2, 1), true));
     assert_eq!(first.sending(b"b"), (at(1, 2), true));
-    first.park(reader);
+    first.park(receiver);
     let rows = [(0, &["a", "b"][..]), (1, &["b"]), (2, &[])];
     for (event, expected) in rows {
         let (replay, goes_on) = resumed(&streams, at(1, event)).expect("it is parked");
@@ -95,10 +95,10 @@ fn a_parked_stream_is_replayed_from_where_its_client_stands() {
 fn law_9_what_was_sent_is_kept_within_the_bound_of_the_session() {
     let streams = streams(8, 10);
     let opened = [1, 2].map(|_| {
-        let (outbox, reader) = new_outbox();
-        (streams.open(outbox), reader)
+        let (outbox, receiver) = new_outbox();
+        (streams.open(outbox), receiver)
     });
-    let [(first, _), (second, reader)] = opened;
+    let [(first, _), (second, receiver)] = opened;
     assert!(first.sending(b"12345").1);
     first.finish();
     assert!(resumed(&streams, at(1, 0)).is_some());
@@ -107,7 +107,7 @@ fn law_9_what_was_sent_is_kept_within_the_bound_of_the_session() {
     assert!(second.sending(b"ab").1);
     assert_eq!(resumed(&streams, at(1, 0)), None, "its answer has gone");
     assert!(!second.sending(b"longer than all").1);
-    second.park(reader);
+    second.park(receiver);
     let (replay, _) = resumed(&streams, at(2, 0)).expect("it is parked");
     assert_eq!(replay, ["6789", "ab"]);
 }
@@ -116,8 +116,8 @@ fn law_9_what_was_sent_is_kept_within_the_bound_of_the_session() {
 fn law_9_streams_that_have_answered_are_forgotten_before_those_that_have_not() {
     let streams = streams(2, 100);
     let [parked, finished, other] = [1, 2, 3].map(|_| {
-        let (outbox, reader) = new_outbox();
-        (streams.open(outbox), reader)
+        let (outbox, receiver) = new_outbox();
+        (streams.open(outbox), receiver)
     });
     parked.0.park(parked.1);
     finished.0.sending(b"answer");
@@ -125,8 +125,8 @@ fn law_9_streams_that_have_answered_are_forgotten_before_those_that_have_not() {
     other.0.park(other.1);
     let kept = [1, 2, 3].map(|stream| resumed(&streams, at(stream, 0)).is_some());
     assert_eq!(kept, [true, false, true]);
-    let (outbox, reader) = new_outbox();
-    streams.open(outbox).park(reader);
+    let (outbox, receiver) = new_outbox();
+    streams.open(outbox).park(receiver);
     let kept = [1, 3, 4].map(|stream| resumed(&streams, at(stream, 0)).is_some());
     assert_eq!(kept, [false, true, true], "and then the oldest");
 }
@@ -136,9 +136,9 @@ fn law_9_what_waits_for_those_who_left_is_bounded_in_bytes() {
     let streams = streams(8, 100);
     let (_canceller, call) = outbox::source();
     let park = |waiting: &str| {
-        let (outbox, reader) = new_outbox();
+        let (outbox, receiver) = new_outbox();
         outbox.send_event(waiting.into(), EventKind::Message, &call);
-        streams.open(outbox.clone()).park(reader);
+        streams.open(outbox.clone()).park(receiver);
         outbox
     };
     let kept = |streams: &Arc<Streams>, of: &[u64]| {
@@ -160,8 +160,8 @@ fn law_9_what_waits_for_those_who_left_is_bounded_in_bytes() {
 fn law_13_what_arrives_at_a_parked_stream_is_charged_to_its_session() {
     let (_canceller, call) = outbox::source();
     let streams = streams(8, 100);
-    let (outbox, reader) = new_outbox();
-    streams.open(outbox.clone()).park(reader);
+    let (outbox, receiver) = new_outbox();
+    streams.open(outbox.clone()).park(receiver);
     outbox.send_event("12345".into(), EventKind::Message, &call);
     let used = streams.memory.used();
     assert!(used > 5);
@@ -177,15 +177,15 @@ fn law_13_what_arrives_at_a_parked_stream_is_charged_to_its_session() {
 fn law_13_the_oldest_of_what_waits_makes_room_and_an_empty_stream_is_left_alone() {
     let streams = streams(9, 100);
     let park = |bytes: &[u8]| {
-        let (outbox, reader) = new_outbox();
+        let (outbox, receiver) = new_outbox();
         let stream = streams.open(outbox);
         if !bytes.is_empty() {
             let call = outbox::EventSource::new(crate::base::cancel::cancellation().1);
-            reader
+            receiver
                 .outbox()
                 .send_event(bytes.to_vec(), EventKind::Message, &call);
         }
-        stream.park(reader);
+        stream.park(receiver);
     };
     park(b"");
     park(b"aaa");
@@ -201,7 +201,7 @@ fn law_13_the_oldest_of_what_waits_makes_room_and_an_empty_stream_is_left_alone(
 #[test]
 fn a_stream_that_is_dropped_is_forgotten() {
     let streams = streams(2, 100);
-    let (outbox, _reader) = new_outbox();
+    let (outbox, _receiver) = new_outbox();
     let stream = streams.open(outbox);
     stream.sending(b"a");
     assert_eq!(streams.idle_for(), Some(Duration::ZERO));
@@ -213,30 +213,30 @@ fn a_stream_that_is_dropped_is_forgotten() {
 #[test]
 fn a_client_that_comes_back_supersedes_the_connection_that_has_the_stream() {
     let streams = streams(2, 100);
-    let (outbox, reader) = new_outbox();
+    let (outbox, receiver) = new_outbox();
     let stream = streams.open(outbox.clone());
     assert!(matches!(
         streams.resume(at(1, 0), Instant::now()),
         Resumed::InUse
     ));
     let carrying = thread::spawn(move || {
-        assert!(matches!(reader.recv(Some(after(LONG))), Item::Superseded));
-        stream.park(reader);
+        assert!(matches!(receiver.recv(Some(after(LONG))), Item::Superseded));
+        stream.park(receiver);
     });
-    let Resumed::Rest(_, Some((_stream, reader))) = streams.resume(at(1, 0), after(LONG)) else {
+    let Resumed::Rest(_, Some((_stream, receiver))) = streams.resume(at(1, 0), after(LONG)) else {
         panic!("it has been let go");
     };
     carrying.join().expect("it does not panic");
-    let slot = outbox.reserve().expect("the reader lives");
+    let slot = outbox.reserve().expect("the receiver lives");
     slot.send(Answer {
         body: b"answer".to_vec(),
         error: None,
-        standing: Standing::Served,
+        admission: Admission::Admitted,
         era: Era::Legacy,
         access: Access::immediate(RequestTag::fresh(), "test", Outcome::Ok),
         charge: None,
     });
-    assert!(matches!(reader.recv(Some(after(LONG))), Item::Answer(_)));
+    assert!(matches!(receiver.recv(Some(after(LONG))), Item::Answer(_)));
 }
 
 #[test]
@@ -263,16 +263,16 @@ fn law_9_announcements_wait_once_each_and_within_bounds() {
     for message in ["1", "2", "1", "3", "4"] {
         streams.announce(message.into());
     }
-    let (outbox, reader) = new_outbox();
+    let (outbox, receiver) = new_outbox();
     let listening = streams.listen(outbox).expect("the session lives");
-    assert_eq!(heard(&reader), ["2", "3", "4"]);
+    assert_eq!(heard(&receiver), ["2", "3", "4"]);
     drop(listening);
     for message in ["12345", "67890", "a"] {
         streams.announce(message.into());
     }
-    let (outbox, reader) = new_outbox();
+    let (outbox, receiver) = new_outbox();
     let _listening = streams.listen(outbox).expect("the session lives");
-    assert_eq!(heard(&reader), ["67890", "a"]);
+    assert_eq!(heard(&receiver), ["67890", "a"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use super::*;
 
 /// A short way that does with the answers what `takes` says, and keeps the texts it was given.
-fn short(takes: impl Fn(Answer) -> Taken + Send + 'static) -> (ShortWay, Receiver<String>) {
+fn short(takes: impl Fn(Answer) -> ShortSent + Send + 'static) -> (ShortWay, Receiver<String>) {
     let (given, seen) = unbounded();
     let way = move |answer: Answer| {
         let text = String::from_utf8_lossy(&answer.body).into_owned();
@@ -28,8 +28,12 @@ fn counting() -> (Wake, Arc<AtomicUsize>) {
     (Arc::new(wake), count)
 }
 
-fn try_next(reader: &OutboxReader, wake: &Wake, hears_of_sent: bool) -> Result<String, Pending> {
-    let item = reader.try_recv(wake, true, hears_of_sent)?;
+fn try_next(
+    receiver: &OutboxReceiver,
+    wake: &Wake,
+    hears_of_sent: bool,
+) -> Result<String, Pending> {
+    let item = receiver.try_recv(wake, true, hears_of_sent)?;
     Ok(match item {
         Item::Answer(answer) => format!("answer {}", String::from_utf8_lossy(&answer.body)),
         Item::Rest(rest) => format!("rest {}", String::from_utf8_lossy(rest.bytes())),
@@ -41,51 +45,51 @@ fn try_next(reader: &OutboxReader, wake: &Wake, hears_of_sent: bool) -> Result<S
 }
 
 #[test]
-fn an_answer_on_the_short_way_wakes_only_a_reader_that_has_to_hear_of_it() {
+fn an_answer_on_the_short_way_wakes_only_a_receiver_that_has_to_hear_of_it() {
     for (hears, woken) in [(false, 0), (true, 1)] {
-        let (outbox, reader) = new_outbox(1, 99);
-        let (way, seen) = short(|_| Taken::All);
-        reader.set_short_way(Some(way));
+        let (outbox, receiver) = new_outbox(1, 99);
+        let (way, seen) = short(|_| ShortSent::All);
+        receiver.set_short_way(Some(way));
         let (wake, count) = counting();
-        let slot = outbox.reserve().expect("the reader lives");
-        assert_eq!(try_next(&reader, &wake, hears), Err(Pending::Nothing));
+        let slot = outbox.reserve().expect("the receiver lives");
+        assert_eq!(try_next(&receiver, &wake, hears), Err(Pending::Nothing));
         slot.send(answer("short"));
         assert_eq!(seen.try_recv().as_deref(), Ok("short"));
         assert_eq!(count.load(Ordering::SeqCst), woken);
-        assert_eq!(try_next(&reader, &wake, hears).as_deref(), Ok("sent"));
+        assert_eq!(try_next(&receiver, &wake, hears).as_deref(), Ok("sent"));
         outbox.close();
-        assert_eq!(next(&reader), "finished");
+        assert_eq!(next(&receiver), "finished");
     }
 }
 
 #[test]
-fn the_short_way_is_not_taken_past_what_waits_or_a_reader_that_is_awake() {
-    let (outbox, reader) = new_outbox(3, 99);
-    let (way, seen) = short(|_| Taken::All);
-    reader.set_short_way(Some(way));
+fn the_short_way_is_not_taken_past_what_waits_or_a_receiver_that_is_awake() {
+    let (outbox, receiver) = new_outbox(3, 99);
+    let (way, seen) = short(|_| ShortSent::All);
+    receiver.set_short_way(Some(way));
     let (wake, count) = counting();
     let (_canceller, call) = source();
     let slots: Vec<AnswerSlot> = (0..3).filter_map(|_| outbox.reserve()).collect();
     let [awake, behind, withdrawn] = slots.try_into().expect("three places");
     awake.send(answer("awake"));
     assert_eq!(
-        try_next(&reader, &wake, false).as_deref(),
+        try_next(&receiver, &wake, false).as_deref(),
         Ok("answer awake")
     );
-    assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
+    assert_eq!(try_next(&receiver, &wake, false), Err(Pending::Nothing));
     message(&outbox, &call, "event");
     behind.send(answer("behind"));
     assert_eq!(count.load(Ordering::SeqCst), 1);
-    assert_eq!(try_next(&reader, &wake, false).as_deref(), Ok("event"));
+    assert_eq!(try_next(&receiver, &wake, false).as_deref(), Ok("event"));
     assert_eq!(
-        try_next(&reader, &wake, false).as_deref(),
+        try_next(&receiver, &wake, false).as_deref(),
         Ok("answer behind")
     );
-    reader.set_short_way(None);
-    assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
+    receiver.set_short_way(None);
+    assert_eq!(try_next(&receiver, &wake, false), Err(Pending::Nothing));
     withdrawn.send(answer("withdrawn"));
     assert_eq!(
-        try_next(&reader, &wake, false).as_deref(),
+        try_next(&receiver, &wake, false).as_deref(),
         Ok("answer withdrawn")
     );
     assert!(seen.is_empty());
@@ -93,57 +97,57 @@ fn the_short_way_is_not_taken_past_what_waits_or_a_reader_that_is_awake() {
 
 #[test]
 fn what_the_short_way_leaves_comes_first_whatever_arrives_meanwhile() {
-    type Row = (fn(Answer) -> Taken, &'static str, bool);
+    type Row = (fn(Answer) -> ShortSent, &'static str, bool);
     let rows: [Row; 3] = [
         (
-            |answer| Taken::Partly(Rest { answer, from: 2 }),
+            |answer| ShortSent::Part(Rest { answer, from: 2 }),
             "rest rst",
             true,
         ),
-        (Taken::Nothing, "answer first", true),
-        // The reader has slept through it all, and is woken for what came meanwhile.
-        (|_| Taken::All, "sent", false),
+        (ShortSent::Nothing, "answer first", true),
+        // The receiver has slept through it all, and is woken for what came meanwhile.
+        (|_| ShortSent::All, "sent", false),
     ];
     for (takes, left, looks) in rows {
-        let (outbox, reader) = new_outbox(2, 99);
+        let (outbox, receiver) = new_outbox(2, 99);
         let (wake, count) = counting();
         let (_canceller, call) = source();
         let first = outbox.reserve();
         let later = outbox.clone();
-        let (meanwhile, waker) = (reader.0.clone(), Arc::clone(&wake));
+        let (meanwhile, waker) = (receiver.0.clone(), Arc::clone(&wake));
         let (way, _seen) = short(move |answer| {
-            // Nobody holds a lock that the reader needs, and it finds nothing that it could write beside this.
-            let reader = ManuallyDrop::new(OutboxReader(Arc::clone(&meanwhile)));
+            // Nobody holds a lock that the receiver needs, and it finds nothing that it could write beside this.
+            let receiver = ManuallyDrop::new(OutboxReceiver(Arc::clone(&meanwhile)));
             message(&later, &call, "event");
             let second = later.reserve().expect("a place");
             second.send(super::answer("second"));
             if looks {
-                assert_eq!(try_next(&reader, &waker, false), Err(Pending::Sending));
+                assert_eq!(try_next(&receiver, &waker, false), Err(Pending::Sending));
             }
             takes(answer)
         });
-        reader.set_short_way(Some(way));
-        assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
+        receiver.set_short_way(Some(way));
+        assert_eq!(try_next(&receiver, &wake, false), Err(Pending::Nothing));
         first.expect("a place").send(answer("first"));
         assert_eq!(count.load(Ordering::SeqCst), 1);
-        let read = read(&reader);
+        let read = read(&receiver);
         assert_eq!(read, [left, "event", "answer second"]);
     }
 }
 
 #[test]
 fn answers_to_requests_that_came_together_leave_together_and_the_last_goes_the_short_way() {
-    let (outbox, reader) = new_outbox(3, 99);
-    let (way, seen) = short(|_| Taken::All);
-    reader.set_short_way(Some(way));
+    let (outbox, receiver) = new_outbox(3, 99);
+    let (way, seen) = short(|_| ShortSent::All);
+    receiver.set_short_way(Some(way));
     let (wake, _count) = counting();
     outbox.gather(true);
     let [first, second, last] = [(); 3].map(|()| outbox.reserve().expect("a place"));
-    assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
+    assert_eq!(try_next(&receiver, &wake, false), Err(Pending::Nothing));
     first.send(answer("first"));
     second.send(answer("second"));
-    assert_eq!(read(&reader), ["answer first", "answer second"]);
-    assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
+    assert_eq!(read(&receiver), ["answer first", "answer second"]);
+    assert_eq!(try_next(&receiver, &wake, false), Err(Pending::Nothing));
     assert!(seen.try_recv().is_err());
     last.send(answer("last"));
     assert_eq!(seen.try_recv().as_deref(), Ok("last"));
@@ -151,56 +155,59 @@ fn answers_to_requests_that_came_together_leave_together_and_the_last_goes_the_s
 
 #[test]
 fn a_short_way_that_panics_loses_one_answer_and_nobody_waits_for_it() {
-    let (outbox, reader) = new_outbox(1, 99);
+    let (outbox, receiver) = new_outbox(1, 99);
     let (way, _seen) = short(|_| panic!("sending went wrong"));
-    reader.set_short_way(Some(way));
+    receiver.set_short_way(Some(way));
     let (wake, count) = counting();
-    let slot = outbox.reserve().expect("the reader lives");
-    assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
+    let slot = outbox.reserve().expect("the receiver lives");
+    assert_eq!(try_next(&receiver, &wake, false), Err(Pending::Nothing));
     slot.send(answer("lost"));
     assert_eq!(count.load(Ordering::SeqCst), 1);
-    assert_eq!(try_next(&reader, &wake, false).as_deref(), Ok("no answer"));
+    assert_eq!(
+        try_next(&receiver, &wake, false).as_deref(),
+        Ok("no answer")
+    );
 }
 
 #[test]
-fn a_reader_that_leaves_while_an_answer_is_sent_takes_the_short_way_with_it() {
-    let (outbox, reader) = new_outbox(1, 99);
+fn a_receiver_that_leaves_while_an_answer_is_sent_takes_the_short_way_with_it() {
+    let (outbox, receiver) = new_outbox(1, 99);
     let dropped = Arc::new(());
     let kept = Arc::clone(&dropped);
-    let gone = Arc::new(Mutex::new(None::<OutboxReader>));
+    let gone = Arc::new(Mutex::new(None::<OutboxReceiver>));
     let leaves = Arc::clone(&gone);
     let (way, _seen) = short(move |answer| {
         let _held = &kept;
         drop(leaves.lock().expect("one at a time").take());
-        Taken::Nothing(answer)
+        ShortSent::Nothing(answer)
     });
-    reader.set_short_way(Some(way));
+    receiver.set_short_way(Some(way));
     let (wake, _count) = counting();
-    let slot = outbox.reserve().expect("the reader lives");
-    assert_eq!(try_next(&reader, &wake, false), Err(Pending::Nothing));
-    *gone.lock().expect("one at a time") = Some(reader);
+    let slot = outbox.reserve().expect("the receiver lives");
+    assert_eq!(try_next(&receiver, &wake, false), Err(Pending::Nothing));
+    *gone.lock().expect("one at a time") = Some(receiver);
     slot.send(answer("to nobody"));
     assert_eq!(Arc::strong_count(&dropped), 1);
     assert!(outbox.reserve().is_none());
 }
 
-/// Many answer at once while the reader goes and comes: each answer is found once, by one way or the other, and no wake-up is lost.
+/// Many answer at once while the receiver goes and comes: each answer is found once, by one way or the other, and no wake-up is lost.
 #[test]
 fn law_4_whichever_way_they_go_answers_are_found_once() {
     const ANSWERS: usize = 400;
-    let (outbox, reader) = new_outbox(ANSWERS, usize::MAX);
+    let (outbox, receiver) = new_outbox(ANSWERS, usize::MAX);
     let (way, seen) = short(|answer| match answer.body.last() {
-        Some(b'0' | b'5') => Taken::Nothing(answer),
-        Some(b'3') => Taken::Partly(Rest { answer, from: 0 }),
-        _ => Taken::All,
+        Some(b'0' | b'5') => ShortSent::Nothing(answer),
+        Some(b'3') => ShortSent::Part(Rest { answer, from: 0 }),
+        _ => ShortSent::All,
     });
-    reader.set_short_way(Some(way));
+    receiver.set_short_way(Some(way));
     let answering: Vec<_> = (0..4)
         .map(|worker| {
             let outbox = outbox.clone();
             std::thread::spawn(move || {
                 for at in (worker..ANSWERS).step_by(4) {
-                    let slot = outbox.reserve().expect("the reader lives");
+                    let slot = outbox.reserve().expect("the receiver lives");
                     if at % 7 == 0 {
                         std::thread::yield_now();
                     }
@@ -217,7 +224,7 @@ fn law_4_whichever_way_they_go_answers_are_found_once() {
     });
     let mut found = Vec::new();
     loop {
-        match reader.recv(None) {
+        match receiver.recv(None) {
             Item::Answer(answer) => found.push(answer.body),
             Item::Rest(rest) => found.push(rest.bytes().to_vec()),
             Item::Sent => {}

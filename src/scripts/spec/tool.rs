@@ -142,10 +142,10 @@ fn runs_unasked(table: &Table<'_>) -> bool {
 
 fn execution(table: &Table<'_>, arguments: &[Argument]) -> Execution {
     let Some(job) = table.any("job") else {
-        return Execution::Inline;
+        return Execution::Foreground;
     };
     if job.value == false {
-        return Execution::Inline;
+        return Execution::Foreground;
     }
     if job.value == true {
         return Execution::Background;

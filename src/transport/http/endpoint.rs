@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::limits::Limits;
 use crate::engine::Engine;
 use crate::observe::access::Access;
-use crate::outbox::{Bounds, Outbox, OutboxReader};
+use crate::outbox::{Bounds, Outbox, OutboxReceiver};
 use crate::transport::http::callers::Callers;
 use crate::transport::http::paths::Paths;
 use crate::transport::http::policy::Overload;
@@ -49,15 +49,15 @@ impl Endpoint {
     }
 
     /// What one exchange reads from. A client that cannot be streamed to cannot be asked either.
-    pub(super) fn outbox(&self, can_stream: bool) -> (Outbox, OutboxReader) {
-        let (outbox, reader) = self.engine.outbox(Bounds {
+    pub(super) fn outbox(&self, can_stream: bool) -> (Outbox, OutboxReceiver) {
+        let (outbox, receiver) = self.engine.outbox(Bounds {
             answers_max: 1,
             bytes_max: self.limits.outbox_bytes_max,
         });
         if !can_stream {
             outbox.take_no_requests();
         }
-        (outbox, reader)
+        (outbox, receiver)
     }
 }
 

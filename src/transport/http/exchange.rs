@@ -59,12 +59,12 @@ pub(crate) trait Exchange {
     }
 
     /// What sends the whole answer from another thread. `None` if only the owner can, or has something to do after it.
-    fn aside(&mut self) -> Option<Aside> {
+    fn short_way(&mut self) -> Option<SendAtOnce> {
         None
     }
 
-    /// The answer has been sent aside, except for these last bytes, which the owner sends.
-    fn end_aside(&mut self, _rest: &[u8]) -> io::Result<()> {
+    /// The answer has gone the short way, except for these last bytes, which the owner sends.
+    fn end_short_way(&mut self, _rest: &[u8]) -> io::Result<()> {
         Ok(())
     }
 
@@ -81,10 +81,10 @@ pub(crate) trait Exchange {
 }
 
 /// Sends a complete answer at once, on any thread, as far as that needs no waiting.
-pub(crate) type Aside = Box<dyn FnMut(&HttpResponse<'_>) -> SentAside + Send>;
+pub(crate) type SendAtOnce = Box<dyn FnMut(&HttpResponse<'_>) -> SentBytes + Send>;
 
 /// How far an answer got.
-pub(crate) struct SentAside {
+pub(crate) struct SentBytes {
     pub(crate) head: Vec<u8>,
     /// How many bytes of head and body have left.
     pub(crate) count: usize,
@@ -92,9 +92,9 @@ pub(crate) struct SentAside {
     pub(crate) is_last: bool,
 }
 
-impl SentAside {
+impl SentBytes {
     /// Nothing has left.
-    pub(crate) const NOTHING: SentAside = SentAside {
+    pub(crate) const NOTHING: SentBytes = SentBytes {
         head: Vec::new(),
         count: 0,
         is_last: false,

@@ -12,7 +12,7 @@ use crate::legacy::{Cursor, GetPlace, Resumed, Sessions, Streams};
 use crate::observe::access::{Outcome, RequestTag};
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
 use crate::transport::http::exchange::Exchange;
-use crate::transport::http::policy::{NO_SESSIONS, not_taken};
+use crate::transport::http::policy::{NO_SESSIONS, method_not_allowed};
 use crate::transport::http::refusal::HttpRefusal;
 use crate::transport::http::serve::optional;
 use crate::transport::http::write::{HttpReply, Incoming, ListeningStream, ResumableStream};
@@ -55,13 +55,13 @@ impl Endpoint {
         tag: &RequestTag,
     ) -> Result<GetRequest, HttpRefusal> {
         if self.engine.legacy_sessions() == Sessions::Stateless {
-            return Err(not_taken(NO_SESSIONS));
+            return Err(method_not_allowed(NO_SESSIONS));
         }
         let session = optional(exchange, "Mcp-Session-Id")?;
         let session = session.ok_or_else(|| {
             // A client that asks for a stream before it has a session takes 405 for "there is none", and 400 for a fault.
             let message = "GET opens the event stream of a session and needs its Mcp-Session-Id; send calls by POST";
-            not_taken(message)
+            method_not_allowed(message)
         })?;
         let last = optional(exchange, "Last-Event-ID")?;
         self.engine.note_session(tag, session);
@@ -70,7 +70,7 @@ impl Endpoint {
             .streams_of(session, optional(exchange, "MCP-Protocol-Version")?);
         let streams = streams.ok_or_else(|| HttpRefusal::new(404, "No such session"))?;
         if !exchange.can_stream() {
-            return Err(not_taken("An event stream needs HTTP/1.1"));
+            return Err(method_not_allowed("An event stream needs HTTP/1.1"));
         }
         let carried = streams.carry().ok_or_else(|| {
             HttpRefusal::busy("This session has its maximum of event streams open; end one first")
@@ -99,7 +99,7 @@ impl Endpoint {
         streams: &Arc<Streams>,
         place: StreamPlace,
     ) -> io::Result<()> {
-        let (outbox, reader) = self.outbox(reply.exchange.can_stream());
+        let (outbox, receiver) = self.outbox(reply.exchange.can_stream());
         let listening = streams.listen(outbox.clone());
         // Asked only now, so that a drain either is seen here or finds this stream and ends it.
         if self.engine.is_draining() {
@@ -109,7 +109,7 @@ impl Endpoint {
             return reply.refuse(&HttpRefusal::new(404, "No such session"));
         };
         reply.ended("GET", Outcome::Ok, 200);
-        let incoming = Incoming::new(&self.limits, reader);
+        let incoming = Incoming::new(&self.limits, receiver);
         let (written, unheard) = ListeningStream::write(reply, place, incoming);
         listening.end(unheard);
         written
@@ -136,10 +136,10 @@ impl Endpoint {
         let again = ResumableStream::open_again(reply, place, from, &unheard, can_pause);
         match rest {
             None => again?.end(),
-            Some((stream, reader)) => match again {
-                Ok(again) => again.go_on(stream, Incoming::new(&self.limits, reader)),
+            Some((stream, receiver)) => match again {
+                Ok(again) => again.go_on(stream, Incoming::new(&self.limits, receiver)),
                 Err(error) => {
-                    stream.park(reader);
+                    stream.park(receiver);
                     Err(error)
                 }
             },

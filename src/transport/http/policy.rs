@@ -3,7 +3,7 @@
 //! Must not know threads or sockets. Specification: `basic/transports/streamable-http` ("Security & Endpoint", "Sending Messages",
 //! "Server Validation") of revision 2026-07-28.
 
-use crate::outbox::{Answer, Standing};
+use crate::outbox::{Admission, Answer};
 use crate::protocol::jsonrpc::ErrorCode;
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::transport::http::exchange::{Exchange, Field, single};
@@ -41,7 +41,9 @@ pub(crate) fn check<E: Exchange>(exchange: &E) -> Result<Verb, HttpRefusal> {
             Ok(Verb::Delete)
         }
         "OPTIONS" => Ok(Verb::Preflight),
-        _ => Err(not_taken("The endpoint takes GET, POST and DELETE")),
+        _ => Err(method_not_allowed(
+            "The endpoint takes GET, POST and DELETE",
+        )),
     }
 }
 
@@ -49,7 +51,7 @@ pub(crate) fn check<E: Exchange>(exchange: &E) -> Result<Verb, HttpRefusal> {
 pub(super) const NO_SESSIONS: &str = "This server keeps no sessions; send calls by POST";
 
 /// The endpoint does not take this method.
-pub(super) fn not_taken(message: &'static str) -> HttpRefusal {
+pub(super) fn method_not_allowed(message: &'static str) -> HttpRefusal {
     HttpRefusal::new(405, message).with("Allow", ALLOW)
 }
 
@@ -81,7 +83,7 @@ fn check_version<E: Exchange>(exchange: &E) -> Result<(), HttpRefusal> {
         Field::Absent => Ok(()),
         Field::One(version) => match ProtocolVersion::parse(version).map(ProtocolVersion::era) {
             Some(Era::Legacy) => Ok(()),
-            Some(Era::Modern) => Err(not_taken(
+            Some(Era::Modern) => Err(method_not_allowed(
                 "This revision has no sessions, and so neither GET nor DELETE; its streams are opened with `subscriptions/listen`",
             )),
             None => refuse(400, "This MCP-Protocol-Version is not supported"),
@@ -164,7 +166,7 @@ impl Default for Overload {
 /// the modern era, too, what a method says is 200, because a client that speaks both eras reads a 400 as "an old server, fall back to
 /// `initialize`"; what is wrong with the envelope (version, header fields, capability, malformed JSON-RPC) has the status of the specification.
 pub(crate) fn status(answer: &Answer, overload: &Overload) -> u16 {
-    match (answer.standing, answer.era, answer.error) {
+    match (answer.admission, answer.era, answer.error) {
         (_, era, Some(ErrorCode::OVERLOADED)) => {
             let status = match era {
                 Era::Modern => overload.modern,
@@ -175,12 +177,12 @@ pub(crate) fn status(answer: &Answer, overload: &Overload) -> u16 {
                 OverloadStatus::ServiceUnavailable => 503,
             }
         }
-        (Standing::UnknownSession, _, _) => 404,
+        (Admission::UnknownSession, _, _) => 404,
         (_, _, None) => 200,
-        (Standing::Served, Era::Legacy, Some(_)) => 200,
+        (Admission::Admitted, Era::Legacy, Some(_)) => 200,
         (_, Era::Modern, Some(ErrorCode::METHOD_NOT_FOUND)) => 404,
-        (Standing::Malformed, _, Some(_)) => 400,
-        (Standing::Served, Era::Modern, Some(code)) => match code {
+        (Admission::Malformed, _, Some(_)) => 400,
+        (Admission::Admitted, Era::Modern, Some(code)) => match code {
             ErrorCode::INVALID_REQUEST
             | ErrorCode::HEADER_MISMATCH
             | ErrorCode::MISSING_CLIENT_CAPABILITY

@@ -8,7 +8,7 @@
 use std::io;
 
 use crate::base::log;
-use crate::engine::{Accepted, Origin};
+use crate::engine::{Accepted, Via};
 use crate::legacy::Sessions;
 use crate::observe::access::{Outcome, Peer, RequestTag};
 use crate::protocol::modern::Mirrored;
@@ -16,7 +16,7 @@ use crate::transport::http::callers::readable_fields;
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::{BodyError, Exchange, Field, Serve, single};
 use crate::transport::http::paths::Route;
-use crate::transport::http::policy::{self, ALLOW, NO_SESSIONS, Verb, not_taken};
+use crate::transport::http::policy::{self, ALLOW, NO_SESSIONS, Verb, method_not_allowed};
 use crate::transport::http::refusal::HttpRefusal;
 use crate::transport::http::write::{HttpReply, Incoming, write};
 
@@ -123,7 +123,7 @@ impl Endpoint {
     #[inline(never)]
     fn delete<E: Exchange>(&self, mut reply: HttpReply<'_, E>) -> io::Result<()> {
         if self.engine.legacy_sessions() == Sessions::Stateless {
-            return reply.refuse(&not_taken(NO_SESSIONS));
+            return reply.refuse(&method_not_allowed(NO_SESSIONS));
         }
         let ended = match single(reply.exchange, "Mcp-Session-Id") {
             Field::One(id) => {
@@ -153,18 +153,18 @@ impl Endpoint {
             Ok(session_id) => session_id,
             Err(refusal) => return reply.refuse(&refusal),
         };
-        let (outbox, reader) = self.outbox(reply.exchange.can_stream());
-        let slot = outbox.reserve().expect("the reader is still here");
-        let origin = Origin::Http {
+        let (outbox, receiver) = self.outbox(reply.exchange.can_stream());
+        let slot = outbox.reserve().expect("the receiver is still here");
+        let via = Via::Http {
             mirrored: mirrored(&*reply.exchange),
             session_id,
             fields: &*reply.exchange,
         };
         let tag = reply.tag.clone();
-        let accepted = self.engine.accept(&body.bytes, tag, origin, slot);
+        let accepted = self.engine.accept(&body.bytes, tag, via, slot);
         // What is kept of it has been charged by then.
         drop(body);
-        let written = write(reply, Incoming::new(&self.limits, reader), &accepted);
+        let written = write(reply, Incoming::new(&self.limits, receiver), &accepted);
         if written.is_err()
             && let Accepted::Call(call) = &accepted
         {

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice, Write};
 use super::head::{Head, Version};
 use super::socket::Socket;
 use super::wire::Wire;
-use crate::transport::http::exchange::{HttpResponse, SentAside};
+use crate::transport::http::exchange::{HttpResponse, SentBytes};
 use crate::transport::http::response::{
     Framing, date_now, write_chunk, write_head, write_last_chunk,
 };
@@ -106,7 +106,7 @@ impl ResponseWriter {
     }
 
     /// Another thread has sent the answer, except for these bytes.
-    pub(super) fn end_aside(&mut self, wire: &mut Wire, rest: &[u8]) -> io::Result<()> {
+    pub(super) fn end_short_way(&mut self, wire: &mut Wire, rest: &[u8]) -> io::Result<()> {
         if self.state != WriterState::Pending {
             return Err(misuse("a second answer to one request"));
         }
@@ -207,7 +207,7 @@ impl ResponseWriter {
 }
 
 /// Sends a whole answer, after which the connection stays open, as far as the kernel takes it at once. On any thread; the owner must not be writing.
-pub(super) fn send_aside(socket: &Socket, response: &HttpResponse<'_>) -> SentAside {
+pub(super) fn send_at_once(socket: &Socket, response: &HttpResponse<'_>) -> SentBytes {
     const HEAD_BYTES: usize = 384;
     let body = response.body;
     let copied = match body.len() <= COPY_BYTES_MAX {
@@ -235,7 +235,7 @@ pub(super) fn send_aside(socket: &Socket, response: &HttpResponse<'_>) -> SentAs
     // What went wrong the owner finds out when it writes.
     let count = socket.send_now(parts).unwrap_or(0);
     head.truncate(len);
-    SentAside {
+    SentBytes {
         head,
         count,
         is_last: false,

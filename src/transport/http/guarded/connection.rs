@@ -16,7 +16,7 @@
 //! To linger is to read what a client still sends, for a moment: closing a socket with unread bytes resets it, and takes the answer with it.
 //!
 //! What the others may do meanwhile stands in `link.rs`. The thread that runs it owns the socket; nobody else reads it, and nobody else writes but a
-//! worker that sends a whole answer while this thread waits for it (`aside`). It must not know lanes, handlers or MCP, nor who accepts connections.
+//! worker that sends a whole answer while this thread waits for it (the short way). It must not know lanes, handlers or MCP, nor who accepts connections.
 //!
 //! # When has a client left?
 //!
@@ -39,7 +39,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::answer::{ResponseWriter, send_aside};
+use super::answer::{ResponseWriter, send_at_once};
 use super::bell::Bell;
 use super::head::Head;
 use super::intake::{BodySource, CUT_SHORT, Intake, UNREAD_BODY_BYTES_MAX};
@@ -53,7 +53,7 @@ use crate::base::log;
 use crate::base::log_rate::LogRate;
 use crate::outbox::Wake;
 use crate::transport::http::exchange::{
-    Aside, Body, BodyError, Exchange, Heard, Heeds, HttpResponse, SentAside, Serve,
+    Body, BodyError, Exchange, Heard, Heeds, HttpResponse, SendAtOnce, SentBytes, Serve,
 };
 use crate::transport::http::refusal::HttpRefusal;
 use crate::transport::short_way;
@@ -391,7 +391,7 @@ impl Exchange for Connection {
         }
     }
 
-    fn aside(&mut self) -> Option<Aside> {
+    fn short_way(&mut self) -> Option<SendAtOnce> {
         let is_last = self.answer.closes() || self.must_close() || self.intake.has_more();
         if is_last || self.answer.is_head_only() || !short_way::is_on() {
             return None;
@@ -399,9 +399,9 @@ impl Exchange for Connection {
         let (link, common) = (self.wire.share_link(), Arc::clone(&self.common));
         Some(Box::new(move |response| {
             if common.connections.is_stopping() {
-                return SentAside::NOTHING;
+                return SentBytes::NOTHING;
             }
-            let mut sent = send_aside(&link.socket, response);
+            let mut sent = send_at_once(&link.socket, response);
             if sent.count == sent.head.len() + response.body.len() {
                 link.now_idle();
                 sent.is_last = common.connections.is_stopping();
@@ -410,8 +410,8 @@ impl Exchange for Connection {
         }))
     }
 
-    fn end_aside(&mut self, rest: &[u8]) -> io::Result<()> {
-        let sent = self.answer.end_aside(&mut self.wire, rest);
+    fn end_short_way(&mut self, rest: &[u8]) -> io::Result<()> {
+        let sent = self.answer.end_short_way(&mut self.wire, rest);
         self.noting_departure(sent)
     }
 

@@ -99,7 +99,7 @@ impl Link {
 
     /// Whether it can make room for another, and which goes first: the smallest. One that has never sent a whole request, then one that
     /// has been answered and is being closed, then the longest idle, then one that is slow with its next request.
-    pub(super) fn standing(&self) -> Option<(u8, Instant)> {
+    pub(super) fn eviction_rank(&self) -> Option<(u8, Instant)> {
         let since = self.opened + Duration::from_millis(self.since.load(Ordering::Relaxed));
         match self.phase() {
             IDLE | READING if !self.known.load(Ordering::Relaxed) => Some((0, self.opened)),

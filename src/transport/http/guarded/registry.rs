@@ -75,12 +75,10 @@ impl ConnectionTable {
     /// The connection that goes first when there is no room for another.
     fn dispensable(&self) -> Option<&Link> {
         let ranked = self.open.values().filter_map(|link| {
-            let standing = link.standing()?;
-            Some((standing, &**link))
+            let rank = link.eviction_rank()?;
+            Some((rank, &**link))
         });
-        ranked
-            .min_by_key(|(standing, _)| *standing)
-            .map(|(_, link)| link)
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, link)| link)
     }
 }
 

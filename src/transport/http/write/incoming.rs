@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use crate::base::deadline::after;
 use crate::base::limits::Limits;
 use crate::base::yielding::look_and_yield;
-use crate::outbox::{Item, OutboxReader, Pending, ShortWay, Wake};
+use crate::outbox::{Item, OutboxReceiver, Pending, ShortWay, Wake};
 use crate::transport::http::exchange::{Exchange, Heard, Heeds};
 
 /// What comes out of an outbox, with what its silence means.
 pub(in crate::transport::http) struct Incoming<'a> {
     pub(super) limits: &'a Limits,
-    pub(super) reader: OutboxReader,
+    pub(super) receiver: OutboxReceiver,
     /// Whether a client that leaves ends this.
     watches: bool,
     /// What is heeded of the client: of what has been seen already nothing more.
@@ -38,10 +38,10 @@ pub(super) enum Next {
 }
 
 impl<'a> Incoming<'a> {
-    pub(in crate::transport::http) fn new(limits: &'a Limits, reader: OutboxReader) -> Self {
+    pub(in crate::transport::http) fn new(limits: &'a Limits, receiver: OutboxReceiver) -> Self {
         Incoming {
             limits,
-            reader,
+            receiver,
             watches: false,
             heeds: Heeds::Nothing,
             sleeps_on: false,
@@ -59,14 +59,14 @@ impl<'a> Incoming<'a> {
 
     /// Lets the answer leave by this way, as long as it is waited for here.
     pub(super) fn offer(&mut self, short_way: ShortWay) {
-        self.reader.set_short_way(Some(short_way));
+        self.receiver.set_short_way(Some(short_way));
         self.heeds = Heeds::Bytes;
         self.sleeps_on = true;
     }
 
     /// From now on everything is written here.
     pub(super) fn take_back(&mut self) {
-        self.reader.set_short_way(None);
+        self.receiver.set_short_way(None);
         self.sleeps_on = false;
     }
 
@@ -92,7 +92,7 @@ impl<'a> Incoming<'a> {
 
     /// What is there already, or comes while others run for a moment.
     fn gather(&self) -> Next {
-        let come = || match self.reader.recv(Some(Instant::now())) {
+        let come = || match self.receiver.recv(Some(Instant::now())) {
             Item::TimedOut => None,
             item => Some(Next::Item(item)),
         };
@@ -106,7 +106,7 @@ impl<'a> Incoming<'a> {
             let now = Instant::now();
             let is_due = now >= self.speak_at;
             let will_wait = !has_left && !is_due;
-            let next = self.reader.try_recv(wake, will_wait, !self.sleeps_on);
+            let next = self.receiver.try_recv(wake, will_wait, !self.sleeps_on);
             let heard = match next {
                 Ok(item) => return Ok(Next::Item(item)),
                 Err(Pending::Sending) => exchange.wait(Heeds::Nothing, None),
@@ -140,7 +140,7 @@ impl<'a> Incoming<'a> {
     /// A client can be quicker with its next request than the worker with noting that its answer has left: that is no reason to sleep once more.
     fn let_worker_finish(&self, heard: Heard) {
         if heard == Heard::Bytes && self.sleeps_on {
-            let _noted = look_and_yield(|| (!self.reader.is_sending()).then_some(()));
+            let _noted = look_and_yield(|| (!self.receiver.is_sending()).then_some(()));
         }
     }
 
@@ -151,7 +151,7 @@ impl<'a> Incoming<'a> {
                 true => self.speak_at.min(after(LOOK)),
                 false => self.speak_at,
             };
-            match self.reader.recv(Some(until)) {
+            match self.receiver.recv(Some(until)) {
                 Item::TimedOut if self.watches && exchange.client_left() => {
                     return Err(io::ErrorKind::ConnectionAborted.into());
                 }

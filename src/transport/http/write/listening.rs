@@ -37,7 +37,7 @@ impl<'a, E: Exchange> ListeningStream<'a, E> {
                 (listening.write_on(&mut incoming), listening.gathered)
             }
         };
-        let unread = move || match incoming.reader.recv(Some(Instant::now())) {
+        let unread = move || match incoming.receiver.recv(Some(Instant::now())) {
             Item::Event(message) => Some(message),
             _ => None,
         };

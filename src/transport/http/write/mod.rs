@@ -35,7 +35,7 @@ pub(super) fn write<E: Exchange>(
 ) -> io::Result<()> {
     // What is there already, this thread writes: it is awake.
     if !matches!(accepted, Accepted::Opened(_))
-        && incoming.reader.is_empty()
+        && incoming.receiver.is_empty()
         && let Some(short_way) = reply.short_way()
     {
         incoming.offer(short_way);
@@ -89,14 +89,14 @@ fn end_plain<E: Exchange>(
             };
             reply.answer(answer, opened)
         }
-        Next::Item(Item::Sent) => reply.exchange.end_aside(b""),
+        Next::Item(Item::Sent) => reply.exchange.end_short_way(b""),
         Next::Item(Item::Rest(rest)) => reply.end_answer(&rest),
         // The call was cancelled. A request must be answered with JSON or a stream, and there is nothing to say.
         Next::Item(Item::NoAnswer(Some(access))) => match reply.stream_place() {
             Some(place) => EventStream::open(reply, place)?.end_unanswered(&access),
-            None => reply.taken_back(&access),
+            None => reply.end_unanswered(&access),
         },
-        _ => reply.taken(),
+        _ => reply.acknowledge(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::observe::access::{Access, Outcome, RequestTag};
-use crate::outbox::{Answer, Rest, ShortWay, Taken};
+use crate::outbox::{Answer, Rest, ShortSent, ShortWay};
 use crate::protocol::jsonrpc::ErrorCode;
 use crate::transport::http::callers::cors_fields;
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
@@ -46,7 +46,7 @@ impl<E: Exchange> HttpReply<'_, E> {
 
     /// The terminal message has been sent by another thread, except for this.
     pub(super) fn end_answer(self, rest: &Rest) -> io::Result<()> {
-        let sent = self.exchange.end_aside(rest.bytes());
+        let sent = self.exchange.end_short_way(rest.bytes());
         let status = status(&rest.answer, &self.endpoint.overload);
         self.endpoint.ended(&rest.answer.access, status);
         sent
@@ -55,13 +55,13 @@ impl<E: Exchange> HttpReply<'_, E> {
     /// What [`answer`](Self::answer) does, done by another thread, if it can be. While the server drains it is not, for the owner then closes the
     /// connection with it.
     pub(super) fn short_way(&mut self) -> Option<ShortWay> {
-        let mut send = self.exchange.aside()?;
+        let mut send = self.exchange.short_way()?;
         let engine = Arc::clone(&self.endpoint.engine);
         let overload = self.endpoint.overload;
         let origin: Option<Box<str>> = self.origin.map(Into::into);
         Some(Box::new(move |mut answer| {
             if engine.is_draining() {
-                return Taken::Nothing(answer);
+                return ShortSent::Nothing(answer);
             }
             let status = status(&answer, &overload);
             let fields = answer_fields(&answer, None);
@@ -73,32 +73,32 @@ impl<E: Exchange> HttpReply<'_, E> {
                 body: &answer.body,
             });
             match sent.count.checked_sub(sent.head.len()) {
-                _ if sent.count == 0 => Taken::Nothing(answer),
+                _ if sent.count == 0 => ShortSent::Nothing(answer),
                 Some(from) if from == answer.body.len() => {
                     engine.observer().ended(&answer.access, Some(status));
                     match sent.is_last {
-                        true => Taken::AllAndLast,
-                        false => Taken::All,
+                        true => ShortSent::AllAndLast,
+                        false => ShortSent::All,
                     }
                 }
-                Some(from) => Taken::Partly(Rest { answer, from }),
+                Some(from) => ShortSent::Part(Rest { answer, from }),
                 None => {
                     let head_left = &sent.head[sent.count..];
                     answer.body.splice(..0, head_left.iter().copied());
-                    Taken::Partly(Rest { answer, from: 0 })
+                    ShortSent::Part(Rest { answer, from: 0 })
                 }
             }
         }))
     }
 
     /// A message without an answer was taken.
-    pub(super) fn taken(self) -> io::Result<()> {
+    pub(super) fn acknowledge(self) -> io::Result<()> {
         let access = Access::immediate(self.tag.clone(), "notification", Outcome::Ok);
-        self.taken_back(&access)
+        self.end_unanswered(&access)
     }
 
     /// There is no answer, for the reason that this line says.
-    pub(super) fn taken_back(mut self, access: &Access) -> io::Result<()> {
+    pub(super) fn end_unanswered(mut self, access: &Access) -> io::Result<()> {
         let sent = self.empty(202, []);
         self.endpoint.ended(access, 202);
         sent

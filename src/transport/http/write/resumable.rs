@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::legacy::{Cursor, OpenStream, Streams};
-use crate::outbox::{Answer, Item, OutboxReader};
+use crate::outbox::{Answer, Item, OutboxReceiver};
 use crate::transport::http::endpoint::StreamPlace;
 use crate::transport::http::exchange::Exchange;
 use crate::transport::http::write::incoming::{Incoming, Next};
@@ -39,7 +39,7 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
         incoming: &Incoming<'_>,
     ) -> io::Result<Self> {
         let mut stream = EventStream::open(reply, place)?;
-        let open = streams.open(incoming.reader.outbox());
+        let open = streams.open(incoming.receiver.outbox());
         // Clients of older revisions may take an event without a message for a broken one.
         if open.can_pause() {
             let retry = incoming.limits.retry_hint;
@@ -99,7 +99,7 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
             && let Some(open) = self.open.take()
         {
             // Before the client can see the end of the connection, which makes it come.
-            open.park(incoming.reader);
+            open.park(incoming.receiver);
         }
         match written? {
             Written::All => Ok(()),
@@ -112,7 +112,7 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
         loop {
             match next {
                 Next::Item(Item::Answer(answer)) => {
-                    return self.answer(answer, &incoming.reader);
+                    return self.answer(answer, &incoming.receiver);
                 }
                 Next::Item(Item::NoAnswer(access)) => {
                     // Nor is there anything to come back for.
@@ -158,7 +158,7 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
         is_kept
     }
 
-    fn answer(&mut self, answer: Answer, reader: &OutboxReader) -> io::Result<Written> {
+    fn answer(&mut self, answer: Answer, receiver: &OutboxReceiver) -> io::Result<Written> {
         let is_kept = self.write_id(&answer.body);
         let ended = self.stream.finish_with(&answer.body);
         match (self.open.take(), is_kept, &ended) {
@@ -167,7 +167,7 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
             // Too long to be kept besides, so it goes back to where it came from.
             (open @ Some(_), false, Err(_)) => {
                 self.open = open;
-                reader.put_back(answer);
+                receiver.put_back(answer);
                 return ended.map(|()| Written::All);
             }
             _ => {}

@@ -62,7 +62,7 @@ impl<'a, E: Exchange> EventStream<'a, E> {
         if let Item::Event(_) = item {
             // What has come meanwhile, under one lock.
             let room = WRITE_BYTES_MAX.saturating_sub(self.unsent.len());
-            incoming.reader.take_events(&mut self.events, room);
+            incoming.receiver.take_events(&mut self.events, room);
             for message in self.events.drain(..) {
                 sse::write_event(&mut self.unsent, &message);
             }

@@ -12,12 +12,12 @@ use crate::observe::access::Observer;
 use crate::outbox::answer::{Answer, ShortWay};
 use crate::outbox::queue::{Firm, Popped};
 use crate::outbox::writer::{
-    Accounts, Bounds, Item, Outbox, OutboxState, ReaderWait, SharedOutbox, Wake,
+    Accounts, Bounds, Item, Outbox, OutboxState, ReceiverWait, SharedOutbox, Wake,
 };
 
 /// The consumer side, owned by the one thread that writes.
 #[derive(Debug)]
-pub(crate) struct OutboxReader(pub(super) Arc<SharedOutbox>);
+pub(crate) struct OutboxReceiver(pub(super) Arc<SharedOutbox>);
 
 /// Why there is no item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +32,12 @@ pub(crate) fn outbox(
     bounds: Bounds,
     accounts: Accounts,
     observer: &Arc<dyn Observer>,
-) -> (Outbox, OutboxReader) {
+) -> (Outbox, OutboxReceiver) {
     let shared = Arc::new(SharedOutbox::new(bounds, accounts, observer));
-    (Outbox(Arc::clone(&shared)), OutboxReader(shared))
+    (Outbox(Arc::clone(&shared)), OutboxReceiver(shared))
 }
 
-impl OutboxReader {
+impl OutboxReceiver {
     /// Waits for the next item, until `deadline` if there is one. Without one it yields before it sleeps: what comes together is read together.
     pub(crate) fn recv(&self, deadline: Option<Instant>) -> Item {
         if deadline.is_none()
@@ -50,7 +50,7 @@ impl OutboxReader {
             if let Some(item) = self.next(&mut state) {
                 return item;
             }
-            // What is being sent has to have left before the reader does anything.
+            // What is being sent has to have left before the receiver does anything.
             let until = deadline.filter(|_| !state.sending);
             match self.wait(state, until) {
                 Some(woken) => state = woken,
@@ -72,7 +72,7 @@ impl OutboxReader {
             return Ok(item);
         }
         let sending = state.sending;
-        state.waits = (will_wait || sending).then(|| ReaderWait {
+        state.waits = (will_wait || sending).then(|| ReceiverWait {
             wake: Some(Arc::clone(wake)),
             hears_of_sent: hears_of_sent || sending,
         });
@@ -98,7 +98,7 @@ impl OutboxReader {
         }
     }
 
-    /// Lets answers leave by this way while the reader waits and nothing is ahead of them; `None` ends that.
+    /// Lets answers leave by this way while the receiver waits and nothing is ahead of them; `None` ends that.
     pub(crate) fn set_short_way(&self, short_way: Option<ShortWay>) {
         let before = mem::replace(&mut self.0.lock().short_way, short_way);
         drop(before);
@@ -190,7 +190,7 @@ impl OutboxReader {
         if left.is_some_and(|left| left.is_zero()) {
             return None;
         }
-        state.waits = Some(ReaderWait {
+        state.waits = Some(ReceiverWait {
             wake: None,
             hears_of_sent: state.sending,
         });
@@ -202,10 +202,10 @@ impl OutboxReader {
     }
 }
 
-impl Drop for OutboxReader {
+impl Drop for OutboxReceiver {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.reader_gone = true;
+        state.receiver_gone = true;
         state.read = None;
         state.waits = None;
         let unread = mem::take(&mut state.queue);

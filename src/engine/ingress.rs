@@ -1,4 +1,4 @@
-//! Where a message came from, and what its transport has to know of it.
+//! How a message came in, and what its transport has to know of what becomes of it.
 //!
 //! Must not know what a message means.
 
@@ -12,8 +12,8 @@ use crate::outbox::Outbox;
 use crate::protocol::modern::Mirrored;
 use crate::protocol::param_headers::HeaderFields;
 
-/// Where a message came from, as far as its meaning depends on it.
-pub(crate) enum Origin<'a> {
+/// What a message came by, as far as its meaning depends on it. An HTTP `Origin` is something else; the engine never sees it.
+pub(crate) enum Via<'a> {
     /// Its own HTTP request: mirrored header fields, the session it names, and any other field.
     Http {
         mirrored: Mirrored<'a>,
@@ -24,34 +24,34 @@ pub(crate) enum Origin<'a> {
     Pipe(&'a Pipe),
 }
 
-impl<'a> Origin<'a> {
+impl<'a> Via<'a> {
     pub(super) fn mirrored(&self) -> Option<&Mirrored<'a>> {
         match self {
-            Origin::Http { mirrored, .. } => Some(mirrored),
-            Origin::Pipe(_) => None,
+            Via::Http { mirrored, .. } => Some(mirrored),
+            Via::Pipe(_) => None,
         }
     }
 
     /// Whom a request without a session belongs to.
     pub(super) fn owner(&self) -> Owner {
         match self {
-            Origin::Http { .. } => Owner::Nobody,
-            Origin::Pipe(pipe) => pipe.owner.clone(),
+            Via::Http { .. } => Owner::Nobody,
+            Via::Pipe(pipe) => pipe.owner.clone(),
         }
     }
 
     /// Where such a request can be found by its id. A modern HTTP client cancels by closing the stream.
     pub(super) fn calls(&self) -> Option<&'a Arc<CallsInFlight>> {
         match self {
-            Origin::Http { .. } => None,
-            Origin::Pipe(pipe) => Some(&pipe.calls),
+            Via::Http { .. } => None,
+            Via::Pipe(pipe) => Some(&pipe.calls),
         }
     }
 
     pub(super) fn fields(&self) -> Option<&'a dyn HeaderFields> {
         match self {
-            Origin::Http { fields, .. } => Some(*fields),
-            Origin::Pipe(_) => None,
+            Via::Http { fields, .. } => Some(*fields),
+            Via::Pipe(_) => None,
         }
     }
 }
@@ -117,7 +117,7 @@ impl Pipe {
 /// What has become of a message, as far as its transport must know besides what comes through the outbox.
 pub(crate) enum Accepted {
     /// Nothing that the transport can do anything about.
-    Taken,
+    Plain,
     /// A modern call is under way, which ends when its client leaves.
     Call(Arc<Call>),
     /// It opened the session of this id.
@@ -130,18 +130,18 @@ impl Accepted {
     /// For a request that stands alone nobody can come back.
     pub(super) fn in_session(session: &Session) -> Self {
         match session.stands_alone() {
-            true => Accepted::Taken,
+            true => Accepted::Plain,
             false => Accepted::InSession(Arc::clone(&session.streams)),
         }
     }
 
     pub(super) fn call(call: Option<Arc<Call>>) -> Self {
-        call.map_or(Accepted::Taken, Accepted::Call)
+        call.map_or(Accepted::Plain, Accepted::Call)
     }
 }
 
 /// One message on its way through the engine.
-pub(super) struct Arrival<'a> {
+pub(super) struct Ingress<'a> {
     pub(super) tag: RequestTag,
-    pub(super) origin: Origin<'a>,
+    pub(super) via: Via<'a>,
 }

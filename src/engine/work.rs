@@ -1,6 +1,6 @@
 //! What runs on a worker: fork, call, catch, encode, answer.
 //!
-//! A [`HandlerCall`] is what is executed: a handler, its arguments, the control that its context reaches the server by. A [`CallJob`] is one with the
+//! A [`HandlerCall`] is what is executed: a handler, its arguments, the control that its context reaches the server by. A [`QueuedCall`] is one with the
 //! duty to answer for it. Everything here happens on the worker's thread; only the
 //! server's own job tools run where they arrive. Must not know which lane it is on, or how the answer travels.
 
@@ -21,9 +21,9 @@ use crate::engine::reply::{shutting_down, silent, wedged};
 use crate::engine::rounds::{Attempted, Retry};
 use crate::handler::client::ClientSource;
 use crate::handler::control::CallControl;
-use crate::handler::registration::Target;
+use crate::handler::registration::Callable;
 use crate::handler::reply::Reply;
-use crate::lane::{Job, JobEnd};
+use crate::lane::{WorkEnd, WorkItem};
 use crate::observe::access::Outcome;
 use crate::protocol::jsonrpc::ErrorObject;
 use crate::protocol::version::ProtocolVersion;
@@ -31,7 +31,7 @@ use crate::protocol::version::ProtocolVersion;
 /// What is executed, wherever its result goes.
 pub(crate) struct HandlerCall {
     pub(crate) control: Arc<Control>,
-    pub(crate) target: Arc<Target>,
+    pub(crate) callable: Arc<Callable>,
     /// `None` stands for `{}`.
     pub(crate) arguments: Option<Box<RawValue>>,
     /// What a modern client came back with.
@@ -42,9 +42,9 @@ pub(crate) struct HandlerCall {
 
 /// A call on its way to a worker. Its drop is its end, whether it was run, refused or dropped as stale, and happens exactly once: what must hear of the
 /// end is a field.
-pub(crate) struct CallJob {
+pub(crate) struct QueuedCall {
     pub(crate) responder: Responder,
-    pub(crate) execution: HandlerCall,
+    pub(crate) handler_call: HandlerCall,
     /// What becomes of it when its handler has returned without an error; then the result itself is dropped.
     pub(crate) then: Option<Then>,
     /// Its turn in a workspace. Dropped after the answer.
@@ -54,7 +54,7 @@ pub(crate) struct CallJob {
 /// Goes on with a call, and with what was asked and kept in it.
 pub(crate) type Then = Box<dyn FnOnce(&Arc<Call>, Carried) + Send>;
 
-impl Job for CallJob {
+impl WorkItem for QueuedCall {
     type Running = Arc<Control>;
 
     fn is_stale(&self) -> bool {
@@ -62,34 +62,34 @@ impl Job for CallJob {
     }
 
     fn running(&self) -> Arc<Control> {
-        Arc::clone(&self.execution.control)
+        Arc::clone(&self.handler_call.control)
     }
 
     fn turn_away(self, lane: &str) {
         let error = wedged(lane);
         // What is refused may be tried again, but nobody tries a job again.
-        if let Some((jobs, id)) = &self.execution.control.record {
+        if let Some((jobs, id)) = &self.handler_call.control.record {
             jobs.end(id, failed(&error));
         }
         self.responder.0.fail(&error, Outcome::Refused);
     }
 
-    fn run(mut self) -> JobEnd {
-        let retry = self.execution.retry.take();
+    fn run(mut self) -> WorkEnd {
+        let retry = self.handler_call.retry.take();
         let call = &self.responder.0;
-        let execution = &self.execution;
+        let handler_call = &self.handler_call;
         call.start();
         // Happens-before: a drain that has lost patience may have looked for this call after it left the queue and before it was seen running.
-        if execution.control.shared.is_hurried() {
+        if handler_call.control.shared.is_hurried() {
             call.abort(&shutting_down());
         }
         // What its client has been told is over must not begin.
         if call.has_ended() {
-            return JobEnd::Cancelled;
+            return WorkEnd::Cancelled;
         }
         // Unwind safety: what the handler leaves half done when it panics is its own fork of the state, which is dropped with it, or shared
         // by its author's choice.
-        let result = panics::catch(|| execution.invoke(retry));
+        let result = panics::catch(|| handler_call.invoke(retry));
         // From here on nobody else ends the call for its silence; or else somebody has, and this worker has been written off.
         let is_given_up = !call.pulse.has_returned();
         match result {
@@ -98,18 +98,18 @@ impl Job for CallJob {
                     detail: &panic.backtrace().to_string(),
                     "{} `{}` panicked: {panic} request_id={}",
                     call.facts.method,
-                    execution.target.name,
+                    handler_call.callable.name,
                     call.facts.tag
                 );
                 call.fail(&internal_error(&call.facts.tag), Outcome::Panicked);
-                JobEnd::Panicked
+                WorkEnd::Panicked
             }
             _ if is_given_up => {
                 let tag = &call.facts.tag;
                 log::warn!("a handler that had been given up has returned request_id={tag}");
-                JobEnd::GivenUp
+                WorkEnd::GivenUp
             }
-            _ if call.has_ended() => JobEnd::Cancelled,
+            _ if call.has_ended() => WorkEnd::Cancelled,
             Ok(result) => {
                 let then = self.then.take();
                 self.conclude(self.in_time(result), then)
@@ -118,7 +118,7 @@ impl Job for CallJob {
     }
 }
 
-impl CallJob {
+impl QueuedCall {
     /// What a handler returned that had been silent for too long: a success is what everybody has waited for, anything else is for want of life.
     fn in_time(&self, result: Result<Reply, ErrorObject>) -> Result<Reply, ErrorObject> {
         let call = &self.responder.0;
@@ -131,8 +131,8 @@ impl CallJob {
     }
 
     /// A job keeps what it asks, and goes on when it is answered; a call that is to become a job does so now; all others are answered.
-    fn conclude(&self, result: Result<Reply, ErrorObject>, then: Option<Then>) -> JobEnd {
-        let control = &self.execution.control;
+    fn conclude(&self, result: Result<Reply, ErrorObject>, then: Option<Then>) -> WorkEnd {
+        let control = &self.handler_call.control;
         let left_over = match (&control.record, &then) {
             (Some(_), _) | (_, Some(_)) => control.rounds().left_over(),
             (None, None) => None,
@@ -140,14 +140,14 @@ impl CallJob {
         match (&control.record, left_over, then) {
             (Some((jobs, id)), Some((questions, carried)), _) => {
                 match self.responder.0.pause() && jobs.ask(id, questions, carried) {
-                    true => JobEnd::Done,
-                    false => JobEnd::Cancelled,
+                    true => WorkEnd::Done,
+                    false => WorkEnd::Cancelled,
                 }
             }
             (None, None, Some(then)) if is_success(&result) => {
                 let carried = control.rounds().take_carried();
                 then(&self.responder.0, carried);
-                JobEnd::Done
+                WorkEnd::Done
             }
             _ => self.answer(result),
         }
@@ -155,14 +155,14 @@ impl CallJob {
 
     /// Answers with what the handler returned, unless it asked the client something: then that is the answer, whatever it returned. Says what
     /// the call has come to, which is a cancellation if that came first.
-    fn answer(&self, result: Result<Reply, ErrorObject>) -> JobEnd {
+    fn answer(&self, result: Result<Reply, ErrorObject>) -> WorkEnd {
         let call = &self.responder.0;
-        let HandlerCall { control, .. } = &self.execution;
+        let HandlerCall { control, .. } = &self.handler_call;
         let shared = &control.shared;
         let Facts { id, era, .. } = &call.facts;
         let server_info = &shared.identity.server_info;
         let rounds = control.rounds();
-        let required = rounds.required(&self.execution.attempted(), &shared.rounds, server_info);
+        let required = rounds.required(&self.handler_call.attempted(), &shared.rounds, server_info);
         let answered = match (required, result) {
             (Some(Ok(required)), _) => call.answer(encode::write(id, &required), None, Outcome::Ok),
             (Some(Err(error)), _) => call.fail(&error, Outcome::Error),
@@ -187,8 +187,8 @@ impl CallJob {
             }
         };
         match answered {
-            true => JobEnd::Done,
-            false => JobEnd::Cancelled,
+            true => WorkEnd::Done,
+            false => WorkEnd::Cancelled,
         }
     }
 }
@@ -202,10 +202,10 @@ impl HandlerCall {
         }
         let control: Arc<dyn CallControl> = Arc::<Control>::clone(&self.control);
         match &self.arguments {
-            Some(arguments) => (self.target.handler)(control, arguments),
+            Some(arguments) => (self.callable.handler)(control, arguments),
             None => {
                 let empty = RawValue::from_string("{}".into()).expect("an empty object is JSON");
-                (self.target.handler)(control, &empty)
+                (self.callable.handler)(control, &empty)
             }
         }
     }
