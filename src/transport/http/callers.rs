@@ -188,7 +188,9 @@ fn host_name(host: &str) -> Option<&str> {
 }
 
 fn is_loopback(name: &str) -> bool {
-    name.eq_ignore_ascii_case("localhost")
+    // As nearly everybody writes it, before it is taken apart.
+    name == "127.0.0.1"
+        || name.eq_ignore_ascii_case("localhost")
         || name
             .parse::<IpAddr>()
             .is_ok_and(|address| address.to_canonical().is_loopback())

@@ -34,7 +34,13 @@ pub(crate) trait Exchange {
     fn peer(&self) -> Option<SocketAddr>;
 
     /// Reads the whole body, of at most `bytes_max` bytes.
-    fn read_body(&mut self, bytes_max: usize) -> Result<Body, BodyError>;
+    fn read_body(&mut self, bytes_max: usize) -> Result<(), BodyError>;
+
+    /// The body that was read.
+    fn body(&self) -> &[u8];
+
+    /// Gives the body's memory back: what is kept of it stands elsewhere.
+    fn forget_body(&mut self);
 
     /// Sends a complete answer in one write.
     fn respond(&mut self, response: &HttpResponse<'_>) -> io::Result<()>;
@@ -234,9 +240,13 @@ pub(crate) mod tests {
         fn peer(&self) -> Option<SocketAddr> {
             None
         }
-        fn read_body(&mut self, _: usize) -> Result<Body, BodyError> {
+        fn read_body(&mut self, _: usize) -> Result<(), BodyError> {
             Err(BodyError::Gone)
         }
+        fn body(&self) -> &[u8] {
+            b""
+        }
+        fn forget_body(&mut self) {}
         fn respond(&mut self, _: &HttpResponse<'_>) -> io::Result<()> {
             Ok(())
         }

@@ -55,14 +55,20 @@ pub(super) fn method_not_allowed(message: &'static str) -> HttpRefusal {
     HttpRefusal::new(405, message).with("Allow", ALLOW)
 }
 
+const JSON: &str = "application/json";
+
+/// What nearly every client accepts, in these words: not worth being taken apart for each request.
+const JSON_AND_EVENTS: &str = "application/json, text/event-stream";
+
 fn check_content_type<E: Exchange>(exchange: &E) -> Result<(), HttpRefusal> {
-    if let Field::One(value) = single(exchange, "Content-Type") {
+    let is_json = |value: &str| {
         let media = value.split(';').next().unwrap_or_default().trim();
-        if media.eq_ignore_ascii_case("application/json") {
-            return Ok(());
-        }
+        media.eq_ignore_ascii_case(JSON)
+    };
+    match single(exchange, "Content-Type") {
+        Field::One(value) if value == JSON || is_json(value) => Ok(()),
+        _ => refuse(415, "Content-Type must be application/json"),
     }
-    refuse(415, "Content-Type must be application/json")
 }
 
 /// Bodies are read as they come; the answer says so, as RFC 9110 §15.5.16 wants.
@@ -115,6 +121,10 @@ fn accepted<E: Exchange>(exchange: &E) -> (bool, bool) {
     let (mut json, mut events, mut absent) = (false, false, true);
     for value in exchange.fields("Accept") {
         absent = false;
+        if value == JSON_AND_EVENTS {
+            (json, events) = (true, true);
+            continue;
+        }
         for range in value.split(',') {
             let mut parts = range.split(';').map(str::trim);
             let media = parts.next().unwrap_or_default();
@@ -122,7 +132,7 @@ fn accepted<E: Exchange>(exchange: &E) -> (bool, bool) {
                 continue;
             }
             let is = |name: &str| media.eq_ignore_ascii_case(name);
-            json |= is("application/json") || is("application/*") || is("*/*");
+            json |= is(JSON) || is("application/*") || is("*/*");
             events |= is("text/event-stream") || is("text/*") || is("*/*");
         }
     }

@@ -145,10 +145,9 @@ impl Endpoint {
 
     #[inline(never)]
     fn post<E: Exchange>(&self, reply: HttpReply<'_, E>) -> io::Result<()> {
-        let body = match reply.exchange.read_body(self.limits.body_bytes_max) {
-            Ok(body) => body,
-            Err(error) => return refuse_body(reply, &error),
-        };
+        if let Err(error) = reply.exchange.read_body(self.limits.body_bytes_max) {
+            return refuse_body(reply, &error);
+        }
         let session_id = match optional(&*reply.exchange, "Mcp-Session-Id") {
             Ok(session_id) => session_id,
             Err(refusal) => return reply.refuse(&refusal),
@@ -161,9 +160,10 @@ impl Endpoint {
             fields: &*reply.exchange,
         };
         let tag = reply.tag.clone();
-        let accepted = self.engine.accept(&body.bytes, tag, via, slot);
+        let body = reply.exchange.body();
+        let accepted = self.engine.accept(body, tag, via, slot);
         // What is kept of it has been charged by then.
-        drop(body);
+        reply.exchange.forget_body();
         let written = write(reply, Incoming::new(&self.limits, receiver), &accepted);
         if written.is_err()
             && let Accepted::Call(call) = &accepted

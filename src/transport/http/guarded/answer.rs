@@ -47,8 +47,8 @@ impl ResponseWriter {
     }
 
     /// The request has this head.
-    pub(super) fn begin(&mut self, head: &Head, head_bytes: &[u8]) {
-        self.head_only = head.method(head_bytes) == "HEAD";
+    pub(super) fn begin(&mut self, head: &Head) {
+        self.head_only = head.method() == "HEAD";
         self.version = head.version;
     }
 

@@ -53,7 +53,7 @@ use crate::base::log;
 use crate::base::log_rate::LogRate;
 use crate::outbox::Wake;
 use crate::transport::http::exchange::{
-    Body, BodyError, Exchange, Heard, Heeds, HttpResponse, SendAtOnce, SentBytes, Serve,
+    BodyError, Exchange, Heard, Heeds, HttpResponse, SendAtOnce, SentBytes, Serve,
 };
 use crate::transport::http::refusal::HttpRefusal;
 use crate::transport::short_way;
@@ -157,7 +157,7 @@ impl Connection {
         match self.read_head() {
             Ok(()) => {
                 self.requests += 1;
-                self.answer.begin(&self.head, self.intake.head_bytes());
+                self.answer.begin(&self.head);
                 self.note_whole();
                 Ok(())
             }
@@ -200,14 +200,17 @@ impl Connection {
     }
 
     fn read_head(&mut self) -> Result<(), Stopped> {
-        self.head.forget();
+        let bytes_max = self.common.limits.head_bytes_max;
+        if self.head.parse_at_once(self.intake.bytes(), bytes_max) {
+            self.intake.begin(&self.head);
+            return Ok(());
+        }
         let mut scanner = Scanner::default();
         let mut begun: Option<Begun> = None; // a head that comes in one piece never asks the clock
         loop {
-            let bytes_max = self.common.limits.head_bytes_max;
             if let Some(len) = scanner.scan(self.intake.bytes(), bytes_max)? {
                 if let Err(refused) = self.head.parse(&self.intake.bytes()[..len], &scanner) {
-                    self.intake.give_up(len);
+                    self.intake.give_up();
                     return Err(refused.into());
                 }
                 self.intake.begin(&self.head);
@@ -299,6 +302,7 @@ impl Connection {
     fn decide_close(&mut self) {
         // A body that nobody has read and that has arrived is dropped. When that fails, `is_settled` says so.
         let _ = self.take_body(UNREAD_BODY_BYTES_MAX, false);
+        self.intake.forget_body();
         if self.must_close() {
             self.answer.close_after();
         }
@@ -310,7 +314,7 @@ impl Connection {
         worn_out || stopping || self.head.wants_close || !self.intake.is_settled()
     }
 
-    fn take_body(&mut self, bytes_max: usize, waits: bool) -> Result<Body, BodyError> {
+    fn take_body(&mut self, bytes_max: usize, waits: bool) -> Result<(), BodyError> {
         let (limits, memory) = (&self.common.limits, &self.common.memory);
         let mut source = BodySource::new(&mut self.wire, &self.head, limits, memory, waits);
         self.intake.read_body(&self.head, bytes_max, &mut source)
@@ -324,27 +328,35 @@ impl Connection {
 
 impl Exchange for Connection {
     fn method(&self) -> &str {
-        self.head.method(self.intake.head_bytes())
+        self.head.method()
     }
 
     fn target(&self) -> &str {
-        self.head.target(self.intake.head_bytes())
+        self.head.target()
     }
 
     fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.head.fields(self.intake.head_bytes(), name)
+        self.head.fields(name)
     }
 
     fn peer(&self) -> Option<SocketAddr> {
         self.wire.socket().peer()
     }
 
-    fn read_body(&mut self, bytes_max: usize) -> Result<Body, BodyError> {
+    fn read_body(&mut self, bytes_max: usize) -> Result<(), BodyError> {
         let waits = true;
-        let body = self.take_body(bytes_max, waits);
-        self.left |= matches!(body, Err(BodyError::Gone));
+        let read = self.take_body(bytes_max, waits);
+        self.left |= matches!(read, Err(BodyError::Gone));
         self.note_whole();
-        body
+        read
+    }
+
+    fn body(&self) -> &[u8] {
+        self.intake.body()
+    }
+
+    fn forget_body(&mut self) {
+        self.intake.forget_body();
     }
 
     fn respond(&mut self, response: &HttpResponse<'_>) -> io::Result<()> {

@@ -4,19 +4,23 @@
 //! the rules that it leaves out. What is ambiguous is refused, never guessed, because a proxy in front of us may have guessed
 //! otherwise (request smuggling). Must not know sockets, threads, the clock or MCP. RFC 9112 §3, §5, §6.
 
-use std::mem::MaybeUninit;
-use std::str;
+use std::mem::{self, MaybeUninit};
+use std::{iter, str};
 
 use httparse::{Header, Request, Status};
 
 use super::body::BodyFraming;
-use super::scan::{Refused, Scanner, TOO_MANY_FIELDS, bad, refusal};
+use super::scan::{
+    Refused, Scanner, TARGET_BYTES_MAX, TOO_MANY_FIELDS, bad, is_token_byte, refusal,
+};
 
 /// Up to this many fields are parsed without asking the heap for room; real clients send about ten. No more, because the pages
 /// of stack that a connection has once touched are most of what it costs while it is idle.
 const FIELDS_ON_STACK: usize = 16;
 
-/// A place in the bytes of the head.
+const MALFORMED: Refused = bad("the request head is malformed");
+
+/// A place in the text of the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct ByteRange {
     start: u32,
@@ -36,22 +40,32 @@ impl ByteRange {
         }
     }
 
-    fn len(self) -> usize {
-        self.end as usize - self.start as usize
-    }
-
-    fn slice(self, bytes: &[u8]) -> &[u8] {
+    fn of_text(self, text: &str) -> &str {
         let place = self.start as usize..self.end as usize;
-        bytes.get(place).unwrap_or_default()
-    }
-
-    fn text(self, bytes: &[u8]) -> &str {
-        str::from_utf8(self.slice(bytes)).unwrap_or_default() // `Head::parse` has checked it
+        text.get(place).unwrap_or_default()
     }
 }
 
-/// What a request's head says, as places in the bytes it was read from. They must stay where they are as long as the head is
-/// used. One value serves a connection's every request, so that its memory is used again.
+/// A header field, in a hash table with chains.
+#[derive(Debug)]
+struct FieldPlace {
+    name: ByteRange,
+    value: ByteRange,
+    /// The next field of the same chain, counted from one; zero after the last.
+    next: u8,
+}
+
+/// How many chains there are.
+const CHAINS: usize = 32;
+
+/// The chain of a name: the same for names that differ in case alone, and different for all that are looked for in each request.
+pub(super) fn chain(name: &[u8]) -> usize {
+    let letter = |byte: Option<&u8>| usize::from(byte.map_or(0, |byte| byte | 0x20));
+    (name.len() + 12 * letter(name.first()) + letter(name.last())) % CHAINS
+}
+
+/// What a request's head says: a copy of its text, and places in that. One value serves a connection's every request, so that its memory is used
+/// again.
 #[derive(Debug, Default)]
 pub(super) struct Head {
     /// Length of the head in bytes, its final empty line included.
@@ -62,9 +76,13 @@ pub(super) struct Head {
     pub(super) expects_continue: bool,
     /// The client asked that the connection be closed after the answer.
     pub(super) wants_close: bool,
+    text: String,
     method: ByteRange,
     target: ByteRange,
-    fields: Vec<(ByteRange, ByteRange)>,
+    /// The last first.
+    fields: Vec<FieldPlace>,
+    /// The first field of each chain, counted from one; zero where there is none.
+    chains: [u8; CHAINS],
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,54 +93,79 @@ pub(super) enum Version {
 }
 
 impl Head {
+    /// Parses a head that has come in one piece with CRLF after each line, as nearly all do, in one pass. False if it is another, or none yet: then
+    /// it is for a scanner to say what it is.
+    pub(super) fn parse_at_once(&mut self, bytes: &[u8], bytes_max: usize) -> bool {
+        let is_good = self.parse_short(bytes).is_ok()
+            && self.len <= bytes_max.min(TARGET_BYTES_MAX)
+            && is_token_byte(bytes[0])
+            && bytes[..self.len].ends_with(b"\r\n\r\n")
+            && self.fields.iter().all(|field| {
+                let before = &bytes[..field.name.start as usize];
+                before.ends_with(b"\r\n")
+            });
+        if !is_good {
+            self.forget();
+        }
+        is_good
+    }
+
     /// Parses the whole head that `scanner` has found.
     pub(super) fn parse(&mut self, bytes: &[u8], scanner: &Scanner) -> Result<(), Refused> {
-        if str::from_utf8(bytes).is_err() {
-            return Err(bad("the request head is not UTF-8"));
-        }
         if scanner.field_count() <= FIELDS_ON_STACK {
-            let mut room = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
-            self.parse_into(bytes, &mut room)
+            self.parse_short(bytes)?;
         } else {
             let mut room = Vec::with_capacity(scanner.field_count());
-            self.parse_into(bytes, room.spare_capacity_mut())
+            self.parse_into(bytes, room.spare_capacity_mut())?;
+        }
+        match self.len == bytes.len() {
+            true => Ok(()),
+            // The two disagree about where the head ends: exactly what must not happen.
+            false => Err(MALFORMED),
         }
     }
 
-    pub(super) fn method<'a>(&self, bytes: &'a [u8]) -> &'a str {
-        self.method.text(bytes)
+    fn parse_short(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        let mut room = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
+        self.parse_into(bytes, &mut room)
     }
 
-    pub(super) fn target<'a>(&self, bytes: &'a [u8]) -> &'a str {
-        self.target.text(bytes)
+    pub(super) fn method(&self) -> &str {
+        self.method.of_text(&self.text)
+    }
+
+    pub(super) fn target(&self) -> &str {
+        self.target.of_text(&self.text)
     }
 
     /// The values of the fields with this name, compared without case.
-    pub(super) fn fields<'a>(
-        &'a self,
-        bytes: &'a [u8],
-        name: &'a str,
-    ) -> impl Iterator<Item = &'a str> {
-        let name = name.as_bytes();
-        self.fields
-            .iter()
-            // The length first: it settles nearly every field.
-            .filter(move |(field, _)| {
-                field.len() == name.len() && field.slice(bytes).eq_ignore_ascii_case(name)
-            })
-            .map(move |(_, value)| value.text(bytes))
+    pub(super) fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let is = move |found: &str| found == name || found.eq_ignore_ascii_case(name);
+        let mut at = self.chains[chain(name.as_bytes())];
+        iter::from_fn(move || {
+            while let Some(field) = self.fields.get(usize::from(at).wrapping_sub(1)) {
+                at = field.next;
+                if is(field.name.of_text(&self.text)) {
+                    return Some(field.value.of_text(&self.text));
+                }
+            }
+            None
+        })
     }
 
-    /// Forgets the head before the next one is read: of one that cannot be read nothing is said.
-    pub(super) fn forget(&mut self) {
+    /// Forgets the last head: of one that cannot be read nothing is said.
+    fn forget(&mut self) {
         self.method = ByteRange::default();
         self.target = ByteRange::default();
         self.fields.clear();
+        self.chains = [0; CHAINS];
+        self.text.clear();
     }
 
-    /// Gives the memory for fields back to the heap.
+    /// Gives the memory back to the heap.
     pub(super) fn release(&mut self) {
         self.fields = Vec::new();
+        self.text = String::new();
     }
 
     fn parse_into<'b>(
@@ -130,12 +173,16 @@ impl Head {
         bytes: &'b [u8],
         room: &mut [MaybeUninit<Header<'b>>],
     ) -> Result<(), Refused> {
+        self.forget();
         let mut request = Request::new(&mut []);
-        match request.parse_with_uninit_headers(bytes, room) {
-            Ok(Status::Complete(len)) if len == bytes.len() => self.len = len,
-            // The two disagree about where the head ends: exactly what must not happen.
-            Ok(_) => return Err(bad("the request head is malformed")),
-            Err(error) => return Err(explain(error, bytes)),
+        let parsed = request.parse_with_uninit_headers(bytes, room);
+        self.len = match parsed.map_err(|error| explain(error, bytes))? {
+            Status::Complete(len) => len,
+            Status::Partial => return Err(MALFORMED),
+        };
+        match str::from_utf8(&bytes[..self.len]) {
+            Ok(text) => self.text.push_str(text),
+            Err(_) => return Err(bad("the request head is not UTF-8")),
         }
         self.version = match request.version {
             Some(0) => Version::Http10,
@@ -159,10 +206,15 @@ impl Head {
         headers: &[Header<'h>],
     ) -> Result<Listened<'h>, Refused> {
         // All of them first: what is refused may have an origin.
-        self.fields.extend(headers.iter().map(|field| {
-            let name = ByteRange::of(field.name.as_bytes(), bytes);
-            (name, ByteRange::of(field.value, bytes))
-        }));
+        self.fields.reserve(headers.len());
+        for (at, header) in (1..).zip(headers.iter().rev()) {
+            let name = header.name.as_bytes();
+            self.fields.push(FieldPlace {
+                name: ByteRange::of(name, bytes),
+                value: ByteRange::of(header.value, bytes),
+                next: mem::replace(&mut self.chains[chain(name)], at),
+            });
+        }
         self.expects_continue = false;
         self.wants_close = self.version == Version::Http10;
         let mut listened = Listened::default();

@@ -1,9 +1,10 @@
 //! What a connection has read and not yet used: the head of the present request, its body, and what was sent ahead.
 //!
-//! One buffer for all of it, which the head's places point into and which an idle connection does not have. It must not know how a
+//! One buffer for all of it, which an idle connection does not have; a body that came whole behind its head stays where it is. It must not know how a
 //! request is answered, nor what it asks for.
 
 use std::io::IoSlice;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,10 +30,12 @@ pub(super) const UNREAD_BODY_BYTES_MAX: usize = 64 * 1024;
 pub(super) struct Intake {
     /// The present request's head, then what came behind it.
     buffer: Vec<u8>,
-    head_len: usize,
     /// So much of the buffer belongs to the present request; the rest was sent ahead.
     taken: usize,
-    body: Extent,
+    extent: Extent,
+    /// Where the body is in the buffer, unless it has come in pieces.
+    place: Range<usize>,
+    pieced: Body,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,10 +57,6 @@ impl Intake {
         &self.buffer
     }
 
-    pub(super) fn head_bytes(&self) -> &[u8] {
-        &self.buffer[..self.head_len]
-    }
-
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
@@ -68,17 +67,15 @@ impl Intake {
         wire.fill(&mut self.buffer, begun, time)
     }
 
-    /// The buffer begins with a head of this length, after which nothing can be read.
-    pub(super) fn give_up(&mut self, head_len: usize) {
-        self.head_len = head_len;
-        self.body = Extent::Broken;
+    /// The buffer begins with a head after which nothing can be read.
+    pub(super) fn give_up(&mut self) {
+        self.extent = Extent::Broken;
     }
 
     /// The buffer begins with this head.
     pub(super) fn begin(&mut self, head: &Head) {
-        self.head_len = head.len;
         self.taken = head.len;
-        self.body = match head.framing {
+        self.extent = match head.framing {
             BodyFraming::Empty | BodyFraming::Length(0) => Extent::Whole,
             BodyFraming::Length(_) | BodyFraming::Chunked => Extent::Unread,
         };
@@ -86,7 +83,7 @@ impl Intake {
 
     /// Whether the present request has been read to its end, so that another can follow.
     pub(super) fn is_settled(&self) -> bool {
-        self.body == Extent::Whole
+        self.extent == Extent::Whole
     }
 
     /// Whether something was sent ahead of the present request's answer.
@@ -96,6 +93,7 @@ impl Intake {
 
     /// Forgets the present request; what was sent ahead moves to the front.
     pub(super) fn next(&mut self) {
+        self.forget_body();
         if self.taken == self.buffer.len() {
             self.buffer.clear();
         } else {
@@ -104,7 +102,6 @@ impl Intake {
         if self.buffer.capacity() > BODY_READ_BYTES {
             self.buffer.shrink_to(READ_BYTES);
         }
-        self.head_len = 0;
         self.taken = 0;
     }
 
@@ -115,50 +112,71 @@ impl Intake {
 
     /// The buffer, for a connection that will not need what is in it.
     pub(super) fn scratch(&mut self) -> &mut Vec<u8> {
-        self.head_len = 0;
+        self.forget_body();
         self.taken = 0;
         &mut self.buffer
     }
 
-    /// Reads the whole body, waiting for it as long as `source` does. Empty if it has been read before.
+    /// The body, as far as it has been read.
+    pub(super) fn body(&self) -> &[u8] {
+        match self.pieced.bytes.as_slice() {
+            [] => &self.buffer[self.place.clone()],
+            pieced => pieced,
+        }
+    }
+
+    /// Gives the body's memory back, and what was charged for it.
+    pub(super) fn forget_body(&mut self) {
+        self.place = 0..0;
+        self.pieced = Body::default();
+    }
+
+    /// Reads the whole body, waiting for it as long as `source` does. Nothing if it has been read before.
     pub(super) fn read_body(
         &mut self,
         head: &Head,
         bytes_max: usize,
         source: &mut BodySource<'_>,
-    ) -> Result<Body, BodyError> {
-        match self.body {
-            Extent::Whole => return Ok(Body::default()),
+    ) -> Result<(), BodyError> {
+        match self.extent {
+            Extent::Whole => return Ok(()),
             Extent::Broken => return Err(BodyError::Malformed("the body was given up")),
-            Extent::Unread => self.body = Extent::Broken, // until it has been read to its end
+            Extent::Unread => self.extent = Extent::Broken, // until it has been read to its end
         }
-        let body = match head.framing {
-            BodyFraming::Empty => Body::default(),
-            BodyFraming::Length(length) => self.take_length(length, bytes_max, source)?,
-            BodyFraming::Chunked => self.take_chunked(bytes_max, source)?,
+        let read = match head.framing {
+            BodyFraming::Empty => Ok(()),
+            BodyFraming::Length(length) => self.take_length(length, bytes_max, source),
+            BodyFraming::Chunked => self.take_chunked(bytes_max, source),
         };
-        self.body = Extent::Whole;
-        Ok(body)
+        match read {
+            Ok(()) => self.extent = Extent::Whole,
+            Err(_) => self.forget_body(),
+        }
+        read
     }
 
-    /// What came with the head is copied; the rest is read straight into the body.
+    /// What came with the head stays where it is if that is all; otherwise it is copied, and the rest is read straight behind it.
     fn take_length(
         &mut self,
         length: u64,
         bytes_max: usize,
         source: &mut BodySource<'_>,
-    ) -> Result<Body, BodyError> {
+    ) -> Result<(), BodyError> {
         let length = usize::try_from(length).map_err(|_| BodyError::TooLarge)?;
         if length > bytes_max {
             return Err(BodyError::TooLarge);
         }
         let arrived = &self.buffer[self.taken..];
-        let arrived = &arrived[..arrived.len().min(length)];
-        let mut body = Body::default();
+        if arrived.len() >= length {
+            self.place = self.taken..self.taken + length;
+            self.taken += length;
+            return Ok(());
+        }
+        let body = &mut self.pieced;
         let room = length.min(arrived.len().max(BODY_READ_BYTES));
         body.make_room(room, source.memory)?;
         body.bytes.extend_from_slice(arrived);
-        self.taken += arrived.len();
+        self.taken = self.buffer.len();
         while body.bytes.len() < length {
             let arrived = body.bytes.len();
             if arrived == body.bytes.capacity() {
@@ -170,16 +188,16 @@ impl Intake {
         // The allocator may have given more room than was asked for.
         self.buffer.extend_from_slice(&body.bytes[length..]);
         body.bytes.truncate(length);
-        Ok(body)
+        Ok(())
     }
 
     fn take_chunked(
         &mut self,
         bytes_max: usize,
         source: &mut BodySource<'_>,
-    ) -> Result<Body, BodyError> {
+    ) -> Result<(), BodyError> {
         let mut decoder = Chunked::new();
-        let mut body = Body::default();
+        let body = &mut self.pieced;
         loop {
             let input = &self.buffer[self.taken..];
             if body.bytes.capacity() - body.bytes.len() < input.len() {
@@ -189,10 +207,10 @@ impl Intake {
             let decoded = decoder.decode(input, &mut body.bytes, bytes_max)?;
             self.taken += decoded.consumed;
             if decoded.done {
-                return Ok(body);
+                return Ok(());
             }
-            self.buffer.truncate(self.head_len); // the head stays, its framing can go
-            self.taken = self.head_len;
+            self.buffer.clear(); // all of it has been taken
+            self.taken = 0;
             make_room(&mut self.buffer, BODY_READ_BYTES / 2);
             source.fill(&mut self.buffer, body.bytes.len())?;
         }

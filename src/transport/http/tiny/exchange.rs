@@ -24,6 +24,7 @@ pub(super) struct TinyExchange<'a> {
     can_stream: bool,
     /// How much of the body has been read.
     read: u64,
+    body: Body,
     writer: Option<Box<dyn Write + Send>>,
     close: bool,
     /// What its body is charged to.
@@ -45,6 +46,7 @@ impl<'a> TinyExchange<'a> {
             can_stream: *request.http_version() >= HTTPVersion(1, 1),
             request: Some(request),
             read: 0,
+            body: Body::default(),
             writer: None,
             close: false,
             memory,
@@ -146,23 +148,30 @@ impl Exchange for TinyExchange<'_> {
         self.request.as_ref()?.remote_addr().copied()
     }
 
-    fn read_body(&mut self, bytes_max: usize) -> Result<Body, BodyError> {
+    fn read_body(&mut self, bytes_max: usize) -> Result<(), BodyError> {
         let request = self.request.as_mut().ok_or(BodyError::Gone)?;
         let declared = request.body_length();
         if declared.is_some_and(|length| length > bytes_max) {
             return Err(BodyError::TooLarge);
         }
-        let mut body = Body::default();
         let most = declared.unwrap_or(bytes_max.saturating_add(1));
-        let read = read_up_to(most, rest(request, 0), &mut body, self.memory);
-        let arrived = body.bytes.len();
+        let read = read_up_to(most, rest(request, 0), &mut self.body, self.memory);
+        let arrived = self.body.bytes.len();
         self.read = arrived as u64;
         read?;
         match declared {
             _ if arrived > bytes_max => Err(BodyError::TooLarge),
             Some(length) if arrived < length => Err(BodyError::Gone),
-            _ => Ok(body),
+            _ => Ok(()),
         }
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.body.bytes
+    }
+
+    fn forget_body(&mut self) {
+        self.body = Body::default();
     }
 
     fn respond(&mut self, response: &HttpResponse<'_>) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! Literal heads through one check, every prefix and every split of the good ones.
 
 use super::super::body::BodyFraming;
-use super::super::head::{Head, Version};
+use super::super::head::{Head, Version, chain};
 use super::super::scan::{Refused, Scanner, TARGET_BYTES_MAX};
 
 /// What the tests compare: everything that a head says.
@@ -17,28 +17,44 @@ pub(super) struct Said {
     pub(super) x: Vec<String>,
 }
 
-/// Feeds the bytes piece by piece, each piece ending at one of `cuts`, then the rest.
+/// Feeds the bytes piece by piece, each piece ending at one of `cuts`, then the rest. The first piece is tried at once, as a connection does.
 pub(super) fn feed(bytes: &[u8], cuts: &[usize]) -> Result<Option<Said>, Refused> {
+    let first = cuts.first().copied().unwrap_or(bytes.len());
+    let mut head = Head::default();
+    if head.parse_at_once(&bytes[..first], HEAD_BYTES_MAX) {
+        let said = Said::of(&head);
+        assert_eq!(scan(bytes, cuts), Ok(Some(said.clone())));
+        return Ok(Some(said));
+    }
+    scan(bytes, cuts)
+}
+
+fn scan(bytes: &[u8], cuts: &[usize]) -> Result<Option<Said>, Refused> {
     let mut scanner = Scanner::default();
     for end in cuts.iter().copied().chain([bytes.len()]) {
         let Some(len) = scanner.scan(&bytes[..end], HEAD_BYTES_MAX)? else {
             continue;
         };
         let mut head = Head::default();
-        let bytes = &bytes[..len];
-        head.parse(bytes, &scanner)?;
-        return Ok(Some(Said {
+        head.parse(&bytes[..len], &scanner)?;
+        return Ok(Some(Said::of(&head)));
+    }
+    Ok(None)
+}
+
+impl Said {
+    fn of(head: &Head) -> Said {
+        Said {
             len: head.len,
-            method: head.method(bytes).to_owned(),
-            target: head.target(bytes).to_owned(),
+            method: head.method().to_owned(),
+            target: head.target().to_owned(),
             version: head.version,
             framing: head.framing,
             expects_continue: head.expects_continue,
             wants_close: head.wants_close,
-            x: head.fields(bytes, "X").map(str::to_owned).collect(),
-        }));
+            x: head.fields("X").map(str::to_owned).collect(),
+        }
     }
-    Ok(None)
 }
 
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -121,6 +137,36 @@ fn a_head_says_what_it_says() {
 }
 
 #[test]
+fn names_that_are_looked_for_in_each_request_share_no_chain() {
+    let names = "accept content-encoding content-type host last-event-id mcp-method mcp-name mcp-protocol-version mcp-session-id origin x-request-id";
+    let mut chains = std::collections::HashSet::new();
+    for name in names.split(' ') {
+        assert_eq!(
+            chain(name.as_bytes()),
+            chain(name.to_ascii_uppercase().as_bytes())
+        );
+        assert!(chains.insert(chain(name.as_bytes())), "{name}");
+    }
+}
+
+#[test]
+fn fields_of_one_chain_are_told_apart_and_keep_their_order() {
+    // The same length, the same first and last letter.
+    let head =
+        "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nX-a-X: 2\r\nX-b-X: 3\r\nx: 4\r\nX-A-x: 5\r\n\r\n";
+    let mut parsed = Head::default();
+    assert!(parsed.parse_at_once(head.as_bytes(), HEAD_BYTES_MAX));
+    for (name, values) in [
+        ("x", vec!["1", "4"]),
+        ("x-a-x", vec!["2", "5"]),
+        ("X-B-X", vec!["3"]),
+        ("X-C-X", vec![]),
+    ] {
+        assert_eq!(parsed.fields(name).collect::<Vec<_>>(), values, "{name}");
+    }
+}
+
+#[test]
 fn one_value_parses_many_heads_without_remembering_the_last() {
     let mut head = Head::default();
     let mut parse = |bytes: &[u8]| {
@@ -128,7 +174,7 @@ fn one_value_parses_many_heads_without_remembering_the_last() {
         let len = scanner.scan(bytes, HEAD_BYTES_MAX);
         assert_eq!(len, Ok(Some(bytes.len())));
         head.parse(bytes, &scanner).expect("good");
-        let x = head.fields(bytes, "x").count();
+        let x = head.fields("x").count();
         (head.framing, head.wants_close, head.expects_continue, x)
     };
     let first = b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\nX: 1\r\n\r\n";

@@ -95,7 +95,10 @@ impl Toy {
 
     fn echo<E: Exchange>(&self, exchange: &mut E) {
         match exchange.read_body(self.limits.body_bytes_max) {
-            Ok(body) => self.respond(exchange, 200, &body.bytes),
+            Ok(()) => {
+                let body = exchange.body().to_owned();
+                self.respond(exchange, 200, &body);
+            }
             Err(error) => {
                 self.tell(Event::NoBody(format!("{error:?}")));
                 let status = match error {
