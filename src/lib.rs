@@ -228,7 +228,7 @@ pub use pool::{
     Claim, ClaimError, Claimed, ExternalLock, Holder, PoolReport, PoolWaiter, PooledResource,
     ResourcePool, Scope, Snapshot,
 };
-pub use protocol::jsonrpc::{ErrorCode, ErrorObject};
+pub use protocol::errors::{ErrorCode, ErrorObject};
 pub use protocol::results::{
     CacheHint, Completion, GetPromptResult, PromptMessage, ReadResourceResult,
 };

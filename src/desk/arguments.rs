@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::handler::execution::{BACKGROUND, WORKSPACE};
-use crate::protocol::jsonrpc::write_json;
+use crate::protocol::text::write_json;
 
 /// What a call says to the server, and what is left of its arguments.
 #[derive(Debug, Default)]

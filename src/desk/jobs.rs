@@ -19,7 +19,7 @@ use crate::desk::record::{
     AnswerEffect, Carried, JobOutcome, JobRecord, JobStatus, Listed, Order, Question,
 };
 use crate::desk::store::{JobStore, StoreError, StoredJob};
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
+use crate::protocol::errors::{ErrorCode, ErrorObject};
 
 /// How many jobs there may be, and for how long.
 pub(crate) struct JobRules {

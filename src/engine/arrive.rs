@@ -14,9 +14,8 @@ use crate::engine::reply::{Asked, Refusal, ReplyPort};
 use crate::legacy::{Session, Sessions};
 use crate::observe::access::{self, RequestTag};
 use crate::outbox::{Admission, AnswerSlot};
-use crate::protocol::jsonrpc::{
-    self, ErrorCode, ErrorObject, Frame, Malformed, Message, Notification, Request, Response,
-};
+use crate::protocol::errors::{ErrorCode, ErrorObject};
+use crate::protocol::jsonrpc::{self, Frame, Malformed, Message, Notification, Request, Response};
 use crate::protocol::meta::Params;
 use crate::protocol::method::Method;
 use crate::protocol::modern;

@@ -30,7 +30,8 @@ use crate::handler::reply::Reply;
 use crate::handler::workspace::{AccessMode, Inside};
 use crate::lane::{LaneRefusal, RunningLane, Ticket, Waits};
 use crate::observe::access::{Outcome, RequestTag};
-use crate::protocol::jsonrpc::{ErrorObject, RequestId};
+use crate::protocol::errors::ErrorObject;
+use crate::protocol::id::RequestId;
 use crate::protocol::meta::ProgressToken;
 use crate::protocol::types::CallToolResult;
 use crate::protocol::version::{Era, ProtocolVersion};
@@ -358,7 +359,7 @@ pub(super) fn no_workspace(problem: NoWorkspace, key: &Key) -> String {
     match problem {
         NoWorkspace::Unknown => format!(
             "There is no workspace `{}`: call `open_workspace` first, and pass the name that it returns as `workspace`",
-            crate::protocol::jsonrpc::shortened(&key.name)
+            crate::protocol::errors::shortened(&key.name)
         ),
         NoWorkspace::TooManyOfOne(most) => {
             format!(

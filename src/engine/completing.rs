@@ -10,8 +10,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::engine::dispatch::{Callee, named, unknown};
 use crate::engine::lifecycle::Engine;
 use crate::engine::planning::Unplanned;
-use crate::protocol::jsonrpc::{ErrorObject, Text};
+use crate::protocol::errors::ErrorObject;
 use crate::protocol::meta::{Params, ReferenceKind};
+use crate::protocol::text::Text;
 
 impl Engine {
     /// Finds what completes an argument of a prompt or a variable of a resource template.

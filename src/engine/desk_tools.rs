@@ -26,7 +26,7 @@ use crate::handler::rules::ArgumentRules;
 use crate::handler::shown::{Hints, Shown};
 use crate::handler::type_schema;
 use crate::pool::table::PoolTable;
-use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::errors::ErrorObject;
 use crate::protocol::types::{CallToolResult, ToolAnnotations};
 
 /// What a tool says: a result, or a problem for the model.

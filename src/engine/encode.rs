@@ -7,8 +7,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::handler::reply::Reply;
-use crate::protocol::jsonrpc::{self, RequestId, write_json};
+use crate::protocol::id::RequestId;
+use crate::protocol::jsonrpc;
 use crate::protocol::results::{CacheScope, Completion, PromptMessage};
+use crate::protocol::text::write_json;
 use crate::protocol::text::write_text;
 use crate::protocol::types::{ContentBlock, ResourceContents};
 use crate::protocol::version::Era;

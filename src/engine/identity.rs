@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use crate::desk::wire::EXTENSION;
 use crate::engine::listing::Cacheable;
-use crate::protocol::jsonrpc::write_json;
 use crate::protocol::meta::SERVER_INFO_KEY;
 use crate::protocol::results::CacheHint;
+use crate::protocol::text::write_json;
 use crate::protocol::types::Implementation;
 use crate::protocol::version::ProtocolVersion;
 

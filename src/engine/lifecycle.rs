@@ -39,7 +39,7 @@ use crate::legacy::{Session, SessionTable, Sessions, Streams};
 use crate::observe::access::{self, AccessLog, Observer, RequestTag};
 use crate::outbox::{Accounts, Bounds, Outbox, OutboxReceiver, outbox};
 use crate::protocol::change::Change;
-use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::errors::ErrorObject;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::Implementation;
 use crate::protocol::version::ProtocolVersion;

@@ -14,9 +14,10 @@ use crate::engine::reply::{Asked, over_budget, shutting_down};
 use crate::engine::shared::Shared;
 use crate::engine::subscriptions::{Wants, id_bytes, send_task};
 use crate::protocol::change::Change;
-use crate::protocol::jsonrpc::{ErrorObject, Text};
+use crate::protocol::errors::ErrorObject;
 use crate::protocol::meta::{Params, SubscriptionFilter};
 use crate::protocol::raw;
+use crate::protocol::text::Text;
 
 impl Engine {
     /// Acknowledged at once, and open until somebody ends it.

@@ -13,8 +13,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use crate::handler::shown::Shown;
-use crate::protocol::jsonrpc::write_json;
 use crate::protocol::results::{CacheHint, CacheScope};
+use crate::protocol::text::write_json;
 use crate::protocol::version::Era;
 
 /// One item of a list, as each era is shown it. Clones are cheap.

@@ -18,7 +18,7 @@ use crate::engine::shared::Shared;
 use crate::handler::execution::Execution;
 use crate::handler::registration::Callable;
 use crate::handler::workspace::AccessMode;
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
+use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::meta::Params;
 use crate::protocol::raw;
 use crate::protocol::version::Era;

@@ -12,7 +12,7 @@ use crate::desk::jobs::Jobs;
 use crate::desk::record::JobOutcome;
 use crate::observe::access::{Access, Observer};
 use crate::outbox::Answer;
-use crate::protocol::jsonrpc::ErrorCode;
+use crate::protocol::errors::ErrorCode;
 
 /// The port of one job's record. Dropped unused, it changes nothing.
 pub(crate) struct RecordPort {

@@ -13,7 +13,9 @@ use crate::lane::LaneRefusal;
 use crate::legacy::Member;
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Admission, Answer, AnswerSlot, Outbox};
-use crate::protocol::jsonrpc::{self, ErrorCode, ErrorObject, RequestId};
+use crate::protocol::errors::{ErrorCode, ErrorObject, shortened};
+use crate::protocol::id::RequestId;
+use crate::protocol::jsonrpc;
 use crate::protocol::meta::Params;
 use crate::protocol::trace;
 use crate::protocol::version::Era;
@@ -218,7 +220,7 @@ pub(super) fn silent(
 ) -> ErrorObject {
     let silent_ms = u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX);
     let why = match given_up {
-        Some(reason) => format!("was given up: {}", jsonrpc::shortened(reason)),
+        Some(reason) => format!("was given up: {}", shortened(reason)),
         None => format!("gave no sign of life for {silent_ms} ms and was given up"),
     };
     let message = format!("The call {why}. The server's log has more under request id {tag}");

@@ -18,9 +18,10 @@ use crate::desk::record::{Carried, Question};
 use crate::engine::seal::{Binding, Sealer, Unsealable};
 use crate::handler::ask::{Ask, AskError};
 use crate::protocol::digest::{Digest, digest_of};
-use crate::protocol::jsonrpc::{ErrorObject, Text};
+use crate::protocol::errors::ErrorObject;
 use crate::protocol::meta::Params;
 use crate::protocol::raw;
+use crate::protocol::text::Text;
 use crate::protocol::version::Era;
 
 /// What the rounds of every call have in common.

@@ -20,7 +20,8 @@ use crate::engine::call::Call;
 use crate::engine::encode;
 use crate::observe::access::Outcome;
 use crate::protocol::change::Change;
-use crate::protocol::jsonrpc::{self, RequestId};
+use crate::protocol::id::RequestId;
+use crate::protocol::jsonrpc;
 use crate::protocol::meta::SUBSCRIPTION_ID_KEY;
 
 /// The open streams.

@@ -15,7 +15,7 @@ use crate::engine::call::internal_error;
 use crate::engine::lifecycle::Engine;
 use crate::engine::planning::{declares_tasks, tasks_required};
 use crate::engine::reply::{Asked, shutting_down};
-use crate::protocol::jsonrpc::{ErrorObject, shortened};
+use crate::protocol::errors::{ErrorObject, shortened};
 use crate::protocol::method::Method;
 use crate::protocol::raw;
 

@@ -25,7 +25,7 @@ use crate::handler::registration::Callable;
 use crate::handler::reply::Reply;
 use crate::lane::{WorkEnd, WorkItem};
 use crate::observe::access::Outcome;
-use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::errors::ErrorObject;
 use crate::protocol::version::ProtocolVersion;
 
 /// What is executed, wherever its result goes.

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
 use crate::base::budget::Charge;
-use crate::protocol::jsonrpc::shortened;
+use crate::protocol::errors::shortened;
 use crate::protocol::sentence::Sentence;
 use crate::protocol::tree::{Slip, TreeRoom, Unread};
 

@@ -9,9 +9,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, Text};
+use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::raw;
 use crate::protocol::sentence::Sentence;
+use crate::protocol::text::Text;
 use crate::protocol::types::Role;
 use crate::protocol::version::Era;
 

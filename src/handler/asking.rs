@@ -15,8 +15,9 @@ use crate::handler::ask::{Ask, AskError, Elicited, Root, Sampled, Sampling};
 use crate::handler::ask_schema;
 use crate::handler::context::RequestContext;
 use crate::handler::rules::ArgumentRules;
-use crate::protocol::jsonrpc::{Text, shortened};
+use crate::protocol::errors::shortened;
 use crate::protocol::sentence::Sentence;
+use crate::protocol::text::Text;
 use crate::protocol::version::ProtocolVersion;
 
 /// Asking the client.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Build, Handler, erase};
 use crate::handler::reply::Reply;
-use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::errors::ErrorObject;
 use crate::protocol::results::Completion;
 
 /// What the user has typed so far: the arguments of a completion handler. Specification: `server/utilities/completion`.

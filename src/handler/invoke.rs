@@ -18,7 +18,7 @@ use crate::handler::reply::Reply;
 use crate::handler::rules::ArgumentRules;
 use crate::handler::type_schema;
 use crate::handler::workspace::WorkspaceParam;
-use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::errors::ErrorObject;
 use crate::protocol::tree::Unread;
 
 /// A function that can be a handler. These shapes are:

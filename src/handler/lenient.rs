@@ -12,9 +12,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::handler::place::Place;
-use crate::protocol::jsonrpc::{Text, shortened, write_json};
+use crate::protocol::errors::shortened;
 use crate::protocol::number::Decimal;
 use crate::protocol::shape::excess;
+use crate::protocol::text::{Text, write_json};
 
 /// How many repairs are told one by one.
 const TOLD_MAX: usize = 8;

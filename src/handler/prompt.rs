@@ -18,7 +18,7 @@ use crate::handler::result::ToolError;
 use crate::handler::rules::ArgumentRules;
 use crate::handler::shown::Shown;
 use crate::handler::text_arguments::{text_arguments, unfillable};
-use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::errors::ErrorObject;
 use crate::protocol::results::{Completion, GetPromptResult, PromptMessage};
 use crate::protocol::types::{ContentBlock, Icon, Role};
 

@@ -17,7 +17,7 @@ use crate::handler::invoke::BoundHandler;
 use crate::handler::reply::Reply;
 use crate::handler::shown::Shown;
 use crate::lane::Lane;
-use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::errors::ErrorObject;
 use crate::protocol::param_headers::ParamHeaders;
 use crate::protocol::uri_template::UriTemplate;
 

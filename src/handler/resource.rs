@@ -19,7 +19,7 @@ use crate::handler::reply::Reply;
 use crate::handler::resource_output::{IntoResourceResult, ResourceOutput};
 use crate::handler::shown::{Hints, Shown};
 use crate::handler::text_arguments::{TextArgument, text_arguments, unfillable};
-use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::errors::ErrorObject;
 use crate::protocol::results::{CacheHint, Completion};
 use crate::protocol::types::{Annotations, Icon};
 use crate::protocol::uri_template::{UriTemplate, has_scheme};

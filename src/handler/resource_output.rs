@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::handler::result::{Json, ToolError};
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
+use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::results::ReadResourceResult;
 use crate::protocol::types::ResourceContents;
 

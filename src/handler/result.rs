@@ -15,7 +15,7 @@ use crate::handler::ask::AskError;
 use crate::handler::invoke::NotCalled;
 use crate::handler::reply::Reply;
 use crate::handler::type_schema::written_schema_of;
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
+use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::types::{CallToolResult, ContentBlock};
 
 /// Anything a tool's handler may return: text, numbers, `()`, [`Json`], content blocks, a whole [`CallToolResult`], or a `Result` of these

@@ -18,7 +18,8 @@ use crate::base::cancel::CancellationToken;
 use crate::base::deadline::after;
 use crate::base::log;
 use crate::handler::ask::AskError;
-use crate::protocol::jsonrpc::{RequestId, ResponseBody};
+use crate::protocol::id::RequestId;
+use crate::protocol::jsonrpc::ResponseBody;
 
 /// What the asks of every session have in common.
 #[derive(Default)]

@@ -25,7 +25,7 @@ use crate::legacy::asks::Asks;
 use crate::legacy::streams::Streams;
 use crate::legacy::watched::Watched;
 use crate::observe::access::RequestTag;
-use crate::protocol::jsonrpc::RequestId;
+use crate::protocol::id::RequestId;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::{Era, ProtocolVersion};
 

@@ -11,13 +11,12 @@ use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
 
 use crate::base::limits::Limits;
-pub(crate) use crate::protocol::errors::shortened;
-pub use crate::protocol::errors::{ErrorCode, ErrorObject};
-pub(crate) use crate::protocol::id::RequestId;
+use crate::protocol::errors::{ErrorCode, ErrorObject};
+use crate::protocol::id::RequestId;
 use crate::protocol::raw;
 use crate::protocol::sentence::Sentence;
 use crate::protocol::shape::{Excess, excess};
-pub(crate) use crate::protocol::text::{Text, write_json};
+use crate::protocol::text::{Text, write_json};
 
 /// One message, borrowed from the bytes it was read from.
 #[derive(Debug)]

@@ -12,9 +12,12 @@ use serde::de::{self, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::protocol::jsonrpc::{ErrorObject, Request, RequestId, Text};
+use crate::protocol::errors::ErrorObject;
+use crate::protocol::id::RequestId;
+use crate::protocol::jsonrpc::Request;
 use crate::protocol::raw;
 use crate::protocol::sentence::Sentence;
+use crate::protocol::text::Text;
 use crate::protocol::types::LoggingLevel;
 
 /// The key under which a result names the server.

@@ -4,8 +4,8 @@
 
 pub(crate) mod change;
 pub(crate) mod digest;
-mod errors;
-mod id;
+pub(crate) mod errors;
+pub(crate) mod id;
 pub(crate) mod jsonrpc;
 pub(crate) mod meta;
 pub(crate) mod method;

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, shortened};
+use crate::protocol::errors::{ErrorCode, ErrorObject, shortened};
 use crate::protocol::meta::{Params, check_introduction};
 use crate::protocol::method::Method;
 use crate::protocol::version::{Era, ProtocolVersion};

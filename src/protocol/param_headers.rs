@@ -14,11 +14,12 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::protocol::jsonrpc::{ErrorObject, Text, shortened};
+use crate::protocol::errors::{ErrorObject, shortened};
 use crate::protocol::modern::{decoded, mismatch};
 use crate::protocol::number::Decimal;
 use crate::protocol::sentence::Sentence;
 use crate::protocol::subschemas::{below, subschemas};
+use crate::protocol::text::Text;
 
 const ANNOTATION: &str = "x-mcp-header";
 /// The largest integer that JavaScript can tell from its neighbours.

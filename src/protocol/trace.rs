@@ -6,8 +6,8 @@
 use serde_json::value::RawValue;
 
 use crate::observe::access::Traceparent;
-use crate::protocol::jsonrpc::Text;
 use crate::protocol::meta::Meta;
+use crate::protocol::text::Text;
 
 /// How many bytes the three values may have together; W3C Baggage wants 8192 carried. A request with more counts as one without.
 const TRACE_BYTES_MAX: usize = 8 * 1024;

@@ -15,7 +15,7 @@ use crate::engine::{Pipe, Via};
 use crate::handler::Fork;
 use crate::observe::access::{Peer, RequestTag};
 use crate::outbox::{Bounds, Item};
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject};
+use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::version::ProtocolVersion;
 use crate::server::builder::Server;
 use crate::server::running::RunningServer;

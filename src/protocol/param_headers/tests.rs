@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::protocol::jsonrpc::ErrorCode;
+use crate::protocol::errors::ErrorCode;
 
 /// Every mirrored path with its field.
 fn listed(members: &[MirroredProperty], path: &str) -> Vec<String> {

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::protocol::jsonrpc::shortened;
+use crate::protocol::errors::shortened;
 use crate::transport::http::exchange::{Exchange, Field, single};
 use crate::transport::http::refusal::HttpRefusal;
 

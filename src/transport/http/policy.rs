@@ -4,7 +4,7 @@
 //! "Server Validation") of revision 2026-07-28.
 
 use crate::outbox::{Admission, Answer};
-use crate::protocol::jsonrpc::ErrorCode;
+use crate::protocol::errors::ErrorCode;
 use crate::protocol::version::{Era, ProtocolVersion};
 use crate::transport::http::exchange::{Exchange, Field, single};
 use crate::transport::http::refusal::HttpRefusal;

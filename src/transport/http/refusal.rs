@@ -4,7 +4,8 @@
 
 use std::borrow::Cow;
 
-use crate::protocol::jsonrpc::{ErrorCode, ErrorObject, error_response};
+use crate::protocol::errors::{ErrorCode, ErrorObject};
+use crate::protocol::jsonrpc::error_response;
 
 /// A refusal: its status, the sentence that stands in its body, and the header fields that say what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use self::stream::EventStream;
 use crate::engine::Accepted;
 use crate::observe::access::Outcome;
 use crate::outbox::Item;
-use crate::protocol::jsonrpc::ErrorObject;
+use crate::protocol::errors::ErrorObject;
 use crate::transport::http::endpoint::StreamPlace;
 use crate::transport::http::exchange::Exchange;
 

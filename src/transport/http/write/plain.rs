@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{Answer, Rest, ShortSent, ShortWay};
-use crate::protocol::jsonrpc::ErrorCode;
+use crate::protocol::errors::ErrorCode;
 use crate::transport::http::callers::cors_fields;
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
 use crate::transport::http::exchange::{Exchange, HttpResponse};
