@@ -6,8 +6,6 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use crate::base::cancel::CancellationToken;
 use crate::base::pulse;
 use crate::base::setters::setters;
@@ -15,6 +13,7 @@ use crate::handler::control::CallControl;
 use crate::outbox::EventKind;
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::ProgressToken;
+use crate::protocol::text::{write_json, write_text};
 
 /// Reports the progress of a call from threads that its handler has started; from [`RequestContext::reporter`](crate::RequestContext::reporter). Clones
 /// report for the same call. When the call has ended, reports go nowhere.
@@ -70,13 +69,6 @@ pub(super) fn report(call: &dyn CallControl, mut progress: Progress) {
     let Some(token) = &call.info().progress_token else {
         return;
     };
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Params<'a> {
-        progress_token: &'a ProgressToken,
-        #[serde(flatten)]
-        progress: &'a Progress,
-    }
     // Held while it is sent, which never waits: reports of two threads must leave in the order of their numbers.
     let mut last = call
         .last_progress()
@@ -87,21 +79,16 @@ pub(super) fn report(call: &dyn CallControl, mut progress: Progress) {
         return;
     }
     *last = Some(progress.progress);
-    let params = Params {
-        progress_token: token,
-        progress: &progress,
-    };
-    let notification = jsonrpc::notification("notifications/progress", &params);
+    let notification =
+        jsonrpc::notification_of("notifications/progress", |out| progress.write(token, out));
     call.send_event(notification, EventKind::Progress);
 }
 
 /// How far a call has come. Most are made from a tuple; see [`RequestContext::progress`](crate::RequestContext::progress).
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     progress: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
 }
 
@@ -113,6 +100,23 @@ impl Progress {
             total: None,
             message: None,
         }
+    }
+
+    /// Written member by member: a handler may report a hundred thousand times a second.
+    fn write(&self, token: &ProgressToken, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"progressToken\":");
+        write_json(out, token);
+        out.extend_from_slice(b",\"progress\":");
+        write_json(out, &self.progress);
+        if let Some(total) = &self.total {
+            out.extend_from_slice(b",\"total\":");
+            write_json(out, total);
+        }
+        if let Some(message) = &self.message {
+            out.extend_from_slice(b",\"message\":");
+            write_text(out, message);
+        }
+        out.push(b'}');
     }
 
     setters! {

@@ -66,7 +66,6 @@ pub(super) struct Event {
     bytes: Vec<u8>,
     kind: EventKind,
     source: Option<Arc<EventSource>>,
-    charge: Charge,
 }
 
 /// What the receiver takes out.
@@ -85,6 +84,10 @@ pub(super) struct Queue {
     last: u64,
     /// The length of everything in it.
     bytes: usize,
+    /// What its events cost.
+    cost: usize,
+    /// Pays for its events, and may be ahead of them: the account is shared with all others, who write on it too.
+    charge: Option<Charge>,
 }
 
 /// What an event costs beside its bytes.
@@ -122,15 +125,13 @@ impl Queue {
         account: &Arc<Budget>,
     ) -> bool {
         loop {
-            if self.bytes + bytes.len() <= bytes_max
-                && let Ok(charge) = account.try_charge(bytes.len() + EVENT_BYTES)
+            if self.bytes + bytes.len() <= bytes_max && self.pay(bytes.len() + EVENT_BYTES, account)
             {
                 let source = source.map(Arc::clone);
                 self.insert(Event {
                     bytes,
                     kind,
                     source,
-                    charge,
                 });
                 return true;
             }
@@ -143,8 +144,26 @@ impl Queue {
         }
     }
 
+    /// Charges what one more event costs, unless that is paid already; and half of what the others cost, if there is so much.
+    fn pay(&mut self, cost: usize, account: &Arc<Budget>) -> bool {
+        let paid = self.charge.as_ref().map_or(0, Charge::bytes);
+        let missing = (self.cost + cost).saturating_sub(paid);
+        if missing == 0 {
+            return true;
+        }
+        let mut charge = |bytes| match &mut self.charge {
+            Some(charge) => charge.grow(bytes).is_ok(),
+            None => {
+                self.charge = account.try_charge(bytes).ok();
+                self.charge.is_some()
+            }
+        };
+        charge(missing.max(self.cost / 2)) || charge(missing)
+    }
+
     fn insert(&mut self, event: Event) {
         self.bytes += event.bytes.len();
+        self.cost += event.bytes.len() + EVENT_BYTES;
         if let (EventKind::Progress, Some(source)) = (event.kind, &event.source) {
             source.progress.fetch_add(1, Ordering::Relaxed);
         }
@@ -183,6 +202,10 @@ impl Queue {
 
     fn take_out(&mut self, event: Event) -> Vec<u8> {
         self.bytes -= event.bytes.len();
+        self.cost -= event.bytes.len() + EVENT_BYTES;
+        if self.cost == 0 {
+            self.charge = None;
+        }
         if let (EventKind::Progress, Some(source)) = (event.kind, &event.source) {
             source.progress.fetch_sub(1, Ordering::Relaxed);
         }
@@ -215,9 +238,17 @@ impl Queue {
         while left > 0
             && let Some(Some(kind)) = self.first()
         {
-            if let Some(bytes) = self.pop_event(kind) {
-                left = left.saturating_sub(bytes.len());
-                into.push(bytes);
+            // A run of them, up to what is first of everything else.
+            let others = (0..).zip(&self.events).filter(|(other, _)| *other != kind);
+            let others = others.filter_map(|(_, events)| events.front().map(|front| front.0));
+            let firm = self.firm.front().map(|front| front.0);
+            let until = others.chain(firm).min().unwrap_or(u64::MAX);
+            while left > 0 && (self.events[kind].front()).is_some_and(|(number, _)| *number < until)
+            {
+                if let Some(bytes) = self.pop_event(kind) {
+                    left = left.saturating_sub(bytes.len());
+                    into.push(bytes);
+                }
             }
         }
     }
@@ -259,16 +290,17 @@ impl Queue {
 
     /// Puts everything on another account. False when it has no room.
     pub(super) fn move_to(&mut self, account: &Arc<Budget>) -> bool {
-        let events = self.events.iter_mut().flatten();
-        let events = events.map(|(_, event)| (event.bytes.len() + EVENT_BYTES, &mut event.charge));
-        let answers = self.firm.iter_mut().filter_map(|(_, firm)| match firm {
+        let mut answers = self.firm.iter_mut().filter_map(|(_, firm)| match firm {
             Firm::Answer(answer) => Some((answer.body.len(), answer.charge.as_mut()?)),
             _ => None,
         });
-        events.chain(answers).all(|(bytes, charge)| {
+        self.charge = None;
+        let has_room = answers.all(|(bytes, charge)| {
             let moved = account.try_charge(bytes);
             moved.map(|moved| *charge = moved).is_ok()
-        })
+        });
+        self.charge = account.try_charge(self.cost).ok().filter(|_| has_room);
+        self.charge.is_some()
     }
 
     /// Nobody will read what is in it, so nobody else will tell of the ends.

@@ -269,9 +269,14 @@ pub(crate) fn error_response(id: Option<&RequestId>, error: &ErrorObject) -> Vec
 
 /// A whole notification.
 pub(crate) fn notification(method: &str, params: &impl Serialize) -> Vec<u8> {
+    notification_of(method, |out| write_json(out, params))
+}
+
+/// The same with parameters that are written by this.
+pub(crate) fn notification_of(method: &str, write_params: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::with_capacity(192);
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
-    close_call(&mut out, method, params);
+    close_call(&mut out, method, write_params);
     out
 }
 
@@ -281,16 +286,16 @@ pub(crate) fn request(id: &RequestId, method: &str, params: &impl Serialize) -> 
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
     write_json(&mut out, id);
     out.push(b',');
-    close_call(&mut out, method, params);
+    close_call(&mut out, method, |out| write_json(out, params));
     out
 }
 
-/// Ends a notification or a request with what they have in common.
-fn close_call(out: &mut Vec<u8>, method: &str, params: &impl Serialize) {
-    out.extend_from_slice(b"\"method\":");
-    write_json(out, method);
-    out.extend_from_slice(b",\"params\":");
-    write_json(out, params);
+/// Ends a notification or a request with what they have in common. The method is one of ours, in which nothing is to be escaped.
+fn close_call(out: &mut Vec<u8>, method: &str, write_params: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(b"\"method\":\"");
+    out.extend_from_slice(method.as_bytes());
+    out.extend_from_slice(b"\",\"params\":");
+    write_params(out);
     out.push(b'}');
 }
 

@@ -50,6 +50,9 @@ impl Formatter for OneLine {
 /// Writes a piece of JSON, or of a string in it, with its line ends beyond ASCII escaped.
 fn write_on_one_line<W: io::Write + ?Sized>(out: &mut W, piece: &str) -> io::Result<()> {
     let bytes = piece.as_bytes();
+    if bytes.is_ascii() {
+        return out.write_all(bytes);
+    }
     let mut from = 0;
     for at in memchr::memchr2_iter(0xc2, 0xe2, bytes) {
         let (escape, length) = match &bytes[at..] {
