@@ -4,10 +4,12 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::base::lock::Lock;
 
 /// Says whether a call has been cancelled. Clones belong to the same call.
 ///
@@ -40,7 +42,7 @@ struct TokenState {
     hears: OnceLock<Sender<()>>,
     /// Made when somebody first waits; most calls end before anybody does.
     gate: OnceLock<Receiver<Infallible>>,
-    held: Mutex<GateSender>,
+    held: Lock<GateSender>,
 }
 
 /// What the canceller holds for the gate.
@@ -63,9 +65,7 @@ pub(crate) fn cancellation() -> (Canceller, CancellationToken) {
 
 impl TokenState {
     fn held(&self) -> MutexGuard<'_, GateSender> {
-        self.held
-            .lock()
-            .expect("no code panics while it holds a cancellation")
+        self.held.lock()
     }
 
     fn make_gate(&self) -> Receiver<Infallible> {

@@ -6,7 +6,6 @@
 
 use std::convert::Infallible;
 use std::mem;
-use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
 use crate::base::deadline::after;
 use crate::base::error::Error;
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::panics;
 
@@ -53,11 +53,9 @@ impl Tick {
 /// The clock at work. Dropping it stops it and waits for the tick that runs, except on its own thread.
 pub(crate) struct Clock {
     /// Never sent on: dropping it stops the thread.
-    stop: Mutex<Option<Sender<Infallible>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    stop: Lock<Option<Sender<Infallible>>>,
+    thread: Lock<Option<JoinHandle<()>>>,
 }
-
-const HELD: &str = "no code panics while it holds the clock";
 
 impl Clock {
     /// Starts the thread `mcp-clock`. It sleeps until the next tick is due.
@@ -70,16 +68,16 @@ impl Clock {
             .spawn(move || run(ticks, &stopped, nudges))
             .map_err(|source| Error::spawn(name, source))?;
         Ok(Clock {
-            stop: Mutex::new(Some(stop)),
-            thread: Mutex::new(Some(thread)),
+            stop: Lock::new(Some(stop)),
+            thread: Lock::new(Some(thread)),
         })
     }
 }
 
 impl Drop for Clock {
     fn drop(&mut self) {
-        drop(self.stop.lock().expect(HELD).take());
-        let thread = self.thread.lock().expect(HELD).take();
+        drop(self.stop.lock().take());
+        let thread = self.thread.lock().take();
         // A tick may hold the last handle to the server, and a thread cannot wait for itself.
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id())
             && thread.join().is_err()
@@ -194,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_dropped_by_its_own_tick_ends() {
-        let slot = std::sync::Arc::new(Mutex::new(None));
+        let slot = std::sync::Arc::new(std::sync::Mutex::new(None));
         let (ended, seen) = mpsc::channel::<()>();
         let of_tick = std::sync::Arc::clone(&slot);
         let tick = Tick::every(SOON, move || {

@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::ptr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::life::{Life, Span};
+use crate::base::lock::Lock;
 
 /// What a client may cancel by its id.
 pub(crate) trait Cancel: Send + Sync {
@@ -19,7 +20,7 @@ pub(crate) trait Cancel: Send + Sync {
 
 /// The registry of one pipe or one session.
 pub(crate) struct InFlight<Id> {
-    registry: Mutex<Registry<Id>>,
+    registry: Lock<Registry<Id>>,
     /// Over when the pipe or session has ended.
     life: Life,
 }
@@ -44,7 +45,7 @@ const OVER: &str = "the client has gone";
 impl<Id> Default for InFlight<Id> {
     fn default() -> Self {
         InFlight {
-            registry: Mutex::new(Registry {
+            registry: Lock::new(Registry {
                 open: HashMap::new(),
                 takes_twins: false,
                 is_over: false,
@@ -59,13 +60,13 @@ impl<Id: Hash + Eq> InFlight<Id> {
     /// A registry in which several entries may have the same id.
     pub(crate) fn with_twins() -> Self {
         let in_flight = Self::default();
-        in_flight.lock().takes_twins = true;
+        in_flight.registry.lock().takes_twins = true;
         in_flight
     }
 
     /// Adds an entry. If the pipe or session has ended meanwhile, it is cancelled at once.
     pub(crate) fn add(&self, id: Id, entry: Arc<dyn Cancel>) -> Result<(), DuplicateId> {
-        let mut registry = self.lock();
+        let mut registry = self.registry.lock();
         if !registry.takes_twins && registry.open.contains_key(&id) {
             return Err(DuplicateId);
         }
@@ -81,7 +82,7 @@ impl<Id: Hash + Eq> InFlight<Id> {
 
     /// Takes out an entry that has ended.
     pub(crate) fn remove<T>(&self, id: &Id, entry: &T) {
-        let mut registry = self.lock();
+        let mut registry = self.registry.lock();
         if let Some(twins) = registry.open.get_mut(id) {
             twins.retain(|twin| !ptr::addr_eq(Arc::as_ptr(twin), entry));
             if twins.is_empty() {
@@ -93,7 +94,7 @@ impl<Id: Hash + Eq> InFlight<Id> {
 
     /// Cancels the entry with this id, if it is still open and the only one.
     pub(crate) fn cancel(&self, id: &Id, reason: &str) {
-        let entry = match self.lock().open.get(id).map(Vec::as_slice) {
+        let entry = match self.registry.lock().open.get(id).map(Vec::as_slice) {
             Some([entry]) => Some(Arc::clone(entry)),
             _ => None,
         };
@@ -104,7 +105,7 @@ impl<Id: Hash + Eq> InFlight<Id> {
 
     /// Cancels everything, now and later, because the pipe or session has ended.
     pub(crate) fn cancel_all(&self) {
-        let mut registry = self.lock();
+        let mut registry = self.registry.lock();
         registry.is_over = true;
         self.life.end();
         let entries: Vec<_> = registry.open.values().flatten().map(Arc::clone).collect();
@@ -121,16 +122,10 @@ impl<Id: Hash + Eq> InFlight<Id> {
 
     /// How long ago the last entry ended: zero while one is open, `None` when there has been none.
     pub(crate) fn idle_for(&self) -> Option<Duration> {
-        let registry = self.lock();
+        let registry = self.registry.lock();
         match registry.open.is_empty() {
             true => registry.last_ended.map(|ended| ended.elapsed()),
             false => Some(Duration::ZERO),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Registry<Id>> {
-        self.registry
-            .lock()
-            .expect("no code panics while it holds the registry")
     }
 }

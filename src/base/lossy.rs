@@ -5,9 +5,11 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::base::lock::Lock;
 
 /// The producer side. Clones lead to the same queue. The thread behind it lives as long as the process.
 pub(crate) struct Lossy<T>(Arc<LossyQueue<T>>);
@@ -15,7 +17,7 @@ pub(crate) struct Lossy<T>(Arc<LossyQueue<T>>);
 struct LossyQueue<T> {
     /// The most bytes that wait, as those who put them in count them.
     bytes_max: usize,
-    state: Mutex<Backlog<T>>,
+    state: Lock<Backlog<T>>,
     /// Signalled when there is something to take.
     filled: Condvar,
     /// Signalled when something has been dealt with.
@@ -65,7 +67,7 @@ impl<T: Send + 'static> Lossy<T> {
     ) -> Self {
         let shared = Arc::new(LossyQueue {
             bytes_max,
-            state: Mutex::new(Backlog {
+            state: Lock::new(Backlog {
                 waiting: VecDeque::new(),
                 bytes: 0,
                 lost: Lost::default(),
@@ -120,7 +122,7 @@ impl<T: Send + 'static> Lossy<T> {
 
 impl<T> LossyQueue<T> {
     fn lock(&self) -> MutexGuard<'_, Backlog<T>> {
-        self.state.lock().expect(HELD)
+        self.state.lock()
     }
 
     fn deal_for_ever(&self, mut deal: impl FnMut(Received<T>)) {

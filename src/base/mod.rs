@@ -1,4 +1,4 @@
-//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, panics, signs of life, what the kernel says of a thread, counters, the log and stderr, the setters of builders.
+//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, panics, signs of life, what the kernel says of a thread, the mutex, counters, the log and stderr, the setters of builders.
 //!
 //! Must not know what a request is.
 
@@ -11,6 +11,7 @@ pub(crate) mod in_flight;
 pub(crate) mod kernel;
 pub(crate) mod life;
 pub(crate) mod limits;
+pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod log_rate;
 pub(crate) mod lossy;

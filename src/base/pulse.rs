@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
+
+use crate::base::lock::Lock;
 
 /// The signs of life of one call.
 #[derive(Debug, Default)]
@@ -22,7 +23,7 @@ pub(crate) struct Pulse {
     signs: AtomicU64,
     /// How many waits it is in now; see [`Pulse::waiting`].
     waits: AtomicUsize,
-    said: Mutex<PulseDetails>,
+    said: Lock<PulseDetails>,
 }
 
 /// What is only read when a call is found silent.
@@ -76,7 +77,7 @@ impl Pulse {
 
     /// A sign of life.
     pub(crate) fn beat(&self, what: &'static str, place: &'static Location<'static>) {
-        self.said().last = Some(Sign { what, place });
+        self.said.lock().last = Some(Sign { what, place });
         self.signs.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -87,12 +88,12 @@ impl Pulse {
 
     /// The last of them.
     pub(crate) fn last(&self) -> Option<Sign> {
-        self.said().last
+        self.said.lock().last
     }
 
     /// Begins a wait for this, in a place that is the library's own; [`end_wait`](Self::end_wait) ends it.
     pub(crate) fn begin_wait(&self, what: Cow<'static, str>) -> u64 {
-        let mut said = self.said();
+        let mut said = self.said.lock();
         let number = said.next;
         said.next += 1;
         said.waits_for.push((number, what));
@@ -101,7 +102,10 @@ impl Pulse {
     }
 
     pub(crate) fn end_wait(&self, number: u64) {
-        self.said().waits_for.retain(|(other, _)| *other != number);
+        self.said
+            .lock()
+            .waits_for
+            .retain(|(other, _)| *other != number);
         self.waits.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -121,14 +125,8 @@ impl Pulse {
 
     /// What it waits for, as the newest wait calls it.
     pub(crate) fn waits_for(&self) -> Option<String> {
-        let said = self.said();
+        let said = self.said.lock();
         said.waits_for.last().map(|(_, what)| what.to_string())
-    }
-
-    fn said(&self) -> MutexGuard<'_, PulseDetails> {
-        self.said
-            .lock()
-            .expect("no code panics while it holds a pulse")
     }
 }
 

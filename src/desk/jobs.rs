@@ -4,7 +4,7 @@
 //! between end, cancellation, answer and expiry does nothing. No lock is held while somebody is told of a change. Must not know how a job is run, or
 //! how it is written on the wire.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::value::{RawValue, to_raw_value};
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::base::budget::{Budget, Charge};
 use crate::base::life::Span;
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::stats::JobCounts;
 use crate::desk::places::{JobEntry, JobTable, Stop};
@@ -37,7 +38,7 @@ pub(crate) struct Jobs {
     /// This run of the server; what another one has left running will not go on.
     boot: String,
     bytes: Arc<Budget>,
-    table: Mutex<JobTable>,
+    table: Lock<JobTable>,
     on_change: OnceLock<Box<OnChange>>,
 }
 
@@ -76,7 +77,7 @@ impl Jobs {
             store,
             boot: Uuid::new_v4().to_string(),
             bytes,
-            table: Mutex::default(),
+            table: Lock::default(),
             on_change: OnceLock::new(),
         };
         let mut found = Vec::new();
@@ -123,7 +124,7 @@ impl Jobs {
         let expires = state.record.expires_ms;
         state.record.outcome = None;
         drop(state);
-        let mut table = self.table();
+        let mut table = self.table.lock();
         table.reserve(place.owner.clone());
         table.ended.extend(expires.map(|at| (at, Arc::clone(&id))));
         table.by_id.insert(Arc::clone(&id), place);
@@ -143,18 +144,18 @@ impl Jobs {
             inserted => inserted,
         };
         if let Err(error) = inserted {
-            self.table().release(&owner);
+            self.table.lock().release(&owner);
             return Err(error.into());
         }
         let place = Arc::new(JobEntry::new(record, 1, charge));
-        self.table().by_id.insert(Arc::clone(&id), place);
+        self.table.lock().by_id.insert(Arc::clone(&id), place);
         Ok(id)
     }
 
     /// Takes a place, for which the oldest of what has ended makes room.
     fn reserve(&self, owner: Option<Arc<str>>, bytes: usize) -> Result<Charge, NotKept> {
         loop {
-            let mut table = self.table();
+            let mut table = self.table.lock();
             let own = table.by_owner.get(&owner).copied().unwrap_or_default();
             let oldest = match own >= self.rules.jobs_of_one_max {
                 true => table.oldest_of(&owner),
@@ -176,7 +177,7 @@ impl Jobs {
     }
 
     fn forget(&self, id: &str) {
-        let place = self.table().by_id.remove(id);
+        let place = self.table.lock().by_id.remove(id);
         if let Some(place) = place {
             let ends = {
                 let mut state = place.lock();
@@ -185,7 +186,7 @@ impl Jobs {
                 let expires = state.record.expires_ms.unwrap_or_default();
                 (expires, Arc::clone(&state.record.id))
             };
-            let mut table = self.table();
+            let mut table = self.table.lock();
             table.ended.remove(&ends);
             table.unstored.remove(&ends.1);
             table.release(&place.owner);
@@ -323,7 +324,7 @@ impl Jobs {
 
     /// What stands in the list of a session, a pipe or a principal, the newest first.
     pub(crate) fn list(&self, listed_in: &str) -> Vec<Listed> {
-        let places: Vec<_> = self.table().by_id.values().map(Arc::clone).collect();
+        let places: Vec<_> = self.table.lock().by_id.values().map(Arc::clone).collect();
         let mut listed: Vec<Listed> = places
             .iter()
             .filter_map(|place| {
@@ -338,7 +339,7 @@ impl Jobs {
 
     /// How many jobs there are in each state.
     pub(crate) fn counts(&self) -> JobCounts {
-        let places: Vec<_> = self.table().by_id.values().map(Arc::clone).collect();
+        let places: Vec<_> = self.table.lock().by_id.values().map(Arc::clone).collect();
         let mut counts = JobCounts::default();
         for place in places {
             let count = match place.lock().record.status {
@@ -360,13 +361,7 @@ impl Jobs {
     }
 
     fn place(&self, id: &str) -> Option<Arc<JobEntry>> {
-        self.table().by_id.get(id).map(Arc::clone)
-    }
-
-    fn table(&self) -> MutexGuard<'_, JobTable> {
-        self.table
-            .lock()
-            .expect("no code panics while it holds the table of jobs")
+        self.table.lock().by_id.get(id).map(Arc::clone)
     }
 
     fn keep_ms(&self) -> u64 {

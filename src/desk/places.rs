@@ -4,16 +4,15 @@
 //! Must not know stores or what a change means.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use crate::base::budget::Charge;
 use crate::base::life::Life;
+use crate::base::lock::Lock;
 use crate::desk::record::JobRecord;
 
 /// Stops the attempt that runs.
 pub(crate) type Stop = Arc<dyn Fn() + Send + Sync>;
-
-const HELD: &str = "no code panics while it holds a job";
 
 #[derive(Default)]
 pub(crate) struct JobTable {
@@ -31,7 +30,7 @@ pub(crate) struct JobTable {
 pub(crate) struct JobEntry {
     /// Immutable: whose it is, for the bound.
     pub(crate) owner: Option<Arc<str>>,
-    state: Mutex<JobState>,
+    state: Lock<JobState>,
 }
 
 pub(crate) struct JobState {
@@ -51,7 +50,7 @@ impl JobEntry {
     pub(crate) fn new(record: JobRecord, revision: u64, charge: Charge) -> Self {
         JobEntry {
             owner: record.order.owner(),
-            state: Mutex::new(JobState {
+            state: Lock::new(JobState {
                 record,
                 revision,
                 charge,
@@ -62,7 +61,7 @@ impl JobEntry {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, JobState> {
-        self.state.lock().expect(HELD)
+        self.state.lock()
     }
 }
 

@@ -4,9 +4,10 @@
 
 use std::any::Any;
 use std::mem;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::panics;
 
@@ -14,7 +15,7 @@ use crate::base::panics;
 type Grave = Box<dyn Any + Send>;
 
 #[derive(Default)]
-pub(crate) struct Reaper(Arc<Mutex<ReaperState>>);
+pub(crate) struct Reaper(Arc<Lock<ReaperState>>);
 
 #[derive(Default)]
 struct ReaperState {
@@ -22,12 +23,10 @@ struct ReaperState {
     is_at_work: bool,
 }
 
-const HELD: &str = "no code panics while it holds the reaper";
-
 impl Reaper {
     /// Drops it elsewhere, or here when no thread can be started.
     pub(crate) fn drop(&self, value: impl Any + Send) {
-        let mut state = self.0.lock().expect(HELD);
+        let mut state = self.0.lock();
         state.waiting.push(Box::new(value));
         if mem::replace(&mut state.is_at_work, true) {
             return;
@@ -43,9 +42,9 @@ impl Reaper {
     }
 }
 
-fn reap(shared: &Mutex<ReaperState>) {
+fn reap(shared: &Lock<ReaperState>) {
     loop {
-        let mut state = shared.lock().expect(HELD);
+        let mut state = shared.lock();
         let graves = mem::take(&mut state.waiting);
         if graves.is_empty() {
             state.is_at_work = false;

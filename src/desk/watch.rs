@@ -2,8 +2,10 @@
 //!
 //! Must not know what is done.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Instant;
+
+use crate::base::lock::Lock;
 
 /// What waits.
 struct JobWaiter {
@@ -14,7 +16,7 @@ struct JobWaiter {
 
 #[derive(Default)]
 pub(crate) struct JobWatch {
-    waiting: Mutex<Vec<JobWaiter>>,
+    waiting: Lock<Vec<JobWaiter>>,
 }
 
 impl JobWatch {
@@ -26,7 +28,7 @@ impl JobWatch {
         waiting_max: usize,
         done: Box<dyn FnOnce() + Send>,
     ) {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         if waiting.len() < waiting_max {
             return waiting.push(JobWaiter { job, until, done });
         }
@@ -53,15 +55,10 @@ impl JobWatch {
     fn take(&self, is_due: impl Fn(&JobWaiter) -> bool) {
         // Done without the lock, because it may come back here.
         let due: Vec<_> = self
+            .waiting
             .lock()
             .extract_if(.., |waiting| is_due(waiting))
             .collect();
         due.into_iter().for_each(|waiting| (waiting.done)());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<JobWaiter>> {
-        self.waiting
-            .lock()
-            .expect("no code panics while it holds those who wait")
     }
 }

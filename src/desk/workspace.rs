@@ -9,10 +9,11 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::base::life::{Life, Span};
+use crate::base::lock::Lock;
 use crate::handler::workspace::{AccessMode, Cell};
 
 /// A call that wants a workspace.
@@ -32,7 +33,7 @@ pub(crate) struct Workspace {
     pub(crate) since: Instant,
     queue_len_max: usize,
     closes_broken: bool,
-    state: Mutex<WorkspaceState>,
+    state: Lock<WorkspaceState>,
 }
 
 struct WorkspaceState {
@@ -89,7 +90,7 @@ impl Workspace {
             since: now,
             queue_len_max,
             closes_broken,
-            state: Mutex::new(WorkspaceState {
+            state: Lock::new(WorkspaceState {
                 generation: 0,
                 cell: Cell::default(),
                 life: Life::default(),
@@ -108,7 +109,7 @@ impl Workspace {
         access: AccessMode,
         visitor: Box<dyn Visitor>,
     ) -> Result<(), Outside> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.is_closed {
             return Err(Outside::Closed(visitor));
         }
@@ -163,7 +164,7 @@ impl Workspace {
 
     /// Drops those who wait and are not wanted any more, so that their places are free.
     pub(crate) fn drop_stale(&self) {
-        let stale = self.lock().take_stale();
+        let stale = self.state.lock().take_stale();
         drop(stale);
     }
 
@@ -193,7 +194,7 @@ impl Workspace {
 
     /// Takes no more calls, and turns away those who wait; the value goes with the last call that is inside.
     pub(crate) fn close(&self) -> Cell {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.is_closed = true;
         state.life.end();
         let cell = mem::take(&mut state.cell);
@@ -207,7 +208,7 @@ impl Workspace {
 
     /// Closes it if nobody is inside or waits, and nothing has happened for so long.
     pub(crate) fn close_if_idle_for(&self, most: Duration) -> Option<Cell> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let is_idle = state.inside.is_empty() && state.waiting.is_empty();
         if !state.is_closed && (!is_idle || state.last_used.elapsed() < most) {
             return None;
@@ -218,11 +219,11 @@ impl Workspace {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.lock().is_closed
+        self.state.lock().is_closed
     }
 
     pub(crate) fn look(&self) -> WorkspaceStatus {
-        let state = self.lock();
+        let state = self.state.lock();
         let is_idle = state.inside.is_empty() && state.waiting.is_empty();
         WorkspaceStatus {
             idle_for: match is_idle {
@@ -242,12 +243,6 @@ impl Workspace {
             panics: state.panics,
             span: state.life.span(),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, WorkspaceState> {
-        self.state
-            .lock()
-            .expect("no code panics while it holds a workspace")
     }
 }
 
@@ -294,14 +289,14 @@ impl Seat {
     /// The call hangs with the value, or may: the next one makes a new one. The old one comes back, to be dropped where that may take time; if the call
     /// still has it, it goes when that lets go.
     pub(crate) fn give_up(&self) -> Option<Cell> {
-        let state = self.workspace.lock();
+        let state = self.workspace.state.lock();
         (state.generation == self.generation).then(|| self.workspace.renew(state))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut state = self.workspace.lock();
+        let mut state = self.workspace.state.lock();
         if state.generation != self.generation {
             return;
         }

@@ -4,11 +4,12 @@
 //! workspace is found by its handle alone, which cannot be guessed and is minted here. Must not know what is kept in one, or what a call does.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::base::lock::Lock;
 use crate::base::owner::PIPE;
 use crate::desk::workspace::Workspace;
 use crate::handler::workspace::Cell;
@@ -35,7 +36,7 @@ pub(crate) struct Key {
 
 pub(crate) struct Workspaces {
     rules: WorkspaceRules,
-    by_key: Mutex<HashMap<Key, Arc<Workspace>>>,
+    by_key: Lock<HashMap<Key, Arc<Workspace>>>,
 }
 
 /// A workspace that has been closed. Dropped, it drops the value, unless a call is still inside: then that call does.
@@ -62,13 +63,13 @@ impl Workspaces {
     pub(crate) fn new(rules: WorkspaceRules) -> Self {
         Workspaces {
             rules,
-            by_key: Mutex::default(),
+            by_key: Lock::default(),
         }
     }
 
     /// The workspace of this name. An owner with an identity makes it by using it first.
     pub(crate) fn find_or_open(&self, key: &Key) -> Result<Arc<Workspace>, NoWorkspace> {
-        let mut by_key = self.lock();
+        let mut by_key = self.by_key.lock();
         match by_key.get(key) {
             Some(found) if !found.is_closed() => Ok(Arc::clone(found)),
             _ if key.owner.is_some() => {
@@ -82,7 +83,7 @@ impl Workspaces {
     /// Mints a handle and opens a workspace under it, for one without an identity.
     pub(crate) fn mint(&self) -> Result<Arc<Workspace>, NoWorkspace> {
         let name = format!("ws-{}", Uuid::new_v4()).into();
-        self.open(&mut self.lock(), Key { owner: None, name })
+        self.open(&mut self.by_key.lock(), Key { owner: None, name })
     }
 
     fn open(
@@ -111,7 +112,7 @@ impl Workspaces {
 
     /// The workspaces of an owner, by name.
     pub(crate) fn of(&self, owner: &Arc<str>) -> Vec<Arc<Workspace>> {
-        let by_key = self.lock();
+        let by_key = self.by_key.lock();
         let theirs = by_key
             .iter()
             .filter(|(key, _)| key.owner.as_ref() == Some(owner));
@@ -122,7 +123,7 @@ impl Workspaces {
 
     /// Forgets a workspace, takes no more calls in it and turns away those who wait. What it was comes back, to be dropped where that may take time.
     pub(crate) fn close(&self, key: &Key) -> Option<Closed> {
-        let workspace = self.lock().remove(key)?;
+        let workspace = self.by_key.lock().remove(key)?;
         Some(Closed {
             _value: workspace.close(),
             workspace,
@@ -131,18 +132,18 @@ impl Workspaces {
 
     /// Closes all of them, because the server ends.
     pub(crate) fn close_all(&self) {
-        let all = std::mem::take(&mut *self.lock());
+        let all = std::mem::take(&mut *self.by_key.lock());
         let values: Vec<_> = all.values().map(|workspace| workspace.close()).collect();
         drop(values);
     }
 
     /// Closes what has been idle too long, or whose owner has gone, and frees the places of calls that nobody waits for any more. Says which were closed.
     pub(crate) fn sweep(&self, has_gone: impl Fn(&str) -> bool) -> Vec<Closed> {
-        let all: Vec<_> = self.lock().values().map(Arc::clone).collect();
+        let all: Vec<_> = self.by_key.lock().values().map(Arc::clone).collect();
         all.iter().for_each(|workspace| workspace.drop_stale());
         let most = self.rules.idle_timeout;
         let mut closed = Vec::new();
-        self.lock().retain(|key, workspace| {
+        self.by_key.lock().retain(|key, workspace| {
             let is_lasting = key
                 .owner
                 .as_ref()
@@ -164,18 +165,14 @@ impl Workspaces {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Workspace>>> {
-        self.by_key
-            .lock()
-            .expect("no code panics while it holds the workspaces")
+        self.by_key.lock().len()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::desk::workspace::{Turn, Visitor, WorkspaceStatus};
     use crate::handler::workspace::AccessMode;

@@ -4,10 +4,11 @@
 //! is stored when the lane is full, and what is stored can be looked at before its id can be read. An attempt that asks ends; the answer brings
 //! the next one. Must not know what a client may do with a job.
 
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use serde_json::json;
 
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::owner::Owner;
 use crate::desk::jobs::{NotKept, failed, now_ms};
@@ -234,9 +235,9 @@ impl Starter {
                 log_level: None,
             },
             asking: Asking::Rounds,
-            rounds: Rounds::carrying(carried).into(),
+            rounds: Lock::new(Rounds::carrying(carried)),
             waits,
-            last_progress: Mutex::default(),
+            last_progress: Lock::default(),
             record: Some((Arc::clone(jobs), Arc::clone(id))),
             inside: OnceLock::new(),
             seat: OnceLock::new(),

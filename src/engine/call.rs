@@ -15,7 +15,7 @@
 //! cancelled call. A call that has ended may still run: its worker is busy until the handler returns. Must not know lanes, handlers or
 //! transports.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -23,6 +23,7 @@ use serde_json::json;
 use crate::base::cancel::{CancellationToken, Canceller, cancellation};
 use crate::base::in_flight::{self, Cancel, DuplicateId};
 use crate::base::life::Span;
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::owner::Owner;
 use crate::base::pulse::Pulse;
@@ -61,7 +62,7 @@ pub(crate) struct Call {
     registry: Option<Arc<CallsInFlight>>,
     /// The signs of life of its handler.
     pub(crate) pulse: Pulse,
-    state: Mutex<CallState>,
+    state: Lock<CallState>,
 }
 
 #[derive(Debug)]
@@ -142,7 +143,7 @@ impl Call {
             source: EventSource::new(token),
             registry: registry.map(Arc::clone),
             pulse: Pulse::new(liveness),
-            state: Mutex::new(CallState {
+            state: Lock::new(CallState {
                 open: Some(OpenCall {
                     port,
                     canceller: Some(canceller),
@@ -155,7 +156,7 @@ impl Call {
         if let Some(registry) = registry {
             let entry = Arc::<Call>::clone(&call);
             if let Err(DuplicateId) = registry.add(call.facts.id.clone(), entry) {
-                let open = call.lock().open.take();
+                let open = call.state.lock().open.take();
                 let OpenCall { port, .. } = open.expect("nobody else has seen it");
                 return Err((call, port));
             }
@@ -185,12 +186,12 @@ impl Call {
 
     /// Marks the moment its handler begins.
     pub(crate) fn start(&self) {
-        self.lock().started_at = Some(Instant::now());
+        self.state.lock().started_at = Some(Instant::now());
     }
 
     /// Whether it has been answered or cancelled.
     pub(crate) fn has_ended(&self) -> bool {
-        self.lock().open.is_none()
+        self.state.lock().open.is_none()
     }
 
     /// Answers with a whole JSON-RPC message. False, and it goes nowhere, if the call has ended.
@@ -243,7 +244,7 @@ impl Call {
     /// It has been silent for too long: the handler is told, and what it returns in time is the answer.
     pub(super) fn stall(&self, silent_for: Duration) {
         let canceller = {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             state.stalled = Some(silent_for);
             state.open.as_mut().and_then(|open| open.canceller.take())
         };
@@ -254,7 +255,7 @@ impl Call {
 
     /// How long it had been silent when it was told so.
     pub(super) fn stalled(&self) -> Option<Duration> {
-        self.lock().stalled
+        self.state.lock().stalled
     }
 
     fn end_with(&self, error: &ErrorObject, outcome: Outcome, tell: fn(Canceller)) -> bool {
@@ -286,7 +287,7 @@ impl Call {
     /// it at once.
     fn end(&self, outcome: Outcome) -> Option<(OpenCall, Access)> {
         let (open, queued_at, started_at) = {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             (state.open.take()?, state.queued_at, state.started_at)
         };
         let facts = &self.facts;
@@ -314,15 +315,9 @@ impl Call {
         &self,
         send: impl FnOnce(&Outbox, &Arc<EventSource>) -> T,
     ) -> Option<T> {
-        let state = self.lock();
+        let state = self.state.lock();
         let outbox = state.open.as_ref()?.port.outbox()?;
         Some(send(outbox, &self.source))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, CallState> {
-        self.state
-            .lock()
-            .expect("no code panics while it holds a call")
     }
 }
 

@@ -3,13 +3,14 @@
 //! Everything it sends goes by the call's port; questions go to a session's client at once, or end the attempt. Must not know lanes or
 //! transports.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
 use crate::base::life::Span;
+use crate::base::lock::Lock;
 use crate::base::owner::Owner;
 use crate::base::pulse::Pulse;
 use crate::base::stats::Stats;
@@ -38,11 +39,11 @@ pub(crate) struct Control {
     pub(crate) call: Arc<Call>,
     pub(crate) info: RequestInfo,
     pub(crate) asking: Asking,
-    /// What it asks by its answer, and keeps.
-    pub(crate) rounds: Mutex<Rounds>,
+    /// What it asks by its answer, and keeps. Only its own worker looks, so nobody waits here.
+    pub(crate) rounds: Lock<Rounds>,
     /// The places of its lane for handlers that wait.
     pub(crate) waits: Arc<Waits>,
-    pub(crate) last_progress: Mutex<Option<f64>>,
+    pub(crate) last_progress: Lock<Option<f64>>,
     /// The background job that this is an attempt of.
     pub(crate) record: Option<(Arc<Jobs>, Arc<str>)>,
     /// Its place in a workspace, once its turn has come.
@@ -63,13 +64,6 @@ pub(crate) enum Asking {
 }
 
 impl Control {
-    /// Only its own worker looks, so nobody waits here.
-    pub(crate) fn rounds(&self) -> MutexGuard<'_, Rounds> {
-        self.rounds
-            .lock()
-            .expect("no code panics while it holds the rounds")
-    }
-
     /// Warns a client that wants log messages that some of what it should have heard was dropped.
     pub(crate) fn warn_of_dropped(&self) {
         let level = LoggingLevel::Warning;
@@ -127,7 +121,7 @@ impl CallControl for Control {
         &self.call.pulse
     }
 
-    fn last_progress(&self) -> &Mutex<Option<f64>> {
+    fn last_progress(&self) -> &Lock<Option<f64>> {
         &self.last_progress
     }
 
@@ -157,17 +151,17 @@ impl CallControl for Control {
     fn ask(&self, key: &str, ask: &Ask) -> Result<Box<RawValue>, AskError> {
         match &self.asking {
             Asking::Session(asks) => self.ask_now(asks, ask),
-            Asking::Rounds => self.rounds().ask(key, ask),
+            Asking::Rounds => self.rounds.lock().ask(key, ask),
             Asking::Never => Err(AskError::NotHere),
         }
     }
 
     fn kept(&self, key: &str) -> Option<Box<RawValue>> {
-        self.rounds().kept(key)
+        self.rounds.lock().kept(key)
     }
 
     fn keep(&self, key: &str, value: Box<RawValue>) {
-        self.rounds().keep(key, value);
+        self.rounds.lock().keep(key, value);
     }
 
     fn close_stream(&self) {

@@ -2,11 +2,12 @@
 //!
 //! Must not know how messages arrive or how answers travel.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
 
 use crate::base::budget::Charge;
+use crate::base::lock::Lock;
 use crate::base::owner::Owner;
 use crate::engine::background::NewJob;
 use crate::engine::call::{Call, CallsInFlight, Responder, Runs};
@@ -184,9 +185,9 @@ impl Engine {
                 (_, Asking::Session(_)) if found.callable.desk.is_inline => Asking::Never,
                 (_, asking) => asking,
             },
-            rounds: Mutex::default(),
+            rounds: Lock::default(),
             waits: Arc::clone(lane.waits()),
-            last_progress: Mutex::default(),
+            last_progress: Lock::default(),
             record: None,
             inside: OnceLock::new(),
             seat: OnceLock::new(),

@@ -2,8 +2,9 @@
 //!
 //! Must not know what a message means.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use crate::base::lock::Lock;
 use crate::base::owner::Owner;
 use crate::engine::call::{Call, CallsInFlight};
 use crate::legacy::{Listening, Session, Streams};
@@ -56,13 +57,11 @@ impl<'a> Via<'a> {
     }
 }
 
-const PIPE_HELD: &str = "no code panics while it holds the pipe's session";
-
 /// What a pipe remembers: its calls by id, and its handshake if there was one.
 pub(crate) struct Pipe {
     owner: Owner,
     pub(super) calls: Arc<CallsInFlight>,
-    session: Mutex<Option<Conversation>>,
+    session: Lock<Option<Conversation>>,
 }
 
 /// A session on a pipe, which listens to what is announced from the first to the last.
@@ -76,7 +75,7 @@ impl Pipe {
         Pipe {
             owner: Owner::new_pipe(),
             calls: Arc::default(),
-            session: Mutex::default(),
+            session: Lock::default(),
         }
     }
 
@@ -100,7 +99,7 @@ impl Pipe {
             session: Arc::clone(&session),
             _listening,
         };
-        let before = self.session.lock().expect(PIPE_HELD).replace(conversation);
+        let before = self.session.lock().replace(conversation);
         if let Some(before) = before {
             before.session.asks.close();
         }
@@ -108,7 +107,7 @@ impl Pipe {
     }
 
     pub(super) fn session(&self) -> Option<Arc<Session>> {
-        let held = self.session.lock().expect(PIPE_HELD);
+        let held = self.session.lock();
         let session = held.as_ref().map(|held| &held.session);
         session.map(Arc::clone)
     }

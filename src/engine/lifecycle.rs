@@ -4,8 +4,8 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -16,6 +16,7 @@ use crate::base::clock::Clock;
 use crate::base::deadline::after;
 use crate::base::error::Error;
 use crate::base::limits::Limits;
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::owner::Owner;
 use crate::base::stats::Stats;
@@ -49,7 +50,7 @@ pub(crate) struct Engine {
     pub(super) shared: Arc<Shared>,
     pub(super) lanes: Arc<Lanes>,
     /// `None` once it has fired.
-    hurrier: Mutex<Option<Canceller>>,
+    hurrier: Lock<Option<Canceller>>,
     /// Ends what has been idle too long.
     _clock: Clock,
 }
@@ -158,7 +159,7 @@ impl Engine {
             _clock: Clock::start(ticks, nudges)?,
             shared,
             lanes,
-            hurrier: Mutex::new(Some(hurrier)),
+            hurrier: Lock::new(Some(hurrier)),
         });
         engine.resume(desk.interrupted);
         Ok(engine)
@@ -361,12 +362,7 @@ impl Engine {
     /// Cancels every call, running or queued, and ends the patience of a drain. Each client is told why.
     pub(crate) fn cancel_all(&self) {
         self.begin_drain();
-        if let Some(hurrier) = self
-            .hurrier
-            .lock()
-            .expect("no code panics while it holds the hurrier")
-            .take()
-        {
+        if let Some(hurrier) = self.hurrier.lock().take() {
             hurrier.cancel();
         }
         let error = shutting_down();

@@ -6,12 +6,13 @@
 //! Specification: `basic/patterns/subscriptions` of revision 2026-07-28.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::budget::Charge;
+use crate::base::lock::Lock;
 use crate::base::owner::Owner;
 use crate::desk::jobs::now_ms;
 use crate::desk::record::JobRecord;
@@ -26,7 +27,7 @@ use crate::protocol::meta::SUBSCRIPTION_ID_KEY;
 
 /// The open streams.
 #[derive(Default)]
-pub(crate) struct Subscriptions(Mutex<Vec<Subscription>>);
+pub(crate) struct Subscriptions(Lock<Vec<Subscription>>);
 
 struct Subscription {
     call: Arc<Call>,
@@ -84,7 +85,7 @@ impl Wants {
 impl Subscriptions {
     /// Puts a change into the outbox of every stream that wants it.
     pub(super) fn publish(&self, change: Change<'_>) {
-        let mut open = self.lock();
+        let mut open = self.0.lock();
         prune(&mut open);
         for Subscription { call, wants, .. } in &*open {
             if wants.include(change) {
@@ -96,7 +97,7 @@ impl Subscriptions {
 
     /// Tells of a job's change every stream that has subscribed to it.
     pub(super) fn publish_task(&self, record: &JobRecord, server_info: &RawValue) {
-        let mut open = self.lock();
+        let mut open = self.0.lock();
         prune(&mut open);
         for Subscription { call, wants, .. } in &*open {
             if wants.task_ids.contains(&*record.id) {
@@ -107,13 +108,13 @@ impl Subscriptions {
 
     /// How many are open.
     pub(super) fn len(&self) -> usize {
-        let open = self.lock();
+        let open = self.0.lock();
         open.iter().filter(|one| !one.call.has_ended()).count()
     }
 
     /// Forgets those that have ended, so that the list is never longer than what is open and one.
     pub(super) fn prune(&self) {
-        prune(&mut self.lock());
+        prune(&mut self.0.lock());
     }
 
     /// Opens one more, if `admit` lets it, and puts in `first` what it is to hear first: `admit` is told how many its owner has open, under the lock that ending all of them takes.
@@ -123,7 +124,7 @@ impl Subscriptions {
         admit: impl FnOnce(usize) -> Option<(Arc<Call>, Wants, Charge)>,
         first: impl FnOnce(&Call, &Wants),
     ) -> Option<Arc<Call>> {
-        let mut open = self.lock();
+        let mut open = self.0.lock();
         prune(&mut open);
         let owned = open.iter().filter(|one| one.call.facts.owner == *owner);
         let (call, wants, kept) = admit(owned.count())?;
@@ -149,7 +150,7 @@ impl Subscriptions {
             meta: RawMeta,
         }
         let server_info = serde_json::from_str::<RawMeta>(server_info.get()).unwrap_or_default();
-        for Subscription { call, .. } in self.lock().drain(..) {
+        for Subscription { call, .. } in self.0.lock().drain(..) {
             let id = &call.facts.id;
             let mut meta = subscription_meta(id);
             meta.extend(server_info.clone());
@@ -159,12 +160,6 @@ impl Subscriptions {
             };
             call.answer(encode::write(id, &ended), None, Outcome::Ok);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Subscription>> {
-        self.0
-            .lock()
-            .expect("no code panics while it holds the subscriptions")
     }
 }
 

@@ -134,7 +134,7 @@ impl QueuedCall {
     fn conclude(&self, result: Result<Reply, ErrorObject>, then: Option<Then>) -> WorkEnd {
         let control = &self.handler_call.control;
         let left_over = match (&control.record, &then) {
-            (Some(_), _) | (_, Some(_)) => control.rounds().left_over(),
+            (Some(_), _) | (_, Some(_)) => control.rounds.lock().left_over(),
             (None, None) => None,
         };
         match (&control.record, left_over, then) {
@@ -145,7 +145,7 @@ impl QueuedCall {
                 }
             }
             (None, None, Some(then)) if is_success(&result) => {
-                let carried = control.rounds().take_carried();
+                let carried = control.rounds.lock().take_carried();
                 then(&self.responder.0, carried);
                 WorkEnd::Done
             }
@@ -161,7 +161,7 @@ impl QueuedCall {
         let shared = &control.shared;
         let Facts { id, era, .. } = &call.facts;
         let server_info = &shared.identity.server_info;
-        let rounds = control.rounds();
+        let rounds = control.rounds.lock();
         let required = rounds.required(&self.handler_call.attempted(), &shared.rounds, server_info);
         let answered = match (required, result) {
             (Some(Ok(required)), _) => call.answer(encode::write(id, &required), None, Outcome::Ok),
@@ -197,7 +197,7 @@ impl HandlerCall {
     /// Gives the attempt what earlier ones left for it, and calls the handler.
     fn invoke(&self, retry: Option<Retry>) -> Result<Reply, ErrorObject> {
         if let Some(retry) = retry {
-            let mut rounds = self.control.rounds();
+            let mut rounds = self.control.rounds.lock();
             rounds.resume(retry, &self.attempted(), &self.control.shared.rounds)?;
         }
         let control: Arc<dyn CallControl> = Arc::<Control>::clone(&self.control);

@@ -189,8 +189,7 @@ impl<S> RequestContext<S> {
     /// Says in a progress report what the call waits for. That is no sign of life, and its number hardly grows, so that it does not overtake the
     /// handler's own.
     pub(crate) fn report_wait(&self, message: String) {
-        let last = self.call.last_progress().lock();
-        let last = *last.expect("nothing panics while it reports");
+        let last = *self.call.last_progress().lock();
         let next = last.map_or(0.0, |last| last + last.abs().max(1.0) * 1e-6);
         self.report(Progress::new(next).message(message));
     }

@@ -2,12 +2,13 @@
 //!
 //! With it the context can be read, and tested, without an engine. Must not know lanes' threads or transports.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
 use crate::base::life::Span;
+use crate::base::lock::Lock;
 use crate::base::owner::Owner;
 use crate::base::pulse::Pulse;
 use crate::base::stats::Stats;
@@ -34,7 +35,7 @@ pub(crate) trait CallControl: Send + Sync {
     /// Its signs of life.
     fn pulse(&self) -> &Pulse;
     /// The last number that was reported as progress.
-    fn last_progress(&self) -> &Mutex<Option<f64>>;
+    fn last_progress(&self) -> &Lock<Option<f64>>;
     /// Sends a notification that belongs to this call; never waits, and goes nowhere once the call has ended.
     fn send_event(&self, notification: Vec<u8>, kind: EventKind);
     /// What JSON may take when it is read for this call.

@@ -70,10 +70,7 @@ pub(super) fn report(call: &dyn CallControl, mut progress: Progress) {
         return;
     };
     // Held while it is sent, which never waits: reports of two threads must leave in the order of their numbers.
-    let mut last = call
-        .last_progress()
-        .lock()
-        .expect("nothing panics while it reports");
+    let mut last = call.last_progress().lock();
     let grows = last.is_none_or(|last| progress.progress > last);
     if !grows || !progress.progress.is_finite() {
         return;

@@ -4,14 +4,15 @@
 
 use std::convert::Infallible;
 use std::mem;
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, never, select};
 
 use crate::base::kernel::ThreadId;
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::panics;
 use crate::base::pulse::Pulse;
@@ -65,7 +66,7 @@ pub(crate) enum WorkEnd {
 
 /// The place of one worker in its lane. The worker whose generation it is writes it, and the watchdog gives it to the next one; neither waits for the
 /// other longer than it takes to read it.
-pub(super) struct Slot<R>(Mutex<SlotState<R>>);
+pub(super) struct Slot<R>(Lock<SlotState<R>>);
 
 pub(super) struct SlotState<R> {
     /// What its worker runs now.
@@ -85,7 +86,7 @@ pub(super) struct SlotState<R> {
 
 impl<R> Slot<R> {
     pub(super) fn new(alive: Sender<Infallible>) -> Self {
-        Slot(Mutex::new(SlotState {
+        Slot(Lock::new(SlotState {
             running: None,
             item: 0,
             generation: 0,
@@ -97,9 +98,7 @@ impl<R> Slot<R> {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, SlotState<R>> {
-        self.0
-            .lock()
-            .expect("no code panics while it holds a worker's slot")
+        self.0.lock()
     }
 }
 

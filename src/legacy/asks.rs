@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
 use crate::base::deadline::after;
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::handler::ask::AskError;
 use crate::protocol::id::RequestId;
@@ -42,7 +43,7 @@ type ClientAnswer = Result<Box<RawValue>, AskError>;
 /// The open requests of one session.
 #[derive(Default)]
 pub(crate) struct Asks {
-    state: Mutex<AsksState>,
+    state: Lock<AsksState>,
 }
 
 #[derive(Default)]
@@ -69,7 +70,7 @@ impl Asks {
     /// When the client can answer nothing any more.
     pub(crate) fn open(&self, counter: &Arc<AskCounter>) -> Result<PendingAsk<'_>, AskError> {
         let (sender, answered) = bounded(1);
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.closed {
             return Err(AskError::Left);
         }
@@ -87,14 +88,14 @@ impl Asks {
 
     /// Ends every wait, now and later, because the client can answer nothing any more.
     pub(crate) fn close(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.closed = true;
         state.open.clear();
     }
 
     /// Hands an answer to the handler that waits for it. One that nobody waits for is ignored.
     pub(crate) fn answer(&self, id: &RequestId, body: ResponseBody<'_>) {
-        let Some(waiting) = self.lock().open.remove(id) else {
+        let Some(waiting) = self.state.lock().open.remove(id) else {
             log::debug!("a client answered a request that is not open");
             return;
         };
@@ -104,12 +105,6 @@ impl Asks {
         };
         // An error means that nobody waits any more.
         let _nobody_waits = waiting.send(answer);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, AsksState> {
-        self.state
-            .lock()
-            .expect("no code panics while it holds the open asks")
     }
 }
 
@@ -139,7 +134,7 @@ impl PendingAsk<'_> {
 
 impl Drop for PendingAsk<'_> {
     fn drop(&mut self) {
-        self.asks.lock().open.remove(&self.id);
+        self.asks.state.lock().open.remove(&self.id);
         self.counter.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -188,7 +183,7 @@ mod tests {
         assert_eq!(waited(&two, &call, LONG), Ok("\"two\"".into()));
         drop((one, two));
         assert_eq!(counter.open(), 0);
-        assert!(asks.lock().open.is_empty());
+        assert!(asks.state.lock().open.is_empty());
     }
 
     #[test]

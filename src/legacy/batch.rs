@@ -4,9 +4,10 @@
 //! as they come and leave together with the last one. Must not know what is asked.
 
 use std::mem;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::base::budget::Charge;
+use crate::base::lock::Lock;
 use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{Admission, Answer, AnswerSlot, Outbox};
 use crate::protocol::version::Era;
@@ -21,7 +22,7 @@ pub(crate) struct Member {
 #[derive(Debug)]
 struct Batch {
     outbox: Option<Outbox>,
-    gathered: Mutex<Gathered>,
+    gathered: Lock<Gathered>,
 }
 
 #[derive(Debug)]
@@ -40,7 +41,7 @@ struct Gathered {
 pub(crate) fn split(slot: AnswerSlot, members: usize, tag: RequestTag) -> Vec<Member> {
     let batch = Arc::new(Batch {
         outbox: slot.outbox().cloned(),
-        gathered: Mutex::new(Gathered {
+        gathered: Lock::new(Gathered {
             slot: Some(slot),
             tag,
             body: Vec::new(),
@@ -91,10 +92,7 @@ impl Drop for Member {
 
 impl Batch {
     fn gather(&self, answer: Option<(&[u8], Option<Charge>)>) {
-        let mut gathered = self
-            .gathered
-            .lock()
-            .expect("no code panics while it gathers a batch");
+        let mut gathered = self.gathered.lock();
         if let Some((body, charge)) = answer {
             match (&mut gathered.charge, charge) {
                 (Some(all), Some(charge)) => all.absorb(charge),

@@ -13,12 +13,13 @@
 //! A pipe has at most one, without an id; so has a request that stands alone. Must not know HTTP, or where sessions are found. Specification: `basic/lifecycle` and `basic/transports`
 //! ("Session Management") of revision 2025-11-25.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::budget::{Budget, Charge, OverBudget};
 use crate::base::in_flight::InFlight;
 use crate::base::limits::Limits;
+use crate::base::lock::Lock;
 use crate::base::owner::Owner;
 use crate::handler::client::Client;
 use crate::legacy::asks::Asks;
@@ -28,8 +29,6 @@ use crate::observe::access::RequestTag;
 use crate::protocol::id::RequestId;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::{Era, ProtocolVersion};
-
-const HELD: &str = "no code panics while it holds a session";
 
 /// What one handshake established.
 pub(crate) struct Session {
@@ -45,7 +44,7 @@ pub(crate) struct Session {
     pub(crate) watched: Watched,
     /// The account of everything that is kept for it.
     pub(crate) memory: Arc<Budget>,
-    mutable: Mutex<Mutable>,
+    mutable: Lock<Mutable>,
     /// Itself, and what its client says about itself.
     _kept: Charge,
 }
@@ -107,7 +106,7 @@ impl Session {
             calls,
             asks: Arc::default(),
             watched: Watched::default(),
-            mutable: Mutex::new(mutable),
+            mutable: Lock::new(mutable),
             memory,
         })
     }
@@ -121,11 +120,11 @@ impl Session {
     }
 
     pub(crate) fn log_level(&self) -> LoggingLevel {
-        self.lock().log_level
+        self.mutable.lock().log_level
     }
 
     pub(crate) fn set_log_level(&self, level: LoggingLevel) {
-        self.lock().log_level = level;
+        self.mutable.lock().log_level = level;
     }
 
     /// Sends a notification that belongs to no request, once. On HTTP it waits until the client listens.
@@ -142,7 +141,7 @@ impl Session {
     }
 
     pub(super) fn touch(&self) {
-        let mut mutable = self.lock();
+        let mut mutable = self.mutable.lock();
         mutable.last_seen = Instant::now();
         mutable.is_used = true;
     }
@@ -152,7 +151,7 @@ impl Session {
         let idle_for = self.idle_for();
         (!idle_for.is_zero()).then(|| Dispensable {
             is_adopted: self.is_adopted,
-            is_unused: !self.lock().is_used,
+            is_unused: !self.mutable.lock().is_used,
             idle_for,
         })
     }
@@ -164,13 +163,9 @@ impl Session {
 
     /// How long nothing has happened in it: no message, no call under way, no stream open.
     pub(super) fn idle_for(&self) -> Duration {
-        let silent = self.lock().last_seen.elapsed();
+        let silent = self.mutable.lock().last_seen.elapsed();
         let others = [self.calls.idle_for(), self.streams.idle_for()];
         others.into_iter().flatten().fold(silent, Duration::min)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Mutable> {
-        self.mutable.lock().expect(HELD)
     }
 }
 

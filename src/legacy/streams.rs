@@ -19,7 +19,7 @@ mod state;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, MutexGuard};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::replay::Cursor;
@@ -28,6 +28,7 @@ use self::replay::Replay;
 use self::state::{Answering, Phase, StreamsState};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
+use crate::base::lock::Lock;
 use crate::outbox::{Outbox, OutboxReceiver};
 use crate::protocol::version::ProtocolVersion;
 
@@ -46,7 +47,7 @@ pub(crate) struct Streams {
     parked_bytes_max: usize,
     replay_bytes_max: usize,
     announcements_max: usize,
-    state: Mutex<StreamsState>,
+    state: Lock<StreamsState>,
     /// Signalled when a stream is not open any more; only those who want to take one over wait here.
     released: Condvar,
 }
@@ -73,14 +74,14 @@ impl Streams {
             parked_bytes_max: limits.parked_bytes_max,
             replay_bytes_max: limits.replay_bytes_max,
             announcements_max: limits.announcements_max,
-            state: Mutex::default(),
+            state: Lock::default(),
             released: Condvar::new(),
         }
     }
 
     /// Begins a stream for what comes out of this outbox.
     pub(crate) fn open(self: &Arc<Self>, outbox: Outbox) -> OpenStream {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.last_stream += 1;
         let stream = state.last_stream;
         let answering = Answering::of(Phase::Open(outbox));
@@ -91,7 +92,7 @@ impl Streams {
     /// Takes a stream back to an open connection. If another one carries it, that one is made to let go: a client comes back because it has
     /// lost the other, and knows so before the server does. It gets until `deadline`.
     pub(crate) fn resume(self: &Arc<Self>, from: Cursor, deadline: Instant) -> Resumed {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             let Some(answering) = state.answering.get_mut(&from.stream) else {
                 return Resumed::Nothing;
@@ -140,7 +141,7 @@ impl Streams {
 
     /// Begins a stream that only listens. It gets what nobody was there to hear. `None` once the session is over.
     pub(crate) fn listen(self: &Arc<Self>, outbox: Outbox) -> Option<Listening> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.ended {
             return None;
         }
@@ -159,7 +160,7 @@ impl Streams {
     /// Sends a notification that belongs to no request, to the latest of the streams that listen. Without one it waits; if the same one waits
     /// already, once is enough.
     pub(crate) fn announce(&self, message: Vec<u8>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         match state.listening.last() {
             Some((_, outbox)) => outbox.announce(message, None),
             None => self.put_by(&mut state, message),
@@ -190,7 +191,7 @@ impl Streams {
     pub(crate) fn make_room(&self, bytes: usize) {
         let mut freed = 0;
         let mut dropped = Vec::new();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while freed < bytes
             && let Some((stream, waiting)) = state.oldest_that_waits()
         {
@@ -204,7 +205,7 @@ impl Streams {
 
     /// Forgets everything that waits for somebody to come back or to listen.
     pub(crate) fn forget_what_waits(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let answering = std::mem::take(&mut state.answering);
         let (open, waiting): (BTreeMap<_, _>, BTreeMap<_, _>) = answering
             .into_iter()
@@ -226,14 +227,14 @@ impl Streams {
 
     /// Ends the streams that only listen, because the server or the session ends.
     pub(crate) fn end_listening(&self) {
-        for (_, outbox) in &self.lock().listening {
+        for (_, outbox) in &self.state.lock().listening {
             outbox.close();
         }
     }
 
     /// The session is over: lets go of everything.
     pub(crate) fn end(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.ended = true;
         let answering = std::mem::take(&mut state.answering);
         state.replay = Replay::default();
@@ -248,7 +249,7 @@ impl Streams {
     /// How long no stream has been open; `None` when there has been none. An open one means a client that is alive: one that is not fails to
     /// take its heartbeats, and that ends the stream. What is parked does not count: its call does, while it runs.
     pub(crate) fn idle_for(&self) -> Option<Duration> {
-        let state = self.lock();
+        let state = self.state.lock();
         if !state.listening.is_empty() || state.answering.values().any(Answering::is_open) {
             return Some(Duration::ZERO);
         }
@@ -257,7 +258,7 @@ impl Streams {
 
     /// The connection of an open stream lets go of it: the phase that it has from now on, or `None` to forget it. What has been forgotten stays forgotten.
     fn release(&self, stream: u64, becomes: Option<Phase>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.last_closed = Some(Instant::now());
         // Readers that are dropped write access lines; nobody shall wait for the log.
         let mut dropped = Vec::new();
@@ -276,7 +277,7 @@ impl Streams {
     /// Looks at what waits in parked streams, because something has arrived in one.
     fn arrived(&self) {
         let mut dropped = Vec::new();
-        self.settle(self.lock(), &mut dropped);
+        self.settle(self.state.lock(), &mut dropped);
     }
 
     /// Forgets what is too much, to be dropped once nothing is locked.
@@ -284,10 +285,6 @@ impl Streams {
         while let Some(other) = state.one_too_many(self.parked_max, self.parked_bytes_max) {
             dropped.extend(state.forget(other));
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, StreamsState> {
-        self.state.lock().expect(HELD)
     }
 }
 
@@ -324,7 +321,7 @@ impl OpenStream {
     /// Numbers a message that is about to be sent, and keeps it for a client that comes back. Says whether it could be kept.
     pub(crate) fn sending(&self, message: &[u8]) -> (Cursor, bool) {
         let mut at = self.start();
-        let mut state = self.streams.lock();
+        let mut state = self.streams.state.lock();
         let Some(answering) = state.answering.get_mut(&self.stream) else {
             // The session is over. Nobody will ask for this.
             return (at, false);
@@ -394,7 +391,7 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        let mut state = self.streams.lock();
+        let mut state = self.streams.state.lock();
         state.listening.retain(|(stream, _)| *stream != self.stream);
         state.last_closed = Some(Instant::now());
     }

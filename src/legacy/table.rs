@@ -5,14 +5,13 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::owner::Owner;
 use crate::legacy::session::Session;
-
-const SESSIONS_HELD: &str = "no code panics while it holds the sessions";
 
 type ById = HashMap<Arc<str>, Arc<Session>>;
 
@@ -38,11 +37,11 @@ pub enum Sessions {
 pub(crate) struct SessionTable {
     sessions_max: usize,
     idle_timeout: Duration,
-    by_id: Mutex<ById>,
+    by_id: Lock<ById>,
     /// Those without an id. Each belongs to its pipe.
-    on_pipes: Mutex<Vec<Weak<Session>>>,
+    on_pipes: Lock<Vec<Weak<Session>>>,
     /// What was ended by `DELETE` where others may be adopted, hashed, the oldest first.
-    deleted: Mutex<VecDeque<u64>>,
+    deleted: Lock<VecDeque<u64>>,
     hasher: RandomState,
 }
 
@@ -60,9 +59,9 @@ impl SessionTable {
         SessionTable {
             sessions_max,
             idle_timeout,
-            by_id: Mutex::default(),
-            on_pipes: Mutex::default(),
-            deleted: Mutex::default(),
+            by_id: Lock::default(),
+            on_pipes: Lock::default(),
+            deleted: Lock::default(),
             hasher: RandomState::new(),
         }
     }
@@ -73,7 +72,7 @@ impl SessionTable {
             return None;
         };
         let id = Arc::clone(id);
-        let mut by_id = self.lock();
+        let mut by_id = self.by_id.lock();
         let ends = match by_id.len() < self.sessions_max {
             true => None,
             false => Some(self.make_room(&mut by_id, session.is_adopted)?),
@@ -111,12 +110,12 @@ impl SessionTable {
         let hash = self.hasher.hash_one(id);
         (1..=ADOPTED_ID_MAX).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_graphic())
-            && !self.deleted().contains(&hash)
+            && !self.deleted.lock().contains(&hash)
     }
 
     /// Ends a session for good: it is not adopted later. Says whether there was one.
     pub(crate) fn delete(&self, id: &str) -> bool {
-        let mut deleted = self.deleted();
+        let mut deleted = self.deleted.lock();
         if deleted.len() >= DELETED_MAX {
             deleted.pop_front();
         }
@@ -125,14 +124,11 @@ impl SessionTable {
         self.end(id)
     }
 
-    fn deleted(&self) -> MutexGuard<'_, VecDeque<u64>> {
-        self.deleted.lock().expect(SESSIONS_HELD)
-    }
-
     /// Ends those that have been idle too long.
     pub(crate) fn sweep(&self) {
         let is_over = |session: &Session| session.idle_for() >= self.idle_timeout;
         let over: Vec<_> = self
+            .by_id
             .lock()
             .extract_if(|_, session| is_over(session))
             .collect();
@@ -144,7 +140,7 @@ impl SessionTable {
     /// Frees so many bytes, if that can be: what waits for clients to come back or to listen, those who have been idle the longest first, and then
     /// whole sessions that are idle.
     pub(crate) fn free(&self, bytes: usize) {
-        let all = self.lock();
+        let all = self.by_id.lock();
         let mut sessions: Vec<_> = all
             .iter()
             .map(|(id, session)| (session.idle_for(), Arc::clone(id), Arc::clone(session)))
@@ -174,22 +170,22 @@ impl SessionTable {
 
     /// Remembers a session that has no id, for as long as its pipe does.
     pub(crate) fn add_on_pipe(&self, session: &Arc<Session>) {
-        let mut on_pipes = self.on_pipes.lock().expect(SESSIONS_HELD);
+        let mut on_pipes = self.on_pipes.lock();
         on_pipes.retain(|session| session.strong_count() > 0);
         on_pipes.push(Arc::downgrade(session));
     }
 
     /// Every living session.
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {
-        let mut all: Vec<_> = self.lock().values().map(Arc::clone).collect();
-        let on_pipes = self.on_pipes.lock().expect(SESSIONS_HELD);
+        let mut all: Vec<_> = self.by_id.lock().values().map(Arc::clone).collect();
+        let on_pipes = self.on_pipes.lock();
         all.extend(on_pipes.iter().filter_map(Weak::upgrade));
         all
     }
 
     /// The living session with this id.
     pub(crate) fn find(&self, id: &str) -> Option<Arc<Session>> {
-        let mut by_id = self.lock();
+        let mut by_id = self.by_id.lock();
         let session = Arc::clone(by_id.get(id)?);
         if session.idle_for() >= self.idle_timeout {
             by_id.remove(id);
@@ -203,7 +199,7 @@ impl SessionTable {
 
     /// Ends a session and cancels its calls. Says whether there was one.
     pub(crate) fn end(&self, id: &str) -> bool {
-        let ended = self.lock().remove(id);
+        let ended = self.by_id.lock().remove(id);
         if let Some(session) = &ended {
             session.end();
         }
@@ -212,22 +208,18 @@ impl SessionTable {
 
     /// Ends every stream that only listens, in every session.
     pub(crate) fn end_listening(&self) {
-        for session in self.lock().values() {
+        for session in self.by_id.lock().values() {
             session.streams.end_listening();
         }
     }
 
     /// Whether there is one with this id; looking keeps it from nothing.
     pub(crate) fn lives(&self, id: &str) -> bool {
-        self.lock().contains_key(id)
+        self.by_id.lock().contains_key(id)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ById> {
-        self.by_id.lock().expect(SESSIONS_HELD)
+        self.by_id.lock().len()
     }
 }
 

@@ -8,11 +8,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::{Mutex, MutexGuard};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::pool::external::ExternalLock;
 
@@ -35,7 +35,7 @@ use crate::pool::external::ExternalLock;
 pub struct FileLock {
     directory: PathBuf,
     /// What we have, by the name of its resource. Closing the file gives the lock back.
-    held: Mutex<HashMap<String, File>>,
+    held: Lock<HashMap<String, File>>,
 }
 
 /// The most that is read of a file to see who holds its lock.
@@ -52,18 +52,12 @@ impl FileLock {
         fs::create_dir_all(&directory)?;
         Ok(FileLock {
             directory,
-            held: Mutex::default(),
+            held: Lock::default(),
         })
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{}.lock", escaped(name)))
-    }
-
-    fn held(&self) -> MutexGuard<'_, HashMap<String, File>> {
-        self.held
-            .lock()
-            .expect("no code panics while it holds the files")
     }
 }
 
@@ -94,12 +88,12 @@ impl ExternalLock for FileLock {
             label: label.to_owned(),
         };
         comment.write_to(&mut file)?;
-        self.held().insert(name.to_owned(), file);
+        self.held.lock().insert(name.to_owned(), file);
         Ok(true)
     }
 
     fn unlock(&self, name: &str) {
-        let file = self.held().remove(name);
+        let file = self.held.lock().remove(name);
         // Emptied first, so that the next holder sees that it was given back.
         if let Some(file) = file
             && let Err(error) = file.set_len(0)

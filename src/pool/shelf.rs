@@ -3,12 +3,13 @@
 //! Exclusive access: the holder of the claim on a place has its slot alone. No lock is held while the embedder's code runs here. Must not know who waits.
 
 use std::fmt::Display;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::never;
 
 use crate::base::cancel::CancellationToken;
+use crate::base::lock::Lock;
 use crate::pool::places::Grant;
 use crate::pool::table::PoolTable;
 
@@ -17,8 +18,8 @@ pub(crate) struct Shelf<T, K> {
     pub(super) table: Arc<PoolTable>,
     pub(super) keys: Vec<K>,
     make: Box<MakeResource<T, K>>,
-    slots: Vec<Mutex<Option<Made<T>>>>,
-    care: Mutex<Care<T>>,
+    slots: Vec<Lock<Option<Made<T>>>>,
+    care: Lock<Care<T>>,
 }
 
 type MakeResource<T, K> = dyn Fn(&K) -> Result<T, String> + Send + Sync;
@@ -40,8 +41,6 @@ pub(super) struct Made<T> {
     since: Instant,
 }
 
-const HELD: &str = "no code panics while it holds a slot";
-
 impl<T: Send + 'static, K: Display> Shelf<T, K> {
     pub(super) fn new(
         name: &str,
@@ -50,10 +49,10 @@ impl<T: Send + 'static, K: Display> Shelf<T, K> {
     ) -> Self {
         Shelf {
             table: PoolTable::new(name, keys.iter().map(|key| key.to_string().into())),
-            slots: keys.iter().map(|_| Mutex::new(None)).collect(),
+            slots: keys.iter().map(|_| Lock::new(None)).collect(),
             keys,
             make: Box::new(make),
-            care: Mutex::new(Care {
+            care: Lock::new(Care {
                 check: None,
                 age_max: None,
                 patience: Duration::from_secs(5),
@@ -67,7 +66,7 @@ impl<T, K> Shelf<T, K> {
     pub(super) fn give_back(&self, grant: Grant, made: Option<Made<T>>) -> Option<Made<T>> {
         let mut made = made;
         let is_whole = made.is_some();
-        let put = || *self.slots[grant.place].lock().expect(HELD) = made.take();
+        let put = || *self.slots[grant.place].lock() = made.take();
         self.table.give_back(grant, is_whole.then_some(put));
         made
     }
@@ -75,7 +74,7 @@ impl<T, K> Shelf<T, K> {
 
 impl<T: Send + 'static, K> Shelf<T, K> {
     pub(super) fn care(&self, set: impl FnOnce(&mut Care<T>)) {
-        set(&mut self.care.lock().expect(HELD));
+        set(&mut self.care.lock());
     }
 
     /// What lies in the place that has been granted, if it is still good; else something new.
@@ -84,7 +83,7 @@ impl<T: Send + 'static, K> Shelf<T, K> {
     ///
     /// Why nothing could be made.
     pub(super) fn take(&self, grant: Grant, call: &CancellationToken) -> Result<Made<T>, String> {
-        let found = self.slots[grant.place].lock().expect(HELD).take();
+        let found = self.slots[grant.place].lock().take();
         if let Some(good) = found.and_then(|found| self.checked(found, call)) {
             return Ok(good);
         }
@@ -112,7 +111,7 @@ impl<T: Send + 'static, K> Shelf<T, K> {
     /// It, unless it is too old or its check fails, panics or hangs.
     fn checked(&self, mut found: Made<T>, call: &CancellationToken) -> Option<Made<T>> {
         let (check, age_max, patience) = {
-            let care = self.care.lock().expect(HELD);
+            let care = self.care.lock();
             (care.check.clone(), care.age_max, care.patience)
         };
         if age_max.is_some_and(|most| found.since.elapsed() >= most) {
@@ -138,7 +137,7 @@ impl<T: Send + 'static, K> Shelf<T, K> {
     /// Drops it on another thread. If `waits`, a new one can be made afterwards, unless it hangs.
     pub(super) fn throw_away(&self, made: Made<T>, waits: bool) {
         let patience = match waits {
-            true => self.care.lock().expect(HELD).patience,
+            true => self.care.lock().patience,
             false => Duration::ZERO,
         };
         let aside = &self.table.aside;

@@ -7,7 +7,9 @@
 use std::fmt;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
+
+use crate::base::lock::Lock;
 
 /// The newest state of something that is busy, for those who must not wait for it: `status` from what an engine last said of itself.
 ///
@@ -48,7 +50,7 @@ pub struct Snapshot<T> {
     /// The index of the slot to read.
     current: AtomicUsize,
     /// One publisher at a time.
-    publishing: Mutex<()>,
+    publishing: Lock<()>,
 }
 
 impl<T> Snapshot<T> {
@@ -58,7 +60,7 @@ impl<T> Snapshot<T> {
         Snapshot {
             slots: [RwLock::new(Arc::clone(&state)), RwLock::new(state)],
             current: AtomicUsize::new(0),
-            publishing: Mutex::new(()),
+            publishing: Lock::new(()),
         }
     }
 
@@ -66,7 +68,7 @@ impl<T> Snapshot<T> {
     pub fn publish(&self, state: T) {
         const HELD: &str = "nothing panics while it holds a slot";
         let state = Arc::new(state);
-        let publishing = self.publishing.lock().expect(HELD);
+        let publishing = self.publishing.lock();
         let other = 1 - self.current.load(Ordering::Relaxed);
         let old = mem::replace(&mut *self.slots[other].write().expect(HELD), state);
         self.current.store(other, Ordering::Release);

@@ -4,8 +4,8 @@
 //! nobody's. Must not know what lies in a place.
 
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, bounded};
 use crate::base::cancel::CancellationToken;
 use crate::base::deadline::after;
 use crate::base::life::Span;
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::pool::aside::AsideThreads;
 use crate::pool::external::ExternalLock;
@@ -23,8 +24,8 @@ use crate::pool::report::PoolReport;
 /// A pool, whatever lies in its places.
 pub(crate) struct PoolTable {
     pub(crate) name: Arc<str>,
-    state: Mutex<PoolState>,
-    rules: Mutex<PoolSettings>,
+    state: Lock<PoolState>,
+    rules: Lock<PoolSettings>,
     pub(super) aside: Arc<AsideThreads>,
     /// Whether a server looks it over from time to time.
     is_swept: AtomicBool,
@@ -60,8 +61,6 @@ pub(super) struct InLine {
 /// How often those who wait look at a pool that no server looks over.
 const UNSWEPT_INTERVAL: Duration = Duration::from_millis(250);
 
-const HELD: &str = "no code panics while it holds a pool";
-
 impl PoolTable {
     pub(super) fn new(name: &str, places: impl Iterator<Item = Arc<str>>) -> Arc<Self> {
         let state = PoolState::new(places);
@@ -69,8 +68,8 @@ impl PoolTable {
             name: name.into(),
             // As many checks as there are places may run, and as much may hang.
             aside: AsideThreads::new(2 * state.places.len()),
-            state: Mutex::new(state),
-            rules: Mutex::new(PoolSettings {
+            state: Lock::new(state),
+            rules: Lock::new(PoolSettings {
                 warn_after: None,
                 lease: None,
                 lock: None,
@@ -82,11 +81,11 @@ impl PoolTable {
     }
 
     pub(super) fn set(&self, set: impl FnOnce(&mut PoolSettings)) {
-        set(&mut self.rules.lock().expect(HELD));
+        set(&mut self.rules.lock());
     }
 
     fn rules(&self) -> PoolSettings {
-        self.rules.lock().expect(HELD).clone()
+        self.rules.lock().clone()
     }
 
     /// A server will call [`sweep`](Self::sweep) now and then.
@@ -99,14 +98,14 @@ impl PoolTable {
         self.sweep();
         let (wake, woken) = bounded(1);
         InLine {
-            ticket: self.lock().line_up(want, wake),
+            ticket: self.state.lock().line_up(want, wake),
             table: Arc::clone(self),
             woken,
         }
     }
 
     pub(super) fn holders(&self, want: &Want, with_times: bool) -> String {
-        self.lock().holders(want, with_times)
+        self.state.lock().holders(want, with_times)
     }
 
     /// Takes the external lock of a place that has been granted, unless it is ours already.
@@ -119,7 +118,7 @@ impl PoolTable {
         let PoolSettings { lock, poll, .. } = self.rules();
         let Some(lock) = lock else { return Ok(()) };
         let name = {
-            let place = &self.lock().places[grant.place];
+            let place = &self.state.lock().places[grant.place];
             if place.is_locked {
                 return Ok(());
             }
@@ -127,7 +126,7 @@ impl PoolTable {
         };
         match lock.try_lock(&name, label) {
             Ok(true) => {
-                let mut state = self.lock();
+                let mut state = self.state.lock();
                 if state.holding(grant).is_some() {
                     state.places[grant.place].is_locked = true;
                     return Ok(());
@@ -139,7 +138,7 @@ impl PoolTable {
             Ok(false) => {
                 let holder = lock.holder(&name);
                 let holder = holder.unwrap_or_else(|| "somebody outside of this server".into());
-                let mut state = self.lock();
+                let mut state = self.state.lock();
                 let is_ours = state.holding(grant).is_some();
                 if is_ours {
                     state.vacate(grant.place);
@@ -157,7 +156,7 @@ impl PoolTable {
 
     /// A resource has been made for this claim. `false` when that is no longer good.
     pub(super) fn made(&self, grant: Grant) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let is_good = state.holding(grant).is_some();
         if is_good {
             let place = &mut state.places[grant.place];
@@ -170,7 +169,7 @@ impl PoolTable {
     /// It could not be made: the next try is later each time.
     pub(super) fn failed(&self, grant: Grant, problem: &str) {
         let [least, most] = self.rules().back_off;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.holding(grant).is_none() {
             return;
         }
@@ -189,7 +188,7 @@ impl PoolTable {
     /// Ends the use of a place: it stays with what it is kept for, or becomes free. `put` puts the resource back, if there is one to put back, and runs under the
     /// lock. `false`, and nothing has happened, when the claim has been taken back.
     pub(super) fn give_back(self: &Arc<Self>, grant: Grant, put: Option<impl FnOnce()>) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let Some(holding) = state.holding(grant) else {
             return false;
         };
@@ -220,11 +219,11 @@ impl PoolTable {
     /// Gives back the external locks of these places, which are free then.
     fn unlock(&self, leaving: impl IntoIterator<Item = usize>) {
         for at in leaving {
-            let name = Arc::clone(&self.lock().places[at].name);
+            let name = Arc::clone(&self.state.lock().places[at].name);
             if let Some(lock) = self.rules().lock {
                 lock.unlock(&name);
             }
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             state.places[at].is_locked = false;
             state.places[at].occupancy = Occupancy::Free;
             state.deal();
@@ -237,7 +236,7 @@ impl PoolTable {
         grant: Grant,
         change: impl FnOnce(&mut crate::pool::places::Holding) -> R,
     ) -> Option<R> {
-        self.lock().holding(grant).map(change)
+        self.state.lock().holding(grant).map(change)
     }
 
     /// Takes back everything that a call uses, whatever it is kept for: its thread will not return.
@@ -251,7 +250,7 @@ impl PoolTable {
     }
 
     fn take_back(self: &Arc<Self>, is_wanted: impl Fn(&Holder, &Holder) -> bool) -> usize {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let wanted: Vec<usize> = (0..state.places.len())
             .filter(|at| {
                 let holding = state.places[*at].holding();
@@ -283,7 +282,7 @@ impl PoolTable {
         let mut lines = Vec::new();
         let mut leaving = Vec::new();
         let mut is_changed = false;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         for at in 0..state.places.len() {
             let place = &mut state.places[at];
             let name = Arc::clone(&place.name);
@@ -325,7 +324,7 @@ impl PoolTable {
 
     pub(super) fn report(self: &Arc<Self>) -> PoolReport {
         self.sweep();
-        let state = self.lock();
+        let state = self.state.lock();
         PoolReport {
             name: self.name.to_string(),
             resources: state.resources(),
@@ -336,36 +335,32 @@ impl PoolTable {
     /// What is held by what has this life, and for how long.
     pub(crate) fn held_by(self: &Arc<Self>, span: &Span) -> Vec<(Arc<str>, Duration)> {
         self.sweep();
-        self.lock().held_by(span)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, PoolState> {
-        self.state.lock().expect(HELD)
+        self.state.lock().held_by(span)
     }
 }
 
 impl InLine {
     /// What it has got.
     pub(super) fn got(&self) -> Option<Grant> {
-        self.table.lock().line.get(&self.ticket)?.got
+        self.table.state.lock().line.get(&self.ticket)?.got
     }
 
     /// Looks again for what became free because time has passed, and not because anybody gave it back.
     pub(super) fn look_again(&self) {
         self.table.sweep();
-        self.table.lock().deal();
+        self.table.state.lock().deal();
     }
 
     /// Leaves the line with what it has got.
     pub(super) fn leave_with(self, grant: Grant) {
-        let left = self.table.lock().line.remove(&self.ticket);
+        let left = self.table.state.lock().line.remove(&self.ticket);
         debug_assert!(left.is_some_and(|waiter| waiter.got == Some(grant)));
     }
 
     /// When to look again without having been woken.
     pub(super) fn next_look(&self) -> Instant {
         let rules = self.table.rules();
-        let mut next = self.table.lock().next_look(self.ticket);
+        let mut next = self.table.state.lock().next_look(self.ticket);
         if !self.table.is_swept.load(Ordering::Relaxed) {
             let soon = after(
                 rules
@@ -381,7 +376,7 @@ impl InLine {
 
 impl Drop for InLine {
     fn drop(&mut self) {
-        let mut state = self.table.lock();
+        let mut state = self.table.state.lock();
         let left = state.line.remove(&self.ticket);
         let mut leaving = None;
         // It has got something and not noticed.

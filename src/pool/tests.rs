@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::sync::{Mutex, MutexGuard};
 
 use super::*;
 use crate::base::cancel::{Canceller, cancellation};
@@ -253,7 +254,7 @@ fn making_that_fails_is_tried_later_each_time() {
         assert!(line.got().is_none(), "it is too early");
         let wait = line.next_look().saturating_duration_since(Instant::now());
         // Time passes.
-        table.lock().places[0]
+        table.state.lock().places[0]
             .failed
             .as_mut()
             .expect("it has failed")
@@ -266,7 +267,7 @@ fn making_that_fails_is_tried_later_each_time() {
     }
     let grant = claim(&table, &want);
     table.made(grant);
-    assert!(table.lock().places[0].failed.is_none());
+    assert!(table.state.lock().places[0].failed.is_none());
 }
 
 #[test]
@@ -286,7 +287,7 @@ fn a_time_that_has_passed_is_looked_at_once_and_not_over_and_over() {
     assert!(sleeps(), "it is being made");
     table.made(being_made);
     // Its lock was elsewhere when this one asked, and then somebody here got it.
-    let mut state = table.lock();
+    let mut state = table.state.lock();
     let waiter = state.line.get_mut(&waits.ticket).expect("it waits");
     waiter.pause(0, Instant::now());
     drop(state);

@@ -19,7 +19,7 @@ use crate::base::log;
 use crate::base::panics;
 use crate::base::stats::Stats;
 use crate::engine::Engine;
-use crate::server::shared::{DrainReport, HELD, Serving, SharedServer};
+use crate::server::shared::{DrainReport, Serving, SharedServer};
 use crate::transport::front::Front;
 use crate::transport::pipe::{Ears, PipeFront};
 use crate::transport::stdio;
@@ -106,7 +106,7 @@ impl RunningServer {
         open: impl FnOnce(&SharedServer) -> Result<Box<dyn Front>>,
     ) -> Result<&Self> {
         // Held while it opens, so that a shutdown meets it either not at all or at work.
-        let mut fronts = self.shared.fronts.lock().expect(HELD);
+        let mut fronts = self.shared.fronts.lock();
         let Some(fronts) = &mut *fronts else {
             return Err(Error::configuration("the server has been shut down"));
         };
@@ -173,7 +173,7 @@ impl RunningServer {
 
     /// The addresses it listens on, in the order in which they were opened. None after a shutdown.
     pub fn addrs(&self) -> Vec<SocketAddr> {
-        let fronts = self.shared.fronts.lock().expect(HELD);
+        let fronts = self.shared.fronts.lock();
         let fronts = fronts.iter().flatten();
         fronts.filter_map(|front| front.address()).collect()
     }

@@ -4,13 +4,14 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::base::deadline::after;
 use crate::base::limits::Limits;
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::stderr;
 use crate::engine::Engine;
@@ -53,7 +54,7 @@ pub(super) struct SharedServer {
     pub(super) limits: Arc<Limits>,
     pub(super) serving: Serving,
     /// `None` once the server ends.
-    pub(super) fronts: Mutex<Option<Vec<Box<dyn Front>>>>,
+    pub(super) fronts: Lock<Option<Vec<Box<dyn Front>>>>,
     /// Given to those fronts whose client ends the server.
     pub(super) client_end: ClientEnd,
     /// Says that the server is to shut down.
@@ -61,16 +62,14 @@ pub(super) struct SharedServer {
     /// Set by the shutdown, of which there is one.
     pub(super) report: OnceLock<DrainReport>,
     /// What kept answers from being written, for the exit code.
-    pub(super) failure: Mutex<Option<io::Error>>,
+    pub(super) failure: Lock<Option<io::Error>>,
     /// Whether a first interrupt is meant for the client and not for the server.
     pub(super) spares_interrupts: AtomicBool,
     /// When the last interrupt came.
-    pub(super) interrupted: Mutex<Option<Instant>>,
+    pub(super) interrupted: Lock<Option<Instant>>,
     /// Whether a signal has asked for the end.
     pub(super) was_signalled: AtomicBool,
 }
-
-pub(super) const HELD: &str = "no code panics while it holds the fronts";
 
 impl SharedServer {
     pub(super) fn new(engine: Arc<Engine>, limits: Arc<Limits>, serving: Serving) -> Self {
@@ -84,12 +83,12 @@ impl SharedServer {
             engine,
             limits,
             serving,
-            fronts: Mutex::new(Some(Vec::new())),
+            fronts: Lock::new(Some(Vec::new())),
             stopped,
             report: OnceLock::new(),
-            failure: Mutex::default(),
+            failure: Lock::default(),
             spares_interrupts: AtomicBool::new(false),
-            interrupted: Mutex::default(),
+            interrupted: Lock::default(),
             was_signalled: AtomicBool::new(false),
         }
     }
@@ -108,7 +107,7 @@ impl SharedServer {
     fn end_in_order(&self, deadline: Instant) -> DrainReport {
         // From now on nothing new is let in: no call by the engine, no front by the server.
         self.engine.begin_drain();
-        let fronts = self.fronts.lock().expect(HELD).take().unwrap_or_default();
+        let fronts = self.fronts.lock().take().unwrap_or_default();
         for front in &fronts {
             front.begin_drain();
         }
@@ -130,7 +129,7 @@ impl SharedServer {
             report.abandoned_connections += unfinished.connections;
             report.lost_answers += unfinished.answers;
             if let Some(failure) = unfinished.failure {
-                *self.failure.lock().expect(HELD) = Some(failure);
+                *self.failure.lock() = Some(failure);
             }
         }
         report

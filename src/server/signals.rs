@@ -4,16 +4,17 @@
 //! One watch a process, installed by the first who asks, tells each server that is at work. Must not know requests.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::base::error::{Error, Result};
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::server::running::RunningServer;
-use crate::server::shared::{HELD, SharedServer};
+use crate::server::shared::SharedServer;
 
 /// The servers that are told. `None` until the watch is installed.
-static WATCHED: Mutex<Option<Vec<Weak<SharedServer>>>> = Mutex::new(None);
+static WATCHED: Lock<Option<Vec<Weak<SharedServer>>>> = Lock::new(None);
 
 /// Two interrupts within this time are meant for the server, not for its client.
 const INSISTS_WITHIN: Duration = Duration::from_secs(2);
@@ -48,7 +49,7 @@ impl RunningServer {
         self.wait_for_ctrl_c()?;
         log::info!("shutting down; a second signal cancels what still runs");
         self.shared.end(self.shared.serving.drain_deadline);
-        match self.shared.failure.lock().expect(HELD).take() {
+        match self.shared.failure.lock().take() {
             Some(failure) => Err(Error::io("answers could not be written", failure)),
             None => Ok(()),
         }
@@ -80,7 +81,7 @@ impl SharedServer {
     /// What a signal does to this server.
     fn signalled(&self, signal: Signal) {
         if signal == Signal::Interrupt && self.spares_interrupts.load(Ordering::Acquire) {
-            let last = self.interrupted.lock().expect(HELD).replace(Instant::now());
+            let last = self.interrupted.lock().replace(Instant::now());
             let insists = last.is_some_and(|last| last.elapsed() < INSISTS_WITHIN);
             if !insists && !self.engine.is_draining() {
                 log::info!(
@@ -100,7 +101,7 @@ impl SharedServer {
 
 /// From now on this server is told.
 fn watch(server: &Arc<SharedServer>) -> Result<()> {
-    let mut watched = WATCHED.lock().expect(HELD);
+    let mut watched = WATCHED.lock();
     if watched.is_none() {
         platform::install()?;
     }
@@ -118,7 +119,7 @@ fn watch(server: &Arc<SharedServer>) -> Result<()> {
 /// Tells every server at work. False when there is none.
 fn tell(signal: Signal) -> bool {
     let servers: Vec<_> = {
-        let watched = WATCHED.lock().expect(HELD);
+        let watched = WATCHED.lock();
         let servers = watched.iter().flatten().filter_map(Weak::upgrade);
         servers
             .filter(|server| server.report.get().is_none())

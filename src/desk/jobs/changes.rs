@@ -31,7 +31,7 @@ impl Jobs {
         let is_unstored = state.record.outcome.is_some();
         drop(state);
         let expires = record.expires_ms.unwrap_or_default();
-        let mut table = self.table();
+        let mut table = self.table.lock();
         table.ended.insert((expires, Arc::clone(&record.id)));
         if is_unstored {
             table.unstored.insert(Arc::clone(&record.id));
@@ -93,7 +93,7 @@ impl Jobs {
     /// Charges so many bytes more; the oldest of what has ended makes room.
     fn grow(&self, charge: &mut Charge, more: usize) -> bool {
         while charge.grow(more).is_err() {
-            let oldest = self.table().ended.first().cloned();
+            let oldest = self.table.lock().ended.first().cloned();
             let Some((_, oldest)) = oldest else {
                 return false;
             };

@@ -12,7 +12,7 @@ impl Jobs {
     pub(crate) fn sweep(&self) {
         let now = now_ms();
         let expired: Vec<Arc<str>> = {
-            let table = self.table();
+            let table = self.table.lock();
             let expired = table.ended.iter().take_while(|(at, _)| *at <= now);
             expired.map(|(_, id)| Arc::clone(id)).collect()
         };
@@ -24,7 +24,7 @@ impl Jobs {
 
     /// Stores the ends that the store did not take when they came, until it refuses one again.
     fn store_late(&self) {
-        let unstored = self.table().unstored.clone();
+        let unstored = self.table.lock().unstored.clone();
         for id in unstored {
             if let Some(place) = self.place(&id) {
                 let mut state = place.lock();
@@ -35,7 +35,7 @@ impl Jobs {
                 state.record.outcome = None;
                 log::warn!("the end of a job that was kept in memory is stored now");
             }
-            self.table().unstored.remove(&id);
+            self.table.lock().unstored.remove(&id);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Jobs through their table: bounds, races, a restart.
 
 use std::collections::HashMap;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
 use std::thread;
 
 use serde_json::{Value, json};

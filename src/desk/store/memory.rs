@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Mutex, MutexGuard};
 
+use crate::base::lock::Lock;
 use crate::desk::store::{JobStore, StoreError, StoredJob};
 
 /// Keeps background jobs in memory. The default.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    jobs: Mutex<HashMap<String, StoredJob>>,
+    jobs: Lock<HashMap<String, StoredJob>>,
 }
 
 impl MemoryStore {
@@ -17,17 +17,11 @@ impl MemoryStore {
     pub fn new() -> Self {
         MemoryStore::default()
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, StoredJob>> {
-        self.jobs
-            .lock()
-            .expect("no code panics while it holds the jobs")
-    }
 }
 
 impl JobStore for MemoryStore {
     fn insert(&self, job: &StoredJob) -> Result<bool, StoreError> {
-        Ok(match self.lock().entry(job.id.clone()) {
+        Ok(match self.jobs.lock().entry(job.id.clone()) {
             Entry::Occupied(_) => false,
             Entry::Vacant(place) => {
                 place.insert(job.clone());
@@ -37,7 +31,7 @@ impl JobStore for MemoryStore {
     }
 
     fn replace(&self, job: &StoredJob) -> Result<bool, StoreError> {
-        Ok(match self.lock().get_mut(&job.id) {
+        Ok(match self.jobs.lock().get_mut(&job.id) {
             Some(kept) if kept.revision + 1 == job.revision => {
                 kept.clone_from(job);
                 true
@@ -47,15 +41,15 @@ impl JobStore for MemoryStore {
     }
 
     fn load(&self, id: &str) -> Result<Option<StoredJob>, StoreError> {
-        Ok(self.lock().get(id).cloned())
+        Ok(self.jobs.lock().get(id).cloned())
     }
 
     fn remove(&self, id: &str) -> Result<bool, StoreError> {
-        Ok(self.lock().remove(id).is_some())
+        Ok(self.jobs.lock().remove(id).is_some())
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(StoredJob)) -> Result<(), StoreError> {
-        let jobs: Vec<StoredJob> = self.lock().values().cloned().collect();
+        let jobs: Vec<StoredJob> = self.jobs.lock().values().cloned().collect();
         jobs.into_iter().for_each(visit);
         Ok(())
     }

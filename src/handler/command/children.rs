@@ -5,7 +5,7 @@
 //! not signalled, but something that the leader has left behind cannot be ended, and an exit code is never known. Must not know commands.
 
 use std::os::fd::{BorrowedFd, RawFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar};
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -13,6 +13,7 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
 };
 
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::handler::command::launch::Launch;
 use crate::handler::command::supervisor::Supervisor;
@@ -20,7 +21,7 @@ use crate::handler::command::supervisor::Supervisor;
 /// The live process groups of one server.
 #[derive(Debug, Default)]
 pub(crate) struct Children {
-    state: Mutex<ChildrenState>,
+    state: Lock<ChildrenState>,
     changed: Condvar,
 }
 
@@ -66,7 +67,7 @@ impl Children {
     ) -> Result<Group, String> {
         let inherited = self.begin()?;
         let started = launch.start(descriptors, &inherited);
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.starting -= 1;
         let group = started.map(|pid| Group {
             pid,
@@ -85,7 +86,7 @@ impl Children {
     }
 
     fn begin(&self) -> Result<Arc<[RawFd]>, String> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.closed {
             return Err("the server is shutting down".to_owned());
         }
@@ -100,7 +101,7 @@ impl Children {
     /// Starts nothing any more, kills every group that is left, and waits until the last is reaped or the deadline has passed. Says how many were
     /// left then.
     pub(crate) fn end_all(&self, deadline: Instant) -> usize {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.closed = true;
         for pid in &state.live {
             signal(*pid, Signal::KILL);
@@ -118,10 +119,6 @@ impl Children {
         // It ends what could not be reaped in time.
         drop(supervisor);
         left
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ChildrenState> {
-        self.state.lock().expect(HELD)
     }
 }
 
@@ -182,7 +179,7 @@ impl Group {
         // A zombie keeps the number until the last line.
         wait(self.pid, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
         {
-            let mut state = self.children.lock();
+            let mut state = self.children.state.lock();
             let pid = self.pid;
             state.live.retain(|live| *live != pid);
             state.tell(|supervisor| supervisor.end(pid));

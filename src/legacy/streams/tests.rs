@@ -207,7 +207,7 @@ fn a_stream_that_is_dropped_is_forgotten() {
     assert_eq!(streams.idle_for(), Some(Duration::ZERO));
     drop(stream);
     assert_eq!(resumed(&streams, at(1, 0)), None);
-    assert_eq!(streams.lock().replay.bytes(), 0);
+    assert_eq!(streams.state.lock().replay.bytes(), 0);
 }
 
 #[test]
@@ -293,6 +293,6 @@ fn an_ended_session_keeps_nothing() {
         assert_eq!(resumed(&streams, at(stream, 0)), None);
     }
     assert!(streams.listen(new_outbox().0).is_none());
-    let state = streams.lock();
+    let state = streams.state.lock();
     assert!(state.answering.is_empty() && state.replay.bytes() == 0 && state.backlog.is_empty());
 }

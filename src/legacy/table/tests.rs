@@ -107,7 +107,7 @@ fn law_9_what_was_deleted_is_not_adopted_and_what_is_remembered_is_bounded() {
     for number in 0..DELETED_MAX {
         sessions.delete(&number.to_string());
     }
-    assert_eq!(sessions.deleted().len(), DELETED_MAX);
+    assert_eq!(sessions.deleted.lock().len(), DELETED_MAX);
     assert!(!sessions.may_adopt("0"));
 }
 
