@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::base::deadline::after;
+use crate::base::waiting::after;
 
 /// One kind of line, written at most once a second.
 #[derive(Debug, Default)]

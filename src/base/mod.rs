@@ -5,7 +5,6 @@
 pub(crate) mod budget;
 pub(crate) mod cancel;
 pub(crate) mod clock;
-pub(crate) mod deadline;
 pub(crate) mod error;
 pub(crate) mod in_flight;
 pub(crate) mod kernel;
@@ -21,4 +20,4 @@ pub(crate) mod pulse;
 pub(crate) mod setters;
 pub(crate) mod stats;
 pub(crate) mod stderr;
-pub(crate) mod yielding;
+pub(crate) mod waiting;

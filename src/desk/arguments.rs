@@ -9,7 +9,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::handler::execution::{BACKGROUND, WORKSPACE};
+use crate::handler::registration::{BACKGROUND, WORKSPACE};
 use crate::protocol::text::write_json;
 
 /// What a call says to the server, and what is left of its arguments.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::handler::reply::Reply;
+use crate::handler::registration::Reply;
 use crate::protocol::id::RequestId;
 use crate::protocol::jsonrpc;
 use crate::protocol::results::{CacheScope, Completion, PromptMessage};

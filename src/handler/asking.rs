@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::handler::arguments;
+use crate::handler::arguments::ArgumentRules;
 use crate::handler::ask::{Ask, AskError, Elicited, Root, Sampled, Sampling};
 use crate::handler::ask_schema;
 use crate::handler::context::RequestContext;
-use crate::handler::rules::ArgumentRules;
 use crate::protocol::errors::shortened;
 use crate::protocol::sentence::Sentence;
 use crate::protocol::text::Text;

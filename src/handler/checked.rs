@@ -5,8 +5,7 @@
 use std::sync::Arc;
 
 use crate::base::log;
-use crate::handler::registration::Registration;
-use crate::handler::reply::Reply;
+use crate::handler::registration::{Registration, Reply};
 use crate::handler::validation::Validator;
 use crate::protocol::types::CallToolResult;
 

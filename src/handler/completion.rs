@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Build, Handler, erase};
-use crate::handler::reply::Reply;
+use crate::handler::registration::Reply;
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::results::Completion;
 

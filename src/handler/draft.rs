@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
+use crate::handler::arguments::ArgumentRules;
 use crate::handler::invoke::Build;
 use crate::handler::registration::{Callable, OfferKind, Registration};
-use crate::handler::rules::ArgumentRules;
 use crate::handler::shown::Shown;
 
 /// The lane of what names none.

@@ -11,11 +11,11 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::base::budget::Charge;
+use crate::handler::arguments::ArgumentRules;
 use crate::handler::context::RequestContext;
 use crate::handler::control::{CallControl, RequestInfo};
 use crate::handler::fork::Fork;
-use crate::handler::reply::Reply;
-use crate::handler::rules::ArgumentRules;
+use crate::handler::registration::{BoundHandler, Reply};
 use crate::handler::type_schema;
 use crate::handler::workspace::WorkspaceParam;
 use crate::protocol::errors::ErrorObject;
@@ -125,11 +125,6 @@ impl From<Unread> for NotCalled {
         }
     }
 }
-
-/// A handler with everything but the call filled in: what the engine stores and runs, on the caller's thread. Panics when the handler, or the fork of
-/// the state for it, does.
-pub(crate) type BoundHandler =
-    Box<dyn Fn(Arc<dyn CallControl>, &RawValue) -> Result<Reply, ErrorObject> + Send + Sync>;
 
 /// Makes the handler that the engine stores, once the server's state, and what the arguments are held to, are known.
 pub(crate) type Build<S> =

@@ -8,14 +8,13 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
 use crate::base::setters::setters;
+use crate::handler::arguments::ArgumentRules;
 use crate::handler::completion::complete;
 use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Handler, erase};
-use crate::handler::registration::{OfferKind, Register, Registration, sealed};
-use crate::handler::reply::Reply;
+use crate::handler::registration::{OfferKind, Register, Registration, Reply, sealed};
 use crate::handler::result::ToolError;
-use crate::handler::rules::ArgumentRules;
 use crate::handler::shown::Shown;
 use crate::handler::text_arguments::{text_arguments, unfillable};
 use crate::protocol::errors::ErrorObject;

@@ -1,6 +1,7 @@
-//! What a server is built from: tools, prompts, resources and templates as they are handed in.
+//! What a server is built from: tools, prompts, resources and templates as they are handed in, and what a call of one runs and returns.
 //!
-//! Every kind becomes one [`Registration`]: what clients are shown, and the [`Callable`] that is run. Must not know the engine that takes them.
+//! Every kind becomes one [`Registration`]: what clients are shown, and the [`Callable`], whose [`BoundHandler`] makes a [`Reply`]. Must not know the engine
+//! that takes them, nor how a result is written or a job kept.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -12,13 +13,13 @@ use serde_json::value::RawValue;
 use crate::base::log;
 use crate::base::panics;
 use crate::handler::control::CallControl;
-use crate::handler::execution::DeskNeeds;
-use crate::handler::invoke::BoundHandler;
-use crate::handler::reply::Reply;
 use crate::handler::shown::Shown;
+use crate::handler::workspace::{AccessMode, WorkspaceParam};
 use crate::lane::Lane;
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::param_headers::ParamHeaders;
+use crate::protocol::results::{Completion, GetPromptResult, ReadResourceResult};
+use crate::protocol::types::{CallToolResult, ContentBlock};
 use crate::protocol::uri_template::UriTemplate;
 
 /// Something that can be registered with a server: a [`Tool`](crate::Tool), a [`Prompt`](crate::Prompt), a [`Resource`](crate::Resource) or a
@@ -112,6 +113,39 @@ impl Callable {
     }
 }
 
+/// A handler with everything but the call filled in: what the engine stores and runs, on the caller's thread. Panics when the handler, or the fork of
+/// the state for it, does.
+pub(crate) type BoundHandler =
+    Box<dyn Fn(Arc<dyn CallControl>, &RawValue) -> Result<Reply, ErrorObject> + Send + Sync>;
+
+/// The result of a call.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Tool(CallToolResult),
+    Prompt(GetPromptResult),
+    Resource(ReadResourceResult),
+    Completion(Completion),
+    /// The result of a tool that was rendered before, by a background job.
+    Rendered(Box<RawValue>),
+}
+
+impl Reply {
+    /// Says links to resources in words, for clients that know no links.
+    pub(crate) fn links_as_text(&mut self) {
+        match self {
+            Reply::Tool(result) => result
+                .content
+                .iter_mut()
+                .for_each(ContentBlock::link_as_text),
+            Reply::Prompt(result) => {
+                let messages = result.messages.iter_mut();
+                messages.for_each(|message| message.content.link_as_text());
+            }
+            Reply::Resource(_) | Reply::Completion(_) | Reply::Rendered(_) => {}
+        }
+    }
+}
+
 /// A handler whose captures may panic when they are dropped, and then panic nobody: the last who holds it may be any thread, a connection's, a
 /// worker's or the clock's.
 struct DropsQuietly(Option<BoundHandler>);
@@ -159,6 +193,64 @@ impl OfferKind {
             OfferKind::Prompt => "prompts",
             OfferKind::Resource => "resources",
             OfferKind::Template => "resourceTemplates",
+        }
+    }
+}
+
+/// How calls of a tool are executed.
+///
+/// A background job is answered at once, with an id, and goes on without its request: after its client has left, and, with a durable store, after
+/// its server has been restarted. Clients with the extension `io.modelcontextprotocol/tasks` get a task; others ask for a job with the argument
+/// `background`, and look after it with the tools of [`Server::job_tools`](crate::Server::job_tools).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Execution {
+    /// Each call is answered with its result. The default.
+    #[default]
+    Foreground,
+    /// A job for clients that can follow one, and for those that ask for one; a result for the others.
+    EitherWay,
+    /// Always a job. A client of revision 2026-07-28 without the extension is told so (`-32021`), and so is an earlier one without the job tools.
+    Background,
+}
+
+/// The arguments that name a workspace and ask for a job.
+pub(crate) const WORKSPACE: &str = "workspace";
+pub(crate) const BACKGROUND: &str = "background";
+
+/// What a tool wants of the desk.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DeskNeeds {
+    pub(crate) execution: Execution,
+    /// Whether a job that a restart has interrupted is run again.
+    pub(crate) restartable: bool,
+    /// How it uses a workspace, if it is in one.
+    pub(crate) access: Option<AccessMode>,
+    /// The value its function takes.
+    pub(crate) wanted: Option<WorkspaceParam>,
+    /// It runs on the thread that has read the request, because it never waits.
+    pub(crate) is_inline: bool,
+    /// Its argument `wait_seconds` says how long it may wait for the job it names to change, before it runs.
+    pub(crate) waits_for_job: bool,
+}
+
+impl DeskNeeds {
+    /// What is wrong with it, in a sentence.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        if self.is_inline && (self.access.is_some() || self.execution != Execution::Foreground) {
+            return Some("it runs inline, and so neither in a workspace nor as a background job");
+        }
+        match (self.access, self.wanted.map(|wanted| wanted.access)) {
+            (None, Some(AccessMode::Change)) => {
+                Some("its handler takes a workspace; add `.in_workspace()`")
+            }
+            (None, Some(AccessMode::Read)) => {
+                Some("its handler reads a workspace; add `.reads_workspace()`")
+            }
+            (Some(AccessMode::Read), Some(AccessMode::Change)) => {
+                Some("its handler changes the workspace; use `.in_workspace()`")
+            }
+            _ => None,
         }
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::base::setters::setters;
 use crate::handler::ask::AskError;
 use crate::handler::invoke::NotCalled;
-use crate::handler::reply::Reply;
+use crate::handler::registration::Reply;
 use crate::handler::type_schema::written_schema_of;
 use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::types::{CallToolResult, ContentBlock};

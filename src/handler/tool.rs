@@ -10,16 +10,18 @@ use serde_json::{Map, Value, json};
 
 use crate::base::log;
 use crate::base::setters::setters;
+use crate::handler::arguments::ArgumentRules;
 #[cfg(feature = "validate")]
 use crate::handler::checked::checked;
 use crate::handler::draft::{Draft, registers, shared_settings};
-use crate::handler::execution::{BACKGROUND, DeskNeeds, Execution, WORKSPACE};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Build, Handler, erase};
 use crate::handler::portable::{of_result, one_object};
-use crate::handler::registration::{Callable, OfferKind, Register, Registration, sealed};
+use crate::handler::registration::{
+    BACKGROUND, Callable, DeskNeeds, Execution, OfferKind, Register, Registration, WORKSPACE,
+    sealed,
+};
 use crate::handler::result::{IntoToolResult, tool_reply};
-use crate::handler::rules::ArgumentRules;
 use crate::handler::schema_check::{promises, refused, schema_slip};
 use crate::handler::shown::{Hints, Shown};
 use crate::handler::workspace::AccessMode;

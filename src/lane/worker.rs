@@ -17,7 +17,7 @@ use crate::base::log;
 use crate::base::panics;
 use crate::base::pulse::Pulse;
 use crate::base::stats::LaneStats;
-use crate::base::yielding::look_and_yield;
+use crate::base::waiting::look_and_yield;
 use crate::lane::definition::Lane;
 
 /// A piece of work that a lane runs once.

@@ -15,9 +15,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
-use crate::base::deadline::after;
 use crate::base::lock::Lock;
 use crate::base::log;
+use crate::base::waiting::after;
 use crate::handler::ask::AskError;
 use crate::protocol::id::RequestId;
 use crate::protocol::jsonrpc::ResponseBody;

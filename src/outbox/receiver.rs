@@ -7,7 +7,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use crate::base::budget::Budget;
-use crate::base::yielding::look_and_yield;
+use crate::base::waiting::look_and_yield;
 use crate::observe::access::Observer;
 use crate::outbox::answer::{Answer, ShortWay};
 use crate::outbox::queue::{Firm, Popped};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{at, select};
 
-use crate::base::deadline::after;
+use crate::base::waiting::after;
 use crate::handler::RequestContext;
 use crate::pool::claim::Claim;
 use crate::pool::error::ClaimError;

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::base::cancel::CancellationToken;
-use crate::base::deadline::after;
 use crate::base::life::Span;
 use crate::base::lock::Lock;
 use crate::base::log;
+use crate::base::waiting::after;
 use crate::pool::aside::AsideThreads;
 use crate::pool::external::ExternalLock;
 use crate::pool::holder::Holder;

@@ -4,7 +4,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::transport::http::Callers;
-use crate::transport::http::paths::{Paths, Route};
+use crate::transport::http::endpoint::{Paths, Route};
 use crate::transport::http::policy::Overload;
 
 /// What only HTTP needs to know.

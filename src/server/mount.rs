@@ -12,8 +12,7 @@ use crate::handler::Fork;
 use crate::server::builder::Server;
 use crate::server::running::RunningServer;
 use crate::server::shared::DrainReport;
-use crate::transport::http::endpoint::Endpoint;
-use crate::transport::http::paths::Route;
+use crate::transport::http::endpoint::{Endpoint, Route};
 use crate::transport::http::tiny;
 
 /// An MCP endpoint without a listener, for a program that receives `tiny_http::Request`s itself. Dropping it shuts it down, as it does a

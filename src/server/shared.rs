@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 
-use crate::base::deadline::after;
 use crate::base::limits::Limits;
 use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::stderr;
+use crate::base::waiting::after;
 use crate::engine::Engine;
 use crate::transport::front::{ClientEnd, Front};
 

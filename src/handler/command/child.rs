@@ -20,8 +20,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, WaitIdStatus};
 
 use crate::base::cancel::CancellationToken;
-use crate::base::deadline::after;
 use crate::base::log;
+use crate::base::waiting::after;
 use crate::handler::command::children::{Children, Group, Look};
 use crate::handler::command::launch::Launch;
 use crate::handler::command::plumbing::{PipeEvent, Plumbing, Stream, ours};

@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::*;
-use crate::base::deadline::after;
+use crate::base::waiting::after;
 use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{self, Admission, Answer, EventKind, Item};
 use crate::protocol::version::Era;

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::deadline::after;
+use crate::base::waiting::after;
 use crate::legacy::{Cursor, GetPlace, Resumed, Sessions, Streams};
 use crate::observe::access::{Outcome, RequestTag};
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};

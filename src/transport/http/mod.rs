@@ -1,9 +1,9 @@
 //! MCP over HTTP: the rules once, the fronts below them.
 //!
 //! `exchange` is the seam: one request and its answer. Above it an exchange goes through `serve` (begin reading there),
-//! which asks `paths`, `callers` and `policy`, hands the message to the engine, and what comes out of its outbox to `write`; `get` serves a
+//! which asks `endpoint`, `callers` and `policy`, hands the message to the engine, and what comes out of its outbox to `write`; `get` serves a
 //! handshake-era client that listens or comes back. `refusal` is the one form of everything that is refused before there is a message; `endpoint` is what
-//! all exchanges share. Below the seam stand `response`, which both fronts encode with, and the fronts.
+//! all exchanges share, with the table of paths. Below the seam stand `response`, which both fronts encode with, and the fronts.
 
 mod callers;
 pub(crate) mod endpoint;
@@ -11,7 +11,6 @@ pub(crate) mod exchange;
 mod get;
 #[cfg(all(feature = "http", unix))]
 pub(crate) mod guarded;
-pub(crate) mod paths;
 pub(crate) mod policy;
 mod refusal;
 pub(crate) mod response;

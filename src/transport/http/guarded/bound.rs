@@ -18,7 +18,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use uuid::Uuid;
 
 use super::socket::Socket;
-use crate::base::deadline::after;
+use crate::base::waiting::after;
 
 /// Connections that may wait in the kernel to be accepted; it may allow fewer. As many as are served, for a crowd that comes at once.
 const BACKLOG_LEN: i32 = 1024;

@@ -40,12 +40,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::answer::{ResponseWriter, send_at_once};
-use super::bell::Bell;
 use super::head::Head;
 use super::intake::{BodySource, CUT_SHORT, Intake, UNREAD_BODY_BYTES_MAX};
 use super::link::Link;
 use super::registry::Connections;
 use super::scan::{Refused, Scanner, refusal};
+use super::socket::Bell;
 use super::wire::{Begun, Filled, Wire};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;

@@ -19,10 +19,10 @@ use super::bound::Listener;
 use super::link::Link;
 use super::registry::{Connections, NotAdmitted};
 use super::socket::{Socket, Wait};
-use crate::base::deadline::after;
 use crate::base::limits::Limits;
 use crate::base::log;
 use crate::base::log_rate::LogRate;
+use crate::base::waiting::after;
 use crate::transport::http::response::{Framing, date_now, write_head};
 
 /// The waits after accepting has failed: doubled with every further failure, so that neither a short want nor a long one costs much.

@@ -4,16 +4,15 @@
 //! It must not know MCP. In reading order, each knowing only those before it:
 //!
 //! - `scan`, `head`, `body`: bytes to values, pure;
-//! - `socket`, `bound`: the operating system;
+//! - `socket`, `bound`: the operating system, and the bell that wakes a connection's owner;
 //! - `link`: how far a connection has got, for others to see;
 //! - `registry`: which connections are open, and the threads they run on;
-//! - `wire`: a peer's time on one socket; `bell`: how its owner is woken;
+//! - `wire`: a peer's time on one socket;
 //! - `intake`, `answer`: what was read and is to be written;
 //! - `connection`: one connection's life;
 //! - `listener`: where connections come from.
 
 mod answer;
-mod bell;
 mod body;
 mod bound;
 mod connection;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::link::Link;
 use super::socket::Socket;
-use crate::base::deadline::after;
+use crate::base::waiting::after;
 
 /// Address space for a connection's thread; only touched pages cost memory. It must hold the parser of a message `json_depth_max` deep.
 const STACK_BYTES: usize = 256 * 1024;

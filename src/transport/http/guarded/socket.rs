@@ -1,4 +1,4 @@
-//! One connection's socket, TCP or Unix-domain, and the few calls that std lacks.
+//! One connection's socket, TCP or Unix-domain, the few calls that std lacks, and the bell that wakes its owner while it waits for its client.
 //!
 //! Everything of the guarded front that depends on the operating system stands here and in `bound.rs`. The socket stays in blocking
 //! mode all its life: what must not block says so call by call, because the mode belongs to the open file and not to the
@@ -6,15 +6,16 @@
 
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, sockopt};
 
 use crate::base::log;
+use crate::transport::http::exchange::{Heard, Heeds};
 
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -189,4 +190,84 @@ fn set_tcp_options(stream: &TcpStream) -> io::Result<()> {
         sockopt::set_tcp_user_timeout(stream, millis)?;
     }
     Ok(())
+}
+
+/// An eventfd on Linux.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[derive(Debug)]
+pub(super) struct Bell(OwnedFd);
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl Bell {
+    pub(super) fn new() -> io::Result<Bell> {
+        use rustix::event::{EventfdFlags, eventfd};
+        Ok(Bell(eventfd(
+            0,
+            EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK,
+        )?))
+    }
+
+    fn ends(&self) -> (&OwnedFd, &OwnedFd) {
+        (&self.0, &self.0)
+    }
+}
+
+/// A pair of connected sockets elsewhere.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[derive(Debug)]
+pub(super) struct Bell(OwnedFd, OwnedFd);
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+impl Bell {
+    pub(super) fn new() -> io::Result<Bell> {
+        let (rung, rings) = std::os::unix::net::UnixStream::pair()?;
+        rung.set_nonblocking(true)?;
+        rings.set_nonblocking(true)?;
+        Ok(Bell(rung.into(), rings.into()))
+    }
+
+    fn ends(&self) -> (&OwnedFd, &OwnedFd) {
+        (&self.0, &self.1)
+    }
+}
+
+impl Bell {
+    /// Wakes the owner, now or when it waits next. Never waits.
+    pub(super) fn ring(&self) {
+        // The only failure is that it has been rung more often than can be counted.
+        let _rung_already = rustix::io::write(self.ends().1, &1_u64.to_ne_bytes());
+    }
+
+    /// Waits until it is rung, or until the client does what is heeded. It may also return for no reason, as [`Heard::Bell`].
+    pub(super) fn wait(&self, socket: &Socket, heeds: Heeds, until: Option<Instant>) -> Heard {
+        let (rung, _) = self.ends();
+        let events = match heeds {
+            Heeds::Bytes => PollFlags::IN | Socket::END,
+            Heeds::End | Heeds::Nothing => Socket::END,
+        };
+        let mut polled = [
+            PollFd::new(rung, PollFlags::IN),
+            PollFd::new(socket, events),
+        ];
+        let count = match heeds {
+            Heeds::Bytes | Heeds::End => 2,
+            Heeds::Nothing => 1,
+        };
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut polled[..count], timeout.as_ref()) {
+            Ok(0) => return Heard::Silence,
+            Ok(_) => {}
+            Err(_interrupted) => return Heard::Bell,
+        }
+        if !polled[0].revents().is_empty() {
+            // Nothing is there if it was rung before and heard since.
+            let _heard_already = rustix::io::read(rung, &mut [0_u8; 8]);
+            return Heard::Bell;
+        }
+        match socket.says_end(polled[1].revents()) {
+            true => Heard::End,
+            false => Heard::Bytes,
+        }
+    }
 }

@@ -5,9 +5,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::base::deadline::after;
 use crate::base::limits::Limits;
-use crate::base::yielding::look_and_yield;
+use crate::base::waiting::{after, look_and_yield};
 use crate::outbox::{Item, OutboxReceiver, Pending, ShortWay, Wake};
 use crate::transport::http::exchange::{Exchange, Heard, Heeds};
 

@@ -1,4 +1,6 @@
-//! Adaptive yielding: a thread that expects work in a moment yields before it sleeps, which saves a wake-up, for as long as yielding is cheap.
+//! How to wait: until when, and, by adaptive yielding, not at once in the kernel.
+//!
+//! A thread that expects work in a moment yields before it sleeps, which saves a wake-up, for as long as yielding is cheap.
 //!
 //! Beside threads that only wait, a yield returns at once. Beside threads that compute it returns after their time slices, milliseconds later, where a
 //! thread that sleeps would have been woken in front of them. So each yield is timed, and one that was slow ends yielding in the whole process for a
@@ -8,6 +10,13 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// Now and this much later. A wait too long for the clock, such as `Duration::MAX`, ends in a year.
+pub(crate) fn after(wait: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+    let now = Instant::now();
+    now.checked_add(wait).unwrap_or(now + NEVER)
+}
 
 /// The time slice of a thread that computes is longer; the turns of many threads that only pass something on are shorter.
 const SLOW: Duration = Duration::from_millis(2);
