@@ -4,6 +4,7 @@
 //! several requests the same one: all are served, and a cancellation that could mean either cancels none. Must not know what is under way, or what an id is.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::ptr;
 use std::sync::Arc;
@@ -26,14 +27,42 @@ pub(crate) struct InFlight<Id> {
 }
 
 struct Registry<Id> {
-    /// Never an empty list.
-    open: HashMap<Id, Vec<Arc<dyn Cancel>>>,
+    /// Never none of an id.
+    open: HashMap<Id, Twins>,
     /// Whether several may have the same id.
     takes_twins: bool,
     /// The pipe or session has ended; what is opened now was on its way before, and nobody could cancel it later.
     is_over: bool,
     /// When the last entry ended.
     last_ended: Option<Instant>,
+}
+
+/// What has the same id: nearly always one, which costs no list.
+#[derive(Default)]
+struct Twins {
+    one: Option<Arc<dyn Cancel>>,
+    others: Vec<Arc<dyn Cancel>>,
+}
+
+impl Twins {
+    fn push(&mut self, entry: Arc<dyn Cancel>) {
+        match self.one {
+            None => self.one = Some(entry),
+            Some(_) => self.others.push(entry),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Arc<dyn Cancel>> {
+        self.one.iter().chain(&self.others)
+    }
+
+    /// Takes this one out. Whether others are left.
+    fn remove<T>(&mut self, entry: &T) -> bool {
+        let is_it = |twin: &Arc<dyn Cancel>| ptr::addr_eq(Arc::as_ptr(twin), entry);
+        self.one.take_if(|twin| is_it(twin));
+        self.others.retain(|twin| !is_it(twin));
+        self.iter().next().is_some()
+    }
 }
 
 /// Another entry of the same client has this id and has not ended.
@@ -67,12 +96,11 @@ impl<Id: Hash + Eq> InFlight<Id> {
     /// Adds an entry. If the pipe or session has ended meanwhile, it is cancelled at once.
     pub(crate) fn add(&self, id: Id, entry: Arc<dyn Cancel>) -> Result<(), DuplicateId> {
         let mut registry = self.registry.lock();
-        if !registry.takes_twins && registry.open.contains_key(&id) {
-            return Err(DuplicateId);
+        let (takes_twins, is_over) = (registry.takes_twins, registry.is_over);
+        match registry.open.entry(id) {
+            Entry::Occupied(_) if !takes_twins => return Err(DuplicateId),
+            twins => twins.or_default().push(Arc::clone(&entry)),
         }
-        let twins = registry.open.entry(id).or_default();
-        twins.push(Arc::clone(&entry));
-        let is_over = registry.is_over;
         drop(registry);
         if is_over {
             entry.cancel(OVER);
@@ -80,24 +108,24 @@ impl<Id: Hash + Eq> InFlight<Id> {
         Ok(())
     }
 
-    /// Takes out an entry that has ended.
-    pub(crate) fn remove<T>(&self, id: &Id, entry: &T) {
+    /// Takes out an entry that has ended just now.
+    pub(crate) fn remove<T>(&self, id: &Id, entry: &T, now: Instant) {
         let mut registry = self.registry.lock();
-        if let Some(twins) = registry.open.get_mut(id) {
-            twins.retain(|twin| !ptr::addr_eq(Arc::as_ptr(twin), entry));
-            if twins.is_empty() {
-                registry.open.remove(id);
-            }
+        registry.last_ended = Some(now);
+        let Some((id, mut twins)) = registry.open.remove_entry(id) else {
+            return;
+        };
+        if twins.remove(entry) {
+            registry.open.insert(id, twins);
         }
-        registry.last_ended = Some(Instant::now());
     }
 
     /// Cancels the entry with this id, if it is still open and the only one.
     pub(crate) fn cancel(&self, id: &Id, reason: &str) {
-        let entry = match self.registry.lock().open.get(id).map(Vec::as_slice) {
-            Some([entry]) => Some(Arc::clone(entry)),
-            _ => None,
-        };
+        let entry = self.registry.lock().open.get(id).and_then(|twins| {
+            let mut all = twins.iter();
+            all.next().filter(|_| all.next().is_none()).map(Arc::clone)
+        });
         if let Some(entry) = entry {
             entry.cancel(reason);
         }
@@ -108,7 +136,8 @@ impl<Id: Hash + Eq> InFlight<Id> {
         let mut registry = self.registry.lock();
         registry.is_over = true;
         self.life.end();
-        let entries: Vec<_> = registry.open.values().flatten().map(Arc::clone).collect();
+        let entries = registry.open.values().flat_map(Twins::iter);
+        let entries: Vec<_> = entries.map(Arc::clone).collect();
         drop(registry);
         for entry in entries {
             entry.cancel(OVER);

@@ -117,7 +117,9 @@ impl Engine {
     fn read<'a>(&self, bytes: &'a [u8]) -> Result<Arrived<'a>, Malformed> {
         let limits = &self.shared.limits;
         let bytes = jsonrpc::bounded(bytes, limits)?;
-        if let Some((request, params)) = Params::of_plain_request(bytes) {
+        // All of it is checked to be text at once, which takes less than each string by itself.
+        let text = str::from_utf8(bytes).ok();
+        if let Some((request, params)) = text.and_then(Params::of_plain_request) {
             return Ok(Arrived::Request(request, Ok(params)));
         }
         Ok(match jsonrpc::parse_frame(bytes, limits.batch_len_max)? {

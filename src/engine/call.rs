@@ -15,7 +15,7 @@
 //! cancelled call. A call that has ended may still run: its worker is busy until the handler returns. Must not know lanes, handlers or
 //! transports.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -57,7 +57,9 @@ pub(crate) struct Facts {
 /// One call, shared by its worker, its transport and everybody who may cancel it.
 pub(crate) struct Call {
     pub(crate) facts: Facts,
-    source: Arc<EventSource>,
+    token: CancellationToken,
+    /// Made for its first event; most calls have none.
+    source: OnceLock<Arc<EventSource>>,
     /// Where the call can be found by its id; `None` where ids need not be found (modern HTTP).
     registry: Option<Arc<CallsInFlight>>,
     /// The signs of life of its handler.
@@ -140,7 +142,8 @@ impl Call {
         let (canceller, token) = cancellation();
         let call = Arc::new(Call {
             facts,
-            source: EventSource::new(token),
+            token,
+            source: OnceLock::new(),
             registry: registry.map(Arc::clone),
             pulse: Pulse::new(liveness),
             state: Lock::new(CallState {
@@ -176,12 +179,12 @@ impl Call {
     }
 
     pub(crate) fn token(&self) -> &CancellationToken {
-        &self.source.token
+        &self.token
     }
 
     /// How many of its events were dropped because they were not read in time.
     pub(crate) fn dropped(&self) -> usize {
-        self.source.dropped()
+        self.source.get().map_or(0, |source| source.dropped())
     }
 
     /// Marks the moment its handler begins.
@@ -291,10 +294,10 @@ impl Call {
             (state.open.take()?, state.queued_at, state.started_at)
         };
         let facts = &self.facts;
-        if let Some(registry) = &self.registry {
-            registry.remove(&facts.id, self);
-        }
         let now = Instant::now();
+        if let Some(registry) = &self.registry {
+            registry.remove(&facts.id, self, now);
+        }
         let access = Access {
             tag: facts.tag.clone(),
             method: facts.method,
@@ -317,7 +320,8 @@ impl Call {
     ) -> Option<T> {
         let state = self.state.lock();
         let outbox = state.open.as_ref()?.port.outbox()?;
-        Some(send(outbox, &self.source))
+        let make = || EventSource::new(self.token.clone());
+        Some(send(outbox, self.source.get_or_init(make)))
     }
 }
 

@@ -48,50 +48,53 @@ fn write_result(
     server_info: &RawValue,
     dropped: usize,
 ) {
-    let around = |meta| Around::new(era, meta, server_info, dropped);
     let modern = era == Era::Modern;
-    match reply {
+    let meta = match reply {
         Reply::Tool(result) => {
             let structured = result.structured_content.as_ref();
             write_content(out, &result.content);
-            write_rest(
-                out,
-                &ToolResult {
-                    structured_content: structured.filter(|value| modern || value.is_object()),
-                    is_error: result.is_error,
-                    around: around(result.meta.as_ref()),
-                },
-            )
+            if let Some(value) = structured.filter(|value| modern || value.is_object()) {
+                out.extend_from_slice(b",\"structuredContent\":");
+                write_json(out, value);
+            }
+            if result.is_error {
+                out.extend_from_slice(b",\"isError\":true");
+            }
+            result.meta.as_ref()
         }
-        Reply::Prompt(result) => write_json(
-            out,
-            &PromptResult {
-                description: result.description.as_deref(),
-                messages: &result.messages,
-                around: around(result.meta.as_ref()),
-            },
-        ),
+        Reply::Prompt(result) => {
+            write_open(
+                out,
+                &PromptResult {
+                    description: result.description.as_deref(),
+                    messages: &result.messages,
+                },
+            );
+            result.meta.as_ref()
+        }
         Reply::Resource(result) => {
             let cache = result.cache.filter(|_| modern);
-            write_json(
+            write_open(
                 out,
                 &ResourceResult {
                     contents: &result.contents,
                     ttl_ms: cache.map(|cache| cache.ttl_ms()),
                     cache_scope: cache.map(|cache| cache.scope),
-                    around: around(result.meta.as_ref()),
                 },
-            )
+            );
+            result.meta.as_ref()
         }
-        Reply::Rendered(result) => out.extend_from_slice(result.get().as_bytes()),
-        Reply::Completion(completion) => write_json(
-            out,
-            &CompleteResult {
-                completion,
-                around: around(None),
-            },
-        ),
+        Reply::Rendered(result) => return out.extend_from_slice(result.get().as_bytes()),
+        Reply::Completion(completion) => {
+            write_open(out, &CompleteResult { completion });
+            None
+        }
+    };
+    if modern {
+        out.extend_from_slice(b",\"resultType\":\"complete\"");
     }
+    write_meta(out, meta, modern.then_some(server_info), dropped);
+    out.push(b'}');
 }
 
 /// The beginning of a tool's result. Text, which most of them are, takes the fast way.
@@ -113,13 +116,36 @@ fn write_content(out: &mut Vec<u8>, content: &[ContentBlock]) {
     out.push(b']');
 }
 
-/// Adds these members to the object that is open, and ends it.
-fn write_rest(out: &mut Vec<u8>, members: &impl Serialize) {
-    let at = out.len();
+/// Writes these members, of which there is at least one, and leaves their object open.
+fn write_open(out: &mut Vec<u8>, members: &impl Serialize) {
     write_json(out, members);
-    match out.len() - at {
-        2 => drop(out.remove(at)), // `{}` has no member to be parted from the others
-        _ => out[at] = b',',
+    out.pop();
+}
+
+/// Adds what a result says beside itself to the object that is open: its own, who the server is, and what was dropped.
+fn write_meta(
+    out: &mut Vec<u8>,
+    own: Option<&Map<String, Value>>,
+    server_info: Option<&RawValue>,
+    dropped: usize,
+) {
+    const MEMBER: &[u8] = b",\"_meta\":";
+    match (own, server_info) {
+        (None, None) if dropped == 0 => {}
+        (None, Some(server_info)) if dropped == 0 => {
+            out.extend_from_slice(MEMBER);
+            out.extend_from_slice(server_info.get().as_bytes());
+        }
+        _ => {
+            let server_info = server_info.map(|info| serde_json::from_str(info.get()));
+            let mut all: Map<String, Value> = server_info.and_then(Result::ok).unwrap_or_default();
+            all.extend(own.cloned().unwrap_or_default());
+            if dropped > 0 {
+                all.insert(DROPPED_KEY.to_owned(), dropped.into());
+            }
+            out.extend_from_slice(MEMBER);
+            write_json(out, &all);
+        }
     }
 }
 
@@ -132,25 +158,11 @@ pub(crate) fn write(id: &RequestId, result: &impl Serialize) -> Vec<u8> {
     out
 }
 
-/// What stands behind the content.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ToolResult<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    structured_content: Option<&'a Value>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    is_error: bool,
-    #[serde(flatten)]
-    around: Around<'a>,
-}
-
 #[derive(Serialize)]
 struct PromptResult<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
     messages: &'a [PromptMessage],
-    #[serde(flatten)]
-    around: Around<'a>,
 }
 
 #[derive(Serialize)]
@@ -161,61 +173,9 @@ struct ResourceResult<'a> {
     ttl_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_scope: Option<CacheScope>,
-    #[serde(flatten)]
-    around: Around<'a>,
 }
 
 #[derive(Serialize)]
 struct CompleteResult<'a> {
     completion: &'a Completion,
-    #[serde(flatten)]
-    around: Around<'a>,
-}
-
-/// What every result carries, as far as its era knows it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Around<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result_type: Option<&'a str>,
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    meta: Option<ResultMeta<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum ResultMeta<'a> {
-    ServerInfo(&'a RawValue),
-    Own(&'a Map<String, Value>),
-    Both(Map<String, Value>),
-}
-
-impl<'a> Around<'a> {
-    fn new(
-        era: Era,
-        own: Option<&'a Map<String, Value>>,
-        server_info: &'a RawValue,
-        dropped: usize,
-    ) -> Self {
-        let modern = era == Era::Modern;
-        Around {
-            result_type: modern.then_some("complete"),
-            meta: match (own, modern) {
-                (None, true) if dropped == 0 => Some(ResultMeta::ServerInfo(server_info)),
-                (None, false) if dropped == 0 => None,
-                (Some(own), false) if dropped == 0 => Some(ResultMeta::Own(own)),
-                _ => {
-                    let mut both: Map<String, Value> = match modern {
-                        true => serde_json::from_str(server_info.get()).unwrap_or_default(),
-                        false => Map::new(),
-                    };
-                    both.extend(own.cloned().unwrap_or_default());
-                    if dropped > 0 {
-                        both.insert(DROPPED_KEY.to_owned(), dropped.into());
-                    }
-                    Some(ResultMeta::Both(both))
-                }
-            },
-        }
-    }
 }

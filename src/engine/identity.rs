@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::desk::wire::EXTENSION;
@@ -39,7 +39,13 @@ pub(crate) struct Capabilities {
 
 impl Identity {
     pub(crate) fn new(implementation: Implementation, instructions: Option<String>) -> Self {
-        let server_info = to_raw_value(&json!({ SERVER_INFO_KEY: implementation }));
+        // Written once, on one line, so that it can be copied as it is.
+        let mut server_info = Vec::new();
+        write_json(
+            &mut server_info,
+            &json!({ SERVER_INFO_KEY: implementation }),
+        );
+        let server_info = serde_json::from_slice(&server_info);
         Identity {
             server_info: server_info.expect("an Implementation is JSON"),
             implementation,

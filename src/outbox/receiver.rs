@@ -59,6 +59,19 @@ impl OutboxReceiver {
         }
     }
 
+    /// Waits for items, and takes all that are there, about this many bytes of them.
+    pub(crate) fn recv_all(&self, into: &mut Vec<Item>, bytes_max: usize) {
+        into.push(self.recv(None));
+        let mut state = self.0.lock();
+        let enough = state.queue.bytes().saturating_sub(bytes_max);
+        while !matches!(into.last(), Some(Item::Finished))
+            && state.queue.bytes() >= enough
+            && let Some(item) = self.next(&mut state)
+        {
+            into.push(item);
+        }
+    }
+
     /// The next item if there is one. If there is none and the caller `will_wait`, each producer calls `wake`, until this is called again;
     /// and so does an answer that has gone the short way, if `hears_of_sent`. While one is being sent so, the caller has to wait.
     pub(crate) fn try_recv(

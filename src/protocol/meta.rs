@@ -272,12 +272,12 @@ impl<'a> Params<'a> {
 
     /// A whole request and its parameters in one pass, if it is as nearly all are. `None` if anything about it is out of the ordinary; what, is found by
     /// reading it part by part.
-    pub(crate) fn of_plain_request(bytes: &'a [u8]) -> Option<(Request<'a>, Box<Self>)> {
+    pub(crate) fn of_plain_request(text: &'a str) -> Option<(Request<'a>, Box<Self>)> {
         // The error about a string would repeat it, whole.
-        if bytes.first() != Some(&b'{') {
+        if !text.starts_with('{') {
             return None;
         }
-        let mut json = serde_json::Deserializer::from_slice(bytes);
+        let mut json = serde_json::Deserializer::from_str(text);
         let plain = json.deserialize_map(PlainRequest).ok()?;
         json.end().ok().map(|()| plain)
     }
@@ -315,7 +315,7 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":1.0,"method":"x","params":{"unknown":1,"_meta":{"progressToken":7,"a/b":{}},"inputResponses":3}}"#,
         ];
         for bytes in plain {
-            let (request, params) = Params::of_plain_request(bytes.as_bytes()).expect(bytes);
+            let (request, params) = Params::of_plain_request(bytes).expect(bytes);
             let Ok(Message::Request(expected)) = parse_message(bytes.as_bytes()) else {
                 panic!("{bytes} is a request");
             };
@@ -339,10 +339,7 @@ mod tests {
             r#"["2.0",1,"x",{}]"#,
             "",
         ] {
-            assert!(
-                Params::of_plain_request(bytes.as_bytes()).is_none(),
-                "{bytes}"
-            );
+            assert!(Params::of_plain_request(bytes).is_none(), "{bytes}");
         }
     }
 }

@@ -249,16 +249,12 @@ struct Writer<W> {
 impl<W: Write> Writer<W> {
     /// Writes until nothing more will come. If writing fails, `fail` is called, and the rest is counted.
     fn run(mut self, fail: impl FnOnce()) -> Unfinished {
+        let mut items = Vec::new();
         loop {
-            // Wait only with nothing left to do.
-            let deadline = (!self.out.is_empty() || !self.sent.is_empty()).then(Instant::now);
-            let item = self.answers.recv(deadline);
-            let flushes = matches!(item, Item::TimedOut | Item::Finished);
-            let is_last = matches!(item, Item::Finished);
-            self.take(item);
-            if (flushes || self.out.len() >= CHUNK_BYTES_MAX)
-                && let Err((written, error)) = self.flush()
-            {
+            self.answers.recv_all(&mut items, CHUNK_BYTES_MAX);
+            let is_last = matches!(items.last(), Some(Item::Finished));
+            items.drain(..).for_each(|item| self.take(item));
+            if let Err((written, error)) = self.flush() {
                 return self.give_up(written, error, fail);
             }
             if is_last {
@@ -295,7 +291,9 @@ impl<W: Write> Writer<W> {
 
     /// Writes what is there. Requests end when their answers have left, not before.
     fn flush(&mut self) -> Result<(), (usize, io::Error)> {
-        write_whole(&mut self.write, &self.out)?;
+        if !self.out.is_empty() {
+            write_whole(&mut self.write, &self.out)?;
+        }
         self.out.clear();
         self.out.shrink_to(CHUNK_BYTES_MAX);
         self.end_requests();
