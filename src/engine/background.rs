@@ -16,14 +16,14 @@ use crate::desk::record::{Carried, Order};
 use crate::desk::wire::{Task, TaskView};
 use crate::desk::workspace::{Outside, Turn, Visitor};
 use crate::desk::workspaces::{Key, NoWorkspace};
-use crate::engine::call::{Call, Facts, Responder, internal_error};
+use crate::engine::call::{Call, Facts, internal_error};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
 use crate::engine::record_port::RecordPort;
-use crate::engine::reply::{lane_refused, shutting_down};
+use crate::engine::reply::{ReplyPort, lane_refused, shutting_down};
 use crate::engine::rounds::Rounds;
 use crate::engine::shared::Shared;
-use crate::engine::work::{HandlerCall, QueuedCall};
+use crate::engine::work::QueuedCall;
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::control::RequestInfo;
 use crate::handler::registration::{Callable, Reply};
@@ -165,7 +165,7 @@ impl Starter {
         let Some(lanes) = self.lanes.upgrade() else {
             return;
         };
-        let waits = Arc::clone(lanes[self.shared.jobs_lane].waits());
+        let waits = lanes[self.shared.jobs_lane].waits();
         let queued = self.attempt_of(id, order, attempt.carried, callable, waits);
         let call = Arc::clone(&queued.responder.0);
         // It is empty: nobody else has this lock.
@@ -187,7 +187,7 @@ impl Starter {
         order: Order,
         carried: Carried,
         callable: Arc<Callable>,
-        waits: Arc<Waits>,
+        waits: &Arc<Waits>,
     ) -> QueuedCall {
         let shared = &self.shared;
         let jobs = shared.desk.jobs.as_ref().expect("a job has a table");
@@ -207,54 +207,39 @@ impl Starter {
             owner: Owner::Nobody,
             traceparent: None,
         };
-        let call = Call::attempt(
-            facts,
-            callable.liveness,
-            RecordPort {
-                id: Arc::clone(id),
-                jobs: Arc::clone(jobs),
-                restartable: order.restartable,
-                observer: Arc::clone(&shared.observer),
-            },
+        let port = ReplyPort::Record(RecordPort {
+            id: Arc::clone(id),
+            jobs: Arc::clone(jobs),
+            restartable: order.restartable,
+            observer: Arc::clone(&shared.observer),
+        });
+        let call = Arc::new(Call::new(facts, callable.liveness, port));
+        let client = Client::new(
+            order.client_info.as_deref(),
+            order.capabilities.as_deref(),
+            version,
         );
-        let control = Control {
-            call: Arc::clone(&call),
-            info: RequestInfo {
-                tag,
-                target: Arc::clone(&callable.name),
-                client: ClientSource::Request(Client::new(
-                    order.client_info.as_deref(),
-                    order.capabilities.as_deref(),
-                    version,
-                )),
-                trace: None,
-                // So that progress is made into notifications, from which the record has it.
-                progress_token: Some(ProgressToken::new(request)),
-                headers: Vec::new(),
-                log_level: None,
-            },
-            asking: Asking::Rounds,
-            rounds: Lock::new(Rounds::carrying(carried)),
-            waits,
-            last_progress: Lock::default(),
-            record: Some((Arc::clone(jobs), Arc::clone(id))),
-            inside: OnceLock::new(),
-            seat: OnceLock::new(),
-            shared: Arc::clone(shared),
+        let info = RequestInfo {
+            tag,
+            target: Arc::clone(&callable.name),
+            client: ClientSource::Request(client),
+            trace: None,
+            // So that progress is made into notifications, from which the record has it.
+            progress_token: Some(ProgressToken::new(request)),
+            headers: Vec::new(),
+            log_level: None,
         };
-        QueuedCall {
-            responder: Responder(call),
-            handler_call: HandlerCall {
-                control: Arc::new(control),
-                callable,
-                arguments: order.arguments.map(|raw| (*raw).to_owned()),
-                retry: None,
-                // A job that has been accepted runs; what its arguments take, its record is charged for.
-                _kept: None,
-            },
-            then: None,
-            turn: None,
-        }
+        let control = Control {
+            rounds: Lock::new(Rounds::carrying(carried)),
+            record: Some((Arc::clone(jobs), Arc::clone(id))),
+            ..Control::new(call, info, Asking::Rounds, waits, shared)
+        };
+        // A job that has been accepted runs; what its arguments take, its record is charged for.
+        QueuedCall::new(
+            control,
+            callable,
+            order.arguments.map(|raw| (*raw).to_owned()),
+        )
     }
 
     /// Lets a call into its workspace, now or when its turn has come; or answers why not.

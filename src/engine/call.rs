@@ -27,7 +27,6 @@ use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::owner::Owner;
 use crate::base::pulse::Pulse;
-use crate::engine::record_port::RecordPort;
 use crate::engine::reply::{Asked, Refusal, ReplyPort, afford};
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Admission, Answer, EventSource, Outbox};
@@ -84,67 +83,32 @@ struct OpenCall {
     canceller: Option<Canceller>,
 }
 
-/// What a call runs: the name it was registered with, the name of its lane, and how long it may be silent, if it says so itself.
-pub(super) struct Runs {
-    pub(super) name: Arc<str>,
-    pub(super) lane: Arc<str>,
-    pub(super) liveness: Option<Duration>,
-}
-
 impl<'a> Asked<'a> {
-    /// Opens a call, of a handler if it runs any. `None` when its id belongs to another request of the same client that has
-    /// not ended; then it has been refused.
-    pub(super) fn open(
-        self,
-        runs: Option<Runs>,
-        owner: Owner,
-        registry: Option<&Arc<CallsInFlight>>,
-    ) -> Option<(Arc<Call>, Box<Params<'a>>)> {
-        let liveness = runs.as_ref().and_then(|runs| runs.liveness);
-        let (name, lane) = runs.map(|runs| (runs.name, runs.lane)).unzip();
+    /// What is known of the call that it becomes, which runs no handler if nobody says so, the place for its answer, and its parameters.
+    pub(super) fn into_call(self, owner: Owner) -> (Facts, ReplyPort, Box<Params<'a>>) {
         let facts = Facts {
             id: self.id,
             era: self.era,
             method: self.method,
-            name,
-            lane,
+            name: None,
+            lane: None,
             tag: self.tag.clone(),
             owner,
             traceparent: trace::logged(self.params.meta.as_ref()),
         };
-        match Call::open(facts, liveness, self.port, registry) {
-            Ok(call) => Some((call, self.params)),
-            Err((call, port)) => {
-                let Facts { id, tag, .. } = &call.facts;
-                let refusal = Refusal {
-                    id: Some(id),
-                    method: call.facts.method,
-                    era: call.facts.era,
-                    traceparent: call.facts.traceparent,
-                    ..Refusal::new(tag)
-                };
-                let message = "A request with this `id` is still in flight";
-                refusal.send(&ErrorObject::invalid_request(message), port);
-                None
-            }
-        }
+        (facts, self.port, self.params)
     }
 }
 
 impl Call {
-    /// Opens a call and registers it; if the pipe or session has ended meanwhile, so has the call.
-    fn open(
-        facts: Facts,
-        liveness: Option<Duration>,
-        port: ReplyPort,
-        registry: Option<&Arc<CallsInFlight>>,
-    ) -> Result<Arc<Call>, (Arc<Call>, ReplyPort)> {
+    /// Opens a call that nobody can find by its id.
+    pub(super) fn new(facts: Facts, liveness: Option<Duration>, port: ReplyPort) -> Call {
         let (canceller, token) = cancellation();
-        let call = Arc::new(Call {
+        Call {
             facts,
             token,
             source: OnceLock::new(),
-            registry: registry.map(Arc::clone),
+            registry: None,
             pulse: Pulse::new(liveness),
             state: Lock::new(CallState {
                 open: Some(OpenCall {
@@ -155,22 +119,36 @@ impl Call {
                 started_at: None,
                 stalled: None,
             }),
-        });
-        if let Some(registry) = registry {
-            let entry = Arc::<Call>::clone(&call);
-            if let Err(DuplicateId) = registry.add(call.facts.id.clone(), entry) {
-                let open = call.state.lock().open.take();
-                let OpenCall { port, .. } = open.expect("nobody else has seen it");
-                return Err((call, port));
-            }
         }
-        Ok(call)
     }
 
-    /// Opens the attempt of a background job.
-    pub(super) fn attempt(facts: Facts, liveness: Option<Duration>, port: RecordPort) -> Arc<Call> {
-        let opened = Call::open(facts, liveness, ReplyPort::Record(port), None);
-        opened.unwrap_or_else(|(call, _)| call)
+    /// Lets it be found by its id; if the pipe or session has ended meanwhile, so has the call. `None` when the id belongs to another request of the same
+    /// client that has not ended; then it has been refused.
+    pub(super) fn registered(self, registry: Option<&Arc<CallsInFlight>>) -> Option<Arc<Call>> {
+        let registry = registry.map(Arc::clone);
+        let call = Arc::new(Call { registry, ..self });
+        if let Some(registry) = &call.registry {
+            let entry = Arc::<Call>::clone(&call);
+            if let Err(DuplicateId) = registry.add(call.facts.id.clone(), entry) {
+                call.refuse_duplicate();
+                return None;
+            }
+        }
+        Some(call)
+    }
+
+    fn refuse_duplicate(&self) {
+        let open = self.state.lock().open.take();
+        let OpenCall { port, .. } = open.expect("nobody else has seen it");
+        let refusal = Refusal {
+            id: Some(&self.facts.id),
+            method: self.facts.method,
+            era: self.facts.era,
+            traceparent: self.facts.traceparent,
+            ..Refusal::new(&self.facts.tag)
+        };
+        let message = "A request with this `id` is still in flight";
+        refusal.send(&ErrorObject::invalid_request(message), port);
     }
 
     /// How long the pipe or the session lives that it came by.

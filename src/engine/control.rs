@@ -64,6 +64,27 @@ pub(crate) enum Asking {
 }
 
 impl Control {
+    pub(crate) fn new(
+        call: Arc<Call>,
+        info: RequestInfo,
+        asking: Asking,
+        waits: &Arc<Waits>,
+        shared: &Arc<Shared>,
+    ) -> Self {
+        Control {
+            call,
+            info,
+            asking,
+            rounds: Lock::default(),
+            waits: Arc::clone(waits),
+            last_progress: Lock::default(),
+            record: None,
+            inside: OnceLock::new(),
+            seat: OnceLock::new(),
+            shared: Arc::clone(shared),
+        }
+    }
+
     /// Warns a client that wants log messages that some of what it should have heard was dropped.
     pub(crate) fn warn_of_dropped(&self) {
         let level = LoggingLevel::Warning;

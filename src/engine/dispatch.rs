@@ -2,15 +2,14 @@
 //!
 //! Must not know how messages arrive or how answers travel.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
 use crate::base::budget::Charge;
-use crate::base::lock::Lock;
 use crate::base::owner::Owner;
 use crate::engine::background::NewJob;
-use crate::engine::call::{Call, CallsInFlight, Responder, Runs};
+use crate::engine::call::{Call, CallsInFlight, Facts};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
 use crate::engine::ingress::Via;
@@ -18,7 +17,7 @@ use crate::engine::lifecycle::Engine;
 use crate::engine::planning::{Plan, Unplanned};
 use crate::engine::reply::{Asked, lane_refused, over_budget, shutting_down};
 use crate::engine::rounds::Retry;
-use crate::engine::work::{HandlerCall, QueuedCall};
+use crate::engine::work::QueuedCall;
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::control::RequestInfo;
 use crate::handler::lenient::object_in_text;
@@ -157,53 +156,36 @@ impl Engine {
         lane: &RunningLane<QueuedCall>,
         kept: Option<Charge>,
     ) -> Option<QueuedCall> {
-        let state_len_max = self.shared.rounds.state_len_max();
-        let retry = Retry::read(&asked.params, asked.era, state_len_max);
+        let retry = Retry::read(&asked.params, asked.era, &self.shared.rounds);
         let trace = asked.params.meta.as_ref().and_then(TraceContext::read);
         let tag = asked.tag.clone();
-        let runs = Runs {
-            name: Arc::clone(&found.callable.name),
-            lane: Arc::clone(lane.name()),
-            liveness: found.callable.liveness,
+        let (facts, port, params) = asked.into_call(caller.owner);
+        let facts = Facts {
+            name: Some(Arc::clone(&found.callable.name)),
+            lane: Some(Arc::clone(lane.name())),
+            ..facts
         };
-        let (call, params) = asked.open(Some(runs), caller.owner, caller.registry)?;
-        let control = Control {
-            call: Arc::clone(&call),
-            info: RequestInfo {
-                tag,
-                target: found.named,
-                client: caller.client,
-                trace,
-                progress_token: params.meta.and_then(|meta| meta.progress_token),
-                headers: self.wanted_headers(caller.headers),
-                log_level: caller.log_level,
-            },
-            asking: match (method, caller.asking) {
-                (Method::Complete, _) => Asking::Never,
-                // It would wait on the thread that is to read the answer.
-                (_, Asking::Session(_)) if found.callable.desk.is_inline => Asking::Never,
-                (_, asking) => asking,
-            },
-            rounds: Lock::default(),
-            waits: Arc::clone(lane.waits()),
-            last_progress: Lock::default(),
-            record: None,
-            inside: OnceLock::new(),
-            seat: OnceLock::new(),
-            shared: Arc::clone(&self.shared),
+        let call = Call::new(facts, found.callable.liveness, port).registered(caller.registry)?;
+        let info = RequestInfo {
+            tag,
+            target: found.named,
+            client: caller.client,
+            trace,
+            progress_token: params.meta.and_then(|meta| meta.progress_token),
+            headers: self.wanted_headers(caller.headers),
+            log_level: caller.log_level,
         };
-        Some(QueuedCall {
-            responder: Responder(call),
-            handler_call: HandlerCall {
-                control: Arc::new(control),
-                callable: found.callable,
-                arguments: found.arguments,
-                retry,
-                _kept: kept,
-            },
-            then: None,
-            turn: None,
-        })
+        let asking = match (method, caller.asking) {
+            (Method::Complete, _) => Asking::Never,
+            // It would wait on the thread that is to read the answer.
+            (_, Asking::Session(_)) if found.callable.desk.is_inline => Asking::Never,
+            (_, asking) => asking,
+        };
+        let control = Control::new(call, info, asking, lane.waits(), &self.shared);
+        let mut queued = QueuedCall::new(control, found.callable, found.arguments);
+        queued.handler_call.retry = retry;
+        queued.handler_call.kept = kept;
+        Some(queued)
     }
 
     /// Carries a call out as planned. Says whether it is under way.

@@ -49,7 +49,8 @@ impl Engine {
                     asked.fail(&error);
                     return None;
                 }
-                let (call, _) = asked.open(None, owner.clone(), via.calls())?;
+                let (facts, port, _) = asked.into_call(owner.clone());
+                let call = Call::new(facts, None, port).registered(via.calls())?;
                 Some((call, wants, kept))
             },
             |call, wants| {

@@ -33,7 +33,7 @@ pub(crate) struct RoundRules {
 
 impl RoundRules {
     /// How long a state can be as it travels.
-    pub(crate) fn state_len_max(&self) -> usize {
+    fn state_len_max(&self) -> usize {
         Sealer::sealed_len(self.state_bytes_max)
     }
 }
@@ -47,7 +47,7 @@ pub(crate) struct Retry {
 
 impl Retry {
     /// What a modern client comes back with, if it does.
-    pub(super) fn read(params: &Params<'_>, era: Era, state_len_max: usize) -> Option<Retry> {
+    pub(super) fn read(params: &Params<'_>, era: Era, rules: &RoundRules) -> Option<Retry> {
         let state = params.request_state.as_ref();
         if era == Era::Legacy || (params.input_responses.is_none() && state.is_none()) {
             return None;
@@ -55,7 +55,7 @@ impl Retry {
         Some(Retry {
             responses: params.input_responses.map(ToOwned::to_owned),
             // What is longer than any that was given out need not be kept to be refused.
-            state: state.map(|Text(state)| match state.len() <= state_len_max {
+            state: state.map(|Text(state)| match state.len() <= rules.state_len_max() {
                 true => state.to_string(),
                 false => String::new(),
             }),

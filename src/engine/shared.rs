@@ -116,7 +116,7 @@ impl Shared {
     /// A snapshot of everything that runs or waits. Never waits for a handler.
     pub(crate) fn stats(&self) -> Stats {
         Stats {
-            lanes: self.meters.iter().map(Meter::stats).collect(),
+            lanes: self.meters.iter().map(|meter| meter()).collect(),
             connections: self.connections.load(Ordering::Relaxed),
             streams: self.streams.load(Ordering::Relaxed),
             sessions: self.sessions.len(),

@@ -36,7 +36,7 @@ pub(crate) struct HandlerCall {
     /// What a modern client came back with.
     pub(crate) retry: Option<Retry>,
     /// What it costs until it has been executed.
-    pub(crate) _kept: Option<Charge>,
+    pub(super) kept: Option<Charge>,
 }
 
 /// A call on its way to a worker. Its drop is its end, whether it was run, refused or dropped as stale, and happens exactly once: what must hear of the
@@ -118,6 +118,25 @@ impl WorkItem for QueuedCall {
 }
 
 impl QueuedCall {
+    pub(super) fn new(
+        control: Control,
+        callable: Arc<Callable>,
+        arguments: Option<Box<RawValue>>,
+    ) -> Self {
+        QueuedCall {
+            responder: Responder(Arc::clone(&control.call)),
+            handler_call: HandlerCall {
+                control: Arc::new(control),
+                callable,
+                arguments,
+                retry: None,
+                kept: None,
+            },
+            then: None,
+            turn: None,
+        }
+    }
+
     /// What a handler returned that had been silent for too long: a success is what everybody has waited for, anything else is for want of life.
     fn in_time(&self, result: Result<Reply, ErrorObject>) -> Result<Reply, ErrorObject> {
         let call = &self.responder.0;

@@ -253,18 +253,12 @@ impl<W: WorkItem> RunningLane<W> {
     /// What can be read of it from anywhere.
     pub(crate) fn meter(&self) -> Meter {
         let shared = Arc::clone(&self.shared);
-        Meter(Box::new(move || shared.stats()))
+        Box::new(move || shared.stats())
     }
 }
 
-/// The counters of a lane, whatever its items are.
-pub(crate) struct Meter(Box<dyn Fn() -> LaneStats + Send + Sync>);
-
-impl Meter {
-    pub(crate) fn stats(&self) -> LaneStats {
-        (self.0)()
-    }
-}
+/// Reads the counters of a lane, whatever its items are.
+pub(crate) type Meter = Box<dyn Fn() -> LaneStats + Send + Sync>;
 
 #[cfg(test)]
 #[path = "tests.rs"]

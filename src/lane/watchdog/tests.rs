@@ -65,7 +65,7 @@ impl Watched {
 
     /// Threads, as the lane counts them: living, busy, abandoned, replaced.
     fn count(&self) -> (usize, usize, usize, u64) {
-        let stats = self.bench.lane.meter().stats();
+        let stats = self.bench.lane.meter()();
         (stats.workers, stats.busy, stats.abandoned, stats.replaced)
     }
 
@@ -186,7 +186,7 @@ fn law_3_a_wedged_worker_is_replaced_and_the_lane_keeps_its_size() {
         .bench
         .lane
         .close(soon(), &crossbeam_channel::never());
-    let stats = watched.bench.lane.meter().stats();
+    let stats = watched.bench.lane.meter()();
     assert_eq!((left, stats.done, stats.cancelled), (0, 2, 1));
 }
 
@@ -290,7 +290,7 @@ fn law_4_a_worker_that_returns_at_the_last_moment_answers_or_is_dropped() {
             .bench
             .lane
             .close(soon(), &crossbeam_channel::never());
-        let stats = watched.bench.lane.meter().stats();
+        let stats = watched.bench.lane.meter()();
         let done = u64::from(!is_given_up);
         assert_eq!((left, stats.done, stats.cancelled), (0, done, 1 - done));
         assert!(!item.pulse.give_up() && !item.pulse.has_returned());
