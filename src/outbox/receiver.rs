@@ -117,6 +117,26 @@ impl OutboxReceiver {
         drop(before);
     }
 
+    /// Lets answers leave by the short way of before, or by this one if there is none. False if something waits to be read, or there is no way.
+    pub(crate) fn open_short_way(&self, make: impl FnOnce() -> Option<ShortWay>) -> bool {
+        let mut state = self.0.lock();
+        if !state.queue.is_empty() {
+            return false;
+        }
+        if state.short_way.is_none() {
+            state.short_way = make();
+        }
+        state.short_way.is_some()
+    }
+
+    /// The same for another exchange, with its short way, if nobody else has it any more and it is as it was at first.
+    pub(crate) fn renew(mut self) -> Option<Self> {
+        let shared = Arc::get_mut(&mut self.0)?;
+        let state = shared.state.get_mut().ok()?;
+        state.waits = None;
+        state.is_as_new().then_some(self)
+    }
+
     /// The next item, if there is one that may be read now.
     fn next(&self, state: &mut OutboxState) -> Option<Item> {
         state.waits = None;
@@ -175,11 +195,6 @@ impl OutboxReceiver {
         state.queue.drop_detach();
         state.detach_waits = false;
         state.superseded = false;
-    }
-
-    /// Whether nothing waits to be read.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.lock().queue.is_empty()
     }
 
     /// The length of what has not been read yet.

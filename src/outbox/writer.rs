@@ -203,6 +203,14 @@ impl SharedOutbox {
 }
 
 impl OutboxState {
+    /// Whether nothing is in it, nothing is due, and nothing has been said about it.
+    pub(super) fn is_as_new(&self) -> bool {
+        let told = self.closed || self.superseded || self.gathers || self.takes_no_requests;
+        let left = self.detach_waits || self.sent || self.sending || self.room_waited_for;
+        let asked = self.read.is_some() || self.on_arrival.is_some() || self.due > 0;
+        !told && !left && !asked && self.queue.is_empty()
+    }
+
     fn is_full(&self, bounds: &Bounds) -> bool {
         self.answers >= bounds.answers_max || self.queue.bytes() >= bounds.bytes_max
     }

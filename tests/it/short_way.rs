@@ -57,12 +57,19 @@ impl Kept {
 
     /// The next answer on this connection.
     fn answer(&mut self) -> Value {
+        self.answer_with_head().1
+    }
+
+    /// The same behind its header fields, with names in lower case.
+    fn answer_with_head(&mut self) -> (String, Value) {
         let mut length = 0;
-        let mut line = String::new();
+        let mut head = String::new();
         loop {
-            line.clear();
-            self.read.read_line(&mut line).expect("an answer is due");
-            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            let start = head.len();
+            self.read.read_line(&mut head).expect("an answer is due");
+            let line = head[start..].to_lowercase();
+            head.replace_range(start.., &line);
+            if let Some(value) = line.strip_prefix("content-length:") {
                 length = value.trim().parse().expect("a length is a number");
             }
             match line.as_str() {
@@ -73,7 +80,8 @@ impl Kept {
         }
         let mut body = vec![0; length];
         self.read.read_exact(&mut body).expect("a whole answer");
-        serde_json::from_slice(&body).expect("an answer is JSON")
+        let answer = serde_json::from_slice(&body).expect("an answer is JSON");
+        (head, answer)
     }
 
     fn ask(&mut self, message: &Value) -> Value {
@@ -152,6 +160,39 @@ fn an_answer_costs_one_wake_up() {
         assert!(slept < CALLS * 3 / 2, "{slept} sleeps for {CALLS} calls");
         served.stop();
     });
+}
+
+/// A connection keeps its short way from one exchange to the next, and no page's origin with it.
+#[test]
+fn an_answer_goes_to_the_page_that_asked_on_a_connection_that_many_use() {
+    let (served, http) = guarded(server(&Gate::new()));
+    let mut client = Kept::open(http);
+    let pages = [
+        None,
+        Some("http://localhost:1"),
+        None,
+        Some("http://localhost:2"),
+        Some("http://localhost:1"),
+        None,
+    ];
+    for (id, origin) in (0..).zip(pages.into_iter().cycle().take(24)) {
+        // Long enough that the worker sends it, or so short that the connection's thread may.
+        let us = if id % 4 < 3 { 500 } else { 0 };
+        let ask = http.modern(&call(id, "repeat", json!({ "bytes": 9, "us": us })));
+        let ask = match origin {
+            Some(origin) => ask.field("Origin", origin),
+            None => ask,
+        };
+        let bytes: Vec<u8> = ask.bytes().into_iter().collect();
+        client.write.write_all(&bytes).expect("the server reads");
+        let (head, answer) = client.answer_with_head();
+        assert_eq!(answer["id"], id);
+        let allowed = head
+            .lines()
+            .find_map(|line| line.strip_prefix("access-control-allow-origin: "));
+        assert_eq!(allowed, origin, "{head}");
+    }
+    served.stop();
 }
 
 /// Requests that are sent ahead in bursts are answered once each, in order, on many connections at once.

@@ -191,6 +191,47 @@ fn a_receiver_that_leaves_while_an_answer_is_sent_takes_the_short_way_with_it() 
     assert!(outbox.reserve().is_none());
 }
 
+#[test]
+fn an_outbox_is_used_again_with_its_short_way_if_it_is_as_it_was() {
+    let (outbox, receiver) = new_outbox(1, 99);
+    drop(outbox);
+    let (way, seen) = short(|_| ShortSent::All);
+    let (wake, _count) = counting();
+    let (mut kept, mut way) = (receiver, Some(way));
+    for text in ["first", "second"] {
+        assert!(kept.open_short_way(|| way.take()));
+        let slot = kept.outbox().reserve().expect("the receiver lives");
+        assert_eq!(try_next(&kept, &wake, false), Err(Pending::Nothing));
+        slot.send(answer(text));
+        assert_eq!(seen.try_recv().as_deref(), Ok(text));
+        assert_eq!(try_next(&kept, &wake, false).as_deref(), Ok("sent"));
+        kept = kept.renew().expect("it is as it was");
+    }
+}
+
+#[test]
+fn an_outbox_that_somebody_has_or_that_has_something_left_is_not_used_again() {
+    let (_canceller, call) = source();
+    let left: [(&str, &dyn Fn(&Outbox, &OutboxReceiver)); 5] = [
+        ("no answer", &|outbox, _| drop(outbox.reserve())),
+        ("an event", &|outbox, _| progress(outbox, &call, "1")),
+        ("its end", &|outbox, _| outbox.close()),
+        ("a detachment", &|outbox, _| outbox.detach()),
+        ("an account", &|_, receiver| {
+            let _has_room = receiver.park(&Budget::whole(9), || {});
+        }),
+    ];
+    for (what, leave) in left {
+        let (outbox, receiver) = new_outbox(1, 99);
+        leave(&outbox, &receiver);
+        drop(outbox);
+        assert!(receiver.renew().is_none(), "{what}");
+    }
+    let (outbox, receiver) = new_outbox(1, 99);
+    assert!(receiver.renew().is_none());
+    assert!(outbox.reserve().is_none(), "nobody reads any more");
+}
+
 /// Many answer at once while the receiver goes and comes: each answer is found once, by one way or the other, and no wake-up is lost.
 #[test]
 fn law_4_whichever_way_they_go_answers_are_found_once() {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::limits::Limits;
 use crate::engine::Engine;
 use crate::observe::access::Access;
-use crate::outbox::{Bounds, Outbox, OutboxReceiver};
+use crate::outbox::{Bounds, OutboxReceiver};
 use crate::transport::http::callers::Callers;
 use crate::transport::http::policy::Overload;
 
@@ -48,7 +48,7 @@ impl Endpoint {
     }
 
     /// What one exchange reads from. A client that cannot be streamed to cannot be asked either.
-    pub(super) fn outbox(&self, can_stream: bool) -> (Outbox, OutboxReceiver) {
+    pub(super) fn outbox(&self, can_stream: bool) -> OutboxReceiver {
         let (outbox, receiver) = self.engine.outbox(Bounds {
             answers_max: 1,
             bytes_max: self.limits.outbox_bytes_max,
@@ -56,7 +56,7 @@ impl Endpoint {
         if !can_stream {
             outbox.take_no_requests();
         }
-        (outbox, receiver)
+        receiver
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::budget::{Budget, Charge};
-use crate::outbox::Wake;
+use crate::outbox::{OutboxReceiver, Wake};
 use crate::protocol::param_headers::HeaderFields;
 use crate::transport::http::refusal::HttpRefusal;
 
@@ -64,10 +64,23 @@ pub(crate) trait Exchange {
         Heard::Bell
     }
 
-    /// What sends the whole answer from another thread. `None` if only the owner can, or has something to do after it.
-    fn short_way(&mut self) -> Option<SendAtOnce> {
+    /// Whether another thread may send the whole answer. Not if only the owner can, or has something to do after it.
+    fn has_short_way(&self) -> bool {
+        false
+    }
+
+    /// What sends the answer from another thread: the same for every exchange of a connection.
+    fn short_way(&self) -> Option<SendAtOnce> {
         None
     }
+
+    /// An outbox of an earlier exchange, for another one to use.
+    fn take_outbox(&mut self) -> Option<OutboxReceiver> {
+        None
+    }
+
+    /// Keeps an outbox for the next exchange, if it can be used again.
+    fn keep_outbox(&mut self, _outbox: OutboxReceiver) {}
 
     /// The answer has gone the short way, except for these last bytes, which the owner sends.
     fn end_short_way(&mut self, _rest: &[u8]) -> io::Result<()> {
@@ -86,12 +99,11 @@ pub(crate) trait Exchange {
     fn close_after(&mut self);
 }
 
-/// Sends a complete answer at once, on any thread, as far as that needs no waiting.
-pub(crate) type SendAtOnce = Box<dyn FnMut(&HttpResponse<'_>) -> SentBytes + Send>;
+/// Sends a complete answer at once, on any thread, as far as that needs no waiting. It leaves the answer's head in the buffer.
+pub(crate) type SendAtOnce = Box<dyn FnMut(&HttpResponse<'_>, &mut Vec<u8>) -> SentBytes + Send>;
 
 /// How far an answer got.
 pub(crate) struct SentBytes {
-    pub(crate) head: Vec<u8>,
     /// How many bytes of head and body have left.
     pub(crate) count: usize,
     /// All have, and the owner has to know.
@@ -101,7 +113,6 @@ pub(crate) struct SentBytes {
 impl SentBytes {
     /// Nothing has left.
     pub(crate) const NOTHING: SentBytes = SentBytes {
-        head: Vec::new(),
         count: 0,
         is_last: false,
     };

@@ -99,8 +99,8 @@ impl Endpoint {
         streams: &Arc<Streams>,
         place: StreamPlace,
     ) -> io::Result<()> {
-        let (outbox, receiver) = self.outbox(reply.exchange.can_stream());
-        let listening = streams.listen(outbox.clone());
+        let receiver = self.outbox(reply.exchange.can_stream());
+        let listening = streams.listen(receiver.outbox());
         // Asked only now, so that a drain either is seen here or finds this stream and ends it.
         if self.engine.is_draining() {
             return reply.refuse(&HttpRefusal::busy("The server is shutting down"));

@@ -143,16 +143,17 @@ impl Endpoint {
     }
 
     #[inline(never)]
-    fn post<E: Exchange>(&self, reply: HttpReply<'_, E>) -> io::Result<()> {
+    fn post<E: Exchange>(&self, mut reply: HttpReply<'_, E>) -> io::Result<()> {
         if let Err(error) = reply.exchange.read_body(self.limits.body_bytes_max) {
             return refuse_body(reply, &error);
         }
+        let receiver = reply.outbox();
         let session_id = match optional(&*reply.exchange, "Mcp-Session-Id") {
             Ok(session_id) => session_id,
             Err(refusal) => return reply.refuse(&refusal),
         };
-        let (outbox, receiver) = self.outbox(reply.exchange.can_stream());
-        let slot = outbox.reserve().expect("the receiver is still here");
+        let slot = receiver.outbox().reserve();
+        let slot = slot.expect("the receiver is still here");
         let via = Via::Http {
             mirrored: mirrored(&*reply.exchange),
             session_id,

@@ -13,8 +13,9 @@ use crate::transport::http::response::{
     Framing, date_now, write_chunk, write_head, write_last_chunk,
 };
 
-/// A longer body is handed to the kernel from where it lies; a shorter one is cheaper to copy behind its head.
-const COPY_BYTES_MAX: usize = 16 * 1024;
+/// A longer body is handed to the kernel from where it lies; a shorter one is cheaper to copy behind its head. The buffers for that are kept as long as
+/// their connection is busy, so they are small.
+const COPY_BYTES_MAX: usize = 4 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct ResponseWriter {
@@ -207,18 +208,23 @@ impl ResponseWriter {
 }
 
 /// Sends a whole answer, after which the connection stays open, as far as the kernel takes it at once. On any thread; the owner must not be writing.
-pub(super) fn send_at_once(socket: &Socket, response: &HttpResponse<'_>) -> SentBytes {
+pub(super) fn send_at_once(
+    socket: &Socket,
+    response: &HttpResponse<'_>,
+    head: &mut Vec<u8>,
+) -> SentBytes {
     const HEAD_BYTES: usize = 384;
     let body = response.body;
     let copied = match body.len() <= COPY_BYTES_MAX {
         true => body.len(),
         false => 0,
     };
-    let mut head = Vec::with_capacity(HEAD_BYTES + copied);
+    head.clear();
+    head.reserve(HEAD_BYTES + copied);
     let framing = Framing::Length(body.len());
     let date = date_now();
     write_head(
-        &mut head,
+        head,
         response.status,
         response.fields,
         framing,
@@ -227,7 +233,7 @@ pub(super) fn send_at_once(socket: &Socket, response: &HttpResponse<'_>) -> Sent
     );
     let len = head.len();
     head.extend_from_slice(&body[..copied]);
-    let parts = [&head, &body[copied..]].map(IoSlice::new);
+    let parts = [&**head, &body[copied..]].map(IoSlice::new);
     let parts = match copied == body.len() {
         true => &parts[..1],
         false => &parts[..],
@@ -236,7 +242,6 @@ pub(super) fn send_at_once(socket: &Socket, response: &HttpResponse<'_>) -> Sent
     let count = socket.send_now(parts).unwrap_or(0);
     head.truncate(len);
     SentBytes {
-        head,
         count,
         is_last: false,
     }

@@ -51,7 +51,7 @@ use crate::base::budget::Budget;
 use crate::base::limits::Limits;
 use crate::base::log;
 use crate::base::log_rate::LogRate;
-use crate::outbox::Wake;
+use crate::outbox::{OutboxReceiver, Wake};
 use crate::transport::http::exchange::{
     BodyError, Exchange, Heard, Heeds, HttpResponse, SendAtOnce, SentBytes, Serve,
 };
@@ -83,6 +83,8 @@ pub(super) struct Connection {
     answer: ResponseWriter,
     /// What wakes this thread while it waits for its client; `None` on a connection that is idle.
     bell: Option<(Arc<Bell>, Wake)>,
+    /// What the last exchange waited for, to be used again; `None` on a connection that is idle.
+    outbox: Option<OutboxReceiver>,
     requests: u64,
     /// The client has been seen to leave.
     left: bool,
@@ -125,6 +127,7 @@ pub(super) fn live<S: Serve>(link: Arc<Link>, common: Arc<Common>, serve: &S) {
         intake: Intake::default(),
         answer: ResponseWriter::default(),
         bell: None,
+        outbox: None,
         requests: 0,
         left: false,
         deaf: false,
@@ -184,6 +187,7 @@ impl Connection {
             self.head.release();
             self.answer.release();
             self.bell = None;
+            self.outbox = None;
             let mut first = [0_u8; FIRST_BYTES];
             let (woken, count) = self.wire.read_idle(&mut first, begun, idle_timeout);
             self.intake.push(&first[..count]);
@@ -344,8 +348,7 @@ impl Exchange for Connection {
     }
 
     fn read_body(&mut self, bytes_max: usize) -> Result<(), BodyError> {
-        let waits = true;
-        let read = self.take_body(bytes_max, waits);
+        let read = self.take_body(bytes_max, true);
         self.left |= matches!(read, Err(BodyError::Gone));
         self.note_whole();
         read
@@ -403,23 +406,32 @@ impl Exchange for Connection {
         }
     }
 
-    fn short_way(&mut self) -> Option<SendAtOnce> {
+    fn has_short_way(&self) -> bool {
         let is_last = self.answer.closes() || self.must_close() || self.intake.has_more();
-        if is_last || self.answer.is_head_only() || !short_way::is_on() {
-            return None;
-        }
+        !is_last && !self.answer.is_head_only() && short_way::is_on()
+    }
+
+    fn short_way(&self) -> Option<SendAtOnce> {
         let (link, common) = (self.wire.share_link(), Arc::clone(&self.common));
-        Some(Box::new(move |response| {
+        Some(Box::new(move |response, head| {
             if common.connections.is_stopping() {
                 return SentBytes::NOTHING;
             }
-            let mut sent = send_at_once(&link.socket, response);
-            if sent.count == sent.head.len() + response.body.len() {
+            let mut sent = send_at_once(&link.socket, response, head);
+            if sent.count == head.len() + response.body.len() {
                 link.now_idle();
                 sent.is_last = common.connections.is_stopping();
             }
             sent
         }))
+    }
+
+    fn take_outbox(&mut self) -> Option<OutboxReceiver> {
+        self.outbox.take()
+    }
+
+    fn keep_outbox(&mut self, outbox: OutboxReceiver) {
+        self.outbox = outbox.renew();
     }
 
     fn end_short_way(&mut self, rest: &[u8]) -> io::Result<()> {

@@ -56,11 +56,12 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// Lets the answer leave by this way, as long as it is waited for here.
-    pub(super) fn offer(&mut self, short_way: ShortWay) {
-        self.receiver.set_short_way(Some(short_way));
-        self.heeds = Heeds::Bytes;
-        self.sleeps_on = true;
+    /// Lets the answer leave by a short way, as long as it is waited for here. Not if it is there already.
+    pub(super) fn offer(&mut self, short_way: impl FnOnce() -> Option<ShortWay>) {
+        if self.receiver.open_short_way(short_way) {
+            self.heeds = Heeds::Bytes;
+            self.sleeps_on = true;
+        }
     }
 
     /// From now on everything is written here.

@@ -34,11 +34,9 @@ pub(super) fn write<E: Exchange>(
     accepted: &Accepted,
 ) -> io::Result<()> {
     // What is there already, this thread writes: it is awake.
-    if !matches!(accepted, Accepted::Opened(_))
-        && incoming.receiver.is_empty()
-        && let Some(short_way) = reply.short_way()
-    {
-        incoming.offer(short_way);
+    match reply.exchange.has_short_way() && !matches!(accepted, Accepted::Opened(_)) {
+        true => incoming.offer(|| reply.short_way()),
+        false => incoming.take_back(),
     }
     if let Accepted::Call(_) = accepted {
         incoming.watch();
@@ -51,6 +49,7 @@ pub(super) fn write<E: Exchange>(
             Next::Item(
                 Item::Answer(_) | Item::Rest(_) | Item::Sent | Item::NoAnswer(_) | Item::Finished,
             ) => {
+                reply.keep(incoming.receiver);
                 return end_plain(reply, next, accepted);
             }
             Next::Idle | Next::Item(Item::Superseded) => continue,

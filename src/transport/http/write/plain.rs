@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::observe::access::{Access, Outcome, RequestTag};
-use crate::outbox::{Answer, Rest, ShortSent, ShortWay};
+use crate::outbox::{Answer, OutboxReceiver, Rest, ShortSent, ShortWay};
 use crate::protocol::errors::ErrorCode;
 use crate::transport::http::callers::cors_fields;
 use crate::transport::http::endpoint::{Endpoint, StreamPlace};
@@ -36,6 +36,20 @@ impl<E: Exchange> HttpReply<'_, E> {
         can_stream.then(|| StreamPlace::take(self.endpoint))?
     }
 
+    /// What the exchange reads from. One that is used again has a short way without a page's origin.
+    pub(in crate::transport::http) fn outbox(&mut self) -> OutboxReceiver {
+        let kept = self.exchange.take_outbox();
+        let kept = kept.filter(|_| self.origin.is_none());
+        kept.unwrap_or_else(|| self.endpoint.outbox(self.exchange.can_stream()))
+    }
+
+    /// Keeps it for the next exchange on this connection.
+    pub(super) fn keep(&mut self, outbox: OutboxReceiver) {
+        if self.origin.is_none() {
+            self.exchange.keep_outbox(outbox);
+        }
+    }
+
     /// The terminal message as plain JSON.
     pub(super) fn answer(mut self, answer: Answer, opens: Option<&str>) -> io::Result<()> {
         let status = status(&answer, &self.endpoint.overload);
@@ -52,10 +66,11 @@ impl<E: Exchange> HttpReply<'_, E> {
         sent
     }
 
-    /// What [`answer`](Self::answer) does, done by another thread, if it can be. While the server drains it is not, for the owner then closes the
+    /// What [`answer`](Self::answer) does, done by another thread, if it can be: in this exchange, and in others to whose answers no page's origin belongs. While the server drains it is not, for the owner then closes the
     /// connection with it.
-    pub(super) fn short_way(&mut self) -> Option<ShortWay> {
+    pub(super) fn short_way(&self) -> Option<ShortWay> {
         let mut send = self.exchange.short_way()?;
+        let mut head = Vec::new();
         let engine = Arc::clone(&self.endpoint.engine);
         let overload = self.endpoint.overload;
         let origin: Option<Box<str>> = self.origin.map(Into::into);
@@ -67,12 +82,13 @@ impl<E: Exchange> HttpReply<'_, E> {
             let fields = answer_fields(&answer, None);
             let mut all = [("", ""); FIELDS_MAX];
             let count = collect(&mut all, &answer.access.tag, origin.as_deref(), fields);
-            let sent = send(&HttpResponse {
+            let response = HttpResponse {
                 status,
                 fields: &all[..count],
                 body: &answer.body,
-            });
-            match sent.count.checked_sub(sent.head.len()) {
+            };
+            let sent = send(&response, &mut head);
+            match sent.count.checked_sub(head.len()) {
                 _ if sent.count == 0 => ShortSent::Nothing(answer),
                 Some(from) if from == answer.body.len() => {
                     engine.observer().ended(&answer.access, Some(status));
@@ -83,8 +99,7 @@ impl<E: Exchange> HttpReply<'_, E> {
                 }
                 Some(from) => ShortSent::Part(Rest { answer, from }),
                 None => {
-                    let head_left = &sent.head[sent.count..];
-                    answer.body.splice(..0, head_left.iter().copied());
+                    answer.body.splice(..0, head[sent.count..].iter().copied());
                     ShortSent::Part(Rest { answer, from: 0 })
                 }
             }
