@@ -60,7 +60,6 @@ pub(crate) struct EnginePlan {
     pub(crate) implementation: Implementation,
     pub(crate) instructions: Option<String>,
     pub(crate) lanes: Vec<Lane>,
-    pub(crate) state: Arc<dyn Any + Send + Sync>,
     pub(crate) registrations: Vec<Result<Registration, String>>,
     pub(crate) list_cache: CacheHint,
     /// The key that seals what travels between rounds; a random one if it is `None`.
@@ -77,7 +76,10 @@ pub(crate) struct EnginePlan {
 
 impl Engine {
     /// Checks the plan and starts the lanes.
-    pub(crate) fn start(mut plan: EnginePlan) -> Result<Arc<Self>, Error> {
+    pub(crate) fn start(
+        mut plan: EnginePlan,
+        state: Arc<dyn Any + Send + Sync>,
+    ) -> Result<Arc<Self>, Error> {
         let desk = OpenedDesk::open(
             plan.desk,
             &plan.registrations,
@@ -124,7 +126,7 @@ impl Engine {
             observer: Arc::new(AccessLog),
             identity,
             catalogue,
-            state: plan.state,
+            state,
             rounds: RoundRules {
                 sealer,
                 state_bytes_max: limits.request_state_bytes_max,

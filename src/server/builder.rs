@@ -10,14 +10,14 @@ use std::time::Duration;
 use crate::base::error::{Error, Result};
 use crate::base::limits::Limits;
 use crate::base::setters::setters;
-use crate::engine::{DeskPlan, Engine, EnginePlan, OnStalled};
-use crate::handler::registration::Registration;
+use crate::engine::{DeskPlan, Engine, EnginePlan};
 use crate::handler::{
     Fork, Handler, IntoPromptResult, IntoResourceResult, IntoToolResult, Prompt, Register,
     Resource, Tool,
 };
 use crate::lane::Lane;
 use crate::legacy::Sessions;
+use crate::observe::stalled::StalledCall;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::{Icon, Implementation};
 use crate::server::running::RunningServer;
@@ -78,52 +78,16 @@ const SEAL_KEY_BYTES_MIN: usize = 32;
 /// ```
 pub struct Server<S = ()> {
     template: Arc<S>,
-    pub(super) settings: Settings,
+    pub(super) plan: EnginePlan,
+    pub(super) serving: Serving,
 }
 
 impl<S> fmt::Debug for Server<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("implementation", &self.settings.implementation)
-            .field("lanes", &self.settings.lanes)
+            .field("implementation", &self.plan.implementation)
+            .field("lanes", &self.plan.lanes)
             .finish_non_exhaustive()
-    }
-}
-
-/// Everything that does not depend on the type of the state.
-pub(super) struct Settings {
-    pub(super) implementation: Implementation,
-    pub(super) instructions: Option<String>,
-    pub(super) registrations: Vec<std::result::Result<Registration, String>>,
-    pub(super) list_cache: CacheHint,
-    pub(super) seal_key: Option<Vec<u8>>,
-    pub(super) legacy_sessions: Sessions,
-    pub(super) request_headers: Vec<Arc<str>>,
-    pub(super) lenient_arguments: bool,
-    pub(super) lanes: Vec<Lane>,
-    pub(super) limits: Limits,
-    pub(super) desk: DeskPlan,
-    pub(super) liveness: Option<Duration>,
-    pub(super) on_stalled: Option<OnStalled>,
-    pub(super) serving: Serving,
-}
-
-impl Settings {
-    /// What is wrong with them, in a sentence.
-    fn problem(&self) -> Option<String> {
-        let is_zero = self.liveness.is_some_and(|liveness| liveness.is_zero());
-        let liveness =
-            is_zero.then(|| "a liveness of zero is one that no handler could keep".to_owned());
-        let key_bytes = self.seal_key.as_ref().map(Vec::len);
-        let short_key = key_bytes
-            .filter(|bytes| *bytes < SEAL_KEY_BYTES_MIN)
-            .map(|bytes| {
-                format!("the seal key has {bytes} bytes; it needs at least {SEAL_KEY_BYTES_MIN}")
-            });
-        let lane = self.lanes.iter().find_map(Lane::problem);
-        lane.or(liveness)
-            .or_else(|| self.limits.problem())
-            .or(short_key)
     }
 }
 
@@ -131,7 +95,7 @@ impl Server {
     /// A server with this name and version, without state.
     pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
         let (name, version) = (name.into(), version.into());
-        let settings = Settings {
+        let plan = EnginePlan {
             implementation: Implementation {
                 name,
                 version,
@@ -145,15 +109,15 @@ impl Server {
             request_headers: Vec::new(),
             lenient_arguments: true,
             lanes: vec![Lane::main(), Lane::urgent()],
-            limits: Limits::default(),
+            limits: Arc::default(),
             desk: DeskPlan::default(),
             liveness: None,
             on_stalled: None,
-            serving: Serving::default(),
         };
         Server {
             template: Arc::new(()),
-            settings,
+            plan,
+            serving: Serving::default(),
         }
     }
 
@@ -164,7 +128,8 @@ impl Server {
     pub fn with_state<S: Fork + Send + Sync + 'static>(self, template: S) -> Server<S> {
         Server {
             template: Arc::new(template),
-            settings: self.settings,
+            plan: self.plan,
+            serving: self.serving,
         }
     }
 }
@@ -221,14 +186,14 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     pub fn register(mut self, item: impl Register<S>) -> Self {
         let lanes = item.lanes();
         let registrations = item.registrations(&self.template);
-        self.settings.registrations.extend(registrations);
+        self.plan.registrations.extend(registrations);
         lanes.into_iter().fold(self, Server::lane)
     }
 
     setters! {
         /// How long clients may cache the lists of tools, prompts, resources and templates. Default 5 minutes, public. Clients of revision 2026-07-28
         /// only. Specification: `server/utilities/caching`.
-        list_cache(hint: CacheHint) => settings.list_cache = hint;
+        list_cache(hint: CacheHint) => plan.list_cache = hint;
     }
 
     /// Lets handlers see this header field of their HTTP request, by [`RequestContext::header`](crate::RequestContext::header). Default none, so that nothing is
@@ -237,39 +202,39 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// A header is untrusted input: any client can send it. Trust it only behind a proxy that sets it.
     #[must_use]
     pub fn request_header(mut self, name: &str) -> Self {
-        self.settings.request_headers.push(name.into());
+        self.plan.request_headers.push(name.into());
         self
     }
 
     setters! {
         /// What becomes of the sessions of handshake-era clients over HTTP. Default [`Sessions::Kept`]. Take [`Sessions::Stateless`] for several instances
         /// behind one address, [`Sessions::Adopt`] for one that restarts under clients that never begin anew. A pipe has its session in any case.
-        legacy_sessions(sessions: Sessions) => settings.legacy_sessions = sessions;
+        legacy_sessions(sessions: Sessions) => plan.legacy_sessions = sessions;
 
         /// Whether arguments that do not fit are tried once more in the spelling that some clients have: `"5"` or `5.0` for 5, `"true"` for true,
         /// `"[\"a\"]"` for a list, `null` for what has a default. Default true, because it is the client that spells so, and its model cannot put it right.
         ///
         /// Only what the schema does not take as it is, and takes otherwise, is changed: a text stays one where it may be one. Each change is a line of
         /// the log at level debug. The same goes for what people fill in; see [`RequestContext::elicit`](crate::RequestContext::elicit).
-        lenient_arguments(yes: bool) => settings.lenient_arguments = yes;
+        lenient_arguments(yes: bool) => plan.lenient_arguments = yes;
 
         /// The key that signs the request state, which a client keeps between the rounds of a call (revision 2026-07-28): at least 32 bytes, secret and
         /// random. Default: a random one for this process. Set the same key in all instances behind one address, so that each accepts the
         /// others' state.
-        seal_key(key: impl Into<Vec<u8>>) => settings.seal_key = Some(key.into());
+        seal_key(key: impl Into<Vec<u8>>) => plan.seal_key = Some(key.into());
     }
 
     /// Adds a lane, or changes the size of an existing one, such as `main` or `urgent`.
     #[must_use]
     pub fn lane(mut self, lane: Lane) -> Self {
         match self
-            .settings
+            .plan
             .lanes
             .iter_mut()
             .find(|known| known.name == lane.name)
         {
             Some(known) => known.change(lane),
-            None => self.settings.lanes.push(lane),
+            None => self.plan.lanes.push(lane),
         }
         self
     }
@@ -287,40 +252,56 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     }
 
     fn resize_main(mut self, resize: impl FnOnce(Lane) -> Lane) -> Self {
-        let main = self.settings.lanes[0].clone();
-        self.settings.lanes[0] = resize(main);
+        let main = self.plan.lanes[0].clone();
+        self.plan.lanes[0] = resize(main);
         self
     }
 
     setters! {
         /// Sets the limits. Default [`Limits::default`].
-        limits(limits: Limits) => settings.limits = limits;
+        limits(limits: Limits) => plan.limits = Arc::new(limits);
 
         /// How long [`RunningServer::join`], [`RunningServer::run_until_ctrl_c`] and dropping the server let calls finish before cancelling them. Default
         /// 8 s: with what comes after it, that is within the ten seconds after which containers are killed.
-        drain_deadline(deadline: Duration) => settings.serving.drain_deadline = deadline;
+        drain_deadline(deadline: Duration) => serving.drain_deadline = deadline;
 
         /// Whether the first SIGINT ends a server on stdio, too, for programs that are not started by the client they serve. Default false; see
         /// [`RunningServer::run_until_ctrl_c`].
-        interrupt_ends_stdio(ends: bool) => settings.serving.interrupt_ends_stdio = ends;
+        interrupt_ends_stdio(ends: bool) => serving.interrupt_ends_stdio = ends;
 
         /// Instructions for the model: how to use the server well. Default none.
-        instructions(instructions: impl Into<String>) => settings.instructions = Some(instructions.into());
+        instructions(instructions: impl Into<String>) => plan.instructions = Some(instructions.into());
 
         /// The server's name as shown to people. Default: none, clients show the name given to [`new`](Server::new).
-        title(title: impl Into<String>) => settings.implementation.title = Some(title.into());
+        title(title: impl Into<String>) => plan.implementation.title = Some(title.into());
 
         /// A sentence about the server.
-        description(description: impl Into<String>) => settings.implementation.description = Some(description.into());
+        description(description: impl Into<String>) => plan.implementation.description = Some(description.into());
 
         /// Where to read more about it.
-        website_url(url: impl Into<String>) => settings.implementation.website_url = Some(url.into());
+        website_url(url: impl Into<String>) => plan.implementation.website_url = Some(url.into());
+
+        /// How long any call may give no sign of life, unless its tool or its lane says otherwise. Default none: nothing is watched. See [`Tool::liveness`](crate::Tool::liveness).
+        liveness(longest_silence: Duration) => plan.liveness = Some(longest_silence);
+
+        /// What is called when a call has given no sign of life for as long as it may, and when one is given up by
+        /// [`CancellationToken::give_up`](crate::CancellationToken::give_up): to drop what it hangs in and make it anew, which may bring the handler back. On
+        /// a thread of its own, one call after another. A hook that cannot keep up is told of 64; a panic in it is logged.
+        ///
+        /// ```
+        /// # use std::time::Duration;
+        /// # use mcp_threads::Server;
+        /// let server = Server::new("engine", "1.0.0")
+        ///     .liveness(Duration::from_secs(60))
+        ///     .on_stalled(|call| eprintln!("{} hangs: {call}", call.name));
+        /// ```
+        on_stalled(hook: impl Fn(&StalledCall) + Send + Sync + 'static) => plan.on_stalled = Some(Box::new(hook));
     }
 
     /// Adds an icon of the server.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
-        self.settings.implementation.icons.push(icon);
+        self.plan.implementation.icons.push(icon);
         self
     }
 
@@ -330,30 +311,14 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     ///
     /// When a thread cannot be started, and when the configuration is wrong.
     pub fn start(self) -> Result<RunningServer> {
-        let settings = self.settings;
-        if let Some(problem) = settings.problem() {
+        if let Some(problem) = problem(&self.plan) {
             return Err(Error::configuration(problem));
         }
         #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
-        settings.serving.http.rules(true)?;
-        let limits = Arc::new(settings.limits);
-        let engine = Engine::start(EnginePlan {
-            implementation: settings.implementation,
-            instructions: settings.instructions,
-            lanes: settings.lanes,
-            state: self.template,
-            registrations: settings.registrations,
-            list_cache: settings.list_cache,
-            seal_key: settings.seal_key,
-            legacy_sessions: settings.legacy_sessions,
-            request_headers: settings.request_headers,
-            lenient_arguments: settings.lenient_arguments,
-            limits: Arc::clone(&limits),
-            desk: settings.desk,
-            liveness: settings.liveness,
-            on_stalled: settings.on_stalled,
-        })?;
-        Ok(RunningServer::new(engine, limits, settings.serving))
+        self.serving.http.rules(true)?;
+        let limits = Arc::clone(&self.plan.limits);
+        let engine = Engine::start(self.plan, self.template)?;
+        Ok(RunningServer::new(engine, limits, self.serving))
     }
 
     /// [Starts](Self::start) the server on the process's stdin and stdout; see [`RunningServer::serve_stdio`].
@@ -381,4 +346,21 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         running.serve_pipe(read, write)?;
         Ok(running)
     }
+}
+
+/// What is wrong with the settings, in a sentence.
+fn problem(plan: &EnginePlan) -> Option<String> {
+    let is_zero = plan.liveness.is_some_and(|liveness| liveness.is_zero());
+    let liveness =
+        is_zero.then(|| "a liveness of zero is one that no handler could keep".to_owned());
+    let key_bytes = plan.seal_key.as_ref().map(Vec::len);
+    let short_key = key_bytes
+        .filter(|bytes| *bytes < SEAL_KEY_BYTES_MIN)
+        .map(|bytes| {
+            format!("the seal key has {bytes} bytes; it needs at least {SEAL_KEY_BYTES_MIN}")
+        });
+    let lane = plan.lanes.iter().find_map(Lane::problem);
+    lane.or(liveness)
+        .or_else(|| plan.limits.problem())
+        .or(short_key)
 }

@@ -86,7 +86,8 @@ impl<S: Fork + Send + Sync + 'static> ServerHandle<S> {
         Ok(())
     }
 
-    fn add(&self, item: impl Register<S>) -> Result<()> {
+    /// Adds a tool, a prompt, a resource or a template.
+    pub(crate) fn add(&self, item: impl Register<S>) -> Result<()> {
         for registration in item.registrations(&self.template) {
             self.engine
                 .add(registration.map_err(Error::configuration)?)?;

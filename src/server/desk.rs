@@ -47,26 +47,26 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         mut self,
         make: impl Fn(&str, Option<&str>) -> Result<W, E> + Send + Sync + 'static,
     ) -> Self {
-        self.settings.desk.maker = Some(Maker::new(make));
+        self.plan.desk.maker = Some(Maker::new(make));
         self
     }
 
     setters! {
         /// Closes a workspace in which a handler has panicked: calls that wait for it are turned away, and its next use opens it anew. Default: the calls that
         /// wait go on with a new value.
-        close_broken_workspaces(yes: bool) => settings.desk.closes_broken = yes;
+        close_broken_workspaces(yes: bool) => plan.desk.closes_broken = yes;
 
         /// Adds the tools `job_status`, `job_result`, `job_list` and `job_cancel`, with which any client can look after background jobs. They are there when
         /// a tool may run in the background; see [`Tool::execution`](crate::Tool::execution).
-        job_tools() => settings.desk.has_job_tools = true;
+        job_tools() => plan.desk.has_job_tools = true;
 
         /// Where background jobs are kept. Default: in memory, by [`MemoryStore`](crate::MemoryStore).
-        job_store(store: impl JobStore) => settings.desk.store = Some(Box::new(store));
+        job_store(store: impl JobStore) => plan.desk.store = Some(Box::new(store));
 
         /// How long a drain lets background jobs go on, at most as long as everything else. Default: as long as everything else, by
         /// [`drain_deadline`](Self::drain_deadline). What runs or is queued then has failed, unless its tool is
         /// [`restartable`](crate::Tool::restartable) and its store outlives the server; what waits for an answer goes on waiting in such a store.
-        job_drain_deadline(deadline: Duration) => settings.desk.drain_deadline = Some(deadline);
+        job_drain_deadline(deadline: Duration) => plan.desk.drain_deadline = Some(deadline);
     }
 
     /// Looks after a pool: gives back what has been kept for a job, a workspace or a session that has ended, takes back what has been held longer than its lease, and
@@ -76,7 +76,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         mut self,
         pool: &ResourcePool<T, K>,
     ) -> Self {
-        self.settings.desk.pools.push(Arc::clone(pool.table()));
+        self.plan.desk.pools.push(Arc::clone(pool.table()));
         self
     }
 }

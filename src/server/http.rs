@@ -47,14 +47,14 @@ impl SharedServer {
 impl<S: Fork + Send + Sync + 'static> Server<S> {
     setters! {
         /// The path of the HTTP endpoint, beginning with `/`. Default `/mcp`.
-        path(path: impl Into<String>) => settings.serving.http.path = path.into();
+        path(path: impl Into<String>) => serving.http.path = path.into();
 
         /// The path of health checks, beginning with `/`. Default `/healthz`. A `GET` there gets `200` while the server takes calls and `503` while it
         /// drains, whatever its `Host`, and leaves no line in the access log.
-        health_path(path: impl Into<String>) => settings.serving.http.health_path = Some(path.into());
+        health_path(path: impl Into<String>) => serving.http.health_path = Some(path.into());
 
         /// Answers no health checks.
-        without_health_path() => settings.serving.http.health_path = None;
+        without_health_path() => serving.http.health_path = None;
     }
 
     /// Host names, without scheme and port, that HTTP requests may have in `Host`, such as `mcp.example.com`; any other gets `403`. `*.example.com`
@@ -64,7 +64,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// list is required, because it protects the server against DNS rebinding by a web page. Specification: `basic/transports/streamable-http`.
     #[must_use]
     pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let http = &mut self.settings.serving.http;
+        let http = &mut self.serving.http;
         http.hosts.extend(hosts.into_iter().map(Into::into));
         self
     }
@@ -74,7 +74,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// pages from loopback names, on any port, without being told. [`allowed_hosts`](Self::allowed_hosts) do not count.
     #[must_use]
     pub fn allowed_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let http = &mut self.settings.serving.http;
+        let http = &mut self.serving.http;
         http.origins.extend(origins.into_iter().map(Into::into));
         self
     }
@@ -84,7 +84,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// either way, and so is `Retry-After`.
     #[must_use]
     pub fn overload(mut self, era: Era, status: OverloadStatus) -> Self {
-        let overload = &mut self.settings.serving.http.overload;
+        let overload = &mut self.serving.http.overload;
         match era {
             Era::Modern => overload.modern = status,
             Era::Legacy => overload.legacy = status,

@@ -9,7 +9,6 @@ mod http;
 mod http_settings;
 #[cfg(all(feature = "http", unix))]
 mod inherited;
-mod liveness;
 #[cfg(feature = "tiny-http")]
 mod mount;
 mod running;
