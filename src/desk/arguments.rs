@@ -2,14 +2,10 @@
 //!
 //! Pure; reads and writes text, makes no tree. Must not know what is done with them.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::handler::registration::{BACKGROUND, WORKSPACE};
+use crate::protocol::raw::each;
 use crate::protocol::text::write_json;
 
 /// What a call says to the server, and what is left of its arguments.
@@ -32,8 +28,17 @@ pub(crate) fn take(
     let Some(arguments) = arguments else {
         return Ok(DeskArguments::default());
     };
-    let Members(members) = serde_json::from_str(arguments.get())
-        .map_err(|_| "Invalid arguments: they must be an object".to_owned())?;
+    let mut members = Vec::new();
+    arguments
+        .get()
+        .starts_with('{')
+        .then(|| {
+            each(arguments.get(), |name, value| {
+                members.extend(name.zip(Some(value)))
+            })
+        })
+        .flatten()
+        .ok_or("Invalid arguments: they must be an object")?;
     let mut said = DeskArguments::default();
     let mut rest = Vec::with_capacity(arguments.get().len());
     for (name, value) in members {
@@ -68,33 +73,6 @@ pub(crate) fn take(
     let rest = String::from_utf8(rest).expect("pieces of text are text");
     said.rest = Some(RawValue::from_string(rest).expect("pieces of an object are an object"));
     Ok(said)
-}
-
-/// The members of an object, in their order.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                #[derive(Deserialize)]
-                struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-                let mut members = Vec::new();
-                while let Some((Name(name), value)) = map.next_entry()? {
-                    members.push((name, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Reader)
-    }
 }
 
 #[cfg(test)]

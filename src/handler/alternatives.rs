@@ -152,10 +152,12 @@ fn line(members: &Schema, required: &[Value], description: Option<&Value>) -> Op
 /// What one member may be that two alternatives have.
 fn either(one: Value, other: Value) -> Value {
     let choices = [one, other].into_iter().flat_map(spliced).collect();
-    match choice_of(names(choices)) {
-        Ok(one) => one,
-        Err(several) => json!({ "anyOf": several }),
-    }
+    any_of(names(choices))
+}
+
+/// Any of these, in the fewest words.
+pub(super) fn any_of(choices: Vec<Value>) -> Value {
+    choice_of(choices).unwrap_or_else(|several| json!({ "anyOf": several }))
 }
 
 pub(super) fn describe(schema: &mut Schema, text: &str) {

@@ -60,9 +60,8 @@ fn plain(field: &Value) -> Option<Map<String, Value>> {
             out.insert((*key).to_owned(), value.clone());
         }
     }
-    if let Some(choices) = choices(&field) {
+    if let Some((keyword, choices)) = choices(&field, "oneOf") {
         out.insert("type".into(), "string".into());
-        let (keyword, choices) = choices.keyword("oneOf");
         out.insert(keyword.into(), choices);
         return Some(out);
     }
@@ -76,7 +75,7 @@ fn plain(field: &Value) -> Option<Map<String, Value>> {
         }
         "integer" | "number" | "boolean" => {}
         "array" => {
-            let (keyword, choices) = choices(field.get("items")?.as_object()?)?.keyword("anyOf");
+            let (keyword, choices) = choices(field.get("items")?.as_object()?, "anyOf")?;
             let mut items = json!({ keyword: choices });
             if keyword == "enum" {
                 items["type"] = "string".into();
@@ -116,25 +115,11 @@ fn without_null(field: &Value) -> Option<Map<String, Value>> {
     Some(field)
 }
 
-/// The values of an enum, with their descriptions if they have any.
-enum Choices {
-    Plain(Value),
-    Titled(Vec<Value>),
-}
-
-impl Choices {
-    fn keyword(self, titled: &'static str) -> (&'static str, Value) {
-        match self {
-            Choices::Plain(values) => ("enum", values),
-            Choices::Titled(choices) => (titled, choices.into()),
-        }
-    }
-}
-
-fn choices(field: &Map<String, Value>) -> Option<Choices> {
+/// The values of an enum, by the keyword `enum`, or by `titled` where they have descriptions.
+fn choices(field: &Map<String, Value>, titled: &'static str) -> Option<(&'static str, Value)> {
     if let Some(values) = field.get("enum") {
         let strings = values.as_array()?.iter().all(Value::is_string);
-        return strings.then(|| Choices::Plain(values.clone()));
+        return strings.then(|| ("enum", values.clone()));
     }
     let choices = field.get("oneOf")?.as_array()?.iter();
     // An enum some of whose variants have doc comments: some choices are lists, some have a description.
@@ -151,7 +136,7 @@ fn choices(field: &Map<String, Value>) -> Option<Choices> {
         Some(vec![json!({ "const": value, "title": title })])
     });
     let choices: Option<Vec<Vec<Value>>> = each.collect();
-    Some(Choices::Titled(choices?.concat()))
+    Some((titled, choices?.concat().into()))
 }
 
 /// What the revision knows of it: before 2025-11-25 there are no lists, no `oneOf`, and defaults only for booleans.

@@ -23,6 +23,13 @@ pub(crate) struct Draft<S> {
 }
 
 impl<S> Draft<S> {
+    pub(crate) fn named(name: impl Into<String>) -> Self {
+        Draft::new(Shown {
+            name: name.into(),
+            ..Shown::default()
+        })
+    }
+
     pub(crate) fn new(shown: Shown) -> Self {
         Draft {
             shown,
@@ -31,6 +38,12 @@ impl<S> Draft<S> {
             rules: Arc::new(ArgumentRules::none()),
             completers: Vec::new(),
         }
+    }
+
+    /// The first that is completed and is not there.
+    pub(crate) fn stranger(&self, is_known: impl Fn(&str) -> bool) -> Option<&str> {
+        let mut completed = self.completers.iter().map(|(name, _)| name.as_str());
+        completed.find(|name| !is_known(name))
     }
 
     /// Joins it with the server's state.

@@ -2,14 +2,11 @@
 //!
 //! Must not know how a call gets its turn.
 
-use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_json::Value as Json;
 
 use crate::handler::context::RequestContext;
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Handler, Invocation, NotCalled};
-use crate::handler::type_schema::schema_of;
 use crate::handler::workspace::{AccessMode, Inside, WorkspaceParam};
 
 /// Runs `run` with the workspace that the call is in; that it is in one is checked when the server starts.
@@ -31,13 +28,6 @@ where
 {
     type Arguments = A;
     type Output = R;
-
-    fn arguments_schema() -> Json
-    where
-        A: JsonSchema,
-    {
-        schema_of::<A>()
-    }
 
     fn workspace() -> Option<WorkspaceParam> {
         Some(WorkspaceParam::of::<W>(AccessMode::Change))
@@ -61,13 +51,6 @@ where
 {
     type Arguments = A;
     type Output = R;
-
-    fn arguments_schema() -> Json
-    where
-        A: JsonSchema,
-    {
-        schema_of::<A>()
-    }
 
     fn workspace() -> Option<WorkspaceParam> {
         Some(WorkspaceParam::of::<W>(AccessMode::Read))

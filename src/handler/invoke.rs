@@ -70,7 +70,10 @@ pub trait Handler<S, Shape>: Send + Sync + 'static {
     #[doc(hidden)]
     fn arguments_schema() -> Value
     where
-        Self::Arguments: JsonSchema;
+        Self::Arguments: JsonSchema,
+    {
+        type_schema::schema_of::<Self::Arguments>()
+    }
 
     /// The workspace's value that the function takes, if it takes one.
     #[doc(hidden)]
@@ -194,13 +197,6 @@ where
     type Arguments = A;
     type Output = R;
 
-    fn arguments_schema() -> Value
-    where
-        A: JsonSchema,
-    {
-        type_schema::schema_of::<A>()
-    }
-
     fn call(&self, _: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
         let (arguments, _charged) = invocation.read()?;
         Ok(self(arguments))
@@ -215,13 +211,6 @@ where
 {
     type Arguments = A;
     type Output = R;
-
-    fn arguments_schema() -> Value
-    where
-        A: JsonSchema,
-    {
-        type_schema::schema_of::<A>()
-    }
 
     fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
         let (arguments, _charged) = invocation.read()?;

@@ -3,17 +3,13 @@
 //! Coercion by schema, and only where the schema does not take what is there. Works on the text, so that whatever is not repaired stays as it was
 //! written, digit for digit. Pure; must not know what the arguments are for.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::Deserializer;
-use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::handler::place::Place;
 use crate::protocol::errors::shortened;
 use crate::protocol::number::Decimal;
+use crate::protocol::raw::each;
 use crate::protocol::shape::excess;
 use crate::protocol::text::{Text, write_json};
 
@@ -92,6 +88,7 @@ impl Repair {
         self.out.push(b'{');
         let begun = self.out.len();
         let whole = each(json, |name, json| {
+            let json = json.get();
             let name = name.unwrap_or_default();
             let before = self.enter(&name);
             let member = place.member(&name);
@@ -117,7 +114,7 @@ impl Repair {
         let whole = each(json, |_, json| {
             let before = self.enter(&index.to_string());
             self.separate(begun);
-            self.value(&place.item(index), json, depth + 1, from_text);
+            self.value(&place.item(index), json.get(), depth + 1, from_text);
             index += 1;
             self.path.truncate(before);
         });
@@ -207,34 +204,6 @@ fn holds(text: &str, place: &Place<'_>) -> bool {
 fn is_bounded_json(text: &str) -> bool {
     excess(text.as_bytes(), DEPTH_MAX, VALUES_MAX).is_none()
         && serde_json::from_str::<&RawValue>(text).is_ok()
-}
-
-/// Shows each member of an object, or each item of a list, without making a list of them. `None` when there is no such thing in the text.
-fn each<'j>(json: &'j str, show: impl FnMut(Option<Cow<'j, str>>, &'j str)) -> Option<()> {
-    struct Each<F>(F);
-    impl<'de, F: FnMut(Option<Cow<'de, str>>, &'de str)> Visitor<'de> for Each<F> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list or an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-            while let Some((Text(name), value)) = map.next_entry::<_, &RawValue>()? {
-                (self.0)(Some(name), value.get());
-            }
-            Ok(())
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
-            while let Some(item) = list.next_element::<&RawValue>()? {
-                (self.0)(None, item.get());
-            }
-            Ok(())
-        }
-    }
-    let mut text = serde_json::Deserializer::from_str(json);
-    text.deserialize_any(Each(show)).ok()
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::handler::alternatives::{choice_of, describe, joined, names, spliced};
-use crate::handler::schema_check::FORMATS;
+use crate::handler::alternatives::{any_of, choice_of, describe, joined, names, spliced};
+use crate::handler::schema_check::{FORMATS, integer_range};
 
 type Schema = Map<String, Value>;
 
@@ -39,6 +39,10 @@ const KEPT: &[&str] = &[
 
 /// The portable form of this schema.
 pub(crate) fn portable(schema: Value) -> Value {
+    plain(schema).into()
+}
+
+fn plain(schema: Value) -> Schema {
     let mut schema = match schema {
         Value::Object(schema) => schema,
         // `true` takes anything. `false`, which takes nothing, stands only where `properties` has left it out.
@@ -57,10 +61,19 @@ pub(crate) fn portable(schema: Value) -> Value {
     items(&mut schema);
     alternatives(&mut schema);
     types(&mut schema);
-    if schema.get("type") == Some(&json!("object")) {
+    name_properties(&mut schema);
+    ordered(schema)
+}
+
+fn is(schema: &Schema, kind: &str) -> bool {
+    schema.get("type").is_some_and(|is| is == kind)
+}
+
+/// An object has `properties`, even if it has none.
+fn name_properties(schema: &mut Schema) {
+    if is(schema, "object") {
         schema.entry("properties").or_insert_with(|| json!({}));
     }
-    ordered(schema).into()
 }
 
 /// The portable form of a schema as one object without alternatives, which is what arguments have to be.
@@ -69,9 +82,7 @@ pub(crate) fn portable(schema: Value) -> Value {
 ///
 /// A sentence that says what to write, when an alternative is no object.
 pub(crate) fn one_object(schema: Value) -> Result<Value, String> {
-    let Value::Object(mut schema) = without_null(portable(schema)) else {
-        return Ok(schema_of_any_object());
-    };
+    let mut schema = without_null(plain(schema));
     if let Some(Value::Array(choices)) = schema.remove("anyOf") {
         schema = joined(schema, choices).map_err(|_| {
             "its arguments are an enum whose variants are not all structs; give each variant named fields, or let the handler take a struct".to_owned()
@@ -79,16 +90,14 @@ pub(crate) fn one_object(schema: Value) -> Result<Value, String> {
     }
     if !schema.contains_key("type") && !schema.contains_key("$ref") {
         schema.insert("type".into(), "object".into());
-        schema.entry("properties").or_insert_with(|| json!({}));
+        name_properties(&mut schema);
     }
     Ok(ordered(schema).into())
 }
 
 /// The portable form of what a tool gives, as one object if it can be: the handshake era knows no other.
 pub(crate) fn of_result(schema: Value) -> Value {
-    let Value::Object(mut schema) = portable(schema) else {
-        return schema_of_any_object();
-    };
+    let mut schema = plain(schema);
     if let Some(Value::Array(choices)) = schema.get("anyOf") {
         let choices = choices.clone();
         let mut rest = schema.clone();
@@ -96,10 +105,6 @@ pub(crate) fn of_result(schema: Value) -> Value {
         schema = joined(rest, choices).map_or(schema, ordered);
     }
     schema.into()
-}
-
-fn schema_of_any_object() -> Value {
-    json!({ "type": "object", "properties": {} })
 }
 
 /// Adds what one part of an `allOf` says.
@@ -122,15 +127,7 @@ fn add_all(schema: &mut Schema, part: Value) {
 /// Says the formats of Rust's integers as bounds, and exclusive bounds as inclusive ones.
 fn bounds(schema: &mut Schema) {
     let format = schema.get("format").and_then(Value::as_str);
-    let range = match format {
-        Some("int8") => Some((i64::from(i8::MIN), i64::from(i8::MAX))),
-        Some("int16") => Some((i64::from(i16::MIN), i64::from(i16::MAX))),
-        Some("int32") => Some((i64::from(i32::MIN), i64::from(i32::MAX))),
-        Some("uint8") => Some((0, i64::from(u8::MAX))),
-        Some("uint16") => Some((0, i64::from(u16::MAX))),
-        Some("uint32") => Some((0, i64::from(u32::MAX))),
-        _ => None,
-    };
+    let range = format.and_then(integer_range);
     if !format.is_some_and(|format| FORMATS.contains(&format)) {
         schema.remove("format");
     }
@@ -140,14 +137,12 @@ fn bounds(schema: &mut Schema) {
     ] {
         if let Some(bound) = schema.remove(exclusive) {
             // Of a number that is no integer the next one cannot be named.
-            let next = bound
-                .as_i64()
-                .filter(|_| schema.get("type") == Some(&json!("integer")));
+            let next = bound.as_i64().filter(|_| is(schema, "integer"));
             let bound = next.map_or(bound, |bound| json!(bound.saturating_add(step)));
             schema.insert(inclusive.into(), bound);
         }
     }
-    if let Some((minimum, maximum)) = range {
+    if let Some([minimum, maximum]) = range {
         schema.entry("minimum").or_insert_with(|| minimum.into());
         schema.entry("maximum").or_insert_with(|| maximum.into());
     }
@@ -161,32 +156,25 @@ fn members(schema: &mut Schema) {
         properties.retain(|_, property| *property != json!(false));
         for (name, property) in properties {
             let is_required = required.iter().any(|required| required == name);
-            let portable = portable(property.take());
+            let plain = plain(property.take());
             *property = match is_required {
-                true => portable,
-                false => without_null(portable),
+                true => plain.into(),
+                false => without_null(plain).into(),
             };
         }
     }
     let closed = schema.get("unevaluatedProperties") == Some(&json!(false));
-    if let Some(Value::Object(patterns)) = schema.remove("patternProperties") {
-        let values = patterns.into_iter().map(|(_, value)| value);
-        let mut values: Vec<_> = values.map(portable).collect();
-        let any = if values.len() == 1 {
-            values.remove(0)
-        } else {
-            json!({ "anyOf": values })
-        };
-        schema.insert("additionalProperties".into(), any);
-    } else if let Some(others) = schema.remove("additionalProperties") {
-        match others {
-            Value::Bool(true) => {}
-            Value::Bool(false) => drop(schema.insert("additionalProperties".into(), false.into())),
-            others => drop(schema.insert("additionalProperties".into(), portable(others))),
+    let patterns = schema.remove("patternProperties");
+    let others = match (patterns, schema.remove("additionalProperties")) {
+        (Some(Value::Object(patterns)), _) => {
+            let values = patterns.into_iter().map(|(_, value)| portable(value));
+            Some(any_of(values.collect()))
         }
-    } else if closed {
-        schema.insert("additionalProperties".into(), false.into());
-    }
+        (_, Some(Value::Bool(is_open))) => (!is_open).then(|| false.into()),
+        (_, Some(others)) => Some(portable(others)),
+        (_, None) => closed.then(|| false.into()),
+    };
+    schema.extend(others.map(|others| ("additionalProperties".to_owned(), others)));
     if let Some(Value::Object(definitions)) = schema.get_mut("$defs") {
         let definitions = definitions.values_mut();
         definitions.for_each(|definition| *definition = portable(definition.take()));
@@ -208,7 +196,7 @@ fn items(schema: &mut Schema) {
         schema.insert("items".into(), any);
     } else if let Some(item) = schema.remove("items") {
         schema.insert("items".into(), portable(item));
-    } else if schema.get("type") == Some(&json!("array")) {
+    } else if is(schema, "array") {
         schema.insert("items".into(), json!({}));
     }
 }
@@ -262,9 +250,7 @@ fn types(schema: &mut Schema) {
         }
     }
     if has_null {
-        if schema.get("type") == Some(&json!("object")) {
-            schema.entry("properties").or_insert_with(|| json!({}));
-        }
+        name_properties(schema);
         let mut outer = Schema::new();
         for keyword in ["title", "description", "default", "$defs"] {
             outer.extend(schema.remove_entry(keyword));
@@ -276,10 +262,7 @@ fn types(schema: &mut Schema) {
 }
 
 /// The same without the alternative `null`, for what can be left out instead.
-fn without_null(schema: Value) -> Value {
-    let Value::Object(mut schema) = schema else {
-        return schema;
-    };
+fn without_null(mut schema: Schema) -> Schema {
     if schema.get("default").is_some_and(Value::is_null) {
         schema.remove("default");
     }
@@ -291,7 +274,7 @@ fn without_null(schema: Value) -> Value {
             absorb(&mut schema, only);
         }
     }
-    ordered(schema).into()
+    ordered(schema)
 }
 
 /// Takes over what is not said yet. What a field says of itself replaces what its type says, but not what each name of a list means.

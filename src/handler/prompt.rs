@@ -51,10 +51,7 @@ impl<S: Fork + Send + Sync + 'static> Prompt<S> {
     /// A prompt with this name, unique among the server's prompts.
     pub fn new(name: impl Into<String>) -> Self {
         Prompt {
-            draft: Draft::new(Shown {
-                name: name.into(),
-                ..Shown::default()
-            }),
+            draft: Draft::named(name),
         }
     }
 
@@ -109,9 +106,8 @@ impl<S> Prompt<S> {
         if let Some(problem) = unfillable(arguments) {
             return Err(format!("prompt `{name}`: {problem}"));
         }
-        let known = |completed: &String| arguments.iter().any(|known| known.name == *completed);
-        let mut completed = self.draft.completers.iter().map(|(argument, _)| argument);
-        if let Some(stranger) = completed.find(|argument| !known(argument)) {
+        let is_known = |name: &str| arguments.iter().any(|known| known.name == name);
+        if let Some(stranger) = self.draft.stranger(is_known) {
             return Err(format!(
                 "prompt `{name}` completes `{stranger}`, which is not one of its arguments"
             ));

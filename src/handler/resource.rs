@@ -225,9 +225,8 @@ impl<S> ResourceTemplate<S> {
         if let Some(problem) = unfillable(&self.wanted) {
             return Err(wrong(problem));
         }
-        let known = |variable: &String| uris.variables().any(|known| known == variable);
-        let mut completed = self.draft.completers.iter().map(|(variable, _)| variable);
-        if let Some(stranger) = completed.find(|variable| !known(variable)) {
+        let is_known = |name: &str| uris.variables().any(|known| known == name);
+        if let Some(stranger) = self.draft.stranger(is_known) {
             return Err(format!(
                 "resource template `{text}` completes `{stranger}`, which is not one of its variables"
             ));

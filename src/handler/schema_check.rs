@@ -88,6 +88,19 @@ pub(super) fn promises(schema: &Value) -> bool {
     })
 }
 
+/// The integers that a format of Rust's has, if all of them are also JSON's for every reader.
+pub(super) fn integer_range(format: &str) -> Option<[i64; 2]> {
+    Some(match format {
+        "int8" => [i8::MIN.into(), i8::MAX.into()],
+        "int16" => [i16::MIN.into(), i16::MAX.into()],
+        "int32" => [i32::MIN.into(), i32::MAX.into()],
+        "uint8" => [0, u8::MAX.into()],
+        "uint16" => [0, u16::MAX.into()],
+        "uint32" => [0, u32::MAX.into()],
+        _ => return None,
+    })
+}
+
 /// Whether a bound is the type's own: an integer's range, a character's length, the length of a tuple or an array.
 fn is_of_type(members: &Map<String, Value>, keyword: &str, value: &Value) -> bool {
     let format = members
@@ -98,14 +111,9 @@ fn is_of_type(members: &Map<String, Value>, keyword: &str, value: &Value) -> boo
     match keyword {
         "minimum" if format.starts_with("uint") => *value == 0,
         "minimum" | "maximum" if !format.is_empty() => {
-            let ends = match format {
-                "int8" => [i64::from(i8::MIN), i64::from(i8::MAX)],
-                "int16" => [i64::from(i16::MIN), i64::from(i16::MAX)],
-                "uint8" => [0, i64::from(u8::MAX)],
-                "uint16" => [0, i64::from(u16::MAX)],
-                _ => return false,
-            };
-            *value == ends[usize::from(keyword == "maximum")]
+            let range = integer_range(format);
+            let own = range.map(|[least, most]| if keyword == "minimum" { least } else { most });
+            own.is_some_and(|own| *value == own)
         }
         "minLength" | "maxLength" => *value == 1 && of_both("minLength", "maxLength"),
         // A list whose length is told looks the same as an array, so it is checked; only nobody is warned.

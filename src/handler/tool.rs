@@ -71,10 +71,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
     /// A tool with this name: 1 to 128 of `A-Z a-z 0-9 _ - .`, unique in its server.
     pub fn new(name: impl Into<String>) -> Self {
         Tool {
-            draft: Draft::new(Shown {
-                name: name.into(),
-                ..Shown::default()
-            }),
+            draft: Draft::named(name),
             desk: DeskNeeds::default(),
             before_job: None,
             liveness: None,

@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -61,31 +62,44 @@ pub(crate) fn list<'a, T: Deserialize<'a>>(
 
 /// The member with this name, the last one if there are several. What is no object has none.
 pub(crate) fn member<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
-    struct Named<'n>(&'n str);
-    impl<'de> Visitor<'de> for Named<'_> {
-        type Value = Option<&'de RawValue>;
+    let mut found = None;
+    each(object.get(), |key, value| {
+        if key.is_some_and(|key| key == name) {
+            found = Some(value);
+        }
+    })?;
+    found
+}
+
+/// Shows each member of an object, or each item of a list, without making a list of them. `None` when there is no such thing in the text.
+pub(crate) fn each<'j>(
+    json: &'j str,
+    show: impl FnMut(Option<Cow<'j, str>>, &'j RawValue),
+) -> Option<()> {
+    struct Each<F>(F);
+    impl<'de, F: FnMut(Option<Cow<'de, str>>, &'de RawValue)> Visitor<'de> for Each<F> {
+        type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
+            f.write_str("a list or an object")
         }
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = None;
-            while let Some(Text(key)) = map.next_key()? {
-                match key == self.0 {
-                    true => found = Some(map.next_value()?),
-                    false => drop(map.next_value::<IgnoredAny>()?),
-                }
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            while let Some((Text(name), value)) = map.next_entry()? {
+                (self.0)(Some(name), value);
             }
-            Ok(found)
+            Ok(())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+            while let Some(item) = list.next_element()? {
+                (self.0)(None, item);
+            }
+            Ok(())
         }
     }
-    let text = object.get();
-    if !text.starts_with('{') {
-        return None;
-    }
-    let mut json = serde_json::Deserializer::from_str(text);
-    json.deserialize_map(Named(name)).ok()?
+    let mut text = serde_json::Deserializer::from_str(json);
+    text.deserialize_any(Each(show)).ok()
 }
 
 #[cfg(test)]

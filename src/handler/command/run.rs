@@ -364,49 +364,41 @@ fn show_at_end(shown: &mut String, line: &str) {
 }
 
 /// What has been heard of a command: both streams, as lines to be shown and as bytes to be kept.
-struct CapturedOutput {
-    stdout: (LineCutter, Kept),
-    stderr: (LineCutter, Kept),
-}
+struct CapturedOutput([(LineCutter, Kept); 2]);
 
 impl CapturedOutput {
     fn new(bytes_max: usize) -> Self {
-        let stream = || (LineCutter::default(), Kept::new(bytes_max));
-        CapturedOutput {
-            stdout: stream(),
-            stderr: stream(),
-        }
+        CapturedOutput([(); 2].map(|()| (LineCutter::default(), Kept::new(bytes_max))))
     }
 
     fn hear(&mut self, stream: Stream, bytes: &[u8], show: impl FnMut(&str)) {
-        let (lines, kept) = match stream {
-            Stream::Out => &mut self.stdout,
-            Stream::Err => &mut self.stderr,
-        };
+        let (lines, kept) = &mut self.0[stream as usize];
         kept.add(bytes);
         lines.feed(bytes, show);
     }
 
     /// When a line that has not ended is to be shown.
     fn due(&self) -> Option<Instant> {
-        let due = [self.stdout.0.due(), self.stderr.0.due()];
-        due.into_iter().flatten().min()
+        self.0.iter().filter_map(|(lines, _)| lines.due()).min()
     }
 
     fn show_unfinished(&mut self, mut show: impl FnMut(&str)) {
-        self.stdout.0.show_unfinished(&mut show);
-        self.stderr.0.show_unfinished(show);
+        for (lines, _) in &mut self.0 {
+            lines.show_unfinished(&mut show);
+        }
     }
 
     fn show_rest(&mut self, mut show: impl FnMut(&str)) {
-        self.stdout.0.show_rest(&mut show);
-        self.stderr.0.show_rest(show);
+        for (lines, _) in &mut self.0 {
+            lines.show_rest(&mut show);
+        }
     }
 
     fn finish(self, status: Option<WaitIdStatus>, duration: Duration) -> CommandOutput {
-        let raw = self.stdout.1.bytes_that_are_no_text();
-        let (stdout, stdout_left_out) = self.stdout.1.finish();
-        let (stderr, stderr_left_out) = self.stderr.1.finish();
+        let [(_, stdout), (_, stderr)] = self.0;
+        let raw = stdout.bytes_that_are_no_text();
+        let (stdout, stdout_left_out) = stdout.finish();
+        let (stderr, stderr_left_out) = stderr.finish();
         CommandOutput {
             code: status.as_ref().and_then(WaitIdStatus::exit_status),
             signal: status.as_ref().and_then(WaitIdStatus::terminating_signal),
