@@ -11,15 +11,16 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::base::error::Result;
+use crate::base::log;
+use crate::handler::Fork;
 use crate::handler::command::missing_program;
 use crate::handler::registration::{Register, Registration, sealed};
-use crate::handler::{Execution, Fork};
 use crate::lane::Lane;
 use crate::pool::ResourcePool;
 use crate::scripts::argument::schema::schema;
 use crate::scripts::call::{Pools, requirements};
 use crate::scripts::mistake::{Mistake, Mistakes, position};
-use crate::scripts::offer;
+use crate::scripts::offer::{self, set};
 use crate::scripts::spec::{CommandSpec, File, PLACES_MAX, Run, Source, ToolSpec, file};
 use crate::scripts::trust;
 use crate::server::{Server, ServerHandle};
@@ -124,12 +125,12 @@ impl Scripts {
 
     /// The name that the file gives its server, or that of the file.
     pub fn name(&self) -> &str {
-        &self.file.name
+        &self.file.server.name
     }
 
     /// What the server tells models about itself.
     pub fn instructions(&self) -> Option<&str> {
-        self.file.instructions.as_deref()
+        self.file.server.instructions.as_deref()
     }
 
     /// The tools, in the order of the file.
@@ -152,16 +153,12 @@ impl Scripts {
     /// A server of its own, named and described as the file says: with room for 64 scripts at once on the lane `main`, and the tools that look after
     /// background jobs if there are any.
     pub fn into_server(self) -> Server {
-        let file = &self.file;
-        let mut server = Server::new(&*file.name, &*file.version)
+        let spec = Arc::clone(&self.file);
+        let spec = &spec.server;
+        let mut server = Server::new(&*spec.name, &*spec.version)
             .workers(WORKERS)
             .job_tools();
-        if let Some(title) = &file.title {
-            server = server.title(title);
-        }
-        if let Some(instructions) = &file.instructions {
-            server = server.instructions(instructions);
-        }
+        set!(server, spec, title, instructions);
         server.register(self)
     }
 
@@ -183,25 +180,22 @@ impl Scripts {
         }
         newer.pools = Arc::new(pools);
         // One by one, what is new before what has gone, and what has changed in one step: nobody calls in vain what both have.
-        for tool in changed(&new.tools, &old.tools) {
-            let offer = offer::tool(tool, &new.base, &newer.pools, &newer.lanes);
-            match had(&old.tools, |old| old.name == tool.name) {
-                true => handle.replace(offer)?,
-                false => handle.add_tool(offer)?,
-            }
-        }
-        for resource in changed(&new.resources, &old.resources) {
-            match had(&old.resources, |old| old.uri == resource.uri) {
-                true => handle.replace(offer::resource(resource))?,
-                false => handle.add_resource(offer::resource(resource))?,
-            }
-        }
-        for prompt in changed(&new.prompts, &old.prompts) {
-            match had(&old.prompts, |old| old.name == prompt.name) {
-                true => handle.replace(offer::prompt(prompt))?,
-                false => handle.add_prompt(offer::prompt(prompt))?,
-            }
-        }
+        let tool = |spec: &ToolSpec| offer::tool(spec, &new.base, &newer.pools, &newer.lanes);
+        renew(handle, &new.tools, &old.tools, |tool| &tool.name, tool)?;
+        renew(
+            handle,
+            &new.resources,
+            &old.resources,
+            |resource| &resource.uri,
+            offer::resource,
+        )?;
+        renew(
+            handle,
+            &new.prompts,
+            &old.prompts,
+            |prompt| &prompt.name,
+            offer::prompt,
+        )?;
         for tool in gone(&old.tools, &new.tools, |tool| &tool.name) {
             handle.remove_tool(&tool.name);
         }
@@ -210,6 +204,11 @@ impl Scripts {
         }
         for prompt in gone(&old.prompts, &new.prompts, |prompt| &prompt.name) {
             handle.remove_prompt(&prompt.name);
+        }
+        if new.server != old.server {
+            log::warn!(
+                "the table [server] has changed, which counts when a server starts: clients see the new one after a restart"
+            );
         }
         *self = newer;
         Ok(())
@@ -255,23 +254,30 @@ fn not_text(path: &Path, error: &FromUtf8Error) -> Mistakes {
     mistakes
 }
 
-/// Those that are not among the others just as they are.
-fn changed<'a, T: PartialEq>(these: &'a [T], others: &'a [T]) -> impl Iterator<Item = &'a T> {
-    these.iter().filter(|this| !others.contains(this))
+/// Offers what is new, and what has changed in place of what it was.
+fn renew<T: PartialEq, R: Register<()>>(
+    handle: &ServerHandle,
+    new: &[T],
+    old: &[T],
+    key: fn(&T) -> &str,
+    offer: impl Fn(&T) -> R,
+) -> Result<()> {
+    for changed in new.iter().filter(|new| !old.contains(new)) {
+        match old.iter().any(|old| key(old) == key(changed)) {
+            true => handle.replace(offer(changed))?,
+            false => handle.add(offer(changed))?,
+        }
+    }
+    Ok(())
 }
 
-/// Whether it was ours, and not the server's own.
-fn had<T>(old: &[T], is_same: impl Fn(&T) -> bool) -> bool {
-    old.iter().any(is_same)
-}
-
-/// Those of whose names there are none among the others.
+/// Those that the others have no more.
 fn gone<'a, T>(
     these: &'a [T],
     others: &'a [T],
-    name: fn(&T) -> &str,
+    key: fn(&T) -> &str,
 ) -> impl Iterator<Item = &'a T> {
-    let is_gone = move |this: &&T| others.iter().all(|other| name(other) != name(this));
+    let is_gone = move |this: &&T| others.iter().all(|other| key(other) != key(this));
     these.iter().filter(is_gone)
 }
 
@@ -304,19 +310,9 @@ impl ScriptTool<'_> {
         schema(&self.spec.arguments)
     }
 
-    /// Whether it says that it changes nothing.
-    pub fn is_read_only(&self) -> bool {
-        self.spec.read_only == Some(true)
-    }
-
     /// Whether a person is asked before it runs.
     pub fn is_confirmed(&self) -> bool {
         self.spec.confirm.is_some()
-    }
-
-    /// Whether each of its calls is a background job.
-    pub fn is_job(&self) -> bool {
-        self.spec.execution == Execution::Background
     }
 
     /// What it needs and does not find on this machine, in sentences: programs, environment variables, files with secrets.

@@ -24,6 +24,8 @@ macro_rules! set {
     };
 }
 
+pub(super) use set;
+
 pub(super) fn tool<S: Fork + Send + Sync + 'static>(
     spec: &ToolSpec,
     base: &Path,
@@ -78,17 +80,5 @@ pub(super) fn prompt<S: Fork + Send + Sync + 'static>(spec: &PromptSpec) -> Prom
             let values = values.map_err(ToolError::new)?;
             Ok::<_, ToolError>(text.text(&fillings(&arguments, &values)))
         })
-        .arguments_schema(&texts(schema(&spec.arguments)))
-}
-
-/// The same arguments for clients that give each as a text.
-fn texts(mut schema: Value) -> Value {
-    let properties = schema["properties"].as_object_mut();
-    for property in properties
-        .into_iter()
-        .flat_map(|properties| properties.values_mut())
-    {
-        property["type"] = "string".into();
-    }
-    schema
+        .arguments_schema(&schema(&spec.arguments))
 }

@@ -24,15 +24,21 @@ pub(super) const PLACES_MAX: usize = 256;
 /// A whole file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct File {
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) title: Option<String>,
-    pub(super) instructions: Option<String>,
+    pub(super) server: ServerSpec,
     pub(super) tools: Vec<ToolSpec>,
     pub(super) resources: Vec<ResourceSpec>,
     pub(super) prompts: Vec<PromptSpec>,
     /// The directory that relative paths are relative to.
     pub(super) base: PathBuf,
+}
+
+/// How the server introduces itself, which it does once.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ServerSpec {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) title: Option<String>,
+    pub(super) instructions: Option<String>,
 }
 
 /// A program and how it is called.

@@ -116,6 +116,14 @@ impl<'a> Table<'a> {
         Some(key.span().start)
     }
 
+    /// Reports that a key is missing which its kind of table needs.
+    pub(super) fn require(&self, kind: &str, key: &'static str) {
+        if self.place(key).is_none() {
+            let problem = format!("a [[{kind}]] needs a {key} = \"..\"");
+            self.notes.error(self.at, problem);
+        }
+    }
+
     fn read<T>(
         &self,
         key: &'static str,
@@ -133,10 +141,25 @@ impl<'a> Table<'a> {
         read.map(|value| At { value, at })
     }
 
+    /// What is read, where its place does not matter.
+    fn value<T>(
+        &self,
+        key: &'static str,
+        wanted: &str,
+        read: impl FnOnce(&'a DeValue<'a>) -> Option<T>,
+    ) -> Option<T> {
+        Some(self.read(key, wanted, read)?.value)
+    }
+
     pub(super) fn string(&self, key: &'static str) -> Option<At<String>> {
         self.read(key, "a string", |value| {
             value.as_str().map(ToOwned::to_owned)
         })
+    }
+
+    /// What a string says that is not empty.
+    pub(super) fn said(&self, key: &'static str) -> Option<String> {
+        Some(self.text(key)?.value)
     }
 
     /// A string that is not empty.
@@ -151,8 +174,7 @@ impl<'a> Table<'a> {
     }
 
     pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
-        self.read(key, "true or false", DeValue::as_bool)
-            .map(|read| read.value)
+        self.value(key, "true or false", DeValue::as_bool)
     }
 
     /// An integer that is at least so much.
@@ -163,24 +185,21 @@ impl<'a> Table<'a> {
             most => format!("an integer from {least} to {most}"),
         };
         let count = |value: &DeValue<'_>| usize::try_from(integer(value)?).ok();
-        let read = self.read(key, &wanted, |value| {
+        self.value(key, &wanted, |value| {
             count(value).filter(|number| allowed.contains(number))
-        });
-        read.map(|read| read.value)
+        })
     }
 
     /// A number, whole or not.
-    pub(super) fn number(&self, key: &'static str) -> Option<At<Number>> {
-        self.read(key, "a number", |value| match json(value)? {
+    pub(super) fn number(&self, key: &'static str) -> Option<Number> {
+        self.value(key, "a number", |value| match json(value)? {
             Value::Number(number) => Some(number),
             _ => None,
         })
     }
 
     pub(super) fn strings(&self, key: &'static str) -> Option<Vec<At<String>>> {
-        let list = self
-            .read(key, "a list of strings", DeValue::as_array)?
-            .value;
+        let list = self.value(key, "a list of strings", DeValue::as_array)?;
         let strings = list.iter().filter_map(|value| {
             let at = value.span().start;
             match value.get_ref().as_str() {
@@ -201,55 +220,45 @@ impl<'a> Table<'a> {
     /// Integers from 0 to 255.
     pub(super) fn codes(&self, key: &'static str) -> Option<Vec<i32>> {
         let wanted = "a list of exit codes, from 0 to 255";
-        let codes = self.read(key, wanted, |value| {
+        self.value(key, wanted, |value| {
             let codes = value
                 .as_array()?
                 .iter()
                 .map(|value| integer(value.get_ref()));
             let codes =
                 codes.map(|code| code.and_then(|code| u8::try_from(code).ok()).map(i32::from));
-            codes.collect::<Option<Vec<_>>>()
-        });
-        codes.map(|codes| codes.value)
+            codes.collect()
+        })
     }
 
     /// A time: `"30s"`, `"5m"`, `"1h"`, `"250ms"`, or a number of seconds.
     pub(super) fn duration(&self, key: &'static str) -> Option<Duration> {
         let wanted = "a time such as \"30s\", \"5m\", \"2h\" or \"250ms\"";
-        self.read(key, wanted, |value| match value {
+        let duration = self.value(key, wanted, |value| match value {
             DeValue::String(text) => duration(text),
             _ => integer(value)
                 .and_then(|seconds| u64::try_from(seconds).ok())
                 .map(Duration::from_secs),
-        })
-        .map(|read| read.value)
-        .filter(|duration| {
-            let is_zero = duration.is_zero();
-            if is_zero {
-                let at = self.place(key).unwrap_or(self.at);
-                self.notes.error(
-                    at,
-                    format!(
-                        "`{key}` of {} is no time at all; leave it out if there is no bound",
-                        self.what
-                    ),
-                );
-            }
-            !is_zero
-        })
+        })?;
+        if duration.is_zero() {
+            let problem = format!(
+                "`{key}` of {} is no time at all; leave it out if there is no bound",
+                self.what
+            );
+            let at = self.place(key).unwrap_or(self.at);
+            self.notes.error(at, problem);
+            return None;
+        }
+        Some(duration)
     }
 
     /// A number of bytes: `65536`, `"64 KiB"`, `"1 MiB"`.
     pub(super) fn size(&self, key: &'static str) -> Option<usize> {
-        let read = self.read(
-            key,
-            "a number of bytes, such as 65536, \"64 KiB\" or \"1 MiB\"",
-            |value| match value {
-                DeValue::String(text) => size(text),
-                _ => integer(value).and_then(|bytes| usize::try_from(bytes).ok()),
-            },
-        );
-        read.map(|read| read.value)
+        let wanted = "a number of bytes, such as 65536, \"64 KiB\" or \"1 MiB\"";
+        self.value(key, wanted, |value| match value {
+            DeValue::String(text) => size(text),
+            _ => integer(value).and_then(|bytes| usize::try_from(bytes).ok()),
+        })
     }
 
     /// Any value, as JSON.
@@ -275,14 +284,14 @@ impl<'a> Table<'a> {
     /// The tables of `[[key]]`.
     pub(super) fn tables(&self, key: &'static str, what: &str) -> Vec<Table<'a>> {
         let wanted = format!("a list of tables; write [[{key}]] above each");
-        let tables = self.read(key, &wanted, |value| {
+        let tables = self.value(key, &wanted, |value| {
             let tables = value.as_array()?.iter().map(|value| {
                 let table = value.get_ref().as_table()?;
                 Some(Table::new(self.notes, what, value.span().start, table))
             });
             tables.collect::<Option<Vec<_>>>()
         });
-        tables.map(|tables| tables.value).unwrap_or_default()
+        tables.unwrap_or_default()
     }
 
     /// The members of the table `key`, in the order of the file: name, its place, and the value.
@@ -293,14 +302,8 @@ impl<'a> Table<'a> {
             .flat_map(|table| table.value.iter())
             .map(|(name, value)| {
                 let at = name.span().start;
-                let value_of_name = name.get_ref().clone().into_owned();
-                (
-                    At {
-                        value: value_of_name,
-                        at,
-                    },
-                    value,
-                )
+                let name = name.get_ref().clone().into_owned();
+                (At { value: name, at }, value)
             })
             .collect();
         members.sort_by_key(|(name, _)| name.at);

@@ -193,6 +193,10 @@ fn serve_reloads_its_file_and_keeps_the_old_one_when_the_new_has_mistakes() {
     assert_eq!(answer["result"]["structuredContent"], json!({ "n": 5 }));
     let answer = client.ask(&call(5, "data", json!({})));
     assert!(answer["error"].is_object(), "it has gone: {answer}");
+    assert!(!running.stderr().contains("[server]"), "it is the same");
+    let renamed = SHOW.replace("name = \"show\"", "name = \"other\"");
+    fs::write(place.0.join("tools.toml"), renamed).expect("a file can be written");
+    running.said("the table [server] has changed, which counts when a server starts");
     client.close();
     running.exits_well();
 }

@@ -6,39 +6,21 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use mcp_threads::{ScriptTool, Scripts};
 use serde_json::{Map, Value, json};
 
 use crate::client::StdioClient;
 use crate::terminal::ProgressLine;
-use crate::{DEFAULT_FILE, ExitResult, enter, load_file};
+use crate::{ExitResult, enter, file_argument, flag, load_file};
 
 pub(crate) fn command(trust: Arg) -> Command {
     Command::new("call")
         .about("Call a tool")
-        .arg(
-            Arg::new("file")
-                .long("file")
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .default_value(DEFAULT_FILE)
-                .help("The file of scripts"),
-        )
+        .arg(file_argument("The file of scripts").long("file"))
         .arg(trust)
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help("Print the whole result as JSON"),
-        )
-        .arg(
-            Arg::new("yes")
-                .long("yes")
-                .short('y')
-                .action(ArgAction::SetTrue)
-                .help("Confirm what the tool asks"),
-        )
+        .arg(flag("json", "Print the whole result as JSON"))
+        .arg(flag("yes", "Confirm what the tool asks").short('y'))
         .arg(
             // What stands behind the tool's name is the tool's, whatever it looks like.
             Arg::new("words")
@@ -207,7 +189,7 @@ fn call(scripts: Scripts, name: &str, arguments: &Value, confirmed: bool) -> Res
         name,
         arguments,
         |said| line.show(said),
-        |question| confirmed || confirm(question.message),
+        |question| confirmed || confirm(question),
     );
     drop(line);
     drop(client);
@@ -247,27 +229,22 @@ fn show(result: &Value, as_json: bool) -> ExitResult {
 }
 
 fn show_block(block: &Value, failed: bool) -> Result<(), String> {
-    let write = |mut to: Box<dyn Write>, bytes: &[u8]| {
-        let line_end: &[u8] = if bytes.ends_with(b"\n") || bytes.is_empty() {
-            b""
-        } else {
-            b"\n"
-        };
-        to.write_all(bytes)
-            .and_then(|()| to.write_all(line_end))
-            .and_then(|()| to.flush())
-    };
-    let written = match block["text"].as_str() {
-        Some(text) if failed => write(Box::new(stderr()), text.as_bytes()),
-        Some(text) => write(Box::new(stdout()), text.as_bytes()),
+    let text = match block["text"].as_str() {
+        Some(text) => text.to_owned(),
         None => {
             let kind = block["mimeType"].as_str().unwrap_or("data");
             let length = block["data"].as_str().map_or(0, str::len) / 4 * 3;
-            write(
-                Box::new(stdout()),
-                format!("[{kind}, about {length} bytes; --json prints it]").as_bytes(),
-            )
+            format!("[{kind}, about {length} bytes; --json prints it]")
         }
     };
+    let line_end = match text.is_empty() || text.ends_with('\n') {
+        true => "",
+        false => "\n",
+    };
+    let mut to: Box<dyn Write> = match failed {
+        true => Box::new(stderr()),
+        false => Box::new(stdout()),
+    };
+    let written = write!(to, "{text}{line_end}").and_then(|()| to.flush());
     written.map_err(|error| format!("the result cannot be written: {error}"))
 }

@@ -15,11 +15,6 @@ pub(crate) struct StdioClient<R, W> {
     can_ask: bool,
 }
 
-/// What the server wants to know before it answers.
-pub(crate) struct Elicitation<'a> {
-    pub(crate) message: &'a str,
-}
-
 impl<R: Read, W: Write> StdioClient<R, W> {
     pub(crate) fn new(read: R, write: W, can_ask: bool) -> Self {
         let read = BufReader::new(read);
@@ -74,7 +69,7 @@ impl<R: Read, W: Write> StdioClient<R, W> {
         name: &str,
         arguments: &Value,
         mut progress: impl FnMut(&str),
-        mut answer: impl FnMut(&Elicitation<'_>) -> bool,
+        mut answer: impl FnMut(&str) -> bool,
     ) -> Result<Value, String> {
         let mut params = json!({ "name": name, "arguments": arguments });
         loop {
@@ -87,7 +82,7 @@ impl<R: Read, W: Write> StdioClient<R, W> {
             let mut answers = json!({});
             for (key, request) in result["inputRequests"].as_object().into_iter().flatten() {
                 let message = request["params"]["message"].as_str().unwrap_or_default();
-                answers[key] = match answer(&Elicitation { message }) {
+                answers[key] = match answer(message) {
                     true => json!({ "action": "accept", "content": { "confirm": true } }),
                     false => json!({ "action": "decline" }),
                 };

@@ -9,12 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::init::draft::{ToolDraft, quoted};
 use crate::init::sources::{JUSTFILES, MAKEFILES, PACKAGE, justfile, makefile, package, programs};
 use crate::terminal::counted;
-use crate::{DEFAULT_FILE, ExitResult, named};
+use crate::{ExitResult, file_argument, flag, named};
 
 const HEADER: &str = r#"# Scripts as tools: an MCP server, a command line and a SKILL.md, all from this file.
 #   mcp-threads check       reports every mistake in it
@@ -38,23 +38,15 @@ required = true
 "#;
 
 pub(crate) fn command() -> Command {
-    let file = Arg::new("file")
-        .value_name("FILE")
-        .value_parser(value_parser!(PathBuf))
-        .default_value(DEFAULT_FILE)
-        .help("The file to write");
     let from = Arg::new("from")
         .long("from")
         .value_name("SOURCE")
         .action(ArgAction::Append)
         .help("just, make, package.json, or a directory of programs; default: all that is found");
-    let force = Arg::new("force")
-        .long("force")
-        .action(ArgAction::SetTrue)
-        .help("Replace the file if there is one");
+    let force = flag("force", "Replace the file if there is one");
     Command::new("init")
         .about("Write a file of scripts from what is there")
-        .args([file, from, force])
+        .args([file_argument("The file to write"), from, force])
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> ExitResult {

@@ -50,22 +50,35 @@ fn main() -> ExitCode {
     })
 }
 
+/// The file that a command reads, or writes.
+fn file_argument(help: &'static str) -> Arg {
+    Arg::new("file")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .default_value(DEFAULT_FILE)
+        .help(help)
+}
+
+/// An option that is there or not.
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .action(ArgAction::SetTrue)
+        .help(help)
+}
+
 fn commands() -> Command {
-    let file = || {
-        Arg::new("file")
-            .value_name("FILE")
-            .value_parser(value_parser!(PathBuf))
-            .default_value(DEFAULT_FILE)
-            .help("The file of scripts")
-    };
     let trust = || {
-        Arg::new("trust")
-            .long("trust")
-            .action(ArgAction::SetTrue)
-            .help("Use a file, or scripts, that somebody else could have written")
+        flag(
+            "trust",
+            "Use a file, or scripts, that somebody else could have written",
+        )
     };
     let on_file = |name: &'static str, about: &'static str| {
-        Command::new(name).about(about).arg(file()).arg(trust())
+        Command::new(name)
+            .about(about)
+            .arg(file_argument("The file of scripts"))
+            .arg(trust())
     };
     Command::new("mcp-threads")
         .version(env!("CARGO_PKG_VERSION"))
@@ -74,20 +87,11 @@ fn commands() -> Command {
         .arg_required_else_help(true)
         .subcommand(init::command())
         .subcommand(
-            on_file("check", "Report every mistake of the file").arg(
-                Arg::new("strict")
-                    .long("strict")
-                    .action(ArgAction::SetTrue)
-                    .help("Fail for warnings, too"),
-            ),
+            on_file("check", "Report every mistake of the file")
+                .arg(flag("strict", "Fail for warnings, too")),
         )
         .subcommand(
-            on_file("list", "List the tools").arg(
-                Arg::new("json")
-                    .long("json")
-                    .action(ArgAction::SetTrue)
-                    .help("As JSON, with the schemas"),
-            ),
+            on_file("list", "List the tools").arg(flag("json", "As JSON, with the schemas")),
         )
         .subcommand(call::command(trust()))
         .subcommand(serve::command(on_file(

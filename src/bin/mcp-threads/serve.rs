@@ -4,20 +4,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use mcp_threads::{RunningServer, Scripts, ServerHandle};
 
 use crate::watch::Watch;
-use crate::{ExitResult, enter, file, load, load_file};
+use crate::{ExitResult, enter, file, flag, load, load_file};
 
 pub(crate) fn command(command: Command) -> Command {
     command
-        .arg(
-            Arg::new("stdio")
-                .long("stdio")
-                .action(ArgAction::SetTrue)
-                .help("Serve over stdin and stdout; so it is without --http"),
-        )
+        .arg(flag(
+            "stdio",
+            "Serve over stdin and stdout; so it is without --http",
+        ))
         .arg(
             Arg::new("http")
                 .long("http")

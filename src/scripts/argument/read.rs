@@ -26,10 +26,9 @@ impl Argument {
             kind
         };
         let count = |key| table.count(key, 0..=usize::MAX);
-        let bound = |key| table.number(key).map(|read| read.value);
         let argument = Argument {
             name: name.value.clone(),
-            description: table.text("description").map(|text| text.value),
+            description: table.said("description"),
             default: table.any("default").map(|default| default.value),
             required: table.boolean("required").unwrap_or(false),
             kind,
@@ -37,7 +36,7 @@ impl Argument {
             items: [count("min_items"), count("max_items")],
             pattern: pattern(table),
             length: [count("min_length"), count("max_length")],
-            range: [bound("min"), bound("max")],
+            range: [table.number("min"), table.number("max")],
             one_of: one_of.map(|values| values.value).unwrap_or_default(),
             path: (kind == ArgumentType::Path).then(|| PathRule::read(path, base)),
             allow_dash: table.boolean("allow_dash").unwrap_or(false),

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::scripts::mistake::Mistake;
 use crate::scripts::spec::command::{Defaults, arguments, template};
-use crate::scripts::spec::{File, PLACES_MAX, PromptSpec, ResourceSpec, Source, tool};
+use crate::scripts::spec::{File, PLACES_MAX, PromptSpec, ResourceSpec, ServerSpec, Source, tool};
 use crate::scripts::table::{At, Notes, Table};
 
 /// Reads the text of a file that stands in `base`. Without a mistake that is no warning, there is a file.
@@ -34,7 +34,7 @@ pub(in crate::scripts) fn read(
 
 fn read_root(root: Table<'_>, path: &Path, base: &Path) -> File {
     let server = root.table("server", "[server]");
-    let text = |key| Some(server.as_ref()?.text(key)?.value);
+    let text = |key| server.as_ref()?.said(key);
     let stem = path
         .file_stem()
         .map(|stem| stem.to_string_lossy().into_owned());
@@ -56,10 +56,12 @@ fn read_root(root: Table<'_>, path: &Path, base: &Path) -> File {
     let prompts = root.tables("prompt", "a [[prompt]]").into_iter();
     let prompts = prompts.filter_map(|table| prompt(table, base)).collect();
     let file = File {
-        name: name.unwrap_or_else(|| "scripts".to_owned()),
-        version: version.unwrap_or_else(|| "1.0.0".to_owned()),
-        title,
-        instructions,
+        server: ServerSpec {
+            name: name.unwrap_or_else(|| "scripts".to_owned()),
+            version: version.unwrap_or_else(|| "1.0.0".to_owned()),
+            title,
+            instructions,
+        },
         tools,
         resources,
         prompts,
@@ -133,11 +135,8 @@ fn resource(mut table: Table<'_>, defaults: &Defaults<'_>) -> Option<ResourceSpe
                 format!("`{uri}` is no URI; it begins with a scheme, such as `notes:` or `file:`");
             table.notes.error(*at, problem);
         }
-    } else if table.place("uri").is_none() {
-        table
-            .notes
-            .error(table.at, "a [[resource]] needs a uri = \"..\"");
     }
+    table.require("resource", "uri");
     let source = match table.text("file") {
         Some(file) => {
             let path = defaults.base.join(&file.value);
@@ -158,13 +157,12 @@ fn resource(mut table: Table<'_>, defaults: &Defaults<'_>) -> Option<ResourceSpe
         None => Source::Command(defaults.command(&table, &[])?),
     };
     let uri = uri.map(|uri| uri.value).unwrap_or_default();
-    let text = |key| table.text(key).map(|text| text.value);
     let spec = ResourceSpec {
-        name: text("name").unwrap_or_else(|| uri.clone()),
+        name: table.said("name").unwrap_or_else(|| uri.clone()),
         uri,
-        title: text("title"),
-        description: text("description"),
-        mime_type: text("mime_type"),
+        title: table.said("title"),
+        description: table.said("description"),
+        mime_type: table.said("mime_type"),
         source,
     };
     table.finish();
@@ -178,14 +176,10 @@ fn prompt(mut table: Table<'_>, base: &Path) -> Option<PromptSpec> {
     }
     let arguments = arguments("prompt", &table, base);
     let text = template(&table, "text", &arguments);
-    for key in ["name", "text"] {
-        if table.place(key).is_none() {
-            let problem = format!("a [[prompt]] needs a {key} = \"..\"");
-            table.notes.error(table.at, problem);
-        }
-    }
-    let title = table.text("title").map(|text| text.value);
-    let description = table.text("description").map(|text| text.value);
+    table.require("prompt", "name");
+    table.require("prompt", "text");
+    let title = table.said("title");
+    let description = table.said("description");
     table.finish();
     Some(PromptSpec {
         name: name?.value,

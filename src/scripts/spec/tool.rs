@@ -22,7 +22,7 @@ pub(super) fn read(
     pools: &BTreeMap<String, usize>,
 ) -> Option<ToolSpec> {
     let name = name(&mut table);
-    let description = table.text("description").map(|text| text.value);
+    let description = table.said("description");
     if name != UNNAMED && table.place("description").is_none() {
         let problem =
             format!("the tool `{name}` has no description; a model cannot know when to call it");
@@ -32,7 +32,7 @@ pub(super) fn read(
     let output = output(&table);
     let requires = table.strings("requires").unwrap_or_default();
     let spec = ToolSpec {
-        title: table.text("title").map(|text| text.value),
+        title: table.said("title"),
         description,
         command: defaults.command(&table, &arguments)?,
         concurrency: table.count("concurrency", 1..=PLACES_MAX),
@@ -57,11 +57,7 @@ pub(super) fn read(
 /// The name, which the table bears in what is said of it from now on.
 fn name(table: &mut Table<'_>) -> String {
     let Some(At { value: name, at }) = table.text("name") else {
-        if table.place("name").is_none() {
-            table
-                .notes
-                .error(table.at, "a [[tool]] needs a name = \"..\"");
-        }
+        table.require("tool", "name");
         return UNNAMED.to_owned();
     };
     table.rename(format!("the tool `{name}`"));
