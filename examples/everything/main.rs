@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     if std::env::args().any(|argument| ["--help", "-h"].contains(&&*argument)) {
         #[expect(clippy::print_stdout, reason = "it serves nobody")]
         {
-            println!("{USAGE}\n\n{HELP}");
+            println!("{USAGE}\n\n{HELP}\n\nBuilt with:{}", features());
         }
         return ExitCode::SUCCESS;
     }
@@ -82,6 +82,22 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The features of the library that it was built with.
+fn features() -> String {
+    let features = [
+        ("http", cfg!(feature = "http")),
+        ("tiny-http", cfg!(feature = "tiny-http")),
+        ("ctrlc", cfg!(feature = "ctrlc")),
+        ("validate", cfg!(feature = "validate")),
+        ("anyhow", cfg!(feature = "anyhow")),
+        ("durable", cfg!(feature = "durable")),
+        ("scripts", cfg!(feature = "scripts")),
+        ("cli", cfg!(feature = "cli")),
+    ];
+    let built = features.iter().filter(|(_, is_there)| *is_there);
+    built.map(|(name, _)| format!(" {name}")).collect()
 }
 
 fn run(options: Options) -> mcp_threads::Result<()> {

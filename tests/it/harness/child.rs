@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+pub(crate) use super::built::example;
 use super::{PATIENCE, PipeClient};
 
 /// A running child. Its stderr is kept.
@@ -28,21 +28,6 @@ pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-}
-
-/// An example of this package, built by `cargo test` beside the test binary.
-pub(crate) fn example(name: &str) -> Command {
-    let mut path: PathBuf = std::env::current_exe().expect("a test binary knows where it is");
-    path.pop(); // deps
-    path.pop();
-    path.push("examples");
-    path.push(name);
-    assert!(
-        path.exists(),
-        "{} is missing; `cargo build --examples` makes it",
-        path.display()
-    );
-    Command::new(path)
 }
 
 /// Starts a program with a client on its stdin and stdout.

@@ -2,6 +2,7 @@
 //!
 //! A wait that does not end panics after [`PATIENCE`] and prints the whole story: what was sent, what came back, what the server was doing.
 
+mod built;
 pub(crate) mod child;
 pub(crate) mod gate;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
