@@ -184,18 +184,13 @@ impl Engine {
         ingress: &Ingress<'_>,
         port: ReplyPort,
     ) -> Accepted {
-        let Request {
-            id,
-            method,
-            params: raw,
-        } = request;
         let era = match footing {
             Ok(Footing::Modern) => Era::Modern,
             Ok(Footing::Legacy(_) | Footing::Handshake) | Err(_) => Era::Legacy,
         };
         let refusal = Refusal {
-            id: Some(&id),
-            method: Method::known(&method),
+            id: Some(&request.id),
+            method: Method::known(&request.method),
             era,
             ..Refusal::new(&ingress.tag)
         };
@@ -210,29 +205,23 @@ impl Engine {
         let params = match params {
             Ok(params) => params,
             Err(error) => {
-                // What is wrong with a parameter is the method's to say, unless it is the metadata, which belong to the envelope.
-                let admission = match era {
-                    Era::Modern if Params::is_modern_but_for_more(raw) => Admission::Admitted,
-                    _ => admission(era, &error),
-                };
-                Refusal {
-                    admission,
+                let refusal = Refusal {
+                    admission: admission(era, &error, request.params),
                     ..refusal
-                }
-                .send(&error, port);
+                };
+                refusal.send(&error, port);
                 return Accepted::Plain;
             }
         };
-        let known = refusal.method;
         let asked = Asked {
-            id,
-            method: known,
+            method: refusal.method,
+            id: request.id,
             params,
             port,
             tag: &ingress.tag,
             era,
         };
-        self.serve(footing, &method, asked, ingress)
+        self.serve(footing, &request.method, asked, ingress)
     }
 
     /// Serves a request that nothing stands against. Out of line, because each connection has a stack of its own: what serving needs
@@ -335,9 +324,10 @@ impl Engine {
     }
 }
 
-/// What a handshake-era client's own method refuses must reach it as an answer.
-fn admission(era: Era, error: &ErrorObject) -> Admission {
+/// What is wrong with a parameter is the method's to say, and must reach a client as its answer; the metadata belong to the envelope.
+fn admission(era: Era, error: &ErrorObject, params: Option<&RawValue>) -> Admission {
     match era {
+        Era::Modern if Params::is_modern_but_for_more(params) => Admission::Admitted,
         Era::Legacy if error.code == ErrorCode::INVALID_PARAMS => Admission::Admitted,
         _ => Admission::Malformed,
     }

@@ -34,7 +34,7 @@ use crate::protocol::errors::ErrorObject;
 use crate::protocol::id::RequestId;
 use crate::protocol::meta::ProgressToken;
 use crate::protocol::types::CallToolResult;
-use crate::protocol::version::{Era, ProtocolVersion};
+use crate::protocol::version::ProtocolVersion;
 
 /// The lane that background jobs run on.
 pub(crate) const JOBS_LANE: &str = "jobs";
@@ -193,13 +193,9 @@ impl Starter {
         let jobs = shared.desk.jobs.as_ref().expect("a job has a table");
         let tag = RequestTag::fresh();
         let request = RequestId::String((&**id).into());
-        let (era, version) = match order.is_legacy {
-            true => (Era::Legacy, ProtocolVersion::LATEST_LEGACY),
-            false => (Era::Modern, ProtocolVersion::V2026_07_28),
-        };
         let facts = Facts {
             id: request.clone(),
-            era,
+            era: version_of(&order).era(),
             method: "tools/call",
             name: Some(Arc::clone(&callable.name)),
             lane: Some(JOBS_LANE.into()),
@@ -213,26 +209,12 @@ impl Starter {
             restartable: order.restartable,
             observer: Arc::clone(&shared.observer),
         });
-        let call = Arc::new(Call::new(facts, callable.liveness, port));
-        let client = Client::new(
-            order.client_info.as_deref(),
-            order.capabilities.as_deref(),
-            version,
-        );
-        let info = RequestInfo {
-            tag,
-            target: Arc::clone(&callable.name),
-            client: ClientSource::Request(client),
-            trace: None,
-            // So that progress is made into notifications, from which the record has it.
-            progress_token: Some(ProgressToken::new(request)),
-            headers: Vec::new(),
-            log_level: None,
-        };
+        let call = Call::new(facts, callable.liveness, port);
+        let info = info_of(&order, &callable, request, tag);
         let control = Control {
             rounds: Lock::new(Rounds::carrying(carried)),
             record: Some((Arc::clone(jobs), Arc::clone(id))),
-            ..Control::new(call, info, Asking::Rounds, waits, shared)
+            ..Control::new(Arc::new(call), info, Asking::Rounds, waits, shared)
         };
         // A job that has been accepted runs; what its arguments take, its record is charged for.
         QueuedCall::new(
@@ -291,6 +273,30 @@ impl Starter {
         let Facts { id, era, .. } = &call.facts;
         let body = encode::response(id, &reply, *era, &self.shared.identity.server_info, 0);
         call.answer(body, None, Outcome::ToolError);
+    }
+}
+
+/// The revision of the client that has ordered a job, as far as matters.
+fn version_of(order: &Order) -> ProtocolVersion {
+    match order.is_legacy {
+        true => ProtocolVersion::LATEST_LEGACY,
+        false => ProtocolVersion::V2026_07_28,
+    }
+}
+
+/// What the handler of an attempt may know of its request, kept since the job was ordered.
+fn info_of(order: &Order, callable: &Callable, request: RequestId, tag: RequestTag) -> RequestInfo {
+    let capabilities = order.capabilities.as_deref();
+    let client_info = order.client_info.as_deref();
+    RequestInfo {
+        tag,
+        target: Arc::clone(&callable.name),
+        client: ClientSource::Request(Client::new(client_info, capabilities, version_of(order))),
+        trace: None,
+        // So that progress is made into notifications, from which the record has it.
+        progress_token: Some(ProgressToken::new(request)),
+        headers: Vec::new(),
+        log_level: None,
     }
 }
 

@@ -60,32 +60,20 @@ impl OpenedDesk {
             pools,
         } = plan;
         pools.iter().for_each(|pool| pool.is_swept());
-        let tools = || registrations.iter().flatten();
-        check_workspaces(tools(), maker.as_ref())?;
-        let has_jobs = tools().any(|tool| tool.callable.desk.execution != Execution::Foreground);
-        let mut desk = Desk {
+        let mut tools = registrations.iter().flatten();
+        check_workspaces(tools.clone(), maker.as_ref())?;
+        let has_jobs = tools.any(|tool| tool.callable.desk.execution != Execution::Foreground);
+        let (jobs, interrupted) = match has_jobs {
+            true => open_jobs(store, limits, &memory).map(|(jobs, again)| (Some(jobs), again))?,
+            false => (None, Vec::new()),
+        };
+        let desk = Desk {
+            jobs,
             has_job_tools: has_job_tools && has_jobs,
             drain_deadline: drain_deadline.filter(|_| has_jobs),
             workspaces: maker.map(|maker| (workspaces(limits, closes_broken), Arc::new(maker))),
             ..Desk::default()
         };
-        let mut interrupted = Vec::new();
-        if has_jobs {
-            // In memory it is the server's, elsewhere it has a bound of its own.
-            let bytes = match store {
-                None => memory.of_peer(limits.job_bytes_max),
-                Some(_) => Budget::whole(limits.job_bytes_max),
-            };
-            let rules = JobRules {
-                keep: limits.job_ttl,
-                jobs_max: limits.jobs_max,
-                jobs_of_one_max: limits.jobs_of_one_max,
-            };
-            let store = store.unwrap_or_else(|| Box::new(MemoryStore::new()));
-            let (jobs, again) = Jobs::open(rules, store, bytes)
-                .map_err(|error| Error::configuration(format!("the job store: {error}")))?;
-            (desk.jobs, interrupted) = (Some(Arc::new(jobs)), again);
-        }
         let position = lanes.iter().position(|lane| &*lane.name == JOBS_LANE);
         let jobs_lane = position.unwrap_or_else(|| {
             if has_jobs {
@@ -101,6 +89,28 @@ impl OpenedDesk {
             interrupted,
         })
     }
+}
+
+/// The table of jobs, and those of its store that are to be run again.
+fn open_jobs(
+    store: Option<Box<dyn JobStore>>,
+    limits: &Limits,
+    memory: &Arc<Budget>,
+) -> Result<(Arc<Jobs>, Vec<Arc<str>>), Error> {
+    // In memory it is the server's, elsewhere it has a bound of its own.
+    let bytes = match store {
+        None => memory.of_peer(limits.job_bytes_max),
+        Some(_) => Budget::whole(limits.job_bytes_max),
+    };
+    let rules = JobRules {
+        keep: limits.job_ttl,
+        jobs_max: limits.jobs_max,
+        jobs_of_one_max: limits.jobs_of_one_max,
+    };
+    let store = store.unwrap_or_else(|| Box::new(MemoryStore::new()));
+    let (jobs, again) = Jobs::open(rules, store, bytes)
+        .map_err(|error| Error::configuration(format!("the job store: {error}")))?;
+    Ok((Arc::new(jobs), again))
 }
 
 fn workspaces(limits: &Limits, closes_broken: bool) -> Workspaces {

@@ -12,7 +12,7 @@ use crate::protocol::jsonrpc;
 use crate::protocol::results::{CacheScope, Completion, PromptMessage};
 use crate::protocol::text::write_json;
 use crate::protocol::text::write_text;
-use crate::protocol::types::{ContentBlock, ResourceContents};
+use crate::protocol::types::{CallToolResult, ContentBlock, ResourceContents};
 use crate::protocol::version::Era;
 
 /// The whole response.
@@ -51,15 +51,7 @@ fn write_result(
     let modern = era == Era::Modern;
     let meta = match reply {
         Reply::Tool(result) => {
-            let structured = result.structured_content.as_ref();
-            write_content(out, &result.content);
-            if let Some(value) = structured.filter(|value| modern || value.is_object()) {
-                out.extend_from_slice(b",\"structuredContent\":");
-                write_json(out, value);
-            }
-            if result.is_error {
-                out.extend_from_slice(b",\"isError\":true");
-            }
+            write_tool_result(out, result, era);
             result.meta.as_ref()
         }
         Reply::Prompt(result) => {
@@ -95,6 +87,18 @@ fn write_result(
     }
     write_meta(out, meta, modern.then_some(server_info), dropped);
     out.push(b'}');
+}
+
+fn write_tool_result(out: &mut Vec<u8>, result: &CallToolResult, era: Era) {
+    write_content(out, &result.content);
+    let structured = result.structured_content.as_ref();
+    if let Some(value) = structured.filter(|value| era == Era::Modern || value.is_object()) {
+        out.extend_from_slice(b",\"structuredContent\":");
+        write_json(out, value);
+    }
+    if result.is_error {
+        out.extend_from_slice(b",\"isError\":true");
+    }
 }
 
 /// The beginning of a tool's result. Text, which most of them are, takes the fast way.

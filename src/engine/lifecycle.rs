@@ -4,6 +4,7 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use crate::base::budget::Budget;
-use crate::base::cancel::{Canceller, cancellation};
+use crate::base::cancel::{CancellationToken, Canceller, cancellation};
 use crate::base::clock::Clock;
 use crate::base::error::Error;
 use crate::base::limits::Limits;
@@ -28,7 +29,6 @@ use crate::engine::desk_tools;
 use crate::engine::identity::Identity;
 use crate::engine::reply::shutting_down;
 use crate::engine::rounds::RoundRules;
-use crate::engine::seal::Sealer;
 use crate::engine::shared::Shared;
 use crate::engine::stalled::{Liveness, OnStalled};
 use crate::engine::subscriptions::Subscriptions;
@@ -80,77 +80,20 @@ impl Engine {
         mut plan: EnginePlan,
         state: Arc<dyn Any + Send + Sync>,
     ) -> Result<Arc<Self>, Error> {
-        let desk = OpenedDesk::open(
-            plan.desk,
-            &plan.registrations,
-            &mut plan.lanes,
-            &plan.limits,
-        )?;
-        let identity = Identity::new(plan.implementation, plan.instructions);
-        let catalogue = Catalogue::new(
-            plan.lanes
-                .iter()
-                .map(|lane| Arc::clone(&lane.name))
-                .collect(),
-            plan.limits.page_len,
-            plan.list_cache,
-            &identity.server_info,
-        );
-        for registration in plan.registrations {
-            catalogue.add(registration.map_err(Error::configuration)?)?;
-        }
-        let sealer = plan.seal_key;
-        let sealer = sealer.map_or_else(Sealer::random, |key| Sealer::new(&key));
-        let resumes = |lane: &Lane| &*lane.name == JOBS_LANE || desk.desk.workspaces.is_some();
-        let lanes: Arc<Lanes> = plan
-            .lanes
-            .into_iter()
-            .map(|mut lane| {
-                let resumes = resumes(&lane);
-                lane.liveness = lane.liveness.or(plan.liveness);
-                RunningLane::start(lane, resumes)
-            })
-            .collect::<Result<_, _>>()?;
+        let desk = mem::take(&mut plan.desk);
+        let (registrations, lanes) = (&plan.registrations, &mut plan.lanes);
+        let mut desk = OpenedDesk::open(desk, registrations, lanes, &plan.limits)?;
+        let interrupted = mem::take(&mut desk.interrupted);
+        let registrations = mem::take(&mut plan.registrations);
+        let lanes = mem::take(&mut plan.lanes);
+        let lanes = start_lanes(lanes, plan.liveness, desk.desk.workspaces.is_some())?;
         let (hurrier, hurry) = cancellation();
-        let (liveness, nudges) = Liveness::start(plan.on_stalled)?;
-        let limits = plan.limits;
-        let memory = desk.memory;
-        let shared = Arc::new(Shared {
-            kept: memory.of_peer(limits.memory_bytes_max / 2),
-            bodies: memory.of_peer(limits.memory_bytes_max / 2),
-            waiting: Accounts {
-                answers: Arc::clone(&memory),
-                events: memory.of_peer(limits.memory_bytes_max / 4),
-            },
-            memory,
-            observer: Arc::new(AccessLog),
-            identity,
-            catalogue,
-            state,
-            rounds: RoundRules {
-                sealer,
-                state_bytes_max: limits.request_state_bytes_max,
-                state_ttl: limits.request_state_ttl,
-            },
-            asks: Arc::default(),
-            sessions: SessionTable::new(limits.sessions_max, limits.session_idle_timeout),
-            legacy_sessions: plan.legacy_sessions,
-            request_headers: plan.request_headers,
-            lenient_arguments: plan.lenient_arguments,
-            subscriptions: Subscriptions::default(),
-            liveness,
-            desk: desk.desk,
-            pools: desk.pools,
-            jobs_lane: desk.jobs_lane,
-            meters: lanes.iter().map(RunningLane::meter).collect(),
-            #[cfg(unix)]
-            children: Arc::default(),
-            draining: AtomicBool::new(false),
-            hurry,
-            connections: Arc::default(),
-            streams: Arc::default(),
-            limits,
-        });
+        let (liveness, nudges) = Liveness::start(plan.on_stalled.take())?;
+        let shared = Arc::new(share(plan, state, desk, &lanes, hurry, liveness));
+        for registration in registrations {
+            let registration = registration.map_err(Error::configuration)?;
+            shared.catalogue.add(registration)?;
+        }
         shared.make_room_on_shortage();
         shared.tell_of_jobs();
         for registration in desk_tools::all(&shared) {
@@ -163,7 +106,7 @@ impl Engine {
             lanes,
             hurrier: Lock::new(Some(hurrier)),
         });
-        engine.resume(desk.interrupted);
+        engine.resume(interrupted);
         Ok(engine)
     }
 
@@ -374,6 +317,69 @@ impl Engine {
         for lane in &*self.lanes {
             abort_all(lane, &error);
         }
+    }
+}
+
+/// Starts the lanes. Calls come back to the lane of jobs, and to all of them if they may wait for a workspace first.
+fn start_lanes(
+    lanes: Vec<Lane>,
+    liveness: Option<Duration>,
+    has_workspaces: bool,
+) -> Result<Arc<Lanes>, Error> {
+    let start = |mut lane: Lane| {
+        lane.liveness = lane.liveness.or(liveness);
+        lane.resumes = has_workspaces || &*lane.name == JOBS_LANE;
+        RunningLane::start(lane)
+    };
+    lanes.into_iter().map(start).collect()
+}
+
+/// What all calls share: a catalogue that is still empty, the accounts, and everything that has a bound.
+fn share(
+    plan: EnginePlan,
+    state: Arc<dyn Any + Send + Sync>,
+    desk: OpenedDesk,
+    lanes: &Lanes,
+    hurry: CancellationToken,
+    liveness: Liveness,
+) -> Shared {
+    let identity = Identity::new(plan.implementation, plan.instructions);
+    let names = lanes.iter().map(|lane| Arc::clone(lane.name())).collect();
+    let (limits, cache) = (plan.limits, plan.list_cache);
+    let catalogue = Catalogue::new(names, limits.page_len, cache, &identity.server_info);
+    let (memory, most) = (desk.memory, limits.memory_bytes_max);
+    let waiting = Accounts {
+        answers: Arc::clone(&memory),
+        events: memory.of_peer(most / 4),
+    };
+    Shared {
+        kept: memory.of_peer(most / 2),
+        bodies: memory.of_peer(most / 2),
+        waiting,
+        memory,
+        observer: Arc::new(AccessLog),
+        identity,
+        catalogue,
+        state,
+        rounds: RoundRules::new(plan.seal_key.as_deref(), &limits),
+        asks: Arc::default(),
+        sessions: SessionTable::new(limits.sessions_max, limits.session_idle_timeout),
+        legacy_sessions: plan.legacy_sessions,
+        request_headers: plan.request_headers,
+        lenient_arguments: plan.lenient_arguments,
+        subscriptions: Subscriptions::default(),
+        liveness,
+        desk: desk.desk,
+        pools: desk.pools,
+        jobs_lane: desk.jobs_lane,
+        meters: lanes.iter().map(RunningLane::meter).collect(),
+        #[cfg(unix)]
+        children: Arc::default(),
+        draining: AtomicBool::new(false),
+        hurry,
+        connections: Arc::default(),
+        streams: Arc::default(),
+        limits,
     }
 }
 

@@ -75,6 +75,18 @@ impl Shared {
         if work.access.is_none() && work.execution == Execution::Foreground {
             return Ok(Plan::Lane);
         }
+        self.plan_at_desk(callable, arguments, params, owner, era)
+    }
+
+    fn plan_at_desk(
+        &self,
+        callable: &Arc<Callable>,
+        arguments: &mut Option<Box<RawValue>>,
+        params: &Params<'_>,
+        owner: &Owner,
+        era: Era,
+    ) -> Result<Plan, Unplanned> {
+        let work = callable.desk;
         let follows_tasks = era == Era::Modern && declares_tasks(params);
         let can_follow = follows_tasks || self.desk.has_job_tools;
         // A modern client that follows no tasks must be told so; an earlier one has only the tools.
@@ -82,39 +94,34 @@ impl Shared {
         if work.execution == Execution::Background && !gets_a_job {
             return Err(tasks_required().into());
         }
-        let said = arguments::take(arguments.as_deref(), self.lenient_arguments)
-            .map_err(Unplanned::Problem)?;
         let DeskArguments {
             workspace,
             background,
             rest,
-        } = said;
+        } = arguments::take(arguments.as_deref(), self.lenient_arguments)
+            .map_err(Unplanned::Problem)?;
         *arguments = rest;
-        let key = match work.access {
-            Some(access) => {
-                let key = self.workspace_key(workspace, owner.key());
-                Some((key.map_err(Unplanned::Problem)?, access))
-            }
-            None => None,
-        };
-        let is_job = match work.execution {
-            Execution::Foreground => false,
-            Execution::Background => true,
-            Execution::EitherWay if background && !can_follow => {
-                let problem = "This server has no way to follow a background job: call it without `background`";
-                return Err(Unplanned::Problem(problem.into()));
-            }
-            Execution::EitherWay => follows_tasks || background,
-        };
-        if !is_job {
+        let key = work.access.map(|access| {
+            let key = self.workspace_key(workspace, owner.key());
+            key.map(|key| (key, access)).map_err(Unplanned::Problem)
+        });
+        let key = key.transpose()?;
+        let wants_a_job = follows_tasks || background || work.execution == Execution::Background;
+        if work.execution == Execution::Foreground || !wants_a_job {
             return Ok(key.map_or(Plan::Lane, |(key, access)| Plan::Workspace(key, access)));
         }
+        if !can_follow {
+            let problem =
+                "This server has no way to follow a background job: call it without `background`";
+            return Err(Unplanned::Problem(problem.into()));
+        }
+        let order = Order {
+            workspace: key.map(|(key, _)| (key.owner, key.name)),
+            ..order(callable, arguments.as_deref(), params, owner, era)
+        };
         Ok(Plan::Job(Box::new(NewJob {
             callable: Arc::clone(callable),
-            order: Order {
-                workspace: key.map(|(key, _)| (key.owner, key.name)),
-                ..order(callable, arguments.as_deref(), params, owner, era)
-            },
+            order,
             carried: Carried::default(),
             as_task: follows_tasks,
         })))

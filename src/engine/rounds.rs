@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::base::limits::Limits;
 use crate::base::owner::Owner;
 use crate::desk::record::{Carried, Question};
 use crate::engine::seal::{Binding, Sealer, Unsealable};
@@ -32,6 +33,15 @@ pub(crate) struct RoundRules {
 }
 
 impl RoundRules {
+    /// With a random key if there is none.
+    pub(super) fn new(seal_key: Option<&[u8]>, limits: &Limits) -> Self {
+        RoundRules {
+            sealer: seal_key.map_or_else(Sealer::random, Sealer::new),
+            state_bytes_max: limits.request_state_bytes_max,
+            state_ttl: limits.request_state_ttl,
+        }
+    }
+
     /// How long a state can be as it travels.
     fn state_len_max(&self) -> usize {
         Sealer::sealed_len(self.state_bytes_max)

@@ -2,6 +2,7 @@
 //!
 //! Definitions are checked when the server starts, not at the first call. Must not know how a call is dispatched.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -216,39 +217,28 @@ impl<S> Tool<S> {
     pub(crate) fn into_registration(mut self, template: &Arc<S>) -> Result<Registration, String> {
         let name = self.draft.shown.name.clone();
         let shown = &mut self.draft.shown;
-        shown.annotations =
-            (self.hints != ToolAnnotations::default()).then_some(Hints::Tool(self.hints));
-        let full = shown.input_schema.clone().unwrap_or(Value::Bool(true));
-        if !self.is_as_is {
-            if !self.is_input_written {
-                let portable = shown.input_schema.take().map(one_object).transpose();
-                shown.input_schema =
-                    portable.map_err(|problem| format!("tool `{name}`: {problem}"))?;
-            }
-            if !self.is_output_written {
-                shown.output_schema = shown.output_schema.take().map(of_result);
-            }
+        if self.hints != ToolAnnotations::default() {
+            shown.annotations = Some(Hints::Tool(mem::take(&mut self.hints)));
         }
-        if let Some(problem) = problem(shown) {
+        let full = shown.input_schema.clone().unwrap_or(Value::Bool(true));
+        let of_tool = |problem| format!("tool `{name}`: {problem}");
+        self.make_portable().map_err(of_tool)?;
+        if let Some(problem) = problem(&self.draft.shown) {
             return Err(problem);
         }
-        if let Some(problem) = self.desk.problem() {
-            return Err(format!("tool `{name}`: {problem}"));
+        let is_zero = self.liveness.is_some_and(|liveness| liveness.is_zero());
+        let zero = is_zero.then_some("a liveness of zero is one that no handler could keep");
+        if let Some(problem) = self.desk.problem().or(zero) {
+            return Err(of_tool(problem.to_owned()));
         }
-        if self.liveness.is_some_and(|liveness| liveness.is_zero()) {
-            return Err(format!(
-                "tool `{name}`: a liveness of zero is one that no handler could keep"
-            ));
-        }
-        warn(shown);
+        warn(&self.draft.shown);
         if cfg!(not(feature = "validate")) && !self.is_input_written && promises(&full) {
             log::warn!(
                 "the arguments of tool `{name}` have bounds in their schema (`range`, `length`, `pattern`) that only the feature `validate` checks"
             );
         }
         let rules = ArgumentRules::of_tool(full, self.is_input_written);
-        let rules =
-            rules.map_err(|problem| format!("tool `{name}`: its input schema: {problem}"))?;
+        let rules = rules.map_err(|problem| of_tool(format!("its input schema: {problem}")))?;
         let rules = Arc::new(rules);
         self.draft.rules = Arc::clone(&rules);
         #[cfg_attr(feature = "validate", expect(unused_mut))]
@@ -257,7 +247,7 @@ impl<S> Tool<S> {
         let mut registration = checked(registration)?;
         let schema = registration.shown.input_schema.as_ref();
         let mirrors = ParamHeaders::from_schema(schema.unwrap_or(&Value::Null));
-        let mirrors = mirrors.map_err(|slip| format!("tool `{name}`: {slip}"))?;
+        let mirrors = mirrors.map_err(|slip| of_tool(slip.to_string()))?;
         registration.callable.desk = self.desk;
         registration.callable.before_job = self.before_job.map(|build| {
             let name = Arc::clone(&registration.callable.name);
@@ -268,11 +258,22 @@ impl<S> Tool<S> {
         });
         registration.callable.liveness = self.liveness;
         if let Some(schema) = &mut registration.shown.input_schema {
-            add_desk_arguments(schema, &self.desk)
-                .map_err(|slip| format!("tool `{name}`: {slip}"))?;
+            add_desk_arguments(schema, &self.desk).map_err(of_tool)?;
         }
         registration.callable.mirrors = Some(mirrors).filter(|mirrors| !mirrors.is_empty());
         Ok(registration)
+    }
+
+    /// Shows the schemas that are made from types in the form that every model reads.
+    fn make_portable(&mut self) -> Result<(), String> {
+        let shown = &mut self.draft.shown;
+        if !self.is_as_is && !self.is_input_written {
+            shown.input_schema = shown.input_schema.take().map(one_object).transpose()?;
+        }
+        if !self.is_as_is && !self.is_output_written {
+            shown.output_schema = shown.output_schema.take().map(of_result);
+        }
+        Ok(())
     }
 }
 

@@ -73,10 +73,10 @@ impl<W: WorkItem> Drop for Ticket<W> {
 const SENDING: &str = "no code panics while it hands in an item";
 
 impl<W: WorkItem> RunningLane<W> {
-    /// Starts the workers, each a thread named after the lane. `resumes` says whether it gives out tickets.
-    pub(crate) fn start(lane: Lane, resumes: bool) -> Result<Self, Error> {
+    /// Starts the workers, each a thread named after the lane.
+    pub(crate) fn start(lane: Lane) -> Result<Self, Error> {
         let (submit, take) = bounded(lane.capacity());
-        let (resume, resumed) = resumes.then(unbounded).unzip();
+        let (resume, resumed) = lane.resumes.then(unbounded).unzip();
         let (alive, left) = bounded(0);
         let workers = lane.worker_count();
         let slots = (0..workers).map(|_| Slot::new(alive.clone()));

@@ -121,9 +121,10 @@ impl Bench {
         Bench::of(Lane::new("test").workers(workers).queue(queue))
     }
 
-    pub(in crate::lane) fn of(lane: Lane) -> Self {
+    pub(in crate::lane) fn of(mut lane: Lane) -> Self {
+        lane.resumes = true;
         Bench {
-            lane: RunningLane::start(lane, true).expect("threads can be started"),
+            lane: RunningLane::start(lane).expect("threads can be started"),
             began: unbounded(),
             go: unbounded(),
             told: unbounded(),

@@ -180,17 +180,7 @@ impl LaneWatch {
                         silent_for: self.slots[index].silent_for(),
                         thread,
                     };
-                    match verdict {
-                        Verdict::Stall => running.stall(&silence),
-                        // Its worker has come back just now, and answers.
-                        Verdict::GiveUp if !running.pulse().give_up() => {}
-                        Verdict::GiveUp => {
-                            shared.cancelled.fetch_add(1, Ordering::Relaxed);
-                            // Before its client can read the answer, so that the next call finds a worker.
-                            self.replace(lane, index, seen.item);
-                            running.abandon(&silence);
-                        }
-                    }
+                    self.carry_out(verdict, lane, (index, seen.item), running, &silence);
                 }
             }
         }
@@ -199,6 +189,28 @@ impl LaneWatch {
         }
         if lane.is_wedged() {
             lane.turn_away();
+        }
+    }
+
+    /// Does what has been found to be due for the item in this slot.
+    fn carry_out<W: WorkItem>(
+        &mut self,
+        verdict: Verdict,
+        lane: &RunningLane<W>,
+        (index, item): (usize, u64),
+        running: W::Running,
+        silence: &Silence<'_>,
+    ) {
+        match verdict {
+            Verdict::Stall => running.stall(silence),
+            // Its worker has come back just now, and answers.
+            Verdict::GiveUp if !running.pulse().give_up() => {}
+            Verdict::GiveUp => {
+                lane.shared.cancelled.fetch_add(1, Ordering::Relaxed);
+                // Before its client can read the answer, so that the next call finds a worker.
+                self.replace(lane, index, item);
+                running.abandon(silence);
+            }
         }
     }
 

@@ -215,19 +215,15 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
             };
             // From here on the place is given back, whatever happens.
             let mut claim = Claim::of(&self.0, grant);
-            match table.take_lock(grant, &line, &want.call.to_string()) {
-                Ok(()) => {}
-                Err(NotLocked::Elsewhere) => continue,
-                Err(NotLocked::Failed(problem)) => {
-                    line.leave_with(grant);
-                    return Err(ClaimError::Unavailable {
-                        pool: pool(),
-                        problem,
-                    });
-                }
+            let locked = table.take_lock(grant, &line, &want.call.to_string());
+            if let Err(NotLocked::Elsewhere) = locked {
+                continue;
             }
             line.leave_with(grant);
-            let made = self.0.take(grant, cx.cancellation());
+            let made = match locked {
+                Err(NotLocked::Failed(problem)) => Err(problem),
+                _ => self.0.take(grant, cx.cancellation()),
+            };
             let made = made.map_err(|problem| ClaimError::Unavailable {
                 pool: pool(),
                 problem,

@@ -49,6 +49,9 @@ const THREAD_FILES: &[&str] = &[
 
 const LINES_MAX: usize = 450;
 
+/// Lines of code, from the signature to the brace that ends it.
+const FUNCTION_LINES_MAX: usize = 55;
+
 /// Comments put the term of art where these stand, so that it can be searched for.
 const VAGUE: &[&str] = &[
     "whoever",
@@ -72,6 +75,13 @@ fn slips(path: &str, text: &str) -> Vec<String> {
         slips.push(format!("has {lines} lines, {LINES_MAX} are allowed"));
     }
     let tests_from = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    for (number, name, lines) in functions(&text[..tests_from]) {
+        if lines > FUNCTION_LINES_MAX {
+            slips.push(format!(
+                "{number}: `{name}` has {lines} lines of code, {FUNCTION_LINES_MAX} are allowed"
+            ));
+        }
+    }
     for (number, line) in (1..).zip(text.lines()) {
         let code = line.trim_start();
         if code.starts_with("//") {
@@ -110,6 +120,45 @@ fn slips(path: &str, text: &str) -> Vec<String> {
         }
     }
     slips
+}
+
+/// Every function that has a body of several lines: where it begins, its name, its lines of code. What is inside of it counts for both.
+fn functions(text: &str) -> impl Iterator<Item = (usize, &str, usize)> {
+    let mut lines = text.lines().enumerate();
+    std::iter::from_fn(move || {
+        loop {
+            let (at, line) = lines.next()?;
+            let Some((indent, name)) = function(line) else {
+                continue;
+            };
+            let rest = || std::iter::once(line).chain(lines.clone().map(|(_, line)| line));
+            // Nothing in a signature ends so, and a declaration without a body has nothing else.
+            let begins = rest().find(|line| line.ends_with([';', '{', '}']));
+            if !begins.is_some_and(|line| line.ends_with('{')) {
+                continue;
+            }
+            let is_end = |line: &&str| line.strip_prefix(indent) == Some("}");
+            let code = rest().take_while(|line| !is_end(line)).filter(|line| {
+                let code = line.trim_start();
+                !code.is_empty() && !code.starts_with("//")
+            });
+            return Some((at + 1, name, code.count() + 1));
+        }
+    })
+}
+
+/// The indent and the name of the function that this line begins.
+fn function(line: &str) -> Option<(&str, &str)> {
+    let code = line.trim_start();
+    let indent = &line[..line.len() - code.len()];
+    let (before, rest) = code.split_once("fn ")?;
+    let is_signature = before
+        .split_whitespace()
+        .all(|word| word == "const" || word == "unsafe" || word.starts_with("pub"));
+    let name = rest
+        .split(|char: char| !char.is_alphanumeric() && char != '_')
+        .next()?;
+    (is_signature && !name.is_empty()).then_some((indent, name))
 }
 
 /// Every path of this line that points up, or to a neighbour of the same rank.
@@ -367,6 +416,13 @@ fn the_rules_find_what_they_forbid() {
     }
     let long = "//! Why.\n".repeat(LINES_MAX + 1);
     assert_eq!(slips("base/error.rs", &long).len(), 1);
+    for (statements, expected) in [(FUNCTION_LINES_MAX - 2, 0), (FUNCTION_LINES_MAX - 1, 1)] {
+        let statements = "        let a = 1;\n\n        // Why.\n".repeat(statements);
+        let text =
+            format!("//! Why.\nimpl A {{\n    pub(crate) fn f() {{\n{statements}    }}\n}}\n");
+        let found = slips("base/error.rs", &text);
+        assert_eq!(found.len(), expected, "{found:?}");
+    }
 }
 
 /// Every file below `directory`.

@@ -110,36 +110,14 @@ fn option(name: &str, property: &Value, is_required: bool) -> Arg {
         Some("array") => property["items"]["type"].as_str(),
         kind => kind,
     };
-    let kind = kind.unwrap_or("string").to_owned();
-    let mut help = property["description"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    let mut note = |text: String| {
-        let space = if help.is_empty() { "" } else { " " };
-        help += &format!("{space}[{text}]");
-    };
-    let values = property
-        .get("enum")
-        .or(property["items"].get("enum"))
-        .and_then(Value::as_array);
-    if let Some(values) = values {
-        let values: Vec<_> = values.iter().map(plain).collect();
-        note(format!("one of: {}", values.join(", ")));
-    }
-    if let Some(default) = property.get("default") {
-        note(format!("default: {}", plain(default)));
-    }
-    if property["type"] == "array" {
-        note("may be repeated".to_owned());
-    }
+    let kind = kind.unwrap_or("string");
     let mut option = Arg::new(name.to_owned())
         .long(name.to_owned())
         .value_name(kind.to_uppercase())
         .action(ArgAction::Append)
         .allow_hyphen_values(true)
         .required(is_required)
-        .help(help);
+        .help(help(property));
     if is_required {
         option = option
             .required_unless_present_any(["all as JSON"])
@@ -155,6 +133,24 @@ fn option(name: &str, property: &Value, is_required: bool) -> Arg {
             .default_missing_value("true");
     }
     option
+}
+
+/// What an argument is for, and what it may be.
+fn help(property: &Value) -> String {
+    let mut help: Vec<String> = Vec::new();
+    help.extend(property["description"].as_str().map(ToOwned::to_owned));
+    let values = property.get("enum").or(property["items"].get("enum"));
+    if let Some(values) = values.and_then(Value::as_array) {
+        let values: Vec<_> = values.iter().map(plain).collect();
+        help.push(format!("[one of: {}]", values.join(", ")));
+    }
+    if let Some(default) = property.get("default") {
+        help.push(format!("[default: {}]", plain(default)));
+    }
+    if property["type"] == "array" {
+        help.push("[may be repeated]".to_owned());
+    }
+    help.join(" ")
 }
 
 /// A word as its type says; one that does not fit is left as it is, and the tool says why it does not.

@@ -93,45 +93,24 @@ fn describe(text: &mut String, tool: &ScriptTool<'_>, call: &str) {
         let _ok = writeln!(text, "{}\n", about.trim());
     }
     let schema = tool.input_schema();
-    let required = |name: &str| {
-        schema["required"]
-            .as_array()
-            .is_some_and(|names| names.iter().any(|known| known == name))
+    let is_required = |name: &str| {
+        let names = schema["required"].as_array();
+        names.is_some_and(|names| names.iter().any(|known| known == name))
     };
-    let properties: Vec<_> = schema["properties"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .collect();
+    let properties = schema["properties"].as_object().into_iter().flatten();
     let mut line = format!("{call} {}", tool.name());
-    for (name, property) in &properties {
-        let kind = property["type"].as_str().unwrap_or("string");
-        let word = format!("--{name} {}", kind.to_uppercase());
-        line += &match required(name) {
-            true => format!(" {word}"),
-            false => format!(" [{word}]"),
+    let mut arguments = String::new();
+    for (name, property) in properties {
+        let kind = property["type"].as_str().unwrap_or("string").to_uppercase();
+        line += &match is_required(name) {
+            true => format!(" --{name} {kind}"),
+            false => format!(" [--{name} {kind}]"),
         };
+        describe_argument(&mut arguments, name, property, is_required(name));
     }
     let _ok = writeln!(text, "```sh\n{line}\n```\n");
-    for (name, property) in &properties {
-        let about = property["description"].as_str().unwrap_or_default();
-        let need = if required(name) {
-            "required"
-        } else {
-            "optional"
-        };
-        let _ok = write!(text, "- `{name}` ({need}): {about}");
-        if let Some(values) = property["enum"].as_array() {
-            let values: Vec<_> = values.iter().map(Value::to_string).collect();
-            let _ok = write!(text, " One of {}.", values.join(", "));
-        }
-        if let Some(default) = property.get("default") {
-            let _ok = write!(text, " Default {default}.");
-        }
-        text.push('\n');
-    }
-    if !properties.is_empty() {
-        text.push('\n');
+    if !arguments.is_empty() {
+        let _ok = writeln!(text, "{arguments}");
     }
     if tool.is_confirmed() {
         let _ok = writeln!(
@@ -139,4 +118,21 @@ fn describe(text: &mut String, tool: &ScriptTool<'_>, call: &str) {
             "It asks a person before it does anything; ask your user, and then add `--yes` before the tool's name.\n"
         );
     }
+}
+
+fn describe_argument(text: &mut String, name: &str, property: &Value, is_required: bool) {
+    let about = property["description"].as_str().unwrap_or_default();
+    let need = match is_required {
+        true => "required",
+        false => "optional",
+    };
+    let _ok = write!(text, "- `{name}` ({need}): {about}");
+    if let Some(values) = property["enum"].as_array() {
+        let values: Vec<_> = values.iter().map(Value::to_string).collect();
+        let _ok = write!(text, " One of {}.", values.join(", "));
+    }
+    if let Some(default) = property.get("default") {
+        let _ok = write!(text, " Default {default}.");
+    }
+    text.push('\n');
 }

@@ -48,10 +48,6 @@ impl Argument {
     /// Mistakes that a look at one key does not show.
     fn check_itself(&self, table: &Table<'_>) {
         let name = &self.name;
-        let mistake = |key: &'static str, problem: String| {
-            let at = table.place(key).unwrap_or(table.at);
-            table.notes.error(at, problem);
-        };
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if name.is_empty() || name.len() > 64 || !name.bytes().all(is_name) {
             let problem = format!(
@@ -59,69 +55,63 @@ impl Argument {
             );
             table.notes.error(table.at, problem);
         }
-        if self.required && self.default.is_some() {
+        let mistake = |key: &'static str, problem: String| {
+            let at = table.place(key).unwrap_or(table.at);
+            table.notes.error(at, problem);
+        };
+        self.check_default(&mistake);
+        self.check_bounds(&mistake);
+        if self.one_of.is_empty() && table.place("one_of").is_some() {
+            let problem = format!("`one_of` of the argument `{name}` is empty, so nothing fits");
+            mistake("one_of", problem);
+        }
+        let is_text = matches!(self.kind, ArgumentType::String | ArgumentType::Path);
+        let is_number = matches!(self.kind, ArgumentType::Integer | ArgumentType::Number);
+        let texts: &[&'static str] = &["pattern", "min_length", "max_length"];
+        let lists: &[&'static str] = &["items", "min_items", "max_items"];
+        for (keys, fits, of) in [
+            (texts, is_text, "strings"),
+            (&["min", "max"], is_number, "numbers"),
+            (lists, self.is_array, "arrays"),
+        ] {
+            let misplaced = |key: &&&'static str| !fits && table.place(key).is_some();
+            for key in keys.iter().filter(misplaced) {
+                mistake(key, format!("`{key}` of the argument `{name}` is for {of}"));
+            }
+        }
+    }
+
+    fn check_default(&self, mistake: &dyn Fn(&'static str, String)) {
+        let (name, Some(default)) = (&self.name, &self.default) else {
+            return;
+        };
+        if self.required {
             let problem = format!(
                 "the argument `{name}` is required and has a default; leave one of them out"
             );
             mistake("default", problem);
-        } else if let Some(Err(problem)) = self.default.as_ref().map(|default| self.check(default))
-        {
+        } else if let Err(problem) = self.check(default) {
             let problem =
                 format!("the default of the argument `{name}` does not fit: it {problem}");
             mistake("default", problem);
         }
-        let reversed = [
-            (
-                "min",
-                self.range
-                    .each_ref()
-                    .map(|bound| bound.as_ref().and_then(Number::as_f64)),
-            ),
-            (
-                "min_length",
-                self.length.map(|bound| bound.map(|bound| bound as f64)),
-            ),
-            (
-                "min_items",
-                self.items.map(|bound| bound.map(|bound| bound as f64)),
-            ),
-        ];
-        for (key, bounds) in reversed {
-            if matches!(bounds, [Some(least), Some(most)] if least > most) {
-                mistake(
-                    key,
-                    format!(
-                        "`{key}` of the argument `{name}` is greater than its maximum, so nothing fits"
-                    ),
-                );
-            }
-        }
-        if self.one_of.is_empty() && table.place("one_of").is_some() {
-            mistake(
-                "one_of",
-                format!("`one_of` of the argument `{name}` is empty, so nothing fits"),
-            );
-        }
-        let is_text = matches!(self.kind, ArgumentType::String | ArgumentType::Path);
-        let is_number = matches!(self.kind, ArgumentType::Integer | ArgumentType::Number);
-        for (keys, fits, of) in [
-            (
-                &["pattern", "min_length", "max_length"][..],
-                is_text,
-                "strings",
-            ),
-            (&["min", "max"], is_number, "numbers"),
-            (
-                &["items", "min_items", "max_items"],
-                self.is_array,
-                "arrays",
-            ),
+    }
+
+    fn check_bounds(&self, mistake: &dyn Fn(&'static str, String)) {
+        let range = self.range.each_ref();
+        let range = range.map(|bound| bound.as_ref().and_then(Number::as_f64));
+        let lengths = |bounds: [Option<usize>; 2]| bounds.map(|bound| bound.map(|len| len as f64));
+        for (key, bounds) in [
+            ("min", range),
+            ("min_length", lengths(self.length)),
+            ("min_items", lengths(self.items)),
         ] {
-            for key in keys
-                .iter()
-                .filter(|key| !fits && table.place(key).is_some())
-            {
-                mistake(key, format!("`{key}` of the argument `{name}` is for {of}"));
+            if matches!(bounds, [Some(least), Some(most)] if least > most) {
+                let name = &self.name;
+                let problem = format!(
+                    "`{key}` of the argument `{name}` is greater than its maximum, so nothing fits"
+                );
+                mistake(key, problem);
             }
         }
     }
