@@ -8,7 +8,8 @@ mod writer;
 
 pub(crate) use self::answer::{Admission, Answer, Rest, ShortSent, ShortWay};
 pub(crate) use self::queue::{EventKind, EventSource};
-pub(crate) use self::receiver::{OutboxReceiver, Pending, outbox};
+pub(crate) use self::receiver::{OutboxReceiver, Pending, Rings, outbox};
+pub(crate) use self::short::short_way_is_on;
 pub(crate) use self::writer::{Accounts, AnswerSlot, Bounds, Item, Outbox, Wake};
 
 #[cfg(test)]

@@ -27,6 +27,16 @@ pub(crate) enum Pending {
     Sending,
 }
 
+/// What wakes a receiver that looks again then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rings {
+    Never,
+    /// Whatever has to be read; an answer that has gone the short way need not be.
+    ForItems,
+    /// That, too.
+    ForSent,
+}
+
 /// A new outbox within these bounds, on these accounts.
 pub(crate) fn outbox(
     bounds: Bounds,
@@ -72,22 +82,17 @@ impl OutboxReceiver {
         }
     }
 
-    /// The next item if there is one. If there is none and the caller `will_wait`, each producer calls `wake`, until this is called again;
-    /// and so does an answer that has gone the short way, if `hears_of_sent`. While one is being sent so, the caller has to wait.
-    pub(crate) fn try_recv(
-        &self,
-        wake: &Wake,
-        will_wait: bool,
-        hears_of_sent: bool,
-    ) -> Result<Item, Pending> {
+    /// The next item if there is one. If there is none, `wake` is called for what comes, as `rings` says, until this is called again. While an answer is on
+    /// the short way, the caller has to wait.
+    pub(crate) fn try_recv(&self, wake: &Wake, rings: Rings) -> Result<Item, Pending> {
         let mut state = self.0.lock();
         if let Some(item) = self.next(&mut state) {
             return Ok(item);
         }
         let sending = state.sending;
-        state.waits = (will_wait || sending).then(|| ReceiverWait {
+        state.waits = (rings != Rings::Never || sending).then(|| ReceiverWait {
             wake: Some(Arc::clone(wake)),
-            hears_of_sent: hears_of_sent || sending,
+            hears_of_sent: rings == Rings::ForSent || sending,
         });
         Err(match sending {
             true => Pending::Sending,

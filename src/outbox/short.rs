@@ -80,3 +80,18 @@ impl OutboxState {
         self.closed || self.superseded || !self.queue.is_empty()
     }
 }
+
+/// Whether answers may leave on the thread that made them: always, but for tests of the other way. Off in a build with debug assertions whose environment has `MCP_THREADS_LONG_WAY`, which is how the tests of the laws are run both ways. A release build
+/// looks at no environment.
+pub(crate) fn short_way_is_on() -> bool {
+    #[cfg(debug_assertions)]
+    {
+        use std::env;
+        use std::sync::LazyLock;
+        static IS_OFF: LazyLock<bool> =
+            LazyLock::new(|| env::var_os("MCP_THREADS_LONG_WAY").is_some());
+        !*IS_OFF
+    }
+    #[cfg(not(debug_assertions))]
+    true
+}

@@ -7,7 +7,6 @@ pub(crate) mod front;
 pub(crate) mod http;
 mod lines;
 pub(crate) mod pipe;
-pub(crate) mod short_way;
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub(crate) mod sse;
 #[cfg_attr(not(unix), path = "stdio_std.rs")]

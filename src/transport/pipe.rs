@@ -18,12 +18,13 @@ use crate::base::limits::Limits;
 use crate::base::log;
 use crate::engine::{Pipe, Refusal, ReplyPort, Via};
 use crate::observe::access::{Access, Observer, Peer, RequestTag};
-use crate::outbox::{AnswerSlot, Bounds, Item, Outbox, OutboxReceiver, Rest, ShortSent, ShortWay};
+use crate::outbox::{
+    AnswerSlot, Bounds, Item, Outbox, OutboxReceiver, Rest, ShortSent, ShortWay, short_way_is_on,
+};
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::jsonrpc::glimpse;
 use crate::transport::front::{ClientEnd, Front, Unfinished};
 use crate::transport::lines::{CHUNK_BYTES_MAX, Line, Lines, write_whole};
-use crate::transport::short_way;
 
 /// A served pipe with its two threads.
 pub(crate) struct PipeFront {
@@ -71,7 +72,7 @@ impl PipeFront {
             Some(ears) => (ears.write_now, Some(ears.wake), Some(ears.gone)),
             None => (None, None, None),
         };
-        if let Some(write_now) = write_now.filter(|_| short_way::is_on()) {
+        if let Some(write_now) = write_now.filter(|_| short_way_is_on()) {
             let observer = Arc::clone(client.engine.observer());
             answers.set_short_way(Some(short_way(write_now, observer)));
         }

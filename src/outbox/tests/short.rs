@@ -28,12 +28,8 @@ fn counting() -> (Wake, Arc<AtomicUsize>) {
     (Arc::new(wake), count)
 }
 
-fn try_next(
-    receiver: &OutboxReceiver,
-    wake: &Wake,
-    hears_of_sent: bool,
-) -> Result<String, Pending> {
-    let item = receiver.try_recv(wake, true, hears_of_sent)?;
+fn try_next(receiver: &OutboxReceiver, wake: &Wake, rings: Rings) -> Result<String, Pending> {
+    let item = receiver.try_recv(wake, rings)?;
     Ok(match item {
         Item::Answer(answer) => format!("answer {}", String::from_utf8_lossy(&answer.body)),
         Item::Rest(rest) => format!("rest {}", String::from_utf8_lossy(rest.bytes())),
@@ -46,17 +42,17 @@ fn try_next(
 
 #[test]
 fn an_answer_on_the_short_way_wakes_only_a_receiver_that_has_to_hear_of_it() {
-    for (hears, woken) in [(false, 0), (true, 1)] {
+    for (rings, woken) in [(Rings::ForItems, 0), (Rings::ForSent, 1)] {
         let (outbox, receiver) = new_outbox(1, 99);
         let (way, seen) = short(|_| ShortSent::All);
         receiver.set_short_way(Some(way));
         let (wake, count) = counting();
         let slot = outbox.reserve().expect("the receiver lives");
-        assert_eq!(try_next(&receiver, &wake, hears), Err(Pending::Nothing));
+        assert_eq!(try_next(&receiver, &wake, rings), Err(Pending::Nothing));
         slot.send(answer("short"));
         assert_eq!(seen.try_recv().as_deref(), Ok("short"));
         assert_eq!(count.load(Ordering::SeqCst), woken);
-        assert_eq!(try_next(&receiver, &wake, hears).as_deref(), Ok("sent"));
+        assert_eq!(try_next(&receiver, &wake, rings).as_deref(), Ok("sent"));
         outbox.close();
         assert_eq!(next(&receiver), "finished");
     }
@@ -73,23 +69,32 @@ fn the_short_way_is_not_taken_past_what_waits_or_a_receiver_that_is_awake() {
     let [awake, behind, withdrawn] = slots.try_into().expect("three places");
     awake.send(answer("awake"));
     assert_eq!(
-        try_next(&receiver, &wake, false).as_deref(),
+        try_next(&receiver, &wake, Rings::ForItems).as_deref(),
         Ok("answer awake")
     );
-    assert_eq!(try_next(&receiver, &wake, false), Err(Pending::Nothing));
+    assert_eq!(
+        try_next(&receiver, &wake, Rings::ForItems),
+        Err(Pending::Nothing)
+    );
     message(&outbox, &call, "event");
     behind.send(answer("behind"));
     assert_eq!(count.load(Ordering::SeqCst), 1);
-    assert_eq!(try_next(&receiver, &wake, false).as_deref(), Ok("event"));
     assert_eq!(
-        try_next(&receiver, &wake, false).as_deref(),
+        try_next(&receiver, &wake, Rings::ForItems).as_deref(),
+        Ok("event")
+    );
+    assert_eq!(
+        try_next(&receiver, &wake, Rings::ForItems).as_deref(),
         Ok("answer behind")
     );
     receiver.set_short_way(None);
-    assert_eq!(try_next(&receiver, &wake, false), Err(Pending::Nothing));
+    assert_eq!(
+        try_next(&receiver, &wake, Rings::ForItems),
+        Err(Pending::Nothing)
+    );
     withdrawn.send(answer("withdrawn"));
     assert_eq!(
-        try_next(&receiver, &wake, false).as_deref(),
+        try_next(&receiver, &wake, Rings::ForItems).as_deref(),
         Ok("answer withdrawn")
     );
     assert!(seen.is_empty());
@@ -122,12 +127,18 @@ fn what_the_short_way_leaves_comes_first_whatever_arrives_meanwhile() {
             let second = later.reserve().expect("a place");
             second.send(super::answer("second"));
             if looks {
-                assert_eq!(try_next(&receiver, &waker, false), Err(Pending::Sending));
+                assert_eq!(
+                    try_next(&receiver, &waker, Rings::ForItems),
+                    Err(Pending::Sending)
+                );
             }
             takes(answer)
         });
         receiver.set_short_way(Some(way));
-        assert_eq!(try_next(&receiver, &wake, false), Err(Pending::Nothing));
+        assert_eq!(
+            try_next(&receiver, &wake, Rings::ForItems),
+            Err(Pending::Nothing)
+        );
         first.expect("a place").send(answer("first"));
         assert_eq!(count.load(Ordering::SeqCst), 1);
         let read = read(&receiver);
@@ -143,11 +154,17 @@ fn answers_to_requests_that_came_together_leave_together_and_the_last_goes_the_s
     let (wake, _count) = counting();
     outbox.gather(true);
     let [first, second, last] = [(); 3].map(|()| outbox.reserve().expect("a place"));
-    assert_eq!(try_next(&receiver, &wake, false), Err(Pending::Nothing));
+    assert_eq!(
+        try_next(&receiver, &wake, Rings::ForItems),
+        Err(Pending::Nothing)
+    );
     first.send(answer("first"));
     second.send(answer("second"));
     assert_eq!(read(&receiver), ["answer first", "answer second"]);
-    assert_eq!(try_next(&receiver, &wake, false), Err(Pending::Nothing));
+    assert_eq!(
+        try_next(&receiver, &wake, Rings::ForItems),
+        Err(Pending::Nothing)
+    );
     assert!(seen.try_recv().is_err());
     last.send(answer("last"));
     assert_eq!(seen.try_recv().as_deref(), Ok("last"));
@@ -160,11 +177,14 @@ fn a_short_way_that_panics_loses_one_answer_and_nobody_waits_for_it() {
     receiver.set_short_way(Some(way));
     let (wake, count) = counting();
     let slot = outbox.reserve().expect("the receiver lives");
-    assert_eq!(try_next(&receiver, &wake, false), Err(Pending::Nothing));
+    assert_eq!(
+        try_next(&receiver, &wake, Rings::ForItems),
+        Err(Pending::Nothing)
+    );
     slot.send(answer("lost"));
     assert_eq!(count.load(Ordering::SeqCst), 1);
     assert_eq!(
-        try_next(&receiver, &wake, false).as_deref(),
+        try_next(&receiver, &wake, Rings::ForItems).as_deref(),
         Ok("no answer")
     );
 }
@@ -184,7 +204,10 @@ fn a_receiver_that_leaves_while_an_answer_is_sent_takes_the_short_way_with_it() 
     receiver.set_short_way(Some(way));
     let (wake, _count) = counting();
     let slot = outbox.reserve().expect("the receiver lives");
-    assert_eq!(try_next(&receiver, &wake, false), Err(Pending::Nothing));
+    assert_eq!(
+        try_next(&receiver, &wake, Rings::ForItems),
+        Err(Pending::Nothing)
+    );
     *gone.lock().expect("one at a time") = Some(receiver);
     slot.send(answer("to nobody"));
     assert_eq!(Arc::strong_count(&dropped), 1);
@@ -201,10 +224,16 @@ fn an_outbox_is_used_again_with_its_short_way_if_it_is_as_it_was() {
     for text in ["first", "second"] {
         assert!(kept.open_short_way(|| way.take()));
         let slot = kept.outbox().reserve().expect("the receiver lives");
-        assert_eq!(try_next(&kept, &wake, false), Err(Pending::Nothing));
+        assert_eq!(
+            try_next(&kept, &wake, Rings::ForItems),
+            Err(Pending::Nothing)
+        );
         slot.send(answer(text));
         assert_eq!(seen.try_recv().as_deref(), Ok(text));
-        assert_eq!(try_next(&kept, &wake, false).as_deref(), Ok("sent"));
+        assert_eq!(
+            try_next(&kept, &wake, Rings::ForItems).as_deref(),
+            Ok("sent")
+        );
         kept = kept.renew().expect("it is as it was");
     }
 }

@@ -45,18 +45,17 @@ use super::intake::{BodySource, CUT_SHORT, Intake, UNREAD_BODY_BYTES_MAX};
 use super::link::Link;
 use super::registry::Connections;
 use super::scan::{Refused, Scanner, refusal};
-use super::socket::Bell;
+use super::socket::{Bell, Wait};
 use super::wire::{Begun, Filled, Wire};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
 use crate::base::log;
 use crate::base::log_rate::LogRate;
-use crate::outbox::{OutboxReceiver, Wake};
+use crate::outbox::{OutboxReceiver, Wake, short_way_is_on};
 use crate::transport::http::exchange::{
     BodyError, Exchange, Heard, Heeds, HttpResponse, SendAtOnce, SentBytes, Serve,
 };
 use crate::transport::http::refusal::HttpRefusal;
-use crate::transport::short_way;
 
 /// What an idle connection reads into before it has a buffer. On the stack; the rest of the request follows into the heap.
 const FIRST_BYTES: usize = 64;
@@ -305,7 +304,7 @@ impl Connection {
     /// Settles, before an answer's head is written, what becomes of the connection after it.
     fn decide_close(&mut self) {
         // A body that nobody has read and that has arrived is dropped. When that fails, `is_settled` says so.
-        let _ = self.take_body(UNREAD_BODY_BYTES_MAX, false);
+        let _ = self.take_body(UNREAD_BODY_BYTES_MAX, Wait::Never);
         self.intake.forget_body();
         if self.must_close() {
             self.answer.close_after();
@@ -318,9 +317,9 @@ impl Connection {
         worn_out || stopping || self.head.wants_close || !self.intake.is_settled()
     }
 
-    fn take_body(&mut self, bytes_max: usize, waits: bool) -> Result<(), BodyError> {
+    fn take_body(&mut self, bytes_max: usize, wait: Wait) -> Result<(), BodyError> {
         let (limits, memory) = (&self.common.limits, &self.common.memory);
-        let mut source = BodySource::new(&mut self.wire, &self.head, limits, memory, waits);
+        let mut source = BodySource::new(&mut self.wire, &self.head, limits, memory, wait);
         self.intake.read_body(&self.head, bytes_max, &mut source)
     }
 
@@ -348,7 +347,7 @@ impl Exchange for Connection {
     }
 
     fn read_body(&mut self, bytes_max: usize) -> Result<(), BodyError> {
-        let read = self.take_body(bytes_max, true);
+        let read = self.take_body(bytes_max, Wait::ForBytes);
         self.left |= matches!(read, Err(BodyError::Gone));
         self.note_whole();
         read
@@ -408,7 +407,7 @@ impl Exchange for Connection {
 
     fn has_short_way(&self) -> bool {
         let is_last = self.answer.closes() || self.must_close() || self.intake.has_more();
-        !is_last && !self.answer.is_head_only() && short_way::is_on()
+        !is_last && !self.answer.is_head_only() && short_way_is_on()
     }
 
     fn short_way(&self) -> Option<SendAtOnce> {

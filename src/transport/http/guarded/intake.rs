@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::body::{BodyFraming, Chunked};
 use super::head::Head;
+use super::socket::Wait;
 use super::wire::{Begun, Filled, READ_BYTES, Wire, earned};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
@@ -223,7 +224,7 @@ pub(super) struct BodySource<'a> {
     limits: &'a Limits,
     memory: &'a Arc<Budget>,
     /// Whether to wait for what has not arrived.
-    waits: bool,
+    wait: Wait,
     /// The client waits to be told that its body is wanted.
     continue_due: bool,
     /// When waiting began. A body that came with its head never asks the clock.
@@ -240,13 +241,13 @@ impl<'a> BodySource<'a> {
         head: &Head,
         limits: &'a Limits,
         memory: &'a Arc<Budget>,
-        waits: bool,
+        wait: Wait,
     ) -> BodySource<'a> {
         BodySource {
             wire,
             limits,
             memory,
-            waits,
+            wait,
             continue_due: head.expects_continue,
             begun: None,
         }
@@ -254,7 +255,7 @@ impl<'a> BodySource<'a> {
 
     /// Reads once. `arrived` bytes of content have earned their time.
     fn fill(&mut self, into: &mut Vec<u8>, arrived: usize) -> Result<(), BodyError> {
-        let filled = if self.waits {
+        let filled = if self.wait == Wait::ForBytes {
             self.ask_for_body()?;
             let begun = *self.begun.get_or_insert_with(|| self.wire.begin());
             let rate = self.limits.body_bytes_per_second_min;

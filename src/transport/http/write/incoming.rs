@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::limits::Limits;
 use crate::base::waiting::{after, look_and_yield};
-use crate::outbox::{Item, OutboxReceiver, Pending, ShortWay, Wake};
+use crate::outbox::{Item, OutboxReceiver, Pending, Rings, ShortWay, Wake};
 use crate::transport::http::exchange::{Exchange, Heard, Heeds};
 
 /// What comes out of an outbox, with what its silence means.
@@ -34,6 +34,13 @@ pub(super) enum Next {
     Idle,
     /// It has been silent for too long.
     Silent,
+}
+
+/// What ends a wait, if another look at the outbox finds nothing.
+#[derive(Clone, Copy)]
+enum Over {
+    Silence,
+    Departure,
 }
 
 impl<'a> Incoming<'a> {
@@ -101,21 +108,26 @@ impl<'a> Incoming<'a> {
 
     /// Waits for the outbox and for the client in one place.
     fn hear<E: Exchange>(&mut self, exchange: &mut E, wake: &Wake) -> io::Result<Next> {
-        let mut has_left = false;
+        let mut over = None;
         loop {
             let now = Instant::now();
-            let is_due = now >= self.speak_at;
-            let will_wait = !has_left && !is_due;
-            let next = self.receiver.try_recv(wake, will_wait, !self.sleeps_on);
-            let heard = match next {
-                Ok(item) => return Ok(Next::Item(item)),
-                Err(Pending::Sending) => exchange.wait(Heeds::Nothing, None),
-                Err(Pending::Nothing) if has_left => {
+            if now >= self.speak_at {
+                over.get_or_insert(Over::Silence);
+            }
+            let rings = match over {
+                Some(_) => Rings::Never,
+                None if self.sleeps_on => Rings::ForItems,
+                None => Rings::ForSent,
+            };
+            let heard = match (self.receiver.try_recv(wake, rings), over) {
+                (Ok(item), _) => return Ok(Next::Item(item)),
+                (Err(Pending::Sending), _) => exchange.wait(Heeds::Nothing, None),
+                (Err(Pending::Nothing), Some(Over::Silence)) => return Ok(Next::Silent),
+                (Err(Pending::Nothing), Some(Over::Departure)) => {
                     let _known = exchange.client_left();
                     return Err(io::ErrorKind::ConnectionAborted.into());
                 }
-                Err(Pending::Nothing) if is_due => return Ok(Next::Silent),
-                Err(Pending::Nothing) => {
+                (Err(Pending::Nothing), None) => {
                     let until = match self.sleeps_on {
                         // It may be idle by then, and keeps nothing while it is.
                         true => self.speak_at.min(now + self.limits.buffer_idle_timeout),
@@ -129,7 +141,7 @@ impl<'a> Incoming<'a> {
             match heard {
                 Heard::Bell => continue,
                 Heard::Silence => {}
-                Heard::End if self.watches => has_left = true,
+                Heard::End if self.watches => over = Some(Over::Departure),
                 Heard::Bytes if self.watches => self.heeds = Heeds::End,
                 Heard::End | Heard::Bytes => self.heeds = Heeds::Nothing,
             }
