@@ -314,4 +314,4 @@ fn mint_key(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

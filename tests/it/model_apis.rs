@@ -27,14 +27,12 @@ impl Api {
     ];
 }
 
-const STRICT_KEYWORDS: &[&str] = &[
-    "$ref",
-    "$defs",
+/// Keywords that both of the APIs know which know few.
+const COMMON_KEYWORDS: &[&str] = &[
     "title",
     "description",
     "type",
     "enum",
-    "const",
     "anyOf",
     "properties",
     "required",
@@ -44,14 +42,19 @@ const STRICT_KEYWORDS: &[&str] = &[
     "maxItems",
     "minimum",
     "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-    "multipleOf",
     "minLength",
     "maxLength",
     "pattern",
     "format",
     "default",
+];
+const STRICT_KEYWORDS: &[&str] = &[
+    "$ref",
+    "$defs",
+    "const",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
 ];
 const STRICT_FORMATS: &[&str] = &[
     "date-time",
@@ -65,26 +68,8 @@ const STRICT_FORMATS: &[&str] = &[
     "uuid",
 ];
 const GEMINI_KEYWORDS: &[&str] = &[
-    "title",
-    "description",
-    "type",
-    "enum",
-    "anyOf",
-    "properties",
-    "required",
-    "additionalProperties",
-    "items",
-    "minItems",
-    "maxItems",
     "minProperties",
     "maxProperties",
-    "minimum",
-    "maximum",
-    "minLength",
-    "maxLength",
-    "pattern",
-    "format",
-    "default",
     "nullable",
     "example",
     "propertyOrdering",
@@ -124,14 +109,16 @@ fn below(api: Api, schema: &Value, path: &str) -> Option<String> {
         return no("an object without `properties`");
     }
     let known = match api {
-        Api::OpenAiStrict => STRICT_KEYWORDS,
-        Api::Gemini => GEMINI_KEYWORDS,
-        _ => &[],
+        Api::OpenAiStrict => Some(STRICT_KEYWORDS),
+        Api::Gemini => Some(GEMINI_KEYWORDS),
+        _ => None,
     };
     // What begins with `x-` is taken off by the clients of the strict APIs, because it is common.
-    let stranger = members.keys().find(|keyword| {
-        !known.is_empty() && !known.contains(&keyword.as_str()) && !keyword.starts_with("x-")
-    });
+    let is_known = |keyword: &str, known: &[&str]| {
+        COMMON_KEYWORDS.contains(&keyword) || known.contains(&keyword) || keyword.starts_with("x-")
+    };
+    let mut keywords = members.keys();
+    let stranger = known.and_then(|known| keywords.find(|keyword| !is_known(keyword, known)));
     if let Some(stranger) = stranger {
         return no(&format!("`{stranger}`"));
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::child::is_alive;
 use crate::harness::{Place, call, text, until, with_meta};
 
-const SHOW: &str = r#"
+pub(crate) const SHOW: &str = r#"
 [server]
 name = "show"
 instructions = "Shows words."

@@ -10,20 +10,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::harness::{Place, until_told};
-
-const FILE: &str = r#"
-[[tool]]
-name = "counts"
-description = "Says lines."
-shell = "for n in 1 2 3; do echo line $n; done"
-output = "lines"
-
-[[tool]]
-name = "asks"
-description = "Asks first."
-run = ["echo", "done"]
-confirm = "Do it?"
-"#;
+use crate::scripts::SHOW;
 
 /// A program at a pseudo-terminal, which is its stdin, stdout and stderr.
 struct Terminal {
@@ -90,7 +77,7 @@ impl Terminal {
 
 #[test]
 fn progress_is_one_line_that_is_written_over() {
-    let place = Place::new("terminal-progress", FILE);
+    let place = Place::new("terminal-progress", SHOW);
     let mut terminal = Terminal::new(place.command(["call", "counts"]));
     assert_eq!(terminal.code(), Some(0), "{:?}", terminal.screen());
     terminal.until_shown("\r\u{1b}[2K\u{1b}[2mline 3\u{1b}[0m");
@@ -112,7 +99,7 @@ fn mistakes_are_in_colour_unless_that_is_not_wanted() {
 
 #[test]
 fn a_question_is_asked_and_answered_with_a_key() {
-    let place = Place::new("terminal-asks", FILE);
+    let place = Place::new("terminal-asks", SHOW);
     for (key, code, shown) in [
         ("y\n", 0, "done\r\n"),
         ("n\n", 1, "Nothing was run."),

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::thread;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
+use crate::desk::record;
+use crate::desk::record::tests::raw;
 use crate::desk::store::memory::MemoryStore;
 
 /// The same records for one server after another.
@@ -51,25 +53,14 @@ fn open(rules: JobRules, store: &Shared) -> (Jobs, Vec<Arc<str>>) {
     Jobs::open(rules, Box::new(store.clone()), bytes).expect("memory does not fail")
 }
 
-fn raw(value: &Value) -> Arc<RawValue> {
-    to_raw_value(value).expect("it is JSON").into()
-}
-
 fn said(what: impl serde::Serialize) -> Box<RawValue> {
     to_raw_value(&what).expect("it is JSON")
 }
 
 fn order() -> Order {
     Order {
-        tool: "dig".into(),
-        principal: None,
         listed_in: Some("session".into()),
-        arguments: Some(raw(&json!({ "depth": 3 }))),
-        workspace: None,
-        capabilities: None,
-        client_info: None,
-        is_legacy: false,
-        restartable: false,
+        ..record::tests::order()
     }
 }
 

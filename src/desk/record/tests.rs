@@ -8,7 +8,7 @@ use super::*;
 
 const KEEP: u64 = 1000;
 
-fn raw(value: &Value) -> Arc<RawValue> {
+pub(in crate::desk) fn raw(value: &Value) -> Arc<RawValue> {
     to_raw_value(value).expect("it is JSON").into()
 }
 
@@ -16,7 +16,7 @@ fn yes() -> Box<RawValue> {
     to_raw_value("yes").expect("it is JSON")
 }
 
-fn order() -> Order {
+pub(in crate::desk) fn order() -> Order {
     Order {
         tool: "dig".into(),
         principal: None,

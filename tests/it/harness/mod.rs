@@ -15,6 +15,7 @@ pub(crate) mod place;
 pub(crate) mod served;
 pub(crate) mod talk;
 pub(crate) mod task_schema;
+mod ways;
 pub(crate) mod wire;
 
 use std::process::Command;

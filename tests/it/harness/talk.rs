@@ -4,9 +4,10 @@ use mcp_threads::{Fork, Server};
 use serde_json::{Value, json};
 
 use super::message::initialize;
+use super::ways::{Route, Way, on_every_way};
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 use super::{Http, Session};
-use super::{PipeClient, Served, legacy, modern, with_meta};
+use super::{PipeClient, legacy, modern, with_meta};
 
 /// One conversation with a server.
 pub(crate) struct Talk {
@@ -21,14 +22,6 @@ pub(crate) struct Talk {
     last_id: u64,
 }
 
-enum Way {
-    Pipe(PipeClient),
-    #[cfg(any(feature = "http", feature = "tiny-http"))]
-    Http(Http),
-    #[cfg(any(feature = "http", feature = "tiny-http"))]
-    Session(Session),
-}
-
 /// Everything a client can be asked.
 pub(crate) fn everything() -> Value {
     json!({ "elicitation": { "form": {}, "url": {} }, "sampling": { "tools": {} }, "roots": {} })
@@ -41,57 +34,27 @@ pub(crate) fn on_every_talk<S: Fork + Send + Sync + 'static>(
     capabilities: &Value,
     script: impl Fn(&mut Talk),
 ) {
-    for is_modern in [true, false] {
-        let (served, mut client) = Served::pipe(make());
-        if !is_modern {
-            introduce(&mut client, capabilities);
-        }
-        let name = ["pipe, legacy", "pipe, modern"][usize::from(is_modern)];
-        let way = Way::Pipe(client);
-        run(served, name, is_modern, way, capabilities, &script);
-    }
-    #[cfg(any(feature = "http", feature = "tiny-http"))]
-    super::on_every_front(|front| {
-        for is_modern in [true, false] {
-            let (served, http) = front.serve(make());
-            let (name, way) = match is_modern {
-                true => ("HTTP, modern", Way::Http(http)),
-                false => ("HTTP, legacy", Way::Session(introduced(http, capabilities))),
+    on_every_way(
+        make,
+        capabilities,
+        |Route {
+             name,
+             is_modern,
+             way,
+         }| {
+            let mut talk = Talk {
+                name,
+                is_modern,
+                rounds: 0,
+                status: 200,
+                capabilities: capabilities.clone(),
+                way,
+                last_id: 0,
             };
-            run(served, name, is_modern, way, capabilities, &script);
-        }
-    });
-}
-
-fn run(
-    served: Served,
-    name: &'static str,
-    is_modern: bool,
-    way: Way,
-    capabilities: &Value,
-    script: &impl Fn(&mut Talk),
-) {
-    eprintln!("{name}:"); // shown only when the test fails
-    let mut talk = Talk {
-        name,
-        is_modern,
-        rounds: 0,
-        status: 200,
-        capabilities: capabilities.clone(),
-        way,
-        last_id: 0,
-    };
-    script(&mut talk);
-    assert_eq!(served.stats().asks, 0, "{name}: nothing is left open");
-    match talk.way {
-        Way::Pipe(mut client) => {
-            client.close();
-            assert_eq!(client.rest().len(), 0, "{name}: nothing is left over");
-        }
-        #[cfg(any(feature = "http", feature = "tiny-http"))]
-        Way::Http(_) | Way::Session(_) => {}
-    }
-    served.stop();
+            script(&mut talk);
+            talk.way
+        },
+    );
 }
 
 /// `initialize` of a client that declares these capabilities.

@@ -3,9 +3,8 @@
 use mcp_threads::{Fork, Server};
 use serde_json::{Value, json};
 
-#[cfg(any(feature = "http", feature = "tiny-http"))]
-use super::{Http, Session};
-use super::{PipeClient, Served, legacy, modern};
+use super::ways::{Route, Way, on_every_way};
+use super::{legacy, modern};
 
 /// One way to a server.
 pub(crate) struct Wire {
@@ -15,78 +14,33 @@ pub(crate) struct Wire {
     last_id: u64,
 }
 
-enum Way {
-    Pipe(PipeClient),
-    #[cfg(any(feature = "http", feature = "tiny-http"))]
-    Http(Http),
-    #[cfg(any(feature = "http", feature = "tiny-http"))]
-    Session(Session),
-}
-
 /// Runs the script once over each, against a fresh server.
 #[track_caller]
 pub(crate) fn on_every_wire<S: Fork + Send + Sync + 'static>(
     make: impl Fn() -> Server<S>,
     script: impl Fn(&mut Wire),
 ) {
-    for is_modern in [true, false] {
-        let (served, mut client) = Served::pipe(make());
-        if !is_modern {
-            client.initialize("2025-11-25");
-        }
-        let name = if is_modern {
-            "pipe, modern"
-        } else {
-            "pipe, legacy"
-        };
-        run(
-            served,
-            Wire::new(name, is_modern, Way::Pipe(client)),
-            &script,
-        );
-    }
-    #[cfg(any(feature = "http", feature = "tiny-http"))]
-    super::on_every_front(|front| {
-        for is_modern in [true, false] {
-            let (served, http) = front.serve(make());
-            let (name, way) = if is_modern {
-                ("HTTP, modern", Way::Http(http))
-            } else {
-                ("HTTP, legacy", Way::Session(http.initialize("2025-11-25")))
+    on_every_way(
+        make,
+        &json!({}),
+        |Route {
+             name,
+             is_modern,
+             way,
+         }| {
+            let mut wire = Wire {
+                name,
+                is_modern,
+                way,
+                last_id: 0,
             };
-            run(served, Wire::new(name, is_modern, way), &script);
-        }
-    });
-}
-
-fn run(served: Served, mut wire: Wire, script: &impl Fn(&mut Wire)) {
-    script(&mut wire);
-    match wire.way {
-        Way::Pipe(mut client) => {
-            client.close();
-            assert_eq!(
-                client.rest().len(),
-                0,
-                "{}: nothing is left over",
-                wire.name
-            );
-        }
-        #[cfg(any(feature = "http", feature = "tiny-http"))]
-        Way::Http(_) | Way::Session(_) => {}
-    }
-    served.stop();
+            script(&mut wire);
+            wire.way
+        },
+    );
 }
 
 impl Wire {
-    fn new(name: &'static str, is_modern: bool, way: Way) -> Self {
-        Wire {
-            name,
-            is_modern,
-            way,
-            last_id: 0,
-        }
-    }
-
     /// Asks, and sees to it that the answer has the request's id.
     #[track_caller]
     pub(crate) fn ask(&mut self, method: &str, params: Value) -> Value {
