@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::asking::accept;
 use crate::harness::child::{self, Running, children_of, is_alive};
 use crate::harness::message::{cancel, legacy_call};
-use crate::harness::talk::introduce;
+use crate::harness::talk::{introduce, modern_with};
 use crate::harness::{
     Event, Http, PipeClient, Place, call, modern, on_every_talk, text, until, with_meta,
 };
@@ -45,6 +45,11 @@ name = "silent"
 description = "The same, watched."
 shell = "trap '' TERM; (trap '' TERM; exec sleep 600) & echo $!; wait"
 liveness = "300ms"
+
+[[tool]]
+name = "leaves"
+description = "Ends by itself, and leaves a child that says nothing."
+shell = "(exec sleep 600) >/dev/null 2>&1 & echo $!"
 
 [[tool]]
 name = "alone"
@@ -223,6 +228,20 @@ fn a_call_that_takes_too_long_leaves_no_process_and_says_what_it_had_said() {
 }
 
 #[test]
+fn what_a_script_leaves_in_its_group_ends_with_it() {
+    let place = place("leaves-a-child");
+    let (mut running, mut client) = serve(&place);
+    let answer = client.ask(&call(1, "leaves", json!({})));
+    let code = &answer["result"]["structuredContent"]["exit_code"];
+    assert_eq!(code, 0, "it has not been waited for: {answer}");
+    let pid = number(text(&answer));
+    until("the child is gone", || !is_alive(pid));
+    until_childless(&running);
+    client.close();
+    running.exits_well();
+}
+
+#[test]
 fn a_silent_call_is_ended_by_its_liveness_and_leaves_no_process() {
     let place = place("silent");
     let (mut running, mut client) = serve(&place);
@@ -244,7 +263,7 @@ fn a_client_that_leaves_leaves_no_process_over_http() {
     command.stdin(std::process::Stdio::null());
     command.stdout(std::process::Stdio::null());
     let running = child::start(command);
-    let said = running.said("serving 15 tools of runs at http://");
+    let said = running.said("serving 16 tools of runs at http://");
     let address = said
         .rsplit("http://")
         .next()
@@ -342,6 +361,20 @@ fn a_job_asks_before_it_is_one_and_is_followed_from_the_command_line() {
         "{done:#?}"
     );
     let (mut running, mut client) = serve(&place);
+    // A client that knows tasks is asked first, and then has one.
+    let capabilities = json!({
+        "elicitation": { "form": {} },
+        "extensions": { "io.modelcontextprotocol/tasks": {} },
+    });
+    let mut params = json!({ "name": "job", "arguments": {} });
+    let asked = client.ask(&modern_with(7, "tools/call", params.clone(), &capabilities));
+    let questions = asked["result"]["inputRequests"].as_object();
+    let key = questions.and_then(|questions| questions.keys().next());
+    let key = key.unwrap_or_else(|| panic!("it asks: {asked}"));
+    params["inputResponses"] = json!({ key: accept(json!({ "confirm": true })) });
+    params["requestState"] = asked["result"]["requestState"].clone();
+    let begun = client.ask(&modern_with(8, "tools/call", params, &capabilities));
+    assert_eq!(begun["result"]["resultType"], "task", "{begun}");
     // A client of the handshake era has the tools of jobs.
     introduce(&mut client, &json!({}));
     let listed = client.ask(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }));
