@@ -18,8 +18,6 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use crate::base::cancel::{CancellationToken, Canceller, cancellation};
 use crate::base::in_flight::{self, Cancel, DuplicateId};
 use crate::base::life::Span;
@@ -27,10 +25,11 @@ use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::owner::Owner;
 use crate::base::pulse::Pulse;
+use crate::engine::errors::internal_error;
 use crate::engine::reply::{Asked, Refusal, ReplyPort, afford};
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Admission, Answer, EventSource, Outbox};
-use crate::protocol::errors::{ErrorCode, ErrorObject};
+use crate::protocol::errors::ErrorObject;
 use crate::protocol::id::RequestId;
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::Params;
@@ -322,14 +321,4 @@ impl Drop for Responder {
             self.0.fail(&internal_error(tag), Outcome::Panicked);
         }
     }
-}
-
-/// What a client hears of a panic: that there was one, and under which id the log has the rest.
-pub(crate) fn internal_error(tag: &RequestTag) -> ErrorObject {
-    let tag = tag.as_str();
-    ErrorObject::new(
-        ErrorCode::INTERNAL_ERROR,
-        format!("Internal error; the server's log has more under request id {tag}"),
-    )
-    .with_data(json!({ "requestId": tag }))
 }

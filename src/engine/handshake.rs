@@ -8,14 +8,15 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use crate::base::owner::Owner;
-use crate::engine::arrive::{Arrived, Footing, Misplaced};
 use crate::engine::call::CallsInFlight;
 use crate::engine::control::Asking;
 use crate::engine::dispatch::Caller;
+use crate::engine::errors::over_budget;
+use crate::engine::footing::{Arrived, Footing, Misplaced};
 use crate::engine::ingress::{Accepted, Ingress, Via};
 use crate::engine::lifecycle::Engine;
 use crate::engine::planning::Unplanned;
-use crate::engine::reply::{Asked, Refusal, ReplyPort, over_budget};
+use crate::engine::reply::{Asked, Refusal, ReplyPort};
 use crate::engine::subscriptions::URI_BYTES;
 use crate::handler::client::{Client, ClientSource};
 use crate::legacy::{Session, Sessions, negotiate, split};

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use crate::base::owner::Owner;
 use crate::engine::call::Call;
+use crate::engine::errors::{over_budget, shutting_down};
 use crate::engine::ingress::Via;
 use crate::engine::lifecycle::Engine;
 use crate::engine::planning::{declares_tasks, tasks_required};
-use crate::engine::reply::{Asked, over_budget, shutting_down};
+use crate::engine::reply::Asked;
 use crate::engine::shared::Shared;
 use crate::engine::subscriptions::{Wants, id_bytes, send_task};
 use crate::protocol::change::Change;

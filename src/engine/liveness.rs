@@ -11,7 +11,7 @@ use crate::base::log;
 use crate::base::pulse::Pulse;
 use crate::engine::background::Lanes;
 use crate::engine::control::Control;
-use crate::engine::reply::silent;
+use crate::engine::errors::silent;
 use crate::engine::shared::Shared;
 use crate::lane::{Running, Silence, Watchdog};
 use crate::observe::stalled::StalledCall;

@@ -6,7 +6,7 @@
 //!
 //! - `ingress`: where a message came from, and what its transport hears of it besides the answer;
 //! - `reply`: the place for the one answer, and the one builder of refusals;
-//! - `arrive`: bytes to a request of its era, and the table of the modern methods;
+//! - `arrive`: bytes to a request of its era, and the table of the modern methods; `footing`: which era that is;
 //! - `dispatch`: finds the target, opens the call, hands it to the lane or refuses it;
 //! - `planning`: whether a tool runs on its lane, in a workspace, or as a background job;
 //! - `call`: the life of one call, and who may end it;
@@ -18,6 +18,7 @@
 //!
 //! - `shared`, `lifecycle`, `identity`: what all calls share, how the engine starts and drains, who the server is;
 //! - `catalogue`, `listing`, `offers`: what is registered, its lists in pages, and how both change while serving;
+//! - `errors`: what clients hear that are not served;
 //! - `handshake`: the table of the handshake era's methods;
 //! - `one_way`, `completing`: messages without an answer; completions of arguments;
 //! - `rounds`, `seal`: multi round-trip requests, and the seal on what the client carries between them;
@@ -37,6 +38,8 @@ mod desk_plan;
 mod desk_tools;
 mod dispatch;
 mod encode;
+mod errors;
+mod footing;
 mod handshake;
 mod identity;
 mod ingress;

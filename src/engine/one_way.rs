@@ -2,7 +2,7 @@
 //!
 //! Must not know what a call does with either.
 
-use crate::engine::arrive::{Footing, Misplaced, OneWay};
+use crate::engine::footing::{Footing, Misplaced, OneWay};
 use crate::engine::ingress::Ingress;
 use crate::engine::lifecycle::Engine;
 use crate::engine::reply::{Refusal, ReplyPort};

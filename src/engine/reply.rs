@@ -3,17 +3,12 @@
 //! A [`ReplyPort`] takes the one answer to one request. [`Asked`] is a request that was understood, on its way to an answer; [`Refusal`] is the one
 //! builder of errors that no handler is asked for. Must not know what a method means, or who drains an outbox.
 
-use std::time::Duration;
-
-use serde_json::json;
-
-use crate::base::budget::OverBudget;
+use crate::engine::errors::over_budget;
 use crate::engine::record_port::RecordPort;
-use crate::lane::LaneRefusal;
 use crate::legacy::Member;
 use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Admission, Answer, AnswerSlot, Outbox};
-use crate::protocol::errors::{ErrorCode, ErrorObject, shortened};
+use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::id::RequestId;
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::Params;
@@ -182,53 +177,4 @@ pub(super) fn afford(answer: Answer, id: &RequestId, outbox: Option<&Outbox>) ->
         // Nobody reads it.
         None => answer,
     }
-}
-
-/// What a client hears for which nothing more can be kept.
-pub(super) fn over_budget(account: OverBudget) -> ErrorObject {
-    ErrorObject::overloaded(match account {
-        OverBudget::Own => "The server keeps as much for this client as it may",
-        OverBudget::Whole => "The server keeps as much for its clients as it may; try again later",
-    })
-}
-
-/// What a call hears that its lane does not take.
-pub(super) fn lane_refused(refusal: LaneRefusal, lane: &str) -> ErrorObject {
-    match refusal {
-        LaneRefusal::Closed => shutting_down(),
-        LaneRefusal::Wedged => wedged(lane),
-        LaneRefusal::Full => {
-            let message = format!("The lane `{lane}` is full; try again in a second");
-            ErrorObject::new(ErrorCode::OVERLOADED, message)
-                .with_data(json!({ "lane": lane, "retryAfterMs": 1000 }))
-        }
-    }
-}
-
-/// What a call hears for which there is no worker any more.
-pub(super) fn wedged(lane: &str) -> ErrorObject {
-    ErrorObject::overloaded(format!(
-        "Every worker of the lane `{lane}` hangs in a call that gives no sign of life; try again later"
-    ))
-}
-
-/// What a client hears of a call that gave no sign of life for so long, or that was given up for this reason.
-pub(super) fn silent(
-    tag: &RequestTag,
-    silent_for: Duration,
-    given_up: Option<&str>,
-) -> ErrorObject {
-    let silent_ms = u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX);
-    let why = match given_up {
-        Some(reason) => format!("was given up: {}", shortened(reason)),
-        None => format!("gave no sign of life for {silent_ms} ms and was given up"),
-    };
-    let message = format!("The call {why}. The server's log has more under request id {tag}");
-    ErrorObject::new(ErrorCode::STALLED, message)
-        .with_data(json!({ "requestId": tag.as_str(), "silentMs": silent_ms }))
-}
-
-/// What a call hears that came too late.
-pub(super) fn shutting_down() -> ErrorObject {
-    ErrorObject::overloaded("The server is shutting down")
 }
