@@ -180,7 +180,7 @@ impl Call {
             return false;
         };
         let answer = self.message(body, error, access);
-        let answer = afford(answer, &self.facts.id, open.port.outbox());
+        let answer = afford(answer, &self.facts.id, &open.port);
         open.port.send(answer);
         true
     }

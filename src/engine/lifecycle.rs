@@ -21,7 +21,7 @@ use crate::base::log;
 use crate::base::owner::Owner;
 use crate::base::stats::Stats;
 use crate::base::waiting::after;
-use crate::engine::background::{JOBS_LANE, Lanes, Starter};
+use crate::engine::background::{Lanes, Starter};
 use crate::engine::call::CallsInFlight;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::desk_plan::{DeskPlan, OpenedDesk};
@@ -86,7 +86,7 @@ impl Engine {
         let interrupted = mem::take(&mut desk.interrupted);
         let registrations = mem::take(&mut plan.registrations);
         let lanes = mem::take(&mut plan.lanes);
-        let lanes = start_lanes(lanes, plan.liveness, desk.desk.workspaces.is_some())?;
+        let lanes = start_lanes(lanes, plan.liveness)?;
         let (hurrier, hurry) = cancellation();
         let (liveness, nudges) = Liveness::start(plan.on_stalled.take())?;
         let shared = Arc::new(share(plan, state, desk, &lanes, hurry, liveness));
@@ -320,15 +320,10 @@ impl Engine {
     }
 }
 
-/// Starts the lanes. Calls come back to the lane of jobs, and to all of them if they may wait for a workspace first.
-fn start_lanes(
-    lanes: Vec<Lane>,
-    liveness: Option<Duration>,
-    has_workspaces: bool,
-) -> Result<Arc<Lanes>, Error> {
+/// Starts the lanes.
+fn start_lanes(lanes: Vec<Lane>, liveness: Option<Duration>) -> Result<Arc<Lanes>, Error> {
     let start = |mut lane: Lane| {
         lane.liveness = lane.liveness.or(liveness);
-        lane.resumes = has_workspaces || &*lane.name == JOBS_LANE;
         RunningLane::start(lane)
     };
     lanes.into_iter().map(start).collect()

@@ -15,6 +15,9 @@ use crate::protocol::meta::Params;
 use crate::protocol::trace;
 use crate::protocol::version::Era;
 
+/// An answer up to this size is sent whatever the accounts say, for the number of those that may wait is bounded; it is charged only where it waits.
+const FREE_ANSWER_BYTES: usize = 4 * 1024;
+
 /// Where the answer to one request goes. Dropped unused, it says that no answer will come.
 #[derive(Debug)]
 pub(crate) enum ReplyPort {
@@ -85,7 +88,7 @@ impl Asked<'_> {
             access,
             charge: None,
         };
-        let answer = afford(answer, &self.id, self.port.outbox());
+        let answer = afford(answer, &self.id, &self.port);
         self.port.send(answer);
     }
 
@@ -155,8 +158,15 @@ impl<'a> Refusal<'a> {
 }
 
 /// Puts what an answer costs on its client's account. When there is no room it becomes the refusal that says so.
-pub(super) fn afford(answer: Answer, id: &RequestId, outbox: Option<&Outbox>) -> Answer {
-    match outbox.map(|outbox| outbox.charge_answer(answer.body.len())) {
+pub(super) fn afford(answer: Answer, id: &RequestId, port: &ReplyPort) -> Answer {
+    let is_alone = matches!(port, ReplyPort::Outbox(_));
+    if is_alone && answer.body.len() <= FREE_ANSWER_BYTES {
+        return answer;
+    }
+    match port
+        .outbox()
+        .map(|outbox| outbox.charge_answer(answer.body.len()))
+    {
         Some(Ok(charge)) => Answer {
             charge: Some(charge),
             ..answer

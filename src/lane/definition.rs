@@ -27,8 +27,6 @@ pub struct Lane {
     pub(crate) liveness: Option<Duration>,
     abandoned_workers_max: Option<usize>,
     pub(super) stack_bytes: Option<usize>,
-    /// Whether it gives out tickets, for what is accepted first and comes back.
-    pub(crate) resumes: bool,
 }
 
 /// A queue longer than this is a mistake: its places are allocated when the server starts.
@@ -48,7 +46,6 @@ impl Lane {
             liveness: None,
             abandoned_workers_max: None,
             stack_bytes: None,
-            resumes: false,
         }
     }
 

@@ -23,13 +23,15 @@
 //! ones, which are bounded in number and in rate. With every worker wedged the lane refuses what comes and what waits.
 
 mod definition;
+mod queue;
 mod running;
 mod waits;
 mod watchdog;
 mod worker;
 
 pub use self::definition::Lane;
-pub(crate) use self::running::{LaneRefusal, Meter, RunningLane, Ticket};
+pub(crate) use self::queue::LaneRefusal;
+pub(crate) use self::running::{Meter, RunningLane, Ticket};
 pub(crate) use self::waits::Waits;
 pub(crate) use self::watchdog::Watchdog;
 pub(crate) use self::worker::{Running, Silence, WorkEnd, WorkItem};

@@ -5,87 +5,62 @@
 //! one. Must not know what an item means.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{
-    Receiver, Sender, TryRecvError, TrySendError, at, bounded, select, unbounded,
-};
+use crossbeam_channel::{Receiver, TryRecvError, at, bounded, select};
 
 use crate::base::error::Error;
 use crate::base::log;
 use crate::base::stats::LaneStats;
 use crate::lane::definition::Lane;
+use crate::lane::queue::{LaneRefusal, WorkQueue};
 use crate::lane::waits::Waits;
 use crate::lane::worker::{SharedLane, Slot, WorkItem};
-
-/// Why a lane takes no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LaneRefusal {
-    Full,
-    Closed,
-    /// Every worker is wedged.
-    Wedged,
-}
 
 /// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
 pub(crate) struct RunningLane<W: WorkItem> {
     pub(super) shared: Arc<SharedLane<W>>,
-    /// `None` once closed. An item is sent under the lock, so each one was sent before the close, and is run, or is given back.
-    submit: RwLock<Option<LaneSenders<W>>>,
     /// The places for handlers that wait.
     waits: Arc<Waits>,
     /// Disconnects once every worker has left its loop.
     left: Receiver<Infallible>,
 }
 
-/// The producer sides of its channels.
-struct LaneSenders<W> {
-    submit: Sender<W>,
-    resume: Option<Sender<W>>,
-}
-
 /// The right to hand in one item later that has been accepted now: the lane does not end before it has come, or this is dropped.
 pub(crate) struct Ticket<W: WorkItem> {
-    resume: Sender<W>,
+    lane: Arc<SharedLane<W>>,
     /// Whether a place in the queue is promised to it.
-    place: Option<Arc<SharedLane<W>>>,
+    has_place: bool,
+    /// Set as it is used.
+    item: Option<W>,
 }
 
 impl<W: WorkItem> Ticket<W> {
     /// Hands the item in. Never waits, never refused.
-    pub(crate) fn submit(self, item: W) {
-        // The workers hold the other end for as long as this one lives.
-        let _workers_live = self.resume.send(item);
+    pub(crate) fn submit(mut self, item: W) {
+        self.item = Some(item);
     }
 }
 
 impl<W: WorkItem> Drop for Ticket<W> {
     fn drop(&mut self) {
-        if let Some(shared) = &self.place {
-            shared.promised.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.lane.queue.resume(self.item.take(), self.has_place);
     }
 }
-
-const SENDING: &str = "no code panics while it hands in an item";
 
 impl<W: WorkItem> RunningLane<W> {
     /// Starts the workers, each a thread named after the lane.
     pub(crate) fn start(lane: Lane) -> Result<Self, Error> {
-        let (submit, take) = bounded(lane.capacity());
-        let (resume, resumed) = lane.resumes.then(unbounded).unzip();
         let (alive, left) = bounded(0);
         let workers = lane.worker_count();
         let slots = (0..workers).map(|_| Slot::new(alive.clone()));
         let shared = Arc::new(SharedLane {
             slots: slots.collect(),
+            queue: WorkQueue::new(lane.capacity()),
             lane,
-            take,
-            resumed,
-            promised: AtomicUsize::new(0),
             living: AtomicUsize::new(workers),
             abandoned: AtomicUsize::new(0),
             replaced: AtomicU64::new(0),
@@ -97,7 +72,6 @@ impl<W: WorkItem> RunningLane<W> {
         let running = RunningLane {
             waits: Waits::new(&shared.lane.name, shared.lane.waiting_max()),
             shared,
-            submit: RwLock::new(Some(LaneSenders { submit, resume })),
             left,
         };
         for index in 0..running.shared.slots.len() {
@@ -140,47 +114,42 @@ impl<W: WorkItem> RunningLane<W> {
 
     /// Hands an item to a worker, or gives it back at once, so that its owner can answer for it.
     pub(crate) fn try_submit(&self, item: W) -> Result<(), (LaneRefusal, W)> {
-        let submit = self.submit.read().expect(SENDING);
-        let refused = match &*submit {
-            None => (LaneRefusal::Closed, item),
+        let queue = &self.shared.queue;
+        let submitted = match self.is_wedged() && !queue.is_closed() {
             // One that comes when the last worker has just been found wedged is turned away by the next look.
-            Some(_) if self.is_wedged() => (LaneRefusal::Wedged, item),
-            Some(LaneSenders { submit, .. }) => match submit.try_send(item) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Full(item)) => (LaneRefusal::Full, item),
-                Err(TrySendError::Disconnected(item)) => (LaneRefusal::Closed, item),
-            },
+            true => Err((LaneRefusal::Wedged, item)),
+            false => queue.submit(item),
         };
-        self.shared.refused.fetch_add(1, Ordering::Relaxed);
-        Err(refused)
+        if submitted.is_err() {
+            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        submitted
     }
 
     /// The right to hand in an item that is accepted now and waits elsewhere first. `None` when the lane is closed.
     pub(crate) fn ticket(&self) -> Option<Ticket<W>> {
-        let intake = self.submit.read().expect(SENDING);
-        let resume = intake.as_ref()?.resume.clone()?;
-        Some(Ticket {
-            resume,
-            place: None,
-        })
+        self.admit(false).ok()
     }
 
     /// The same with a place in the queue, if there is one.
     pub(crate) fn reserve(&self) -> Result<Ticket<W>, LaneRefusal> {
-        let mut ticket = self.ticket().ok_or(LaneRefusal::Closed)?;
-        let shared = &self.shared;
-        if self.is_wedged() {
-            shared.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(LaneRefusal::Wedged);
+        let admitted = match self.is_wedged() && !self.shared.queue.is_closed() {
+            true => Err(LaneRefusal::Wedged),
+            false => self.admit(true),
+        };
+        if matches!(admitted, Err(LaneRefusal::Wedged | LaneRefusal::Full)) {
+            self.shared.refused.fetch_add(1, Ordering::Relaxed);
         }
-        let waiting = shared.resumed.as_ref().map_or(0, Receiver::len);
-        let promised = shared.promised.fetch_add(1, Ordering::Relaxed);
-        ticket.place = Some(Arc::clone(shared));
-        if waiting + promised >= shared.lane.capacity().max(1) {
-            shared.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(LaneRefusal::Full);
-        }
-        Ok(ticket)
+        admitted
+    }
+
+    fn admit(&self, has_place: bool) -> Result<Ticket<W>, LaneRefusal> {
+        self.shared.queue.admit(has_place)?;
+        Ok(Ticket {
+            lane: Arc::clone(&self.shared),
+            has_place,
+            item: None,
+        })
     }
 
     /// Whether no worker is left that could take an item.
@@ -200,7 +169,7 @@ impl<W: WorkItem> RunningLane<W> {
 
     /// Takes everything out of the queue; none of it will run.
     pub(crate) fn take_queued(&self) -> Vec<W> {
-        let taken: Vec<W> = self.shared.waiting().collect();
+        let taken = self.shared.queue.take_all();
         let count = u64::try_from(taken.len()).unwrap_or(u64::MAX);
         self.shared.cancelled.fetch_add(count, Ordering::Relaxed);
         taken
@@ -208,7 +177,7 @@ impl<W: WorkItem> RunningLane<W> {
 
     /// Turns away everything that waits, because no worker is left that could take it.
     pub(super) fn turn_away(&self) {
-        for item in self.shared.waiting() {
+        for item in self.shared.queue.take_all() {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
             self.shared.guarded(|| item.turn_away(self.name()));
         }
@@ -216,7 +185,7 @@ impl<W: WorkItem> RunningLane<W> {
 
     /// Takes no more items. Never waits; what is queued still runs, and then the workers leave.
     pub(crate) fn refuse_more(&self) {
-        *self.submit.write().expect(SENDING) = None;
+        self.shared.queue.close();
     }
 
     /// Takes no more items, lets the queued ones run, and waits until every worker that was not abandoned has left, the deadline has passed, or `hurry` disconnects. Says
@@ -254,6 +223,12 @@ impl<W: WorkItem> RunningLane<W> {
     pub(crate) fn meter(&self) -> Meter {
         let shared = Arc::clone(&self.shared);
         Box::new(move || shared.stats())
+    }
+}
+
+impl<W: WorkItem> Drop for RunningLane<W> {
+    fn drop(&mut self) {
+        self.refuse_more();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crossbeam_channel::never;
+use crossbeam_channel::{Sender, never, unbounded};
 
 use super::*;
 use crate::base::pulse::Pulse;
@@ -121,8 +121,7 @@ impl Bench {
         Bench::of(Lane::new("test").workers(workers).queue(queue))
     }
 
-    pub(in crate::lane) fn of(mut lane: Lane) -> Self {
-        lane.resumes = true;
+    pub(in crate::lane) fn of(lane: Lane) -> Self {
         Bench {
             lane: RunningLane::start(lane).expect("threads can be started"),
             began: unbounded(),
@@ -282,4 +281,45 @@ fn a_lane_does_not_wait_for_a_ticket_that_was_given_up() {
     bench.lane.refuse_more();
     drop(ticket);
     assert_eq!(bench.lane.close(soon(), &never()), 0);
+}
+
+/// One that hands several items in wakes one worker, which wakes the next.
+#[test]
+fn law_15_nothing_waits_while_a_worker_is_idle() {
+    for _ in 0..100 {
+        let bench = Bench::new(4, 4);
+        for number in 0..4 {
+            assert!(bench.lane.try_submit(bench.item(number)).is_ok());
+        }
+        let mut began: Vec<_> = (0..4)
+            .map(|_| bench.began.1.recv_timeout(Duration::from_secs(10)))
+            .collect();
+        began.sort_unstable_by_key(|number| number.unwrap_or(u32::MAX));
+        assert_eq!(began, [Ok(0), Ok(1), Ok(2), Ok(3)], "each has its worker");
+        drop(bench.go.0);
+        assert_eq!(bench.lane.close(soon(), &never()), 0);
+    }
+}
+
+#[test]
+fn law_2_without_a_queue_no_more_is_taken_than_there_are_idle_workers() {
+    for _ in 0..100 {
+        let bench = Bench::new(2, 0);
+        let taken = thread::scope(|scope| {
+            let offer = |number| bench.lane.try_submit(bench.item(number)).is_ok();
+            let offers: Vec<_> = (0..4)
+                .map(|number| scope.spawn(move || offer(number)))
+                .collect();
+            let taken = offers
+                .into_iter()
+                .map(|offer| offer.join().expect("no panic"));
+            taken.filter(|taken| *taken).count()
+        });
+        assert!(taken <= 2, "{taken} for two workers");
+        for _ in 0..taken {
+            assert!(bench.began.1.recv_timeout(Duration::from_secs(10)).is_ok());
+        }
+        drop(bench.go.0);
+        assert_eq!(bench.lane.close(soon(), &never()), 0);
+    }
 }

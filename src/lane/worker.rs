@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, never, select};
+use crossbeam_channel::Sender;
 
 use crate::base::kernel::ThreadId;
 use crate::base::lock::Lock;
@@ -17,8 +17,8 @@ use crate::base::log;
 use crate::base::panics;
 use crate::base::pulse::Pulse;
 use crate::base::stats::LaneStats;
-use crate::base::waiting::look_and_yield;
 use crate::lane::definition::Lane;
+use crate::lane::queue::WorkQueue;
 
 /// A piece of work that a lane runs once.
 pub(crate) trait WorkItem: Send + 'static {
@@ -105,13 +105,8 @@ impl<R> Slot<R> {
 /// What the workers of one lane share.
 pub(super) struct SharedLane<W: WorkItem> {
     pub(super) lane: Lane,
-    /// Disconnects when the lane is closed and everything queued has been taken, which is what sends a worker home.
-    pub(super) take: Receiver<W>,
-    /// What was accepted before and goes on: a call whose turn has come, a background job. Bounded where it waited. Disconnects when the lane is closed
-    /// and nothing that waits may come back. `None` for a lane that nothing comes back to, whose workers have one channel less to look at.
-    pub(super) resumed: Option<Receiver<W>>,
-    /// Places promised to what will be resumed.
-    pub(super) promised: AtomicUsize,
+    /// What waits for its workers.
+    pub(super) queue: WorkQueue<W>,
     /// One for each worker.
     pub(super) slots: Box<[Slot<W::Running>]>,
     /// Workers that can take an item now or later: those that have not left, without those that are wedged.
@@ -131,7 +126,7 @@ impl<W: WorkItem> SharedLane<W> {
             name: self.lane.name.to_string(),
             workers: self.living.load(Ordering::Relaxed),
             busy: self.running().len(),
-            queued: self.take.len() + self.resumed.as_ref().map_or(0, Receiver::len),
+            queued: self.queue.len(),
             capacity: self.lane.capacity(),
             done: self.done.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
@@ -148,33 +143,6 @@ impl<W: WorkItem> SharedLane<W> {
         running.flatten().collect()
     }
 
-    /// What waits, of either kind, to be taken out by others than workers.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = W> {
-        let resumed = self.resumed.iter().flat_map(Receiver::try_iter);
-        self.take.try_iter().chain(resumed)
-    }
-
-    /// The next item, of either kind. `None` when there will be none.
-    fn next(&self) -> Option<W> {
-        if let Some(item) = look_and_yield(|| self.look()) {
-            return Some(item);
-        }
-        let nothing = never();
-        select! {
-            recv(self.take) -> item => item.ok().or_else(|| self.resumed.as_ref()?.recv().ok()),
-            recv(self.resumed.as_ref().unwrap_or(&nothing)) -> item => item.ok().or_else(|| self.take.recv().ok()),
-        }
-    }
-
-    /// An item that is there already. What was accepted before goes first.
-    fn look(&self) -> Option<W> {
-        let resumed = self
-            .resumed
-            .as_ref()
-            .and_then(|items| items.try_recv().ok());
-        resumed.or_else(|| self.take.try_recv().ok())
-    }
-
     /// What the thread of a worker does, until there is nothing more to take or it has been abandoned.
     pub(super) fn work(&self, index: usize, generation: u64) {
         // Counted whichever way it leaves.
@@ -185,7 +153,7 @@ impl<W: WorkItem> SharedLane<W> {
         };
         let slot = &self.slots[index];
         slot.lock().thread_id = ThreadId::current();
-        while let Some(item) = self.next() {
+        while let Some(item) = self.queue.next() {
             if item.is_stale() {
                 // Unwind safety: it may be the last that holds a handler's captures, which may panic when they are dropped.
                 let _logged = self.guarded(|| drop(item));

@@ -56,3 +56,15 @@ impl Rest {
         &self.answer.body[self.from..]
     }
 }
+
+/// How the requests come whose answers leave here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// One by one: each answer leaves at once.
+    #[default]
+    Single,
+    /// Several together, and more of them are being handed in: what is answered meanwhile leaves together, when all have been, or when it is much.
+    Burst,
+    /// Several together, of which all have been handed in: as long as several answers are due, they may leave together.
+    BetweenBursts,
+}

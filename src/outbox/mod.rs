@@ -6,7 +6,7 @@ mod receiver;
 mod short;
 mod writer;
 
-pub(crate) use self::answer::{Admission, Answer, Rest, ShortSent, ShortWay};
+pub(crate) use self::answer::{Admission, Answer, Pace, Rest, ShortSent, ShortWay};
 pub(crate) use self::queue::{EventKind, EventSource};
 pub(crate) use self::receiver::{OutboxReceiver, Pending, Rings, outbox};
 pub(crate) use self::short::short_way_is_on;

@@ -145,7 +145,7 @@ impl OutboxReceiver {
     /// The next item, if there is one that may be read now.
     fn next(&self, state: &mut OutboxState) -> Option<Item> {
         state.waits = None;
-        if state.sending {
+        if state.sending || state.is_held_back() {
             return None;
         }
         if mem::take(&mut state.superseded) {

@@ -6,9 +6,12 @@
 
 use crate::base::log;
 use crate::base::panics;
-use crate::outbox::answer::{Answer, ShortSent, ShortWay};
+use crate::outbox::answer::{Answer, Pace, ShortSent, ShortWay};
 use crate::outbox::queue::Firm;
 use crate::outbox::writer::{OutboxState, SharedOutbox};
+
+/// So much does not wait for the end of a burst.
+const BURST_BYTES: usize = 32 * 1024;
 
 impl SharedOutbox {
     /// Sends an answer by the short way, if there is one now; otherwise, and what is left of it, by the long one.
@@ -51,8 +54,9 @@ impl SharedOutbox {
                 drop(state);
                 return rest.ended_unread(&*self.observer);
             }
-            Some(rest) => {
+            Some(mut rest) => {
                 state.answers += 1;
+                state.charge(&mut rest);
                 // Ahead of what has been put in meanwhile: the client has its beginning.
                 state.queue.push_front(rest);
             }
@@ -67,12 +71,24 @@ impl OutboxState {
     /// Takes the short way, if nothing is ahead of it: a receiver that waits has found the queue empty, and is woken by the first that comes into it. Answers
     /// to requests that came together go the long way, on which they can leave together.
     fn begin_short(&mut self) -> Option<ShortWay> {
-        if self.waits.is_none() || self.sending || (self.gathers && self.due > 1) {
+        let leaves_at_once = match self.pace {
+            Pace::Single => true,
+            Pace::BetweenBursts => self.due == 1,
+            Pace::Burst => false,
+        };
+        if self.waits.is_none() || self.sending || !leaves_at_once {
             return None;
         }
         let short_way = self.short_way.take()?;
         self.sending = true;
         Some(short_way)
+    }
+
+    /// Whether what there is waits for the end of a burst. Never while the thread that would end it waits for room.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.pace == Pace::Burst
+            && self.queue.bytes() < BURST_BYTES
+            && !(self.room_waited_for || self.closed || self.superseded)
     }
 
     /// Whether something has come that the receiver was not told of while an answer was being sent.

@@ -7,13 +7,14 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::budget::{Budget, Charge, OverBudget};
 use crate::observe::access::{Access, Observer};
-use crate::outbox::answer::{Answer, Rest, ShortWay};
+use crate::outbox::answer::{Answer, Pace, Rest, ShortWay};
 use crate::outbox::queue::{EventKind, EventSource, Firm, Queue};
 
 /// The producer side, shared by everyone who answers on one exchange or one pipe.
@@ -99,8 +100,7 @@ pub(super) struct OutboxState {
     pub(super) waits: Option<ReceiverWait>,
     /// How an answer leaves without it.
     pub(super) short_way: Option<ShortWay>,
-    /// Requests come together, so their answers are to leave together.
-    pub(super) gathers: bool,
+    pub(super) pace: Pace,
     /// An answer is on the short way; nothing may be written beside it.
     pub(super) sending: bool,
     /// Answers have gone the short way since the receiver was last here.
@@ -147,7 +147,7 @@ impl SharedOutbox {
                 closed: false,
                 waits: None,
                 short_way: None,
-                gathers: false,
+                pace: Pace::default(),
                 sending: false,
                 sent: false,
                 room_waited_for: false,
@@ -172,18 +172,19 @@ impl SharedOutbox {
     }
 
     /// Puts the terminal item of a request into the queue.
-    pub(super) fn answer_long(&self, mut state: MutexGuard<'_, OutboxState>, firm: Firm) {
+    pub(super) fn answer_long(&self, mut state: MutexGuard<'_, OutboxState>, mut firm: Firm) {
         if state.receiver_gone {
             drop(state);
             return firm.ended_unread(&*self.observer);
         }
         state.answers += 1;
+        state.charge(&mut firm);
         self.push(state, firm);
     }
 
     /// Lets everybody know who has to. While an answer is on the short way the receiver has to wait for its end, and is woken then.
     pub(super) fn arrived(&self, mut state: MutexGuard<'_, OutboxState>) {
-        let waits = match state.sending {
+        let waits = match state.sending || state.is_held_back() {
             true => None,
             false => state.waits.take(),
         };
@@ -205,7 +206,8 @@ impl SharedOutbox {
 impl OutboxState {
     /// Whether nothing is in it, nothing is due, and nothing has been said about it.
     pub(super) fn is_as_new(&self) -> bool {
-        let told = self.closed || self.superseded || self.gathers || self.takes_no_requests;
+        let told =
+            self.closed || self.superseded || self.pace != Pace::Single || self.takes_no_requests;
         let left = self.detach_waits || self.sent || self.sending || self.room_waited_for;
         let asked = self.read.is_some() || self.on_arrival.is_some() || self.due > 0;
         !told && !left && !asked && self.queue.is_empty()
@@ -213,6 +215,16 @@ impl OutboxState {
 
     fn is_full(&self, bounds: &Bounds) -> bool {
         self.answers >= bounds.answers_max || self.queue.bytes() >= bounds.bytes_max
+    }
+
+    /// Charges an answer that has to wait and is not charged. A small one waits whatever the account says.
+    pub(super) fn charge(&self, firm: &mut Firm) {
+        if let Firm::Answer(answer) | Firm::Rest(Rest { answer, .. }) = firm
+            && answer.charge.is_none()
+        {
+            let charged = self.accounts.answers.try_charge(answer.body.len());
+            answer.charge = charged.ok();
+        }
     }
 
     /// What the receiver finds in something that is never dropped.
@@ -245,7 +257,12 @@ impl Outbox {
     pub(crate) fn await_room(&self) -> bool {
         let mut state = self.0.lock();
         while state.is_full(&self.0.bounds) && !state.receiver_gone {
-            state.room_waited_for = true;
+            if !mem::replace(&mut state.room_waited_for, true) {
+                // What was held back for the end of a burst makes room.
+                self.0.arrived(state);
+                state = self.0.lock();
+                continue;
+            }
             state = self
                 .0
                 .room
@@ -268,9 +285,13 @@ impl Outbox {
         })
     }
 
-    /// Says whether requests come together from now on, so that answers to them are gathered into one write.
-    pub(crate) fn gather(&self, gathers: bool) {
-        self.0.lock().gathers = gathers;
+    /// Says how requests come from now on.
+    pub(crate) fn set_pace(&self, pace: Pace) {
+        let mut state = self.0.lock();
+        state.pace = pace;
+        if !state.queue.is_empty() {
+            self.0.arrived(state);
+        }
     }
 
     /// Puts an event in; others may have to go for it, or it itself. It is not sent once its call is cancelled.

@@ -43,6 +43,13 @@ impl RequestId {
         if text.len() > ID_BYTES_MAX {
             return None;
         }
+        // JSON has no sign in front of a number but a minus.
+        if text.len() < 19
+            && !text.starts_with('-')
+            && let Ok(value) = text.parse::<i64>()
+        {
+            return Some(value.into());
+        }
         let value = Decimal::read(text)?.integer()?;
         let is_plain = text.len() < 19 && !text.contains(['.', 'e', 'E']) && text != "-0";
         let spelled = (!is_plain).then(|| raw.to_owned());

@@ -216,6 +216,16 @@ fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     }
 }
 
+/// A member of a request.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum RequestMember {
+    Jsonrpc,
+    Id,
+    Method,
+    Params,
+}
+
 /// Reads the members of a request, each once and no others. Not derived, because what is derived takes three times as much of a connection's stack.
 struct PlainRequest;
 
@@ -228,12 +238,18 @@ impl<'de> Visitor<'de> for PlainRequest {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (mut version, mut id, mut method, mut params) = (None, None, None, None);
-        while let Some(Text(key)) = map.next_key()? {
-            match &*key {
-                "jsonrpc" if version.is_none() => version = Some(map.next_value::<Text<'_>>()?),
-                "id" if id.is_none() => id = RequestId::read(map.next_value()?),
-                "method" if method.is_none() => method = Some(map.next_value::<Text<'_>>()?),
-                "params" if params.is_none() => params = map.next_value::<BoxedParams<'_>>()?.0,
+        while let Some(member) = map.next_key()? {
+            match member {
+                RequestMember::Jsonrpc if version.is_none() => {
+                    version = Some(map.next_value::<Text<'_>>()?)
+                }
+                RequestMember::Id if id.is_none() => id = RequestId::read(map.next_value()?),
+                RequestMember::Method if method.is_none() => {
+                    method = Some(map.next_value::<Text<'_>>()?)
+                }
+                RequestMember::Params if params.is_none() => {
+                    params = map.next_value::<BoxedParams<'_>>()?.0
+                }
                 _ => return Err(de::Error::custom("out of the ordinary")),
             }
         }

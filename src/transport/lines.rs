@@ -79,6 +79,12 @@ impl<R: Read> Lines<R> {
         !self.read.buffer().is_empty()
     }
 
+    /// Whether [`next`](Self::next) finds a line without reading: one that is not blank has been read to its end.
+    pub(super) fn has_whole(&self) -> bool {
+        let unread = self.read.buffer().trim_ascii_start();
+        memchr::memchr(b'\n', unread).is_some()
+    }
+
     /// Reads the next line that is not blank into `line`.
     pub(super) fn next(&mut self, line: &mut Vec<u8>) -> io::Result<Line> {
         loop {

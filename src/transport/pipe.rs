@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -19,7 +20,8 @@ use crate::base::log;
 use crate::engine::{Pipe, Refusal, ReplyPort, Via};
 use crate::observe::access::{Access, Observer, Peer, RequestTag};
 use crate::outbox::{
-    AnswerSlot, Bounds, Item, Outbox, OutboxReceiver, Rest, ShortSent, ShortWay, short_way_is_on,
+    AnswerSlot, Bounds, Item, Outbox, OutboxReceiver, Pace, Rest, ShortSent, ShortWay,
+    short_way_is_on,
 };
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::jsonrpc::glimpse;
@@ -174,16 +176,20 @@ impl<R: Read> Reader<R> {
 
     fn read_all(&mut self) {
         let mut line = Vec::new();
-        let mut gathers = false;
+        let mut pace = Pace::Single;
         // Waiting here, with full pipes on both sides, is what pushes back on the client.
         while self.outbox.await_room() {
-            let follows = self.lines.has_more();
+            let was_there = self.lines.has_more();
             let read = self.lines.next(&mut line);
             // A client that sends several lines at once, or faster than they are read, takes several answers at once; one that asks and waits is answered at once.
-            let is_followed = self.lines.has_more();
-            if is_followed != gathers && (is_followed || !follows) {
-                gathers = is_followed;
-                self.outbox.gather(gathers);
+            let now = match (self.lines.has_whole(), was_there) {
+                (true, _) => Pace::Burst,
+                (false, true) => Pace::BetweenBursts,
+                (false, false) => Pace::Single,
+            };
+            let has_changed = mem::replace(&mut pace, now) != now;
+            if has_changed && now != Pace::BetweenBursts {
+                self.outbox.set_pace(now);
             }
             let Some(slot) = self.outbox.reserve() else {
                 break;
@@ -202,6 +208,10 @@ impl<R: Read> Reader<R> {
                     log::warn!("reading from the client failed: {error}");
                     break;
                 }
+            }
+            // What was answered at once while the last of a burst was handed in leaves with the others.
+            if has_changed && now == Pace::BetweenBursts {
+                self.outbox.set_pace(now);
             }
         }
     }

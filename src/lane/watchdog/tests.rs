@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::base::pulse::ALIVE;
 use crate::lane::Lane;
-use crate::lane::running::LaneRefusal;
+use crate::lane::queue::LaneRefusal;
 use crate::lane::running::tests::{AtGate, Bench, Told, soon};
 
 const LIVENESS: Duration = Duration::from_millis(80);

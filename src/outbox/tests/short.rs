@@ -152,7 +152,7 @@ fn answers_to_requests_that_came_together_leave_together_and_the_last_goes_the_s
     let (way, seen) = short(|_| ShortSent::All);
     receiver.set_short_way(Some(way));
     let (wake, _count) = counting();
-    outbox.gather(true);
+    outbox.set_pace(Pace::BetweenBursts);
     let [first, second, last] = [(); 3].map(|()| outbox.reserve().expect("a place"));
     assert_eq!(
         try_next(&receiver, &wake, Rings::ForItems),
@@ -168,6 +168,53 @@ fn answers_to_requests_that_came_together_leave_together_and_the_last_goes_the_s
     assert!(seen.try_recv().is_err());
     last.send(answer("last"));
     assert_eq!(seen.try_recv().as_deref(), Ok("last"));
+}
+
+#[test]
+fn what_is_answered_in_a_burst_leaves_together_at_its_end() {
+    let (outbox, receiver) = new_outbox(9, 1 << 20);
+    let (way, seen) = short(|_| ShortSent::All);
+    receiver.set_short_way(Some(way));
+    let (wake, count) = counting();
+    outbox.set_pace(Pace::Burst);
+    assert_eq!(
+        try_next(&receiver, &wake, Rings::ForItems),
+        Err(Pending::Nothing)
+    );
+    for text in ["first", "second"] {
+        let slot = outbox.reserve().expect("the receiver lives");
+        slot.send(answer(text));
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 0, "nobody is woken");
+    assert_eq!(
+        try_next(&receiver, &wake, Rings::ForItems),
+        Err(Pending::Nothing)
+    );
+    outbox.set_pace(Pace::BetweenBursts);
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+    assert_eq!(read(&receiver), ["answer first", "answer second"]);
+    assert!(seen.try_recv().is_err());
+}
+
+/// The thread that would end the burst waits for what is held back.
+#[test]
+fn law_2_a_burst_that_waits_for_room_holds_nothing_back() {
+    let (outbox, receiver) = new_outbox(1, 1 << 20);
+    let (woken, wakes) = unbounded();
+    let wake: Wake = Arc::new(move || drop(woken.send(())));
+    outbox.set_pace(Pace::Burst);
+    let slot = outbox.reserve().expect("the receiver lives");
+    slot.send(answer("first"));
+    assert_eq!(
+        try_next(&receiver, &wake, Rings::ForItems),
+        Err(Pending::Nothing)
+    );
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| outbox.await_room());
+        assert_eq!(wakes.recv_timeout(Duration::from_secs(10)), Ok(()));
+        assert_eq!(read(&receiver), ["answer first"]);
+        assert!(waiting.join().expect("it does not panic"));
+    });
 }
 
 #[test]
