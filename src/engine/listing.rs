@@ -85,14 +85,14 @@ impl Listing {
             Some(cursor) => self.page_of(cursor)?,
         };
         let page = &self.pages[at];
-        let (once, modern) = match era {
-            Era::Modern => (&page.modern, true),
-            Era::Legacy => (&page.legacy, false),
+        let once = match era {
+            Era::Modern => &page.modern,
+            Era::Legacy => &page.legacy,
         };
-        Some(once.get_or_init(|| self.render(at, modern)))
+        Some(once.get_or_init(|| self.render(at, era)))
     }
 
-    fn render(&self, at: usize, modern: bool) -> Vec<u8> {
+    fn render(&self, at: usize, era: Era) -> Vec<u8> {
         let style = &*self.style;
         let first = at * style.page_len;
         let last = self.items.len().min(first + style.page_len);
@@ -101,7 +101,7 @@ impl Listing {
             member: style.member,
             items: &self.items[first..last],
             next_cursor: (at + 1 < self.pages.len()).then(|| self.cursor(at + 1)),
-            modern: modern.then(|| Cacheable::new(style.cache, &style.server_info)),
+            modern: (era == Era::Modern).then(|| Cacheable::new(style.cache, &style.server_info)),
         };
         write_json(&mut out, &result);
         out

@@ -84,7 +84,7 @@ impl<T: Send + 'static, K> Claim<T, K> {
     /// The destructor runs on another thread. If it takes longer than [`patience`](crate::ResourcePool::patience), this does not wait for it.
     pub fn broken(mut self) {
         if let Some(made) = self.made.take() {
-            self.shelf.throw_away(made, true);
+            self.shelf.throw_away(made);
         }
     }
 
@@ -119,7 +119,7 @@ impl<T: Send + 'static, K> Drop for Claim<T, K> {
     fn drop(&mut self) {
         let made = self.made.take();
         if let Some(late) = self.shelf.give_back(self.grant, made) {
-            self.shelf.throw_away(late, false);
+            self.shelf.abandon(late);
         }
     }
 }

@@ -98,7 +98,7 @@ impl<T: Send + 'static, K> Shelf<T, K> {
                 if self.table.made(grant) {
                     return Ok(made);
                 }
-                self.throw_away(made, false);
+                self.abandon(made);
                 Err("the claim was taken back while it was made".into())
             }
             Err(problem) => {
@@ -115,7 +115,7 @@ impl<T: Send + 'static, K> Shelf<T, K> {
             (care.check.clone(), care.age_max, care.patience)
         };
         if age_max.is_some_and(|most| found.since.elapsed() >= most) {
-            self.throw_away(found, true);
+            self.throw_away(found);
             return None;
         }
         let Some(check) = check else {
@@ -128,18 +128,24 @@ impl<T: Send + 'static, K> Shelf<T, K> {
         match checked? {
             (good, true) => Some(good),
             (bad, false) => {
-                self.throw_away(bad, true);
+                self.throw_away(bad);
                 None
             }
         }
     }
 
-    /// Drops it on another thread. If `waits`, a new one can be made afterwards, unless it hangs.
-    pub(super) fn throw_away(&self, made: Made<T>, waits: bool) {
-        let patience = match waits {
-            true => self.care.lock().patience,
-            false => Duration::ZERO,
-        };
+    /// Drops it on another thread, after which a new one can be made, unless it hangs.
+    pub(super) fn throw_away(&self, made: Made<T>) {
+        let patience = self.care.lock().patience;
+        self.drop_aside(made, patience);
+    }
+
+    /// Drops it on another thread, and does not wait for that.
+    pub(super) fn abandon(&self, made: Made<T>) {
+        self.drop_aside(made, Duration::ZERO);
+    }
+
+    fn drop_aside(&self, made: Made<T>, patience: Duration) {
         let aside = &self.table.aside;
         let _dropped_or_left_behind = aside.ask(patience, &never(), move || drop(made));
     }

@@ -27,47 +27,32 @@ pub(crate) enum Method {
     TasksCancel,
 }
 
-struct MethodRow {
-    name: &'static str,
-    method: Method,
-    modern: bool,
-    legacy: bool,
-}
+struct MethodRow(&'static str, Method, &'static [Era]);
 
-const fn row(name: &'static str, method: Method, modern: bool, legacy: bool) -> MethodRow {
-    MethodRow {
-        name,
-        method,
-        modern,
-        legacy,
-    }
-}
+const MODERN: &[Era] = &[Era::Modern];
+const LEGACY: &[Era] = &[Era::Legacy];
+const BOTH: &[Era] = &[Era::Modern, Era::Legacy];
 
-/// One line a method: name, and whether the modern and the legacy era have it.
+/// One line a method: its name, and the eras that have it.
 const TABLE: &[MethodRow] = &[
-    row("tools/call", Method::ToolsCall, true, true),
-    row("tools/list", Method::ToolsList, true, true),
-    row("resources/read", Method::ResourcesRead, true, true),
-    row("resources/list", Method::ResourcesList, true, true),
-    row(
-        "resources/templates/list",
-        Method::TemplatesList,
-        true,
-        true,
-    ),
-    row("prompts/get", Method::PromptsGet, true, true),
-    row("prompts/list", Method::PromptsList, true, true),
-    row("completion/complete", Method::Complete, true, true),
-    row("server/discover", Method::Discover, true, false),
-    row("initialize", Method::Initialize, false, true),
-    row("ping", Method::Ping, false, true),
-    row("logging/setLevel", Method::SetLevel, false, true),
-    row("subscriptions/listen", Method::Listen, true, false),
-    row("resources/subscribe", Method::Subscribe, false, true),
-    row("resources/unsubscribe", Method::Unsubscribe, false, true),
-    row("tasks/get", Method::TasksGet, true, false),
-    row("tasks/update", Method::TasksUpdate, true, false),
-    row("tasks/cancel", Method::TasksCancel, true, false),
+    MethodRow("tools/call", Method::ToolsCall, BOTH),
+    MethodRow("tools/list", Method::ToolsList, BOTH),
+    MethodRow("resources/read", Method::ResourcesRead, BOTH),
+    MethodRow("resources/list", Method::ResourcesList, BOTH),
+    MethodRow("resources/templates/list", Method::TemplatesList, BOTH),
+    MethodRow("prompts/get", Method::PromptsGet, BOTH),
+    MethodRow("prompts/list", Method::PromptsList, BOTH),
+    MethodRow("completion/complete", Method::Complete, BOTH),
+    MethodRow("server/discover", Method::Discover, MODERN),
+    MethodRow("initialize", Method::Initialize, LEGACY),
+    MethodRow("ping", Method::Ping, LEGACY),
+    MethodRow("logging/setLevel", Method::SetLevel, LEGACY),
+    MethodRow("subscriptions/listen", Method::Listen, MODERN),
+    MethodRow("resources/subscribe", Method::Subscribe, LEGACY),
+    MethodRow("resources/unsubscribe", Method::Unsubscribe, LEGACY),
+    MethodRow("tasks/get", Method::TasksGet, MODERN),
+    MethodRow("tasks/update", Method::TasksUpdate, MODERN),
+    MethodRow("tasks/cancel", Method::TasksCancel, MODERN),
 ];
 
 /// What stands in the log for a name that is not here.
@@ -76,27 +61,23 @@ pub(crate) const UNKNOWN: &str = "?";
 impl Method {
     /// The method with this name, if the era has it.
     pub(crate) fn find(name: &str, era: Era) -> Option<Method> {
-        let row = TABLE.iter().find(|row| row.name == name)?;
-        let exists = match era {
-            Era::Modern => row.modern,
-            Era::Legacy => row.legacy,
-        };
-        exists.then_some(row.method)
+        let MethodRow(_, method, eras) = TABLE.iter().find(|row| row.0 == name)?;
+        eras.contains(&era).then_some(*method)
     }
 
     /// The name itself if any era has it.
     pub(crate) fn known(name: &str) -> &'static str {
         TABLE
             .iter()
-            .find(|row| row.name == name)
-            .map_or(UNKNOWN, |row| row.name)
+            .find(|row| row.0 == name)
+            .map_or(UNKNOWN, |row| row.0)
     }
 
     /// The method's name on the wire.
     pub(crate) fn name(self) -> &'static str {
         TABLE
             .iter()
-            .find(|row| row.method == self)
-            .map_or(UNKNOWN, |row| row.name)
+            .find(|row| row.1 == self)
+            .map_or(UNKNOWN, |row| row.0)
     }
 }
