@@ -5,7 +5,6 @@
 //! what ticks.
 
 use std::convert::Infallible;
-use std::mem;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -117,7 +116,6 @@ const AFTER_PANIC: Duration = Duration::from_secs(1);
 fn happen(tick: &mut Tick, due: Due) -> Duration {
     panics::catch(|| (tick.run)(due)).unwrap_or_else(|panic| {
         log::error!(detail: &panic.backtrace().to_string(), "a tick of the clock panicked: {panic}");
-        mem::forget(panic);
         AFTER_PANIC
     })
 }

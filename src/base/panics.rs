@@ -7,6 +7,7 @@ use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 
@@ -74,6 +75,16 @@ impl Trace {
         Trace {
             place: info.location().map(ToString::to_string).unwrap_or_default(),
             backtrace: Backtrace::force_capture(),
+        }
+    }
+}
+
+impl Drop for Panic {
+    /// What was thrown may panic again when it is dropped, and nobody may be left to catch that.
+    fn drop(&mut self) {
+        let thrown = mem::replace(&mut self.thrown, Box::new(()));
+        if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(thrown))) {
+            mem::forget(again);
         }
     }
 }

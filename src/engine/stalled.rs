@@ -2,7 +2,6 @@
 //!
 //! Must not know how a call is found to be stalled.
 
-use std::mem;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -55,7 +54,6 @@ fn start_hook(hook: OnStalled) -> Result<Sender<StalledCall>, Error> {
         for stalled in told {
             if let Err(panic) = panics::catch(|| hook(&stalled)) {
                 log::error!(detail: &panic.backtrace().to_string(), "`on_stalled` panicked: {panic}");
-                mem::forget(panic);
             }
         }
     };

@@ -4,7 +4,6 @@
 //! that takes them, nor how a result is written or a job kept.
 
 use std::collections::BTreeMap;
-use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,7 +161,6 @@ impl Drop for DropsQuietly {
         let handler = self.0.take();
         if let Err(panic) = panics::catch(|| drop(handler)) {
             log::error!(detail: &panic.backtrace().to_string(), "a handler panicked when it was dropped: {panic}");
-            mem::forget(panic);
         }
     }
 }

@@ -196,8 +196,6 @@ impl<W: WorkItem> SharedLane<W> {
                     "an item of lane `{}` panicked outside of its handler: {panic}",
                     self.lane.name
                 );
-                // What was thrown may panic again when it is dropped, and nobody is left to catch that.
-                mem::forget(panic);
             })
             .ok()
     }
