@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::panics;
 
@@ -47,21 +48,22 @@ impl AsideThreads {
 
     /// Runs it elsewhere; here when no thread can be started.
     pub(super) fn run(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
-        self.start(move || {
+        let started = self.start(move || {
             work();
             true
         });
+        if let Err(work) = started {
+            work();
+        }
     }
 
-    /// The same for what says whether it is to be counted off here, or by somebody else.
-    fn start(self: &Arc<Self>, work: impl FnOnce() -> bool + Send + 'static) {
+    /// The same for what says whether it is to be counted off here, or by somebody else. It comes back when no thread can be started.
+    fn start(self: &Arc<Self>, work: impl FnOnce() -> bool + Send + 'static) -> Result<(), Work> {
         self.running.fetch_add(1, Ordering::Relaxed);
         let aside = Arc::clone(self);
         let work: Work = Box::new(move || {
             let ends_here = panics::catch(work).unwrap_or_else(|panic| {
                 log::error!(detail: &panic.backtrace().to_string(), "a resource panicked: {panic}");
-                // What was thrown may panic again when it is dropped.
-                std::mem::forget(panic);
                 true
             });
             if ends_here {
@@ -69,26 +71,30 @@ impl AsideThreads {
             }
         });
         let Err(refused) = self.hand_over.try_send(work) else {
-            return;
+            return Ok(());
         };
         // In a cell, so that it comes back when the thread cannot be started.
-        let first = Arc::new(std::sync::Mutex::new(Some(refused.into_inner())));
+        let first = Arc::new(Lock::new(Some(refused.into_inner())));
         let theirs = Arc::clone(&first);
         let take = self.take.clone();
         let spawned = thread::Builder::new()
             .name("mcp-aside".into())
             .spawn(move || {
-                run_first(&theirs);
+                if let Some(work) = take_first(&theirs) {
+                    work();
+                }
                 while let Ok(work) = take.recv_timeout(IDLE_TIMEOUT) {
                     work();
                 }
             });
-        if spawned.is_err() {
-            run_first(&first);
+        match spawned {
+            Ok(_thread) => Ok(()),
+            Err(_) => take_first(&first).map_or(Ok(()), Err),
         }
     }
 
-    /// Runs it elsewhere and waits so long for what it returns. `None` when it has panicked, or hangs; `give_up` ends the wait as well.
+    /// Runs it elsewhere and waits so long for what it returns. `None` when it has panicked, or hangs, or cannot be run, for which it would need a thread of
+    /// its own; `give_up` ends the wait as well.
     pub(super) fn ask<R: Send + 'static>(
         self: &Arc<Self>,
         patience: Duration,
@@ -98,7 +104,15 @@ impl AsideThreads {
         // Without a buffer: what comes too late is dropped there and not here.
         let (answer, answered) = bounded(0);
         // An error means that nobody waits: then it hangs until what came out has been dropped as well.
-        self.start(move || answer.send(work()).is_err());
+        let started = self.start(move || answer.send(work()).is_err());
+        if let Err(unrun) = started {
+            // Run here it would wait for ever for this thread to take the answer. What it holds is dropped.
+            self.running.fetch_sub(1, Ordering::Relaxed);
+            if let Err(panic) = panics::catch(|| drop(unrun)) {
+                log::error!("a resource panicked while it was dropped: {panic}");
+            }
+            return None;
+        }
         let result = crossbeam_channel::select! {
             recv(answered) -> result => result.ok(),
             recv(give_up) -> _ => None,
@@ -112,9 +126,77 @@ impl AsideThreads {
     }
 }
 
-fn run_first(first: &std::sync::Mutex<Option<Work>>) {
-    let work = first.lock().ok().and_then(|mut first| first.take());
-    if let Some(work) = work {
-        work();
+fn take_first(first: &Lock<Option<Work>>) -> Option<Work> {
+    first.lock().take()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::Command;
+    use std::time::Instant;
+
+    use crossbeam_channel::never;
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+    const ALONE: &str = "MCP_THREADS_TEST_ALONE";
+
+    /// Says when it is dropped.
+    struct Resourceful(Sender<()>);
+
+    impl Drop for Resourceful {
+        fn drop(&mut self) {
+            self.0.send(()).expect("the test listens");
+        }
+    }
+
+    /// In a process of its own, all of which gets no memory for another stack.
+    #[test]
+    fn nobody_waits_for_a_thread_that_cannot_be_started() {
+        if std::env::var_os(ALONE).is_some() {
+            return without_threads();
+        }
+        let name = "pool::aside::tests::nobody_waits_for_a_thread_that_cannot_be_started";
+        let mut command = Command::new(std::env::current_exe().expect("it has a path"));
+        command.args(["--exact", name]).env(ALONE, "1");
+        let mut child = command.spawn().expect("it can be started");
+        let end = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("it is our child") {
+                break Some(status);
+            }
+            if Instant::now() >= end {
+                child.kill().expect("it is our child");
+                child.wait().expect("it is our child");
+                break None;
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    }
+
+    fn without_threads() {
+        let aside = AsideThreads::new(1);
+        let (dropped, is_dropped) = bounded(2);
+        let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux has it");
+        let pages = statm.split(' ').next().and_then(|pages| pages.parse().ok());
+        let bytes: u64 = pages.map(|pages: u64| pages * 4096).expect("a number");
+        let before = getrlimit(Resource::As);
+        let scarce = Rlimit {
+            current: Some(bytes + 256 * 1024),
+            ..before
+        };
+        setrlimit(Resource::As, scarce).expect("a limit can be lowered");
+        let is_scarce = thread::Builder::new().spawn(|| ()).is_err();
+        let (found, thrown) = (Resourceful(dropped.clone()), Resourceful(dropped));
+        let asked = aside.ask(PATIENCE, &never(), move || found);
+        aside.run(move || drop(thrown));
+        setrlimit(Resource::As, before).expect("and be raised again");
+        assert!(is_scarce, "else this tests nothing");
+        assert!(asked.is_none());
+        assert!(is_dropped.try_iter().count() == 2, "nothing is kept");
+        assert!(!aside.is_stuck());
     }
 }

@@ -182,6 +182,23 @@ impl PoolState {
         (holding.claim == grant.claim).then_some(holding)
     }
 
+    /// Ends the use of a place: it stays with what its claim is kept for, as long as that lives, or is free.
+    pub(super) fn end_use(&mut self, at: usize) -> Option<usize> {
+        let place = &mut self.places[at];
+        let kept_for = place
+            .holding()
+            .and_then(|holding| holding.kept_for.as_ref());
+        if kept_for.is_none_or(Holder::is_over) {
+            return self.vacate(at);
+        }
+        let occupancy = std::mem::replace(&mut place.occupancy, Occupancy::Free);
+        place.occupancy = match occupancy {
+            Occupancy::Used(holding) => Occupancy::Kept(holding),
+            other => other,
+        };
+        None
+    }
+
     /// Takes back a claim that is kept by nobody. Without an external lock it is free now; else that has to be given back first.
     pub(super) fn vacate(&mut self, at: usize) -> Option<usize> {
         let place = &mut self.places[at];

@@ -189,27 +189,15 @@ impl PoolTable {
     /// lock. `false`, and nothing has happened, when the claim has been taken back.
     pub(super) fn give_back(self: &Arc<Self>, grant: Grant, put: Option<impl FnOnce()>) -> bool {
         let mut state = self.state.lock();
-        let Some(holding) = state.holding(grant) else {
+        if state.holding(grant).is_none() {
             return false;
-        };
-        let stays = holding
-            .kept_for
-            .as_ref()
-            .is_some_and(|owner| !owner.is_over());
+        }
         let place = &mut state.places[grant.place];
         place.is_made = put.is_some();
         if let Some(put) = put {
             put();
         }
-        let mut leaving = None;
-        if stays {
-            let occupancy = std::mem::replace(&mut place.occupancy, Occupancy::Free);
-            if let Occupancy::Used(holding) = occupancy {
-                place.occupancy = Occupancy::Kept(holding);
-            }
-        } else {
-            leaving = state.vacate(grant.place);
-        }
+        let leaving = state.end_use(grant.place);
         state.deal();
         drop(state);
         self.unlock(leaving);
@@ -383,7 +371,7 @@ impl Drop for InLine {
         if let Some(grant) = left.and_then(|waiter| waiter.got)
             && state.holding(grant).is_some()
         {
-            leaving = state.vacate(grant.place);
+            leaving = state.end_use(grant.place);
         }
         state.deal();
         drop(state);

@@ -123,6 +123,25 @@ fn what_is_kept_is_free_for_its_own_alone_until_their_life_ends() {
     claim(&table, &stranger);
 }
 
+#[test]
+fn what_is_kept_stays_so_when_it_was_handed_to_one_of_its_own_that_leaves() {
+    let table = table(&["a"]);
+    let ((_alive, call), life) = (call(), Life::default());
+    let workspace = Holder::test_workspace("desk", life.span());
+    let own = want(&call, std::slice::from_ref(&workspace), &[true]);
+    let grant = claim(&table, &own);
+    table.change(grant, |holding| holding.kept_for = Some(workspace));
+    let cancelled = table.line_up(Arc::clone(&own));
+    let stranger = table.line_up(want(&call, &[], &[true]));
+    give_back(&table, grant);
+    assert!(cancelled.got().is_some());
+    // It has not noticed, and leaves: a cancellation that comes at the same moment.
+    drop(cancelled);
+    assert!(stranger.got().is_none(), "it is still kept");
+    assert_eq!(table.held_by(&life.span()).len(), 1);
+    claim(&table, &own);
+}
+
 /// A lock whose other holders are a set of names.
 #[derive(Clone, Default)]
 struct Elsewhere(Arc<Mutex<Locks>>);
