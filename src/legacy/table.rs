@@ -73,6 +73,10 @@ impl SessionTable {
         };
         let id = Arc::clone(id);
         let mut by_id = self.by_id.lock();
+        if by_id.contains_key(&id) {
+            // Two requests have found that it may be adopted: both are of the one that came first.
+            return Some(id);
+        }
         let ends = match by_id.len() < self.sessions_max {
             true => None,
             false => Some(self.make_room(&mut by_id, session.is_adopted)?),

@@ -196,3 +196,23 @@ fn a_silent_session_ends() {
     sessions.sweep();
     assert_eq!(sessions.len(), 1);
 }
+
+#[test]
+fn law_4_two_requests_that_adopt_a_session_at_once_have_the_same_one() {
+    let sessions = SessionTable::new(1, Duration::from_secs(3600));
+    let adopted = || {
+        let mut session = session();
+        (session.owner, session.is_adopted) = (Owner::Session("theirs".into()), true);
+        session
+    };
+    assert!(sessions.open(adopted()).is_some());
+    let first = sessions.find("theirs").expect("it is there");
+    // Has looked before the first one was opened.
+    assert!(sessions.open(adopted()).is_some());
+    let second = sessions.find("theirs").expect("it is there");
+    assert!(
+        Arc::ptr_eq(&first, &second),
+        "its calls and its streams are in one place"
+    );
+    assert!(!first.calls.span().is_over());
+}
