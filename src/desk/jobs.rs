@@ -224,6 +224,20 @@ impl Jobs {
         place.is_none_or(|place| place.lock().record.status.is_final())
     }
 
+    /// How often it has changed. `None` when it has ended, or is not there.
+    pub(crate) fn changes(&self, id: &str) -> Option<u64> {
+        let place = self.place(id)?;
+        let state = place.lock();
+        (!state.record.status.is_final()).then_some(state.record.changes)
+    }
+
+    /// Whether it has not changed since it was like this. Each change is told by who made it, after it and without a lock, so that it may be told after
+    /// its successor.
+    pub(crate) fn is_newest(&self, record: &JobRecord) -> bool {
+        let place = self.place(&record.id);
+        place.is_none_or(|place| place.lock().record.changes == record.changes)
+    }
+
     /// How long it lives: until it ends.
     pub(crate) fn span(&self, id: &str) -> Option<Span> {
         Some(self.place(id)?.lock().life.span())

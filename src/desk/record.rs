@@ -148,6 +148,9 @@ pub(crate) struct JobRecord {
     pub(crate) carried: Carried,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) outcome: Option<JobOutcome>,
+    /// How often it has changed in this run of the server, to tell which of two of them is the newer.
+    #[serde(skip)]
+    pub(crate) changes: u64,
 }
 
 /// What an answer did.
@@ -201,6 +204,7 @@ impl JobRecord {
             questions: BTreeMap::new(),
             carried,
             outcome: None,
+            changes: 0,
         }
     }
 
@@ -303,6 +307,7 @@ impl JobRecord {
 
     /// The clock of the machine may go back; a job's does not.
     fn touch(&mut self, now_ms: u64) {
+        self.changes += 1;
         self.updated_ms = self.updated_ms.max(now_ms);
     }
 }

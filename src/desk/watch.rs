@@ -15,25 +15,41 @@ struct JobWaiter {
 }
 
 #[derive(Default)]
-pub(crate) struct JobWatch {
-    waiting: Lock<Vec<JobWaiter>>,
+pub(crate) struct JobWatch(Lock<Watched>);
+
+#[derive(Default)]
+struct Watched {
+    waiting: Vec<JobWaiter>,
+    /// Nobody waits here any more.
+    is_over: bool,
 }
 
 impl JobWatch {
-    /// Does this when the job changes, or when the time has come; at once when as many wait as may.
+    /// Does this when the job changes, or when the time has come; at once when as many wait as may. `is_news` says whether the job has changed since it was
+    /// looked at: asked when whoever changes it next finds the waiter here, so that no change falls in between.
     pub(crate) fn park(
         &self,
         job: Arc<str>,
         until: Instant,
         waiting_max: usize,
+        is_news: impl FnOnce() -> bool,
         done: Box<dyn FnOnce() + Send>,
     ) {
-        let mut waiting = self.waiting.lock();
-        if waiting.len() < waiting_max {
-            return waiting.push(JobWaiter { job, until, done });
+        let mut watched = self.0.lock();
+        if watched.is_over || watched.waiting.len() >= waiting_max {
+            drop(watched);
+            return done();
         }
-        drop(waiting);
-        done();
+        let waiter = JobWaiter {
+            job: Arc::clone(&job),
+            until,
+            done,
+        };
+        watched.waiting.push(waiter);
+        drop(watched);
+        if is_news() {
+            self.wake(&job);
+        }
     }
 
     /// The job has changed.
@@ -47,18 +63,51 @@ impl JobWatch {
         self.take(|waiting| waiting.until <= now);
     }
 
-    /// Ends every wait.
+    /// Ends every wait, now and later.
     pub(crate) fn end(&self) {
+        self.0.lock().is_over = true;
         self.take(|_| true);
     }
 
     fn take(&self, is_due: impl Fn(&JobWaiter) -> bool) {
         // Done without the lock, because it may come back here.
         let due: Vec<_> = self
-            .waiting
+            .0
             .lock()
+            .waiting
             .extract_if(.., |waiting| is_due(waiting))
             .collect();
         due.into_iter().for_each(|waiting| (waiting.done)());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::waiting::after;
+
+    #[test]
+    fn what_has_changed_before_it_was_waited_for_is_not_waited_for() {
+        let (watch, done) = (JobWatch::default(), Arc::new(AtomicUsize::new(0)));
+        let park = |job: &str, is_news: bool| {
+            let done = Arc::clone(&done);
+            let count = Box::new(move || {
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+            watch.park(job.into(), after(Duration::MAX), 9, || is_news, count);
+        };
+        let count = || done.load(Ordering::Relaxed);
+        park("a", false);
+        park("b", false);
+        assert_eq!(count(), 0);
+        park("b", true);
+        assert_eq!(count(), 2, "both who wait for it");
+        watch.end();
+        assert_eq!(count(), 3);
+        park("c", false);
+        assert_eq!(count(), 4, "nobody waits any more");
     }
 }

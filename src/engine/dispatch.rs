@@ -223,12 +223,16 @@ impl Engine {
                 queued.run();
                 false
             }
-            Plan::WhenChanged(id, until) => {
+            Plan::WhenChanged(id, changes, until) => {
                 let most = self.shared.limits.exchanges_max;
+                let desk = &self.shared.desk;
+                let jobs = desk.jobs.clone();
+                let seen = Arc::clone(&id);
+                let is_news = move || jobs.is_none_or(|jobs| jobs.changes(&seen) != Some(changes));
                 let run = Box::new(move || {
                     queued.run();
                 });
-                self.shared.desk.watch.park(id, until, most, run);
+                desk.watch.park(id, until, most, is_news, run);
                 true
             }
         }

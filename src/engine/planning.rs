@@ -32,8 +32,8 @@ pub(super) enum Plan {
     Job(Box<NewJob>),
     /// On this thread, for it waits for nothing but the store.
     Here,
-    /// On the thread that changes the job, or on the clock's when the time has come.
-    WhenChanged(Arc<str>, Instant),
+    /// On the thread that changes the job, which had changed so often, or on the clock's when the time has come.
+    WhenChanged(Arc<str>, u64, Instant),
 }
 
 /// Why it is not.
@@ -159,10 +159,9 @@ impl Shared {
                 _ => serde_json::from_str::<f64>(seconds).ok()?,
             };
             let job: String = serde_json::from_str(raw::member(arguments, "job")?.get()).ok()?;
-            let is_over = self.desk.jobs.as_ref()?.has_ended(&job);
+            let changes = self.desk.jobs.as_ref()?.changes(&job)?;
             let wait = Duration::try_from_secs_f64(seconds).ok()?.min(WAIT_MAX);
-            (!is_over && !wait.is_zero())
-                .then(|| Plan::WhenChanged(job.into(), Instant::now() + wait))
+            (!wait.is_zero()).then(|| Plan::WhenChanged(job.into(), changes, Instant::now() + wait))
         };
         waits().unwrap_or(Plan::Here)
     }

@@ -2,10 +2,11 @@
 //!
 //! A subscription is a call without a worker: it is cancelled, logged and answered as calls are, and costs the thread of its connection
 //! and a bounded outbox. The list of them is locked while one is acknowledged and while a change is published, so that nothing can come in
-//! front of an acknowledgement; and again while they end, so that nothing can come behind the result. Must not know HTTP.
+//! front of an acknowledgement; and again while they are taken out to be ended, so that nothing can come behind the result. Must not know HTTP.
 //! Specification: `basic/patterns/subscriptions` of revision 2026-07-28.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -14,7 +15,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::base::budget::Charge;
 use crate::base::lock::Lock;
 use crate::base::owner::Owner;
-use crate::desk::jobs::now_ms;
+use crate::desk::jobs::{Jobs, now_ms};
 use crate::desk::record::JobRecord;
 use crate::desk::wire::{Task, TaskView};
 use crate::engine::call::Call;
@@ -95,14 +96,15 @@ impl Subscriptions {
         }
     }
 
-    /// Tells of a job's change every stream that has subscribed to it.
-    pub(super) fn publish_task(&self, record: &JobRecord, server_info: &RawValue) {
+    /// Tells of a job's change every stream that has subscribed to it; not of one that another has followed, for that is told by who made it, and
+    /// nobody shall hear of it before this one.
+    pub(super) fn publish_task(&self, jobs: &Jobs, record: &JobRecord, server_info: &RawValue) {
         let mut open = self.0.lock();
         prune(&mut open);
-        for Subscription { call, wants, .. } in &*open {
-            if wants.task_ids.contains(&*record.id) {
-                send_task(call, record, server_info);
-            }
+        let follows = |one: &&Subscription| one.wants.task_ids.contains(&*record.id);
+        let mut following = open.iter().filter(follows).peekable();
+        if following.peek().is_some() && jobs.is_newest(record) {
+            following.for_each(|one| send_task(&one.call, record, server_info));
         }
     }
 
@@ -150,7 +152,9 @@ impl Subscriptions {
             meta: RawMeta,
         }
         let server_info = serde_json::from_str::<RawMeta>(server_info.get()).unwrap_or_default();
-        for Subscription { call, .. } in self.0.lock().drain(..) {
+        // Answered without the lock: an answer for which memory is short makes room, and looks for that here, too.
+        let all = mem::take(&mut *self.0.lock());
+        for Subscription { call, .. } in all {
             let id = &call.facts.id;
             let mut meta = subscription_meta(id);
             meta.extend(server_info.clone());
@@ -221,4 +225,136 @@ pub(super) fn notification(change: Change<'_>, subscription: Option<&RequestId>)
     }
     let meta = subscription.map(subscription_meta);
     jsonrpc::notification(method, &Params { meta, uri })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::base::budget::Budget;
+    use crate::desk::jobs::JobRules;
+    use crate::desk::record::{Carried, Order};
+    use crate::desk::store::memory::MemoryStore;
+    use crate::engine::reply::{Asked, ReplyPort};
+    use crate::observe::access::{AccessLog, Observer, RequestTag};
+    use crate::outbox::{Accounts, Bounds, Item, OutboxReceiver, outbox};
+    use crate::protocol::meta::Params;
+    use crate::protocol::version::Era;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// An open stream that follows these tasks, and its reader, on accounts with so much room.
+    fn follow(
+        open: &Subscriptions,
+        answers: &Arc<Budget>,
+        task_ids: BTreeSet<Box<str>>,
+    ) -> OutboxReceiver {
+        let bounds = Bounds {
+            answers_max: 9,
+            bytes_max: 1 << 16,
+        };
+        let accounts = Accounts {
+            answers: Arc::clone(answers),
+            events: Budget::whole(usize::MAX),
+        };
+        let observer: Arc<dyn Observer> = Arc::new(AccessLog);
+        let (outbox, receiver) = outbox(bounds, accounts, &observer);
+        let wants = Wants {
+            tools_list_changed: false,
+            prompts_list_changed: false,
+            resources_list_changed: false,
+            resource_subscriptions: BTreeSet::new(),
+            task_ids,
+        };
+        let kept = answers.try_charge(0).expect("nothing fits everywhere");
+        let asked = Asked {
+            id: RequestId::String("follow".into()),
+            method: "subscriptions/listen",
+            params: Params::parse(None).expect("none are good ones"),
+            port: ReplyPort::Outbox(outbox.reserve().expect("it is read")),
+            tag: &RequestTag::fresh(),
+            era: Era::Modern,
+        };
+        let admit = |_| {
+            let (call, _) = asked.open(None, Owner::Nobody, None)?;
+            Some((call, wants, kept))
+        };
+        let opened = open.open(&Owner::Nobody, admit, |_, _| ());
+        assert!(opened.is_some());
+        receiver
+    }
+
+    /// The texts of what waits to be read.
+    fn read(receiver: &OutboxReceiver) -> Vec<String> {
+        let next = || match receiver.recv(Some(Instant::now())) {
+            Item::Event(bytes) | Item::Opening(bytes) => Some(bytes),
+            Item::Answer(answer) => Some(answer.body),
+            _ => None,
+        };
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("JSON is text");
+        std::iter::from_fn(next).map(text).collect()
+    }
+
+    fn server_info() -> Box<RawValue> {
+        RawValue::from_string("{}".into()).expect("it is JSON")
+    }
+
+    #[test]
+    fn law_12_streams_end_when_memory_is_short() {
+        let open = Arc::new(Subscriptions::default());
+        let memory = Budget::whole(8);
+        let shortage = Arc::clone(&open);
+        memory.on_shortage(move |_| shortage.prune());
+        let receiver = follow(&open, &memory, BTreeSet::new());
+        let (ended, hears) = mpsc::channel();
+        thread::spawn(move || {
+            open.end(&server_info());
+            // At its end a test does not listen any more.
+            let _heard = ended.send(());
+        });
+        assert_eq!(hears.recv_timeout(PATIENCE), Ok(()));
+        let read = read(&receiver);
+        assert!(read[1].contains("503"), "{read:?}");
+    }
+
+    #[test]
+    fn law_4_a_change_of_a_task_that_is_told_late_is_not_told_behind_its_successor() {
+        let rules = JobRules {
+            keep: PATIENCE,
+            jobs_max: 1,
+            jobs_of_one_max: 1,
+        };
+        let store = Box::new(MemoryStore::new());
+        let (jobs, _) = Jobs::open(rules, store, Budget::whole(usize::MAX)).expect("it opens");
+        let (tell, told) = mpsc::channel();
+        jobs.on_change(move |record| tell.send(record.clone()).expect("the test listens"));
+        let order = Order {
+            tool: "dig".into(),
+            principal: None,
+            listed_in: None,
+            arguments: None,
+            workspace: None,
+            capabilities: None,
+            client_info: None,
+            is_legacy: false,
+            restartable: false,
+        };
+        let id = jobs
+            .create(order, Carried::default())
+            .expect("there is room");
+        jobs.tell(&id, "half of it".into());
+        jobs.cancel(&id, None).expect("it is there");
+        let (half, cancelled) = (told.recv().expect("told"), told.recv().expect("told"));
+        let open = Subscriptions::default();
+        let memory = Budget::whole(usize::MAX);
+        let receiver = follow(&open, &memory, [(&*id).into()].into());
+        open.publish_task(&jobs, &cancelled, &server_info());
+        open.publish_task(&jobs, &half, &server_info());
+        let read = read(&receiver);
+        assert_eq!(read.len(), 2, "{read:?}");
+        assert!(read[1].contains("cancelled"), "{read:?}");
+    }
 }

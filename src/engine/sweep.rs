@@ -70,9 +70,10 @@ impl Shared {
                 if record.status.is_final() {
                     shared.sweep_pools();
                 }
-                shared
-                    .subscriptions
-                    .publish_task(record, &shared.identity.server_info);
+                if let Some(jobs) = &shared.desk.jobs {
+                    let server_info = &shared.identity.server_info;
+                    shared.subscriptions.publish_task(jobs, record, server_info);
+                }
             }
         });
     }
