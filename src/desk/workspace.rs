@@ -121,11 +121,17 @@ impl Workspace {
             drop(state);
             visitor.go(turn);
             Ok(())
-        } else if state.waiting.len() < self.queue_len_max {
-            state.waiting.push_back((access, visitor));
-            Ok(())
         } else {
-            Err(Outside::Full(visitor))
+            let has_room = state.waiting.len() < self.queue_len_max;
+            let outside = match has_room {
+                true => {
+                    state.waiting.push_back((access, visitor));
+                    Ok(())
+                }
+                false => Err(Outside::Full(visitor)),
+            };
+            drop(state);
+            outside
         };
         // Dropped without the lock: what they hold may come back here.
         drop(stale);
@@ -175,8 +181,7 @@ impl Workspace {
         // The others that read it at that moment have it to their end.
         state.inside.clear();
         if self.closes_broken {
-            drop(state);
-            return self.close();
+            return Self::close_now(state);
         }
         let cell = mem::take(&mut state.cell);
         self.hand_on(state);
@@ -194,7 +199,10 @@ impl Workspace {
 
     /// Takes no more calls, and turns away those who wait; the value goes with the last call that is inside.
     pub(crate) fn close(&self) -> Cell {
-        let mut state = self.state.lock();
+        Self::close_now(self.state.lock())
+    }
+
+    fn close_now(mut state: MutexGuard<'_, WorkspaceState>) -> Cell {
         state.is_closed = true;
         state.life.end();
         let cell = mem::take(&mut state.cell);

@@ -45,6 +45,15 @@ pub(crate) struct Closed {
     _value: Cell,
 }
 
+impl Closed {
+    fn of(workspace: Arc<Workspace>) -> Self {
+        Closed {
+            _value: workspace.close(),
+            workspace,
+        }
+    }
+}
+
 /// Why there is no workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoWorkspace {
@@ -124,17 +133,13 @@ impl Workspaces {
     /// Forgets a workspace, takes no more calls in it and turns away those who wait. What it was comes back, to be dropped where that may take time.
     pub(crate) fn close(&self, key: &Key) -> Option<Closed> {
         let workspace = self.by_key.lock().remove(key)?;
-        Some(Closed {
-            _value: workspace.close(),
-            workspace,
-        })
+        Some(Closed::of(workspace))
     }
 
-    /// Closes all of them, because the server ends.
-    pub(crate) fn close_all(&self) {
+    /// Closes all of them, because the server ends. What they were comes back, to be dropped where that may take time.
+    pub(crate) fn close_all(&self) -> Vec<Closed> {
         let all = std::mem::take(&mut *self.by_key.lock());
-        let values: Vec<_> = all.values().map(|workspace| workspace.close()).collect();
-        drop(values);
+        all.into_values().map(Closed::of).collect()
     }
 
     /// Closes what has been idle too long, or whose owner has gone, and frees the places of calls that nobody waits for any more. Says which were closed.
@@ -142,18 +147,19 @@ impl Workspaces {
         let all: Vec<_> = self.by_key.lock().values().map(Arc::clone).collect();
         all.iter().for_each(|workspace| workspace.drop_stale());
         let most = self.rules.idle_timeout;
-        let mut closed = Vec::new();
+        let (mut closed, mut orphans) = (Vec::new(), Vec::new());
         self.by_key.lock().retain(|key, workspace| {
             let is_lasting = key
                 .owner
                 .as_ref()
                 .is_some_and(|owner| owner.starts_with(PIPE));
             let is_orphan = key.owner.as_ref().is_some_and(|owner| has_gone(owner));
-            let value = match (is_orphan, is_lasting) {
-                (true, _) => Some(workspace.close()),
-                (false, true) => None,
-                (false, false) => workspace.close_if_idle_for(most),
-            };
+            if is_orphan {
+                orphans.push(Arc::clone(workspace));
+                return false;
+            }
+            let idle = || workspace.close_if_idle_for(most);
+            let value = (!is_lasting).then(idle).flatten();
             let is_open = value.is_none();
             closed.extend(value.map(|value| Closed {
                 _value: value,
@@ -161,6 +167,8 @@ impl Workspaces {
             }));
             is_open
         });
+        // Without the lock: who waits in one is answered.
+        closed.extend(orphans.into_iter().map(Closed::of));
         closed
     }
 

@@ -323,7 +323,7 @@ impl Visitor for Visit {
             let inside = Inside {
                 name: Arc::clone(&turn.workspace().name),
                 owner: self.owner.take(),
-                cell: Arc::clone(&turn.cell),
+                cell: Arc::downgrade(&turn.cell),
                 span: turn.span.clone(),
                 maker: Arc::clone(maker),
             };
@@ -336,6 +336,10 @@ impl Visitor for Visit {
     }
 
     fn turn_away(self: Box<Self>) {
+        if self.starter.shared.is_hurried() {
+            // Not the workspace was closed, but everything: a job may run again.
+            return self.queued.responder.0.abort(&shutting_down());
+        }
         let problem =
             "The workspace was closed while this call waited for it; open one and try again";
         self.starter.tell(&self.queued.responder.0, problem.into());

@@ -19,6 +19,7 @@ use crate::base::limits::Limits;
 use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::owner::Owner;
+use crate::base::panics;
 use crate::base::stats::Stats;
 use crate::base::waiting::after;
 use crate::engine::background::{Lanes, Starter};
@@ -311,11 +312,16 @@ impl Engine {
             hurrier.cancel();
         }
         let error = shutting_down();
-        if let Some((workspaces, _)) = &self.shared.desk.workspaces {
-            workspaces.close_all();
-        }
+        let workspaces = self.shared.desk.workspaces.as_ref();
+        let closed = workspaces.map(|(workspaces, _)| workspaces.close_all());
         for lane in &*self.lanes {
             abort_all(lane, &error);
+        }
+        // Last, for a value may take its time or panic while it is dropped.
+        for one in closed.into_iter().flatten() {
+            if let Err(panic) = panics::catch(|| drop(one)) {
+                log::error!("a workspace panicked while it was dropped: {panic}");
+            }
         }
     }
 }

@@ -56,7 +56,6 @@ impl Running for Arc<Control> {
         log::warn!("a call gives no sign of life and is cancelled: {stalled}");
         self.call.stall(silence.silent_for);
         self.shared.liveness.tell(stalled);
-        self.drop_elsewhere();
     }
 
     fn abandon(self, silence: &Silence<'_>) {
@@ -73,7 +72,6 @@ impl Running for Arc<Control> {
         if stalled.given_up.is_some() {
             self.shared.liveness.tell(stalled);
         }
-        self.drop_elsewhere();
     }
 }
 
@@ -89,14 +87,6 @@ impl Control {
             waits_for: pulse.waits_for(),
             thread: silence.thread.waits_in(),
             given_up: self.call.token().given_up().map(ToOwned::to_owned),
-        }
-    }
-
-    /// Its worker may just have let go of it, and then this is the last that holds the workspace's value.
-    fn drop_elsewhere(self: Arc<Self>) {
-        if Arc::strong_count(&self) == 1 || self.seat.get().is_some() {
-            let shared = Arc::clone(&self.shared);
-            shared.desk.reaper.drop(self);
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::desk::jobs::Jobs;
 use crate::desk::record::JobOutcome;
-use crate::observe::access::{Access, Observer};
+use crate::observe::access::{Access, Observer, Outcome};
 use crate::outbox::Answer;
 use crate::protocol::errors::ErrorCode;
 
@@ -47,7 +47,9 @@ impl RecordPort {
             }
             (None, None) => unreachable!("a response has a result or an error"),
         };
-        let is_interrupted = answer.error == Some(ErrorCode::OVERLOADED);
+        // Not what was refused for another reason with the same code: nobody would run that again before the next start.
+        let is_interrupted = answer.error == Some(ErrorCode::OVERLOADED)
+            && answer.access.outcome == Outcome::Cancelled;
         if !(self.restartable && is_interrupted) {
             self.jobs.end(&self.id, outcome);
         }

@@ -101,7 +101,10 @@ impl WorkItem for QueuedCall {
                     call.facts.tag
                 );
                 call.fail(&internal_error(&call.facts.tag), Outcome::Panicked);
-                WorkEnd::Panicked
+                match is_given_up {
+                    true => WorkEnd::GivenUp,
+                    false => WorkEnd::Panicked,
+                }
             }
             _ if is_given_up => {
                 let tag = &call.facts.tag;

@@ -4,7 +4,7 @@
 
 use std::any::{Any, TypeId, type_name};
 use std::fmt::Display;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, Weak};
 
 use crate::base::life::Span;
 
@@ -45,7 +45,8 @@ type MakeValue = dyn Fn(&str, Option<&str>) -> Result<Value, String> + Send + Sy
 pub(crate) struct Inside {
     pub(crate) name: Arc<str>,
     pub(crate) owner: Option<Arc<str>>,
-    pub(crate) cell: Cell,
+    /// Weak: the value belongs to the workspace and to the call's turn, and who still looks at the call afterwards must not be the last to drop it.
+    pub(crate) cell: Weak<RwLock<Option<Value>>>,
     /// How long the workspace lives, or its value, if that goes first.
     pub(crate) span: Span,
     pub(crate) maker: Arc<Maker>,
@@ -89,7 +90,8 @@ impl WorkspaceParam {
 impl Inside {
     /// Hands out the value to change, which the first call makes. A panic in `run` poisons it.
     pub(crate) fn change<W: 'static, T>(&self, run: impl FnOnce(&mut W) -> T) -> Result<T, String> {
-        let mut cell = self.cell.write().map_err(|_| self.broken())?;
+        let cell = self.cell()?;
+        let mut cell = cell.write().map_err(|_| self.broken())?;
         self.fill(&mut cell)?;
         let value = cell.as_mut().and_then(|value| value.downcast_mut());
         value.map(run).ok_or_else(|| self.broken())
@@ -97,12 +99,18 @@ impl Inside {
 
     /// Hands out the value to look at.
     pub(crate) fn read<W: 'static, T>(&self, run: impl FnOnce(&W) -> T) -> Result<T, String> {
-        if self.cell.read().map_err(|_| self.broken())?.is_none() {
-            self.fill(&mut *self.cell.write().map_err(|_| self.broken())?)?;
+        let cell = self.cell()?;
+        if cell.read().map_err(|_| self.broken())?.is_none() {
+            self.fill(&mut *cell.write().map_err(|_| self.broken())?)?;
         }
-        let cell = self.cell.read().map_err(|_| self.broken())?;
+        let cell = cell.read().map_err(|_| self.broken())?;
         let value = cell.as_ref().and_then(|value| value.downcast_ref());
         value.map(run).ok_or_else(|| self.broken())
+    }
+
+    /// It is there as long as the call has its turn.
+    fn cell(&self) -> Result<Cell, String> {
+        self.cell.upgrade().ok_or_else(|| self.broken())
     }
 
     fn fill(&self, cell: &mut Option<Value>) -> Result<(), String> {

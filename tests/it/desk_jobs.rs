@@ -524,6 +524,51 @@ fn a_background_tool_without_a_way_to_follow_it_says_what_is_missing() {
     end(served, client);
 }
 
+/// A server whose background tool is in a workspace in which one more call may wait, and may run again.
+fn restartable(gate: &Gate) -> Server {
+    let door = gate.door();
+    let job = Tool::new("dig").execution(Execution::Background);
+    Server::new("it", "1.0.0")
+        .limits(Limits::default().workspace_queue_len_max(1))
+        .workspaces(|_, _| Ok::<_, String>(0_u32))
+        .register(
+            job.restartable().in_workspace().handler(
+                move |cx: &mut Context, _: &mut u32, _: Value| door.pass_or_leave(cx, "job"),
+            ),
+        )
+}
+
+#[test]
+fn a_job_that_its_workspace_has_no_room_for_has_failed_though_it_may_run_again() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(restartable(&gate));
+    let runs = order(&mut client, "dig");
+    assert_eq!(gate.began(), "job");
+    let waits = order(&mut client, "dig");
+    let refused = order(&mut client, "dig");
+    let failed = until_status(&mut client, &refused, "failed");
+    assert_eq!(failed["error"]["code"], 503, "{failed}");
+    gate.let_go(2);
+    for job in [runs, waits] {
+        until_status(&mut client, &job, "completed");
+    }
+    end(served, client);
+}
+
+#[test]
+fn law_12_a_job_that_waits_for_its_workspace_when_the_server_ends_may_run_again() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(restartable(&gate));
+    order(&mut client, "dig");
+    assert_eq!(gate.began(), "job");
+    order(&mut client, "dig");
+    let handle = served.handle();
+    served.shutdown(Duration::from_millis(1));
+    let jobs = handle.stats().jobs;
+    assert_eq!((jobs.working, jobs.completed), (2, 0), "{jobs:?}");
+    drop(client);
+}
+
 #[test]
 fn law_12_what_a_drain_cuts_is_recorded() {
     let gate = Gate::new();

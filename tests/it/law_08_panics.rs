@@ -1,6 +1,6 @@
 //! Law 8: a panic is one failed call.
 
-use mcp_threads::{RequestContext, Server};
+use mcp_threads::{RequestContext, Server, Tool};
 use serde_json::{Value, json};
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
@@ -167,4 +167,60 @@ fn law_8_the_log_leads_to_the_panic_if_the_program_wants_it() {
     served.until_main("they are counted", |main| main.panicked == 2);
     client.close();
     served.stop();
+}
+
+/// A workspace's value that cannot be dropped in peace.
+struct Cursed;
+
+impl Drop for Cursed {
+    fn drop(&mut self) {
+        panic!("on purpose, while it is dropped");
+    }
+}
+
+fn cursed() -> Server {
+    Server::new("it", "1.0.0")
+        .workers(1)
+        .workspaces(|_, _| Ok::<_, String>(Cursed))
+        .register(Tool::new("crash").in_workspace().handler(
+            |_: &mut RequestContext, _: &mut Cursed, _: Value| -> String { panic!("on purpose") },
+        ))
+        .register(
+            Tool::new("use")
+                .in_workspace()
+                .handler(|_: &mut RequestContext, _: &mut Cursed, _: Value| "used"),
+        )
+        .tool("plain", "Needs no workspace.", |_: Value| "alive")
+}
+
+#[test]
+fn law_8_a_workspace_s_value_that_panics_while_it_is_dropped_costs_no_worker() {
+    let (served, mut client) = Served::pipe(cursed());
+    // The value is broken with each call, and its last holder is the worker.
+    for round in 1..=3_u64 {
+        let crashed = client.ask(&call(round, "crash", json!({ "workspace": "a" })));
+        assert_eq!(code(&crashed), -32603, "{crashed}");
+        let alive = client.ask(&call(round + 10, "plain", json!({})));
+        assert_eq!(text(&alive), "alive");
+    }
+    assert_eq!(served.main().workers, 1, "{:?}", served.stats());
+    client.close();
+    served.stop();
+}
+
+#[test]
+fn law_8_values_that_panic_while_they_are_dropped_stand_in_no_shutdown_s_way() {
+    let gate = Gate::new();
+    let door = gate.door();
+    let waits = move |cx: &mut RequestContext, _: Value| door.pass_or_leave(cx, "waits");
+    let (served, mut client) = Served::pipe(cursed().tool("wait", "Waits.", waits));
+    for workspace in ["a", "b"] {
+        let used = client.ask(&call(workspace, "use", json!({ "workspace": workspace })));
+        assert_eq!(text(&used), "used");
+    }
+    client.send(&call("wait", "wait", json!({})));
+    assert_eq!(gate.began(), "waits");
+    let report = served.shutdown(std::time::Duration::from_millis(1));
+    assert_eq!(report.abandoned_handlers, 0, "it was told, and left");
+    assert_eq!(code(&client.answer("wait")), 503);
 }

@@ -193,3 +193,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_waits_and_is_not_wanted_any_more_is_dropped_without_the_lock() {
+    /// Comes back while it is dropped.
+    struct Curious(Arc<Workspace>, Sender<usize>);
+
+    impl Visitor for Curious {
+        fn is_stale(&self) -> bool {
+            true
+        }
+        fn label(&self) -> Arc<str> {
+            "curious".into()
+        }
+        fn go(self: Box<Self>, _: Turn) {}
+        fn turn_away(self: Box<Self>) {}
+    }
+
+    impl Drop for Curious {
+        fn drop(&mut self) {
+            let _heard = self.1.send(self.0.look().waiting);
+        }
+    }
+
+    let desk = Desk::new(9);
+    assert!(desk.enter(AccessMode::Change, "inside"));
+    let (seen, sees) = unbounded();
+    let curious = Curious(Arc::clone(&desk.workspace), seen);
+    let entered = desk.workspace.enter(AccessMode::Change, Box::new(curious));
+    assert!(entered.is_ok());
+    let (workspace, next) = (Arc::clone(&desk.workspace), desk.call("next"));
+    std::thread::spawn(move || workspace.enter(AccessMode::Change, next).is_ok());
+    assert_eq!(sees.recv_timeout(Duration::from_secs(20)), Ok(1));
+}
