@@ -216,13 +216,14 @@ fn who_waits_and_is_not_wanted_any_more_is_dropped_without_the_lock() {
         }
     }
 
-    let desk = Desk::new(9);
-    assert!(desk.enter(AccessMode::Change, "inside"));
     let (seen, sees) = unbounded();
-    let curious = Curious(Arc::clone(&desk.workspace), seen);
-    let entered = desk.workspace.enter(AccessMode::Change, Box::new(curious));
-    assert!(entered.is_ok());
-    let (workspace, next) = (Arc::clone(&desk.workspace), desk.call("next"));
-    std::thread::spawn(move || workspace.enter(AccessMode::Change, next).is_ok());
+    // All of it elsewhere, for a lock that is never given back would hold up the test's end as well.
+    std::thread::spawn(move || {
+        let desk = Desk::new(9);
+        assert!(desk.enter(AccessMode::Change, "inside"));
+        let curious = Curious(Arc::clone(&desk.workspace), seen);
+        let entered = desk.workspace.enter(AccessMode::Change, Box::new(curious));
+        assert!(entered.is_ok() && desk.enter(AccessMode::Change, "next"));
+    });
     assert_eq!(sees.recv_timeout(Duration::from_secs(20)), Ok(1));
 }
