@@ -279,8 +279,8 @@ mod tests {
             era: Era::Modern,
         };
         let admit = |_| {
-            let (call, _) = asked.open(None, Owner::Nobody, None)?;
-            Some((call, wants, kept))
+            let (facts, port, _) = asked.into_call(Owner::Nobody);
+            Some((Arc::new(Call::new(facts, None, port)), wants, kept))
         };
         let opened = open.open(&Owner::Nobody, admit, |_, _| ());
         assert!(opened.is_some());
