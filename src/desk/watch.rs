@@ -15,10 +15,10 @@ struct JobWaiter {
 }
 
 #[derive(Default)]
-pub(crate) struct JobWatch(Lock<Watched>);
+pub(crate) struct JobWatch(Lock<JobWaiters>);
 
 #[derive(Default)]
-struct Watched {
+struct JobWaiters {
     waiting: Vec<JobWaiter>,
     /// Nobody waits here any more.
     is_over: bool,
@@ -26,7 +26,7 @@ struct Watched {
 
 impl JobWatch {
     /// Does this when the job changes, or when the time has come; at once when as many wait as may. `is_news` says whether the job has changed since it was
-    /// looked at: asked when whoever changes it next finds the waiter here, so that no change falls in between.
+    /// looked at: asked when the next change of it finds the waiter here already, so that none falls in between.
     pub(crate) fn park(
         &self,
         job: Arc<str>,

@@ -74,7 +74,7 @@ impl SessionTable {
         let id = Arc::clone(id);
         let mut by_id = self.by_id.lock();
         if by_id.contains_key(&id) {
-            // Two requests have found that it may be adopted: both are of the one that came first.
+            // Two requests have found that it may be adopted: the session of the first is that of both.
             return Some(id);
         }
         let ends = match by_id.len() < self.sessions_max {

@@ -158,7 +158,11 @@ mod tests {
         if std::env::var_os(ALONE).is_some() {
             return without_threads();
         }
-        let name = "pool::aside::tests::nobody_waits_for_a_thread_that_cannot_be_started";
+        let name = concat!(
+            module_path!(),
+            "::nobody_waits_for_a_thread_that_cannot_be_started"
+        );
+        let (_, name) = name.split_once("::").expect("behind that of the crate");
         let mut command = Command::new(std::env::current_exe().expect("it has a path"));
         command.args(["--exact", name]).env(ALONE, "1");
         let mut child = command.spawn().expect("it can be started");
