@@ -130,7 +130,8 @@ fn take_first(first: &Lock<Option<Work>>) -> Option<Work> {
     first.lock().take()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::process::Command;
     use std::time::Instant;
