@@ -130,8 +130,8 @@ fn take_first(first: &Lock<Option<Work>>) -> Option<Work> {
     first.lock().take()
 }
 
-#[cfg(test)]
 #[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use std::process::Command;
     use std::time::Instant;
