@@ -3,13 +3,15 @@
 //! 1. *The single loop*: does anything cheap or fast wait while slow calls run? Latency of `ping`, `server/discover`, `echo` and a tool on the
 //!    `urgent` lane, idle against with the workers asleep, over stdio and over HTTP; three parallel sleeps against one.
 //! 2. *The global mutex*: do CPU-bound calls use every core, and what does overload do? Efficiency and p99 at 1, 2, 16 and 100 connections, and an
-//!    open loop at four times the capacity: how many are answered, refused, lost.
+//!    open loop at four times the capacity: how many are answered, refused, lost, on connections that are there, on new ones, and beside the bare loop.
 //!
-//! `cargo bench --bench stories` takes two to three minutes, with `-- --quick` 45 seconds. Every figure is a ratio within one run, so the machine's
+//! `cargo bench --bench stories` takes four to five minutes, with `-- --quick` one and a half; `-- --overload` measures nothing but that. Every figure is a ratio within one run, so the machine's
 //! speed does not matter, but other work on it does: the share of the CPU that others took stands beside the figures it spoils.
 
 #![allow(clippy::print_stdout, reason = "the table is the point")]
 
+#[path = "support/bare.rs"]
+mod bare;
 #[allow(dead_code, reason = "each bench uses a part of it")]
 mod support;
 
@@ -22,7 +24,7 @@ use serde_json::json;
 use support::Role;
 use support::child::{ServerProcess, Shares, Spent};
 use support::client::{Ask, Client, Connection, PipeClient, Reply};
-use support::load::{self, Outcome, Prober, Until};
+use support::load::{self, Connections, Outcome, Prober, Until};
 use support::measure::{Target, Times, cores, median, micros, millis, print_targets};
 use support::tools::{self, Spec};
 
@@ -38,15 +40,25 @@ const SPIN: Duration = Duration::from_millis(20);
 /// The size of the server under overload: its longest wait is (workers + queue) x 20 ms / cores.
 const OVERLOADED: (usize, usize) = (4, 64);
 
+/// How requests arrive under overload: on connections that are there, each on a new one, and a crowd of new ones at once.
+const ARRIVALS: &[Connections] = &[
+    Connections::Kept,
+    Connections::Fresh,
+    Connections::Bursts(100),
+];
+
 fn main() {
     let quick = match support::role() {
+        Role::Serve(spec) if spec.front.starts_with("bare") => bare::serve(&spec),
         Role::Serve(spec) => tools::serve(&spec),
         Role::Nothing => return println!("to measure: cargo bench --bench stories [-- --quick]"),
         Role::Measure { quick } => quick,
     };
     let mut targets = Vec::new();
     let began = Instant::now();
-    first_story(quick, &mut targets);
+    if !support::has("--overload") {
+        first_story(quick, &mut targets);
+    }
     second_story(quick, &mut targets);
     print_targets(&targets);
     println!("\n{:.0} s in all", began.elapsed().as_secs_f64());
@@ -313,9 +325,13 @@ fn second_story(quick: bool, targets: &mut Vec<Target>) {
     );
     for front in FRONTS {
         // The size users get, and the size that suits calls which only compute.
-        for workers in [None, Some(OVERLOADED.0)] {
+        let sizes: &[Option<usize>] = match support::has("--overload") {
+            true => &[],
+            false => &[None, Some(OVERLOADED.0)],
+        };
+        for workers in sizes {
             let spec = Spec {
-                workers,
+                workers: *workers,
                 ..Spec::new(front)
             };
             let (server, address) = ServerProcess::http(&spec);
@@ -326,7 +342,13 @@ fn second_story(quick: bool, targets: &mut Vec<Target>) {
                 }
             }
         }
-        overload(front, quick, targets);
+    }
+    for on in ARRIVALS {
+        for front in FRONTS {
+            overload(front, *on, quick, targets);
+        }
+        // What the machine takes for it. Nothing is urgent to it, so what else it is asked waits too.
+        overload("bare poll", *on, quick, &mut Vec::new());
     }
 }
 
@@ -385,22 +407,26 @@ fn cpu_row(
     }
 }
 
-fn overload(front: &str, quick: bool, targets: &mut Vec<Target>) {
+fn overload(front: &str, on: Connections, quick: bool, targets: &mut Vec<Target>) {
     let (workers, queue) = OVERLOADED;
     let (server, address) = ServerProcess::http(&Spec::sized(front, workers, queue));
     let capacity = cores() / SPIN.as_secs_f64();
     let rate = 4.0 * capacity;
     let duration = Duration::from_secs(if quick { 2 } else { 8 });
-    // What can be in flight, and as many again to be refused meanwhile.
-    let connections = 2 * (workers + queue);
+    // What can be in flight, and as many again to be refused meanwhile, or two crowds.
+    let refused = match on {
+        Connections::Bursts(burst) => 2 * burst,
+        Connections::Kept | Connections::Fresh => workers + queue,
+    };
+    let connections = workers + queue + refused;
     println!(
-        "  {front}: overload, {rate:.0}/s offered to a capacity of {capacity:.0}/s for {} s, {workers} workers, queue {queue}",
+        "  {front}, {on:?}: overload, {rate:.0}/s offered to a capacity of {capacity:.0}/s for {} s, {workers} workers, queue {queue}",
         duration.as_secs()
     );
     let shares = Shares::start(&server);
     let prober = Prober::start(address, Ask::modern("server/discover").http());
-    let mut outcome = load::open(address, connections, &spin_request(), rate, duration);
-    let discover = prober.stop().p50();
+    let mut outcome = load::open(address, on, connections, &spin_request(), rate, duration);
+    let mut discover = prober.stop();
     let Spent { others, client, .. } = shares.end(&server);
     let sent = outcome.sent();
     let share = |count: usize| count as f64 / sent as f64;
@@ -412,13 +438,14 @@ fn overload(front: &str, quick: bool, targets: &mut Vec<Target>) {
         outcome.lost
     );
     println!(
-        "    answered p50 {:.0} ms, p99 {:.0} ms (the queue's limit {:.0} ms); refused p50 {:.2} ms, p99 {:.2} ms; discover p50 {:.2} ms",
+        "    answered p50 {:.0} ms, p99 {:.0} ms (the queue's limit {:.0} ms); refused p50 {:.2} ms, p99 {:.2} ms; discover p50 {:.2} ms, p99 {:.2} ms",
         millis(outcome.answered.p50()),
         millis(outcome.answered.p99()),
         millis(SPIN) * (workers + queue) as f64 / cores(),
         millis(outcome.refused.p50()),
         millis(outcome.refused.p99()),
-        millis(discover)
+        millis(discover.p50()),
+        millis(discover.p99())
     );
     println!(
         "    others took {:.1} % of the CPU, the client {:.1} %; a request left at most {:.1} ms late",
@@ -427,25 +454,32 @@ fn overload(front: &str, quick: bool, targets: &mut Vec<Target>) {
         millis(outcome.late)
     );
     targets.push(Target::at_most(
-        format!("{front}, overload: requests neither answered nor refused"),
+        format!("{front}, {on:?}, overload: requests neither answered nor refused"),
         0.0,
         outcome.lost as f64,
     ));
     targets.push(
         Target::at_least(
-            format!("{front}, overload: useful answers / capacity"),
+            format!("{front}, {on:?}, overload: useful answers / capacity"),
             0.95,
             useful,
         )
         .beside(others),
     );
+    if let Connections::Kept | Connections::Fresh = on {
+        targets.push(Target::at_most(
+            format!("{front}, {on:?}, overload: p99 of a refusal, ms"),
+            5.0,
+            millis(outcome.refused.p99()),
+        ));
+    }
     let back = recovery(address);
     println!(
         "    after it, one call is answered in {:.0} ms",
         millis(back)
     );
     targets.push(Target::at_most(
-        format!("{front}, overload: seconds until a call is answered again"),
+        format!("{front}, {on:?}, overload: seconds until a call is answered again"),
         1.0,
         back.as_secs_f64(),
     ));

@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::process;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -18,7 +19,7 @@ use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::support::tools::{Spec, ready};
+use crate::support::tools::{Spec, burn, ready};
 
 const QUEUE_LEN: usize = 256;
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -96,6 +97,8 @@ struct Arguments<'a> {
     text: Cow<'a, str>,
     #[serde(default)]
     n: u32,
+    #[serde(default)]
+    ms: u64,
 }
 
 #[derive(Serialize)]
@@ -134,7 +137,7 @@ struct Progress<'a> {
 
 /// Serves until stdin ends. Does not return.
 pub(crate) fn serve(spec: &Spec) -> ! {
-    let jobs = pool(spec.workers.unwrap_or(4));
+    let jobs = pool(spec.workers.unwrap_or(4), spec.queue.unwrap_or(QUEUE_LEN));
     if spec.front == "bare stdio" {
         stdio(&jobs);
         process::exit(0);
@@ -153,8 +156,8 @@ pub(crate) fn serve(spec: &Spec) -> ! {
     ready(address)
 }
 
-fn pool(workers: usize) -> Sender<Job> {
-    let (jobs, take) = bounded::<Job>(QUEUE_LEN);
+fn pool(workers: usize, queue: usize) -> Sender<Job> {
+    let (jobs, take) = bounded::<Job>(queue);
     for _ in 0..workers {
         let take = take.clone();
         thread::spawn(move || {
@@ -186,6 +189,9 @@ impl Job {
 fn respond(job: &Job, events: &mut u32) -> Vec<u8> {
     let message: Message<'_> = serde_json::from_slice(&job.body).expect("the bench sends messages");
     let params = message.params;
+    if params.name == "spin" {
+        burn(Duration::from_millis(params.arguments.ms));
+    }
     if params.name == "progress" {
         let n = params.arguments.n;
         for step in 1..=n {
@@ -258,7 +264,10 @@ fn connection_loop(mut stream: TcpStream, jobs: &Sender<Job>, polls: bool) -> io
             reply: reply.clone(),
             direct: direct.clone(),
         };
-        jobs.send(job).map_err(io::Error::other)?;
+        if jobs.try_send(job).is_err() {
+            stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")?;
+            continue;
+        }
         match &direct {
             // The client's next request says that it has its answer.
             Some(direct) => {

@@ -65,6 +65,7 @@ pub(crate) fn closed(
     let taken = Arc::new(AtomicUsize::new(0));
     run(
         address,
+        Connections::Kept,
         connections,
         request,
         move |connection, request, began| {
@@ -78,7 +79,8 @@ pub(crate) fn closed(
                 if ends {
                     return outcome;
                 }
-                let reply = connection.exchange(request);
+                let kept = connection.as_mut().expect("each has one");
+                let reply = kept.exchange(request);
                 let now = Instant::now();
                 if !outcome.note(reply, now - start) {
                     return outcome;
@@ -89,10 +91,22 @@ pub(crate) fn closed(
     )
 }
 
+/// On what connections an open loop sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connections {
+    /// Each of its clients keeps one.
+    Kept,
+    /// Each request opens one, which counts as a part of it.
+    Fresh,
+    /// The same, and so many requests are due at once.
+    Bursts(usize),
+}
+
 /// `rate` requests a second for `duration`, whether or not earlier ones have been answered. A time counts from the moment the request
 /// should have left, so that a server that stalls the client cannot hide it. There must be connections enough for what is in flight.
 pub(crate) fn open(
     address: SocketAddr,
+    on: Connections,
     connections: usize,
     request: &[u8],
     rate: f64,
@@ -102,6 +116,7 @@ pub(crate) fn open(
     let count = (rate * duration.as_secs_f64()) as usize;
     run(
         address,
+        on,
         connections,
         request,
         move |connection, request, began| {
@@ -111,11 +126,19 @@ pub(crate) fn open(
                 if number >= count {
                     return outcome;
                 }
-                let due = began + Duration::from_secs_f64(number as f64 / rate);
+                let due = match on {
+                    Connections::Bursts(burst) => number - number % burst,
+                    Connections::Kept | Connections::Fresh => number,
+                };
+                let due = began + Duration::from_secs_f64(due as f64 / rate);
                 thread::sleep(due.saturating_duration_since(Instant::now()));
                 outcome.late = outcome.late.max(due.elapsed());
-                let reply = connection.exchange(request);
-                if !outcome.note(reply, due.elapsed()) {
+                let reply = match connection {
+                    Some(kept) => kept.exchange(request),
+                    None => Connection::open(address).and_then(|mut fresh| fresh.exchange(request)),
+                };
+                let goes_on = outcome.note(reply, due.elapsed());
+                if !goes_on && on == Connections::Kept {
                     return outcome;
                 }
             }
@@ -123,13 +146,14 @@ pub(crate) fn open(
     )
 }
 
-/// Opens the connections one after the other, each with one cheap request, because the first of a connection is not what is measured, and lets
-/// them all go at once.
+/// Opens the connections that are kept one after the other, each with one cheap request, because the first of a connection is not what is measured, and lets
+/// all clients go at once.
 fn run(
     address: SocketAddr,
+    on: Connections,
     connections: usize,
     request: &[u8],
-    work: impl Fn(&mut Connection, &[u8], Instant) -> Outcome + Send + Sync + 'static,
+    work: impl Fn(&mut Option<Connection>, &[u8], Instant) -> Outcome + Send + Sync + 'static,
 ) -> Outcome {
     let go = Arc::new(Barrier::new(connections + 1));
     let work = Arc::new(work);
@@ -137,8 +161,11 @@ fn run(
     let hello = Ask::modern("server/discover").http();
     let threads: Vec<JoinHandle<Outcome>> = (0..connections)
         .map(|_| {
-            let mut connection = Connection::open(address).expect("the server accepts");
-            connection.exchange(&hello).expect("the server answers");
+            let mut connection = (on == Connections::Kept).then(|| {
+                let mut connection = Connection::open(address).expect("the server accepts");
+                connection.exchange(&hello).expect("the server answers");
+                connection
+            });
             let (go, work, request) = (Arc::clone(&go), Arc::clone(&work), Arc::clone(&request));
             spawn(move || {
                 go.wait();

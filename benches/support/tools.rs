@@ -180,6 +180,12 @@ fn sleep(cx: &mut RequestContext, args: Milliseconds) -> Result<&'static str, Ca
 }
 
 fn spin(_: &mut RequestContext, args: Milliseconds) -> &'static str {
+    burn(Duration::from_millis(args.ms));
+    "spun"
+}
+
+/// Takes so much CPU time.
+pub(crate) fn burn(time: Duration) {
     let now = || {
         let time = clock_gettime(ClockId::ThreadCPUTime);
         Duration::new(
@@ -187,9 +193,8 @@ fn spin(_: &mut RequestContext, args: Milliseconds) -> &'static str {
             u32::try_from(time.tv_nsec).unwrap_or(0),
         )
     };
-    let end = now() + Duration::from_millis(args.ms);
+    let end = now() + time;
     while now() < end {}
-    "spun"
 }
 
 fn progress(cx: &mut RequestContext, args: Steps) -> &'static str {
