@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use crate::base::budget::{Budget, Charge};
 use crate::outbox::{OutboxReceiver, Wake};
@@ -59,8 +59,8 @@ pub(crate) trait Exchange {
         None
     }
 
-    /// Waits for the [`bell`](Exchange::bell), and for the client. It may return too early, as [`Heard::Bell`].
-    fn wait(&mut self, _heeds: Heeds, _until: Option<Instant>) -> Heard {
+    /// Waits for the [`bell`](Exchange::bell), and for the client, so long. It may return too early, as [`Heard::Bell`].
+    fn wait(&mut self, _heeds: Heeds, _time: Option<Duration>) -> Heard {
         Heard::Bell
     }
 
@@ -74,13 +74,10 @@ pub(crate) trait Exchange {
         None
     }
 
-    /// An outbox of an earlier exchange, for another one to use.
-    fn take_outbox(&mut self) -> Option<OutboxReceiver> {
+    /// Where an outbox is kept from one exchange to the next, if it is.
+    fn kept_outbox(&mut self) -> Option<&mut Option<OutboxReceiver>> {
         None
     }
-
-    /// Keeps an outbox for the next exchange, if it can be used again.
-    fn keep_outbox(&mut self, _outbox: OutboxReceiver) {}
 
     /// The answer has gone the short way, except for these last bytes, which the owner sends.
     fn end_short_way(&mut self, _rest: &[u8]) -> io::Result<()> {

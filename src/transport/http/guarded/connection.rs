@@ -34,10 +34,11 @@
 //! which a request arrived), its end says nothing, and only a failing write counts.
 
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::answer::{ResponseWriter, send_at_once};
 use super::head::Head;
@@ -85,6 +86,8 @@ pub(super) struct Connection {
     /// What the last exchange waited for, to be used again; `None` on a connection that is idle.
     outbox: Option<OutboxReceiver>,
     requests: u64,
+    /// The client has been heard to send its next request.
+    has_bytes: bool,
     /// The client has been seen to leave.
     left: bool,
     /// The end of what can be read says nothing about the client, because we made it.
@@ -98,18 +101,6 @@ enum End {
     Close,
     /// The client is still sending, and must be able to read the answer nevertheless.
     Linger,
-}
-
-/// Why no head was read.
-enum Stopped {
-    Ended,
-    Refused(Refused),
-}
-
-impl From<Refused> for Stopped {
-    fn from(refused: Refused) -> Stopped {
-        Stopped::Refused(refused)
-    }
 }
 
 const HEAD_TOO_SLOW: Refused = refusal(408, "The request head did not come in time");
@@ -128,6 +119,7 @@ pub(super) fn live<S: Serve>(link: Arc<Link>, common: Arc<Common>, serve: &S) {
         bell: None,
         outbox: None,
         requests: 0,
+        has_bytes: false,
         left: false,
         deaf: false,
     };
@@ -158,13 +150,14 @@ impl Connection {
         }
         match self.read_head() {
             Ok(()) => {
+                self.intake.begin(&self.head);
                 self.requests += 1;
                 self.answer.begin(&self.head);
                 self.note_whole();
                 Ok(())
             }
-            Err(Stopped::Ended) => Err(End::Close),
-            Err(Stopped::Refused(refused)) => {
+            Err(None) => Err(End::Close),
+            Err(Some(refused)) => {
                 self.refuse(serve, refused);
                 Err(End::Linger)
             }
@@ -173,6 +166,25 @@ impl Connection {
 
     /// Waits between two requests. After a while without buffers: an idle connection costs its thread and nothing else.
     fn await_first_byte(&mut self) -> Result<(), End> {
+        // While it waited for its answer to leave it may have been woken by the next request.
+        let mut filled = match mem::take(&mut self.has_bytes) {
+            true => self.intake.fill_now(&mut self.wire),
+            false => Filled::TimedOut,
+        };
+        if filled == Filled::TimedOut {
+            filled = self.idle()?;
+        }
+        self.deaf |= !self.wire.link().now_reading();
+        match filled {
+            Filled::Bytes => Ok(()),
+            Filled::Ended | Filled::TimedOut => {
+                self.wire.link().now_lingering(); // nothing is lost by cutting it
+                Err(End::Close)
+            }
+        }
+    }
+
+    fn idle(&mut self) -> Result<Filled, End> {
         self.wire.link().now_idle();
         if self.common.connections.is_stopping() {
             return Err(self.end());
@@ -192,20 +204,13 @@ impl Connection {
             self.intake.push(&first[..count]);
             filled = woken;
         }
-        self.deaf |= !self.wire.link().now_reading();
-        match filled {
-            Filled::Bytes => Ok(()),
-            Filled::Ended | Filled::TimedOut => {
-                self.wire.link().now_lingering(); // nothing is lost by cutting it
-                Err(End::Close)
-            }
-        }
+        Ok(filled)
     }
 
-    fn read_head(&mut self) -> Result<(), Stopped> {
+    /// Reads a whole head. Why there is none, unless the client has just ended.
+    fn read_head(&mut self) -> Result<(), Option<Refused>> {
         let bytes_max = self.common.limits.head_bytes_max;
         if self.head.parse_at_once(self.intake.bytes(), bytes_max) {
-            self.intake.begin(&self.head);
             return Ok(());
         }
         let mut scanner = Scanner::default();
@@ -216,18 +221,15 @@ impl Connection {
                     self.intake.give_up();
                     return Err(refused.into());
                 }
-                self.intake.begin(&self.head);
                 return Ok(());
             }
             let begun = *begun.get_or_insert_with(|| self.wire.begin());
             let time = self.common.limits.head_timeout;
             match self.intake.fill(&mut self.wire, begun, time) {
                 Filled::Bytes => {}
-                Filled::Ended if self.wire.link().is_shut() => {
-                    return Err(Stopped::Refused(HALF_A_HEAD));
-                }
-                Filled::Ended => return Err(Stopped::Ended),
-                Filled::TimedOut => return Err(Stopped::Refused(HEAD_TOO_SLOW)),
+                Filled::Ended if self.wire.link().is_shut() => return Err(Some(HALF_A_HEAD)),
+                Filled::Ended => return Err(None),
+                Filled::TimedOut => return Err(Some(HEAD_TOO_SLOW)),
             }
         }
     }
@@ -391,7 +393,7 @@ impl Exchange for Connection {
         self.bell.as_ref().map(|(_, wake)| Arc::clone(wake))
     }
 
-    fn wait(&mut self, heeds: Heeds, until: Option<Instant>) -> Heard {
+    fn wait(&mut self, heeds: Heeds, time: Option<Duration>) -> Heard {
         let Some((bell, _)) = &self.bell else {
             return Heard::Bell;
         };
@@ -399,10 +401,12 @@ impl Exchange for Connection {
             Heeds::End if self.deaf => Heeds::Nothing,
             heeds => heeds,
         };
-        match bell.wait(self.wire.socket(), heeds, until) {
+        let heard = match bell.wait(self.wire.socket(), heeds, time) {
             Heard::End if self.deaf => Heard::Bytes,
             heard => heard,
-        }
+        };
+        self.has_bytes = heard == Heard::Bytes;
+        heard
     }
 
     fn has_short_way(&self) -> bool {
@@ -425,12 +429,8 @@ impl Exchange for Connection {
         }))
     }
 
-    fn take_outbox(&mut self) -> Option<OutboxReceiver> {
-        self.outbox.take()
-    }
-
-    fn keep_outbox(&mut self, outbox: OutboxReceiver) {
-        self.outbox = outbox.renew();
+    fn kept_outbox(&mut self) -> Option<&mut Option<OutboxReceiver>> {
+        Some(&mut self.outbox)
     }
 
     fn end_short_way(&mut self, rest: &[u8]) -> io::Result<()> {

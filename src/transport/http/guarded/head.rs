@@ -31,12 +31,10 @@ impl ByteRange {
     /// Where `part` lies in `whole`, of which it must be a slice.
     fn of(part: &[u8], whole: &[u8]) -> ByteRange {
         let start = part.as_ptr() as usize - whole.as_ptr() as usize;
-        let end = start + part.len();
-        // A head is far below 4 GiB; were it not, the saturated place would read as an empty text.
-        let narrow = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+        // A head is far below 4 GiB; were it not, the place would be another one within it.
         ByteRange {
-            start: narrow(start),
-            end: narrow(end),
+            start: start as u32,
+            end: (start + part.len()) as u32,
         }
     }
 

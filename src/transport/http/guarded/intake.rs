@@ -68,6 +68,12 @@ impl Intake {
         wire.fill(&mut self.buffer, begun, time)
     }
 
+    /// The same with what has arrived already.
+    pub(super) fn fill_now(&mut self, wire: &mut Wire) -> Filled {
+        make_room(&mut self.buffer, READ_BYTES);
+        wire.fill_now(&mut self.buffer)
+    }
+
     /// The buffer begins with a head after which nothing can be read.
     pub(super) fn give_up(&mut self) {
         self.extent = Extent::Broken;

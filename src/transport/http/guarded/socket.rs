@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -239,7 +239,7 @@ impl Bell {
     }
 
     /// Waits until it is rung, or until the client does what is heeded. It may also return for no reason, as [`Heard::Bell`].
-    pub(super) fn wait(&self, socket: &Socket, heeds: Heeds, until: Option<Instant>) -> Heard {
+    pub(super) fn wait(&self, socket: &Socket, heeds: Heeds, time: Option<Duration>) -> Heard {
         let (rung, _) = self.ends();
         let events = match heeds {
             Heeds::Bytes => PollFlags::IN | Socket::END,
@@ -253,8 +253,7 @@ impl Bell {
             Heeds::Bytes | Heeds::End => 2,
             Heeds::Nothing => 1,
         };
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let timeout = time.and_then(|time| Timespec::try_from(time).ok());
         match poll(&mut polled[..count], timeout.as_ref()) {
             Ok(0) => return Heard::Silence,
             Ok(_) => {}

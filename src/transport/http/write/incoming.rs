@@ -128,15 +128,20 @@ impl<'a> Incoming<'a> {
                     return Err(io::ErrorKind::ConnectionAborted.into());
                 }
                 (Err(Pending::Nothing), None) => {
-                    let until = match self.sleeps_on {
+                    let mut time = self.speak_at - now;
+                    if self.sleeps_on {
                         // It may be idle by then, and keeps nothing while it is.
-                        true => self.speak_at.min(now + self.limits.buffer_idle_timeout),
-                        false => self.speak_at,
-                    };
-                    exchange.wait(self.heeds, Some(until))
+                        time = time.min(self.limits.buffer_idle_timeout);
+                    }
+                    exchange.wait(self.heeds, Some(time))
                 }
             };
-            self.let_worker_finish(heard);
+            if heard == Heard::Bytes
+                && self.sleeps_on
+                && let Some(item) = self.let_worker_finish(wake)
+            {
+                return Ok(Next::Item(item));
+            }
             // Judged only after another look at the outbox: a client that has been answered may leave.
             match heard {
                 Heard::Bell => continue,
@@ -150,10 +155,9 @@ impl<'a> Incoming<'a> {
     }
 
     /// A client can be quicker with its next request than the worker with noting that its answer has left: that is no reason to sleep once more.
-    fn let_worker_finish(&self, heard: Heard) {
-        if heard == Heard::Bytes && self.sleeps_on {
-            let _noted = look_and_yield(|| (!self.receiver.is_sending()).then_some(()));
-        }
+    fn let_worker_finish(&self, wake: &Wake) -> Option<Item> {
+        let _noted = look_and_yield(|| (!self.receiver.is_sending()).then_some(()))?;
+        self.receiver.try_recv(wake, Rings::Never).ok()
     }
 
     /// Waits for the outbox, and looks for the client from time to time.

@@ -38,15 +38,17 @@ impl<E: Exchange> HttpReply<'_, E> {
 
     /// What the exchange reads from. One that is used again has a short way without a page's origin.
     pub(in crate::transport::http) fn outbox(&mut self) -> OutboxReceiver {
-        let kept = self.exchange.take_outbox();
+        let kept = self.exchange.kept_outbox().and_then(Option::take);
         let kept = kept.filter(|_| self.origin.is_none());
         kept.unwrap_or_else(|| self.endpoint.outbox(self.exchange.can_stream()))
     }
 
-    /// Keeps it for the next exchange on this connection.
+    /// Keeps it for the next exchange on this connection, if it can be used again.
     pub(super) fn keep(&mut self, outbox: OutboxReceiver) {
-        if self.origin.is_none() {
-            self.exchange.keep_outbox(outbox);
+        if self.origin.is_none()
+            && let Some(place) = self.exchange.kept_outbox()
+        {
+            *place = outbox.renew();
         }
     }
 
