@@ -66,7 +66,7 @@
 //! | `observe` | what is told of a request at its end | `access.rs` | |
 //! | `protocol` | JSON-RPC and MCP as data and pure functions | `jsonrpc.rs`, `method.rs` | |
 //! | `outbox` | the bounded way out, and what is dropped when it is full | `writer.rs`, `queue.rs` | |
-//! | `lane` | workers, a bounded queue, and the watchdog that replaces a wedged worker | `running.rs`, `worker.rs` | `mcp-<lane>-<n>` |
+//! | `lane` | workers, a bounded queue, and the watchdog that replaces a wedged worker | `queue.rs`, `worker.rs` | `mcp-<lane>-<n>` |
 //! | `handler` | what you write: tools, prompts, resources, their context and results | `tool.rs`, `context.rs`, `invoke.rs` | `mcp-child-pipes` |
 //! | `desk` | background jobs, workspaces, and the stores that keep jobs | `jobs.rs`, `workspace.rs` | `mcp-reaper` |
 //! | `pool` | resources that are claimed, waited for and given back | `resource_pool.rs` | `mcp-aside` |
@@ -80,7 +80,7 @@
 //!
 //! ```text
 //! mcp-accept ── a connection: condition variable, or a new thread ──▶ mcp-conn-<n>
-//! mcp-conn-<n>, mcp-pipe-reader ── a call: the lane's channel ──────▶ mcp-<lane>-<n>
+//! mcp-conn-<n>, mcp-pipe-reader ── a call: the lane's queue ────────▶ mcp-<lane>-<n>
 //! mcp-<lane>-<n> ── an event, or what of an answer the kernel did
 //!                   not take at once: the outbox ──────────────────▶ mcp-conn-<n>, mcp-pipe-writer
 //! mcp-pipe-writer ── room for more answers: the outbox ─────────────▶ mcp-pipe-reader
