@@ -4,6 +4,7 @@
 //! between end, cancellation, answer and expiry does nothing. No lock is held while somebody is told of a change. Must not know how a job is run, or
 //! how it is written on the wire.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,7 +18,7 @@ use crate::base::log;
 use crate::base::stats::JobCounts;
 use crate::desk::places::{JobEntry, JobTable, Stop};
 use crate::desk::record::{
-    AnswerEffect, Carried, JobOutcome, JobRecord, JobStatus, Listed, Order, Question,
+    AnswerEffect, Carried, JobOutcome, JobRecord, JobStatus, Order, Question,
 };
 use crate::desk::store::{JobStore, StoreError, StoredJob};
 use crate::protocol::errors::{ErrorCode, ErrorObject};
@@ -337,18 +338,20 @@ impl Jobs {
     }
 
     /// What stands in the list of a session, a pipe or a principal, the newest first.
-    pub(crate) fn list(&self, listed_in: &str) -> Vec<Listed> {
+    pub(crate) fn list<T>(&self, listed_in: &str, show: impl Fn(&JobRecord) -> T) -> Vec<T> {
         let places: Vec<_> = self.table.lock().by_id.values().map(Arc::clone).collect();
-        let mut listed: Vec<Listed> = places
+        let mut listed: Vec<_> = places
             .iter()
             .filter_map(|place| {
                 let state = place.lock();
                 let record = &state.record;
-                (record.order.listed_in.as_deref() == Some(listed_in)).then(|| record.listed())
+                let place = (Reverse(record.created_ms), Arc::clone(&record.id));
+                let is_listed = record.order.listed_in.as_deref() == Some(listed_in);
+                is_listed.then(|| (place, show(record)))
             })
             .collect();
-        listed.sort_by(|a, b| b.created_ms.cmp(&a.created_ms).then(a.id.cmp(&b.id)));
-        listed
+        listed.sort_by(|(a, _), (b, _)| a.cmp(b));
+        listed.into_iter().map(|(_, shown)| shown).collect()
     }
 
     /// How many jobs there are in each state.

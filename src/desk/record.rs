@@ -167,30 +167,7 @@ pub(crate) enum AnswerEffect {
 /// The longest status message that is kept, in bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 1024;
 
-/// A line of a list.
-#[derive(Clone, Debug)]
-pub(crate) struct Listed {
-    pub(crate) id: Arc<str>,
-    pub(crate) tool: Arc<str>,
-    pub(crate) status: JobStatus,
-    pub(crate) message: Option<String>,
-    pub(crate) created_ms: u64,
-    pub(crate) updated_ms: u64,
-}
-
 impl JobRecord {
-    /// As it stands in a list.
-    pub(crate) fn listed(&self) -> Listed {
-        Listed {
-            id: Arc::clone(&self.id),
-            tool: Arc::clone(&self.order.tool),
-            status: self.status,
-            message: self.message.clone(),
-            created_ms: self.created_ms,
-            updated_ms: self.updated_ms,
-        }
-    }
-
     pub(crate) fn new(order: Order, carried: Carried, now_ms: u64) -> Self {
         JobRecord {
             // 122 random bits, in letters that an HTTP header takes as they are.

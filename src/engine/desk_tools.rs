@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::base::life::Span;
-use crate::desk::record::{JobOutcome, JobRecord, JobStatus, Listed};
+use crate::desk::record::{JobOutcome, JobRecord, JobStatus};
 use crate::desk::wire::timestamp;
 use crate::desk::workspaces::Key;
 use crate::engine::background::no_workspace;
@@ -215,20 +215,21 @@ fn job_result(shared: &Shared, call: &dyn CallControl, which: WhichJob) -> ToolA
 fn job_list(shared: &Shared, call: &dyn CallControl, _: Nothing) -> ToolAnswer {
     let listed_in = call.owner().key();
     let jobs = match (&shared.desk.jobs, listed_in) {
-        (Some(jobs), Some(listed_in)) => jobs.list(&listed_in),
+        (Some(jobs), Some(listed_in)) => jobs.list(&listed_in, job_line),
         _ => Vec::new(),
     };
-    let line = |listed: Listed| JobLine {
-        job: listed.id,
-        tool: listed.tool,
-        status: listed.status,
-        message: listed.message.unwrap_or_default(),
-        created_at: timestamp(listed.created_ms),
-        updated_at: timestamp(listed.updated_ms),
-    };
-    structured(&JobList {
-        jobs: jobs.into_iter().map(line).collect(),
-    })
+    structured(&JobList { jobs })
+}
+
+fn job_line(record: &JobRecord) -> JobLine {
+    JobLine {
+        job: Arc::clone(&record.id),
+        tool: Arc::clone(&record.order.tool),
+        status: record.status,
+        message: record.message.clone().unwrap_or_default(),
+        created_at: timestamp(record.created_ms),
+        updated_at: timestamp(record.updated_ms),
+    }
 }
 
 // ---- workspaces ----

@@ -109,8 +109,11 @@ fn a_job_lives_from_its_order_to_its_result() {
         "it runs once at a time"
     );
     jobs.tell(&id, "half".into());
-    assert_eq!(jobs.list("session")[0].message.as_deref(), Some("half"));
-    assert!(jobs.list("another").is_empty());
+    assert_eq!(
+        jobs.list("session", |record| record.message.clone())[0].as_deref(),
+        Some("half")
+    );
+    assert!(jobs.list("another", |_| ()).is_empty());
     assert!(jobs.end(&id, done("ore")));
     assert!(!jobs.end(&id, done("late")));
     assert_eq!(result(&jobs, &id).as_deref(), Some(r#"{"content":"ore"}"#));
