@@ -201,7 +201,9 @@ fn what_is_answered_in_a_burst_leaves_together_at_its_end() {
 fn law_2_a_burst_that_waits_for_room_holds_nothing_back() {
     let (outbox, receiver) = new_outbox(1, 1 << 20);
     let (woken, wakes) = unbounded();
-    let wake: Wake = Arc::new(move || drop(woken.send(())));
+    let wake: Wake = Arc::new(move || {
+        let _heard = woken.send(());
+    });
     outbox.set_pace(Pace::Burst);
     let slot = outbox.reserve().expect("the receiver lives");
     slot.send(answer("first"));
@@ -288,7 +290,8 @@ fn an_outbox_is_used_again_with_its_short_way_if_it_is_as_it_was() {
 #[test]
 fn an_outbox_that_somebody_has_or_that_has_something_left_is_not_used_again() {
     let (_canceller, call) = source();
-    let left: [(&str, &dyn Fn(&Outbox, &OutboxReceiver)); 5] = [
+    type Leave<'a> = &'a dyn Fn(&Outbox, &OutboxReceiver);
+    let left: [(&str, Leave<'_>); 5] = [
         ("no answer", &|outbox, _| drop(outbox.reserve())),
         ("an event", &|outbox, _| progress(outbox, &call, "1")),
         ("its end", &|outbox, _| outbox.close()),

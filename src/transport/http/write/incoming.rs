@@ -156,7 +156,7 @@ impl<'a> Incoming<'a> {
 
     /// A client can be quicker with its next request than the worker with noting that its answer has left: that is no reason to sleep once more.
     fn let_worker_finish(&self, wake: &Wake) -> Option<Item> {
-        let _noted = look_and_yield(|| (!self.receiver.is_sending()).then_some(()))?;
+        look_and_yield(|| (!self.receiver.is_sending()).then_some(()))?;
         self.receiver.try_recv(wake, Rings::Never).ok()
     }
 
