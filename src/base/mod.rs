@@ -1,4 +1,4 @@
-//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, panics, signs of life, what the kernel says of a thread, the mutex, counters, the log and stderr, the setters of builders.
+//! What every room may use: errors, bounds and budgets, cancellation, deadlines, the clock, the heap, panics, signs of life, what the kernel says of a thread, the mutex, counters, the log and stderr, the setters of builders.
 //!
 //! Must not know what a request is.
 
@@ -6,6 +6,7 @@ pub(crate) mod budget;
 pub(crate) mod cancel;
 pub(crate) mod clock;
 pub(crate) mod error;
+pub(crate) mod heap;
 pub(crate) mod in_flight;
 pub(crate) mod kernel;
 pub(crate) mod life;

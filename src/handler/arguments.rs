@@ -20,7 +20,7 @@ use crate::handler::schema_check::promises;
 use crate::handler::validation::Validator;
 use crate::protocol::errors::shortened;
 use crate::protocol::sentence::Sentence;
-use crate::protocol::tree::{Slip, TreeRoom, Unread};
+use crate::protocol::tree::{Slip, TreeCharge, TreeRoom, Unread};
 
 /// A schema, and whatever checks it beyond reading.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl ArgumentRules {
         &self,
         json: &str,
         call: &dyn CallControl,
-    ) -> Result<(T, Option<Charge>), Unread> {
+    ) -> Result<(T, Option<TreeCharge>), Unread> {
         self.hold(json, call, |json| read(json, &call.tree_room()))
     }
 
@@ -131,8 +131,11 @@ impl ArgumentRules {
         let Some(validator) = &self.validator else {
             return Ok(());
         };
-        let (value, _charged) = room.read::<Value>(json)?;
-        validator.check(&value).map_err(Unread::Unfit)
+        let (value, charged) = room.read::<Value>(json)?;
+        let checked = validator.check(&value).map_err(Unread::Unfit);
+        drop(value);
+        drop(charged);
+        checked
     }
 }
 
@@ -141,7 +144,7 @@ impl ArgumentRules {
 pub(crate) fn read<T: DeserializeOwned>(
     json: &str,
     room: &TreeRoom,
-) -> Result<(T, Option<Charge>), Unread> {
+) -> Result<(T, Option<TreeCharge>), Unread> {
     match room.read(json) {
         Err(Unread::Unfit(_)) => room.read_gauged(json, |json| {
             serde_path_to_error::deserialize(json).map_err(|error| Slip::new(located(&error)))

@@ -228,7 +228,7 @@ impl<S> RequestContext<S> {
     }
 
     fn elicited<T: DeserializeOwned>(
-        &self,
+        &mut self,
         answer: &RawValue,
         rules: &ArgumentRules,
     ) -> Result<Elicited<T>, AskError> {
@@ -246,7 +246,7 @@ impl<S> RequestContext<S> {
                 let content = content.unwrap_or(RawValue::NULL);
                 object(content)?;
                 let read = rules.read(content.get(), self.control());
-                read.map(|(form, _charged)| Elicited::Accepted(form))
+                read.map(|read| Elicited::Accepted(self.charged(read)))
                     .map_err(|unread| AskError::Invalid(unread.into_sentence()))
             }
             "decline" => Ok(Elicited::Declined),
@@ -258,9 +258,9 @@ impl<S> RequestContext<S> {
         }
     }
 
-    fn read<T: DeserializeOwned>(&self, answer: &RawValue) -> Result<T, AskError> {
+    fn read<T: DeserializeOwned>(&mut self, answer: &RawValue) -> Result<T, AskError> {
         arguments::read(answer.get(), &self.control().tree_room())
-            .map(|(value, _charged)| value)
+            .map(|read| self.charged(read))
             .map_err(|unread| AskError::Invalid(unread.into_sentence()))
     }
 }

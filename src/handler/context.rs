@@ -22,6 +22,7 @@ use crate::handler::progress::{Progress, Reporter, report};
 use crate::outbox::EventKind;
 use crate::protocol::jsonrpc;
 use crate::protocol::trace::{NO_TRACE, TraceContext};
+use crate::protocol::tree::TreeCharge;
 use crate::protocol::types::LoggingLevel;
 
 /// What a handler sees of its call: the state, the client, progress, log messages, cancellation, and questions to the client.
@@ -43,11 +44,23 @@ use crate::protocol::types::LoggingLevel;
 pub struct RequestContext<S = ()> {
     state: S,
     call: Arc<dyn CallControl>,
+    /// What the client's answers take, which the handler may keep until it returns.
+    answers: Vec<TreeCharge>,
 }
 
 impl<S> RequestContext<S> {
     pub(crate) fn new(state: S, call: Arc<dyn CallControl>) -> Self {
-        RequestContext { state, call }
+        RequestContext {
+            state,
+            call,
+            answers: Vec::new(),
+        }
+    }
+
+    /// Keeps the charge of an answer for as long as the handler runs.
+    pub(crate) fn charged<T>(&mut self, (answer, charge): (T, Option<TreeCharge>)) -> T {
+        self.answers.extend(charge);
+        answer
     }
 
     pub(crate) fn control(&self) -> &dyn CallControl {

@@ -10,7 +10,6 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::base::budget::Charge;
 use crate::handler::arguments::ArgumentRules;
 use crate::handler::context::RequestContext;
 use crate::handler::control::{CallControl, RequestInfo};
@@ -19,7 +18,7 @@ use crate::handler::registration::{BoundHandler, Reply};
 use crate::handler::type_schema;
 use crate::handler::workspace::WorkspaceParam;
 use crate::protocol::errors::ErrorObject;
-use crate::protocol::tree::Unread;
+use crate::protocol::tree::{TreeCharge, Unread};
 
 /// A function that can be a handler. These shapes are:
 ///
@@ -224,7 +223,7 @@ impl Invocation<'_> {
     }
 
     /// Reads the arguments. What they take is charged for as long as the handler runs.
-    pub(crate) fn read<A: DeserializeOwned>(&self) -> Result<(A, Option<Charge>), NotCalled> {
+    pub(crate) fn read<A: DeserializeOwned>(&self) -> Result<(A, Option<TreeCharge>), NotCalled> {
         let read = self.rules.read(self.arguments.get(), &*self.call);
         read.map_err(Into::into)
     }

@@ -1,27 +1,27 @@
 //! Law 13: no body makes the library take much more than the body, and a tree that a handler or a schema wants is refused where it would take too
 //! much. Looked at from outside: each way in against a process of its own, whose peak the kernel keeps.
 
-use mcp_threads::{Elicited, Limits, RequestContext, Server, Tool, ToolError, schemars};
+use mcp_threads::{Elicited, Limits, RequestContext, Sampling, Server, Tool, ToolError, schemars};
 use serde_json::{Value, json};
 
 use crate::harness::child::{self, Running};
-use crate::harness::talk::introduced;
+use crate::harness::talk::{introduce, introduced, reply_to};
 use crate::harness::{
-    Event, Http, Served, Session, code, is_alone, itself, legacy_call, modern, text, until_told,
-    with_meta,
+    Event, Gate, Http, Served, Session, code, is_alone, itself, legacy_call, modern, text, until,
+    until_told, with_meta,
 };
 
 const MIB: usize = 1024 * 1024;
 /// The largest body that the defaults take, but for what stands around the bulk of it.
 const BULK: usize = 4 * MIB - 2048;
 
-/// What a body may cost at most, and may leave behind: 32 MiB in the heap of each of the two threads that have it in their hands, its connection's and the
-/// worker's.
-const LIBRARY: (usize, usize) = ((4 + 16) * MIB, 2 * 32 * MIB);
-/// The same where a tree is wanted. What its pieces leave in the heap of the worker that read it is used again by its next tree, and glibc gives none of it
-/// back while another thread keeps one small block at its end.
-const TREES: (usize, usize) = ((160 + 4 + 16) * MIB, WORKERS * (160 + 32) * MIB);
-const WORKERS: usize = 2;
+/// What is left behind at most, whatever there was: glibc's defaults, and nothing told to the allocator.
+const LEFT: usize = 32 * MIB;
+/// What a body may cost at most, and may leave behind: one of the longest in the arena of each thread, of which there are up to sixteen on two cores.
+const LIBRARY: (usize, usize) = ((4 + 16) * MIB, 2 * LEFT);
+/// The same where a tree is wanted.
+const TREES: (usize, usize) = ((160 + 4 + 16) * MIB, 2 * LEFT);
+const WORKERS: usize = 16;
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[schemars(crate = "mcp_threads::schemars")]
@@ -405,6 +405,28 @@ fn law_13_a_tree_is_refused_above_its_bound() {
     }
 }
 
+/// Small blocks by the million, in the arenas of as many threads as there are workers: what they leave is given back, one
+/// after the other. Threads that share an arena at the same moment keep each other's.
+#[test]
+fn law_13_trees_in_turn_leave_nothing_behind() {
+    if served_here() {
+        return;
+    }
+    let (server, http) = start("law_13_trees::law_13_trees_in_turn_leave_nothing_behind");
+    let first = server.memory("VmRSS");
+    for item in [r#"{"":{"":0}}"#, "0", r#"{"id":1},"text",[{"":{"":0}}]"#] {
+        let list = format!("[{}]", vec![item; MIB / item.len()].join(","));
+        let params = json!({ "name": "tree", "arguments": { "bulk": "BULK" } });
+        let call = modern(1, "tools/call", params);
+        costs_at_most(&server, first, (192 * MIB, LEFT), item, || {
+            for _ in 0..WORKERS + 4 {
+                let answer = send(http, &call, &list);
+                assert!(!text(&answer).is_empty(), "{item}: {answer}");
+            }
+        });
+    }
+}
+
 #[test]
 fn law_13_a_tree_for_which_there_is_no_memory_is_refused_with_503() {
     let limits = Limits::default().memory_bytes_max(32 * MIB);
@@ -428,6 +450,45 @@ fn law_13_a_tree_for_which_there_is_no_memory_is_refused_with_503() {
     served.stop();
 }
 
+/// A model's answer, which its handler has as a tree, takes the server's memory until the handler returns.
+#[test]
+fn law_13_an_answer_that_is_a_tree_is_charged_until_the_handler_returns() {
+    let gate = Gate::new();
+    let door = gate.door();
+    let server = server()
+        .limits(Limits::default().memory_bytes_max(64 * MIB))
+        .tool(
+            "samples",
+            "Asks a model.",
+            move |cx: &mut RequestContext| {
+                let _answer = cx.sample("key", Sampling::new(7).user("?"))?;
+                door.pass("has its answer");
+                Ok::<_, ToolError>("done")
+            },
+        );
+    let (served, mut client) = Served::pipe(server);
+    introduce(&mut client, &json!({ "sampling": {} }));
+    client.send(&legacy_call(1, "samples", json!({})));
+    let question = client.recv();
+    let answer = reply_to(&question, json!({ "role": "assistant", "content": "BULK" }));
+    let digits = format!("[{}]", vec!["0"; MIB / 4].join(","));
+    client.send_line(&with_bulk(&answer, &digits));
+    assert_eq!(gate.began(), "has its answer");
+    let call = legacy_call(2, "tree", json!({ "bulk": "BULK" }));
+    let longer = format!("[{}]", vec!["0"; MIB * 3 / 4].join(","));
+    client.send_line(&with_bulk(&call, &longer));
+    let refused = client.recv();
+    assert_eq!(code(&refused), 503, "18 MiB are taken: {refused}");
+    gate.let_go(1);
+    assert_eq!(text(&client.answer(1)), "done");
+    until("its memory is given back", || {
+        client.send_line(&with_bulk(&call, &longer));
+        client.recv().get("result").is_some()
+    });
+    client.close();
+    served.stop();
+}
+
 #[test]
 fn law_13_many_bodies_at_once_cost_as_much_as_themselves() {
     if served_here() {
@@ -440,7 +501,7 @@ fn law_13_many_bodies_at_once_cost_as_much_as_themselves() {
     let params = json!({ "name": "asks", "arguments": { "m": "BULK" }, "requestState": "bogus" });
     let message = modern(1, "tools/call", params);
     let most = 8 * (2 * 4 + 1) * MIB;
-    costs_at_most(&server, first, (most, 32 * MIB), "8 bogus states", || {
+    costs_at_most(&server, first, (most, LEFT), "8 bogus states", || {
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| send(http, &message, &bulk));

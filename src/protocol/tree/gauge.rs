@@ -10,10 +10,13 @@ use serde::de;
 use serde_json::Value;
 
 use crate::base::budget::{Budget, Charge};
+use crate::base::heap::HeapTrim;
 use crate::protocol::sentence::Sentence;
 
 /// How much is charged at a time.
 const STEP_BYTES: usize = 1024 * 1024;
+/// After a tree of more bytes the heap is trimmed; its reading took several times as long.
+const UNTRIMMED_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(super) const VALUE_BYTES: usize = size_of::<Value>();
 /// A list has room for so many items as soon as it has one.
 pub(super) const ITEMS_MIN: usize = 4;
@@ -50,12 +53,35 @@ impl Unread {
     }
 }
 
+/// What a tree takes, for as long as it is kept. To be dropped after the tree, on the same thread.
+#[derive(Debug)]
+pub(crate) struct TreeCharge {
+    charge: Charge,
+    /// Made after the first step.
+    trim: Option<HeapTrim>,
+}
+
+impl Drop for TreeCharge {
+    fn drop(&mut self) {
+        if let (Some(trim), UNTRIMMED_BYTES_MAX..) = (self.trim.take(), self.charge.bytes()) {
+            trim.trim();
+        }
+    }
+}
+
+impl TreeCharge {
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.charge.bytes()
+    }
+}
+
 /// What the tree that is being read takes so far.
 pub(super) struct Gauge<'r> {
     bytes_max: usize,
     memory: &'r Arc<Budget>,
     used: Cell<usize>,
-    charge: RefCell<Option<Charge>>,
+    charge: RefCell<Option<TreeCharge>>,
     refused: Cell<Option<Unread>>,
 }
 
@@ -71,7 +97,7 @@ impl<'r> Gauge<'r> {
     }
 
     /// What was read, with what it is charged, or why it was not.
-    pub(super) fn judge<T>(self, read: Result<T, Slip>) -> Result<(T, Option<Charge>), Unread> {
+    pub(super) fn judge<T>(self, read: Result<T, Slip>) -> Result<(T, Option<TreeCharge>), Unread> {
         match (self.refused.into_inner(), read) {
             (Some(refused), _) => Err(refused),
             (None, Ok(value)) => Ok((value, self.charge.into_inner())),
@@ -121,15 +147,20 @@ impl<'r> Gauge<'r> {
         if used > most {
             return Err(self.refuse(Unread::TooLarge(most)));
         }
-        let mut charge = self.charge.borrow_mut();
-        let charged = charge.as_ref().map_or(0, Charge::bytes);
+        let mut held = self.charge.borrow_mut();
+        let charged = held.as_ref().map_or(0, |held| held.charge.bytes());
         if used <= charged {
             return Ok(());
         }
         let more = STEP_BYTES.max(used - charged);
-        let charged = match &mut *charge {
-            Some(charge) => charge.grow(more),
-            None => self.memory.charge(more).map(|new| *charge = Some(new)),
+        let charged = match &mut *held {
+            Some(held) => {
+                held.trim.get_or_insert_with(HeapTrim::new);
+                held.charge.grow(more)
+            }
+            None => self.memory.charge(more).map(|charge| {
+                *held = Some(TreeCharge { charge, trim: None });
+            }),
         };
         charged.map_err(|_| self.refuse(Unread::NoMemory))
     }

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use self::gauge::Gauge;
 use self::gauged::Gauged;
 
-pub(crate) use self::gauge::{Slip, Unread};
+pub(crate) use self::gauge::{Slip, TreeCharge, Unread};
 
 use crate::base::budget::{Budget, Charge};
 use crate::base::limits::Limits;
@@ -50,7 +50,7 @@ impl TreeRoom {
     pub(crate) fn read<T: DeserializeOwned>(
         &self,
         json: &str,
-    ) -> Result<(T, Option<Charge>), Unread> {
+    ) -> Result<(T, Option<TreeCharge>), Unread> {
         if json.len() <= UNSEEN_BYTES_MAX && json.len() * FACTOR_MAX <= self.bytes_max {
             return match serde_json::from_str(json) {
                 Ok(value) => Ok((value, None)),
@@ -65,7 +65,7 @@ impl TreeRoom {
         &self,
         json: &str,
         read: impl FnOnce(Gauged<'_, &mut TextDeserializer<'_>>) -> Result<T, Slip>,
-    ) -> Result<(T, Option<Charge>), Unread> {
+    ) -> Result<(T, Option<TreeCharge>), Unread> {
         let gauge = Gauge::new(self.bytes_max, &self.memory);
         let mut text = serde_json::Deserializer::from_str(json);
         let read = read(Gauged::new(&mut text, &gauge));
@@ -154,7 +154,7 @@ mod tests {
         let json = list("[1]", 50_000);
         let (_tree, charge) = room.read::<Value>(&json).expect("it fits");
         let used = room.memory.used();
-        assert_eq!(charge.as_ref().map(Charge::bytes), Some(used));
+        assert_eq!(charge.as_ref().map(TreeCharge::bytes), Some(used));
         let expected = 50_000 * (1 + ITEMS_MIN) * VALUE_BYTES;
         assert!((expected..=expected + 2 * MIB).contains(&used), "{used}");
         assert_eq!(read::<Value>(&room, &json), Err(Unread::NoMemory));

@@ -4,6 +4,7 @@
 //! request is answered, nor what it asks for.
 
 use std::io::IoSlice;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::head::Head;
 use super::socket::Wait;
 use super::wire::{Begun, Filled, READ_BYTES, Wire, earned};
 use crate::base::budget::Budget;
+use crate::base::heap;
 use crate::base::limits::Limits;
 use crate::transport::http::exchange::{Body, BodyError};
 
@@ -27,6 +29,9 @@ const BODY_READ_BYTES: usize = 64 * 1024;
 /// more. For a longer one the connection is closed.
 pub(super) const UNREAD_BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// After a longer body the heap is trimmed, once the connection is idle or at its end.
+const UNTRIMMED_BODY_BYTES_MAX: usize = 512 * 1024;
+
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     /// The present request's head, then what came behind it.
@@ -37,6 +42,8 @@ pub(super) struct Intake {
     /// Where the body is in the buffer, unless it has come in pieces.
     place: Range<usize>,
     pieced: Body,
+    /// A body was so long that the heap keeps much of it.
+    is_heavy: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +54,14 @@ enum Extent {
     Unread,
     /// Where the next request begins will never be known.
     Broken,
+}
+
+/// At the end of the connection, after its socket.
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.forget_body();
+        self.release();
+    }
 }
 
 impl Intake {
@@ -112,9 +127,12 @@ impl Intake {
         self.taken = 0;
     }
 
-    /// Gives the memory back to the heap. There must be nothing in it.
+    /// Gives the memory back to the heap, and after a long body that of the heap to the kernel. There must be nothing in it.
     pub(super) fn release(&mut self) {
         self.buffer = Vec::new();
+        if mem::take(&mut self.is_heavy) {
+            heap::trim();
+        }
     }
 
     /// The buffer, for a connection that will not need what is in it.
@@ -135,6 +153,7 @@ impl Intake {
     /// Gives the body's memory back, and what was charged for it.
     pub(super) fn forget_body(&mut self) {
         self.place = 0..0;
+        self.is_heavy |= self.pieced.bytes.capacity() > UNTRIMMED_BODY_BYTES_MAX;
         self.pieced = Body::default();
     }
 
@@ -279,7 +298,7 @@ impl<'a> BodySource<'a> {
     }
 
     fn ask_for_body(&mut self) -> Result<(), BodyError> {
-        if !std::mem::take(&mut self.continue_due) {
+        if !mem::take(&mut self.continue_due) {
             return Ok(());
         }
         let mut parts = [IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")];
