@@ -4,7 +4,8 @@
 //! handler wants to know. Must not know how a client introduces itself. Specification: `basic/index` ("`_meta`") and, for the earlier revisions,
 //! `basic/lifecycle`.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -16,8 +17,8 @@ use crate::protocol::version::ProtocolVersion;
 /// What a client says about itself. Show it and log it, but do not trust it.
 #[derive(Clone, Debug)]
 pub struct Client {
-    info: Option<Box<RawValue>>,
-    capabilities: Option<Box<RawValue>>,
+    info: Option<Cow<'static, RawValue>>,
+    capabilities: Option<Cow<'static, RawValue>>,
     protocol_version: ProtocolVersion,
 }
 
@@ -35,8 +36,8 @@ impl Client {
         protocol_version: ProtocolVersion,
     ) -> Self {
         Client {
-            info: info.map(ToOwned::to_owned),
-            capabilities: capabilities.map(ToOwned::to_owned),
+            info: info.map(kept),
+            capabilities: capabilities.map(kept),
             protocol_version,
         }
     }
@@ -107,6 +108,16 @@ impl Client {
     pub(crate) fn len(&self) -> usize {
         let texts = [&self.info, &self.capabilities];
         texts.into_iter().flatten().map(|raw| raw.get().len()).sum()
+    }
+}
+
+/// What a client said, kept. The empty object, which each modern request of a client has that declares nothing, is kept once.
+fn kept(raw: &RawValue) -> Cow<'static, RawValue> {
+    static EMPTY: LazyLock<Box<RawValue>> =
+        LazyLock::new(|| RawValue::from_string("{}".into()).expect("an empty object is JSON"));
+    match raw.get() {
+        "{}" => Cow::Borrowed(&EMPTY),
+        _ => Cow::Owned(raw.to_owned()),
     }
 }
 
