@@ -271,7 +271,8 @@ mod tests {
         };
         let kept = answers.try_charge(0).expect("nothing fits everywhere");
         let asked = Asked {
-            id: RequestId::String("follow".into()),
+            // So long that its answer is charged; a short one is sent without.
+            id: RequestId::String("follow".repeat(1024).into()),
             method: "subscriptions/listen",
             params: Params::parse(None).expect("none are good ones"),
             port: ReplyPort::Outbox(outbox.reserve().expect("it is read")),
