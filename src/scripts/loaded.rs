@@ -167,7 +167,8 @@ impl Scripts {
     ///
     /// # Errors
     ///
-    /// When something cannot be added, such as a tool whose name the server uses already; what was changed until then stays.
+    /// When something cannot be added, such as a tool whose name the server uses already. What was added until then is removed again, so that a file that is
+    /// mended can be taken; what was replaced stays.
     pub fn update(&mut self, handle: &ServerHandle, mut newer: Scripts) -> Result<()> {
         let (old, new) = (Arc::clone(&self.file), Arc::clone(&newer.file));
         newer.lanes = Arc::clone(&self.lanes);
@@ -181,21 +182,51 @@ impl Scripts {
         newer.pools = Arc::new(pools);
         // One by one, what is new before what has gone, and what has changed in one step: nobody calls in vain what both have.
         let tool = |spec: &ToolSpec| offer::tool(spec, &new.base, &newer.pools, &newer.lanes);
-        renew(handle, &new.tools, &old.tools, |tool| &tool.name, tool)?;
-        renew(
+        let mut added: Vec<(Remove, &str)> = Vec::new();
+        let remove: [Remove; 3] = [
+            ServerHandle::remove_tool,
+            ServerHandle::remove_resource,
+            ServerHandle::remove_prompt,
+        ];
+        let renewed = renew(
             handle,
-            &new.resources,
-            &old.resources,
-            |resource| &resource.uri,
-            offer::resource,
-        )?;
-        renew(
-            handle,
-            &new.prompts,
-            &old.prompts,
-            |prompt| &prompt.name,
-            offer::prompt,
-        )?;
+            (&new.tools, &old.tools),
+            |tool| &tool.name,
+            tool,
+            |name| {
+                added.push((remove[0], name));
+            },
+        )
+        .and_then(|()| {
+            let both = (&*new.resources, &*old.resources);
+            renew(
+                handle,
+                both,
+                |resource| &resource.uri,
+                offer::resource,
+                |uri| {
+                    added.push((remove[1], uri));
+                },
+            )
+        })
+        .and_then(|()| {
+            let both = (&*new.prompts, &*old.prompts);
+            renew(
+                handle,
+                both,
+                |prompt| &prompt.name,
+                offer::prompt,
+                |name| {
+                    added.push((remove[2], name));
+                },
+            )
+        });
+        if renewed.is_err() {
+            for (remove, name) in added {
+                remove(handle, name);
+            }
+            return renewed;
+        }
         for tool in gone(&old.tools, &new.tools, |tool| &tool.name) {
             handle.remove_tool(&tool.name);
         }
@@ -254,18 +285,24 @@ fn not_text(path: &Path, error: &FromUtf8Error) -> Mistakes {
     mistakes
 }
 
-/// Offers what is new, and what has changed in place of what it was.
-fn renew<T: PartialEq, R: Register<()>>(
+/// Takes something of this name from a server.
+type Remove = fn(&ServerHandle, &str) -> bool;
+
+/// Offers what is new, and what has changed in place of what it was. Tells of what is new.
+fn renew<'a, T: PartialEq, R: Register<()>>(
     handle: &ServerHandle,
-    new: &[T],
-    old: &[T],
+    (new, old): (&'a [T], &[T]),
     key: fn(&T) -> &str,
     offer: impl Fn(&T) -> R,
+    mut is_added: impl FnMut(&'a str),
 ) -> Result<()> {
     for changed in new.iter().filter(|new| !old.contains(new)) {
         match old.iter().any(|old| key(old) == key(changed)) {
             true => handle.replace(offer(changed))?,
-            false => handle.add(offer(changed))?,
+            false => {
+                handle.add(offer(changed))?;
+                is_added(key(changed));
+            }
         }
     }
     Ok(())

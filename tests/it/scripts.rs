@@ -2,11 +2,12 @@
 
 use std::fs;
 
+use mcp_threads::{Scripts, Server};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::child::is_alive;
-use crate::harness::{Place, call, text, until, with_meta};
+use crate::harness::{Place, Served, call, text, until, with_meta};
 
 pub(crate) const SHOW: &str = r#"
 [server]
@@ -251,4 +252,31 @@ fn the_other_commands_say_what_they_are_for() {
             .contains("answers clients of both eras (7 tools)"),
         "{doctor:#?}"
     );
+}
+
+#[test]
+fn a_newer_file_that_could_not_be_taken_does_not_stand_in_the_way_of_the_next() {
+    let place = Place::new("newer", "");
+    let file = |names: &[&str]| {
+        let tool = |name: &&str| {
+            format!(
+                "[[tool]]\nname = \"{name}\"\ndescription = \"Prints.\"\nrun = [\"echo\", \"{name}\"]\n"
+            )
+        };
+        let text: String = names.iter().map(tool).collect();
+        let path = place.write("tools.toml", 0o644, &text);
+        Scripts::load_trusting(path).expect("nothing is wrong with it")
+    };
+    let mut scripts = file(&["first"]);
+    let server = Server::new("it", "1.0.0").tool("own", "The server's.", |_: Value| "own");
+    let (served, mut client) = Served::pipe(server.register(scripts.clone()));
+    let refused = scripts.update(&served.handle(), file(&["first", "fresh", "own"]));
+    assert!(refused.is_err(), "`own` is the server's");
+    let taken = scripts.update(&served.handle(), file(&["first", "fresh"]));
+    assert!(taken.is_ok(), "{taken:?}");
+    for (name, says) in [("fresh", "fresh\n"), ("own", "own")] {
+        assert_eq!(text(&client.ask(&call(name, name, json!({})))), says);
+    }
+    client.close();
+    served.stop();
 }
