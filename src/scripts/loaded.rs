@@ -180,53 +180,7 @@ impl Scripts {
             }
         }
         newer.pools = Arc::new(pools);
-        // One by one, what is new before what has gone, and what has changed in one step: nobody calls in vain what both have.
-        let tool = |spec: &ToolSpec| offer::tool(spec, &new.base, &newer.pools, &newer.lanes);
-        let mut added: Vec<(Remove, &str)> = Vec::new();
-        let remove: [Remove; 3] = [
-            ServerHandle::remove_tool,
-            ServerHandle::remove_resource,
-            ServerHandle::remove_prompt,
-        ];
-        let renewed = renew(
-            handle,
-            (&new.tools, &old.tools),
-            |tool| &tool.name,
-            tool,
-            |name| {
-                added.push((remove[0], name));
-            },
-        )
-        .and_then(|()| {
-            let both = (&*new.resources, &*old.resources);
-            renew(
-                handle,
-                both,
-                |resource| &resource.uri,
-                offer::resource,
-                |uri| {
-                    added.push((remove[1], uri));
-                },
-            )
-        })
-        .and_then(|()| {
-            let both = (&*new.prompts, &*old.prompts);
-            renew(
-                handle,
-                both,
-                |prompt| &prompt.name,
-                offer::prompt,
-                |name| {
-                    added.push((remove[2], name));
-                },
-            )
-        });
-        if renewed.is_err() {
-            for (remove, name) in added {
-                remove(handle, name);
-            }
-            return renewed;
-        }
+        renew_all(handle, &newer, &old)?;
         for tool in gone(&old.tools, &new.tools, |tool| &tool.name) {
             handle.remove_tool(&tool.name);
         }
@@ -283,6 +237,58 @@ fn not_text(path: &Path, error: &FromUtf8Error) -> Mistakes {
     let (line, column) = position(&String::from_utf8_lossy(good), good.len());
     (mistakes.list[0].line, mistakes.list[0].column) = (line, column);
     mistakes
+}
+
+/// Offers what is new or has changed in these scripts, all of it or nothing that is new.
+fn renew_all(handle: &ServerHandle, newer: &Scripts, old: &File) -> Result<()> {
+    let new = &newer.file;
+    // One by one, what is new before what has gone, and what has changed in one step: nobody calls in vain what both have.
+    let tool = |spec: &ToolSpec| offer::tool(spec, &new.base, &newer.pools, &newer.lanes);
+    let mut added: Vec<(Remove, &str)> = Vec::new();
+    let remove: [Remove; 3] = [
+        ServerHandle::remove_tool,
+        ServerHandle::remove_resource,
+        ServerHandle::remove_prompt,
+    ];
+    let renewed = renew(
+        handle,
+        (&new.tools, &old.tools),
+        |tool| &tool.name,
+        tool,
+        |name| {
+            added.push((remove[0], name));
+        },
+    )
+    .and_then(|()| {
+        let both = (&*new.resources, &*old.resources);
+        renew(
+            handle,
+            both,
+            |resource| &resource.uri,
+            offer::resource,
+            |uri| {
+                added.push((remove[1], uri));
+            },
+        )
+    })
+    .and_then(|()| {
+        let both = (&*new.prompts, &*old.prompts);
+        renew(
+            handle,
+            both,
+            |prompt| &prompt.name,
+            offer::prompt,
+            |name| {
+                added.push((remove[2], name));
+            },
+        )
+    });
+    if renewed.is_err() {
+        for (remove, name) in added {
+            remove(handle, name);
+        }
+    }
+    renewed
 }
 
 /// Takes something of this name from a server.
