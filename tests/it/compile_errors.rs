@@ -99,7 +99,7 @@ const OF_A_HANDLER: &[(&str, &[&str])] = &[
     ),
     (
         "impl mcp_threads::Handler<(), ()> for Own {} fn main() {}",
-        &["missing: `Arguments`, `Output`, `arguments_schema`, `call`"],
+        &["missing: `Arguments`, `Output`, `call`"],
     ),
 ];
 
