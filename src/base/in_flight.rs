@@ -149,11 +149,13 @@ impl<Id: Hash + Eq> InFlight<Id> {
         self.life.span()
     }
 
-    /// How long ago the last entry ended: zero while one is open, `None` when there has been none.
-    pub(crate) fn idle_for(&self) -> Option<Duration> {
+    /// How long before `now` the last entry ended: zero while one is open, `None` when there has been none.
+    pub(crate) fn idle_for(&self, now: Instant) -> Option<Duration> {
         let registry = self.registry.lock();
         match registry.open.is_empty() {
-            true => registry.last_ended.map(|ended| ended.elapsed()),
+            true => registry
+                .last_ended
+                .map(|ended| now.saturating_duration_since(ended)),
             false => Some(Duration::ZERO),
         }
     }

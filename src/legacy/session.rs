@@ -147,8 +147,8 @@ impl Session {
     }
 
     /// How willingly it makes room for a new one. `None` when it is busy.
-    pub(super) fn dispensable(&self) -> Option<Dispensable> {
-        let idle_for = self.idle_for();
+    pub(super) fn dispensable(&self, now: Instant) -> Option<Dispensable> {
+        let idle_for = self.idle_for(now);
         (!idle_for.is_zero()).then(|| Dispensable {
             is_adopted: self.is_adopted,
             is_unused: !self.mutable.lock().is_used,
@@ -161,10 +161,10 @@ impl Session {
         self.owner == Owner::Nobody
     }
 
-    /// How long nothing has happened in it: no message, no call under way, no stream open.
-    pub(super) fn idle_for(&self) -> Duration {
-        let silent = self.mutable.lock().last_seen.elapsed();
-        let others = [self.calls.idle_for(), self.streams.idle_for()];
+    /// How long before `now` anything has happened in it: a message, a call under way, an open stream. Who compares sessions asks all of them for one moment.
+    pub(super) fn idle_for(&self, now: Instant) -> Duration {
+        let silent = now.saturating_duration_since(self.mutable.lock().last_seen);
+        let others = [self.calls.idle_for(now), self.streams.idle_for(now)];
         others.into_iter().flatten().fold(silent, Duration::min)
     }
 }

@@ -248,12 +248,14 @@ impl Streams {
 
     /// How long no stream has been open; `None` when there has been none. An open one means a client that is alive: one that is not fails to
     /// take its heartbeats, and that ends the stream. What is parked does not count: its call does, while it runs.
-    pub(crate) fn idle_for(&self) -> Option<Duration> {
+    pub(crate) fn idle_for(&self, now: Instant) -> Option<Duration> {
         let state = self.state.lock();
         if !state.listening.is_empty() || state.answering.values().any(Answering::is_open) {
             return Some(Duration::ZERO);
         }
-        state.last_closed.map(|closed| closed.elapsed())
+        state
+            .last_closed
+            .map(|closed| now.saturating_duration_since(closed))
     }
 
     /// The connection of an open stream lets go of it: the phase that it has from now on, or `None` to forget it. What has been forgotten stays forgotten.

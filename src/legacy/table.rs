@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::base::lock::Lock;
 use crate::base::log;
@@ -94,9 +94,10 @@ impl SessionTable {
     /// Takes out the most dispensable one; for one that is adopted, none that is used. Those that are not used yet go first, but a few may stay, or in
     /// a full table a client that has just been introduced would be gone before its second message.
     fn make_room(&self, by_id: &mut ById, adopts: bool) -> Option<(Arc<Session>, Duration)> {
+        let now = Instant::now();
         let rated = by_id
             .iter()
-            .filter_map(|(id, session)| Some((session.dispensable()?, id)));
+            .filter_map(|(id, session)| Some((session.dispensable(now)?, id)));
         let mut rated: Vec<_> = rated.collect();
         let unused = rated.iter().filter(|(rate, _)| rate.is_unused).count();
         if !adopts && unused <= self.sessions_max / NEWCOMERS {
@@ -130,7 +131,8 @@ impl SessionTable {
 
     /// Ends those that have been idle too long.
     pub(crate) fn sweep(&self) {
-        let is_over = |session: &Session| session.idle_for() >= self.idle_timeout;
+        let now = Instant::now();
+        let is_over = |session: &Session| session.idle_for(now) >= self.idle_timeout;
         let over: Vec<_> = self
             .by_id
             .lock()
@@ -144,10 +146,11 @@ impl SessionTable {
     /// Frees so many bytes, if that can be: what waits for clients to come back or to listen, those who have been idle the longest first, and then
     /// whole sessions that are idle.
     pub(crate) fn free(&self, bytes: usize) {
+        let now = Instant::now();
         let all = self.by_id.lock();
         let mut sessions: Vec<_> = all
             .iter()
-            .map(|(id, session)| (session.idle_for(), Arc::clone(id), Arc::clone(session)))
+            .map(|(id, session)| (session.idle_for(now), Arc::clone(id), Arc::clone(session)))
             .collect();
         drop(all);
         sessions.sort_unstable_by_key(|(idle_for, ..)| Reverse(*idle_for));
@@ -164,7 +167,7 @@ impl SessionTable {
             if freed >= bytes {
                 return;
             }
-            if !session.idle_for().is_zero() {
+            if !session.idle_for(Instant::now()).is_zero() {
                 freed += session.memory.used();
                 log::info!("an idle session ends, because the server keeps as much as it may");
                 self.end(&id);
@@ -191,7 +194,7 @@ impl SessionTable {
     pub(crate) fn find(&self, id: &str) -> Option<Arc<Session>> {
         let mut by_id = self.by_id.lock();
         let session = Arc::clone(by_id.get(id)?);
-        if session.idle_for() >= self.idle_timeout {
+        if session.idle_for(Instant::now()) >= self.idle_timeout {
             by_id.remove(id);
             drop(by_id);
             session.end();
