@@ -100,6 +100,11 @@ impl Lane {
         if name.is_empty() {
             return Some("a lane needs a name".into());
         }
+        if name.contains(char::is_control) {
+            return Some(format!(
+                "lane {name:?}: its threads have its name, so it must not contain a control character"
+            ));
+        }
         if self.worker_count() == 0 {
             return Some(format!(
                 "lane `{name}` has no workers; it needs at least one"

@@ -48,6 +48,7 @@ fn every_mistake_is_named_at_the_start() {
             vec!["`lost`", "`nowhere`"],
         ),
         (server().lane(Lane::new("")), vec!["a lane needs a name"]),
+        (server().lane(Lane::new("a\0b")), vec!["a\\0b", "control"]),
         (server().workers(0), vec!["`main`", "no workers"]),
         (server().workers(usize::MAX), vec!["`main`", "65536"]),
         (
