@@ -1,15 +1,9 @@
-//! The queue of a lane: what waits for a worker, and the workers that wait for something to do.
+//! The queue of a lane: what goes through its crossbeam channel, and the places that bound it.
 //!
-//! Who hands something in wakes a worker that sleeps, but not while one is on its way already: that one wakes the next, if there is more than it takes. So
-//! nothing waits while a worker sleeps and none comes, and a burst of short calls costs a wake-up or two, for a worker that is awake takes the next
-//! one anyway. One lock, held for as long as it takes to move an item. Must not know what waits, or what a worker does with it.
+//! Two kinds of item come in the order in which they were handed in. The channel itself has no bound, for what was accepted before must never be refused:
+//! a place is taken before an item is sent, and given back when it is taken out. Two counters, no lock. Must not know what an item is.
 
-use std::collections::VecDeque;
-use std::mem;
-use std::sync::{Condvar, MutexGuard};
-
-use crate::base::lock::{HELD, Lock};
-use crate::base::waiting::look_and_yield;
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 
 /// Why a lane takes no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,170 +14,88 @@ pub(crate) enum LaneRefusal {
     Wedged,
 }
 
-/// The queue of one lane.
-pub(super) struct WorkQueue<W> {
-    /// How many may wait that have been submitted; with 0, as many as workers are idle.
-    len_max: usize,
-    state: Lock<WorkQueueState<W>>,
-    /// Signalled for a worker that sleeps.
-    wake: Condvar,
+/// An item in the queue.
+pub(super) enum Queued<W> {
+    Submitted(W),
+    /// Accepted before, and goes on: a call whose turn has come, a background job. Bounded where it waited.
+    Resumed(W),
 }
 
-struct WorkQueueState<W> {
-    submitted: VecDeque<W>,
-    /// What was accepted before and goes on: a call whose turn has come, a background job. Bounded where it waited, and goes first.
-    resumed: VecDeque<W>,
-    /// How many may yet be resumed, and how many of these have a place promised to them.
-    tickets: usize,
-    promised: usize,
-    /// Nothing more is submitted.
-    closed: bool,
-    /// Workers that look for something to do. Of these, those that sleep; and whether one of those has been woken and has not come yet.
-    idle: usize,
-    sleeping: usize,
-    waking: bool,
+/// How much may wait in the queue of a lane. Two counters, no lock.
+pub(super) struct Places {
+    capacity: usize,
+    /// What may yet be submitted. Without a queue, as much as there are idle workers for which nothing waits, so it may be below zero.
+    free: AtomicIsize,
+    /// What has a place promised to it, or waits after it was resumed.
+    resuming: AtomicUsize,
 }
 
-impl<W> WorkQueue<W> {
-    pub(super) fn new(len_max: usize) -> Self {
-        WorkQueue {
-            len_max,
-            state: Lock::new(WorkQueueState {
-                submitted: VecDeque::new(),
-                resumed: VecDeque::new(),
-                tickets: 0,
-                promised: 0,
-                closed: false,
-                idle: 0,
-                sleeping: 0,
-                waking: false,
-            }),
-            wake: Condvar::new(),
+impl Places {
+    pub(super) fn new(capacity: usize) -> Self {
+        Places {
+            capacity,
+            free: AtomicIsize::new(isize::try_from(capacity).unwrap_or(isize::MAX)),
+            resuming: AtomicUsize::new(0),
         }
     }
 
-    /// Takes an item, or gives it back at once.
-    pub(super) fn submit(&self, item: W) -> Result<(), (LaneRefusal, W)> {
-        let mut state = self.state.lock();
-        if state.closed {
-            return Err((LaneRefusal::Closed, item));
+    /// Takes a place for what is submitted, if there is one.
+    pub(super) fn submit(&self) -> bool {
+        let take = |free: isize| (free > 0).then(|| free - 1);
+        let taken = self
+            .free
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken.is_ok()
+    }
+
+    /// Promises a place to what will be resumed, if there is one.
+    pub(super) fn promise(&self) -> bool {
+        let take = |resuming: usize| (resuming < self.capacity.max(1)).then(|| resuming + 1);
+        let taken = self
+            .resuming
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken.is_ok()
+    }
+
+    pub(super) fn break_promise(&self) {
+        self.resuming.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Notes that something is resumed.
+    pub(super) fn resume(&self, had_place: bool) {
+        if !had_place {
+            self.resuming.fetch_add(1, Ordering::Relaxed);
         }
-        let is_full = match self.len_max {
-            0 => state.len() >= state.idle,
-            most => state.submitted.len() >= most,
-        };
-        if is_full {
-            return Err((LaneRefusal::Full, item));
+        if self.capacity == 0 {
+            self.free.fetch_sub(1, Ordering::Relaxed);
         }
-        state.submitted.push_back(item);
-        self.settle(state);
-        Ok(())
     }
 
-    /// Notes that an item may be [resumed](Self::resume), with a place in the queue if it `needs_place`.
-    pub(super) fn admit(&self, needs_place: bool) -> Result<(), LaneRefusal> {
-        let mut state = self.state.lock();
-        if state.closed {
-            return Err(LaneRefusal::Closed);
+    pub(super) fn worker_is_idle(&self) {
+        if self.capacity == 0 {
+            self.free.fetch_add(1, Ordering::Relaxed);
         }
-        if needs_place && state.resumed.len() + state.promised >= self.len_max.max(1) {
-            return Err(LaneRefusal::Full);
-        }
-        state.tickets += 1;
-        state.promised += usize::from(needs_place);
-        Ok(())
     }
 
-    /// Ends what [`admit`](Self::admit) began, with the item if there is one.
-    pub(super) fn resume(&self, item: Option<W>, had_place: bool) {
-        let mut state = self.state.lock();
-        state.tickets -= 1;
-        state.promised -= usize::from(had_place);
-        state.resumed.extend(item);
-        self.settle(state);
-    }
-
-    /// Takes no more. What waits is still taken out, and then the workers are sent home.
-    pub(super) fn close(&self) {
-        let mut state = self.state.lock();
-        state.closed = true;
-        self.settle(state);
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.state.lock().closed
-    }
-
-    /// How many wait.
-    pub(super) fn len(&self) -> usize {
-        self.state.lock().len()
-    }
-
-    /// Takes out everything that waits.
-    pub(super) fn take_all(&self) -> Vec<W> {
-        let mut state = self.state.lock();
-        let mut all = mem::take(&mut state.submitted);
-        all.append(&mut state.resumed);
-        self.settle(state);
-        all.into()
-    }
-
-    /// The next item for a worker, which waits for it. `None` when there will be none.
-    pub(super) fn next(&self) -> Option<W> {
-        let mut is_idle = false;
-        let item = look_and_yield(|| {
-            let mut state = self.state.lock();
-            state.idle += usize::from(!mem::replace(&mut is_idle, true));
-            let item = state.take();
-            self.settle(state);
-            item
-        });
-        if item.is_some() {
-            return item;
-        }
-        let mut state = self.state.lock();
-        loop {
-            let item = state.take();
-            if item.is_some() || state.is_over() {
-                self.settle(state);
-                return item;
+    /// Gives back the place of what a worker has taken. Without a queue it is the worker's, who gives it back when it is idle again.
+    pub(super) fn taken<W>(&self, queued: Queued<W>) -> W {
+        match queued {
+            Queued::Submitted(item) => {
+                if self.capacity > 0 {
+                    self.free.fetch_add(1, Ordering::Relaxed);
+                }
+                item
             }
-            state.sleeping += 1;
-            while !state.waking && !state.is_over() {
-                state = self.wake.wait(state).expect(HELD);
+            Queued::Resumed(item) => {
+                self.resuming.fetch_sub(1, Ordering::Relaxed);
+                item
             }
-            state.waking = false;
         }
     }
 
-    /// Wakes a worker if there is something to do for it and none is on its way; or all, if there will be nothing more.
-    fn settle(&self, mut state: MutexGuard<'_, WorkQueueState<W>>) {
-        if state.is_over() {
-            self.wake.notify_all();
-        } else if !state.waking && state.sleeping > 0 && state.len() > 0 {
-            state.sleeping -= 1;
-            state.waking = true;
-            drop(state);
-            self.wake.notify_one();
-        }
-    }
-}
-
-impl<W> WorkQueueState<W> {
-    fn len(&self) -> usize {
-        self.submitted.len() + self.resumed.len()
-    }
-
-    /// Hands an item to a worker that looked for one.
-    fn take(&mut self) -> Option<W> {
-        let item = self.resumed.pop_front();
-        let item = item.or_else(|| self.submitted.pop_front())?;
-        self.idle -= 1;
-        Some(item)
-    }
-
-    /// Whether nothing waits and nothing will.
-    fn is_over(&self) -> bool {
-        self.closed && self.tickets == 0 && self.len() == 0
+    /// The same for what others have taken out.
+    pub(super) fn taken_out<W>(&self, queued: Queued<W>) -> W {
+        self.worker_is_idle();
+        self.taken(queued)
     }
 }

@@ -1,28 +1,31 @@
-//! A lane: a name, a fixed number of worker threads, a bounded queue. The one concept of concurrency.
+//! A lane: a name, a fixed number of worker threads, a bounded queue, which is a crossbeam channel. The one concept of concurrency.
 //!
 //! A lane is a bulkhead: what happens on one cannot use up another. Submitting never waits; a full lane gives the item back at once. An item
 //! keeps its worker until it has really returned, even if its client has left or cancelled; only the watchdog gives the place of a wedged worker to another
 //! one. Must not know what an item means.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::mem;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, TryRecvError, at, bounded, select};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, at, bounded, select, unbounded};
 
 use crate::base::error::Error;
 use crate::base::log;
 use crate::base::stats::LaneStats;
 use crate::lane::definition::Lane;
-use crate::lane::queue::{LaneRefusal, WorkQueue};
+use crate::lane::queue::{LaneRefusal, Places, Queued};
 use crate::lane::waits::Waits;
 use crate::lane::worker::{SharedLane, Slot, WorkItem};
 
 /// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
 pub(crate) struct RunningLane<W: WorkItem> {
     pub(super) shared: Arc<SharedLane<W>>,
+    /// `None` once closed. An item is sent under the lock, so each one was sent before the close, and is run, or is given back.
+    submit: RwLock<Option<Sender<Queued<W>>>>,
     /// The places for handlers that wait.
     waits: Arc<Waits>,
     /// Disconnects once every worker has left its loop.
@@ -31,36 +34,45 @@ pub(crate) struct RunningLane<W: WorkItem> {
 
 /// The right to hand in one item later that has been accepted now: the lane does not end before it has come, or this is dropped.
 pub(crate) struct Ticket<W: WorkItem> {
-    lane: Arc<SharedLane<W>>,
+    resume: Sender<Queued<W>>,
+    shared: Arc<SharedLane<W>>,
     /// Whether a place in the queue is promised to it.
     has_place: bool,
-    /// Set as it is used.
-    item: Option<W>,
 }
 
 impl<W: WorkItem> Ticket<W> {
     /// Hands the item in. Never waits, never refused.
     pub(crate) fn submit(mut self, item: W) {
-        self.item = Some(item);
+        let had_place = mem::take(&mut self.has_place);
+        self.shared.places.resume(had_place);
+        // The workers hold the other end for as long as this one lives.
+        let _workers_live = self.resume.send(Queued::Resumed(item));
     }
 }
 
 impl<W: WorkItem> Drop for Ticket<W> {
     fn drop(&mut self) {
-        self.lane.queue.resume(self.item.take(), self.has_place);
+        if self.has_place {
+            self.shared.places.break_promise();
+        }
     }
 }
+
+const SENDING: &str = "no code panics while it hands in an item";
 
 impl<W: WorkItem> RunningLane<W> {
     /// Starts the workers, each a thread named after the lane.
     pub(crate) fn start(lane: Lane) -> Result<Self, Error> {
+        // Its bound is the number of places.
+        let (submit, take) = unbounded();
         let (alive, left) = bounded(0);
         let workers = lane.worker_count();
         let slots = (0..workers).map(|_| Slot::new(alive.clone()));
         let shared = Arc::new(SharedLane {
             slots: slots.collect(),
-            queue: WorkQueue::new(lane.capacity()),
+            places: Places::new(lane.capacity()),
             lane,
+            take,
             living: AtomicUsize::new(workers),
             abandoned: AtomicUsize::new(0),
             replaced: AtomicU64::new(0),
@@ -72,6 +84,7 @@ impl<W: WorkItem> RunningLane<W> {
         let running = RunningLane {
             waits: Waits::new(&shared.lane.name, shared.lane.waiting_max()),
             shared,
+            submit: RwLock::new(Some(submit)),
             left,
         };
         for index in 0..running.shared.slots.len() {
@@ -114,42 +127,45 @@ impl<W: WorkItem> RunningLane<W> {
 
     /// Hands an item to a worker, or gives it back at once, so that its owner can answer for it.
     pub(crate) fn try_submit(&self, item: W) -> Result<(), (LaneRefusal, W)> {
-        let queue = &self.shared.queue;
-        let submitted = match self.is_wedged() && !queue.is_closed() {
+        let submit = self.submit.read().expect(SENDING);
+        let refused = match &*submit {
+            None => (LaneRefusal::Closed, item),
             // One that comes when the last worker has just been found wedged is turned away by the next look.
-            true => Err((LaneRefusal::Wedged, item)),
-            false => queue.submit(item),
+            Some(_) if self.is_wedged() => (LaneRefusal::Wedged, item),
+            Some(_) if !self.shared.places.submit() => (LaneRefusal::Full, item),
+            Some(submit) => {
+                // The workers' end lives as long as this lane.
+                let _workers_live = submit.send(Queued::Submitted(item));
+                return Ok(());
+            }
         };
-        if submitted.is_err() {
-            self.shared.refused.fetch_add(1, Ordering::Relaxed);
-        }
-        submitted
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        Err(refused)
     }
 
     /// The right to hand in an item that is accepted now and waits elsewhere first. `None` when the lane is closed.
     pub(crate) fn ticket(&self) -> Option<Ticket<W>> {
-        self.admit(false).ok()
+        let submit = self.submit.read().expect(SENDING);
+        Some(Ticket {
+            resume: submit.as_ref()?.clone(),
+            shared: Arc::clone(&self.shared),
+            has_place: false,
+        })
     }
 
     /// The same with a place in the queue, if there is one.
     pub(crate) fn reserve(&self) -> Result<Ticket<W>, LaneRefusal> {
-        let admitted = match self.is_wedged() && !self.shared.queue.is_closed() {
-            true => Err(LaneRefusal::Wedged),
-            false => self.admit(true),
+        let mut ticket = self.ticket().ok_or(LaneRefusal::Closed)?;
+        let refused = if self.is_wedged() {
+            LaneRefusal::Wedged
+        } else if !self.shared.places.promise() {
+            LaneRefusal::Full
+        } else {
+            ticket.has_place = true;
+            return Ok(ticket);
         };
-        if matches!(admitted, Err(LaneRefusal::Wedged | LaneRefusal::Full)) {
-            self.shared.refused.fetch_add(1, Ordering::Relaxed);
-        }
-        admitted
-    }
-
-    fn admit(&self, has_place: bool) -> Result<Ticket<W>, LaneRefusal> {
-        self.shared.queue.admit(has_place)?;
-        Ok(Ticket {
-            lane: Arc::clone(&self.shared),
-            has_place,
-            item: None,
-        })
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        Err(refused)
     }
 
     /// Whether no worker is left that could take an item.
@@ -169,7 +185,7 @@ impl<W: WorkItem> RunningLane<W> {
 
     /// Takes everything out of the queue; none of it will run.
     pub(crate) fn take_queued(&self) -> Vec<W> {
-        let taken = self.shared.queue.take_all();
+        let taken: Vec<W> = self.shared.waiting().collect();
         let count = u64::try_from(taken.len()).unwrap_or(u64::MAX);
         self.shared.cancelled.fetch_add(count, Ordering::Relaxed);
         taken
@@ -177,7 +193,7 @@ impl<W: WorkItem> RunningLane<W> {
 
     /// Turns away everything that waits, because no worker is left that could take it.
     pub(super) fn turn_away(&self) {
-        for item in self.shared.queue.take_all() {
+        for item in self.shared.waiting() {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
             self.shared.guarded(|| item.turn_away(self.name()));
         }
@@ -185,7 +201,7 @@ impl<W: WorkItem> RunningLane<W> {
 
     /// Takes no more items. Never waits; what is queued still runs, and then the workers leave.
     pub(crate) fn refuse_more(&self) {
-        self.shared.queue.close();
+        *self.submit.write().expect(SENDING) = None;
     }
 
     /// Takes no more items, lets the queued ones run, and waits until every worker that was not abandoned has left, the deadline has passed, or `hurry` disconnects. Says
@@ -223,12 +239,6 @@ impl<W: WorkItem> RunningLane<W> {
     pub(crate) fn meter(&self) -> Meter {
         let shared = Arc::clone(&self.shared);
         Box::new(move || shared.stats())
-    }
-}
-
-impl<W: WorkItem> Drop for RunningLane<W> {
-    fn drop(&mut self) {
-        self.refuse_more();
     }
 }
 

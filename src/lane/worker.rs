@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::base::kernel::ThreadId;
 use crate::base::lock::Lock;
@@ -17,8 +17,9 @@ use crate::base::log;
 use crate::base::panics;
 use crate::base::pulse::Pulse;
 use crate::base::stats::LaneStats;
+use crate::base::waiting::look_and_yield;
 use crate::lane::definition::Lane;
-use crate::lane::queue::WorkQueue;
+use crate::lane::queue::{Places, Queued};
 
 /// A piece of work that a lane runs once.
 pub(crate) trait WorkItem: Send + 'static {
@@ -105,8 +106,10 @@ impl<R> Slot<R> {
 /// What the workers of one lane share.
 pub(super) struct SharedLane<W: WorkItem> {
     pub(super) lane: Lane,
-    /// What waits for its workers.
-    pub(super) queue: WorkQueue<W>,
+    /// What waits. Disconnects when the lane is closed, nothing may come back to it and everything has been taken, which sends the workers home.
+    pub(super) take: Receiver<Queued<W>>,
+    /// How much may wait.
+    pub(super) places: Places,
     /// One for each worker.
     pub(super) slots: Box<[Slot<W::Running>]>,
     /// Workers that can take an item now or later: those that have not left, without those that are wedged.
@@ -126,7 +129,7 @@ impl<W: WorkItem> SharedLane<W> {
             name: self.lane.name.to_string(),
             workers: self.living.load(Ordering::Relaxed),
             busy: self.running().len(),
-            queued: self.queue.len(),
+            queued: self.take.len(),
             capacity: self.lane.capacity(),
             done: self.done.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
@@ -143,6 +146,21 @@ impl<W: WorkItem> SharedLane<W> {
         running.flatten().collect()
     }
 
+    /// What waits, to be taken out by others than workers.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = W> {
+        self.take
+            .try_iter()
+            .map(|queued| self.places.taken_out(queued))
+    }
+
+    /// The next item. `None` when there will be none.
+    fn next(&self) -> Option<W> {
+        self.places.worker_is_idle();
+        let queued = look_and_yield(|| self.take.try_recv().ok());
+        let queued = queued.or_else(|| self.take.recv().ok());
+        queued.map(|queued| self.places.taken(queued))
+    }
+
     /// What the thread of a worker does, until there is nothing more to take or it has been abandoned.
     pub(super) fn work(&self, index: usize, generation: u64) {
         // Counted whichever way it leaves.
@@ -153,7 +171,7 @@ impl<W: WorkItem> SharedLane<W> {
         };
         let slot = &self.slots[index];
         slot.lock().thread_id = ThreadId::current();
-        while let Some(item) = self.queue.next() {
+        while let Some(item) = self.next() {
             if item.is_stale() {
                 // Unwind safety: it may be the last that holds a handler's captures, which may panic when they are dropped.
                 let _logged = self.guarded(|| drop(item));
