@@ -62,7 +62,7 @@ impl OpenedDesk {
         pools.iter().for_each(|pool| pool.is_swept());
         let mut tools = registrations.iter().flatten();
         check_workspaces(tools.clone(), maker.as_ref())?;
-        let has_jobs = tools.any(|tool| tool.callable.desk.execution != Execution::Foreground);
+        let has_jobs = tools.any(|tool| tool.callable.desk.execution != Execution::Inline);
         let (jobs, interrupted) = match has_jobs {
             true => open_jobs(store, limits, &memory).map(|(jobs, again)| (Some(jobs), again))?,
             false => (None, Vec::new()),

@@ -72,7 +72,7 @@ impl Shared {
         if work.is_inline {
             return Ok(self.at_once(callable, arguments.as_deref()));
         }
-        if work.access.is_none() && work.execution == Execution::Foreground {
+        if work.access.is_none() && work.execution == Execution::Inline {
             return Ok(Plan::Lane);
         }
         self.plan_at_desk(callable, arguments, params, owner, era)
@@ -107,7 +107,7 @@ impl Shared {
         });
         let key = key.transpose()?;
         let wants_a_job = follows_tasks || background || work.execution == Execution::Background;
-        if work.execution == Execution::Foreground || !wants_a_job {
+        if work.execution == Execution::Inline || !wants_a_job {
             return Ok(key.map_or(Plan::Lane, |(key, access)| Plan::Workspace(key, access)));
         }
         if !can_follow {

@@ -205,7 +205,7 @@ impl OfferKind {
 pub enum Execution {
     /// Each call is answered with its result. The default.
     #[default]
-    Foreground,
+    Inline,
     /// A job for clients that can follow one, and for those that ask for one; a result for the others.
     EitherWay,
     /// Always a job. A client of revision 2026-07-28 without the extension is told so (`-32021`), and so is an earlier one without the job tools.
@@ -235,7 +235,7 @@ pub(crate) struct DeskNeeds {
 impl DeskNeeds {
     /// What is wrong with it, in a sentence.
     pub(crate) fn problem(&self) -> Option<&'static str> {
-        if self.is_inline && (self.access.is_some() || self.execution != Execution::Foreground) {
+        if self.is_inline && (self.access.is_some() || self.execution != Execution::Inline) {
             return Some("it runs inline, and so neither in a workspace nor as a background job");
         }
         match (self.access, self.wanted.map(|wanted| wanted.access)) {

@@ -140,7 +140,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         /// Hint: the tool talks to an open world, such as the web. Clients assume `true` when it is not set.
         open_world(yes: bool) => hints.open_world_hint = Some(yes);
 
-        /// Whether a call is answered with its result or with a background job. Default [`Execution::Foreground`]. Jobs run on the lane `jobs`.
+        /// Whether a call is answered with its result or with a background job. Default [`Execution::Inline`]. Jobs run on the lane `jobs`.
         ///
         /// A tool that may be a job either way gets an optional argument `background`, a boolean, which its handler does not see.
         execution(execution: Execution) => desk.execution = execution;
@@ -167,6 +167,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
 
         /// Runs each call on the thread that has read its request, instead of a worker: no queue, no wake-up, and no lane that could be full. For tools that
         /// are known to be quick, microseconds and not milliseconds, because they only compute a little or read memory. Off by default.
+        /// It says where the handler runs; [`Execution::Inline`] says that a call is answered with its result.
         ///
         /// The handler **must not wait**: not for a lock that is held long, not for a file, a program, a pool or the client. While it runs, nothing else is
         /// read from its connection, and on stdio that is everything: no other request, no cancellation, no `ping`. No lane counts it, no liveness watches

@@ -44,7 +44,7 @@ pub(super) fn tool<S: Fork + Send + Sync + 'static>(
     }
     let (spec, base, pools) = (Arc::new(spec.clone()), base.to_owned(), Arc::clone(pools));
     // A job asks before it is one: who calls still listens then.
-    if spec.execution != Execution::Foreground && spec.confirm.is_some() {
+    if spec.execution != Execution::Inline && spec.confirm.is_some() {
         let (spec, base) = (Arc::clone(&spec), base.clone());
         tool = tool.before_job(move |cx: &mut RequestContext<S>, given: Value| {
             ready(&spec, &base, cx, &given).map(drop)

@@ -138,10 +138,10 @@ fn runs_unasked(table: &Table<'_>) -> bool {
 
 fn execution(table: &Table<'_>, arguments: &[Argument]) -> Execution {
     let Some(job) = table.any("job") else {
-        return Execution::Foreground;
+        return Execution::Inline;
     };
     if job.value == false {
-        return Execution::Foreground;
+        return Execution::Inline;
     }
     if job.value == true {
         return Execution::Background;
