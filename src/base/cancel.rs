@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -64,13 +64,9 @@ pub(crate) fn cancellation() -> (Canceller, CancellationToken) {
 }
 
 impl TokenState {
-    fn held(&self) -> MutexGuard<'_, GateSender> {
-        self.held.lock()
-    }
-
     fn make_gate(&self) -> Receiver<Infallible> {
         let (sender, gate) = bounded(0);
-        let mut held = self.held();
+        let mut held = self.held.lock();
         if !held.dropped {
             held.sender = Some(sender);
         }
@@ -92,7 +88,7 @@ impl Canceller {
 
 impl Drop for Canceller {
     fn drop(&mut self) {
-        let mut held = self.0.held();
+        let mut held = self.0.held.lock();
         held.dropped = true;
         held.sender = None;
     }

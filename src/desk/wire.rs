@@ -105,23 +105,13 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::desk::record::{Carried, Order};
+    use crate::desk::record::Carried;
+    use crate::desk::record::tests::order;
 
     fn record() -> JobRecord {
-        let order = Order {
-            tool: "dig".into(),
-            principal: None,
-            listed_in: None,
-            arguments: None,
-            workspace: None,
-            capabilities: None,
-            client_info: None,
-            is_legacy: false,
-            restartable: false,
-        };
         JobRecord {
             id: "one".into(),
-            ..JobRecord::new(order, Carried::default(), 1_795_651_200_007)
+            ..JobRecord::new(order(), Carried::default(), 1_795_651_200_007)
         }
     }
 

@@ -283,7 +283,7 @@ fn a_lane_does_not_wait_for_a_ticket_that_was_given_up() {
     assert_eq!(bench.lane.close(soon(), &never()), 0);
 }
 
-/// One that hands several items in wakes one worker, which wakes the next.
+/// However close together they come, each wakes a worker.
 #[test]
 fn law_15_nothing_waits_while_a_worker_is_idle() {
     for _ in 0..100 {

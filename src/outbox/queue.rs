@@ -203,8 +203,13 @@ impl Queue {
     fn take_out(&mut self, event: Event) -> Vec<u8> {
         self.bytes -= event.bytes.len();
         self.cost -= event.bytes.len() + EVENT_BYTES;
-        if self.cost == 0 {
-            self.charge = None;
+        match &mut self.charge {
+            _ if self.cost == 0 => self.charge = None,
+            // So that a stream which is never quite empty does not pay for what it once held.
+            Some(charge) if charge.bytes() > 4 * self.cost => {
+                charge.shrink(charge.bytes() - 2 * self.cost);
+            }
+            _ => {}
         }
         if let (EventKind::Progress, Some(source)) = (event.kind, &event.source) {
             source.progress.fetch_sub(1, Ordering::Relaxed);

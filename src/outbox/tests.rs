@@ -366,3 +366,20 @@ fn a_change_that_waits_already_takes_no_second_place() {
     outbox.announce("one".into(), None);
     assert_eq!(next(&receiver), "one");
 }
+
+#[test]
+fn law_13_a_stream_that_is_never_empty_pays_for_what_it_holds() {
+    let account = Budget::whole(usize::MAX);
+    let (outbox, reader) = outbox_on(&account, 1, 1_000_000);
+    let (_canceller, call) = source();
+    message(&outbox, &call, "one");
+    let one = account.used();
+    for _ in 0..999 {
+        message(&outbox, &call, "one");
+    }
+    assert!(account.used() >= 1000 * one);
+    let mut taken = Vec::new();
+    reader.take_events(&mut taken, 999 * "one".len());
+    assert_eq!(taken.len(), 999);
+    assert!(account.used() <= 4 * one, "{account:?}");
+}

@@ -241,54 +241,55 @@ fn not_text(path: &Path, error: &FromUtf8Error) -> Mistakes {
 
 /// Offers what is new or has changed in these scripts, all of it or nothing that is new.
 fn renew_all(handle: &ServerHandle, newer: &Scripts, old: &File) -> Result<()> {
-    let new = &newer.file;
-    // One by one, what is new before what has gone, and what has changed in one step: nobody calls in vain what both have.
-    let tool = |spec: &ToolSpec| offer::tool(spec, &new.base, &newer.pools, &newer.lanes);
-    let mut added: Vec<(Remove, &str)> = Vec::new();
-    let remove: [Remove; 3] = [
-        ServerHandle::remove_tool,
-        ServerHandle::remove_resource,
-        ServerHandle::remove_prompt,
-    ];
-    let renewed = renew(
-        handle,
-        (&new.tools, &old.tools),
-        |tool| &tool.name,
-        tool,
-        |name| {
-            added.push((remove[0], name));
-        },
-    )
-    .and_then(|()| {
-        let both = (&*new.resources, &*old.resources);
-        renew(
-            handle,
-            both,
-            |resource| &resource.uri,
-            offer::resource,
-            |uri| {
-                added.push((remove[1], uri));
-            },
-        )
-    })
-    .and_then(|()| {
-        let both = (&*new.prompts, &*old.prompts);
-        renew(
-            handle,
-            both,
-            |prompt| &prompt.name,
-            offer::prompt,
-            |name| {
-                added.push((remove[2], name));
-            },
-        )
-    });
+    let mut added = Vec::new();
+    let renewed = renew_each(handle, newer, old, &mut added);
     if renewed.is_err() {
         for (remove, name) in added {
             remove(handle, name);
         }
     }
     renewed
+}
+
+/// Offers one by one, and notes what is new and how it is removed.
+fn renew_each<'a>(
+    handle: &ServerHandle,
+    newer: &'a Scripts,
+    old: &File,
+    added: &mut Vec<(Remove, &'a str)>,
+) -> Result<()> {
+    let new = &newer.file;
+    let tool = |spec: &ToolSpec| offer::tool(spec, &new.base, &newer.pools, &newer.lanes);
+    let both = (&*new.tools, &*old.tools);
+    renew(
+        handle,
+        both,
+        |tool| &tool.name,
+        tool,
+        |name| {
+            added.push((ServerHandle::remove_tool, name));
+        },
+    )?;
+    let both = (&*new.resources, &*old.resources);
+    renew(
+        handle,
+        both,
+        |it| &it.uri,
+        offer::resource,
+        |uri| {
+            added.push((ServerHandle::remove_resource, uri));
+        },
+    )?;
+    let both = (&*new.prompts, &*old.prompts);
+    renew(
+        handle,
+        both,
+        |it| &it.name,
+        offer::prompt,
+        |name| {
+            added.push((ServerHandle::remove_prompt, name));
+        },
+    )
 }
 
 /// Takes something of this name from a server.
