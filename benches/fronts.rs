@@ -4,7 +4,8 @@
 //! events, the time from a server's start to its first answer, and the memory of an idle connection. Each server is a process of its own; rounds are interleaved (A B A B), so that a
 //! disturbance of the machine hits all alike; what is printed is the median of the rounds and its ratio to the bare loop of the same run.
 //!
-//! `cargo bench --bench fronts` takes four to five minutes, with `-- --quick` one; `-- --peers` adds the peers that are built (see `benches/peers`).
+//! `cargo bench --bench fronts` takes four to five minutes, with `-- --quick` one; `-- --peers` adds the peers that are built (see `benches/peers`). With
+//! `-- --connections N` it measures the rows of `echo` at so many connections, and nothing else; with `-- --outstanding N` those over stdio with so many under way.
 
 #![allow(clippy::print_stdout, reason = "the table is the point")]
 
@@ -65,7 +66,14 @@ fn main() {
     };
     let began = Instant::now();
     let mut targets = Vec::new();
-    Http::start(http_peers).echo(rounds, duration, &mut targets);
+    if let Some(outstanding) = support::number("--outstanding") {
+        return pipes(outstanding, rounds, duration, stdio_peers);
+    }
+    let only = support::number("--connections");
+    Http::start(http_peers).echo(rounds, duration, only, &mut targets);
+    if only.is_some() {
+        return print_targets(&targets);
+    }
     Http::start(&[]).streams(if quick { 20 } else { 100 });
     for outstanding in [OUTSTANDING, 1] {
         pipes(outstanding, rounds, duration, stdio_peers);
@@ -127,7 +135,13 @@ impl Http {
         Http(peers.iter().chain(HTTP).map(start).collect())
     }
 
-    fn echo(&mut self, rounds: usize, duration: Duration, targets: &mut Vec<Target>) {
+    fn echo(
+        &mut self,
+        rounds: usize,
+        duration: Duration,
+        only: Option<usize>,
+        targets: &mut Vec<Target>,
+    ) {
         println!(
             "echo over HTTP, {WORKERS} workers, medians of {rounds} rounds of {:.1} s; ratios to the better bare loop",
             duration.as_secs_f64()
@@ -147,6 +161,9 @@ impl Http {
             "others"
         );
         for &(connections, bytes) in LEVELS {
+            if only.is_some_and(|only| only != connections) {
+                continue;
+            }
             let request = Ask::echo(bytes).http();
             let mut figures: Vec<Figures> = self.0.iter().map(|_| Figures::default()).collect();
             for _ in 0..rounds {

@@ -219,7 +219,7 @@ fn keep_jobs(server: Server<Fleet>, path: &str) -> Result<Server<Fleet>> {
 }
 
 #[cfg(not(feature = "durable"))]
-fn keep_jobs(server: Server<Fleet>, path: &str) -> Result<Server<Fleet>> {
-    eprintln!("`{path}` is not used: build with `--features durable`");
-    Ok(server)
+fn keep_jobs(_: Server<Fleet>, path: &str) -> Result<Server<Fleet>> {
+    eprintln!("no job can be kept in `{path}`: build with `--features durable`");
+    std::process::exit(2)
 }

@@ -50,31 +50,33 @@
 //!
 //! - The *transport* has one thread for each connection, which alone reads it, and writes what a worker did not send at once; a pipe has one that
 //!   reads and one that writes.
-//! - The *engine* answers cheap requests at once, on that thread, and so it does the server's own job tools. A tool call goes to its tool's *lane*: a
-//!   name, a fixed number of worker threads, a bounded queue. A full lane refuses the call at once, by the JSON-RPC error code `503`; over HTTP with
-//!   that status for modern clients and `200` for legacy ones ([`Server::overload`]).
+//! - The *engine* answers cheap requests at once, on that thread, and there it also runs tools that never wait: those with
+//!   [`Tool::inline`], the server's own among them. Any other tool call goes to its tool's *lane*: a name, a fixed number of worker threads, a bounded
+//!   queue. A full lane refuses the call at once, by the JSON-RPC error code `503`; over HTTP with that status for modern clients and `200` for legacy
+//!   ones ([`Server::overload`]).
 //! - A *worker* forks the state, calls the handler, catches its panic, and gives the answer to the *outbox*. It never waits for a socket or a pipe: it
 //!   sends what the kernel takes at once, and the rest is for the thread that owns the connection.
 //!
 //! # The map
 //!
-//! A room of the source may use those above it in this table and none below it; `tests/it/tidy.rs` keeps it so. Begin with the files named here.
+//! A room of the source may use those above it in this table and none below it (`lane` does not use `outbox`, and `desk`, `pool` and `legacy` not
+//! each other); `tests/it/tidy.rs` keeps it so. Begin with the files named here.
 //!
 //! | room | what it does | begin with | threads it starts |
 //! |---|---|---|---|
-//! | `base` | bounds, budgets, cancellation, the clock, panics, the log | `limits.rs`, `budget.rs`, `cancel.rs` | `mcp-clock`, `mcp-log`, `mcp-stderr` |
+//! | `base` | bounds, budgets, cancellation, the clock, panics, what may hang, the log | `limits.rs`, `budget.rs`, `cancel.rs` | `mcp-clock`, `mcp-aside`, `mcp-log`, `mcp-stderr` |
 //! | `observe` | what is told of a request at its end | `access.rs` | |
-//! | `protocol` | JSON-RPC and MCP as data and pure functions | `jsonrpc.rs`, `method.rs` | |
+//! | `protocol` | JSON-RPC and MCP as data and pure functions | `jsonrpc.rs`, `version.rs` | |
 //! | `outbox` | the bounded way out, and what is dropped when it is full | `writer.rs`, `queue.rs` | |
 //! | `lane` | workers, a bounded queue, and the watchdog that replaces a wedged worker | `queue.rs`, `worker.rs` | `mcp-<lane>-<n>` |
 //! | `handler` | what you write: tools, prompts, resources, their context and results | `tool.rs`, `context.rs`, `invoke.rs` | `mcp-child-pipes` |
-//! | `desk` | background jobs, workspaces, and the stores that keep jobs | `jobs.rs`, `workspace.rs` | `mcp-reaper` |
-//! | `pool` | resources that are claimed, waited for and given back | `resource_pool.rs` | `mcp-aside` |
+//! | `desk` | background jobs, workspaces, and the stores that keep jobs | `jobs.rs`, `workspace.rs` | |
+//! | `pool` | resources that are claimed, waited for and given back | `resource_pool.rs` | |
 //! | `legacy` | the handshake era: sessions, questions, streams that can be resumed | `session.rs`, `streams.rs` | |
 //! | `engine` | what a message means: from arrival to answer | `mod.rs`, `arrive.rs` | `mcp-on-stalled` |
 //! | `transport` | bytes to messages and back: pipes, and HTTP by two fronts | `pipe.rs`, `http/serve.rs`, `http/guarded/mod.rs` | `mcp-accept`, `mcp-conn-<n>`, `mcp-pipe-reader`, `mcp-pipe-writer`, `mcp-stdout`, `mcp-http` |
 //! | `server` | the builder, and the ordered end | `builder.rs`, `shared.rs` | `mcp-signals`, `mcp-end` |
-//! | `scripts` | a file of scripts into tools, behind its feature; it knows the public API only | `mod.rs` | |
+//! | `scripts` | a file of scripts into tools, behind its feature; it builds on `handler` and `pool`, and is registered like what anybody writes | `mod.rs` | |
 //!
 //! Who wakes whom:
 //!
@@ -107,11 +109,17 @@
 //! |---|---|
 //! | era | *modern*: a request says all there is to know of its client; *legacy*, the handshake era: a session remembers it |
 //! | fork | the copy of the state that one call has to itself ([`Fork`]) |
-//! | owner | who a request comes from, as far as it is known: a session, a pipe, or nobody; what is kept for it is found and charged by that |
+//! | owner | who a request comes from, as far as it is known: a session, a pipe, or nobody; what is kept for it is found and charged by that; the owner of a connection is its thread |
+//! | answer | the one terminal message to a request: a *response* of JSON-RPC, with a *result* or an error; a *reply* is what a handler has made, before it is written |
+//! | inline | [`Tool::inline`]: its handler runs on the thread that has read the request, and so never waits. [`Execution::Inline`] says something else: a call is answered with its result, and not with a job |
+//! | permit, slot | a permit is the right to be one of so many, such as the calls that a lane holds, given back by its drop; a slot is where one particular thing goes: an answer in an outbox, a resource in a pool |
 //! | outbox | what waits for one client, in order; the thread that writes to the client holds its receiver |
-//! | short way | an answer that its worker sends itself, because nothing waits in the outbox and the kernel takes it at once |
+//! | short way | an answer leaves on its worker, as far as the kernel takes it at once, because nothing waits in the outbox; the *long way* is by the queue and the thread that owns the client |
 //! | firm | of what waits in an outbox, what is never dropped: answers and questions |
-//! | tag | the id of a request in the log (`request_id=`) and over HTTP (`X-Request-Id`); the `id` that a client gave it in JSON-RPC is its request id |
+//! | tag | in the code, what a log (`request_id=`), an answer (`X-Request-Id`) and [`RequestContext::request_id`] call the request id; the `id` of JSON-RPC, which the client chose, is a `RequestId` |
+//! | seam | the trait `Exchange`, between the rules of MCP over HTTP and the fronts that read bytes |
+//! | bell | what wakes a connection's thread while it waits in `poll` for its client: an eventfd |
+//! | port | where the one answer to a request goes: an outbox, a batch, or a job's record; to take it is the right to answer |
 //! | callable | what a call runs: the handler of a tool, a prompt or a resource, as it was registered; the call's *target* is what its client named |
 //! | job | a background job; what a lane runs is a *work item*, and so far a call or an attempt of a job |
 //! | round | one of the calls that a modern client makes until all questions of a handler are answered; the *seal* is the signature on what it carries between them |
@@ -134,11 +142,11 @@
 //!    `law_07_processes.rs`)
 //! 8. A panic is one failed call; its text goes to the log and never to the client. [`log_backtraces`] adds where it happened. (`law_08_panics.rs`)
 //! 9. Bad input gets a clear error and costs nothing; every limit has a name, a unit and a default ([`Limits`]). (`law_09_limits.rs`, `law_09_malformed.rs`)
-//! 10. stdout belongs to the protocol, and nothing waits for a stderr that nobody reads. (`law_10_stdout.rs`, `law_10_stderr.rs`)
+//! 10. From `serve_stdio` on stdout belongs to the protocol, and nothing waits for a stderr that nobody reads. (`law_10_stdout.rs`, `law_10_stderr.rs`)
 //! 11. The library does not take over the process: no logger, and, unless you call [`RunningServer::run_until_ctrl_c`], `wait_for_ctrl_c` or [`log_backtraces`], no signal handler
 //!     and no panic hook. (`law_11_process.rs`)
 //! 12. A shutdown loses nothing that was accepted: refuse what is new, hear what belongs to the rest, finish, then close. (`law_12_drain.rs`, `law_12_dropping.rs`)
-//! 13. Every byte that is kept for a client is on its account and on the server's. (`law_13_memory.rs`, `law_13_trees.rs`)
+//! 13. Every byte that is kept for a client is on its account and on the server's. (`law_13_memory.rs`, `law_13_questions.rs`, `law_13_trees.rs`)
 //! 14. What is written is the most explicit form; every spelling that means the same is read. (`law_14_generous.rs`, `law_14_arguments.rs`)
 //! 15. What waits for a person, or for its turn, holds no worker; where a handler must wait itself, half of the workers are left to others. (`asking_sessions.rs`,
 //!     `desk_workspaces.rs`, `pools.rs`)
@@ -229,10 +237,10 @@ pub use pool::{
     ResourcePool, Scope, Snapshot,
 };
 pub use protocol::errors::{ErrorCode, ErrorObject};
+pub use protocol::meta::TraceContext;
 pub use protocol::results::{
     CacheHint, Completion, GetPromptResult, PromptMessage, ReadResourceResult,
 };
-pub use protocol::trace::TraceContext;
 pub use protocol::types::{
     Annotations, CallToolResult, ContentBlock, Icon, Implementation, LoggingLevel,
     ResourceContents, ResourceLink, Role,

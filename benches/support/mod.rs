@@ -26,6 +26,12 @@ pub(crate) fn has(flag: &str) -> bool {
     env::args().skip(1).any(|argument| argument == flag)
 }
 
+/// The number behind this flag, if the command line has it.
+pub(crate) fn number(flag: &str) -> Option<usize> {
+    let mut arguments = env::args().skip_while(|argument| argument != flag);
+    arguments.nth(1)?.parse().ok()
+}
+
 pub(crate) fn role() -> Role {
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let Some(at) = arguments.iter().position(|argument| argument == "--serve") {

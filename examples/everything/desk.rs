@@ -119,6 +119,7 @@ struct Nothing {}
 #[schemars(crate = "mcp_threads::schemars")]
 struct Compute {
     /// How long to compute, in seconds.
+    #[serde(default)]
     seconds: f64,
     /// What to call the result.
     #[serde(default)]
@@ -129,6 +130,7 @@ struct Compute {
 #[schemars(crate = "mcp_threads::schemars")]
 struct File {
     /// The file to delete. Nothing is really deleted.
+    #[serde(default)]
     filename: String,
 }
 

@@ -1,7 +1,8 @@
 //! A tool with a parameter that an HTTP header field mirrors, as the official conformance suite wants it.
 
+use mcp_threads::schemars::JsonSchema;
 use mcp_threads::{Server, Tool};
-use serde_json::{Value, json};
+use serde::Deserialize;
 
 use super::probes::Counter;
 
@@ -10,11 +11,13 @@ pub(crate) fn register(server: Server<Counter>) -> Server<Counter> {
     server.register(
         Tool::new("test_custom_header")
             .description("Says the value that `Mcp-Param-Value` has to say, too")
-            .input_schema(json!({
-                "type": "object",
-                "properties": { "value": { "type": "string", "x-mcp-header": "Value" } },
-                "required": ["value"]
-            }))
-            .handler(|args: Value| args["value"].as_str().unwrap_or_default().to_owned()),
+            .handler(|args: Mirrored| args.value),
     )
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Mirrored {
+    #[schemars(extend("x-mcp-header" = "Value"))]
+    value: String,
 }

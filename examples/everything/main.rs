@@ -90,6 +90,7 @@ fn features() -> String {
         ("http", cfg!(feature = "http")),
         ("tiny-http", cfg!(feature = "tiny-http")),
         ("ctrlc", cfg!(feature = "ctrlc")),
+        ("schema-order", cfg!(feature = "schema-order")),
         ("validate", cfg!(feature = "validate")),
         ("anyhow", cfg!(feature = "anyhow")),
         ("durable", cfg!(feature = "durable")),
@@ -170,7 +171,13 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             "--queue" => options.queue = Some(number()?),
             "--drain-ms" => options.drain = Some(Duration::from_millis(number()? as u64)),
             "--sessions" => options.sessions = sessions(&value)?,
-            "--jobs" => options.jobs = Some(value).filter(|place| place != "memory"),
+            "--jobs" if value == "memory" => options.jobs = None,
+            "--jobs" if cfg!(feature = "durable") => options.jobs = Some(value),
+            "--jobs" => {
+                return Err(format!(
+                    "no job can be kept in `{value}`: build with `--features durable`"
+                ));
+            }
             "--job-ttl-ms" => options.limits = options.limits.job_ttl(milliseconds(number()?)),
             "--liveness-ms" => options.liveness = Some(milliseconds(number()?)),
             "--grace-ms" => options.limits = options.limits.stall_grace(milliseconds(number()?)),
@@ -220,9 +227,8 @@ fn keep_jobs<S: mcp_threads::Fork + Send + Sync + 'static>(
 }
 
 #[cfg(not(feature = "durable"))]
-fn keep_jobs<S>(server: S, path: &str) -> mcp_threads::Result<S> {
-    eprintln!("`{path}` is not used and jobs are kept in memory: build with `--features durable`");
-    Ok(server)
+fn keep_jobs<S>(_: S, _: &str) -> mcp_threads::Result<S> {
+    unreachable!("the option was refused")
 }
 
 fn is_tiny(front: &str) -> Result<bool, String> {

@@ -78,7 +78,11 @@ fn sampling(cx: &mut Context, _: Value) -> Result<String, AskError> {
 }
 
 fn list_roots(cx: &mut Context, _: Value) -> Result<String, AskError> {
-    let uris: Vec<_> = cx.roots()?.into_iter().map(|root| root.uri).collect();
+    let uris: Vec<_> = cx
+        .roots_as("client_roots")?
+        .into_iter()
+        .map(|root| root.uri)
+        .collect();
     Ok(format!("The client works in: {}", uris.join(", ")))
 }
 
@@ -101,7 +105,7 @@ fn multiple(cx: &mut Context, _: Value) -> Result<String, AskError> {
     keep_ticket(cx);
     let name = cx.elicit::<Name>("user_name", "What is your name?");
     let greeting = cx.sample("greeting", Sampling::new(50).user("Generate a greeting"));
-    let roots = cx.roots();
+    let roots = cx.roots_as("client_roots");
     let (name, greeting, roots) = (name?, greeting?, roots?);
     let name = name.accepted().map_or("stranger".into(), |name| name.name);
     Ok(format!(

@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::base::heap;
+
 /// An account of bytes with a bound.
 pub(crate) struct Budget {
     bytes_max: usize,
@@ -32,8 +34,10 @@ pub(crate) struct Charge {
 pub(crate) enum OverBudget {
     /// The peer's own.
     Own,
-    /// One above it, that of the whole server or of a share of it; the peer may come back later.
+    /// One above it, that of the whole server or of a share of it: when others give back, there is room again.
     Whole,
+    /// None: the process has no address space left. Nothing that could be dropped would change that.
+    Process,
 }
 
 impl Budget {
@@ -102,6 +106,9 @@ impl Budget {
     }
 
     fn take(&self, bytes: usize) -> Result<(), OverBudget> {
+        if self.whole.is_none() && !heap::is_to_be_had(bytes) {
+            return Err(OverBudget::Process);
+        }
         let fits = |used: usize| {
             used.checked_add(bytes)
                 .filter(|used| *used <= self.bytes_max)
@@ -113,9 +120,12 @@ impl Budget {
             (None, Err(_)) => Err(OverBudget::Whole),
             (Some(_), Err(_)) => Err(OverBudget::Own),
             (None, Ok(_)) => Ok(()),
-            (Some(whole), Ok(_)) => whole.take(bytes).map_err(|_| {
+            (Some(whole), Ok(_)) => whole.take(bytes).map_err(|short| {
                 self.used.fetch_sub(bytes, Ordering::Relaxed);
-                OverBudget::Whole
+                match short {
+                    OverBudget::Process => short,
+                    OverBudget::Own | OverBudget::Whole => OverBudget::Whole,
+                }
             }),
         }
     }

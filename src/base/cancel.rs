@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::base::lock::Lock;
+use crate::base::heap::FREED_ELSEWHERE_MAX;
+use crate::base::panics::Lock;
 
 /// Says whether a call has been cancelled. Clones belong to the same call.
 ///
@@ -37,13 +38,17 @@ struct TokenState {
     /// [`CANCELLED`], [`STALLED`], or 0 when it is neither.
     cancelled: AtomicU8,
     /// Why the call has been given up by somebody who knows that it hangs.
-    given_up: OnceLock<Box<str>>,
+    given_up: OnceLock<Box<GivenUp>>,
     /// Who is to hear of that at once.
-    hears: OnceLock<Sender<()>>,
+    hears: OnceLock<Box<Sender<()>>>,
     /// Made when somebody first waits; most calls end before anybody does.
     gate: OnceLock<Receiver<Infallible>>,
     held: Lock<GateSender>,
 }
+
+/// Boxed, like what hears of it, because hardly a call needs either; see [`FREED_ELSEWHERE_MAX`].
+#[derive(Debug)]
+struct GivenUp(Box<str>);
 
 /// What the canceller holds for the gate.
 #[derive(Debug, Default)]
@@ -53,6 +58,8 @@ struct GateSender {
     /// There will be no sender any more: the gate is open.
     dropped: bool,
 }
+
+const _: () = assert!(size_of::<TokenState>() <= FREED_ELSEWHERE_MAX);
 
 const CANCELLED: u8 = 1;
 const STALLED: u8 = 2;
@@ -110,7 +117,11 @@ impl CancellationToken {
     /// returns is dropped. The reason stands in the log and in the answer. Nothing happens if the handler has returned, and only the first reason counts.
     pub fn give_up(&self, reason: impl Into<String>) {
         let reason: String = reason.into();
-        if self.0.given_up.set(reason.into()).is_ok()
+        if self
+            .0
+            .given_up
+            .set(Box::new(GivenUp(reason.into())))
+            .is_ok()
             && let Some(hears) = self.0.hears.get()
         {
             // Full means that a look is due already.
@@ -120,13 +131,13 @@ impl CancellationToken {
 
     /// Who is told when it is given up.
     pub(crate) fn tell(&self, hears: &Sender<()>) -> &Self {
-        self.0.hears.get_or_init(|| hears.clone());
+        self.0.hears.get_or_init(|| Box::new(hears.clone()));
         self
     }
 
     /// Why it has been given up, if it has.
     pub(crate) fn given_up(&self) -> Option<&str> {
-        self.0.given_up.get().map(|reason| &**reason)
+        self.0.given_up.get().map(|reason| &*reason.0)
     }
 
     /// Whether both belong to the same call.

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
 use crate::base::error::Error;
-use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::panics;
+use crate::base::panics::Lock;
 use crate::base::waiting::after;
 
 /// Something that happens from time to time.
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     const SOON: Duration = Duration::from_millis(1);
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     #[test]
     fn every_tick_ticks_until_the_clock_is_dropped_and_a_panic_ends_none() {

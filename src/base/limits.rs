@@ -55,13 +55,14 @@ limits! {
     json_depth_max: usize = 64,
     /// Most values in one message: the outermost, each item and each member. Default 2 Mi: as many digits as fit into the largest body, so that an honest
     /// list of any numbers passes; it bounds the work of a message where [`body_bytes_max`](Self::body_bytes_max) is raised. Beyond it: `-32600`.
-    json_values_max: usize = 2 * 1024 * 1024,
-    /// Bytes that the JSON of one call may take as a tree: where a handler takes a `serde_json::Value`, or a schema is checked. Default 160 MiB: a value
-    /// takes 72 bytes, because objects keep the order of their members, so the longest list of digits that fits into the largest body takes 144 MiB and
-    /// passes, while lists in lists can take a hundred and fifty times their text. Estimated while it is read, and charged to
-    /// [`memory_bytes_max`](Self::memory_bytes_max) until the handler has returned: beyond this limit the call fails with an error that names it, beyond
-    /// that one with `503`.
-    json_tree_bytes_max: usize = 160 * 1024 * 1024,
+    json_values_max: usize = JSON_VALUES_MAX,
+    /// Bytes that the JSON of one call may take as a tree: where a handler takes a `serde_json::Value`, or a schema is checked. Default: as many values as
+    /// [`json_values_max`](Self::json_values_max) by default, so that the longest list of numbers that fits into the largest body passes, while lists in
+    /// lists can take a hundred and fifty times their text. A value takes 32 bytes, which makes 64 MiB; where objects keep the order of their members
+    /// (the feature `schema-order`, or serde_json's `preserve_order` in any crate of the program) it takes 72, which makes 144 MiB. Estimated while it
+    /// is read, and charged to [`memory_bytes_max`](Self::memory_bytes_max) until the handler has returned: beyond this limit the call fails with an
+    /// error that names it, beyond that one with `503`.
+    json_tree_bytes_max: usize = JSON_VALUES_MAX * size_of::<serde_json::Value>(),
     /// Most messages in one JSON-RPC batch (revision 2025-03-26 only). Default 64.
     batch_len_max: usize = 64,
     /// Most legacy sessions alive at once. Default 1024. At the bound one without a call in flight ends: the oldest of those whose client has
@@ -77,10 +78,10 @@ limits! {
     /// A legacy session that has been silent this long ends. Default 30 minutes; most clients never send `DELETE`.
     session_idle_timeout: Duration = Duration::from_secs(30 * 60),
     /// Most HTTP exchanges that may wait for their answer at once in the tiny_http front, each on its own I/O thread, and most calls of `job_status`
-    /// that may wait for a job to change. Default 1024. The next one gets `503`.
+    /// that may wait for a job to change. Default 1024. The next exchange gets `503`; the next such call is answered at once.
     exchanges_max: usize = 1024,
     /// Bytes of answers and events that wait for one slow reader. Default 16 MiB: a hundred thousand progress events. Beyond it older progress of the
-    /// same call goes first, then other progress, and log messages last; answers are kept, but on stdio no further request is read until some have
+    /// same call goes first, then other progress, log messages and changes of lists last; answers are kept, but on stdio no further request is read until some have
     /// been. What was dropped is told with the answer. All events that wait have a quarter of [`memory_bytes_max`](Self::memory_bytes_max).
     outbox_bytes_max: usize = 16 * 1024 * 1024,
     /// Answers on stdio that may wait to be read before the server stops reading stdin. Default 1024. Calls that are still running do not count.
@@ -136,7 +137,7 @@ limits! {
     /// A reader earns one more second for every so many bytes of an answer that it has taken, those included that wait in the kernel. Default
     /// 16 KiB: a phone's worst link reads an answer of any length, one that has stopped reading is closed. Guarded front.
     write_bytes_per_second_min: usize = 16 * 1024,
-    /// Most connections at once. Default 1024. The next one gets `503` and is closed by the acceptor, unread; a web page sees it as a network error, because
+    /// Most connections at once, for each address that is served. Default 1024. The next one gets `503` and is closed by the acceptor, unread; a web page sees it as a network error, because
     /// nobody has read which page asks. Guarded front.
     connections_max: usize = 1024,
     /// Most requests on one connection before it is closed with `Connection: close`. Default 1,000,000. Guarded front.
@@ -177,7 +178,8 @@ limits! {
     job_bytes_max: usize = 128 * 1024 * 1024,
     /// How long the result of a background job can be fetched. Default 1 hour. What runs or waits for an answer is never ended for its age.
     job_ttl: Duration = Duration::from_secs(60 * 60),
-    /// Workspaces that are open at once. Default 256. Beyond it none can be opened.
+    /// Workspaces that are open at once. Default 256. Beyond it none can be opened, nor while as many closed ones wait to be dropped because the destructors
+    /// of others hang.
     workspaces_max: usize = 256,
     /// Workspaces of one owner. Default 16.
     workspaces_of_one_max: usize = 16,
@@ -234,6 +236,9 @@ impl Limits {
         None
     }
 }
+
+/// As many digits as fit into the largest body.
+const JSON_VALUES_MAX: usize = 2 * 1024 * 1024;
 
 /// The parser that reads arguments recurses and refuses more by itself.
 const JSON_DEPTH_MAX: usize = 120;

@@ -10,6 +10,7 @@
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use crate::base::lossy::{Lossy, Received};
 
@@ -33,26 +34,26 @@ pub(crate) struct CallSite {
 static LINES: OnceLock<Lossy<(CallSite, String)>> = OnceLock::new();
 
 /// Queues a line, and behind it a detail of our own making that may have many. Never waits.
-pub(crate) fn put(place: CallSite, text: &str, detail: &str) {
+pub(crate) fn put(site: CallSite, text: &str, detail: &str) {
     let mut line = shown(text);
     line.push_str(detail);
     let bytes = line.len() + size_of::<CallSite>();
     let lines = LINES.get_or_init(|| Lossy::start("mcp-log", BYTES_MAX, hand_on));
-    lines.put((place, line), bytes);
+    lines.put((site, line), bytes);
 }
 
 /// Waits until the logger has everything, as far as that can be waited for.
-pub(crate) fn settle() {
+pub(crate) fn settle(deadline: Instant) {
     if let Some(lines) = LINES.get() {
-        lines.settle();
+        lines.settle(deadline);
     }
 }
 
 fn hand_on(item: Received<(CallSite, String)>) {
-    let (place, text) = match item {
+    let (site, text) = match item {
         Received::One(line) => line,
         Received::Lost(lost) => {
-            let place = CallSite {
+            let site = CallSite {
                 level: Level::Warn,
                 target: "mcp_threads",
                 module: module_path!(),
@@ -60,7 +61,7 @@ fn hand_on(item: Received<(CallSite, String)>) {
                 line: line!(),
             };
             (
-                place,
+                site,
                 format!("the logger was slow: {} lines are missing here", lost.items),
             )
         }
@@ -69,11 +70,11 @@ fn hand_on(item: Received<(CallSite, String)>) {
     let _panicked = catch_unwind(AssertUnwindSafe(|| {
         ::log::logger().log(
             &::log::Record::builder()
-                .level(place.level)
-                .target(place.target)
-                .module_path_static(Some(place.module))
-                .file_static(Some(place.file))
-                .line(Some(place.line))
+                .level(site.level)
+                .target(site.target)
+                .module_path_static(Some(site.module))
+                .file_static(Some(site.file))
+                .line(Some(site.line))
                 .args(format_args!("{text}"))
                 .build(),
         );
@@ -88,7 +89,7 @@ fn shown(text: &str) -> String {
             shown.push('…');
             break;
         }
-        if char.is_control() || is_format(char) {
+        if is_unseen(char) {
             // Writing to a string cannot fail.
             let _ = write!(shown, "{}", char.escape_default());
         } else {
@@ -98,20 +99,26 @@ fn shown(text: &str) -> String {
     shown
 }
 
-/// Characters that are not seen themselves, and change how others are: direction, joining, line ends of Unicode, tags.
-fn is_format(char: char) -> bool {
-    matches!(
-        char,
-        '\u{ad}'
-            | '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}'
-    )
+/// Characters that are not seen themselves, and may change how others are: controls, direction, joining, line ends of Unicode, fillers, variants, tags.
+pub(crate) fn is_unseen(char: char) -> bool {
+    char.is_control()
+        || matches!(
+            char,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{2800}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
+                | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e01ef}'
+        )
 }
 
 /// Logs at a level: `at!(Warn, target: T, detail: D, "format", ..)`, target and detail as you like.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::base::lock::Lock;
+use crate::base::panics::Lock;
 
 /// The producer side. Clones lead to the same queue. The thread behind it lives as long as the process.
 pub(crate) struct Lossy<T>(Arc<LossyQueue<T>>);
@@ -89,10 +89,10 @@ impl<T: Send + 'static> Lossy<T> {
         if state.bytes + bytes > self.0.bytes_max {
             state.lost.items += 1;
             state.lost.bytes = state.lost.bytes.saturating_add(bytes);
-            return;
+        } else {
+            state.bytes += bytes;
+            state.waiting.push_back((item, bytes));
         }
-        state.bytes += bytes;
-        state.waiting.push_back((item, bytes));
         let wake = !state.is_busy;
         drop(state);
         if wake {
@@ -100,16 +100,16 @@ impl<T: Send + 'static> Lossy<T> {
         }
     }
 
-    /// Waits until everything has been dealt with, as long as there is progress and no longer than two seconds. For the end of a server.
-    pub(crate) fn settle(&self) {
-        const WHOLE: Duration = Duration::from_secs(2);
+    /// Waits until everything has been dealt with, as long as there is progress, until the deadline. For the end of a server.
+    pub(crate) fn settle(&self, deadline: Instant) {
         const STUCK: Duration = Duration::from_millis(500);
-        let end = Instant::now() + WHOLE;
+        let left = || deadline.saturating_duration_since(Instant::now());
         let mut state = self.0.lock();
-        while (state.is_busy || !state.waiting.is_empty()) && Instant::now() < end {
+        while !state.is_settled() && !left().is_zero() {
             let progress = state.progress;
-            let waited = self.0.dealt.wait_timeout_while(state, STUCK, |state| {
-                state.progress == progress && (state.is_busy || !state.waiting.is_empty())
+            let patience = left().min(STUCK);
+            let waited = self.0.dealt.wait_timeout_while(state, patience, |state| {
+                state.progress == progress && !state.is_settled()
             });
             let (woken, timeout) = waited.expect(HELD);
             if timeout.timed_out() {
@@ -117,6 +117,13 @@ impl<T: Send + 'static> Lossy<T> {
             }
             state = woken;
         }
+    }
+}
+
+impl<T> Backlog<T> {
+    /// Whether nothing is left to be dealt with, nor to be said of what was lost.
+    fn is_settled(&self) -> bool {
+        !self.is_busy && self.waiting.is_empty() && self.lost.items == 0
     }
 }
 
@@ -158,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     #[test]
     fn what_does_not_fit_is_dropped_and_counted_and_nobody_waits() {
@@ -181,7 +188,7 @@ mod tests {
         for number in 1..=14 {
             lossy.put(number, 100);
         }
-        lossy.settle();
+        lossy.settle(Instant::now() + PATIENCE);
         assert!(lossy.0.lock().is_busy, "it gives up on what stands still");
         for number in 0..=10 {
             assert_eq!(next(), Received::One(number));
@@ -193,7 +200,25 @@ mod tests {
         assert_eq!(next(), Received::Lost(lost));
         lossy.put(15, 1000);
         assert_eq!(next(), Received::One(15));
-        lossy.settle();
-        assert!(!lossy.0.lock().is_busy, "nothing is left");
+        // Nothing is left. It gives up on a thread that is not run for half a second, as on one that stands still.
+        while lossy.0.lock().is_busy {
+            lossy.settle(Instant::now() + PATIENCE);
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_said_to_be_lost_by_a_thread_that_has_nothing_else_to_do() {
+        let (dealt, items) = mpsc::channel();
+        let lossy = Lossy::start("mcp-test", 1000, move |item| {
+            // An error means that the test is over.
+            let _ = dealt.send(item);
+        });
+        let lost = Lost {
+            items: 1,
+            bytes: 1001,
+        };
+        lossy.put(0, 1001);
+        lossy.settle(Instant::now() + PATIENCE);
+        assert_eq!(items.recv_timeout(PATIENCE), Ok(Received::Lost(lost)));
     }
 }

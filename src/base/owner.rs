@@ -43,9 +43,4 @@ impl Owner {
             Owner::Session(id) => Some(format!("{SESSION}{id}").into()),
         }
     }
-
-    /// Who has proved to be whom. Nobody can yet, so a seal is bound to nobody.
-    pub(crate) fn principal(&self) -> Option<&str> {
-        None
-    }
 }

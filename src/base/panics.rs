@@ -1,4 +1,5 @@
-//! A handler's panic, caught: its message, and its backtrace if the program has asked for that.
+//! Unwind safety: a handler's panic, caught, with its message, and its backtrace if the program has asked for that; and the library's own mutex, [`Lock`],
+//! which is never poisoned, because nothing that may panic runs under it.
 //!
 //! Only the process's panic hook sees a backtrace, and a library does not take over the process: the hook is installed when
 //! [`log_backtraces`] is called by name, never by serving. Must not know what panicked.
@@ -6,10 +7,9 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::mem;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::sync::Once;
+use std::sync::{Mutex, MutexGuard, Once};
+use std::{fmt, mem};
 
 /// What a handler threw.
 pub(crate) struct Panic {
@@ -17,9 +17,9 @@ pub(crate) struct Panic {
     trace: Option<Trace>,
 }
 
-/// The place of a panic, and the backtrace that leads to it.
+/// The location of a panic, and the backtrace that leads to it.
 struct Trace {
-    place: String,
+    location: String,
     backtrace: Backtrace,
 }
 
@@ -73,7 +73,7 @@ pub fn log_backtraces() {
 impl Trace {
     fn of(info: &PanicHookInfo<'_>) -> Self {
         Trace {
-            place: info.location().map(ToString::to_string).unwrap_or_default(),
+            location: info.location().map(ToString::to_string).unwrap_or_default(),
             backtrace: Backtrace::force_capture(),
         }
     }
@@ -105,11 +105,33 @@ impl Panic {
         impl fmt::Display for Shown<'_> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self.0 {
-                    Some(Trace { place, backtrace }) => write!(f, " at {place}\n{backtrace}"),
+                    Some(Trace {
+                        location,
+                        backtrace,
+                    }) => write!(f, " at {location}\n{backtrace}"),
                     None => Ok(()),
                 }
             }
         }
         Shown(self.trace.as_ref())
+    }
+}
+
+/// Why a lock is never poisoned: what is said where the standard library asks.
+pub(crate) const HELD: &str = "no code panics while it holds a lock of the library";
+
+/// A mutex under which no code panics.
+#[derive(Debug, Default)]
+pub(crate) struct Lock<T>(Mutex<T>);
+
+impl<T> Lock<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Lock(Mutex::new(value))
+    }
+
+    /// Waits for the lock.
+    #[track_caller]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().expect(HELD)
     }
 }

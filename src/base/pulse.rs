@@ -10,7 +10,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::base::lock::Lock;
+use crate::base::panics::Lock;
 
 /// The signs of life of one call.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ struct PulseDetails {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sign {
     pub(crate) what: &'static str,
-    pub(crate) place: &'static Location<'static>,
+    pub(crate) location: &'static Location<'static>,
 }
 
 /// Progress by way of [`RequestContext::alive`](crate::RequestContext::alive) and its like.
@@ -59,7 +59,7 @@ impl Pulse {
     }
 
     /// The handler has returned. False if it had been given up before: then what it returned is nobody's.
-    pub(crate) fn has_returned(&self) -> bool {
+    pub(crate) fn try_return(&self) -> bool {
         self.end_as(RETURNED)
     }
 
@@ -76,8 +76,8 @@ impl Pulse {
     }
 
     /// A sign of life.
-    pub(crate) fn beat(&self, what: &'static str, place: &'static Location<'static>) {
-        self.said.lock().last = Some(Sign { what, place });
+    pub(crate) fn beat(&self, what: &'static str, location: &'static Location<'static>) {
+        self.said.lock().last = Some(Sign { what, location });
         self.signs.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -91,7 +91,7 @@ impl Pulse {
         self.said.lock().last
     }
 
-    /// Begins a wait for this, in a place that is the library's own; [`end_wait`](Self::end_wait) ends it.
+    /// Begins a wait for this of the library itself; [`end_wait`](Self::end_wait) ends it.
     pub(crate) fn begin_wait(&self, what: Cow<'static, str>) -> u64 {
         let mut said = self.said.lock();
         let number = said.next;
@@ -118,7 +118,7 @@ impl Pulse {
         }
     }
 
-    /// Whether it waits in one of the library's own places.
+    /// Whether it waits in the library itself.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waits.load(Ordering::Relaxed) > 0
     }
@@ -145,7 +145,7 @@ impl Drop for Paused<'_> {
 
 impl fmt::Display for Sign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", self.what, self.place)
+        write!(f, "{} at {}", self.what, self.location)
     }
 }
 
@@ -158,7 +158,7 @@ mod tests {
         for _ in 0..1000 {
             let pulse = Pulse::default();
             let (returned, given_up) = std::thread::scope(|scope| {
-                let worker = scope.spawn(|| pulse.has_returned());
+                let worker = scope.spawn(|| pulse.try_return());
                 let watchdog = scope.spawn(|| pulse.give_up());
                 (worker.join(), watchdog.join())
             });

@@ -2,19 +2,32 @@
 //!
 //! Must not know what is built.
 
-/// Declares setters inside an `impl`: the documentation, the name, the argument if it takes one, and the member that it becomes.
+/// Declares setters inside an `impl`: the documentation, the name, its arguments, and what member they become, or by which method of it they are added.
 macro_rules! setters {
     ($(
         $(#[$doc:meta])*
-        $name:ident($($argument:ident: $type:ty)?) => $($member:ident).+ = $value:expr;
+        $name:ident($($argument:ident: $type:ty),*) => $($member:ident).+ $(($added:expr))? $(= $value:expr)?;
     )+) => {$(
         $(#[$doc])*
         #[must_use]
-        pub fn $name(mut self $(, $argument: $type)?) -> Self {
-            self.$($member).+ = $value;
+        #[allow(unused_mut, reason = "some members change behind a lock")]
+        pub fn $name(mut self $(, $argument: $type)*) -> Self {
+            self.$($member).+ $(($added))? $(= $value)?;
             self
         }
     )+};
 }
 
+/// Calls the setters of these names with the members of the same names, as far as those are there.
+#[cfg(feature = "scripts")]
+macro_rules! set {
+    ($builder:ident, $from:ident, $($setting:ident),+) => {
+        $(if let Some(value) = $from.$setting.clone() {
+            $builder = $builder.$setting(value);
+        })+
+    };
+}
+
+#[cfg(feature = "scripts")]
+pub(crate) use set;
 pub(crate) use setters;

@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use crate::base::lossy::{Lossy, Received};
 
@@ -33,7 +34,7 @@ static STDERR: OnceLock<LossyStderr> = OnceLock::new();
 /// ```
 ///
 /// Up to 256 KiB wait for a slow reader. All writers of a process share one thread, which lives as long as the process; a server that ends gives it
-/// up to two seconds to write what is left, as long as it makes progress. Each call of `write` should be a whole line, as loggers do it.
+/// up to a second to write what is left, as long as it makes progress. Each call of `write` should be a whole line, as loggers do it.
 pub fn log_lossy() -> impl Write + Send + Sync + 'static {
     stderr()
 }
@@ -60,9 +61,9 @@ pub(crate) fn stderr() -> LossyStderr {
 }
 
 /// Waits until everything has been written, as far as that can be waited for.
-pub(crate) fn settle() {
+pub(crate) fn settle(deadline: Instant) {
     if let Some(stderr) = STDERR.get() {
-        stderr.0.settle();
+        stderr.0.settle(deadline);
     }
 }
 

@@ -21,70 +21,128 @@ pub(crate) fn after(wait: Duration) -> Instant {
 /// The time slice of a thread that computes is longer; the turns of many threads that only pass something on are shorter.
 const SLOW: Duration = Duration::from_millis(2);
 
-/// How long nobody yields after one that was slow: so seldom does a machine that computes make anybody wait for it.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long nobody yields after one that was slow: twice as long as the last time, up to a bound, unless yields have stayed cheap for as long in between: a
+/// machine that computes all the time is tried once a second, and a hiccup costs one short pause.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// When yielding may be tried again, in milliseconds after [`START`]. Written seldom, so that threads which read it do not disturb each other.
-struct ResumesAt(AtomicU64);
+/// When yielding may be tried again, and how long that was forbidden. Written seldom, so that threads which read it do not disturb each other.
+struct YieldPause {
+    /// In milliseconds after [`START`].
+    until: AtomicU64,
+    /// In milliseconds. Written by a thread that has moved `until`, and by none after it before that has come.
+    length: AtomicU64,
+}
 
-static RESUMES_AT: ResumesAt = ResumesAt(AtomicU64::new(0));
+static PAUSE: YieldPause = YieldPause::none();
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// How often one yields before it sleeps.
-const YIELDS: usize = 4;
+const YIELDS: usize = 10;
 
 /// Looks for something, and yields before it looks again, as long as that is cheap. `None` if it has not come, and the caller should sleep.
 pub(crate) fn look_and_yield<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let mut found = look();
+    let mut now = None;
     for _ in 0..YIELDS {
-        let found = look();
-        if found.is_some() || !yield_if_cheap() {
-            return found;
+        if found.is_some() {
+            break; // what is there already does not ask the clock
+        }
+        let before = now.unwrap_or_else(Instant::now);
+        if !PAUSE.is_over(before) {
+            break;
+        }
+        thread::yield_now();
+        let after = Instant::now();
+        PAUSE.note(before, after);
+        now = Some(after);
+        found = look();
+    }
+    found
+}
+
+impl YieldPause {
+    const fn none() -> YieldPause {
+        YieldPause {
+            until: AtomicU64::new(0),
+            length: AtomicU64::new(0),
         }
     }
-    None
-}
 
-/// Lets other threads run, if that is cheap. False if it is not.
-fn yield_if_cheap() -> bool {
-    let before = Instant::now();
-    if !RESUMES_AT.has_come(before) {
-        return false;
-    }
-    thread::yield_now();
-    RESUMES_AT.note(before, Instant::now());
-    true
-}
-
-impl ResumesAt {
-    fn has_come(&self, now: Instant) -> bool {
-        millis(now) >= self.0.load(Ordering::Relaxed)
+    fn is_over(&self, now: Instant) -> bool {
+        millis(now) >= self.until.load(Ordering::Relaxed)
     }
 
-    /// Notes how long a yield took.
+    /// Notes how long a yield took. Of several that were slow together the first counts.
     fn note(&self, before: Instant, after: Instant) {
-        if after.saturating_duration_since(before) >= SLOW {
-            self.0.store(millis(after + PAUSE), Ordering::Relaxed);
+        if after.saturating_duration_since(before) < SLOW {
+            return;
+        }
+        let until = self.until.load(Ordering::Relaxed);
+        let length = self.length.load(Ordering::Relaxed);
+        let Some(cheap) = millis(before).checked_sub(until) else {
+            return;
+        };
+        let next = match cheap >= length {
+            true => PAUSE_MIN,
+            false => PAUSE_MAX.min(Duration::from_millis(2 * length)),
+        };
+        let moved = millis(after + next);
+        let relaxed = Ordering::Relaxed;
+        let is_first = self.until.compare_exchange(until, moved, relaxed, relaxed);
+        if is_first.is_ok() {
+            self.length.store(in_millis(next), relaxed);
         }
     }
 }
 
 fn millis(at: Instant) -> u64 {
-    let since = at.saturating_duration_since(*START);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    in_millis(at.saturating_duration_since(*START))
+}
+
+fn in_millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Yields slowly from then on; when yielding may be tried again.
+    fn slow(pause: &YieldPause, at: Instant) -> Instant {
+        pause.note(at, at + SLOW);
+        *START + Duration::from_millis(pause.until.load(Ordering::Relaxed))
+    }
+
     #[test]
     fn a_slow_yield_ends_yielding_for_a_while() {
-        let resumes_at = ResumesAt(AtomicU64::new(0));
+        let pause = YieldPause::none();
         let now = *START;
-        resumes_at.note(now, now + SLOW / 2);
-        assert!(resumes_at.has_come(now + SLOW / 2), "it was cheap");
-        resumes_at.note(now, now + SLOW);
-        assert!(!resumes_at.has_come(now + PAUSE));
-        assert!(resumes_at.has_come(now + SLOW + PAUSE));
+        pause.note(now, now + SLOW / 2);
+        assert!(pause.is_over(now + SLOW / 2), "it was cheap");
+        assert_eq!(slow(&pause, now), now + SLOW + PAUSE_MIN);
+        assert!(!pause.is_over(now + PAUSE_MIN));
+        assert!(pause.is_over(now + SLOW + PAUSE_MIN));
+    }
+
+    #[test]
+    fn yields_that_stay_slow_are_tried_more_and_more_seldom() {
+        let pause = YieldPause::none();
+        let mut at = *START;
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            let over = slow(&pause, at);
+            assert_eq!(
+                slow(&pause, at),
+                over,
+                "another that began before the pause changes nothing"
+            );
+            pauses.push((over - at - SLOW).as_millis());
+            at = over;
+        }
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+        // Cheap for as long as the last pause.
+        at += PAUSE_MAX;
+        assert_eq!(slow(&pause, at), at + SLOW + PAUSE_MIN);
     }
 }

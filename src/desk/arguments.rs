@@ -4,6 +4,7 @@
 
 use serde_json::value::RawValue;
 
+use crate::base::heap;
 use crate::handler::registration::{BACKGROUND, WORKSPACE};
 use crate::protocol::raw::each;
 use crate::protocol::text::write_json;
@@ -28,43 +29,34 @@ pub(crate) fn take(
     let Some(arguments) = arguments else {
         return Ok(DeskArguments::default());
     };
-    let mut members = Vec::new();
-    arguments
-        .get()
-        .starts_with('{')
-        .then(|| {
-            each(arguments.get(), |name, value| {
-                members.extend(name.zip(Some(value)))
-            })
-        })
-        .flatten()
-        .ok_or("Invalid arguments: they must be an object")?;
+    let text = arguments.get();
     let mut said = DeskArguments::default();
-    let mut rest = Vec::with_capacity(arguments.get().len());
-    for (name, value) in members {
-        let wrong = |what: &str| format!("Invalid arguments: `{name}` must be {what}");
-        match &*name {
-            WORKSPACE => {
-                said.workspace =
-                    serde_json::from_str(value.get()).map_err(|_| wrong("a string"))?;
+    let mut rest = heap::room(text.len());
+    let mut problem = None;
+    // One by one: a list of a million members would cost many times their text.
+    let is_object = text.starts_with('{')
+        && each(text, |name, value| {
+            let name = name.unwrap_or_default();
+            match said.take(&name, value.get(), is_lenient) {
+                Ok(true) => {}
+                Ok(false) => {
+                    rest.push(if rest.is_empty() { b'{' } else { b',' });
+                    write_json(&mut rest, &name);
+                    rest.push(b':');
+                    rest.extend_from_slice(value.get().as_bytes());
+                }
+                Err(what) => {
+                    let named = format!("Invalid arguments: `{name}` must be {what}");
+                    problem.get_or_insert(named);
+                }
             }
-            BACKGROUND => {
-                let value = match value.get() {
-                    "\"true\"" if is_lenient => "true",
-                    "\"false\"" if is_lenient => "false",
-                    value => value,
-                };
-                let background: Option<bool> =
-                    serde_json::from_str(value).map_err(|_| wrong("a boolean"))?;
-                said.background = background.unwrap_or_default();
-            }
-            _ => {
-                rest.push(if rest.is_empty() { b'{' } else { b',' });
-                write_json(&mut rest, &name);
-                rest.push(b':');
-                rest.extend_from_slice(value.get().as_bytes());
-            }
-        }
+        })
+        .is_some();
+    if !is_object {
+        return Err("Invalid arguments: they must be an object".to_owned());
+    }
+    if let Some(problem) = problem {
+        return Err(problem);
     }
     if rest.is_empty() {
         rest.push(b'{');
@@ -73,6 +65,29 @@ pub(crate) fn take(
     let rest = String::from_utf8(rest).expect("pieces of text are text");
     said.rest = Some(RawValue::from_string(rest).expect("pieces of an object are an object"));
     Ok(said)
+}
+
+impl DeskArguments {
+    /// Takes a member that is the server's; `false` for one that is not.
+    fn take(&mut self, name: &str, value: &str, is_lenient: bool) -> Result<bool, &'static str> {
+        match name {
+            WORKSPACE => {
+                self.workspace = serde_json::from_str(value).map_err(|_| "a string")?;
+            }
+            BACKGROUND => {
+                let value = match value {
+                    "\"true\"" if is_lenient => "true",
+                    "\"false\"" if is_lenient => "false",
+                    value => value,
+                };
+                let background: Option<bool> =
+                    serde_json::from_str(value).map_err(|_| "a boolean")?;
+                self.background = background.unwrap_or_default();
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
 }
 
 #[cfg(test)]

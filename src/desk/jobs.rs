@@ -6,35 +6,27 @@
 
 use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
-use crate::base::budget::{Budget, Charge};
+use crate::base::budget::{Budget, Charge, OverBudget};
 use crate::base::life::Span;
-use crate::base::lock::Lock;
+use crate::base::limits::Limits;
 use crate::base::log;
+use crate::base::panics::Lock;
 use crate::base::stats::JobCounts;
-use crate::desk::places::{JobEntry, JobTable, Stop};
+use crate::desk::job_table::{JobEntry, JobTable, Stop};
 use crate::desk::record::{
     AnswerEffect, Carried, JobOutcome, JobRecord, JobStatus, Order, Question,
 };
 use crate::desk::store::{JobStore, StoreError, StoredJob};
 use crate::protocol::errors::{ErrorCode, ErrorObject};
 
-/// How many jobs there may be, and for how long.
-pub(crate) struct JobRules {
-    /// How long what has ended can be looked at.
-    pub(crate) keep: Duration,
-    pub(crate) jobs_max: usize,
-    /// Of one principal, session or pipe, and of all those that are nobody's.
-    pub(crate) jobs_of_one_max: usize,
-}
-
 /// The jobs of one server.
 pub(crate) struct Jobs {
-    rules: JobRules,
+    limits: Arc<Limits>,
     store: Box<dyn JobStore>,
     /// This run of the server; what another one has left running will not go on.
     boot: String,
@@ -49,6 +41,15 @@ type OnChange = dyn Fn(&JobRecord) + Send + Sync;
 pub(crate) struct Attempt {
     pub(crate) order: Order,
     pub(crate) carried: Carried,
+}
+
+/// For what a record needs room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    IfThereIs,
+    /// For what is owed, such as a result that was worked for: stored over the bound, too, when nothing else is left to forget, so that there is at most
+    /// one that is not charged.
+    Owed,
 }
 
 /// Why a job, or what it was given, is not kept.
@@ -69,12 +70,12 @@ impl Jobs {
     /// Takes over what the store has: what has ended can be looked at, what waits for an answer goes on waiting, and what ran when another server
     /// ended has failed, or, if its tool allows it, is to be run again: these are returned.
     pub(crate) fn open(
-        rules: JobRules,
+        limits: Arc<Limits>,
         store: Box<dyn JobStore>,
         bytes: Arc<Budget>,
     ) -> Result<(Self, Vec<Arc<str>>), StoreError> {
         let jobs = Jobs {
-            rules,
+            limits,
             store,
             boot: Uuid::new_v4().to_string(),
             bytes,
@@ -117,18 +118,23 @@ impl Jobs {
         let charge = charge.or_else(|_| self.bytes.try_charge(0));
         let Ok(charge) = charge else { return Ok(None) };
         let id = Arc::clone(&record.id);
-        let place = Arc::new(JobEntry::new(record, stored.revision, charge));
-        let mut state = place.lock();
-        if is_lost && let Err(NotKept::Store(error)) = self.write(&mut state, true) {
-            return Err(error);
+        let entry = Arc::new(JobEntry::new(record, stored.revision, charge));
+        let mut state = entry.lock();
+        if is_lost {
+            let record = state.record.clone();
+            match self.write(&mut state, &record, Room::Owed) {
+                Err(NotKept::Store(error)) => return Err(error),
+                Ok(false) => return Ok(None),
+                Ok(true) | Err(NotKept::Full) => {}
+            }
         }
         let expires = state.record.expires_ms;
         state.record.outcome = None;
         drop(state);
         let mut table = self.table.lock();
-        table.reserve(place.owner.clone());
+        table.reserve(entry.owner.clone());
         table.ended.extend(expires.map(|at| (at, Arc::clone(&id))));
-        table.by_id.insert(Arc::clone(&id), place);
+        table.by_id.insert(Arc::clone(&id), entry);
         Ok(runs_again.then_some(id))
     }
 
@@ -137,37 +143,48 @@ impl Jobs {
         let record = JobRecord::new(order, carried, now_ms());
         let id = Arc::clone(&record.id);
         let body = serde_json::to_vec(&record).expect("a record is JSON");
-        let owner = record.order.owner();
+        let owner = record.order.listed_in.clone();
         let charge = self.reserve(owner.clone(), record.status.kept_bytes(body.len()))?;
         let stored = StoredJob::new(&*id, &*self.boot, record.status, body);
         let inserted = match self.store.insert(&stored) {
             Ok(false) => Err(StoreError::new("the id is taken")),
+            // It may be kept all the same, and its client is told that there is none.
+            Err(error) => {
+                let _as_well_as_it_can = self.store.remove(&id);
+                Err(error)
+            }
             inserted => inserted,
         };
         if let Err(error) = inserted {
             self.table.lock().release(&owner);
             return Err(error.into());
         }
-        let place = Arc::new(JobEntry::new(record, 1, charge));
-        self.table.lock().by_id.insert(Arc::clone(&id), place);
+        let entry = Arc::new(JobEntry::new(record, 1, charge));
+        self.table.lock().by_id.insert(Arc::clone(&id), entry);
         Ok(id)
     }
 
-    /// Takes a place, for which the oldest of what has ended makes room.
+    /// Reserves an entry, for which the oldest of what has ended makes room.
     fn reserve(&self, owner: Option<Arc<str>>, bytes: usize) -> Result<Charge, NotKept> {
         loop {
+            // Before the table is locked, for what may be dropped to make room for it is.
+            let charged = self.bytes.charge(bytes);
             let mut table = self.table.lock();
             let own = table.by_owner.get(&owner).copied().unwrap_or_default();
-            let oldest = match own >= self.rules.jobs_of_one_max {
+            let oldest = match own >= self.limits.jobs_of_one_max {
                 true => table.oldest_of(&owner),
                 false => table.ended.first().cloned(),
             };
-            if own < self.rules.jobs_of_one_max
-                && table.reserved < self.rules.jobs_max
-                && let Ok(charge) = self.bytes.try_charge(bytes)
-            {
-                table.reserve(owner);
-                return Ok(charge);
+            let has_room =
+                own < self.limits.jobs_of_one_max && table.reserved < self.limits.jobs_max;
+            match charged {
+                Ok(charge) if has_room => {
+                    table.reserve(owner);
+                    return Ok(charge);
+                }
+                // It is not jobs that take the memory of the server: results do not go for that.
+                Err(OverBudget::Whole | OverBudget::Process) => return Err(NotKept::Full),
+                Ok(_) | Err(OverBudget::Own) => {}
             }
             drop(table);
             let Some((_, oldest)) = oldest else {
@@ -178,10 +195,10 @@ impl Jobs {
     }
 
     fn forget(&self, id: &str) {
-        let place = self.table.lock().by_id.remove(id);
-        if let Some(place) = place {
+        let entry = self.table.lock().by_id.remove(id);
+        if let Some(entry) = entry {
             let ends = {
-                let mut state = place.lock();
+                let mut state = entry.lock();
                 // Now, though somebody may still look at it: the thread that makes room would go on to the next.
                 state.charge.shrink(usize::MAX);
                 let expires = state.record.expires_ms.unwrap_or_default();
@@ -189,80 +206,75 @@ impl Jobs {
             };
             let mut table = self.table.lock();
             table.ended.remove(&ends);
-            table.unstored.remove(&ends.1);
-            table.release(&place.owner);
+            table.unstored.retain(|id| *id != ends.1);
+            table.release(&entry.owner);
         }
         if let Err(error) = self.store.remove(id) {
             log::error!("a job that has expired could not be removed from the store: {error}");
         }
     }
 
-    /// Shows a job to somebody who knows its id and, if it is bound to one, is its principal. Unknown, foreign and expired are the same.
-    pub(crate) fn look<T>(
-        &self,
-        id: &str,
-        principal: Option<&str>,
-        show: impl FnOnce(&JobRecord) -> T,
-    ) -> Option<T> {
-        let place = self.find(id, principal)?;
-        let state = place.lock();
+    /// Shows a job to somebody who knows its id. Unknown and expired are the same.
+    pub(crate) fn look<T>(&self, id: &str, show: impl FnOnce(&JobRecord) -> T) -> Option<T> {
+        let entry = self.entry(id)?;
+        let state = entry.lock();
         if state.record.expires_ms.is_some_and(|at| at <= now_ms()) {
             return None;
         }
         if !state.record.status.is_final() || state.record.outcome.is_some() {
             return Some(show(&state.record));
         }
+        let changes = state.record.changes;
         drop(state);
         let stored = self.store.load(id);
         let stored = stored.inspect_err(|error| log::error!("a job cannot be loaded: {error}"));
         let record: JobRecord = serde_json::from_slice(&stored.ok()??.body).ok()?;
-        Some(show(&record))
+        Some(show(&JobRecord { changes, ..record }))
     }
 
-    /// Whether it has ended, or is not there.
+    /// Whether it has ended, told or not, or is not there.
     pub(crate) fn has_ended(&self, id: &str) -> bool {
-        let place = self.place(id);
-        place.is_none_or(|place| place.lock().record.status.is_final())
+        let entry = self.entry(id);
+        entry.is_none_or(|entry| entry.lock().has_ended())
     }
 
     /// How often it has changed. `None` when it has ended, or is not there.
     pub(crate) fn changes(&self, id: &str) -> Option<u64> {
-        let place = self.place(id)?;
-        let state = place.lock();
-        (!state.record.status.is_final()).then_some(state.record.changes)
+        let (status, changes) = self.entry(id)?.seen();
+        (!status.is_final()).then_some(changes)
     }
 
     /// Whether it has not changed since it was like this. Each change is told by who made it, after it and without a lock, so that it may be told after
-    /// its successor.
+    /// its successor. Waits for no store.
     pub(crate) fn is_newest(&self, record: &JobRecord) -> bool {
-        let place = self.place(&record.id);
-        place.is_none_or(|place| place.lock().record.changes == record.changes)
+        let entry = self.entry(&record.id);
+        entry.is_none_or(|entry| entry.seen().1 == record.changes)
     }
 
     /// How long it lives: until it ends.
     pub(crate) fn span(&self, id: &str) -> Option<Span> {
-        Some(self.place(id)?.lock().life.span())
+        Some(self.entry(id)?.lock().life.span())
     }
 
     /// Begins an attempt, unless the job has ended or there is nothing to do. `stop` is called if the job is cancelled before the attempt has ended.
     pub(crate) fn begin(&self, id: &str, stop: Stop) -> Option<Attempt> {
-        let place = self.place(id)?;
-        let mut state = place.lock();
-        if state.record.status != JobStatus::Working || state.stop.is_some() {
+        let entry = self.entry(id)?;
+        let mut state = entry.lock();
+        if state.has_ended() || state.record.status != JobStatus::Working || state.stop.is_some() {
             return None;
         }
         state.stop = Some(stop);
         Some(Attempt {
             order: state.record.order.clone(),
-            carried: state.record.carried.clone(),
+            carried: Carried::clone(&state.record.carried),
         })
     }
 
     /// Says how it goes. Not stored: after a crash nobody asks.
     pub(crate) fn tell(&self, id: &str, message: String) {
-        let Some(place) = self.place(id) else { return };
-        let mut state = place.lock();
-        if state.record.tell(message, now_ms()) {
+        let Some(entry) = self.entry(id) else { return };
+        let mut state = entry.lock();
+        if !state.has_ended() && state.say(|record| record.tell(message, now_ms())) {
             self.publish(state);
         }
     }
@@ -275,12 +287,12 @@ impl Jobs {
         questions: impl IntoIterator<Item = Question>,
         carried: Carried,
     ) -> bool {
-        let Some(place) = self.place(id) else {
+        let Some(entry) = self.entry(id) else {
             return false;
         };
-        let mut state = place.lock();
+        let mut state = entry.lock();
         state.stop = None;
-        match self.change(&mut state, true, |record| {
+        match self.change(&mut state, Room::Owed, |record| {
             record.ask(questions, carried, now_ms())
         }) {
             Ok(is_asked) => is_asked && self.publish(state),
@@ -293,17 +305,16 @@ impl Jobs {
         }
     }
 
-    /// Takes answers by their keys, all of them or none. `None` for a job that this principal has not. After [`AnswerEffect::All`] it is to be run again.
+    /// Takes answers by their keys, all of them or none. `None` for a job that is not there. After [`AnswerEffect::All`] it is to be run again.
     pub(crate) fn answer(
         &self,
         id: &str,
-        principal: Option<&str>,
         take: impl FnMut(&str) -> Option<Box<RawValue>>,
     ) -> Option<Result<AnswerEffect, NotKept>> {
-        let place = self.find(id, principal)?;
-        let mut state = place.lock();
+        let entry = self.entry(id)?;
+        let mut state = entry.lock();
         let mut answered = AnswerEffect::Nothing;
-        let changed = self.change(&mut state, false, |record| {
+        let changed = self.change(&mut state, Room::IfThereIs, |record| {
             answered = record.answer(take, now_ms());
             answered != AnswerEffect::Nothing
         });
@@ -315,19 +326,19 @@ impl Jobs {
 
     /// Ends a job. `false` when it had ended already: then nothing has changed.
     pub(crate) fn end(&self, id: &str, outcome: JobOutcome) -> bool {
-        let Some(place) = self.place(id) else {
+        let Some(entry) = self.entry(id) else {
             return false;
         };
-        let mut state = place.lock();
+        let mut state = entry.lock();
         state.stop = None;
         self.finish(state, outcome)
     }
 
-    /// Cancels: the job has ended so, and what runs of it is told, and keeps its worker until its handler returns. `None` for a job that this
-    /// principal has not; one that has ended stays as it is.
-    pub(crate) fn cancel(&self, id: &str, principal: Option<&str>) -> Option<()> {
-        let place = self.find(id, principal)?;
-        let mut state = place.lock();
+    /// Cancels: the job has ended so, and what runs of it is told, and keeps its worker until its handler returns. `None` for a job that
+    /// is not there; one that has ended stays as it is.
+    pub(crate) fn cancel(&self, id: &str) -> Option<()> {
+        let entry = self.entry(id)?;
+        let mut state = entry.lock();
         let stop = state.stop.take();
         if self.finish(state, JobOutcome::Cancelled)
             && let Some(stop) = stop
@@ -337,29 +348,29 @@ impl Jobs {
         Some(())
     }
 
-    /// What stands in the list of a session, a pipe or a principal, the newest first.
+    /// What stands in the list of a session or a pipe, the newest first.
     pub(crate) fn list<T>(&self, listed_in: &str, show: impl Fn(&JobRecord) -> T) -> Vec<T> {
-        let places: Vec<_> = self.table.lock().by_id.values().map(Arc::clone).collect();
-        let mut listed: Vec<_> = places
+        let entries: Vec<_> = self.table.lock().by_id.values().map(Arc::clone).collect();
+        let mut listed: Vec<_> = entries
             .iter()
-            .filter_map(|place| {
-                let state = place.lock();
+            .filter_map(|entry| {
+                let state = entry.lock();
                 let record = &state.record;
-                let place = (Reverse(record.created_ms), Arc::clone(&record.id));
+                let order = (Reverse(record.created_ms), Arc::clone(&record.id));
                 let is_listed = record.order.listed_in.as_deref() == Some(listed_in);
-                is_listed.then(|| (place, show(record)))
+                is_listed.then(|| (order, show(record)))
             })
             .collect();
         listed.sort_by(|(a, _), (b, _)| a.cmp(b));
         listed.into_iter().map(|(_, shown)| shown).collect()
     }
 
-    /// How many jobs there are in each state.
+    /// How many jobs there are in each state. Never waits for the store.
     pub(crate) fn counts(&self) -> JobCounts {
-        let places: Vec<_> = self.table.lock().by_id.values().map(Arc::clone).collect();
+        let entries: Vec<_> = self.table.lock().by_id.values().map(Arc::clone).collect();
         let mut counts = JobCounts::default();
-        for place in places {
-            let count = match place.lock().record.status {
+        for entry in entries {
+            let count = match entry.seen().0 {
                 JobStatus::Working => &mut counts.working,
                 JobStatus::InputRequired => &mut counts.input_required,
                 JobStatus::Completed => &mut counts.completed,
@@ -371,18 +382,12 @@ impl Jobs {
         counts
     }
 
-    fn find(&self, id: &str, principal: Option<&str>) -> Option<Arc<JobEntry>> {
-        let place = self.place(id)?;
-        let is_theirs = place.lock().record.order.principal.as_deref() == principal;
-        is_theirs.then_some(place)
-    }
-
-    fn place(&self, id: &str) -> Option<Arc<JobEntry>> {
+    fn entry(&self, id: &str) -> Option<Arc<JobEntry>> {
         self.table.lock().by_id.get(id).map(Arc::clone)
     }
 
     fn keep_ms(&self) -> u64 {
-        u64::try_from(self.rules.keep.as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.limits.job_ttl.as_millis()).unwrap_or(u64::MAX)
     }
 }
 

@@ -3,21 +3,21 @@
 //! Below the engine, which runs jobs, gives calls their turns and answers for both. Must not know transports, or how a handler is run.
 
 pub(crate) mod arguments;
+pub(crate) mod job_table;
 pub(crate) mod jobs;
-pub(crate) mod places;
-pub(crate) mod reaper;
 pub(crate) mod record;
 pub(crate) mod store;
+pub(crate) mod waste;
 pub(crate) mod watch;
 pub(crate) mod wire;
 pub(crate) mod workspace;
 pub(crate) mod workspaces;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use self::jobs::Jobs;
-use self::reaper::Reaper;
 use self::watch::JobWatch;
 use self::workspaces::Workspaces;
 use crate::handler::workspace::Maker;
@@ -27,12 +27,15 @@ use crate::handler::workspace::Maker;
 pub(crate) struct Desk {
     /// There when something may run in the background.
     pub(crate) jobs: Option<Arc<Jobs>>,
+    /// The number of the lane that runs them.
+    pub(crate) jobs_lane: usize,
     /// Whether clients without the tasks extension can look after jobs.
     pub(crate) has_job_tools: bool,
     /// There when tools may be in a workspace, with how its value is made.
     pub(crate) workspaces: Option<(Workspaces, Arc<Maker>)>,
     /// How long a drain lets jobs go on; `None`: as long as everything else.
     pub(crate) drain_deadline: Option<Duration>,
+    /// Whether a drain has waited for as long: no job begins any more.
+    pub(crate) is_over: AtomicBool,
     pub(crate) watch: JobWatch,
-    pub(crate) reaper: Reaper,
 }

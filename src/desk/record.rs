@@ -17,6 +17,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::handler::ask::is_answer_to;
+
 /// How far a background job is: the five states of the tasks extension. Specification: `io.modelcontextprotocol/tasks`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -32,13 +34,6 @@ pub enum JobStatus {
     Failed,
     /// It was cancelled.
     Cancelled,
-}
-
-impl Order {
-    /// Whose bound it counts against.
-    pub(crate) fn owner(&self) -> Option<Arc<str>> {
-        self.principal.as_ref().or(self.listed_in.as_ref()).cloned()
-    }
 }
 
 impl JobStatus {
@@ -74,10 +69,7 @@ impl JobStatus {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) tool: Arc<str>,
-    /// Who alone may look at it; `None`: a bearer of the id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) principal: Option<Arc<str>>,
-    /// The session or pipe in whose list it stands, if it has one.
+    /// The session or pipe in whose list it stands, and against whose bound it counts, if it has one. To look at it takes its id alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) listed_in: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,8 +136,9 @@ pub(crate) struct JobRecord {
     /// Outstanding questions by their keys on the wire, which are minted: no key is ever used for a second question.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) questions: BTreeMap<String, Question>,
+    /// Shared, because a record is copied for each change that is told.
     #[serde(default)]
-    pub(crate) carried: Carried,
+    pub(crate) carried: Arc<Carried>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) outcome: Option<JobOutcome>,
     /// How often it has changed in this run of the server, to tell which of two of them is the newer.
@@ -179,7 +172,7 @@ impl JobRecord {
             updated_ms: now_ms,
             expires_ms: None,
             questions: BTreeMap::new(),
-            carried,
+            carried: carried.into(),
             outcome: None,
             changes: 0,
         }
@@ -195,9 +188,14 @@ impl JobRecord {
             end -= 1;
         }
         message.truncate(end);
+        self.say(message, now_ms);
+        true
+    }
+
+    /// Has this short message, whatever its state.
+    pub(crate) fn say(&mut self, message: String, now_ms: u64) {
         self.message = Some(message);
         self.touch(now_ms);
-        true
     }
 
     /// Ends an attempt that asked something. The next one will find what is carried.
@@ -214,7 +212,7 @@ impl JobRecord {
             .into_iter()
             .map(|question| (mint_key(&question.name), question))
             .collect();
-        self.carried = carried;
+        self.carried = carried.into();
         self.status = JobStatus::InputRequired;
         self.message = Some("Waits for an answer".into());
         self.touch(now_ms);
@@ -231,13 +229,14 @@ impl JobRecord {
             return AnswerEffect::Nothing;
         }
         let before = self.questions.len();
-        let carried = &mut self.carried;
-        self.questions.retain(|key, question| match take(key) {
-            Some(answer) => {
+        let carried = Arc::make_mut(&mut self.carried);
+        self.questions.retain(|key, question| {
+            let answer = take(key).filter(|answer| is_answer_to(&question.method, answer));
+            let is_open = answer.is_none();
+            if let Some(answer) = answer {
                 carried.answers.insert(question.name.clone(), answer);
-                false
             }
-            None => true,
+            is_open
         });
         if self.questions.len() == before {
             return AnswerEffect::Nothing;
@@ -262,12 +261,17 @@ impl JobRecord {
             JobOutcome::Cancelled => (JobStatus::Cancelled, None),
         };
         self.questions.clear();
-        self.carried = Carried::default();
+        self.carried = Arc::default();
         self.order.arguments = None;
         self.outcome = Some(outcome);
+        self.expire_after(now_ms, keep_ms);
+        true
+    }
+
+    /// It has ended now, and may be forgotten that much later.
+    pub(crate) fn expire_after(&mut self, now_ms: u64, keep_ms: u64) {
         self.touch(now_ms);
         self.expires_ms = Some(self.updated_ms.saturating_add(keep_ms));
-        true
     }
 
     /// Milliseconds from its creation until it may be forgotten; `None` while it has not ended, for its age ends no job.

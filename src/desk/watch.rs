@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::base::lock::Lock;
+use crate::base::panics::Lock;
 
 /// What waits.
 struct JobWaiter {

@@ -9,40 +9,51 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::desk::jobs::now_ms;
 use crate::desk::record::{JobOutcome, JobRecord, Question};
 
 /// The extension's name among the capabilities.
 pub(crate) const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// Where a task is shown, which decides what is said besides its members.
-#[derive(Clone, Copy)]
-pub(crate) enum TaskView<'a> {
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum TaskView {
     /// As the answer to the call that made it: nothing of how it ended.
-    Created { meta: &'a RawValue },
+    Created,
     /// As the answer to `tasks/get`.
-    Looked { meta: &'a RawValue },
+    Looked,
     /// In `notifications/tasks`.
-    Announced { meta: &'a RawValue },
+    Announced,
 }
 
 /// A task, to be serialised.
 pub(crate) struct Task<'a> {
-    pub(crate) record: &'a JobRecord,
-    pub(crate) shown: TaskView<'a>,
-    pub(crate) now_ms: u64,
+    record: &'a JobRecord,
+    shown: TaskView,
+    meta: &'a RawValue,
+    now_ms: u64,
+}
+
+impl<'a> Task<'a> {
+    /// As it is at this moment.
+    pub(crate) fn now(record: &'a JobRecord, shown: TaskView, meta: &'a RawValue) -> Self {
+        Task {
+            record,
+            shown,
+            meta,
+            now_ms: now_ms(),
+        }
+    }
 }
 
 impl Serialize for Task<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let record = self.record;
         let mut map = serializer.serialize_map(None)?;
-        let (result_type, is_detailed, meta) = match self.shown {
-            TaskView::Created { meta } => (Some("task"), false, meta),
-            TaskView::Looked { meta } => (Some("complete"), true, meta),
-            TaskView::Announced { meta } => (None, true, meta),
-        };
-        if let Some(result_type) = result_type {
-            map.serialize_entry("resultType", result_type)?;
+        match self.shown {
+            TaskView::Created => map.serialize_entry("resultType", "task")?,
+            TaskView::Looked => map.serialize_entry("resultType", "complete")?,
+            TaskView::Announced => {}
         }
         map.serialize_entry("taskId", &*record.id)?;
         map.serialize_entry("status", &record.status)?;
@@ -54,7 +65,7 @@ impl Serialize for Task<'_> {
         // Required, and `null` while it lives.
         map.serialize_entry("ttlMs", &record.ttl_ms())?;
         map.serialize_entry("pollIntervalMs", &record.poll_interval_ms(self.now_ms))?;
-        if is_detailed {
+        if self.shown != TaskView::Created {
             if !record.questions.is_empty() {
                 map.serialize_entry("inputRequests", &InputRequests(record))?;
             }
@@ -64,7 +75,7 @@ impl Serialize for Task<'_> {
                 Some(JobOutcome::Cancelled) | None => {}
             }
         }
-        map.serialize_entry("_meta", meta)?;
+        map.serialize_entry("_meta", self.meta)?;
         map.end()
     }
 }
@@ -115,23 +126,24 @@ mod tests {
         }
     }
 
-    fn shown(record: &JobRecord, show: for<'a> fn(&'a RawValue) -> TaskView<'a>) -> Value {
+    fn shown(record: &JobRecord, shown: TaskView) -> Value {
         let meta = to_raw_value(&json!({ "by": "test" })).expect("it is JSON");
         let task = Task {
             record,
-            shown: show(&meta),
+            shown,
+            meta: &meta,
             now_ms: record.created_ms,
         };
         serde_json::to_value(&task).expect("it is JSON")
     }
 
     fn looked(record: &JobRecord) -> Value {
-        shown(record, |meta| TaskView::Looked { meta })
+        shown(record, TaskView::Looked)
     }
 
     #[test]
     fn a_new_task_is_flat_and_has_no_end() {
-        let created = shown(&record(), |meta| TaskView::Created { meta });
+        let created = shown(&record(), TaskView::Created);
         let expected = json!({
             "resultType": "task", "taskId": "one", "status": "working",
             "createdAt": "2026-11-26T00:00:00.007Z", "lastUpdatedAt": "2026-11-26T00:00:00.007Z",
@@ -170,7 +182,7 @@ mod tests {
             };
             expected.as_object_mut().expect("it is one").extend(members);
             assert_eq!(looked(&record), expected);
-            let announced = shown(&record, |meta| TaskView::Announced { meta });
+            let announced = shown(&record, TaskView::Announced);
             expected
                 .as_object_mut()
                 .expect("it is one")

@@ -7,19 +7,20 @@
 //! A panic starts a new generation with a new value, and what is left of the old one goes when the call that broke it lets go of it. The same when a call in
 //! it has been given up, whose thread may never let go.
 
-use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::base::life::{Life, Span};
-use crate::base::lock::Lock;
+use crate::base::panics::Lock;
 use crate::handler::workspace::{AccessMode, Cell};
 
 /// A call that wants a workspace.
 pub(crate) trait Visitor: Send {
     /// Whether nobody wants it any more.
     fn is_stale(&self) -> bool;
+    /// Whether it was let in before, so that a full queue must not refuse it: an attempt of a job, of which there are as many as there may be jobs.
+    fn was_accepted(&self) -> bool;
     /// What it is, to be shown to others.
     fn label(&self) -> Arc<str>;
     /// Its turn has come: it goes on, and keeps its turn until it has ended. Never waits.
@@ -43,7 +44,8 @@ struct WorkspaceState {
     life: Life,
     /// Calls that have their turn: one that changes, or any number that read.
     inside: Vec<(Arc<str>, AccessMode)>,
-    waiting: VecDeque<(AccessMode, Box<dyn Visitor>)>,
+    /// In the order of their arrival; few, for there is a bound.
+    waiting: Vec<(AccessMode, Box<dyn Visitor>)>,
     last_used: Instant,
     /// A handler panicked in it, once or more.
     panics: usize,
@@ -95,7 +97,7 @@ impl Workspace {
                 cell: Cell::default(),
                 life: Life::default(),
                 inside: Vec::new(),
-                waiting: VecDeque::new(),
+                waiting: Vec::new(),
                 last_used: now,
                 panics: 0,
                 is_closed: false,
@@ -122,10 +124,10 @@ impl Workspace {
             visitor.go(turn);
             Ok(())
         } else {
-            let has_room = state.waiting.len() < self.queue_len_max;
+            let has_room = visitor.was_accepted() || state.waiting.len() < self.queue_len_max;
             let outside = match has_room {
                 true => {
-                    state.waiting.push_back((access, visitor));
+                    state.waiting.push((access, visitor));
                     Ok(())
                 }
                 false => Err(Outside::Full(visitor)),
@@ -158,10 +160,10 @@ impl Workspace {
     /// Takes out those whose turn it is now.
     fn next(self: &Arc<Self>, state: &mut WorkspaceState) -> Vec<(Box<dyn Visitor>, Turn)> {
         let mut next = Vec::new();
-        while let Some((access, _)) = state.waiting.front()
+        while let Some((access, _)) = state.waiting.first()
             && state.admits(*access)
-            && let Some((access, visitor)) = state.waiting.pop_front()
         {
+            let (access, visitor) = state.waiting.remove(0);
             let turn = self.admit(state, access, visitor.label());
             next.push((visitor, turn));
         }
@@ -267,16 +269,10 @@ impl WorkspaceState {
     }
 
     fn take_stale(&mut self) -> Vec<Box<dyn Visitor>> {
-        if !self.waiting.iter().any(|(_, visitor)| visitor.is_stale()) {
-            return Vec::new();
-        }
-        let (stale, waiting) = self
+        let stale = self
             .waiting
-            .drain(..)
-            .partition(|(_, visitor)| visitor.is_stale());
-        self.waiting = waiting;
-        let stale: VecDeque<(AccessMode, Box<dyn Visitor>)> = stale;
-        stale.into_iter().map(|(_, visitor)| visitor).collect()
+            .extract_if(.., |(_, visitor)| visitor.is_stale());
+        stale.map(|(_, visitor)| visitor).collect()
     }
 }
 

@@ -5,27 +5,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::base::lock::Lock;
+use crate::base::limits::Limits;
 use crate::base::owner::PIPE;
+use crate::base::panics::Lock;
+use crate::desk::waste::Waste;
 use crate::desk::workspace::Workspace;
 use crate::handler::workspace::Cell;
-
-/// How many there may be, and for how long.
-pub(crate) struct WorkspaceRules {
-    pub(crate) workspaces_max: usize,
-    /// Of one owner.
-    pub(crate) workspaces_of_one_max: usize,
-    /// Calls that wait in one.
-    pub(crate) queue_len_max: usize,
-    /// One in which nothing has happened for so long is closed, unless it is its pipe's.
-    pub(crate) idle_timeout: Duration,
-    /// Whether one is closed in which a handler has panicked, and not given a new value.
-    pub(crate) closes_broken: bool,
-}
 
 /// Whose it is, and its name. Without an owner the name is a handle.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,20 +23,24 @@ pub(crate) struct Key {
 }
 
 pub(crate) struct Workspaces {
-    rules: WorkspaceRules,
+    limits: Arc<Limits>,
+    /// Whether one is closed in which a handler has panicked, and not given a new value.
+    closes_broken: bool,
     by_key: Lock<HashMap<Key, Arc<Workspace>>>,
+    /// What they were.
+    pub(crate) waste: Waste,
 }
 
 /// A workspace that has been closed. Dropped, it drops the value, unless a call is still inside: then that call does.
 pub(crate) struct Closed {
     pub(crate) workspace: Arc<Workspace>,
-    _value: Cell,
+    pub(crate) value: Cell,
 }
 
 impl Closed {
     fn of(workspace: Arc<Workspace>) -> Self {
         Closed {
-            _value: workspace.close(),
+            value: workspace.close(),
             workspace,
         }
     }
@@ -69,10 +61,12 @@ pub(crate) enum NoWorkspace {
 pub(crate) const NAME_BYTES_MAX: usize = 64;
 
 impl Workspaces {
-    pub(crate) fn new(rules: WorkspaceRules) -> Self {
+    pub(crate) fn new(limits: Arc<Limits>, closes_broken: bool) -> Self {
         Workspaces {
-            rules,
+            limits,
+            closes_broken,
             by_key: Lock::default(),
+            waste: Waste::default(),
         }
     }
 
@@ -100,21 +94,22 @@ impl Workspaces {
         by_key: &mut HashMap<Key, Arc<Workspace>>,
         key: Key,
     ) -> Result<Arc<Workspace>, NoWorkspace> {
-        let rules = &self.rules;
+        let limits = &self.limits;
         if key.owner.is_some() {
             let own = by_key
                 .keys()
                 .filter(|other| other.owner == key.owner)
                 .count();
-            if own >= rules.workspaces_of_one_max {
-                return Err(NoWorkspace::TooManyOfOne(rules.workspaces_of_one_max));
+            if own >= limits.workspaces_of_one_max {
+                return Err(NoWorkspace::TooManyOfOne(limits.workspaces_of_one_max));
             }
         }
-        if by_key.len() >= rules.workspaces_max {
+        // What cannot be dropped takes memory as well.
+        if by_key.len().max(self.waste.len()) >= limits.workspaces_max {
             return Err(NoWorkspace::TooMany);
         }
         let name = Arc::clone(&key.name);
-        let opened = Workspace::new(name, rules.queue_len_max, rules.closes_broken);
+        let opened = Workspace::new(name, limits.workspace_queue_len_max, self.closes_broken);
         by_key.insert(key, Arc::clone(&opened));
         Ok(opened)
     }
@@ -137,16 +132,18 @@ impl Workspaces {
     }
 
     /// Closes all of them, because the server ends. What they were comes back, to be dropped where that may take time.
-    pub(crate) fn close_all(&self) -> Vec<Closed> {
+    pub(crate) fn close_all(&self) -> Vec<Cell> {
         let all = std::mem::take(&mut *self.by_key.lock());
-        all.into_values().map(Closed::of).collect()
+        all.into_values()
+            .map(|workspace| workspace.close())
+            .collect()
     }
 
     /// Closes what has been idle too long, or whose owner has gone, and frees the places of calls that nobody waits for any more. Says which were closed.
     pub(crate) fn sweep(&self, has_gone: impl Fn(&str) -> bool) -> Vec<Closed> {
         let all: Vec<_> = self.by_key.lock().values().map(Arc::clone).collect();
         all.iter().for_each(|workspace| workspace.drop_stale());
-        let most = self.rules.idle_timeout;
+        let most = self.limits.workspace_idle_timeout;
         let (mut closed, mut orphans) = (Vec::new(), Vec::new());
         self.by_key.lock().retain(|key, workspace| {
             let is_lasting = key
@@ -162,7 +159,7 @@ impl Workspaces {
             let value = (!is_lasting).then(idle).flatten();
             let is_open = value.is_none();
             closed.extend(value.map(|value| Closed {
-                _value: value,
+                value,
                 workspace: Arc::clone(workspace),
             }));
             is_open
@@ -180,10 +177,15 @@ impl Workspaces {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use crossbeam_channel::{Receiver, unbounded};
 
     use super::*;
+    use crate::desk::waste::HANGING_MAX;
     use crate::desk::workspace::{Turn, Visitor, WorkspaceStatus};
-    use crate::handler::workspace::AccessMode;
+    use crate::handler::workspace::{AccessMode, ValueCell};
 
     type Happened = Arc<Mutex<Vec<Option<Turn>>>>;
 
@@ -191,6 +193,9 @@ mod tests {
 
     impl Visitor for Call {
         fn is_stale(&self) -> bool {
+            false
+        }
+        fn was_accepted(&self) -> bool {
             false
         }
         fn label(&self) -> Arc<str> {
@@ -205,13 +210,12 @@ mod tests {
     }
 
     fn workspaces(idle_timeout: Duration) -> Workspaces {
-        Workspaces::new(WorkspaceRules {
-            workspaces_max: 3,
-            workspaces_of_one_max: 2,
-            queue_len_max: 1,
-            idle_timeout,
-            closes_broken: false,
-        })
+        let limits = Limits::default()
+            .workspaces_max(3)
+            .workspaces_of_one_max(2)
+            .workspace_queue_len_max(1)
+            .workspace_idle_timeout(idle_timeout);
+        Workspaces::new(Arc::new(limits), false)
     }
 
     fn key(owner: Option<&str>, name: &str) -> Key {
@@ -270,6 +274,32 @@ mod tests {
         let gone = workspaces.sweep(|owner| owner == "alice");
         assert_eq!((gone.len(), workspaces.len()), (2, 1));
         assert!(workspaces.mint().is_ok());
+    }
+
+    #[test]
+    fn law_9_none_is_opened_while_as_many_as_may_be_open_cannot_be_dropped() {
+        struct Hanging(Receiver<()>);
+
+        impl Drop for Hanging {
+            fn drop(&mut self) {
+                let _released = self.0.recv();
+            }
+        }
+
+        let workspaces = workspaces(Duration::MAX);
+        let (release, may) = unbounded();
+        for _ in 0..HANGING_MAX + 3 {
+            let value = Hanging(may.clone());
+            let cell = ValueCell::holding(Box::new(value));
+            workspaces.waste.throw_away(vec![cell]);
+        }
+        assert_eq!(workspaces.mint().err(), Some(NoWorkspace::TooMany));
+        drop(release);
+        let end = Instant::now() + Duration::from_secs(20);
+        while workspaces.mint().is_err() {
+            assert!(Instant::now() < end, "they are dropped");
+            thread::yield_now();
+        }
     }
 
     #[test]

@@ -1,25 +1,25 @@
 //! Arrival: from bytes to a request under the rules of its era, and the table of the modern era's methods.
 //!
-//! Which era a message belongs to says `footing`; what the handshake era does stands in `handshake`. Waits for nothing but a store of jobs.
+//! Which era a message belongs to says `ingress`; what the handshake era does stands in `handshake`. Waits for nothing but a store of jobs, and
+//! a tool that is inline.
 
 use serde_json::value::RawValue;
 
 use crate::engine::dispatch::Caller;
-use crate::engine::footing::{Arrived, Footing, Misplaced};
-use crate::engine::ingress::{Accepted, Ingress, Via};
+use crate::engine::ingress::{Accepted, Arrived, Footing, Ingress, Misplaced, Via};
 use crate::engine::lifecycle::Engine;
 use crate::engine::reply::{Asked, Refusal, ReplyPort};
 use crate::observe::access::RequestTag;
 use crate::outbox::{Admission, AnswerSlot};
 use crate::protocol::errors::{ErrorCode, ErrorObject};
-use crate::protocol::jsonrpc::{self, Frame, Malformed, Request};
+use crate::protocol::jsonrpc::{self, Malformed, Request};
 use crate::protocol::meta::Params;
-use crate::protocol::method::Method;
-use crate::protocol::modern;
-use crate::protocol::version::Era;
+use crate::protocol::offer::OfferKind;
+use crate::protocol::version::{Era, Method};
+use crate::protocol::{modern, plain};
 
 impl Engine {
-    /// Takes one body or line. Never blocks: whatever might take time goes to a lane, and the answer, if there is one,
+    /// Takes one body or line. Waits for no lane: whatever might take time goes to one, and the answer, if there is one,
     /// comes through the slot's outbox.
     pub(crate) fn accept(
         &self,
@@ -55,16 +55,13 @@ impl Engine {
     #[inline(never)]
     fn read<'a>(&self, bytes: &'a [u8]) -> Result<Arrived<'a>, Malformed> {
         let limits = &self.shared.limits;
-        let bytes = jsonrpc::bounded(bytes, limits)?;
         // All of it is checked to be text at once, which takes less than each string by itself.
         let text = str::from_utf8(bytes).ok();
-        if let Some((request, params)) = text.and_then(Params::of_plain_request) {
+        if let Some((request, params)) = text.and_then(|text| plain::request(text, limits)) {
             return Ok(Arrived::Request(request, Ok(params)));
         }
-        Ok(match jsonrpc::parse_frame(bytes, limits.batch_len_max)? {
-            Frame::One(message) => Arrived::from(message),
-            Frame::Batch(members) => Arrived::Batch(members),
-        })
+        let bytes = jsonrpc::bounded(bytes, limits)?;
+        jsonrpc::parse_frame(bytes, limits.batch_len_max).map(Arrived::from)
     }
 
     pub(super) fn accept_request(
@@ -152,19 +149,16 @@ impl Engine {
             // Answered at once.
             Method::Discover => {
                 let shared = &self.shared;
-                asked.answer(&shared.identity.discover(shared.capabilities()));
+                asked.answer(&shared.identity.discover(shared.capabilities(Era::Modern)));
             }
-            Method::ToolsList
-            | Method::PromptsList
-            | Method::ResourcesList
-            | Method::TemplatesList => self.list(method, asked),
+            Method::List(kind) => self.list(kind, asked),
             // To the lane of what is called.
-            Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
+            Method::Call(_) | Method::Complete => {
                 let caller = Caller::modern(&asked.params, &ingress.via);
                 return Accepted::call(self.call(method, asked, caller));
             }
             Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
-                self.task(method, asked, &ingress.via.owner());
+                self.task(method, asked);
             }
             // Stays open without a worker.
             Method::Listen => return Accepted::call(self.listen(asked, &ingress.via)),
@@ -183,12 +177,8 @@ impl Engine {
     pub(super) fn offers(&self, method: Method) -> bool {
         let catalogue = &self.shared.catalogue;
         match method {
-            Method::PromptsList | Method::PromptsGet => catalogue.has_prompts(),
-            Method::ResourcesList
-            | Method::TemplatesList
-            | Method::ResourcesRead
-            | Method::Subscribe
-            | Method::Unsubscribe => catalogue.has_resources(),
+            Method::List(kind) | Method::Call(kind) => catalogue.declares(kind),
+            Method::Subscribe | Method::Unsubscribe => catalogue.declares(OfferKind::Resource),
             Method::Complete => catalogue.has_completers(),
             Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
                 self.shared.desk.jobs.is_some()
@@ -198,15 +188,10 @@ impl Engine {
     }
 
     #[inline(never)]
-    pub(super) fn list(&self, method: Method, asked: Asked<'_>) {
+    pub(super) fn list(&self, kind: OfferKind, asked: Asked<'_>) {
         let cursor = asked.params.cursor.as_ref().map(|cursor| &*cursor.0);
-        match self
-            .shared
-            .catalogue
-            .list(method)
-            .list
-            .page(cursor, asked.era)
-        {
+        let offered = self.shared.catalogue.offers(kind).snapshot();
+        match offered.list.page(cursor, asked.era) {
             Some(page) => asked.answer(page),
             None => asked.fail(&ErrorObject::invalid_params(
                 "Invalid cursor; start again without one",

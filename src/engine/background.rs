@@ -1,6 +1,6 @@
 //! Background jobs: made of calls, run attempt by attempt, and given their turns in workspaces.
 //!
-//! The order in which a job is made: a place on its lane is reserved, the record is stored, its client is answered, the first attempt is handed in. Nothing
+//! The order in which a job is made: a permit of its lane is reserved, the record is stored, its client is answered, the first attempt is handed in. Nothing
 //! is stored when the lane is full, and what is stored can be looked at before its id can be read. An attempt that asks ends; the answer brings
 //! the next one. Must not know what a client may do with a job.
 
@@ -8,10 +8,10 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use serde_json::json;
 
-use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::owner::Owner;
-use crate::desk::jobs::{NotKept, failed, now_ms};
+use crate::base::panics::Lock;
+use crate::desk::jobs::{NotKept, failed};
 use crate::desk::record::{Carried, Order};
 use crate::desk::wire::{Task, TaskView};
 use crate::desk::workspace::{Outside, Turn, Visitor};
@@ -24,17 +24,19 @@ use crate::engine::record_port::RecordPort;
 use crate::engine::reply::ReplyPort;
 use crate::engine::rounds::Rounds;
 use crate::engine::shared::Shared;
-use crate::engine::work::QueuedCall;
+use crate::engine::work::{QueuedCall, answer_with};
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::control::RequestInfo;
 use crate::handler::registration::{Callable, Reply};
 use crate::handler::workspace::{AccessMode, Inside};
-use crate::lane::{LaneRefusal, RunningLane, Ticket, Waits};
+use crate::lane::{LaneRefusal, RunningLane, Ticket};
 use crate::observe::access::{Outcome, RequestTag};
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::id::RequestId;
-use crate::protocol::meta::ProgressToken;
-use crate::protocol::types::CallToolResult;
+use crate::protocol::offer::OfferKind;
+use crate::protocol::raw;
+use crate::protocol::text::Text;
+use crate::protocol::types::{CallToolResult, ContentBlock};
 use crate::protocol::version::ProtocolVersion;
 
 /// The lane that background jobs run on.
@@ -50,9 +52,16 @@ pub(crate) struct Starter {
     pub(super) lanes: Weak<Lanes>,
 }
 
+/// Whether a workspace whose queue is full may refuse it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    New,
+    /// A job that has had its answers, or was interrupted by the end of another server.
+    Accepted,
+}
+
 /// A job to be made of a call.
 pub(super) struct NewJob {
-    pub(super) callable: Arc<Callable>,
     pub(super) order: Order,
     /// What was asked and kept before.
     pub(super) carried: Carried,
@@ -66,8 +75,8 @@ impl Starter {
         let (Some(jobs), Some(lanes)) = (&self.shared.desk.jobs, self.lanes.upgrade()) else {
             return refuse(call, &shutting_down());
         };
-        let lane = &lanes[self.shared.jobs_lane];
-        // A job in a workspace waits there first, and its place is in that queue.
+        let lane = &lanes[self.shared.desk.jobs_lane];
+        // A job in a workspace waits there first, and its turn is in that queue.
         let ticket = match new.order.workspace {
             None => lane.reserve(),
             Some(_) => lane.ticket().ok_or(LaneRefusal::Closed),
@@ -76,7 +85,6 @@ impl Starter {
             Ok(ticket) => ticket,
             Err(refusal) => return refuse(call, &lane_refused(refusal, lane.name())),
         };
-        let principal = new.order.principal.clone();
         let id = match jobs.create(new.order, new.carried) {
             Ok(id) => id,
             Err(NotKept::Full) => {
@@ -90,58 +98,39 @@ impl Starter {
                 return;
             }
         };
+        let _first = call.job.set(Arc::clone(&id));
         // Its client has left before it could learn the id, so nobody will ever ask for it.
-        if !self.tell_made(call, &id, principal.as_deref(), new.as_task) {
-            let _nobody_asks = jobs.cancel(&id, principal.as_deref());
+        if !self.tell_made(call, &id, new.as_task) {
+            let _nobody_asks = jobs.cancel(&id);
             return;
         }
-        self.attempt(&id, ticket);
+        self.attempt(&id, ticket, Standing::New);
     }
 
-    fn tell_made(
-        &self,
-        call: &Call,
-        id: &Arc<str>,
-        principal: Option<&str>,
-        as_task: bool,
-    ) -> bool {
-        let request = &call.facts.id;
+    fn tell_made(&self, call: &Call, id: &Arc<str>, as_task: bool) -> bool {
         let server_info = &self.shared.identity.server_info;
         let jobs = self.shared.desk.jobs.as_ref();
-        let body = match (jobs, as_task) {
-            (Some(jobs), true) => jobs.look(id, principal, |record| {
-                let shown = TaskView::Created { meta: server_info };
-                let now_ms = now_ms();
-                encode::write(
-                    request,
-                    &Task {
-                        record,
-                        shown,
-                        now_ms,
-                    },
-                )
-            }),
-            _ => {
-                let text = format!(
-                    "Job {id} has begun. Ask `job_status` how it goes, and `job_result` for its result."
-                );
-                let mut result = CallToolResult::text(text);
-                result.structured_content = Some(json!({ "job": &**id }));
-                let reply = Reply::Tool(result);
-                Some(encode::response(
-                    request,
-                    &reply,
-                    call.facts.era,
-                    server_info,
-                    0,
-                ))
-            }
+        let Some(jobs) = jobs.filter(|_| as_task) else {
+            let text = format!(
+                "Job {id} has begun. Ask `job_status` how it goes, and `job_result` for its result."
+            );
+            let made = json!({ "job": &**id });
+            let mut result = CallToolResult::text(text);
+            // As with every structured result, for who reads texts alone.
+            let as_text = ContentBlock::text(made.to_string());
+            result.content.push(as_text);
+            result.structured_content = Some(made);
+            return answer_with(call, &Reply::Tool(result), server_info);
         };
+        let body = jobs.look(id, |record| {
+            let task = Task::now(record, TaskView::Created, server_info);
+            encode::write(&call.facts.id, &task)
+        });
         body.is_some_and(|body| call.answer(body, None, Outcome::Ok))
     }
 
     /// Hands in the next attempt of a job, unless it has ended.
-    pub(super) fn attempt(&self, id: &Arc<str>, ticket: Ticket<QueuedCall>) {
+    pub(super) fn attempt(&self, id: &Arc<str>, ticket: Ticket<QueuedCall>, standing: Standing) {
         let Some(jobs) = &self.shared.desk.jobs else {
             return;
         };
@@ -157,18 +146,14 @@ impl Starter {
             return;
         };
         let order = attempt.order;
-        let Some(callable) = self.shared.catalogue.tool(&order.tool) else {
+        let Some(callable) = self.shared.catalogue.find(OfferKind::Tool, &order.tool) else {
             let error = format!("The tool `{}` is no longer there", order.tool);
             jobs.end(id, failed(&ErrorObject::invalid_params(error)));
             return;
         };
         let workspace = order.workspace.clone();
-        let Some(lanes) = self.lanes.upgrade() else {
-            return;
-        };
-        let waits = lanes[self.shared.jobs_lane].waits();
-        let queued = self.attempt_of(id, order, attempt.carried, callable, waits);
-        let call = Arc::clone(&queued.responder.0);
+        let queued = self.attempt_of(id, order, attempt.carried, callable);
+        let call = Arc::clone(&queued.control.call);
         // It is empty: nobody else has this lock.
         let _was_empty = running.set(Arc::downgrade(&call));
         if jobs.has_ended(id) {
@@ -176,7 +161,8 @@ impl Starter {
         }
         match (workspace, queued.handler_call.callable.desk.access) {
             (Some((owner, name)), Some(access)) => {
-                self.enter(queued, ticket, &Key { owner, name }, access);
+                let key = Key { owner, name };
+                self.enter(queued, ticket, &key, access, standing);
             }
             _ => ticket.submit(queued),
         }
@@ -188,15 +174,18 @@ impl Starter {
         order: Order,
         carried: Carried,
         callable: Arc<Callable>,
-        waits: &Arc<Waits>,
     ) -> QueuedCall {
         let shared = &self.shared;
         let jobs = shared.desk.jobs.as_ref().expect("a job has a table");
-        let tag = RequestTag::fresh();
-        let request = RequestId::String((&**id).into());
+        let tag = RequestTag::fresh(None);
+        let era = version_of(&order).era();
+        let name = order.client_info.as_deref();
+        let name = name.and_then(|info| raw::member(info, "name"));
+        let name = name.and_then(|name| serde_json::from_str::<Text<'_>>(name.get()).ok());
+        tag.note_asker(era.as_str(), name.as_ref().map(|Text(name)| &**name));
         let facts = Facts {
-            id: request.clone(),
-            era: version_of(&order).era(),
+            id: RequestId::String((&**id).into()),
+            era,
             method: "tools/call",
             name: Some(Arc::clone(&callable.name)),
             lane: Some(JOBS_LANE.into()),
@@ -211,17 +200,22 @@ impl Starter {
             observer: Arc::clone(&shared.observer),
         });
         let call = Call::new(facts, callable.liveness, port);
-        let info = info_of(&order, &callable, request, tag);
+        let info = info_of(&order, &callable, tag);
+        // Who follows tasks has declared that, and nobody else can answer.
+        let asking = match order.capabilities {
+            Some(_) => Asking::Rounds,
+            None => Asking::Never,
+        };
         let control = Control {
-            rounds: Lock::new(Rounds::carrying(carried)),
+            rounds: Lock::new(Some(Box::new(Rounds::carrying(carried)))),
             record: Some((Arc::clone(jobs), Arc::clone(id))),
-            ..Control::new(Arc::new(call), info, Asking::Rounds, waits, shared)
+            ..Control::new(call, info, asking, shared.desk.jobs_lane, shared)
         };
         // A job that has been accepted runs; what its arguments take, its record is charged for.
         QueuedCall::new(
             control,
             callable,
-            order.arguments.map(|raw| (*raw).to_owned()),
+            order.arguments.as_deref().map(raw::owned),
         )
     }
 
@@ -232,8 +226,9 @@ impl Starter {
         ticket: Ticket<QueuedCall>,
         key: &Key,
         access: AccessMode,
+        standing: Standing,
     ) -> bool {
-        let call = Arc::clone(&queued.responder.0);
+        let call = Arc::clone(&queued.control.call);
         let Some((workspaces, _)) = &self.shared.desk.workspaces else {
             refuse(&call, &shutting_down());
             return false;
@@ -243,6 +238,7 @@ impl Starter {
             ticket,
             starter: self.clone(),
             owner: key.owner.clone(),
+            standing,
         });
         loop {
             let workspace = match workspaces.find_or_open(key) {
@@ -271,9 +267,7 @@ impl Starter {
     /// Answers with a tool error, for the model.
     pub(super) fn tell(&self, call: &Call, problem: String) {
         let reply = Reply::Tool(CallToolResult::error(problem));
-        let Facts { id, era, .. } = &call.facts;
-        let body = encode::response(id, &reply, *era, &self.shared.identity.server_info, 0);
-        call.answer(body, None, Outcome::ToolError);
+        answer_with(call, &reply, &self.shared.identity.server_info);
     }
 }
 
@@ -286,7 +280,7 @@ fn version_of(order: &Order) -> ProtocolVersion {
 }
 
 /// What the handler of an attempt may know of its request, kept since the job was ordered.
-fn info_of(order: &Order, callable: &Callable, request: RequestId, tag: RequestTag) -> RequestInfo {
+fn info_of(order: &Order, callable: &Callable, tag: RequestTag) -> RequestInfo {
     let capabilities = order.capabilities.as_deref();
     let client_info = order.client_info.as_deref();
     RequestInfo {
@@ -294,8 +288,7 @@ fn info_of(order: &Order, callable: &Callable, request: RequestId, tag: RequestT
         target: Arc::clone(&callable.name),
         client: ClientSource::Request(Client::new(client_info, capabilities, version_of(order))),
         trace: None,
-        // So that progress is made into notifications, from which the record has it.
-        progress_token: Some(ProgressToken::new(request)),
+        progress_token: None,
         headers: Vec::new(),
         log_level: None,
     }
@@ -307,11 +300,16 @@ struct Visit {
     ticket: Ticket<QueuedCall>,
     starter: Starter,
     owner: Option<Arc<str>>,
+    standing: Standing,
 }
 
 impl Visitor for Visit {
+    fn was_accepted(&self) -> bool {
+        self.standing == Standing::Accepted
+    }
+
     fn is_stale(&self) -> bool {
-        self.queued.responder.0.has_ended()
+        self.queued.control.call.has_ended()
     }
 
     fn label(&self) -> Arc<str> {
@@ -328,21 +326,21 @@ impl Visitor for Visit {
                 maker: Arc::clone(maker),
             };
             // It has one turn, and this is it.
-            let _first = self.queued.handler_call.control.inside.set(inside);
+            let _first = self.queued.control.inside.set(Box::new(inside));
         }
-        let _first = self.queued.handler_call.control.seat.set(turn.seat());
-        self.queued.turn = Some(turn);
+        let _first = self.queued.control.seat.set(turn.seat());
+        self.queued.handler_call.turn = Some(Box::new(turn));
         self.ticket.submit(self.queued);
     }
 
     fn turn_away(self: Box<Self>) {
-        if self.starter.shared.is_hurried() {
+        if self.starter.shared.hurry.is_cancelled() {
             // Not the workspace was closed, but everything: a job may run again.
-            return self.queued.responder.0.abort(&shutting_down());
+            return self.queued.control.call.abort(&shutting_down());
         }
         let problem =
             "The workspace was closed while this call waited for it; open one and try again";
-        self.starter.tell(&self.queued.responder.0, problem.into());
+        self.starter.tell(&self.queued.control.call, problem.into());
     }
 }
 

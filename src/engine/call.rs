@@ -5,6 +5,7 @@
 //!  (request) ───────> queued ───────────────> running ──────────────────────────────────────────────> ended
 //!                       │                        │                                                      ▲
 //!                       └────────────────────────┴─ cancel (client: no answer) | abort (server: error) ──────────┘
+//!                                                   fail (queued: its lane is full)
 //! ```
 //!
 //! A running call has two more ends: `pause`, when a job has asked its client and its worker is free until the answer, and `give_up`, when its handler
@@ -18,23 +19,24 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use serde_json::value::RawValue;
+
 use crate::base::cancel::{CancellationToken, Canceller, cancellation};
 use crate::base::in_flight::{self, Cancel, DuplicateId};
 use crate::base::life::Span;
-use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::owner::Owner;
+use crate::base::panics::Lock;
 use crate::base::pulse::Pulse;
 use crate::engine::errors::internal_error;
 use crate::engine::reply::{Asked, Refusal, ReplyPort, afford};
-use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
+use crate::observe::access::{self, Access, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Admission, Answer, EventSource, Outbox};
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::id::RequestId;
-use crate::protocol::jsonrpc;
 use crate::protocol::meta::Params;
-use crate::protocol::trace;
 use crate::protocol::version::Era;
+use crate::protocol::{jsonrpc, meta};
 
 /// The calls of one pipe or one handshake-era session, by the ids their client gave them.
 pub(crate) type CallsInFlight = in_flight::InFlight<RequestId>;
@@ -62,6 +64,8 @@ pub(crate) struct Call {
     registry: Option<Arc<CallsInFlight>>,
     /// The signs of life of its handler.
     pub(crate) pulse: Pulse,
+    /// The background job that it has become.
+    pub(super) job: OnceLock<Arc<str>>,
     state: Lock<CallState>,
 }
 
@@ -73,7 +77,12 @@ struct CallState {
     started_at: Option<Instant>,
     /// How long it had been silent when it was cancelled for that.
     stalled: Option<Duration>,
+    /// What was allocated where the call arrived, and is freed with it.
+    left: Option<Box<RawValue>>,
 }
+
+/// Arguments up to this size live as long as their call, which may be a little longer than its handler needs them.
+const LEFT_BYTES_MAX: usize = 1024;
 
 #[derive(Debug)]
 struct OpenCall {
@@ -83,7 +92,7 @@ struct OpenCall {
 }
 
 impl<'a> Asked<'a> {
-    /// What is known of the call that it becomes, which runs no handler if nobody says so, the place for its answer, and its parameters.
+    /// What is known of the call that it becomes, which runs no handler if nobody says so, the port for its answer, and its parameters.
     pub(super) fn into_call(self, owner: Owner) -> (Facts, ReplyPort, Box<Params<'a>>) {
         let facts = Facts {
             id: self.id,
@@ -93,7 +102,7 @@ impl<'a> Asked<'a> {
             lane: None,
             tag: self.tag.clone(),
             owner,
-            traceparent: trace::logged(self.params.meta.as_ref()),
+            traceparent: meta::logged_trace(self.params.meta.as_ref()),
         };
         (facts, self.port, self.params)
     }
@@ -101,31 +110,19 @@ impl<'a> Asked<'a> {
 
 impl Call {
     /// Opens a call that nobody can find by its id.
-    pub(super) fn new(facts: Facts, liveness: Option<Duration>, port: ReplyPort) -> Call {
-        let (canceller, token) = cancellation();
-        Call {
-            facts,
-            token,
-            source: OnceLock::new(),
-            registry: None,
-            pulse: Pulse::new(liveness),
-            state: Lock::new(CallState {
-                open: Some(OpenCall {
-                    port,
-                    canceller: Some(canceller),
-                }),
-                queued_at: Instant::now(),
-                started_at: None,
-                stalled: None,
-            }),
-        }
+    pub(super) fn new(facts: Facts, liveness: Option<Duration>, port: ReplyPort) -> Arc<Call> {
+        Self::open(facts, liveness, port, None)
     }
 
-    /// Lets it be found by its id; if the pipe or session has ended meanwhile, so has the call. `None` when the id belongs to another request of the same
-    /// client that has not ended; then it has been refused.
-    pub(super) fn registered(self, registry: Option<&Arc<CallsInFlight>>) -> Option<Arc<Call>> {
-        let registry = registry.map(Arc::clone);
-        let call = Arc::new(Call { registry, ..self });
+    /// Opens one that can be found by its id; if the pipe or session has ended meanwhile, so has the call. `None` when the id belongs to another request
+    /// of the same client that has not ended; then it has been refused.
+    pub(super) fn registered(
+        facts: Facts,
+        liveness: Option<Duration>,
+        port: ReplyPort,
+        registry: Option<&Arc<CallsInFlight>>,
+    ) -> Option<Arc<Call>> {
+        let call = Self::open(facts, liveness, port, registry.map(Arc::clone));
         if let Some(registry) = &call.registry {
             let entry = Arc::<Call>::clone(&call);
             if let Err(DuplicateId) = registry.add(call.facts.id.clone(), entry) {
@@ -136,6 +133,33 @@ impl Call {
         Some(call)
     }
 
+    fn open(
+        facts: Facts,
+        liveness: Option<Duration>,
+        port: ReplyPort,
+        registry: Option<Arc<CallsInFlight>>,
+    ) -> Arc<Call> {
+        let (canceller, token) = cancellation();
+        Arc::new(Call {
+            facts,
+            token,
+            source: OnceLock::new(),
+            registry,
+            pulse: Pulse::new(liveness),
+            job: OnceLock::new(),
+            state: Lock::new(CallState {
+                open: Some(OpenCall {
+                    port,
+                    canceller: Some(canceller),
+                }),
+                queued_at: Instant::now(),
+                started_at: None,
+                stalled: None,
+                left: None,
+            }),
+        })
+    }
+
     fn refuse_duplicate(&self) {
         let open = self.state.lock().open.take();
         let OpenCall { port, .. } = open.expect("nobody else has seen it");
@@ -143,7 +167,7 @@ impl Call {
             id: Some(&self.facts.id),
             method: self.facts.method,
             era: self.facts.era,
-            traceparent: self.facts.traceparent,
+            traceparent: self.facts.traceparent.clone(),
             ..Refusal::new(&self.facts.tag)
         };
         let message = "A request with this `id` is still in flight";
@@ -164,14 +188,29 @@ impl Call {
         self.source.get().map_or(0, |source| source.dropped())
     }
 
-    /// Marks the moment its handler begins.
-    pub(crate) fn start(&self) {
-        self.state.lock().started_at = Some(Instant::now());
+    /// Marks the moment its handler begins. False if it has been answered or cancelled.
+    pub(crate) fn start(&self) -> bool {
+        let mut state = self.state.lock();
+        state.started_at = Some(Instant::now());
+        state.open.is_some()
+    }
+
+    /// Takes what its handler needs no more. Where the call itself is freed by the thread it arrived on, so is this, if it is small; see
+    /// [`CallsInFlight`].
+    pub(crate) fn leave(&self, arguments: Option<Box<RawValue>>) {
+        if self.registry.is_some() {
+            self.state.lock().left = arguments.filter(|raw| raw.get().len() <= LEFT_BYTES_MAX);
+        }
     }
 
     /// Whether it has been answered or cancelled.
     pub(crate) fn has_ended(&self) -> bool {
         self.state.lock().open.is_none()
+    }
+
+    /// Whether it has become a background job, whose id is its answer.
+    pub(crate) fn is_a_job(&self) -> bool {
+        self.job.get().is_some()
     }
 
     /// Answers with a whole JSON-RPC message. False, and it goes nowhere, if the call has ended.
@@ -247,8 +286,13 @@ impl Call {
         if !matches!(outcome, Outcome::Error | Outcome::Panicked) {
             access = access.because(&error.message);
         }
-        let body = jsonrpc::error_response(Some(&self.facts.id), error);
-        open.port.send(self.message(body, Some(error.code), access));
+        match open.port {
+            ReplyPort::Record(record) => record.fail(error, &access),
+            port => {
+                let body = jsonrpc::error_response(Some(&self.facts.id), error);
+                port.send(self.message(body, Some(error.code), access));
+            }
+        }
         true
     }
 
@@ -270,21 +314,28 @@ impl Call {
             let mut state = self.state.lock();
             (state.open.take()?, state.queued_at, state.started_at)
         };
+        let taken_back = self.source.get().and_then(|of| of.taken_back.lock().take());
+        if let (Some(taken_back), Some(outbox)) = (taken_back, open.port.outbox()) {
+            // Of no call, for what belongs to one that is cancelled is not sent.
+            outbox.announce(taken_back, None);
+        }
         let facts = &self.facts;
         let now = Instant::now();
         if let Some(registry) = &self.registry {
             registry.remove(&facts.id, self, now);
         }
+        // Its count is one that all threads share, and the line may have no reader.
+        let name = facts.name.as_ref().filter(|_| access::is_logged());
         let access = Access {
             tag: facts.tag.clone(),
             method: facts.method,
-            name: facts.name.clone(),
+            name: name.map(Arc::clone),
             lane: facts.lane.clone(),
             outcome,
             queued: started_at.unwrap_or(now) - queued_at,
             running: started_at.map_or(Duration::ZERO, |started_at| now - started_at),
             dropped: self.dropped(),
-            traceparent: facts.traceparent,
+            traceparent: facts.traceparent.clone(),
             reason: None,
         };
         Some((open, access))

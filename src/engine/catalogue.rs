@@ -1,18 +1,23 @@
-//! Everything the server offers: tools, prompts, resources and templates by name. Must not know who asks.
+//! Everything the server offers: tools, prompts, resources and templates, by name, in the order of registration, and as lists. All of it may come and go
+//! while it is used.
+//!
+//! A change costs the same whatever else is there: one entry of a map, one item rendered. The list and the order are made of what is rendered when
+//! somebody asks for them first, as one immutable snapshot, so a list is never mixed from two, and a call keeps what it found. Must not know who
+//! asks. Specification: `server/tools`, `server/prompts`, `server/resources` ("Listing ...").
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::error::Error;
 use crate::base::log;
-use crate::engine::listing::Style;
-use crate::engine::offers::{OfferedList, Offers};
-use crate::handler::registration::{Callable, OfferKind, Registration};
-use crate::protocol::method::Method;
+use crate::engine::listing::{ListItem, Listing, Style};
+use crate::handler::registration::{Callable, Registration};
+use crate::protocol::offer::OfferKind;
 use crate::protocol::results::CacheHint;
 
 /// How many tools the narrowest clients take.
@@ -24,16 +29,8 @@ pub(crate) struct Catalogue {
     lanes: Vec<Arc<str>>,
     /// The shortest liveness that anything had that was ever offered, in nanoseconds.
     shortest_liveness: AtomicU64,
-    tools: Offers,
-    prompts: Offers,
-    resources: Offers,
-    templates: Offers,
-}
-
-/// A resource found by its URI: what reads it, and with which variables.
-pub(crate) struct Found {
-    pub(crate) callable: Arc<Callable>,
-    pub(crate) variables: Option<Box<RawValue>>,
+    /// By kind.
+    offers: [Offers; OfferKind::ALL.len()],
 }
 
 impl Catalogue {
@@ -55,32 +52,16 @@ impl Catalogue {
         Catalogue {
             lanes,
             shortest_liveness: AtomicU64::new(u64::MAX),
-            tools: offers(OfferKind::Tool),
-            prompts: offers(OfferKind::Prompt),
-            resources: offers(OfferKind::Resource),
-            templates: offers(OfferKind::Template),
+            offers: OfferKind::ALL.map(offers),
         }
     }
 
-    /// Takes one more.
+    /// Takes one more, or one in the place of that of its name.
     ///
     /// # Errors
     ///
     /// When its lane does not exist or its name is taken; the error names it.
-    pub(crate) fn add(&self, registration: Registration) -> Result<(), Error> {
-        self.put(registration, Offers::add)
-    }
-
-    /// Takes one in the place of that of its name, if there is one.
-    pub(crate) fn replace(&self, registration: Registration) -> Result<(), Error> {
-        self.put(registration, Offers::replace)
-    }
-
-    fn put(
-        &self,
-        registration: Registration,
-        put: fn(&Offers, Registration, usize) -> Result<(), String>,
-    ) -> Result<(), Error> {
+    pub(crate) fn put(&self, registration: Registration, if_taken: IfTaken) -> Result<(), Error> {
         let lane = self
             .lanes
             .iter()
@@ -100,7 +81,7 @@ impl Catalogue {
             shortest.fetch_min(nanoseconds, Ordering::Relaxed);
         }
         let offers = self.offers(kind);
-        let added = put(offers, registration, lane);
+        let added = offers.put(registration, lane, if_taken);
         if added.is_ok() && kind == OfferKind::Tool && offers.len() == TOOLS_MAX + 1 {
             log::warn!("more than {TOOLS_MAX} tools: some clients refuse, or leave out, the rest");
         }
@@ -115,87 +96,244 @@ impl Catalogue {
 
     /// Everything of one kind, to change it.
     pub(crate) fn offers(&self, kind: OfferKind) -> &Offers {
-        match kind {
-            OfferKind::Tool => &self.tools,
-            OfferKind::Prompt => &self.prompts,
-            OfferKind::Resource => &self.resources,
-            OfferKind::Template => &self.templates,
+        &self.offers[kind as usize]
+    }
+
+    pub(crate) fn find(&self, kind: OfferKind, name: &str) -> Option<Arc<Callable>> {
+        self.offers(kind).find(name)
+    }
+
+    /// What reads this URI: a fixed resource, else the first template that matches, with the values of its variables.
+    pub(crate) fn resource(&self, uri: &str) -> Option<(Arc<Callable>, Option<Box<RawValue>>)> {
+        if let Some(callable) = self.find(OfferKind::Resource, uri) {
+            return Some((callable, None));
         }
-    }
-
-    pub(crate) fn tool(&self, name: &str) -> Option<Arc<Callable>> {
-        self.tools.find(name)
-    }
-
-    pub(crate) fn prompt(&self, name: &str) -> Option<Arc<Callable>> {
-        self.prompts.find(name)
-    }
-
-    /// The resource at this URI: a fixed one, else the first template that matches.
-    pub(crate) fn resource(&self, uri: &str) -> Option<Found> {
-        if let Some(callable) = self.resources.find(uri) {
-            return Some(Found {
-                callable,
-                variables: None,
-            });
-        }
-        let templates = self.templates.snapshot();
+        let templates = self.offers(OfferKind::Template).snapshot();
         templates.callables.iter().find_map(|callable| {
             let variables = callable.template.as_ref()?.matches(uri)?;
             let variables: BTreeMap<_, _> = variables.into_iter().collect();
-            Some(Found {
-                callable: Arc::clone(callable),
-                variables: to_raw_value(&variables).ok(),
-            })
+            Some((Arc::clone(callable), to_raw_value(&variables).ok()))
         })
     }
 
-    /// Whether there is, or may be, a resource at this URI.
-    pub(crate) fn covers(&self, uri: &str) -> bool {
-        self.resource(uri).is_some()
-    }
-
-    /// What completes this argument of a prompt; `Err` when there is no such prompt.
-    pub(crate) fn prompt_completer(
-        &self,
-        name: &str,
-        argument: &str,
-    ) -> Result<Option<Arc<Callable>>, ()> {
-        let prompt = self.prompts.find(name).ok_or(())?;
-        Ok(prompt.completers.get(argument).map(Arc::clone))
-    }
-
-    /// What completes this variable of a template; `Err` when there is no such template or resource.
-    pub(crate) fn template_completer(
-        &self,
-        uri: &str,
-        variable: &str,
-    ) -> Result<Option<Arc<Callable>>, ()> {
-        let found = self.templates.find(uri);
-        let found = found.or_else(|| self.resources.find(uri)).ok_or(())?;
-        Ok(found.completers.get(variable).map(Arc::clone))
-    }
-
-    /// The list that a method pages through.
-    pub(crate) fn list(&self, method: Method) -> Arc<OfferedList> {
-        let offers = match method {
-            Method::PromptsList => &self.prompts,
-            Method::ResourcesList => &self.resources,
-            Method::TemplatesList => &self.templates,
-            _ => &self.tools,
-        };
-        offers.snapshot()
-    }
-
-    pub(crate) fn has_prompts(&self) -> bool {
-        self.prompts.is_declared()
-    }
-
-    pub(crate) fn has_resources(&self) -> bool {
-        self.resources.is_declared() || self.templates.is_declared()
+    /// Whether there is, or has been, something of this kind; resources and templates count as one, and tools are always declared.
+    pub(crate) fn declares(&self, kind: OfferKind) -> bool {
+        let is_declared = |kind| self.offers(kind).is_declared();
+        match kind {
+            OfferKind::Tool => true,
+            OfferKind::Prompt => is_declared(OfferKind::Prompt),
+            OfferKind::Resource | OfferKind::Template => {
+                is_declared(OfferKind::Resource) || is_declared(OfferKind::Template)
+            }
+        }
     }
 
     pub(crate) fn has_completers(&self) -> bool {
-        self.prompts.completes() || self.templates.completes()
+        self.offers.iter().any(Offers::completes)
+    }
+}
+
+const HELD: &str = "no code panics while it holds what is offered";
+
+/// Everything of one kind.
+pub(crate) struct Offers {
+    kind: OfferKind,
+    style: Arc<Style>,
+    /// Written only to change one entry. Nothing of the author's is dropped while it is held: a handler's destructor may come back here.
+    state: RwLock<OffersState>,
+}
+
+#[derive(Default)]
+struct OffersState {
+    by_name: HashMap<Arc<str>, Offer>,
+    /// How many have been registered, which gives each its ordinal in the list.
+    registered: u64,
+    /// Whether one of them has ever had a completer.
+    completes: bool,
+    /// How often the list has changed.
+    generation: u64,
+    /// Of this generation, once somebody has asked.
+    snapshot: OnceLock<Arc<OfferedList>>,
+}
+
+struct Offer {
+    callable: Arc<Callable>,
+    item: ListItem,
+    ordinal: u64,
+    /// One that is not is neither listed nor found.
+    enabled: bool,
+}
+
+/// What is offered at one time, in the order of registration.
+pub(crate) struct OfferedList {
+    pub(crate) callables: Vec<Arc<Callable>>,
+    pub(crate) list: Listing,
+}
+
+/// What becomes of one whose name another has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IfTaken {
+    Refuse,
+    Replace,
+}
+
+impl Offers {
+    pub(crate) fn new(kind: OfferKind, style: Style) -> Self {
+        Offers {
+            kind,
+            style: Arc::new(style),
+            state: RwLock::default(),
+        }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Callable>> {
+        let state = self.state.read().expect(HELD);
+        let offer = state.by_name.get(name).filter(|offer| offer.enabled)?;
+        Some(Arc::clone(&offer.callable))
+    }
+
+    /// How many are offered, those that are disabled included.
+    pub(crate) fn len(&self) -> usize {
+        self.state.read().expect(HELD).by_name.len()
+    }
+
+    /// Whether there has ever been one, so that clients may know of the kind.
+    pub(crate) fn is_declared(&self) -> bool {
+        self.state.read().expect(HELD).registered > 0
+    }
+
+    /// Whether there has ever been a completer for one.
+    pub(crate) fn completes(&self) -> bool {
+        self.state.read().expect(HELD).completes
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<OfferedList> {
+        let state = self.state.read().expect(HELD);
+        let make = || Arc::new(state.snapshot(Arc::clone(&self.style)));
+        Arc::clone(state.snapshot.get_or_init(make))
+    }
+
+    /// Adds one at the end of the list, or puts it in the place of that of its name, in one step: there is no moment without it.
+    ///
+    /// # Errors
+    ///
+    /// When its name is taken and must not be, also by one that is disabled.
+    pub(crate) fn put(
+        &self,
+        registration: Registration,
+        lane: usize,
+        if_taken: IfTaken,
+    ) -> Result<(), String> {
+        let item = ListItem::render(&registration.shown);
+        let callable = Arc::new(registration.callable.on_lane(lane));
+        let before = self.change(|state| {
+            let name = Arc::clone(&callable.name);
+            let before = state.by_name.get(&name);
+            let before = before.map(|offer| (offer.ordinal, offer.enabled));
+            if before.is_some() && if_taken == IfTaken::Refuse {
+                let what = self.kind.name();
+                return Err(format!("{what} `{name}` is registered twice"));
+            }
+            state.completes |= !callable.completers.is_empty();
+            let offer = Offer {
+                callable: Arc::clone(&callable),
+                item,
+                ordinal: before.map_or(state.registered, |(ordinal, _)| ordinal),
+                enabled: before.is_none_or(|(_, enabled)| enabled),
+            };
+            state.registered += u64::from(before.is_none());
+            Ok(state.by_name.insert(name, offer))
+        })?;
+        drop(before);
+        Ok(())
+    }
+
+    /// Forgets one. False when there is none of that name.
+    pub(crate) fn remove(&self, name: &str) -> bool {
+        let removed = self.change(|state| state.by_name.remove(name).ok_or(()));
+        removed.is_ok()
+    }
+
+    /// Offers one, or keeps it back. `None` when there is none of that name, else whether that changes anything.
+    pub(crate) fn enable(&self, name: &str, enabled: bool) -> Option<bool> {
+        let changed = self.change(|state| {
+            let offer = state.by_name.get_mut(name).ok_or(None)?;
+            match mem::replace(&mut offer.enabled, enabled) == enabled {
+                true => Err(Some(false)),
+                false => Ok(()),
+            }
+        });
+        changed.map_or_else(|unchanged| unchanged, |()| Some(true))
+    }
+
+    /// Makes a change, and forgets the snapshot unless there was nothing to change. What is left over is dropped when nothing is held any more.
+    fn change<T, E>(&self, change: impl FnOnce(&mut OffersState) -> Result<T, E>) -> Result<T, E> {
+        let mut state = self.state.write().expect(HELD);
+        let left_over = change(&mut state)?;
+        state.generation += 1;
+        let before = state.snapshot.take();
+        drop(state);
+        drop(before);
+        Ok(left_over)
+    }
+}
+
+impl OffersState {
+    fn snapshot(&self, style: Arc<Style>) -> OfferedList {
+        let offered = self.by_name.values().filter(|offer| offer.enabled);
+        let mut offered: Vec<_> = offered.collect();
+        offered.sort_unstable_by_key(|offer| offer.ordinal);
+        let items = offered.iter().map(|offer| offer.item.clone()).collect();
+        OfferedList {
+            callables: offered
+                .iter()
+                .map(|offer| Arc::clone(&offer.callable))
+                .collect(),
+            list: Listing::new(style, self.generation, items),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::handler::Tool;
+    use crate::protocol::results::CacheHint;
+
+    /// Four thousand tools take four thousand renderings: none of what is there is touched again, and no list is made that nobody has asked for.
+    #[test]
+    fn a_change_costs_the_same_whatever_else_is_there() {
+        let style = Style {
+            member: "tools",
+            page_len: 100,
+            cache: CacheHint::NONE,
+            server_info: RawValue::NULL.to_owned(),
+        };
+        let offers = Offers::new(OfferKind::Tool, style);
+        let add = |number: usize| {
+            let tool = Tool::<()>::new(format!("tool-{number}")).handler(|| "");
+            let registration = tool.into_registration(&Arc::new(())).expect("it is valid");
+            let added = offers.put(registration, 0, IfTaken::Refuse);
+            added.expect("its name is free");
+        };
+        add(0);
+        let first = || {
+            let state = offers.state.read().expect(HELD);
+            state.by_name["tool-0"].item.clone()
+        };
+        let rendered = first();
+        let made = offers.snapshot();
+        for number in 1..4000 {
+            add(number);
+            let state = offers.state.read().expect(HELD);
+            assert!(state.snapshot.get().is_none(), "nobody has asked");
+        }
+        assert!(first().is_same(&rendered), "it was rendered once");
+        assert_eq!(
+            (made.callables.len(), offers.snapshot().callables.len()),
+            (1, 4000)
+        );
     }
 }

@@ -12,6 +12,7 @@ use crate::engine::lifecycle::Engine;
 use crate::engine::planning::Unplanned;
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::meta::{Params, ReferenceKind};
+use crate::protocol::offer::OfferKind;
 use crate::protocol::text::Text;
 
 impl Engine {
@@ -26,16 +27,19 @@ impl Engine {
         let found = match reference.kind {
             ReferenceKind::Prompt => {
                 let name = named("ref.name", reference.name.as_ref())?;
-                let found = catalogue.prompt_completer(name, typed_into);
-                found.map_err(|()| unknown("prompt", name))?
+                let found = catalogue.find(OfferKind::Prompt, name);
+                found.ok_or_else(|| unknown(OfferKind::Prompt, name))?
             }
             ReferenceKind::Resource => {
                 let uri = named("ref.uri", reference.uri.as_ref())?;
-                let found = catalogue.template_completer(uri, typed_into);
-                found.map_err(|()| unknown("resource template", uri))?
+                let found = catalogue.find(OfferKind::Template, uri);
+                // A resource, or what a template makes of such a URI, in which no variable can be left.
+                let made = || (!uri.contains('{')).then(|| catalogue.resource(uri))?;
+                let found = found.or_else(|| Some(made()?.0));
+                found.ok_or_else(|| unknown(OfferKind::Template, uri))?
             }
         };
-        let Some(callable) = found else {
+        let Some(callable) = found.completers.get(&**typed_into) else {
             return Err(Unplanned::Nothing);
         };
         #[derive(Serialize)]
@@ -51,7 +55,7 @@ impl Engine {
         };
         Ok(Callee {
             named: Arc::clone(&callable.name),
-            callable,
+            callable: Arc::clone(callable),
             arguments: to_raw_value(&typed).ok(),
         })
     }

@@ -1,35 +1,35 @@
 //! What a handler may know of its call and do about it: the engine's side of a request context.
 //!
-//! Everything it sends goes by the call's port; questions go to a session's client at once, or end the attempt. Must not know lanes or
-//! transports.
+//! Everything it sends goes by the call's port; questions go to a session's client at once, or end the attempt. Must not know how a lane
+//! runs, or transports.
 
 use std::sync::{Arc, OnceLock};
 
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::base::cancel::CancellationToken;
 use crate::base::life::Span;
-use crate::base::lock::Lock;
 use crate::base::owner::Owner;
+use crate::base::panics::Lock;
 use crate::base::pulse::Pulse;
 use crate::base::stats::Stats;
 use crate::desk::jobs::Jobs;
 use crate::desk::workspace::Seat;
 use crate::engine::call::Call;
-use crate::engine::record_port::progress_message;
 use crate::engine::rounds::Rounds;
 use crate::engine::shared::Shared;
-use crate::handler::ask::{Ask, AskError};
+use crate::handler::ask::{Ask, AskError, is_answer_to};
 #[cfg(unix)]
 use crate::handler::command::children::Children;
 use crate::handler::control::{CallControl, RequestInfo};
+use crate::handler::progress::Progress;
 use crate::handler::workspace::Inside;
 use crate::lane::Waits;
 use crate::legacy::Asks;
 use crate::outbox::EventKind;
-use crate::protocol::change::Change;
 use crate::protocol::jsonrpc;
+use crate::protocol::offer::Change;
 use crate::protocol::tree::TreeRoom;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::Era;
@@ -39,15 +39,17 @@ pub(crate) struct Control {
     pub(crate) call: Arc<Call>,
     pub(crate) info: RequestInfo,
     pub(crate) asking: Asking,
-    /// What it asks by its answer, and keeps. Only its own worker looks, so nobody waits here.
-    pub(crate) rounds: Lock<Rounds>,
-    /// The places of its lane for handlers that wait.
-    pub(crate) waits: Arc<Waits>,
+    /// What it asks by its answer, and keeps, if it does or was given something. Only its own worker looks, so nobody waits here.
+    pub(crate) rounds: Lock<Option<Box<Rounds>>>,
+    /// Whether a job follows that is to have the answers.
+    pub(crate) precedes_job: bool,
+    /// The index of the lane that it runs on.
+    pub(crate) lane: usize,
     pub(crate) last_progress: Lock<Option<f64>>,
     /// The background job that this is an attempt of.
     pub(crate) record: Option<(Arc<Jobs>, Arc<str>)>,
     /// Its place in a workspace, once its turn has come.
-    pub(crate) inside: OnceLock<Inside>,
+    pub(crate) inside: OnceLock<Box<Inside>>,
     /// The same for the watchdog, which takes the place from it.
     pub(crate) seat: OnceLock<Seat>,
     pub(crate) shared: Arc<Shared>,
@@ -59,7 +61,7 @@ pub(crate) enum Asking {
     Session(Arc<Asks>),
     /// By an answer that wants more, after which the client comes back.
     Rounds,
-    /// Not at all: what is completed is asked for while a person types.
+    /// Not at all: what is completed is asked for while a person types, and a job's client may follow no tasks. What it answered before is there.
     Never,
 }
 
@@ -68,7 +70,7 @@ impl Control {
         call: Arc<Call>,
         info: RequestInfo,
         asking: Asking,
-        waits: &Arc<Waits>,
+        lane: usize,
         shared: &Arc<Shared>,
     ) -> Self {
         Control {
@@ -76,7 +78,8 @@ impl Control {
             info,
             asking,
             rounds: Lock::default(),
-            waits: Arc::clone(waits),
+            precedes_job: false,
+            lane,
             last_progress: Lock::default(),
             record: None,
             inside: OnceLock::new(),
@@ -100,29 +103,61 @@ impl Control {
     }
 
     /// Asks a session's client on the call's own stream, and waits.
-    fn ask_now(&self, asks: &Asks, ask: &Ask) -> Result<Box<RawValue>, AskError> {
-        let _place = self.waits.take().ok_or_else(|| AskError::TooMany {
-            lane: self.waits.lane().to_owned(),
-            most: self.waits.most(),
+    fn ask_now(&self, asks: &Asks, key: &str, ask: &Ask) -> Result<Box<RawValue>, AskError> {
+        let waits = self.waits();
+        let _permit = waits.take().ok_or_else(|| AskError::TooMany {
+            lane: waits.lane().to_owned(),
+            most: waits.most(),
         })?;
         let pending = asks.open(&self.shared.asks)?;
         let request = jsonrpc::request(&pending.id(), ask.method, &ask.params);
-        let sent = self
-            .call
-            .with_outbox(|outbox, call| outbox.send_request(request, call));
+        let charge = self.shared.memory.charge(request.len());
+        let charge = charge.map_err(|_| AskError::NoRoom)?;
+        let params = json!({ "requestId": pending.id(), "reason": "no answer is waited for" });
+        let taken_back = jsonrpc::notification("notifications/cancelled", &params);
+        let sent = self.call.with_outbox(|outbox, call| {
+            *call.taken_back.lock() = Some(taken_back);
+            outbox.send_request(request, charge, call)
+        });
         // Nobody reads there any more, if it has gone nowhere.
         let unread = sent.ok_or(AskError::Cancelled)?.ok_or(AskError::Left)?;
         let patience = self.shared.limits.ask_timeout;
         let paused = self.call.pulse.waiting("an answer of the client");
         let answer = pending.wait(self.call.token(), &unread, patience);
         drop(paused);
-        if matches!(answer, Err(AskError::TimedOut)) {
-            let params = json!({ "requestId": pending.id(), "reason": "no answer in time" });
-            let cancelled = jsonrpc::notification("notifications/cancelled", &params);
-            self.send_event(cancelled, EventKind::Message);
+        // Has been sent already if the call has ended.
+        self.call.with_outbox(|outbox, call| {
+            let taken_back = call.taken_back.lock().take();
+            let taken_back = taken_back.filter(|_| answer.as_ref().is_err_and(is_in_vain));
+            if let Some(taken_back) = taken_back {
+                outbox.announce(taken_back, None);
+            }
+        });
+        let (answer, charge) = answer?;
+        if !is_answer_to(ask.method, &answer) {
+            let problem = format!("it is no answer to `{}`", ask.method);
+            return Err(AskError::Invalid(problem));
         }
-        answer
+        let copy = self
+            .precedes_job
+            .then(|| self.shared.memory.charge(answer.get().len()));
+        let copy = copy.transpose().map_err(|_| AskError::NoRoom)?;
+        if charge.is_some() || copy.is_some() {
+            let mut rounds = self.rounds.lock();
+            let rounds = rounds.get_or_insert_default();
+            match copy {
+                Some(copy) => rounds.carry(key, &answer, copy),
+                None => rounds.answered.clear(),
+            }
+            rounds.answered.extend(charge);
+        }
+        Ok(answer)
     }
+}
+
+/// Whether a question is still open that this is the end of.
+fn is_in_vain(wait: &AskError) -> bool {
+    matches!(wait, AskError::TimedOut | AskError::Cancelled)
 }
 
 impl CallControl for Control {
@@ -142,26 +177,31 @@ impl CallControl for Control {
         &self.call.pulse
     }
 
-    fn last_progress(&self) -> &Lock<Option<f64>> {
-        &self.last_progress
+    fn last_progress(&self) -> Option<f64> {
+        *self.last_progress.lock()
     }
 
-    fn send_event(&self, notification: Vec<u8>, kind: EventKind) {
-        match &self.record {
-            // Progress is what a job says of itself; nobody listens to its log messages.
-            Some((jobs, id)) => {
-                if let Some(message) = progress_message(&notification) {
-                    jobs.tell(id, message);
-                }
+    fn progress(&self, progress: Progress) {
+        // Held while it is sent: reports of two threads must leave in the order of their numbers.
+        let mut last = self.last_progress.lock();
+        let Some(progress) = progress.after(&mut last) else {
+            return;
+        };
+        match (&self.record, &self.info.progress_token) {
+            (Some((jobs, id)), _) => jobs.tell(id, progress.into_sentence()),
+            (None, Some(token)) => {
+                self.send_event(progress.notification(token), EventKind::Progress);
             }
-            None => {
-                self.call
-                    .with_outbox(|outbox, call| outbox.send_event(notification, kind, call));
-            }
+            (None, None) => {}
         }
     }
 
-    fn tree_room(&self) -> TreeRoom {
+    fn send_event(&self, notification: Vec<u8>, kind: EventKind) {
+        self.call
+            .with_outbox(|outbox, call| outbox.send_event(notification, kind, call));
+    }
+
+    fn tree_room(&self) -> TreeRoom<'_> {
         TreeRoom::new(&self.shared.limits, &self.shared.memory)
     }
 
@@ -169,20 +209,43 @@ impl CallControl for Control {
         self.shared.lenient_arguments
     }
 
-    fn ask(&self, key: &str, ask: &Ask) -> Result<Box<RawValue>, AskError> {
+    fn ask(&self, key: &str, ask: Ask, lacking: Option<Value>) -> Result<Box<RawValue>, AskError> {
         match &self.asking {
-            Asking::Session(asks) => self.ask_now(asks, ask),
-            Asking::Rounds => self.rounds.lock().ask(key, ask),
-            Asking::Never => Err(AskError::NotHere),
+            Asking::Session(asks) => match lacking {
+                Some(required) => Err(AskError::Unsupported {
+                    required,
+                    era: Era::Legacy,
+                }),
+                None => self.ask_now(asks, key, &ask),
+            },
+            Asking::Rounds => {
+                let mut held = self.rounds.lock();
+                let rounds = held.get_or_insert_default();
+                let is_another = rounds.has_asked_another(key, &ask);
+                let answer = rounds.ask(key, ask, lacking);
+                // Its handler may survive the panic, and its answer needs the lock.
+                drop(held);
+                debug_assert!(
+                    !is_another,
+                    "the key `{key}` has been used for another question of this handler"
+                );
+                answer
+            }
+            Asking::Never => {
+                let rounds = self.rounds.lock();
+                let answered = rounds.as_ref().and_then(|rounds| rounds.answer(key));
+                answered.ok_or(AskError::NotHere)
+            }
         }
     }
 
     fn kept(&self, key: &str) -> Option<Box<RawValue>> {
-        self.rounds.lock().kept(key)
+        self.rounds.lock().as_ref()?.kept(key)
     }
 
     fn keep(&self, key: &str, value: Box<RawValue>) {
-        self.rounds.lock().keep(key, value);
+        let mut rounds = self.rounds.lock();
+        rounds.get_or_insert_default().keep(key, value);
     }
 
     fn close_stream(&self) {
@@ -206,7 +269,7 @@ impl CallControl for Control {
     }
 
     fn workspace(&self) -> Option<&Inside> {
-        self.inside.get()
+        self.inside.get().map(|inside| &**inside)
     }
 
     fn owner(&self) -> &Owner {
@@ -223,6 +286,6 @@ impl CallControl for Control {
     }
 
     fn waits(&self) -> &Arc<Waits> {
-        &self.waits
+        &self.shared.waits[self.lane]
     }
 }

@@ -9,15 +9,14 @@ use crate::base::budget::Budget;
 use crate::base::error::Error;
 use crate::base::limits::Limits;
 use crate::desk::Desk;
-use crate::desk::jobs::{JobRules, Jobs};
+use crate::desk::jobs::Jobs;
 use crate::desk::store::JobStore;
 use crate::desk::store::memory::MemoryStore;
-use crate::desk::workspaces::{WorkspaceRules, Workspaces};
+use crate::desk::workspaces::Workspaces;
 use crate::engine::background::JOBS_LANE;
 use crate::handler::registration::{Execution, Registration};
 use crate::handler::workspace::Maker;
 use crate::lane::Lane;
-use crate::pool::table::PoolTable;
 
 /// What a server has been told of its desk.
 #[derive(Default)]
@@ -28,51 +27,33 @@ pub(crate) struct DeskPlan {
     pub(crate) drain_deadline: Option<Duration>,
     pub(crate) maker: Option<Maker>,
     pub(crate) closes_broken: bool,
-    /// The pools that the server looks after.
-    pub(crate) pools: Vec<Arc<PoolTable>>,
 }
 
-/// A desk before there is an engine for it.
-pub(super) struct OpenedDesk {
-    pub(super) desk: Desk,
-    pub(super) pools: Vec<Arc<PoolTable>>,
-    pub(super) memory: Arc<Budget>,
-    pub(super) jobs_lane: usize,
-    /// Jobs to be run again.
-    pub(super) interrupted: Vec<Arc<str>>,
-}
+/// A desk, and the jobs of its store that are to be run again.
+pub(super) type OpenedDesk = (Desk, Vec<Arc<str>>);
 
-impl OpenedDesk {
+impl DeskPlan {
     /// Opens the store, if there is anything to keep in it, and adds the lane that jobs need.
     pub(super) fn open(
-        plan: DeskPlan,
+        self,
         registrations: &[Result<Registration, String>],
         lanes: &mut Vec<Lane>,
-        limits: &Limits,
-    ) -> Result<Self, Error> {
-        let memory = Budget::whole(limits.memory_bytes_max);
+        limits: &Arc<Limits>,
+        memory: &Arc<Budget>,
+    ) -> Result<OpenedDesk, Error> {
         let DeskPlan {
             store,
             has_job_tools,
             drain_deadline,
             maker,
             closes_broken,
-            pools,
-        } = plan;
-        pools.iter().for_each(|pool| pool.is_swept());
+        } = self;
         let mut tools = registrations.iter().flatten();
         check_workspaces(tools.clone(), maker.as_ref())?;
         let has_jobs = tools.any(|tool| tool.callable.desk.execution != Execution::Inline);
         let (jobs, interrupted) = match has_jobs {
-            true => open_jobs(store, limits, &memory).map(|(jobs, again)| (Some(jobs), again))?,
+            true => open_jobs(store, limits, memory).map(|(jobs, again)| (Some(jobs), again))?,
             false => (None, Vec::new()),
-        };
-        let desk = Desk {
-            jobs,
-            has_job_tools: has_job_tools && has_jobs,
-            drain_deadline: drain_deadline.filter(|_| has_jobs),
-            workspaces: maker.map(|maker| (workspaces(limits, closes_broken), Arc::new(maker))),
-            ..Desk::default()
         };
         let position = lanes.iter().position(|lane| &*lane.name == JOBS_LANE);
         let jobs_lane = position.unwrap_or_else(|| {
@@ -81,46 +62,36 @@ impl OpenedDesk {
             }
             lanes.len() - 1
         });
-        Ok(OpenedDesk {
-            desk,
-            pools,
-            memory,
+        let desk = Desk {
+            jobs,
             jobs_lane,
-            interrupted,
-        })
+            has_job_tools: has_job_tools && has_jobs,
+            drain_deadline: drain_deadline.filter(|_| has_jobs),
+            workspaces: maker.map(|maker| {
+                let workspaces = Workspaces::new(Arc::clone(limits), closes_broken);
+                (workspaces, Arc::new(maker))
+            }),
+            ..Desk::default()
+        };
+        Ok((desk, interrupted))
     }
 }
 
 /// The table of jobs, and those of its store that are to be run again.
 fn open_jobs(
     store: Option<Box<dyn JobStore>>,
-    limits: &Limits,
+    limits: &Arc<Limits>,
     memory: &Arc<Budget>,
 ) -> Result<(Arc<Jobs>, Vec<Arc<str>>), Error> {
     // In memory it is the server's, elsewhere it has a bound of its own.
     let bytes = match store {
         None => memory.of_peer(limits.job_bytes_max),
-        Some(_) => Budget::whole(limits.job_bytes_max),
-    };
-    let rules = JobRules {
-        keep: limits.job_ttl,
-        jobs_max: limits.jobs_max,
-        jobs_of_one_max: limits.jobs_of_one_max,
+        Some(_) => Budget::whole(usize::MAX).of_peer(limits.job_bytes_max),
     };
     let store = store.unwrap_or_else(|| Box::new(MemoryStore::new()));
-    let (jobs, again) = Jobs::open(rules, store, bytes)
+    let (jobs, again) = Jobs::open(Arc::clone(limits), store, bytes)
         .map_err(|error| Error::configuration(format!("the job store: {error}")))?;
     Ok((Arc::new(jobs), again))
-}
-
-fn workspaces(limits: &Limits, closes_broken: bool) -> Workspaces {
-    Workspaces::new(WorkspaceRules {
-        workspaces_max: limits.workspaces_max,
-        workspaces_of_one_max: limits.workspaces_of_one_max,
-        queue_len_max: limits.workspace_queue_len_max,
-        idle_timeout: limits.workspace_idle_timeout,
-        closes_broken,
-    })
 }
 
 /// Sees to it that each tool gets the workspace that it wants.

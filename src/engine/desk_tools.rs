@@ -6,121 +6,65 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::base::life::Span;
+use crate::base::owner::Owner;
 use crate::desk::record::{JobOutcome, JobRecord, JobStatus};
 use crate::desk::wire::timestamp;
-use crate::desk::workspaces::Key;
+use crate::desk::workspaces::{Key, NoWorkspace};
 use crate::engine::background::no_workspace;
 use crate::engine::shared::Shared;
-use crate::handler::arguments::ArgumentRules;
-use crate::handler::control::CallControl;
-use crate::handler::invoke::NotCalled;
-use crate::handler::portable;
-use crate::handler::registration::{Callable, DeskNeeds, OfferKind, Registration, Reply};
-use crate::handler::shown::{Hints, Shown};
-use crate::handler::type_schema;
+use crate::handler::{Json, RequestContext, Tool, ToolError};
 use crate::pool::table::PoolTable;
 use crate::protocol::errors::ErrorObject;
-use crate::protocol::types::{CallToolResult, ToolAnnotations};
-
-/// What a tool says: a result, or a problem for the model.
-type ToolAnswer = Result<Reply, String>;
+use crate::protocol::raw;
 
 /// The tools that this server has of its own.
-pub(super) fn all(shared: &Arc<Shared>) -> Vec<Registration> {
+pub(super) fn all(shared: &Arc<Shared>) -> Vec<Tool> {
     let mut tools = Vec::new();
     if shared.desk.has_job_tools {
         tools.extend([
-            tool("job_status", "How a background job goes: `working`, `input_required`, `completed`, `failed` or `cancelled`. With `wait_seconds` it answers when the job changes, or after that time.", shared, job_status).waits().shows::<JobShown>(),
-            tool("job_result", "The result of a background job that has ended.", shared, job_result),
-            tool("job_list", "Your background jobs, the newest first.", shared, job_list).shows::<JobList>(),
-            tool("job_cancel", "Cancels a background job.", shared, job_cancel).shows::<JobShown>(),
+            tool("job_status", "How a background job goes: `working`, `input_required`, `completed`, `failed` or `cancelled`. With `wait_seconds` it answers when the job changes, or after that time.")
+                .waits_for_job().handler(with(shared, job_status)),
+            tool("job_result", "The result of a background job that has ended.").rendered(with(shared, job_result)),
+            tool("job_list", "Your background jobs, the newest first: those of your session. Without a session nobody is known again, and a job is found by its id alone.").handler(with(shared, job_list)),
+            tool("job_cancel", "Cancels a background job.").handler(with(shared, job_cancel)),
         ]);
     }
     if shared.desk.workspaces.is_some() {
+        let idle = shared.limits.workspace_idle_timeout.as_secs_f32();
+        let opens = format!(
+            "Opens a workspace and returns the name to pass as `workspace`. It is closed by `close_workspace`, with your session, and over HTTP when it has not been used for {idle} seconds."
+        );
         tools.extend([
-            tool("open_workspace", "Opens a workspace and returns the name to pass as `workspace`. It is closed by `close_workspace`, or when it has not been used for a while.", shared, open_workspace).shows::<Opened>(),
-            tool("list_workspaces", "Your workspaces: since when they are open, when they were last used, what they are busy with, how many calls wait, what they hold in the pools.", shared, list_workspaces).shows::<WorkspaceList>(),
-            tool("close_workspace", "Closes a workspace: calls that wait for it are turned away, what runs in it ends first, and its state is dropped.", shared, close_workspace).on_urgent(),
+            tool("open_workspace", &opens)
+                .handler(with(shared, open_workspace)),
+            tool("list_workspaces", "Your workspaces: since when they are open, when they were last used, what they are busy with, how many calls wait, what they hold in the pools.")
+                .handler(with(shared, list_workspaces)),
+            Tool::new("close_workspace").lane("urgent").open_world(false).handler(with(shared, close_workspace))
+                .description("Closes a workspace: calls that wait for it are turned away, what runs in it ends first, and its state is dropped."),
         ]);
     }
-    tools.into_iter().map(|tool| tool.0).collect()
+    tools
 }
 
-/// A tool of ours on its way to the catalogue.
-struct Own(Registration);
-
-impl Own {
-    fn waits(mut self) -> Self {
-        self.0.callable.desk.waits_for_job = true;
-        self
-    }
-
-    fn on_urgent(mut self) -> Self {
-        self.0.callable.desk.is_inline = false;
-        self
-    }
-
-    fn shows<R: JsonSchema>(mut self) -> Self {
-        self.0.shown.output_schema = Some(portable::of_result(type_schema::schema_of::<R>()));
-        self
-    }
+fn tool(name: &str, description: &str) -> Tool {
+    let tool = Tool::new(name).description(description);
+    tool.open_world(false).lane("urgent").inline()
 }
 
-fn tool<A, F>(name: &str, description: &str, shared: &Arc<Shared>, run: F) -> Own
-where
-    A: DeserializeOwned + JsonSchema + 'static,
-    F: Fn(&Shared, &dyn CallControl, A) -> ToolAnswer + Send + Sync + 'static,
-{
-    let schema = type_schema::schema_of::<A>();
-    let rules = ArgumentRules::read_by(schema.clone());
-    // The catalogue that holds this is a part of it.
+/// What runs with what all calls share, as a handler. The catalogue that will hold it is a part of that.
+fn with<A, R>(
+    shared: &Arc<Shared>,
+    run: impl Fn(&Shared, &Owner, A) -> Result<R, ToolError> + Send + Sync + 'static,
+) -> impl Fn(&mut RequestContext, A) -> Result<R, ToolError> + Send + Sync + 'static {
     let shared = Arc::downgrade(shared);
-    let handler = move |call: Arc<dyn CallControl>, arguments: &RawValue| {
-        let shared = shared.upgrade();
-        let shared = shared.ok_or_else(|| ErrorObject::overloaded("The server has ended"))?;
-        let said = match rules.read(arguments.get(), &*call) {
-            Ok((arguments, _charged)) => run(&shared, &*call, arguments),
-            Err(unread) => Err(NotCalled::from(unread).problem()?),
-        };
-        Ok(said.unwrap_or_else(|problem| Reply::Tool(CallToolResult::error(problem))))
-    };
-    let input = portable::one_object(schema);
-    let input = input.expect("our own types are plain structs");
-    let hints = ToolAnnotations {
-        open_world_hint: Some(false),
-        ..ToolAnnotations::default()
-    };
-    Own(Registration {
-        kind: OfferKind::Tool,
-        shown: Shown {
-            name: name.into(),
-            description: Some(description.into()),
-            input_schema: Some(input),
-            annotations: Some(Hints::Tool(hints)),
-            ..Shown::default()
-        },
-        lane: "urgent".into(),
-        callable: Callable {
-            desk: DeskNeeds {
-                is_inline: true,
-                ..DeskNeeds::default()
-            },
-            ..Callable::new(name.into(), Box::new(handler))
-        },
-    })
-}
-
-/// A structured result, and the same as text.
-fn structured(value: &impl Serialize) -> ToolAnswer {
-    let value = serde_json::to_value(value).expect("what we say is JSON");
-    let mut result = CallToolResult::text(value.to_string());
-    result.structured_content = Some(value);
-    Ok(Reply::Tool(result))
+    move |cx, arguments| match shared.upgrade() {
+        Some(shared) => run(&shared, cx.control().owner(), arguments),
+        None => Err(ErrorObject::overloaded("The server has ended").into()),
+    }
 }
 
 // ---- jobs ----
@@ -170,14 +114,9 @@ struct JobList {
     jobs: Vec<JobLine>,
 }
 
-fn look<T>(
-    shared: &Shared,
-    call: &dyn CallControl,
-    job: &str,
-    show: impl FnOnce(&JobRecord) -> T,
-) -> Result<T, String> {
+fn look<T>(shared: &Shared, job: &str, show: impl FnOnce(&JobRecord) -> T) -> Result<T, String> {
     let jobs = shared.desk.jobs.as_ref();
-    let found = jobs.and_then(|jobs| jobs.look(job, call.owner().principal(), show));
+    let found = jobs.and_then(|jobs| jobs.look(job, show));
     found.ok_or_else(|| "There is no such job, or its result has expired".into())
 }
 
@@ -189,36 +128,34 @@ fn shown(record: &JobRecord) -> JobShown {
     }
 }
 
-fn job_status(shared: &Shared, call: &dyn CallControl, which: LookAtJob) -> ToolAnswer {
-    structured(&look(shared, call, &which.job, shown)?)
+fn job_status(shared: &Shared, _: &Owner, which: LookAtJob) -> Result<Json<JobShown>, ToolError> {
+    Ok(Json(look(shared, &which.job, shown)?))
 }
 
-fn job_cancel(shared: &Shared, call: &dyn CallControl, which: WhichJob) -> ToolAnswer {
+fn job_cancel(shared: &Shared, _: &Owner, which: WhichJob) -> Result<Json<JobShown>, ToolError> {
     let jobs = shared.desk.jobs.as_ref();
-    let owner = call.owner();
-    let _unknown_is_said_below = jobs.and_then(|jobs| jobs.cancel(&which.job, owner.principal()));
-    structured(&look(shared, call, &which.job, shown)?)
+    let _unknown_is_said_below = jobs.and_then(|jobs| jobs.cancel(&which.job));
+    Ok(Json(look(shared, &which.job, shown)?))
 }
 
-fn job_result(shared: &Shared, call: &dyn CallControl, which: WhichJob) -> ToolAnswer {
-    look(shared, call, &which.job, |record| match &record.outcome {
-        Some(JobOutcome::Result(result)) => Ok(Reply::Rendered((**result).to_owned())),
-        Some(JobOutcome::Error(_, sentence)) => Err(format!("The job failed: {sentence}")),
+fn job_result(shared: &Shared, _: &Owner, which: WhichJob) -> Result<Box<RawValue>, ToolError> {
+    look(shared, &which.job, |record| match &record.outcome {
+        Some(JobOutcome::Result(result)) => Ok(raw::owned(result)),
+        Some(JobOutcome::Error(_, sentence)) => Err(format!("The job failed: {sentence}").into()),
         Some(JobOutcome::Cancelled) => Err("The job was cancelled".into()),
-        None => Err(format!(
+        None => Err(ToolError::new(format!(
             "The job has not ended: it is `{}`. Ask `job_status` again later",
             record.status.as_str()
-        )),
+        ))),
     })?
 }
 
-fn job_list(shared: &Shared, call: &dyn CallControl, _: Nothing) -> ToolAnswer {
-    let listed_in = call.owner().key();
-    let jobs = match (&shared.desk.jobs, listed_in) {
+fn job_list(shared: &Shared, owner: &Owner, _: Nothing) -> Result<Json<JobList>, ToolError> {
+    let jobs = match (&shared.desk.jobs, owner.key()) {
         (Some(jobs), Some(listed_in)) => jobs.list(&listed_in, job_line),
         _ => Vec::new(),
     };
-    structured(&JobList { jobs })
+    Ok(Json(JobList { jobs }))
 }
 
 fn job_line(record: &JobRecord) -> JobLine {
@@ -276,24 +213,32 @@ struct WorkspaceList {
     workspaces: Vec<WorkspaceLine>,
 }
 
-fn open_workspace(shared: &Shared, call: &dyn CallControl, open: OpenWorkspace) -> ToolAnswer {
+fn open_workspace(
+    shared: &Shared,
+    owner: &Owner,
+    open: OpenWorkspace,
+) -> Result<Json<Opened>, ToolError> {
     let (workspaces, _) = shared.desk.workspaces.as_ref().ok_or("There are none")?;
-    let owner = call.owner().key();
-    let key = shared.workspace_key(open.name, owner)?;
+    let key = shared.workspace_key(open.name, owner.key())?;
     let opened = match key.owner {
         None => workspaces.mint(),
         Some(_) => workspaces.find_or_open(&key),
     };
     let opened = opened.map_err(|problem| no_workspace(problem, &key))?;
-    structured(&Opened {
+    Ok(Json(Opened {
         workspace: Arc::clone(&opened.name),
-    })
+    }))
 }
 
-fn list_workspaces(shared: &Shared, call: &dyn CallControl, _: Nothing) -> ToolAnswer {
+fn list_workspaces(
+    shared: &Shared,
+    owner: &Owner,
+    _: Nothing,
+) -> Result<Json<WorkspaceList>, ToolError> {
     let (workspaces, _) = shared.desk.workspaces.as_ref().ok_or("There are none")?;
-    let owner = call.owner().key();
-    let theirs = owner.map_or_else(Vec::new, |owner| workspaces.of(&owner));
+    let theirs = owner
+        .key()
+        .map_or_else(Vec::new, |owner| workspaces.of(&owner));
     let line = |workspace: &Arc<_>| {
         let workspace: &crate::desk::workspace::Workspace = workspace;
         let seen = workspace.look();
@@ -307,9 +252,9 @@ fn list_workspaces(shared: &Shared, call: &dyn CallControl, _: Nothing) -> ToolA
             holds: held_by(shared, &seen.span),
         }
     };
-    structured(&WorkspaceList {
+    Ok(Json(WorkspaceList {
         workspaces: theirs.iter().map(line).collect(),
-    })
+    }))
 }
 
 /// What is held of the server's pools by what has this life.
@@ -326,23 +271,26 @@ fn held_by(shared: &Shared, span: &Span) -> Vec<HeldLine> {
     shared.pools.iter().flat_map(of_pool).collect()
 }
 
-fn close_workspace(shared: &Shared, call: &dyn CallControl, close: CloseWorkspace) -> ToolAnswer {
+fn close_workspace(
+    shared: &Shared,
+    owner: &Owner,
+    close: CloseWorkspace,
+) -> Result<String, ToolError> {
     let (workspaces, _) = shared.desk.workspaces.as_ref().ok_or("There are none")?;
     let key = Key {
-        owner: call.owner().key(),
+        owner: owner.key(),
         name: close.workspace.into(),
     };
     let closed = workspaces.close(&key);
-    let closed = closed.ok_or("There is no such workspace, or it has been closed")?;
+    let closed = closed.ok_or_else(|| no_workspace(NoWorkspace::Unknown, &key))?;
     let busy = closed.workspace.look().busy_with;
-    drop(closed);
+    workspaces.waste.throw_away_and_wait(vec![closed.value]);
     shared.sweep_pools();
-    let text = match busy.is_empty() {
+    Ok(match busy.is_empty() {
         true => "Closed".to_owned(),
         false => format!(
             "Closed; it goes when what runs in it has ended: {}",
             busy.join(", ")
         ),
-    };
-    Ok(Reply::Tool(CallToolResult::text(text)))
+    })
 }

@@ -3,12 +3,13 @@
 //! Must not know how messages arrive or how answers travel.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::value::RawValue;
 
 use crate::base::budget::Charge;
 use crate::base::owner::Owner;
-use crate::engine::background::NewJob;
+use crate::engine::background::{NewJob, Standing};
 use crate::engine::call::{Call, CallsInFlight, Facts};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
@@ -23,17 +24,16 @@ use crate::handler::client::{Client, ClientSource};
 use crate::handler::control::RequestInfo;
 use crate::handler::lenient::object_in_text;
 use crate::handler::registration::{Callable, Reply};
-use crate::lane::{RunningLane, WorkItem};
-use crate::observe::access::Outcome;
+use crate::lane::{LaneRefusal, RunningLane, WorkItem};
+use crate::observe::access::{self, Outcome};
 use crate::protocol::errors::{ErrorObject, shortened};
-use crate::protocol::meta::Params;
-use crate::protocol::method::Method;
+use crate::protocol::meta::{Params, TraceContext};
+use crate::protocol::offer::OfferKind;
 use crate::protocol::param_headers::{Field, HeaderFields};
-use crate::protocol::results::Completion;
+use crate::protocol::raw;
 use crate::protocol::text::Text;
-use crate::protocol::trace::TraceContext;
 use crate::protocol::types::{CallToolResult, LoggingLevel};
-use crate::protocol::version::{Era, ProtocolVersion};
+use crate::protocol::version::{Era, Method, ProtocolVersion};
 
 /// What a call costs without arguments, in bytes.
 const CALL_BYTES: usize = 1024;
@@ -50,8 +50,6 @@ pub(super) struct Caller<'a> {
     pub(super) registry: Option<&'a Arc<CallsInFlight>>,
     pub(super) owner: Owner,
     pub(super) asking: Asking,
-    /// Where a tool's parameters may be mirrored.
-    pub(super) fields: Option<&'a dyn HeaderFields>,
     /// What its HTTP request has, if it came so.
     pub(super) headers: Option<&'a dyn HeaderFields>,
 }
@@ -69,7 +67,6 @@ impl<'a> Caller<'a> {
             registry: via.calls(),
             owner: via.owner(),
             asking: Asking::Rounds,
-            fields: via.fields(),
             headers: via.fields(),
         }
     }
@@ -94,33 +91,43 @@ impl Engine {
         wanted.filter_map(found).collect()
     }
 
-    /// Finds what a request calls, opens the call and hands it to the lane. It comes back if it is under way.
+    /// Finds what a request calls, opens the call and hands it to the lane. One that cannot be found by its id comes back if it is under way.
     pub(super) fn call(
         &self,
         method: Method,
         asked: Asked<'_>,
         caller: Caller<'_>,
     ) -> Option<Arc<Call>> {
-        let bytes = Some(kept_bytes(&asked.params)).filter(|bytes| *bytes > FREE_CALL_BYTES);
-        let kept = bytes.map(|bytes| self.shared.memory.charge(bytes));
-        let kept = match kept.transpose() {
-            Ok(kept) => kept,
-            Err(account) => {
-                asked.fail(&over_budget(account));
-                return None;
-            }
+        let can_be_found = caller.registry.is_some();
+        let (plan, queued) = self.open(method, asked, caller)?;
+        let lane = &self.lanes[queued.control.lane];
+        // Its transport holds one that cannot be found.
+        let call = (!can_be_found).then(|| Arc::clone(&queued.control.call));
+        let is_under_way = match plan {
+            Plan::Lane => self.submit(lane, queued),
+            aside => self.carry_out(aside, lane, queued),
         };
-        let (found, plan) = match self.prepare(method, &asked, &caller) {
-            Ok(prepared) => prepared,
+        call.filter(|_| is_under_way)
+    }
+
+    /// Finds what a request calls, and opens the call. Out of line: what handing it in needs of a connection's stack is not to stand below this.
+    #[inline(never)]
+    fn open(
+        &self,
+        method: Method,
+        asked: Asked<'_>,
+        caller: Caller<'_>,
+    ) -> Option<(Plan, QueuedCall)> {
+        match self.prepare(method, &asked, &caller) {
+            Ok((found, plan, kept)) => {
+                let queued = self.open_call(method, found, asked, caller, kept)?;
+                Some((plan, queued))
+            }
             Err(unplanned) => {
                 self.tell_unplanned(unplanned, asked);
-                return None;
+                None
             }
-        };
-        let lane = &self.lanes[found.callable.lane];
-        let queued = self.open_call(method, found, asked, caller, lane, kept)?;
-        let call = Arc::clone(&queued.responder.0);
-        self.carry_out(plan, lane, queued).then_some(call)
+        }
     }
 
     /// Finds the callable, and how it is to be called.
@@ -129,22 +136,24 @@ impl Engine {
         method: Method,
         asked: &Asked<'_>,
         caller: &Caller<'_>,
-    ) -> Result<(Callee, Plan), Unplanned> {
-        let mut found = self.look_up(method, &asked.params, asked.era, caller.fields)?;
-        let plan = match method {
-            Method::ToolsCall => {
-                let Callee {
-                    callable,
-                    arguments,
-                    ..
-                } = &mut found;
-                let (params, owner) = (&asked.params, &caller.owner);
-                self.shared
-                    .plan(callable, arguments, params, owner, asked.era)?
-            }
-            _ => Plan::Lane,
+    ) -> Result<(Callee, Plan, Option<Charge>), Unplanned> {
+        let shared = &self.shared;
+        let (params, era) = (&asked.params, asked.era);
+        let bytes = Some(kept_bytes(params)).filter(|bytes| *bytes > FREE_CALL_BYTES);
+        let kept = bytes.map(|bytes| shared.memory.charge(bytes));
+        let kept = kept.transpose().map_err(over_budget)?;
+        let mut found = self.look_up(method, params, era, caller.headers)?;
+        let Callee {
+            callable,
+            arguments,
+            ..
+        } = &mut found;
+        let plan = match callable.desk {
+            desk if desk.is_plain() => Plan::Lane,
+            desk if desk.runs_here => shared.at_once(callable, arguments.as_deref()),
+            _ => shared.plan(callable, arguments, params, &caller.owner, era)?,
         };
-        Ok((found, plan))
+        Ok((found, plan, kept))
     }
 
     /// Opens the call, with what its worker needs. `None` when it has been refused.
@@ -154,19 +163,19 @@ impl Engine {
         found: Callee,
         asked: Asked<'_>,
         caller: Caller<'_>,
-        lane: &RunningLane<QueuedCall>,
         kept: Option<Charge>,
     ) -> Option<QueuedCall> {
-        let retry = Retry::read(&asked.params, asked.era, &self.shared.rounds);
+        let is_retry = asked.era == Era::Modern && asked.params.is_retry();
+        let retry = is_retry.then(|| Retry::read(&asked.params, &self.shared.rounds));
         let trace = asked.params.meta.as_ref().and_then(TraceContext::read);
         let tag = asked.tag.clone();
         let (facts, port, params) = asked.into_call(caller.owner);
         let facts = Facts {
             name: Some(Arc::clone(&found.callable.name)),
-            lane: Some(Arc::clone(lane.name())),
+            lane: access::is_logged().then(|| Arc::clone(self.lanes[found.callable.lane].name())),
             ..facts
         };
-        let call = Call::new(facts, found.callable.liveness, port).registered(caller.registry)?;
+        let call = Call::registered(facts, found.callable.liveness, port, caller.registry)?;
         let info = RequestInfo {
             tag,
             target: found.named,
@@ -179,10 +188,10 @@ impl Engine {
         let asking = match (method, caller.asking) {
             (Method::Complete, _) => Asking::Never,
             // It would wait on the thread that is to read the answer.
-            (_, Asking::Session(_)) if found.callable.desk.is_inline => Asking::Never,
+            (_, Asking::Session(_)) if found.callable.desk.runs_here => Asking::Never,
             (_, asking) => asking,
         };
-        let control = Control::new(call, info, asking, lane.waits(), &self.shared);
+        let control = Control::new(call, info, asking, found.callable.lane, &self.shared);
         let mut queued = QueuedCall::new(control, found.callable, found.arguments);
         queued.handler_call.retry = retry;
         queued.handler_call.kept = kept;
@@ -190,6 +199,7 @@ impl Engine {
     }
 
     /// Carries a call out as planned. Says whether it is under way.
+    #[inline(never)]
     fn carry_out(
         &self,
         plan: Plan,
@@ -199,50 +209,54 @@ impl Engine {
         match plan {
             Plan::Lane => self.submit(lane, queued),
             Plan::Workspace(key, access) => match lane.ticket() {
-                Some(ticket) => self.starter().enter(queued, ticket, &key, access),
+                Some(ticket) => self
+                    .starter()
+                    .enter(queued, ticket, &key, access, Standing::New),
                 None => {
-                    queued.responder.0.fail(&shutting_down(), Outcome::Refused);
+                    queued.control.call.fail(&shutting_down(), Outcome::Refused);
                     false
                 }
             },
-            Plan::Job(new) => match &new.callable.before_job {
+            Plan::Job(new) => match queued.handler_call.callable.before_job.clone() {
                 None => {
-                    self.starter().order(&queued.responder.0, *new);
-                    false
+                    self.starter().order(&queued.control.call, *new);
+                    queued.control.call.is_a_job()
                 }
                 Some(before) => {
                     let starter = self.starter();
-                    queued.handler_call.callable = Arc::clone(before);
-                    queued.then = Some(Box::new(move |call, carried| {
+                    queued.handler_call.callable = before;
+                    queued.control.precedes_job = true;
+                    queued.handler_call.then = Some(Box::new(move |call, carried| {
                         starter.order(call, NewJob { carried, ..*new });
                     }));
                     self.submit(lane, queued)
                 }
             },
             Plan::Here => {
-                queued.run();
+                run_here(queued);
                 false
             }
             Plan::WhenChanged(id, changes, until) => {
-                let most = self.shared.limits.exchanges_max;
-                let desk = &self.shared.desk;
-                let jobs = desk.jobs.clone();
-                let seen = Arc::clone(&id);
-                let is_news = move || jobs.is_none_or(|jobs| jobs.changes(&seen) != Some(changes));
-                let run = Box::new(move || {
-                    queued.run();
-                });
-                desk.watch.park(id, until, most, is_news, run);
+                self.run_when_changed(id, changes, until, queued);
                 true
             }
         }
+    }
+
+    fn run_when_changed(&self, id: Arc<str>, changes: u64, until: Instant, queued: QueuedCall) {
+        let desk = &self.shared.desk;
+        let (jobs, seen) = (desk.jobs.clone(), Arc::clone(&id));
+        let is_news = move || jobs.is_none_or(|jobs| jobs.changes(&seen) != Some(changes));
+        let run = Box::new(move || run_here(queued));
+        let most = self.shared.limits.exchanges_max;
+        desk.watch.park(id, until, most, is_news, run);
     }
 
     pub(super) fn tell_unplanned(&self, unplanned: Unplanned, asked: Asked<'_>) {
         let reply = match unplanned {
             Unplanned::Error(error) => return asked.fail(&error),
             Unplanned::Problem(problem) => Reply::Tool(CallToolResult::error(problem)),
-            Unplanned::Nothing => Reply::Completion(Completion::default()),
+            Unplanned::Nothing => Reply::Completion(Vec::<String>::new().into()),
         };
         let result = encode::result(&reply, asked.era, &self.shared.identity.server_info);
         asked.answer(&result);
@@ -253,32 +267,32 @@ impl Engine {
         method: Method,
         params: &Params<'_>,
         era: Era,
-        fields: Option<&dyn HeaderFields>,
+        headers: Option<&dyn HeaderFields>,
     ) -> Result<Callee, Unplanned> {
         match method {
-            Method::ResourcesRead => {
+            Method::Call(OfferKind::Resource) => {
                 let uri = named("uri", params.uri.as_ref())?;
                 let found = self.shared.catalogue.resource(uri);
-                let found = found.ok_or_else(|| ErrorObject::no_resource(uri).in_era(era))?;
+                let (callable, arguments) =
+                    found.ok_or_else(|| ErrorObject::no_resource(uri).in_era(era))?;
                 Ok(Callee {
-                    callable: found.callable,
+                    callable,
                     named: uri.into(),
-                    arguments: found.variables,
+                    arguments,
                 })
             }
-            Method::Complete => self.find_completer(params),
-            _ => {
+            Method::Call(kind) => {
                 let name = named("name", params.name.as_ref())?;
-                let in_text = params.arguments.filter(|_| self.shared.lenient_arguments);
-                let in_text = in_text.and_then(object_in_text);
+                let is_lenient = self.shared.lenient_arguments;
+                let in_text = |raw: &&RawValue| is_lenient && raw.get().starts_with('"');
+                let in_text = params.arguments.filter(in_text).and_then(object_in_text);
                 let arguments = in_text.as_deref().or(params.arguments);
-                let (what, found) = match method {
-                    Method::PromptsGet => ("prompt", self.shared.catalogue.prompt(name)),
-                    _ => ("tool", self.shared.catalogue.tool(name)),
-                };
-                let callable = found.ok_or_else(|| unknown(what, name))?;
-                if let (Some(mirrors), Some(fields)) = (&callable.mirrors, fields) {
-                    mirrors.check(arguments, &|name| fields.field(name))?;
+                let found = self.shared.catalogue.find(kind, name);
+                let callable = found.ok_or_else(|| unknown(kind, name))?;
+                if let (Era::Modern, Some(mirrors), Some(headers)) =
+                    (era, &callable.mirrors, headers)
+                {
+                    mirrors.check(arguments, &|name| headers.field(name))?;
                 }
                 if arguments.is_some_and(|arguments| !arguments.get().starts_with('{')) {
                     return Err(ErrorObject::invalid_params("`arguments` must be an object").into());
@@ -286,34 +300,50 @@ impl Engine {
                 Ok(Callee {
                     named: Arc::clone(&callable.name),
                     callable,
-                    arguments: arguments.map(ToOwned::to_owned),
+                    arguments: arguments.map(raw::owned),
                 })
             }
+            _ => self.find_completer(params),
         }
     }
 
     /// Hands a call to its lane, or refuses it now. Either way the call ends exactly once.
     fn submit(&self, lane: &RunningLane<QueuedCall>, queued: QueuedCall) -> bool {
-        let Err((refusal, queued)) = lane.try_submit(queued) else {
-            return true;
-        };
-        // Answered before the call is dropped, or its responder would report it as lost.
-        let error = lane_refused(refusal, lane.name());
-        queued.responder.0.fail(&error, Outcome::Refused);
-        false
+        let submitted = lane.try_submit(queued);
+        submitted.map_err(|refused| refuse(lane, refused)).is_ok()
     }
+}
+
+/// Refuses a call that its lane does not take.
+#[cold]
+#[inline(never)]
+fn refuse(lane: &RunningLane<QueuedCall>, (refusal, queued): (LaneRefusal, QueuedCall)) {
+    // Answered before the call is dropped, or its responder would report it as lost.
+    let error = lane_refused(refusal, lane.name());
+    queued.control.call.fail(&error, Outcome::Refused);
+}
+
+/// Runs a call on this thread.
+fn run_here(queued: QueuedCall) {
+    let (_control, run) = queued.begin();
+    run(&|| ());
 }
 
 /// What is kept of a request until it has been executed, in bytes.
 fn kept_bytes(params: &Params<'_>) -> usize {
     let meta = params.meta.as_ref();
+    // As they came, as they travel on, and as the handler has them.
+    let answers = [params.input_responses; 3];
     let raw = [
         params.arguments,
-        params.input_responses,
         meta.and_then(|meta| meta.client_info),
         meta.and_then(|meta| meta.client_capabilities),
     ];
-    let raw = raw.into_iter().flatten().map(|raw| raw.get().len());
+    let raw = raw
+        .into_iter()
+        .chain(answers)
+        .flatten()
+        .map(|raw| raw.get().len());
     let state = params.request_state.as_ref();
     CALL_BYTES + raw.sum::<usize>() + state.map_or(0, |state| state.0.len())
 }
@@ -323,6 +353,7 @@ pub(super) fn named<'a>(member: &str, text: Option<&'a Text<'_>>) -> Result<&'a 
     text.map(|text| &*text.0).ok_or_else(missing)
 }
 
-pub(super) fn unknown(what: &str, name: &str) -> ErrorObject {
+pub(super) fn unknown(kind: OfferKind, name: &str) -> ErrorObject {
+    let what = kind.name();
     ErrorObject::invalid_params(format!("Unknown {what}: {}", shortened(name)))
 }

@@ -6,13 +6,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::base::heap;
 use crate::handler::registration::Reply;
 use crate::protocol::id::RequestId;
 use crate::protocol::jsonrpc;
-use crate::protocol::results::{CacheScope, Completion, PromptMessage};
-use crate::protocol::text::write_json;
-use crate::protocol::text::write_text;
-use crate::protocol::types::{CallToolResult, ContentBlock, ResourceContents};
+use crate::protocol::text::{write_json, write_text};
+use crate::protocol::types::{CallToolResult, ContentBlock};
 use crate::protocol::version::Era;
 
 /// The whole response.
@@ -23,12 +22,12 @@ pub(crate) fn response(
     server_info: &RawValue,
     dropped: usize,
 ) -> Vec<u8> {
-    // Room at once for what most answers are, a short text; a long one would give its pages back each time (see `benches/README.md`).
-    let mut out = Vec::with_capacity(1024);
-    jsonrpc::open_result(&mut out, id);
-    write_result(&mut out, reply, era, server_info, dropped);
-    jsonrpc::close_response(&mut out);
-    out
+    // Room at once for what most answers are, a short text; a long one would give its pages back each time (see `benches/README.md`). A little less than 1 KiB,
+    // from which on glibc tidies up before it allocates.
+    let out = Vec::with_capacity(1000);
+    jsonrpc::result_response(out, id, |out| {
+        write_result(out, reply, era, server_info, dropped);
+    })
 }
 
 /// The result alone.
@@ -55,30 +54,23 @@ fn write_result(
             result.meta.as_ref()
         }
         Reply::Prompt(result) => {
-            write_open(
-                out,
-                &PromptResult {
-                    description: result.description.as_deref(),
-                    messages: &result.messages,
-                },
-            );
+            write_member(out, "{\"messages\":", &result.messages);
+            if let Some(description) = &result.description {
+                write_member(out, ",\"description\":", description);
+            }
             result.meta.as_ref()
         }
         Reply::Resource(result) => {
-            let cache = result.cache.filter(|_| modern);
-            write_open(
-                out,
-                &ResourceResult {
-                    contents: &result.contents,
-                    ttl_ms: cache.map(|cache| cache.ttl_ms()),
-                    cache_scope: cache.map(|cache| cache.scope),
-                },
-            );
+            write_member(out, "{\"contents\":", &result.contents);
+            if let Some(cache) = result.cache.filter(|_| modern) {
+                write_member(out, ",\"ttlMs\":", &cache.ttl_ms());
+                write_member(out, ",\"cacheScope\":", &cache.scope);
+            }
             result.meta.as_ref()
         }
-        Reply::Rendered(result) => return out.extend_from_slice(result.get().as_bytes()),
+        Reply::Rendered(result) => return heap::append(out, result.get().as_bytes()),
         Reply::Completion(completion) => {
-            write_open(out, &CompleteResult { completion });
+            write_member(out, "{\"completion\":", completion);
             None
         }
     };
@@ -93,8 +85,7 @@ fn write_tool_result(out: &mut Vec<u8>, result: &CallToolResult, era: Era) {
     write_content(out, &result.content);
     let structured = result.structured_content.as_ref();
     if let Some(value) = structured.filter(|value| era == Era::Modern || value.is_object()) {
-        out.extend_from_slice(b",\"structuredContent\":");
-        write_json(out, value);
+        write_member(out, ",\"structuredContent\":", value);
     }
     if result.is_error {
         out.extend_from_slice(b",\"isError\":true");
@@ -120,10 +111,9 @@ fn write_content(out: &mut Vec<u8>, content: &[ContentBlock]) {
     out.push(b']');
 }
 
-/// Writes these members, of which there is at least one, and leaves their object open.
-fn write_open(out: &mut Vec<u8>, members: &impl Serialize) {
-    write_json(out, members);
-    out.pop();
+fn write_member(out: &mut Vec<u8>, name: &str, value: &impl Serialize) {
+    out.extend_from_slice(name.as_bytes());
+    write_json(out, value);
 }
 
 /// Adds what a result says beside itself to the object that is open: its own, who the server is, and what was dropped.
@@ -155,31 +145,5 @@ fn write_meta(
 
 /// A response around this result.
 pub(crate) fn write(id: &RequestId, result: &impl Serialize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
-    jsonrpc::open_result(&mut out, id);
-    write_json(&mut out, result);
-    jsonrpc::close_response(&mut out);
-    out
-}
-
-#[derive(Serialize)]
-struct PromptResult<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<&'a str>,
-    messages: &'a [PromptMessage],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ResourceResult<'a> {
-    contents: &'a [ResourceContents],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ttl_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cache_scope: Option<CacheScope>,
-}
-
-#[derive(Serialize)]
-struct CompleteResult<'a> {
-    completion: &'a Completion,
+    jsonrpc::result_response(Vec::with_capacity(256), id, |out| write_json(out, result))
 }

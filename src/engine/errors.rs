@@ -15,7 +15,9 @@ use crate::protocol::errors::{ErrorCode, ErrorObject, shortened};
 pub(super) fn over_budget(account: OverBudget) -> ErrorObject {
     ErrorObject::overloaded(match account {
         OverBudget::Own => "The server keeps as much for this client as it may",
-        OverBudget::Whole => "The server keeps as much for its clients as it may; try again later",
+        OverBudget::Whole | OverBudget::Process => {
+            "The server keeps as much for its clients as it may; try again later"
+        }
     })
 }
 

@@ -12,8 +12,8 @@ use crate::engine::call::CallsInFlight;
 use crate::engine::control::Asking;
 use crate::engine::dispatch::Caller;
 use crate::engine::errors::over_budget;
-use crate::engine::footing::{Arrived, Footing, Misplaced};
-use crate::engine::ingress::{Accepted, Ingress, Via};
+use crate::engine::identity::without_session;
+use crate::engine::ingress::{Accepted, Arrived, Footing, Ingress, Misplaced, Via};
 use crate::engine::lifecycle::Engine;
 use crate::engine::planning::Unplanned;
 use crate::engine::reply::{Asked, Refusal, ReplyPort};
@@ -24,8 +24,7 @@ use crate::outbox::AnswerSlot;
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::check_introduction;
-use crate::protocol::method::Method;
-use crate::protocol::version::{Era, ProtocolVersion};
+use crate::protocol::version::{Era, Method, ProtocolVersion};
 
 impl<'a> Caller<'a> {
     pub(super) fn legacy(session: &'a Arc<Session>, via: &'a Via<'_>) -> Self {
@@ -35,7 +34,6 @@ impl<'a> Caller<'a> {
             registry: Some(&session.calls),
             owner: session.owner.clone(),
             asking: Asking::Session(Arc::clone(&session.asks)),
-            fields: None,
             headers: via.fields(),
         }
     }
@@ -56,52 +54,43 @@ impl Engine {
         if !self.offers(method) {
             return self.serve_empty(method, asked);
         }
-        match method {
-            // Nothing is kept for a request that stands alone.
+        let done = match method {
+            // Answered at once. Nothing is kept for a request that stands alone.
             Method::SetLevel | Method::Subscribe | Method::Unsubscribe
                 if session.stands_alone() =>
             {
-                asked.fail(&ErrorObject::method_not_found(method.name()));
+                Err(ErrorObject::method_not_found(method.name()))
             }
-            // Answered at once.
-            Method::Ping => asked.answer(b"{}"),
-            Method::ToolsList
-            | Method::PromptsList
-            | Method::ResourcesList
-            | Method::TemplatesList => self.list(method, asked),
-            Method::SetLevel => match asked.params.level {
-                Some(level) => {
-                    session.set_log_level(level);
-                    asked.answer(b"{}");
-                }
-                None => asked.fail(&ErrorObject::invalid_params("`level` is missing")),
-            },
-            Method::Subscribe => self.subscribe(asked, session),
-            Method::Unsubscribe => self.unsubscribe(asked, session),
+            Method::Ping => Ok(()),
+            Method::SetLevel => {
+                let level = asked.params.level.map(|level| session.set_log_level(level));
+                level.ok_or_else(|| ErrorObject::invalid_params("`level` is missing"))
+            }
+            Method::Subscribe => self.watch(&asked, session),
+            // To stop watching what was never watched is no mistake.
+            Method::Unsubscribe => watched_uri(&asked).map(|uri| session.watched.remove(uri)),
+            Method::List(kind) => return self.list(kind, asked),
             // To the lane of what is called.
-            Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
-                self.call(method, asked, Caller::legacy(session, via));
+            Method::Call(_) | Method::Complete => {
+                return drop(self.call(method, asked, Caller::legacy(session, via)));
             }
             Method::Initialize
             | Method::Discover
             | Method::Listen
             | Method::TasksGet
             | Method::TasksUpdate
-            | Method::TasksCancel => {
-                asked.fail(&ErrorObject::invalid_request(
-                    "This session is initialized already",
-                ));
-            }
-        }
+            | Method::TasksCancel => Err(ErrorObject::invalid_request(
+                "This session is initialized already",
+            )),
+        };
+        asked.acknowledge(done);
     }
 
     /// What the server has nothing of. Some clients give up a server that knows a list's method not, so a list is empty; the capabilities say that
     /// there is nothing.
     fn serve_empty(&self, method: Method, asked: Asked<'_>) {
         match method {
-            Method::PromptsList | Method::ResourcesList | Method::TemplatesList => {
-                self.list(method, asked);
-            }
+            Method::List(kind) => self.list(kind, asked),
             Method::Complete => self.tell_unplanned(Unplanned::Nothing, asked),
             _ => asked.fail(&ErrorObject::method_not_found(method.name())),
         }
@@ -115,19 +104,17 @@ impl Engine {
         ingress: &Ingress<'_>,
     ) -> Accepted {
         if method == "ping" {
-            asked.answer(b"{}");
+            asked.acknowledge(Ok(()));
             return Accepted::Plain;
         }
         match self.open_session(&asked, &ingress.via) {
             Ok((version, accepted)) => {
                 let shared = &self.shared;
-                let has_session = !self.is_stateless(&ingress.via);
-                let capabilities = shared.capabilities();
-                asked.answer(
-                    &shared
-                        .identity
-                        .initialize(version, capabilities, has_session),
-                );
+                let mut capabilities = shared.capabilities(Era::Legacy);
+                if self.is_stateless(&ingress.via) {
+                    capabilities = without_session(&capabilities);
+                }
+                asked.answer(&shared.identity.initialize(version, capabilities));
                 accepted
             }
             Err(error) => {
@@ -183,17 +170,10 @@ impl Engine {
     }
 
     /// `resources/subscribe` of the handshake era.
-    fn subscribe(&self, asked: Asked<'_>, session: &Session) {
-        match self.watch(&asked, session) {
-            Ok(()) => asked.answer(b"{}"),
-            Err(error) => asked.fail(&error),
-        }
-    }
-
     fn watch(&self, asked: &Asked<'_>, session: &Session) -> Result<(), ErrorObject> {
         let uri = watched_uri(asked)?;
         self.shared.check_watchable(uri)?;
-        if !self.shared.catalogue.covers(uri) {
+        if self.shared.catalogue.resource(uri).is_none() {
             return Err(ErrorObject::no_resource(uri));
         }
         let charge = session.memory.charge(uri.len() + URI_BYTES);
@@ -203,14 +183,6 @@ impl Engine {
             false => Err(ErrorObject::invalid_params(format!(
                 "This session watches {most} resources, which is the most; unsubscribe from some"
             ))),
-        }
-    }
-
-    /// `resources/unsubscribe` of the handshake era. To stop watching what was never watched is no mistake.
-    fn unsubscribe(&self, asked: Asked<'_>, session: &Session) {
-        match watched_uri(&asked).map(|uri| session.watched.remove(uri)) {
-            Ok(()) => asked.answer(b"{}"),
-            Err(error) => asked.fail(&error),
         }
     }
 
@@ -240,9 +212,9 @@ impl Engine {
             }
             Ok(Footing::Legacy(session)) if session.version <= ProtocolVersion::V2025_03_26 => {
                 if (1..=most).contains(&members.len()) {
-                    let places = split(slot, members.len(), ingress.tag.clone());
-                    for (member, place) in members.iter().zip(places) {
-                        self.accept_member(member, &session, ingress, ReplyPort::Batch(place));
+                    let ports = split(slot, members.len(), ingress.tag.clone());
+                    for (member, port) in members.iter().zip(ports) {
+                        self.accept_member(member, &session, ingress, ReplyPort::Batch(port));
                     }
                     return Accepted::in_session(&session);
                 }

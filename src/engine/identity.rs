@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::desk::wire::EXTENSION;
 use crate::engine::listing::Cacheable;
 use crate::protocol::meta::SERVER_INFO_KEY;
 use crate::protocol::results::CacheHint;
@@ -25,16 +24,6 @@ pub(crate) struct Identity {
     instructions: Option<String>,
     /// `{"io.modelcontextprotocol/serverInfo": ...}`
     pub(crate) server_info: Box<RawValue>,
-}
-
-/// What the server can do; the same in both eras. Of what may come while it serves, it says only what has come.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Capabilities {
-    pub(crate) prompts: bool,
-    pub(crate) resources: bool,
-    pub(crate) completions: bool,
-    /// Whether calls may be answered with tasks. Of the modern era alone.
-    pub(crate) tasks: bool,
 }
 
 impl Identity {
@@ -54,11 +43,11 @@ impl Identity {
     }
 
     /// The result of `server/discover`.
-    pub(crate) fn discover(&self, capabilities: Capabilities) -> Vec<u8> {
+    pub(crate) fn discover(&self, capabilities: Value) -> Vec<u8> {
         let mut out = Vec::new();
         let result = DiscoverResult {
             supported_versions: ProtocolVersion::ALL.map(ProtocolVersion::as_str),
-            capabilities: capabilities.modern(),
+            capabilities,
             instructions: self.instructions.as_deref(),
             modern: Cacheable::new(CacheHint::public(DISCOVER_TTL), &self.server_info),
         };
@@ -66,61 +55,27 @@ impl Identity {
         out
     }
 
-    /// The result of `initialize`. Without a session there is nowhere to announce a change, and no level of log messages.
-    pub(crate) fn initialize(
-        &self,
-        version: ProtocolVersion,
-        capabilities: Capabilities,
-        has_session: bool,
-    ) -> Vec<u8> {
+    /// The result of `initialize`.
+    pub(crate) fn initialize(&self, version: ProtocolVersion, capabilities: Value) -> Vec<u8> {
+        let mut result = json!({
+            "protocolVersion": version.as_str(),
+            "capabilities": capabilities,
+            "serverInfo": self.implementation,
+        });
+        if let Some(instructions) = &self.instructions {
+            result["instructions"] = instructions.as_str().into();
+        }
         let mut out = Vec::new();
-        let result = InitializeResult {
-            protocol_version: version.as_str(),
-            capabilities: match has_session {
-                true => capabilities.object(),
-                false => capabilities.without_session(),
-            },
-            server_info: &self.implementation,
-            instructions: self.instructions.as_deref(),
-        };
         write_json(&mut out, &result);
         out
     }
 }
 
-impl Capabilities {
-    fn without_session(self) -> Value {
-        let Value::Object(mut declared) = self.object() else {
-            return json!({});
-        };
-        declared.remove("logging");
-        for feature in declared.values_mut() {
-            *feature = json!({});
-        }
-        Value::Object(declared)
-    }
-
-    fn modern(self) -> Value {
-        let mut object = self.object();
-        if self.tasks {
-            object["extensions"] = json!({ EXTENSION: {} });
-        }
-        object
-    }
-
-    fn object(self) -> Value {
-        let mut object = json!({ "tools": { "listChanged": true }, "logging": {} });
-        if self.prompts {
-            object["prompts"] = json!({ "listChanged": true });
-        }
-        if self.resources {
-            object["resources"] = json!({ "listChanged": true, "subscribe": true });
-        }
-        if self.completions {
-            object["completions"] = json!({});
-        }
-        object
-    }
+/// These capabilities where there is no session, and so nowhere to announce a change, and no level of log messages.
+pub(super) fn without_session(capabilities: &Value) -> Value {
+    let names = capabilities.as_object().into_iter().flat_map(Map::keys);
+    let names = names.filter(|name| *name != "logging");
+    names.map(|name| (name.clone(), json!({}))).collect()
 }
 
 #[derive(Serialize)]
@@ -132,14 +87,4 @@ struct DiscoverResult<'a> {
     instructions: Option<&'a str>,
     #[serde(flatten)]
     modern: Cacheable<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct InitializeResult<'a> {
-    protocol_version: &'a str,
-    capabilities: Value,
-    server_info: &'a Implementation,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instructions: Option<&'a str>,
 }

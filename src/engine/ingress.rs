@@ -1,17 +1,33 @@
-//! How a message came in, and what its transport has to know of what becomes of it.
+//! How a message came in, by the rules of which era it is served, and what its transport asks of the engine and hears of
+//! what becomes of it.
 //!
-//! Must not know what a message means.
+//! Modern metadata settle the era. A message that has none is served as its session, its header field or its pipe says, or not at all. Must not know what a
+//! message means. Specification: `basic/versioning` ("Backward Compatibility") of revision 2026-07-28.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::base::lock::Lock;
+use serde_json::value::RawValue;
+
+use crate::base::budget::Budget;
 use crate::base::owner::Owner;
+use crate::base::panics::Lock;
 use crate::engine::call::{Call, CallsInFlight};
-use crate::legacy::{Listening, Session, Streams};
-use crate::observe::access::RequestTag;
-use crate::outbox::Outbox;
+use crate::engine::lifecycle::Engine;
+use crate::engine::reply::{Refusal, ReplyPort};
+use crate::engine::shared::Shared;
+use crate::handler::client::Client;
+use crate::legacy::{Listening, Session, Sessions, Streams};
+use crate::observe::access::{self, Observer, RequestTag};
+use crate::outbox::{Admission, Bounds, Outbox, OutboxReceiver, outbox};
+use crate::protocol::errors::ErrorObject;
+use crate::protocol::jsonrpc::{Message, OneWay, Request};
+use crate::protocol::meta::Params;
 use crate::protocol::modern::Mirrored;
 use crate::protocol::param_headers::HeaderFields;
+use crate::protocol::raw;
+use crate::protocol::text::Text;
+use crate::protocol::version::{Era, ProtocolVersion};
 
 /// What a message came by, as far as its meaning depends on it. An HTTP `Origin` is something else; the engine never sees it.
 pub(crate) enum Via<'a> {
@@ -72,9 +88,11 @@ struct Conversation {
 
 impl Pipe {
     pub(crate) fn new() -> Self {
+        let calls = CallsInFlight::default();
+        calls.keep_ended(true);
         Pipe {
             owner: Owner::new_pipe(),
-            calls: Arc::default(),
+            calls: Arc::new(calls),
             session: Lock::default(),
         }
     }
@@ -85,7 +103,8 @@ impl Pipe {
     }
 
     /// Nothing more will be read, answers to requests of ours included.
-    pub(crate) fn end_asks(&self) {
+    pub(crate) fn end_reading(&self) {
+        self.calls.keep_ended(false);
         if let Some(session) = self.session() {
             session.asks.close();
         }
@@ -143,4 +162,260 @@ impl Accepted {
 pub(super) struct Ingress<'a> {
     pub(super) tag: RequestTag,
     pub(super) via: Via<'a>,
+}
+
+/// What arrived in one body or line.
+pub(super) enum Arrived<'a> {
+    Request(Request<'a>, Result<Box<Params<'a>>, ErrorObject>),
+    OneWay(OneWay<'a>),
+    /// The members of an array, still raw.
+    Batch(Vec<&'a RawValue>),
+}
+
+/// On what footing a message is served: by the rules of which era.
+pub(super) enum Footing {
+    Modern,
+    Legacy(Arc<Session>),
+    /// `initialize`, or a `ping` before it.
+    Handshake,
+}
+
+/// Why a message of the handshake era is served by no rules at all.
+pub(super) struct Misplaced {
+    admission: Admission,
+    message: &'static str,
+}
+
+const UNKNOWN_SESSION: Misplaced = Misplaced {
+    admission: Admission::UnknownSession,
+    message: "No such session; send `initialize` to open a new one",
+};
+const NO_SESSION: Misplaced = Misplaced {
+    admission: Admission::Malformed,
+    message: "Send `initialize` first, then its Mcp-Session-Id with every request",
+};
+const WRONG_VERSION: Misplaced = Misplaced {
+    admission: Admission::Malformed,
+    message: "MCP-Protocol-Version is not a version this session can have; send the one `initialize` answered",
+};
+
+impl<'a> From<Message<'a>> for Arrived<'a> {
+    fn from(message: Message<'a>) -> Self {
+        match message {
+            Message::Request(request) => {
+                let params = Params::parse(request.params);
+                Arrived::Request(request, params)
+            }
+            Message::OneWay(message) => Arrived::OneWay(message),
+            Message::Batch(members) => Arrived::Batch(members),
+        }
+    }
+}
+
+impl Misplaced {
+    pub(super) fn is_unknown_session(&self) -> bool {
+        self.admission == Admission::UnknownSession
+    }
+
+    pub(super) fn refuse(self, refusal: Refusal<'_>, port: ReplyPort) {
+        let Misplaced { admission, message } = self;
+        let refusal = Refusal {
+            admission,
+            ..refusal
+        };
+        refusal.send(&ErrorObject::invalid_request(message), port);
+    }
+}
+
+impl Engine {
+    /// The era of a message. Modern metadata always makes it modern; then the session it names, the version it names, or
+    /// the handshake it is makes it legacy.
+    pub(super) fn footing(
+        &self,
+        arrived: &Arrived<'_>,
+        ingress: &Ingress<'_>,
+    ) -> Result<Footing, Misplaced> {
+        let (is_handshake, is_ping) = match arrived {
+            Arrived::Request(_, Ok(params)) if params.is_modern() => return Ok(Footing::Modern),
+            Arrived::Request(request, _) => {
+                (request.method == "initialize", request.method == "ping")
+            }
+            _ => (false, false),
+        };
+        match &ingress.via {
+            Via::Pipe(pipe) => Ok(match pipe.session() {
+                _ if is_handshake => Footing::Handshake,
+                Some(session) => Footing::Legacy(session),
+                None if is_ping => Footing::Handshake,
+                None => Footing::Modern,
+            }),
+            // Whatever version its header names, none has been negotiated yet.
+            Via::Http { .. } if is_handshake => Ok(Footing::Handshake),
+            Via::Http {
+                mirrored,
+                session_id,
+                ..
+            } => self.footing_by_fields(mirrored.version, *session_id),
+        }
+    }
+
+    /// The same by the header fields for the version and the session.
+    fn footing_by_fields(
+        &self,
+        version: Option<&str>,
+        session_id: Option<&str>,
+    ) -> Result<Footing, Misplaced> {
+        let version = version.map(ProtocolVersion::parse);
+        let is_legacy = matches!(version, Some(Some(version)) if version.era() == Era::Legacy);
+        let spoken = version.flatten();
+        let stands_alone = self.shared.legacy_sessions == Sessions::Stateless;
+        let (session, otherwise) = match session_id {
+            _ if stands_alone && (is_legacy || version.is_none()) => {
+                (self.lone_session(spoken), NO_SESSION)
+            }
+            Some(_) if version.is_some() && !is_legacy => return Err(WRONG_VERSION),
+            Some(id) => (self.session(id, spoken), UNKNOWN_SESSION),
+            None if is_legacy => return Err(NO_SESSION),
+            None => return Ok(Footing::Modern),
+        };
+        session.map(Footing::Legacy).ok_or(otherwise)
+    }
+}
+
+/// What a transport asks of the engine besides [`accept`](Engine::accept).
+impl Engine {
+    /// Who sees every request's end.
+    pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
+        &self.shared.observer
+    }
+
+    /// A way out for one exchange or one pipe, on which so many answers may wait.
+    pub(crate) fn outbox(&self, answers_max: usize) -> (Outbox, OutboxReceiver) {
+        let bytes_max = self.shared.limits.outbox_bytes_max;
+        let bounds = Bounds {
+            answers_max,
+            bytes_max,
+        };
+        outbox(bounds, self.shared.waiting.clone(), &self.shared.observer)
+    }
+
+    /// The account of the bodies that arrive, for the transports to charge.
+    pub(crate) fn bodies(&self) -> &Arc<Budget> {
+        &self.shared.bodies
+    }
+
+    /// The number of open connections, for the transports to keep.
+    pub(crate) fn connections(&self) -> &Arc<AtomicUsize> {
+        &self.shared.connections
+    }
+
+    /// The number of open event streams, for the transports to keep.
+    pub(crate) fn streams(&self) -> &Arc<AtomicUsize> {
+        &self.shared.streams
+    }
+
+    /// Notes for the access log whose session this is, of a request that only the transport sees.
+    pub(crate) fn note_session(&self, tag: &RequestTag, session_id: &str) {
+        if access::is_logged()
+            && let Some(session) = self.shared.sessions.find(session_id)
+        {
+            session.note_on(tag);
+        }
+    }
+
+    /// What becomes of sessions over HTTP.
+    pub(crate) fn legacy_sessions(&self) -> Sessions {
+        self.shared.legacy_sessions
+    }
+
+    /// Cancels the job that a call has become: its client has left without its id, so nobody will ever ask for it.
+    pub(crate) fn cancel_job_of(&self, call: &Call) {
+        if let (Some(jobs), Some(id)) = (&self.shared.desk.jobs, call.job.get()) {
+            let _has_ended = jobs.cancel(id);
+        }
+    }
+
+    /// Ends a session because its client says so; see [`SessionTable::delete`](crate::legacy::SessionTable::delete).
+    pub(crate) fn end_session(&self, id: &str) -> bool {
+        let ended = match self.shared.legacy_sessions {
+            Sessions::Adopt => self.shared.sessions.delete(id),
+            Sessions::Kept | Sessions::Stateless => self.shared.sessions.end(id),
+        };
+        self.shared.sweep_workspaces();
+        ended
+    }
+
+    /// The streams of the session with this id, whose client names this version, if there is one or it is adopted.
+    pub(crate) fn streams_of(&self, id: &str, version: Option<&str>) -> Option<Arc<Streams>> {
+        let version = version.and_then(ProtocolVersion::parse);
+        let session = self.session(id, version)?;
+        Some(Arc::clone(&session.streams))
+    }
+
+    /// The living session with this id, or a fresh one if it may be adopted.
+    pub(super) fn session(
+        &self,
+        id: &str,
+        version: Option<ProtocolVersion>,
+    ) -> Option<Arc<Session>> {
+        let Shared {
+            sessions,
+            legacy_sessions,
+            limits,
+            kept,
+            ..
+        } = &*self.shared;
+        let found = sessions.find(id);
+        if found.is_some() || *legacy_sessions != Sessions::Adopt || !sessions.may_adopt(id) {
+            return found;
+        }
+        let client = Client::unknown(version);
+        let owner = Owner::Session(id.into());
+        let calls = Arc::new(CallsInFlight::with_twins());
+        let mut session = Session::new(owner, client, calls, limits, kept).ok()?;
+        session.is_adopted = true;
+        sessions.open(session)?;
+        sessions.find(id)
+    }
+
+    /// A session for one request that stands alone. Nothing is kept in it, so it is on nobody's account.
+    pub(super) fn lone_session(&self, version: Option<ProtocolVersion>) -> Option<Arc<Session>> {
+        let limits = &self.shared.limits;
+        let nobodys = Budget::whole(usize::MAX);
+        let client = Client::unknown(version);
+        let session = Session::new(Owner::Nobody, client, Arc::default(), limits, &nobodys);
+        session.ok().map(Arc::new)
+    }
+
+    /// Whether new calls are refused.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Acquire)
+    }
+}
+
+impl Ingress<'_> {
+    /// Notes for the access log who asks, if anybody reads it.
+    pub(super) fn note(&self, footing: &Result<Footing, Misplaced>, arrived: &Arrived<'_>) {
+        if !access::is_logged() {
+            return;
+        }
+        let params = match arrived {
+            Arrived::Request(_, Ok(params)) => Some(params),
+            _ => None,
+        };
+        let (era, introduced) = match footing {
+            Ok(Footing::Legacy(session)) => return session.note_on(&self.tag),
+            Ok(Footing::Modern) => (
+                Era::Modern,
+                params.and_then(|params| params.meta.as_ref()?.client_info),
+            ),
+            Ok(Footing::Handshake) | Err(_) => {
+                (Era::Legacy, params.and_then(|params| params.client_info))
+            }
+        };
+        let name = introduced.and_then(|info| raw::member(info, "name"));
+        let name = name.and_then(|name| serde_json::from_str::<Text<'_>>(name.get()).ok());
+        let name = name.as_ref().map(|name| &*name.0);
+        self.tag.note_asker(era.as_str(), name);
+    }
 }

@@ -1,4 +1,4 @@
-//! The engine from its start to its end: what it is made of, and how it drains.
+//! The engine from its start to its end: what it is made of, what comes and goes while it serves, and how it drains.
 //!
 //! Must not know what a message means.
 
@@ -6,7 +6,7 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -16,16 +16,14 @@ use crate::base::cancel::{CancellationToken, Canceller, cancellation};
 use crate::base::clock::Clock;
 use crate::base::error::Error;
 use crate::base::limits::Limits;
-use crate::base::lock::Lock;
 use crate::base::log;
-use crate::base::owner::Owner;
-use crate::base::panics;
+use crate::base::panics::Lock;
 use crate::base::stats::Stats;
 use crate::base::waiting::after;
-use crate::engine::background::{Lanes, Starter};
-use crate::engine::call::CallsInFlight;
-use crate::engine::catalogue::Catalogue;
-use crate::engine::desk_plan::{DeskPlan, OpenedDesk};
+use crate::desk::Desk;
+use crate::engine::background::{Lanes, Standing, Starter};
+use crate::engine::catalogue::{Catalogue, IfTaken};
+use crate::engine::desk_plan::DeskPlan;
 use crate::engine::desk_tools;
 use crate::engine::errors::shutting_down;
 use crate::engine::identity::Identity;
@@ -34,17 +32,16 @@ use crate::engine::shared::Shared;
 use crate::engine::stalled::{Liveness, OnStalled};
 use crate::engine::subscriptions::Subscriptions;
 use crate::engine::work::QueuedCall;
-use crate::handler::client::Client;
 use crate::handler::registration::Registration;
 use crate::lane::{Lane, RunningLane};
-use crate::legacy::{Session, SessionTable, Sessions, Streams};
-use crate::observe::access::{self, AccessLog, Observer, RequestTag};
-use crate::outbox::{Accounts, Bounds, Outbox, OutboxReceiver, outbox};
-use crate::protocol::change::Change;
+use crate::legacy::{SessionTable, Sessions};
+use crate::observe::access::AccessLog;
+use crate::outbox::Accounts;
+use crate::pool::table::PoolTable;
 use crate::protocol::errors::ErrorObject;
+use crate::protocol::offer::{Change, OfferKind};
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::Implementation;
-use crate::protocol::version::ProtocolVersion;
 
 /// The engine: what its calls share, and the lanes that run them.
 pub(crate) struct Engine {
@@ -70,6 +67,8 @@ pub(crate) struct EnginePlan {
     pub(crate) lenient_arguments: bool,
     pub(crate) limits: Arc<Limits>,
     pub(crate) desk: DeskPlan,
+    /// The pools that the server looks after.
+    pub(crate) pools: Vec<Arc<PoolTable>>,
     /// How long a call may be silent whose tool and lane say nothing of it.
     pub(crate) liveness: Option<Duration>,
     pub(crate) on_stalled: Option<OnStalled>,
@@ -81,24 +80,27 @@ impl Engine {
         mut plan: EnginePlan,
         state: Arc<dyn Any + Send + Sync>,
     ) -> Result<Arc<Self>, Error> {
+        let memory = Budget::whole(plan.limits.memory_bytes_max);
         let desk = mem::take(&mut plan.desk);
-        let (registrations, lanes) = (&plan.registrations, &mut plan.lanes);
-        let mut desk = OpenedDesk::open(desk, registrations, lanes, &plan.limits)?;
-        let interrupted = mem::take(&mut desk.interrupted);
+        let mut lanes = mem::take(&mut plan.lanes);
+        let (desk, interrupted) =
+            desk.open(&plan.registrations, &mut lanes, &plan.limits, &memory)?;
         let registrations = mem::take(&mut plan.registrations);
-        let lanes = mem::take(&mut plan.lanes);
         let lanes = start_lanes(lanes, plan.liveness)?;
+        plan.pools.iter().for_each(|pool| pool.mark_swept());
         let (hurrier, hurry) = cancellation();
         let (liveness, nudges) = Liveness::start(plan.on_stalled.take())?;
-        let shared = Arc::new(share(plan, state, desk, &lanes, hurry, liveness));
+        let shared = Arc::new(share(plan, state, (memory, desk), &lanes, hurry, liveness));
         for registration in registrations {
             let registration = registration.map_err(Error::configuration)?;
-            shared.catalogue.add(registration)?;
+            shared.catalogue.put(registration, IfTaken::Refuse)?;
         }
         shared.make_room_on_shortage();
         shared.tell_of_jobs();
-        for registration in desk_tools::all(&shared) {
-            shared.catalogue.add(registration)?;
+        for tool in desk_tools::all(&shared) {
+            let registration = tool.into_registration(&Arc::new(()));
+            let registration = registration.map_err(Error::configuration)?;
+            shared.catalogue.put(registration, IfTaken::Refuse)?;
         }
         let ticks = vec![shared.sweep(), shared.sweep_desk(), shared.watch(&lanes)];
         let engine = Arc::new(Engine {
@@ -122,119 +124,25 @@ impl Engine {
     /// Runs jobs again that the end of another server has interrupted.
     fn resume(&self, interrupted: Vec<Arc<str>>) {
         for id in interrupted {
-            if let Some(ticket) = self.lanes[self.shared.jobs_lane].ticket() {
-                self.starter().attempt(&id, ticket);
+            if let Some(ticket) = self.lanes[self.shared.desk.jobs_lane].ticket() {
+                self.starter().attempt(&id, ticket, Standing::Accepted);
             }
         }
     }
 
-    /// Who sees every request's end.
-    pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
-        &self.shared.observer
-    }
-
-    /// A way out for one exchange or one pipe.
-    pub(crate) fn outbox(&self, bounds: Bounds) -> (Outbox, OutboxReceiver) {
-        outbox(bounds, self.shared.waiting.clone(), &self.shared.observer)
-    }
-
-    /// The account of the bodies that arrive, for the transports to charge.
-    pub(crate) fn bodies(&self) -> &Arc<Budget> {
-        &self.shared.bodies
-    }
-
-    /// The number of open connections, for the transports to keep.
-    pub(crate) fn connections(&self) -> &Arc<AtomicUsize> {
-        &self.shared.connections
-    }
-
-    /// The number of open event streams, for the transports to keep.
-    pub(crate) fn streams(&self) -> &Arc<AtomicUsize> {
-        &self.shared.streams
-    }
-
-    /// Notes for the access log whose session this is, of a request that only the transport sees.
-    pub(crate) fn note_session(&self, tag: &RequestTag, session_id: &str) {
-        if access::is_logged()
-            && let Some(session) = self.shared.sessions.find(session_id)
-        {
-            session.note_on(tag);
-        }
-    }
-
-    /// What becomes of sessions over HTTP.
-    pub(crate) fn legacy_sessions(&self) -> Sessions {
-        self.shared.legacy_sessions
-    }
-
-    /// Ends a session because its client says so; see [`SessionTable::delete`].
-    pub(crate) fn end_session(&self, id: &str) -> bool {
-        let ended = match self.shared.legacy_sessions {
-            Sessions::Adopt => self.shared.sessions.delete(id),
-            Sessions::Kept | Sessions::Stateless => self.shared.sessions.end(id),
-        };
-        self.shared.sweep_workspaces();
-        ended
-    }
-
-    /// The streams of the session with this id, whose client names this version, if there is one or it is adopted.
-    pub(crate) fn streams_of(&self, id: &str, version: Option<&str>) -> Option<Arc<Streams>> {
-        let version = version.and_then(ProtocolVersion::parse);
-        let session = self.session(id, version)?;
-        Some(Arc::clone(&session.streams))
-    }
-
-    /// The living session with this id, or a fresh one if it may be adopted.
-    pub(super) fn session(
-        &self,
-        id: &str,
-        version: Option<ProtocolVersion>,
-    ) -> Option<Arc<Session>> {
-        let Shared {
-            sessions,
-            legacy_sessions,
-            limits,
-            kept,
-            ..
-        } = &*self.shared;
-        let found = sessions.find(id);
-        if found.is_some() || *legacy_sessions != Sessions::Adopt || !sessions.may_adopt(id) {
-            return found;
-        }
-        let client = Client::unknown(version);
-        let owner = Owner::Session(id.into());
-        let calls = Arc::new(CallsInFlight::with_twins());
-        let mut session = Session::new(owner, client, calls, limits, kept).ok()?;
-        session.is_adopted = true;
-        sessions.open(session)?;
-        sessions.find(id)
-    }
-
-    /// A session for one request that stands alone. Nothing is kept in it, so it is on nobody's account.
-    pub(super) fn lone_session(&self, version: Option<ProtocolVersion>) -> Option<Arc<Session>> {
-        let limits = &self.shared.limits;
-        let nobodys = Budget::whole(usize::MAX);
-        let client = Client::unknown(version);
-        let session = Session::new(Owner::Nobody, client, Arc::default(), limits, &nobodys);
-        session.ok().map(Arc::new)
-    }
-
     /// Refuses new calls from now on, and ends what would go on for ever.
     pub(crate) fn begin_drain(&self) {
-        self.shared.draining.store(true, Ordering::Release);
         for lane in &*self.lanes {
             // All at once, so that none waits for the patience with another.
             lane.refuse_more();
         }
+        // After the lanes, so that a server that says that it drains takes no call any more.
+        self.shared.draining.store(true, Ordering::Release);
         self.shared.desk.watch.end();
         self.shared.sessions.end_listening();
         self.shared
             .subscriptions
             .end(&self.shared.identity.server_info);
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.shared.is_draining()
     }
 
     /// See [`Shared::stats`].
@@ -245,6 +153,37 @@ impl Engine {
     /// See [`Shared::publish`].
     pub(crate) fn publish(&self, change: Change<'_>) {
         self.shared.publish(change);
+    }
+
+    /// Adds something while serving, at the end of its list, or in the place of that of its name.
+    pub(crate) fn put(&self, registration: Registration, if_taken: IfTaken) -> Result<(), Error> {
+        let kind = registration.kind;
+        self.shared.catalogue.put(registration, if_taken)?;
+        self.shared.liveness.look_soon();
+        self.publish(Change::List(kind));
+        Ok(())
+    }
+
+    pub(crate) fn remove(&self, kind: OfferKind, name: &str) -> bool {
+        let removed = self.shared.catalogue.offers(kind).remove(name);
+        if removed {
+            self.publish(Change::List(kind));
+        }
+        removed
+    }
+
+    /// Offers something or keeps it back. False when there is none of that kind and name.
+    pub(crate) fn enable(&self, kind: OfferKind, name: &str, enabled: bool) -> bool {
+        let changed = self.shared.catalogue.offers(kind).enable(name, enabled);
+        if changed == Some(true) {
+            self.publish(Change::List(kind));
+        }
+        changed.is_some()
+    }
+
+    /// The server's state, if it is of this type.
+    pub(crate) fn state<S: Send + Sync + 'static>(&self) -> Option<Arc<S>> {
+        Arc::clone(&self.shared.state).downcast().ok()
     }
 
     /// Lets what was accepted finish until `deadline` or until someone is in a hurry, cancels the rest, and waits `grace` for it. Says how many
@@ -259,19 +198,17 @@ impl Engine {
             .filter(|lane| lane.close(deadline, hurry) > 0)
             .collect();
         if late.is_empty() {
-            self.end_children();
+            self.end_children(after(KILLED_GRACE));
             return self.left_behind();
         }
         self.cancel_all();
-        let deadline = after(grace);
+        // One deadline for all of them together, however many lanes there are.
+        let (deadline, last) = (after(grace), after(grace.saturating_add(KILLED_GRACE)));
         let never = crossbeam_channel::never();
         late.retain(|lane| lane.close(deadline, &never) > 0);
         // A handler whose command has ignored its SIGTERM for all of the grace returns when the command is dead.
-        self.end_children();
-        let late: usize = late
-            .iter()
-            .map(|lane| abandon(lane, after(KILLED_GRACE)))
-            .sum();
+        self.end_children(last);
+        let late: usize = late.iter().map(|lane| abandon(lane, last)).sum();
         late + self.left_behind()
     }
 
@@ -285,16 +222,19 @@ impl Engine {
         let Some(patience) = self.shared.desk.drain_deadline else {
             return;
         };
-        let lane = &self.lanes[self.shared.jobs_lane];
+        let lane = &self.lanes[self.shared.desk.jobs_lane];
         if lane.close(deadline.min(after(patience)), hurry) > 0 {
+            self.shared.desk.is_over.store(true, Ordering::SeqCst);
             abort_all(lane, &shutting_down());
         }
     }
 
     /// Ends what is left of the commands that handlers have run.
-    fn end_children(&self) {
+    fn end_children(&self, deadline: Instant) {
+        #[cfg(not(unix))]
+        let _there_are_none = deadline;
         #[cfg(unix)]
-        match self.shared.children.end_all(after(KILLED_GRACE)) {
+        match self.shared.children.end_all(deadline) {
             0 => {}
             left => log::error!("{left} process groups of commands are left; they were killed"),
         }
@@ -302,7 +242,7 @@ impl Engine {
 
     /// Whether somebody has lost patience with a drain.
     pub(crate) fn is_hurried(&self) -> bool {
-        self.shared.is_hurried()
+        self.shared.hurry.is_cancelled()
     }
 
     /// Cancels every call, running or queued, and ends the patience of a drain. Each client is told why.
@@ -313,15 +253,13 @@ impl Engine {
         }
         let error = shutting_down();
         let workspaces = self.shared.desk.workspaces.as_ref();
-        let closed = workspaces.map(|(workspaces, _)| workspaces.close_all());
+        let closed = workspaces.map(|(workspaces, _)| (workspaces, workspaces.close_all()));
         for lane in &*self.lanes {
             abort_all(lane, &error);
         }
-        // Last, for a value may take its time or panic while it is dropped.
-        for one in closed.into_iter().flatten() {
-            if let Err(panic) = panics::catch(|| drop(one)) {
-                log::error!("a workspace panicked while it was dropped: {panic}");
-            }
+        // Last, for a value may take its time while it is dropped.
+        if let Some((workspaces, closed)) = closed {
+            workspaces.waste.throw_away_and_wait(closed);
         }
     }
 }
@@ -339,7 +277,7 @@ fn start_lanes(lanes: Vec<Lane>, liveness: Option<Duration>) -> Result<Arc<Lanes
 fn share(
     plan: EnginePlan,
     state: Arc<dyn Any + Send + Sync>,
-    desk: OpenedDesk,
+    (memory, desk): (Arc<Budget>, Desk),
     lanes: &Lanes,
     hurry: CancellationToken,
     liveness: Liveness,
@@ -348,7 +286,7 @@ fn share(
     let names = lanes.iter().map(|lane| Arc::clone(lane.name())).collect();
     let (limits, cache) = (plan.limits, plan.list_cache);
     let catalogue = Catalogue::new(names, limits.page_len, cache, &identity.server_info);
-    let (memory, most) = (desk.memory, limits.memory_bytes_max);
+    let most = limits.memory_bytes_max;
     let waiting = Accounts {
         answers: Arc::clone(&memory),
         events: memory.of_peer(most / 4),
@@ -370,10 +308,10 @@ fn share(
         lenient_arguments: plan.lenient_arguments,
         subscriptions: Subscriptions::default(),
         liveness,
-        desk: desk.desk,
-        pools: desk.pools,
-        jobs_lane: desk.jobs_lane,
+        desk,
+        pools: plan.pools,
         meters: lanes.iter().map(RunningLane::meter).collect(),
+        waits: lanes.iter().map(RunningLane::waits).cloned().collect(),
         #[cfg(unix)]
         children: Arc::default(),
         draining: AtomicBool::new(false),
@@ -385,8 +323,8 @@ fn share(
 }
 
 fn abort_all(lane: &RunningLane<QueuedCall>, error: &ErrorObject) {
-    for job in lane.take_queued() {
-        job.responder.0.abort(error);
+    for queued in lane.take_queued() {
+        queued.control.call.abort(error);
     }
     for control in lane.running() {
         control.call.abort(error);

@@ -4,8 +4,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crate::base::owner::Owner;
+use crate::base::budget::OverBudget;
+use crate::desk::record::JobRecord;
 use crate::engine::call::Call;
 use crate::engine::errors::{over_budget, shutting_down};
 use crate::engine::ingress::Via;
@@ -13,10 +15,10 @@ use crate::engine::lifecycle::Engine;
 use crate::engine::planning::{declares_tasks, tasks_required};
 use crate::engine::reply::Asked;
 use crate::engine::shared::Shared;
-use crate::engine::subscriptions::{Wants, id_bytes, send_task};
-use crate::protocol::change::Change;
+use crate::engine::subscriptions::{Wants, id_bytes};
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::meta::{Params, SubscriptionFilter};
+use crate::protocol::offer::{Change, OfferKind};
 use crate::protocol::raw;
 use crate::protocol::text::Text;
 
@@ -28,46 +30,50 @@ impl Engine {
         shared.subscriptions.prune();
         let filter = asked.params.notifications.as_ref();
         let wants = shared.honoured(filter).and_then(|wants| {
-            let task_ids = shared.followed(filter, &asked.params, &via.owner())?;
+            let task_ids = shared.followed(filter, &asked.params)?;
             Ok(Wants { task_ids, ..wants })
         });
-        let kept = wants.and_then(|wants| {
-            let kept = shared.kept.charge(wants.bytes() + id_bytes(&asked.id));
-            Ok((wants, kept.map_err(over_budget)?))
+        let charged = wants.and_then(|wants| {
+            // The acknowledgement repeats it.
+            let bytes = wants.bytes() + id_bytes(&asked.id);
+            let charge = || {
+                // The share of all clients together.
+                let charged = shared.kept.charge(bytes);
+                charged.map_err(|_| over_budget(OverBudget::Whole))
+            };
+            Ok(([charge()?, charge()?], wants))
         });
-        let (wants, kept) = match kept {
-            Ok(kept) => kept,
+        let (charges, wants) = match charged {
+            Ok(charged) => charged,
             Err(error) => {
                 asked.fail(&error);
                 return None;
             }
         };
         let owner = via.owner();
-        shared.subscriptions.open(
-            &owner,
-            |open| {
-                if let Err(error) = shared.has_room(open, via) {
-                    asked.fail(&error);
-                    return None;
-                }
-                let (facts, port, _) = asked.into_call(owner.clone());
-                let call = Call::new(facts, None, port).registered(via.calls())?;
-                Some((call, wants, kept))
-            },
-            |call, wants| {
-                // Else a client that comes after the end of a task would wait for ever.
-                for (jobs, id) in shared
-                    .desk
-                    .jobs
-                    .iter()
-                    .flat_map(|jobs| wants.task_ids.iter().map(move |id| (jobs, id)))
-                {
-                    jobs.look(id, owner.principal(), |record| {
-                        send_task(call, record, &shared.identity.server_info);
-                    });
-                }
-            },
-        )
+        let task_ids = wants.task_ids.clone();
+        let opened = shared.subscriptions.open(&owner, |open| {
+            if let Err(error) = shared.has_room(open, via) {
+                asked.fail(&error);
+                return None;
+            }
+            let (facts, port, _) = asked.into_call(owner.clone());
+            let call = Call::registered(facts, None, port, via.calls())?;
+            Some((call, wants, charges))
+        })?;
+        // Else a client that comes after the end of a task would wait for ever. Looked at without the lock of the others' subscriptions: it may wait for a store.
+        if let Some(jobs) = &shared.desk.jobs {
+            let server_info = &shared.identity.server_info;
+            let records = task_ids
+                .iter()
+                .filter_map(|id| jobs.look(id, JobRecord::clone));
+            records.for_each(|record| {
+                shared
+                    .subscriptions
+                    .tell_task(&opened, jobs, &record, server_info);
+            });
+        }
+        Some(opened)
     }
 }
 
@@ -88,15 +94,17 @@ impl Shared {
         let mut resource_subscriptions = BTreeSet::new();
         for Text(uri) in uris {
             self.check_watchable(&uri)?;
-            if self.catalogue.covers(&uri) {
+            if self.catalogue.resource(&uri).is_some() {
                 resource_subscriptions.insert(uri.into());
             }
         }
         Ok(Wants {
-            tools_list_changed: wanted.tools_list_changed && self.announces(Change::Tools),
-            prompts_list_changed: wanted.prompts_list_changed && self.announces(Change::Prompts),
+            tools_list_changed: wanted.tools_list_changed
+                && self.announces(Change::List(OfferKind::Tool)),
+            prompts_list_changed: wanted.prompts_list_changed
+                && self.announces(Change::List(OfferKind::Prompt)),
             resources_list_changed: wanted.resources_list_changed
-                && self.announces(Change::Resources),
+                && self.announces(Change::List(OfferKind::Resource)),
             resource_subscriptions,
             task_ids: BTreeSet::new(),
         })
@@ -107,7 +115,6 @@ impl Shared {
         &self,
         wanted: Option<&SubscriptionFilter<'_>>,
         params: &Params<'_>,
-        owner: &Owner,
     ) -> Result<BTreeSet<Box<str>>, ErrorObject> {
         let Some(task_ids) = wanted.and_then(|wanted| wanted.task_ids) else {
             return Ok(BTreeSet::new());
@@ -123,7 +130,7 @@ impl Shared {
         }
         let has = |id: &Text<'_>| {
             let jobs = self.desk.jobs.as_ref();
-            jobs.is_some_and(|jobs| jobs.look(&id.0, owner.principal(), |_| ()).is_some())
+            jobs.is_some_and(|jobs| jobs.look(&id.0, |_| ()).is_some())
         };
         Ok(ids
             .into_iter()
@@ -134,7 +141,7 @@ impl Shared {
 
     /// Whether one more may be open. Over HTTP it is the transport that counts streams.
     fn has_room(&self, open: usize, via: &Via<'_>) -> Result<(), ErrorObject> {
-        if self.is_draining() {
+        if self.draining.load(Ordering::Acquire) {
             return Err(shutting_down());
         }
         let most = self.limits.subscriptions_max;

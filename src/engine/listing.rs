@@ -7,8 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
@@ -96,14 +95,26 @@ impl Listing {
         let style = &*self.style;
         let first = at * style.page_len;
         let last = self.items.len().min(first + style.page_len);
-        let mut out = Vec::new();
-        let result = ListResult {
-            member: style.member,
-            items: &self.items[first..last],
-            next_cursor: (at + 1 < self.pages.len()).then(|| self.cursor(at + 1)),
-            modern: (era == Era::Modern).then(|| Cacheable::new(style.cache, &style.server_info)),
-        };
-        write_json(&mut out, &result);
+        let items = self.items[first..last].iter().map(|item| match era {
+            Era::Modern => &*item.modern,
+            Era::Legacy => &*item.legacy,
+        });
+        let mut out = vec![b'{'];
+        write_json(&mut out, style.member);
+        out.push(b':');
+        write_json(&mut out, &items.collect::<Vec<_>>());
+        if at + 1 < self.pages.len() {
+            out.extend_from_slice(b",\"nextCursor\":");
+            write_json(&mut out, &self.cursor(at + 1));
+        }
+        match era {
+            Era::Modern => {
+                let brace = out.len();
+                write_json(&mut out, &Cacheable::new(style.cache, &style.server_info));
+                out[brace] = b',';
+            }
+            Era::Legacy => out.push(b'}'),
+        }
         out
     }
 
@@ -145,35 +156,6 @@ fn properties_as_objects(schema: &mut Value) {
             Value::Bool(false) => *property = json!({ "not": {} }),
             _ => {}
         }
-    }
-}
-
-/// `ListToolsResult` and its like.
-struct ListResult<'a> {
-    member: &'static str,
-    items: &'a [ListItem],
-    next_cursor: Option<String>,
-    modern: Option<Cacheable<'a>>,
-}
-
-impl Serialize for ListResult<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        let items = self.items.iter().map(|item| match self.modern {
-            Some(_) => &*item.modern,
-            None => &*item.legacy,
-        });
-        map.serialize_entry(self.member, &items.collect::<Vec<_>>())?;
-        if let Some(next_cursor) = &self.next_cursor {
-            map.serialize_entry("nextCursor", next_cursor)?;
-        }
-        if let Some(modern) = &self.modern {
-            map.serialize_entry("resultType", modern.result_type)?;
-            map.serialize_entry("ttlMs", &modern.ttl_ms)?;
-            map.serialize_entry("cacheScope", &modern.cache_scope)?;
-            map.serialize_entry("_meta", modern.meta)?;
-        }
-        map.end()
     }
 }
 

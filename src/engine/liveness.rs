@@ -1,7 +1,7 @@
 //! What becomes of a call that gives no sign of life: it is logged and cancelled, and given up if that does not help.
 //!
 //! The lanes' watchdog finds it, on the clock's thread, which runs no code of the embedder's: the hook of [`Server::on_stalled`](crate::Server::on_stalled)
-//! has a thread of its own, and what may drop a handler's values goes to the reaper. Must not know how silence is measured.
+//! has a thread of its own, and what may drop a handler's values is dropped aside. Must not know how silence is measured.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +64,10 @@ impl Running for Arc<Control> {
         let given_up = stalled.given_up.as_deref();
         self.call
             .give_up(&silent(&self.call.facts.tag, silence.silent_for, given_up));
-        if let Some(seat) = self.seat.get() {
-            self.shared.desk.reaper.drop(seat.give_up());
+        let workspaces = self.shared.desk.workspaces.as_ref();
+        if let (Some(seat), Some((workspaces, _))) = (self.seat.get(), workspaces) {
+            let left = seat.give_up().into_iter();
+            workspaces.waste.throw_away(left.collect());
         }
         self.shared.forfeit(self.call.token());
         // Of one that was found silent it has been told before.

@@ -2,13 +2,12 @@
 //!
 //! Must not know what a call does with either.
 
-use crate::engine::footing::{Footing, Misplaced, OneWay};
-use crate::engine::ingress::Ingress;
+use crate::engine::ingress::{Footing, Ingress, Misplaced};
 use crate::engine::lifecycle::Engine;
 use crate::engine::reply::{Refusal, ReplyPort};
 use crate::legacy::Session;
 use crate::protocol::errors::shortened;
-use crate::protocol::jsonrpc::{Notification, Response};
+use crate::protocol::jsonrpc::{Notification, OneWay, Response};
 use crate::protocol::meta::Params;
 use crate::protocol::modern;
 use crate::protocol::version::Era;
@@ -67,7 +66,7 @@ impl Engine {
                 }
             }
             (OneWay::Response(Response { id: Some(id), body }), Some(session)) => {
-                session.asks.answer(&id, body);
+                session.asks.answer(&id, body, &self.shared.memory);
             }
             // Only a session is ever asked.
             (OneWay::Response(_), _) => {}

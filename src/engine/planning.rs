@@ -1,4 +1,4 @@
-//! How a call of a tool is carried out that the desk has to do with: in a workspace, as a background job, or at once.
+//! How a call of a tool that is no plain one is carried out: in a workspace, as a background job, or inline, on the thread that has read it.
 //!
 //! Takes the server's own arguments out of the call's. Must not know how it is carried out.
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::base::owner::Owner;
-use crate::desk::arguments::{self, DeskArguments};
+use crate::desk::arguments;
 use crate::desk::record::{Carried, Order};
 use crate::desk::wire::EXTENSION;
 use crate::desk::workspaces::{Key, NAME_BYTES_MAX};
@@ -30,7 +30,7 @@ pub(super) enum Plan {
     Workspace(Key, AccessMode),
     /// By a background job.
     Job(Box<NewJob>),
-    /// On this thread, for it waits for nothing but the store.
+    /// On this thread: it is inline, and so must not wait.
     Here,
     /// On the thread that changes the job, which had changed so often, or on the clock's when the time has come.
     WhenChanged(Arc<str>, u64, Instant),
@@ -59,28 +59,10 @@ const DEFAULT: &str = "default";
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 impl Shared {
-    /// Says how a tool is called, and takes out of its arguments what its handler does not see.
+    /// Says how a tool is called that the desk has to do with, and takes out of its arguments what its handler does not see.
     pub(super) fn plan(
         &self,
-        callable: &Arc<Callable>,
-        arguments: &mut Option<Box<RawValue>>,
-        params: &Params<'_>,
-        owner: &Owner,
-        era: Era,
-    ) -> Result<Plan, Unplanned> {
-        let work = callable.desk;
-        if work.is_inline {
-            return Ok(self.at_once(callable, arguments.as_deref()));
-        }
-        if work.access.is_none() && work.execution == Execution::Inline {
-            return Ok(Plan::Lane);
-        }
-        self.plan_at_desk(callable, arguments, params, owner, era)
-    }
-
-    fn plan_at_desk(
-        &self,
-        callable: &Arc<Callable>,
+        callable: &Callable,
         arguments: &mut Option<Box<RawValue>>,
         params: &Params<'_>,
         owner: &Owner,
@@ -94,19 +76,16 @@ impl Shared {
         if work.execution == Execution::Background && !gets_a_job {
             return Err(tasks_required().into());
         }
-        let DeskArguments {
-            workspace,
-            background,
-            rest,
-        } = arguments::take(arguments.as_deref(), self.lenient_arguments)
-            .map_err(Unplanned::Problem)?;
-        *arguments = rest;
+        let taken = arguments::take(arguments.as_deref(), self.lenient_arguments);
+        let taken = taken.map_err(Unplanned::Problem)?;
+        *arguments = taken.rest;
         let key = work.access.map(|access| {
-            let key = self.workspace_key(workspace, owner.key());
+            let key = self.workspace_key(taken.workspace, owner.key());
             key.map(|key| (key, access)).map_err(Unplanned::Problem)
         });
         let key = key.transpose()?;
-        let wants_a_job = follows_tasks || background || work.execution == Execution::Background;
+        let wants_a_job =
+            follows_tasks || taken.background || work.execution == Execution::Background;
         if work.execution == Execution::Inline || !wants_a_job {
             return Ok(key.map_or(Plan::Lane, |(key, access)| Plan::Workspace(key, access)));
         }
@@ -120,7 +99,6 @@ impl Shared {
             ..order(callable, arguments.as_deref(), params, owner, era)
         };
         Ok(Plan::Job(Box::new(NewJob {
-            callable: Arc::clone(callable),
             order,
             carried: Carried::default(),
             as_task: follows_tasks,
@@ -150,7 +128,7 @@ impl Shared {
     }
 
     /// A tool of the server's own that looks at a job may wait for it to change, without a thread.
-    fn at_once(&self, callable: &Callable, arguments: Option<&RawValue>) -> Plan {
+    pub(super) fn at_once(&self, callable: &Callable, arguments: Option<&RawValue>) -> Plan {
         let waits = || {
             let arguments = arguments.filter(|_| callable.desk.waits_for_job)?;
             let seconds = raw::member(arguments, "wait_seconds")?.get();
@@ -178,10 +156,9 @@ fn order(
     // Only a client that follows tasks can answer what a job asks.
     let follows_tasks = era == Era::Modern && declares_tasks(params);
     let meta = params.meta.as_ref().filter(|_| follows_tasks);
-    let owned = |raw: Option<&RawValue>| raw.map(|raw| raw.to_owned().into());
+    let owned = |raw: Option<&RawValue>| raw.map(|raw| raw::owned(raw).into());
     Order {
         tool: Arc::clone(&callable.name),
-        principal: owner.principal().map(Into::into),
         listed_in: owner.key(),
         arguments: owned(arguments),
         workspace: None,

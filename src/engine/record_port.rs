@@ -1,18 +1,17 @@
 //! Where the answer of a background job's attempt goes: into the job's record.
 //!
-//! An attempt is a call like any other, with the record in the place of its client. What it answers ends the job; what it reports becomes the job's status
-//! message. Must not know how an attempt is run.
+//! An attempt is a call like any other, with the record in the place of its client. What it answers ends the job. Must not know how an attempt is run.
 
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::desk::jobs::Jobs;
+use crate::desk::jobs::{Jobs, failed};
 use crate::desk::record::JobOutcome;
 use crate::observe::access::{Access, Observer, Outcome};
 use crate::outbox::Answer;
-use crate::protocol::errors::ErrorCode;
+use crate::protocol::errors::{ErrorCode, ErrorObject};
+use crate::protocol::raw;
 
 /// The port of one job's record. Dropped unused, it changes nothing.
 pub(crate) struct RecordPort {
@@ -24,78 +23,40 @@ pub(crate) struct RecordPort {
 }
 
 impl RecordPort {
-    /// Ends the job with what its call was answered.
+    /// Ends the job with the result that its call was answered with.
     pub(crate) fn send(self, answer: &Answer) {
-        #[derive(Deserialize)]
-        struct Response<'a> {
-            #[serde(borrow)]
-            result: Option<&'a RawValue>,
-            #[serde(borrow)]
-            error: Option<&'a RawValue>,
-        }
-        #[derive(Deserialize)]
-        struct Said {
-            message: String,
-        }
-        let response: Response<'_> =
+        let response: &RawValue =
             serde_json::from_slice(&answer.body).expect("an answer is a response");
-        let outcome = match (response.result, response.error) {
-            (Some(result), _) => JobOutcome::Result(result.to_owned().into()),
-            (None, Some(error)) => {
-                let said = serde_json::from_str(error.get()).map(|Said { message }| message);
-                JobOutcome::Error(error.to_owned().into(), said.unwrap_or_default())
-            }
-            (None, None) => unreachable!("a response has a result or an error"),
-        };
+        let result = raw::member(response, "result").expect("an error is told by `fail`");
+        let outcome = JobOutcome::Result(raw::owned(result).into());
+        self.end(outcome, &answer.access);
+    }
+
+    /// Ends the job with the error of its call, unless it may run again because it was interrupted.
+    pub(crate) fn fail(self, error: &ErrorObject, access: &Access) {
         // Not what was refused for another reason with the same code: nobody would run that again before the next start.
-        let is_interrupted = answer.error == Some(ErrorCode::OVERLOADED)
-            && answer.access.outcome == Outcome::Cancelled;
-        if !(self.restartable && is_interrupted) {
-            self.jobs.end(&self.id, outcome);
+        let is_interrupted =
+            error.code == ErrorCode::OVERLOADED && access.outcome == Outcome::Cancelled;
+        match self.restartable && is_interrupted {
+            true => self.pause(access),
+            false => self.end(failed(error), access),
         }
-        self.observer.ended(&answer.access, None);
+    }
+
+    /// The call was cancelled, and so is the job, if it has not ended.
+    pub(crate) fn withdraw(self, access: &Access) {
+        self.end(JobOutcome::Cancelled, access);
+    }
+
+    fn end(self, outcome: JobOutcome, access: &Access) {
+        self.jobs.end(&self.id, outcome);
+        self.observer.ended(access, None);
     }
 
     /// The attempt has ended, and the job goes on later.
     pub(crate) fn pause(self, access: &Access) {
         self.observer.ended(access, None);
     }
-
-    /// The call was cancelled, and so is the job, if it has not ended.
-    pub(crate) fn withdraw(self, access: &Access) {
-        self.jobs.end(&self.id, JobOutcome::Cancelled);
-        self.observer.ended(access, None);
-    }
-}
-
-/// What a job says of itself in a notification of its attempt: its progress.
-pub(crate) fn progress_message(notification: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Notification {
-        method: String,
-        params: Progress,
-    }
-    #[derive(Deserialize)]
-    struct Progress {
-        progress: f64,
-        total: Option<f64>,
-        message: Option<String>,
-    }
-    let Notification { method, params } = serde_json::from_slice(notification).ok()?;
-    if method != "notifications/progress" {
-        return None;
-    }
-    let Progress {
-        progress,
-        total,
-        message,
-    } = params;
-    Some(match (message, total) {
-        (Some(message), Some(total)) => format!("{message} ({progress} of {total})"),
-        (Some(message), None) => message,
-        (None, Some(total)) => format!("{progress} of {total}"),
-        (None, None) => progress.to_string(),
-    })
 }
 
 impl std::fmt::Debug for RecordPort {

@@ -3,6 +3,7 @@
 //! A [`ReplyPort`] takes the one answer to one request. [`Asked`] is a request that was understood, on its way to an answer; [`Refusal`] is the one
 //! builder of errors that no handler is asked for. Must not know what a method means, or who drains an outbox.
 
+use crate::base::heap;
 use crate::engine::errors::over_budget;
 use crate::engine::record_port::RecordPort;
 use crate::legacy::Member;
@@ -10,12 +11,11 @@ use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Admission, Answer, AnswerSlot, Outbox};
 use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::id::RequestId;
-use crate::protocol::jsonrpc;
 use crate::protocol::meta::Params;
-use crate::protocol::trace;
 use crate::protocol::version::Era;
+use crate::protocol::{jsonrpc, meta};
 
-/// An answer up to this size is sent whatever the accounts say, for the number of those that may wait is bounded; it is charged only where it waits.
+/// An answer up to this size is sent whatever the accounts say, since the slots bound how many may wait; it is charged only once it waits in a queue.
 const FREE_ANSWER_BYTES: usize = 4 * 1024;
 
 /// Where the answer to one request goes. Dropped unused, it says that no answer will come.
@@ -30,7 +30,7 @@ pub(crate) enum ReplyPort {
 }
 
 impl ReplyPort {
-    /// Sends the answer. Never waits.
+    /// Sends the answer. Waits for no peer; that of a job is written to its store.
     pub(crate) fn send(self, answer: Answer) {
         match self {
             ReplyPort::Outbox(slot) => slot.send(answer),
@@ -58,7 +58,7 @@ impl ReplyPort {
     }
 }
 
-/// One request that was understood, with its parameters and the place for its answer.
+/// One request that was understood, with its parameters and the port for its answer.
 pub(super) struct Asked<'a> {
     pub(super) id: RequestId,
     /// What stands in the access log; never a client's text.
@@ -72,12 +72,11 @@ pub(super) struct Asked<'a> {
 impl Asked<'_> {
     /// Answers with a result that has been rendered already.
     pub(super) fn answer(self, result: &[u8]) {
-        let mut body = Vec::with_capacity(64 + result.len());
-        jsonrpc::open_result(&mut body, &self.id);
-        body.extend_from_slice(result);
-        jsonrpc::close_response(&mut body);
+        let room = heap::room(64 + result.len());
+        let write = |out: &mut Vec<u8>| out.extend_from_slice(result);
+        let body = jsonrpc::result_response(room, &self.id, write);
         let access = Access {
-            traceparent: trace::logged(self.params.meta.as_ref()),
+            traceparent: meta::logged_trace(self.params.meta.as_ref()),
             ..Access::immediate(self.tag.clone(), self.method, Outcome::Ok)
         };
         let answer = Answer {
@@ -92,6 +91,14 @@ impl Asked<'_> {
         self.port.send(answer);
     }
 
+    /// Answers that it is done, or why not.
+    pub(super) fn acknowledge(self, done: Result<(), ErrorObject>) {
+        match done {
+            Ok(()) => self.answer(b"{}"),
+            Err(error) => self.fail(&error),
+        }
+    }
+
     /// Answers with the method's own error.
     pub(super) fn fail(self, error: &ErrorObject) {
         self.refuse(Admission::Admitted, error);
@@ -104,7 +111,7 @@ impl Asked<'_> {
             method: self.method,
             era: self.era,
             admission,
-            traceparent: trace::logged(self.params.meta.as_ref()),
+            traceparent: meta::logged_trace(self.params.meta.as_ref()),
             tag: self.tag,
         };
         refusal.send(error, self.port);

@@ -4,22 +4,19 @@
 //! beginning, with every answer given so far. What was given in earlier rounds travels with the client, sealed. Must not know lanes or
 //! transports. Specification: `basic/patterns/mrtr` of revision 2026-07-28.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::base::budget::Charge;
 use crate::base::limits::Limits;
-use crate::base::owner::Owner;
 use crate::desk::record::{Carried, Question};
 use crate::engine::seal::{Binding, Sealer, Unsealable};
-use crate::handler::ask::{Ask, AskError};
-use crate::protocol::digest::{Digest, digest_of};
-use crate::protocol::errors::ErrorObject;
+use crate::handler::ask::{Ask, AskError, is_answer_to};
+use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::meta::Params;
 use crate::protocol::raw;
 use crate::protocol::text::Text;
@@ -56,14 +53,11 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    /// What a modern client comes back with, if it does.
-    pub(super) fn read(params: &Params<'_>, era: Era, rules: &RoundRules) -> Option<Retry> {
+    /// What a modern client comes back with.
+    pub(super) fn read(params: &Params<'_>, rules: &RoundRules) -> Box<Retry> {
         let state = params.request_state.as_ref();
-        if era == Era::Legacy || (params.input_responses.is_none() && state.is_none()) {
-            return None;
-        }
-        Some(Retry {
-            responses: params.input_responses.map(ToOwned::to_owned),
+        Box::new(Retry {
+            responses: params.input_responses.map(raw::owned),
             // What is longer than any that was given out need not be kept to be refused.
             state: state.map(|Text(state)| match state.len() <= rules.state_len_max() {
                 true => state.to_string(),
@@ -79,17 +73,14 @@ pub(crate) struct Rounds {
     /// An object with what this attempt was given; what it does not ask for is ignored.
     given: Option<Box<RawValue>>,
     /// What travels on.
-    carried: Carried,
+    pub(super) carried: Carried,
     /// What this attempt has asked.
-    asked: BTreeMap<String, InputRequest>,
-    /// What its arguments say, once somebody had to know.
-    arguments_digest: OnceCell<Digest>,
-}
-
-#[derive(Debug, PartialEq, Serialize)]
-struct InputRequest {
-    method: &'static str,
-    params: Value,
+    asked: BTreeMap<String, Ask>,
+    /// The capabilities that its questions needed and that were not declared.
+    lacking: Option<Value>,
+    /// What the last answer of a session's client takes; what an earlier one took is given back, for that has been read. Of those that are carried to a
+    /// job, all.
+    pub(super) answered: Vec<Charge>,
 }
 
 /// The result that ends an attempt which needs more.
@@ -97,19 +88,11 @@ struct InputRequest {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InputRequired<'a> {
     result_type: &'a str,
-    input_requests: BTreeMap<&'a str, &'a InputRequest>,
+    input_requests: BTreeMap<&'a str, &'a Ask>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_state: Option<String>,
     #[serde(rename = "_meta")]
     meta: &'a RawValue,
-}
-
-/// The call that a state belongs to.
-pub(crate) struct Attempted<'a> {
-    pub(crate) owner: &'a Owner,
-    pub(crate) method: &'a str,
-    pub(crate) target: &'a str,
-    pub(crate) arguments: Option<&'a RawValue>,
 }
 
 impl Rounds {
@@ -121,16 +104,14 @@ impl Rounds {
     pub(crate) fn resume(
         &mut self,
         retry: Retry,
-        attempted: &Attempted<'_>,
+        bound_to: &Binding<'_>,
         rules: &RoundRules,
     ) -> Result<(), ErrorObject> {
         if let Some(state) = retry.state {
             let refuse = |why: &str| {
                 ErrorObject::invalid_params(format!("`requestState` {why}; start again without it"))
             };
-            let opened = rules
-                .sealer
-                .open(&state, SystemTime::now(), || self.binding(attempted));
+            let opened = rules.sealer.open(&state, SystemTime::now(), || *bound_to);
             let payload = opened.map_err(|unsealable| match unsealable {
                 Unsealable::Tampered => refuse("is not one that was given out for this request"),
                 Unsealable::Expired => refuse("has expired"),
@@ -165,37 +146,59 @@ impl Rounds {
         (!questions.is_empty()).then(|| (questions, self.carried.clone()))
     }
 
-    /// What was asked and kept, for a job that the call becomes.
-    pub(crate) fn take_carried(&mut self) -> Carried {
-        std::mem::take(&mut self.carried)
+    /// Whether this attempt has asked something else under this key: both would get the same answer.
+    pub(crate) fn has_asked_another(&self, key: &str, ask: &Ask) -> bool {
+        self.asked.get(key).is_some_and(|before| before != ask)
     }
 
-    /// The answer to this ask, if it has been given; otherwise the client will be asked.
-    ///
-    /// # Panics
-    ///
-    /// In debug builds, when this attempt has asked something else under this key: both would get the same answer.
-    pub(crate) fn ask(&mut self, key: &str, ask: &Ask) -> Result<Box<RawValue>, AskError> {
-        let request = InputRequest {
-            method: ask.method,
-            params: ask.params.clone(),
-        };
-        match self.asked.entry(key.to_owned()) {
-            Entry::Vacant(place) => drop(place.insert(request)),
-            Entry::Occupied(before) => debug_assert!(
-                *before.get() == request,
-                "the key `{key}` has been used for another question of this handler"
-            ),
-        }
+    /// The answer to this ask, if it has been given; otherwise the client will be asked, unless it is under this key already, or lacks capabilities.
+    pub(crate) fn ask(
+        &mut self,
+        key: &str,
+        ask: Ask,
+        lacking: Option<Value>,
+    ) -> Result<Box<RawValue>, AskError> {
         let given = self.given.as_deref();
         let answer = given.and_then(|given| raw::member(given, key));
-        if let Some(answer) = answer.filter(|answer| ask.accepts(answer)) {
+        if let Some(answer) = answer.filter(|answer| is_answer_to(ask.method, answer)) {
             self.carried
                 .answers
-                .insert(key.to_owned(), answer.to_owned());
+                .insert(key.to_owned(), raw::owned(answer));
         }
-        let answer = self.carried.answers.get(key);
-        answer.cloned().ok_or(AskError::Unanswered)
+        let answer = self.answer(key);
+        if let (None, Some(required)) = (&answer, lacking) {
+            add(self.lacking.get_or_insert_default(), &required);
+            let era = Era::Modern;
+            return Err(AskError::Unsupported { required, era });
+        }
+        self.asked.entry(key.to_owned()).or_insert(ask);
+        answer.ok_or(AskError::Unanswered)
+    }
+
+    /// What has been answered under this key.
+    pub(crate) fn answer(&self, key: &str) -> Option<Box<RawValue>> {
+        self.carried.answers.get(key).cloned()
+    }
+
+    /// Carries what a session's client has answered to the job that follows.
+    pub(crate) fn carry(&mut self, key: &str, answer: &RawValue, charge: Charge) {
+        self.carried
+            .answers
+            .insert(key.to_owned(), raw::owned(answer));
+        self.answered.push(charge);
+    }
+
+    /// The error of a handler that has given up because its client lacks capabilities: it names all that it lacks, and the client is asked nothing in vain.
+    pub(crate) fn give_up(&mut self, error: ErrorObject) -> ErrorObject {
+        match self.lacking.take() {
+            Some(required) if error.code == ErrorCode::MISSING_CLIENT_CAPABILITY => {
+                self.asked.clear();
+                let era = Era::Modern;
+                let lacking = AskError::Unsupported { required, era };
+                lacking.protocol_error().unwrap_or(error)
+            }
+            _ => error,
+        }
     }
 
     pub(crate) fn kept(&self, key: &str) -> Option<Box<RawValue>> {
@@ -206,17 +209,6 @@ impl Rounds {
         self.carried.kept.insert(key.to_owned(), value);
     }
 
-    /// The digest is made once for each attempt, however often it is needed.
-    fn binding<'b>(&self, attempted: &Attempted<'b>) -> Binding<'b> {
-        let digest = || digest_of(attempted.arguments);
-        Binding {
-            principal: attempted.owner.principal(),
-            method: attempted.method,
-            target: attempted.target,
-            arguments_digest: *self.arguments_digest.get_or_init(digest),
-        }
-    }
-
     /// The result that asks the client, if this attempt asked anything that was not answered.
     ///
     /// # Errors
@@ -224,7 +216,7 @@ impl Rounds {
     /// When there is more to carry than a state may hold.
     pub(crate) fn required<'a>(
         &'a self,
-        attempted: &Attempted<'_>,
+        bound_to: &Binding<'_>,
         rules: &RoundRules,
         server_info: &'a RawValue,
     ) -> Option<Result<InputRequired<'a>, ErrorObject>> {
@@ -232,7 +224,7 @@ impl Rounds {
         if input_requests.is_empty() {
             return None;
         }
-        let sealed = self.sealed(attempted, rules);
+        let sealed = self.sealed(bound_to, rules);
         Some(sealed.map(|request_state| InputRequired {
             result_type: "input_required",
             input_requests,
@@ -241,7 +233,7 @@ impl Rounds {
         }))
     }
 
-    fn unanswered(&self) -> BTreeMap<&str, &InputRequest> {
+    fn unanswered(&self) -> BTreeMap<&str, &Ask> {
         let open = |(key, _): &(&String, _)| !self.carried.answers.contains_key(*key);
         let asked = self.asked.iter().filter(open);
         asked
@@ -252,7 +244,7 @@ impl Rounds {
     /// `None` when there is nothing to carry.
     fn sealed(
         &self,
-        attempted: &Attempted<'_>,
+        bound_to: &Binding<'_>,
         rules: &RoundRules,
     ) -> Result<Option<String>, ErrorObject> {
         if self.carried.answers.is_empty() && self.carried.kept.is_empty() {
@@ -268,8 +260,21 @@ impl Rounds {
         }
         let state = rules
             .sealer
-            .seal(&payload, expiry(rules.state_ttl), &self.binding(attempted));
+            .seal(&payload, expiry(rules.state_ttl), bound_to);
         Ok(Some(state))
+    }
+}
+
+/// Adds capabilities to others.
+fn add(all: &mut Value, more: &Value) {
+    match (all, more) {
+        (Value::Object(all), Value::Object(more)) => {
+            for (name, inside) in more {
+                add(all.entry(name).or_insert(Value::Null), inside);
+            }
+        }
+        (all @ Value::Null, more) => *all = more.clone(),
+        _ => {}
     }
 }
 
@@ -295,15 +300,17 @@ mod tests {
         }
     }
 
-    const ATTEMPTED: Attempted<'_> = Attempted {
-        owner: &Owner::Nobody,
+    const BINDING: Binding<'_> = Binding {
         method: "tools/call",
         target: "deploy",
         arguments: None,
     };
 
     fn ask() -> Ask {
-        Ask::new("roots/list", json!({}), "roots")
+        Ask {
+            method: "roots/list",
+            params: json!({}),
+        }
     }
 
     fn raw(value: &Value) -> Box<RawValue> {
@@ -311,7 +318,7 @@ mod tests {
     }
 
     fn answer(rounds: &mut Rounds) -> String {
-        let answer = rounds.ask("a", &ask()).expect("it has been answered");
+        let answer = rounds.ask("a", ask(), None).expect("it has been answered");
         answer.get().to_owned()
     }
 
@@ -326,17 +333,14 @@ mod tests {
     fn attempt(retry: Retry, keys: &[&str]) -> (Option<String>, Vec<String>) {
         let mut rounds = Rounds::default();
         rounds
-            .resume(retry, &ATTEMPTED, &rules())
+            .resume(retry, &BINDING, &rules())
             .expect("the state is ours");
         for key in keys {
-            let _unanswered = rounds.ask(key, &ask());
+            let _unanswered = rounds.ask(key, ask(), None);
         }
         let pending = rounds.unanswered();
         let pending = pending.into_keys().map(ToOwned::to_owned).collect();
-        (
-            rounds.sealed(&ATTEMPTED, &rules()).expect("it fits"),
-            pending,
-        )
+        (rounds.sealed(&BINDING, &rules()).expect("it fits"), pending)
     }
 
     #[test]
@@ -356,13 +360,15 @@ mod tests {
     fn the_same_question_may_be_asked_again_and_another_one_needs_another_key() {
         let mut rounds = Rounds::default();
         for _ in 0..2 {
-            assert!(rounds.ask("a", &ask()).is_err());
+            assert!(rounds.ask("a", ask(), None).is_err());
         }
-        let other = Ask::new("roots/list", json!({ "other": 1 }), "roots");
-        let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            drop(rounds.ask("a", &other));
-        }));
-        assert_eq!(asked.is_err(), cfg!(debug_assertions));
+        let other = Ask {
+            params: json!({ "other": 1 }),
+            ..ask()
+        };
+        let is_another = ["a", "b"].map(|key| rounds.has_asked_another(key, &other));
+        assert_eq!(is_another, [true, false]);
+        assert!(!rounds.has_asked_another("a", &ask()));
     }
 
     #[test]
@@ -376,11 +382,11 @@ mod tests {
     fn what_is_kept_travels_and_a_later_answer_replaces_an_earlier_one() {
         let mut rounds = Rounds::default();
         rounds.keep("number", raw(&json!(7)));
-        let state = rounds.sealed(&ATTEMPTED, &rules()).expect("it fits");
+        let state = rounds.sealed(&BINDING, &rules()).expect("it fits");
         let mut again = Rounds::default();
         let first = retry(&json!({ "a": { "roots": [1] } }), state);
         again
-            .resume(first, &ATTEMPTED, &rules())
+            .resume(first, &BINDING, &rules())
             .expect("the state is ours");
         assert_eq!(
             again.kept("number").map(|kept| kept.get().to_owned()),
@@ -388,10 +394,10 @@ mod tests {
         );
         assert!(again.kept("other").is_none());
         assert_eq!(answer(&mut again), r#"{"roots":[1]}"#);
-        let state = again.sealed(&ATTEMPTED, &rules()).expect("it fits");
+        let state = again.sealed(&BINDING, &rules()).expect("it fits");
         let second = retry(&json!({ "a": { "roots": [2] } }), state);
         let mut last = Rounds::default();
-        last.resume(second, &ATTEMPTED, &rules())
+        last.resume(second, &BINDING, &rules())
             .expect("the state is ours");
         assert_eq!(answer(&mut last), r#"{"roots":[2]}"#);
     }
@@ -402,9 +408,8 @@ mod tests {
         let expires = SystemTime::now() + rules.state_ttl;
         for payload in [&b""[..], b"7", b"{\"a\":7}", b"\xff"] {
             let mut rounds = Rounds::default();
-            let binding = rounds.binding(&ATTEMPTED);
-            let state = rules.sealer.seal(payload, expires, &binding);
-            let refused = rounds.resume(retry(&json!({}), Some(state)), &ATTEMPTED, &rules);
+            let state = rules.sealer.seal(payload, expires, &BINDING);
+            let refused = rounds.resume(retry(&json!({}), Some(state)), &BINDING, &rules);
             let message = refused.expect_err("it cannot be read").message;
             assert!(message.contains("another version"), "{message}");
         }

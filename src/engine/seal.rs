@@ -9,12 +9,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac_sha256::HMAC;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::protocol::digest::Digest;
+use crate::protocol::digest::digest_of;
 
 /// The form of what is sealed. Anything else was sealed by another release, or by nobody. No binding begins like it.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// The version, the expiry, and the seal of what the state belongs to.
 const HEAD_BYTES: usize = 1 + 8 + MAC_BYTES;
 const MAC_BYTES: usize = 32;
@@ -29,14 +30,12 @@ pub(crate) struct Sealer {
 /// What a state belongs to; presented with anything else, it is worth nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Binding<'a> {
-    /// The authenticated caller, if there is one.
-    pub(crate) principal: Option<&'a str>,
     /// The request's method, such as `tools/call`.
     pub(crate) method: &'a str,
     /// The tool's or prompt's name, or the resource's URI.
     pub(crate) target: &'a str,
-    /// What its arguments say.
-    pub(crate) arguments_digest: Digest,
+    /// Its arguments; what they say counts, and not how they are spelled.
+    pub(crate) arguments: Option<&'a RawValue>,
 }
 
 /// Why a state is refused. No more is said, because an attacker who probes could learn from it.
@@ -138,13 +137,11 @@ impl Sealer {
     /// The seal of a binding. Every field but the last has a fixed length or says its own, so none can run into the next.
     fn bind(&self, bound_to: &Binding<'_>) -> [u8; MAC_BYTES] {
         let mut mac = self.keyed.clone();
-        mac.update([u8::from(bound_to.principal.is_some())]);
-        let principal = bound_to.principal.unwrap_or_default();
-        for field in [principal, bound_to.method, bound_to.target] {
+        for field in [bound_to.method, bound_to.target] {
             mac.update((field.len() as u64).to_be_bytes());
             mac.update(field.as_bytes());
         }
-        mac.update(bound_to.arguments_digest);
+        mac.update(digest_of(bound_to.arguments));
         mac.finalize()
     }
 }
@@ -160,14 +157,14 @@ mod tests {
     use std::time::Duration;
 
     use proptest::prelude::*;
+    use serde_json::value::to_raw_value;
 
     use super::*;
 
     const BINDING: Binding<'_> = Binding {
-        principal: Some("ada"),
         method: "tools/call",
         target: "deploy",
-        arguments_digest: [7; 32],
+        arguments: None,
     };
 
     fn at(millis: u64) -> SystemTime {
@@ -231,25 +228,21 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_bound_to_its_request_and_its_principal() {
+    fn a_state_is_bound_to_its_request() {
         let sealer = Sealer::new(b"key");
         let rows = [
-            (Some("ada"), "tools/call", "deploy", 7),
-            (None, "tools/call", "deploy", 7),
-            (Some(""), "tools/call", "deploy", 7),
-            (Some("bob"), "tools/call", "deploy", 7),
-            (Some("ada"), "prompts/get", "deploy", 7),
-            (Some("ada"), "tools/call", "deplo", 7),
-            (Some("ada"), "tools/call", "deploy", 8),
+            ("tools/call", "deploy", 7),
+            ("prompts/get", "deploy", 7),
+            ("tools/call", "deplo", 7),
+            ("tools/call", "deploy", 8),
             // The same characters, divided in another way.
-            (Some("adat"), "ools/call", "deploy", 7),
-            (Some("ada"), "tools/calldep", "loy", 7),
+            ("tools/calldep", "loy", 7),
         ];
-        let bindings = rows.map(|(principal, method, target, byte)| Binding {
-            principal,
+        let raw = [7, 8].map(|number| (number, to_raw_value(&number).expect("it is JSON")));
+        let bindings = rows.map(|(method, target, number)| Binding {
             method,
             target,
-            arguments_digest: [byte; 32],
+            arguments: raw.iter().find(|raw| raw.0 == number).map(|raw| &*raw.1),
         });
         for (index, own) in bindings.iter().enumerate() {
             let sealed = sealer.seal(b"state", at(1000), own);
@@ -305,7 +298,7 @@ mod tests {
         let sealed = Sealer::new(b"key").seal(b"state", at(1000), &BINDING);
         assert_eq!(
             sealed,
-            "AgAAAAAAAAPoA7L26gjkNnBpmVx4ZPTrVqLZ8BoLTGdScuFQUkb5V8ZzdGF0ZWbb2KmIpHXK015HCl27ZFMqfHCkQ_mxQO_7zwjVaIhS"
+            "AwAAAAAAAAPoLlzQNWw5UihTOZxmRJ6_pm0gv0iKqrxPQ3yGOeFPjghzdGF0Zb1viBad4M-mh50dyoIKEBCEKTCj5M79M7UAh0dYq5I8"
         );
     }
 
@@ -314,12 +307,12 @@ mod tests {
         fn any_payload_comes_back(
             key in prop::collection::vec(any::<u8>(), 0..100),
             payload in prop::collection::vec(any::<u8>(), 0..200),
-            principal in prop::option::of(".*"),
             target in ".*",
-            arguments_digest in any::<[u8; 32]>(),
+            arguments in any::<u64>(),
             expires in 1_u64..u64::MAX / 1_000_000,
         ) {
-            let binding = Binding { principal: principal.as_deref(), method: "resources/read", target: &target, arguments_digest };
+            let arguments = to_raw_value(&arguments).expect("a number is JSON");
+            let binding = Binding { method: "resources/read", target: &target, arguments: Some(&arguments) };
             let sealer = Sealer::new(&key);
             let sealed = sealer.seal(&payload, at(expires), &binding);
             prop_assert_eq!(sealed.len(), Sealer::sealed_len(payload.len()));

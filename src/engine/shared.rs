@@ -7,25 +7,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::base::budget::Budget;
 use crate::base::cancel::CancellationToken;
 use crate::base::clock::Tick;
 use crate::base::limits::Limits;
 use crate::base::stats::Stats;
 use crate::desk::Desk;
+use crate::desk::wire::EXTENSION;
 use crate::engine::catalogue::Catalogue;
-use crate::engine::identity::{Capabilities, Identity};
+use crate::engine::identity::Identity;
 use crate::engine::rounds::RoundRules;
 use crate::engine::stalled::Liveness;
 use crate::engine::subscriptions::{Subscriptions, notification};
 #[cfg(unix)]
 use crate::handler::command::children::Children;
-use crate::lane::Meter;
+use crate::lane::{Meter, Waits};
 use crate::legacy::{AskCounter, SessionTable, Sessions};
 use crate::observe::access::Observer;
 use crate::outbox::Accounts;
 use crate::pool::table::PoolTable;
-use crate::protocol::change::Change;
+use crate::protocol::offer::{Change, OfferKind};
+use crate::protocol::version::Era;
 
 pub(crate) struct Shared {
     pub(crate) limits: Arc<Limits>,
@@ -55,19 +59,20 @@ pub(crate) struct Shared {
     pub(crate) legacy_sessions: Sessions,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) meters: Vec<Meter>,
+    /// The permits of each lane for handlers that wait.
+    pub(crate) waits: Vec<Arc<Waits>>,
     /// Whom the watchdog tells of stalled calls.
     pub(crate) liveness: Liveness,
     /// Background jobs and workspaces.
     pub(crate) desk: Desk,
     /// What its handlers share and the server looks after.
     pub(crate) pools: Vec<Arc<PoolTable>>,
-    /// The index of the lane that runs background jobs.
-    pub(crate) jobs_lane: usize,
     /// The process groups of the commands that handlers run.
     #[cfg(unix)]
     pub(crate) children: Arc<Children>,
+    /// Whether new calls are refused.
     pub(crate) draining: AtomicBool,
-    /// Fires when a drain must not wait any longer.
+    /// Fires when somebody has lost patience with a drain.
     pub(crate) hurry: CancellationToken,
     /// Open connections, kept by the transports.
     pub(crate) connections: Arc<AtomicUsize>,
@@ -81,13 +86,15 @@ const SWEEP_INTERVALS: [Duration; 2] = [Duration::from_millis(10), Duration::fro
 impl Shared {
     /// Sees to it that sessions make room when memory runs short.
     pub(crate) fn make_room_on_shortage(self: &Arc<Self>) {
-        let shared = Arc::downgrade(self);
-        self.memory.on_shortage(move |bytes| {
-            if let Some(shared) = shared.upgrade() {
-                shared.subscriptions.prune();
-                shared.sessions.free(bytes);
-            }
-        });
+        for account in [&self.memory, &self.kept] {
+            let shared = Arc::downgrade(self);
+            account.on_shortage(move |bytes| {
+                if let Some(shared) = shared.upgrade() {
+                    shared.subscriptions.prune();
+                    shared.sessions.free(bytes);
+                }
+            });
+        }
     }
 
     /// Ends the sessions that nobody asks for any more.
@@ -103,14 +110,11 @@ impl Shared {
         })
     }
 
-    /// Whether new calls are refused.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
-    }
-
-    /// Whether somebody has lost patience with a drain.
-    pub(crate) fn is_hurried(&self) -> bool {
-        self.hurry.is_cancelled()
+    /// Whether a drain waits for the calls of this lane no longer.
+    pub(crate) fn has_no_patience_with(&self, lane: usize) -> bool {
+        let desk = &self.desk;
+        let is_of_jobs = || lane == desk.jobs_lane && desk.is_over.load(Ordering::SeqCst);
+        self.hurry.is_cancelled() || is_of_jobs()
     }
 
     /// A snapshot of everything that runs or waits. Never waits for a handler.
@@ -133,7 +137,7 @@ impl Shared {
                 .workspaces
                 .as_ref()
                 .map_or(0, |(workspaces, _)| workspaces.len()),
-            draining: self.is_draining(),
+            draining: self.draining.load(Ordering::Acquire),
         }
     }
 
@@ -147,7 +151,7 @@ impl Shared {
         for session in self.sessions.all() {
             let wants = match change {
                 Change::Resource(uri) => session.watched.contains(uri),
-                Change::Tools | Change::Prompts | Change::Resources => true,
+                Change::List(_) => true,
             };
             if wants {
                 session.announce(notification(change, None));
@@ -155,22 +159,29 @@ impl Shared {
         }
     }
 
-    /// What the server can do now.
-    pub(crate) fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            prompts: self.catalogue.has_prompts(),
-            resources: self.catalogue.has_resources(),
-            completions: self.catalogue.has_completers(),
-            tasks: self.desk.jobs.is_some(),
+    /// What the server can do now. Of what may come while it serves, it says only what has come; tasks are of the modern era alone.
+    pub(crate) fn capabilities(&self, era: Era) -> Value {
+        let mut all = json!({ "tools": { "listChanged": true }, "logging": {} });
+        if self.catalogue.declares(OfferKind::Prompt) {
+            all["prompts"] = json!({ "listChanged": true });
         }
+        if self.catalogue.declares(OfferKind::Resource) {
+            all["resources"] = json!({ "listChanged": true, "subscribe": true });
+        }
+        if self.catalogue.has_completers() {
+            all["completions"] = json!({});
+        }
+        if era == Era::Modern && self.desk.jobs.is_some() {
+            all["extensions"] = json!({ EXTENSION: {} });
+        }
+        all
     }
 
     /// Whether the server has said that it tells of such changes.
     pub(crate) fn announces(&self, change: Change<'_>) -> bool {
-        match change {
-            Change::Tools => true,
-            Change::Prompts => self.catalogue.has_prompts(),
-            Change::Resources | Change::Resource(_) => self.catalogue.has_resources(),
-        }
+        self.catalogue.declares(match change {
+            Change::List(kind) => kind,
+            Change::Resource(_) => OfferKind::Resource,
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! Whom the watchdog tells of a stalled call, and who can wake it: the hook of [`Server::on_stalled`](crate::Server::on_stalled) on a thread of its own.
+//! The watchdog's listeners, and its nudge: the hook for stalled calls, of [`Server::on_stalled`](crate::Server::on_stalled) on a thread of its own.
 //!
 //! Must not know how a call is found to be stalled.
 
@@ -14,7 +14,7 @@ use crate::observe::stalled::StalledCall;
 /// What an embedder wants to be called with.
 pub(crate) type OnStalled = Box<dyn Fn(&StalledCall) + Send + Sync>;
 
-/// Whom the watchdog tells, and who can wake it.
+/// Where the watchdog reports stalled calls, and what brings its next look forward.
 pub(crate) struct Liveness {
     /// Brings the next look forward.
     pub(crate) nudge: Sender<()>,

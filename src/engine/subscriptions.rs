@@ -13,18 +13,18 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::budget::Charge;
-use crate::base::lock::Lock;
 use crate::base::owner::Owner;
-use crate::desk::jobs::{Jobs, now_ms};
+use crate::base::panics::Lock;
+use crate::desk::jobs::Jobs;
 use crate::desk::record::JobRecord;
 use crate::desk::wire::{Task, TaskView};
 use crate::engine::call::Call;
 use crate::engine::encode;
 use crate::observe::access::Outcome;
-use crate::protocol::change::Change;
 use crate::protocol::id::RequestId;
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::SUBSCRIPTION_ID_KEY;
+use crate::protocol::offer::{Change, OfferKind};
 
 /// The open streams.
 #[derive(Default)]
@@ -75,9 +75,9 @@ impl Wants {
 
     fn include(&self, change: Change<'_>) -> bool {
         match change {
-            Change::Tools => self.tools_list_changed,
-            Change::Prompts => self.prompts_list_changed,
-            Change::Resources => self.resources_list_changed,
+            Change::List(OfferKind::Tool) => self.tools_list_changed,
+            Change::List(OfferKind::Prompt) => self.prompts_list_changed,
+            Change::List(_) => self.resources_list_changed,
             Change::Resource(uri) => self.resource_subscriptions.contains(uri),
         }
     }
@@ -119,21 +119,33 @@ impl Subscriptions {
         prune(&mut self.0.lock());
     }
 
-    /// Opens one more, if `admit` lets it, and puts in `first` what it is to hear first: `admit` is told how many its owner has open, under the lock that ending all of them takes.
+    /// Tells one stream how a task is that it follows, unless that has changed since it was looked at: then it is told of the change.
+    pub(super) fn tell_task(
+        &self,
+        call: &Call,
+        jobs: &Jobs,
+        record: &JobRecord,
+        server_info: &RawValue,
+    ) {
+        let _in_order = self.0.lock();
+        if jobs.is_newest(record) {
+            send_task(call, record, server_info);
+        }
+    }
+
+    /// Opens one more, if `admit` lets it: `admit` is told how many its owner has open, under the lock that ending all of them takes. It is charged for what it keeps, and for its acknowledgement until that has been read.
     pub(super) fn open(
         &self,
         owner: &Owner,
-        admit: impl FnOnce(usize) -> Option<(Arc<Call>, Wants, Charge)>,
-        first: impl FnOnce(&Call, &Wants),
+        admit: impl FnOnce(usize) -> Option<(Arc<Call>, Wants, [Charge; 2])>,
     ) -> Option<Arc<Call>> {
         let mut open = self.0.lock();
         prune(&mut open);
         let owned = open.iter().filter(|one| one.call.facts.owner == *owner);
-        let (call, wants, kept) = admit(owned.count())?;
+        let (call, wants, [kept, said]) = admit(owned.count())?;
         call.start();
         let acknowledged = acknowledgement(&call.facts.id, &wants);
-        call.with_outbox(|outbox, token| outbox.send_opening(acknowledged, token));
-        first(&call, &wants);
+        call.with_outbox(|outbox, token| outbox.send_opening(acknowledged, said, token));
         open.push(Subscription {
             call: Arc::clone(&call),
             wants,
@@ -151,16 +163,13 @@ impl Subscriptions {
             #[serde(rename = "_meta")]
             meta: RawMeta,
         }
-        let server_info = serde_json::from_str::<RawMeta>(server_info.get()).unwrap_or_default();
         // Answered without the lock: an answer for which memory is short makes room, and looks for that here, too.
         let all = mem::take(&mut *self.0.lock());
         for Subscription { call, .. } in all {
             let id = &call.facts.id;
-            let mut meta = subscription_meta(id);
-            meta.extend(server_info.clone());
             let ended = Ended {
                 result_type: "complete",
-                meta,
+                meta: subscription_meta(id, Some(server_info)),
             };
             call.answer(encode::write(id, &ended), None, Outcome::Ok);
         }
@@ -168,15 +177,10 @@ impl Subscriptions {
 }
 
 /// The state of a task, as one stream is told of it.
-pub(super) fn send_task(call: &Call, record: &JobRecord, server_info: &RawValue) {
-    let mut meta = subscription_meta(&call.facts.id);
-    meta.extend(serde_json::from_str::<RawMeta>(server_info.get()).unwrap_or_default());
+fn send_task(call: &Call, record: &JobRecord, server_info: &RawValue) {
+    let meta = subscription_meta(&call.facts.id, Some(server_info));
     let meta = to_raw_value(&meta).expect("it is JSON");
-    let task = Task {
-        record,
-        shown: TaskView::Announced { meta: &meta },
-        now_ms: now_ms(),
-    };
+    let task = Task::now(record, TaskView::Announced, &meta);
     let message = jsonrpc::notification("notifications/tasks", &task);
     call.with_outbox(|outbox, token| outbox.announce(message, Some(token)));
 }
@@ -186,45 +190,51 @@ fn prune(open: &mut Vec<Subscription>) {
 }
 
 fn acknowledgement(id: &RequestId, wants: &Wants) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Params<'a> {
-        #[serde(rename = "_meta")]
-        meta: RawMeta,
-        notifications: &'a Wants,
-    }
-    let params = Params {
-        meta: subscription_meta(id),
-        notifications: wants,
+    let params = StreamParams {
+        meta: Some(subscription_meta(id, None)),
+        notifications: Some(wants),
+        uri: None,
     };
     jsonrpc::notification("notifications/subscriptions/acknowledged", &params)
+}
+
+/// What a stream is told.
+#[derive(Serialize)]
+struct StreamParams<'a> {
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<RawMeta>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notifications: Option<&'a Wants>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<&'a str>,
 }
 
 /// Raw, because an id goes back as it came.
 type RawMeta = BTreeMap<String, Box<RawValue>>;
 
-/// What every message of a stream says: which one it belongs to.
-fn subscription_meta(id: &RequestId) -> RawMeta {
+/// What every message of a stream says: which one it belongs to; and, if it is a result, who the server is.
+fn subscription_meta(id: &RequestId, server_info: Option<&RawValue>) -> RawMeta {
+    let server_info = server_info.map(|info| serde_json::from_str(info.get()));
+    let mut meta: RawMeta = server_info.and_then(Result::ok).unwrap_or_default();
     let id = to_raw_value(id).expect("an id is JSON");
-    RawMeta::from([(SUBSCRIPTION_ID_KEY.to_owned(), id)])
+    meta.insert(SUBSCRIPTION_ID_KEY.to_owned(), id);
+    meta
 }
 
 /// The notification of a change; on a modern stream it names its subscription.
 pub(super) fn notification(change: Change<'_>, subscription: Option<&RequestId>) -> Vec<u8> {
     let (method, uri) = match change {
-        Change::Tools => ("notifications/tools/list_changed", None),
-        Change::Prompts => ("notifications/prompts/list_changed", None),
-        Change::Resources => ("notifications/resources/list_changed", None),
+        Change::List(OfferKind::Tool) => ("notifications/tools/list_changed", None),
+        Change::List(OfferKind::Prompt) => ("notifications/prompts/list_changed", None),
+        Change::List(_) => ("notifications/resources/list_changed", None),
         Change::Resource(uri) => ("notifications/resources/updated", Some(uri)),
     };
-    #[derive(Serialize)]
-    struct Params<'a> {
-        #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-        meta: Option<RawMeta>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        uri: Option<&'a str>,
-    }
-    let meta = subscription.map(subscription_meta);
-    jsonrpc::notification(method, &Params { meta, uri })
+    let params = StreamParams {
+        meta: subscription.map(|id| subscription_meta(id, None)),
+        notifications: None,
+        uri,
+    };
+    jsonrpc::notification(method, &params)
 }
 
 #[cfg(test)]
@@ -235,7 +245,7 @@ mod tests {
 
     use super::*;
     use crate::base::budget::Budget;
-    use crate::desk::jobs::JobRules;
+    use crate::base::limits::Limits;
     use crate::desk::record::{Carried, Order};
     use crate::desk::store::memory::MemoryStore;
     use crate::engine::reply::{Asked, ReplyPort};
@@ -269,21 +279,21 @@ mod tests {
             resource_subscriptions: BTreeSet::new(),
             task_ids,
         };
-        let kept = answers.try_charge(0).expect("nothing fits everywhere");
+        let charges = [(); 2].map(|()| answers.try_charge(0).expect("nothing fits everywhere"));
         let asked = Asked {
             // So long that its answer is charged; a short one is sent without.
             id: RequestId::String("follow".repeat(1024).into()),
             method: "subscriptions/listen",
             params: Params::parse(None).expect("none are good ones"),
             port: ReplyPort::Outbox(outbox.reserve().expect("it is read")),
-            tag: &RequestTag::fresh(),
+            tag: &RequestTag::fresh(None),
             era: Era::Modern,
         };
         let admit = |_| {
             let (facts, port, _) = asked.into_call(Owner::Nobody);
-            Some((Arc::new(Call::new(facts, None, port)), wants, kept))
+            Some((Call::new(facts, None, port), wants, charges))
         };
-        let opened = open.open(&Owner::Nobody, admit, |_, _| ());
+        let opened = open.open(&Owner::Nobody, admit);
         assert!(opened.is_some());
         receiver
     }
@@ -291,7 +301,7 @@ mod tests {
     /// The texts of what waits to be read.
     fn read(receiver: &OutboxReceiver) -> Vec<String> {
         let next = || match receiver.recv(Some(Instant::now())) {
-            Item::Event(bytes) | Item::Opening(bytes) => Some(bytes),
+            Item::Event(bytes) | Item::Opening { message: bytes, .. } => Some(bytes),
             Item::Answer(answer) => Some(answer.body),
             _ => None,
         };
@@ -323,18 +333,14 @@ mod tests {
 
     #[test]
     fn law_4_a_change_of_a_task_that_is_told_late_is_not_told_behind_its_successor() {
-        let rules = JobRules {
-            keep: PATIENCE,
-            jobs_max: 1,
-            jobs_of_one_max: 1,
-        };
+        let limits = Limits::default().jobs_max(1).job_ttl(PATIENCE);
         let store = Box::new(MemoryStore::new());
-        let (jobs, _) = Jobs::open(rules, store, Budget::whole(usize::MAX)).expect("it opens");
+        let (jobs, _) =
+            Jobs::open(Arc::new(limits), store, Budget::whole(usize::MAX)).expect("it opens");
         let (tell, told) = mpsc::channel();
         jobs.on_change(move |record| tell.send(record.clone()).expect("the test listens"));
         let order = Order {
             tool: "dig".into(),
-            principal: None,
             listed_in: None,
             arguments: None,
             workspace: None,
@@ -347,7 +353,7 @@ mod tests {
             .create(order, Carried::default())
             .expect("there is room");
         jobs.tell(&id, "half of it".into());
-        jobs.cancel(&id, None).expect("it is there");
+        jobs.cancel(&id).expect("it is there");
         let (half, cancelled) = (told.recv().expect("told"), told.recv().expect("told"));
         let open = Subscriptions::default();
         let memory = Budget::whole(usize::MAX);

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::aside::AsideThreads;
 use crate::base::cancel::CancellationToken;
 use crate::base::clock::Tick;
 use crate::base::log;
@@ -18,13 +19,18 @@ impl Shared {
     /// Looks the desk over from time to time.
     pub(super) fn sweep_desk(self: &Arc<Self>) -> Tick {
         let shared = Arc::downgrade(self);
+        // A store may hang, and nothing else of this may wait for it.
+        let aside = AsideThreads::new("the sweep of jobs", 1);
         Tick::every(DESK_INTERVAL, move || {
             if let Some(shared) = shared.upgrade() {
                 shared.desk.watch.sweep();
                 shared.sweep_workspaces();
                 shared.sweep_pools();
-                if let Some(jobs) = &shared.desk.jobs {
-                    jobs.sweep();
+                if let Some(jobs) = &shared.desk.jobs
+                    && jobs.has_to_be_swept()
+                {
+                    let jobs = Arc::clone(jobs);
+                    aside.try_run(move || jobs.sweep());
                 }
             }
         })
@@ -39,10 +45,13 @@ impl Shared {
             let session = owner.strip_prefix(SESSION);
             session.is_some_and(|id| !self.sessions.lives(id))
         };
-        for closed in workspaces.sweep(has_gone) {
+        let closed = workspaces.sweep(has_gone);
+        for closed in &closed {
             log::debug!("the workspace `{}` is closed", closed.workspace.name);
-            self.desk.reaper.drop(closed);
         }
+        workspaces
+            .waste
+            .throw_away(closed.into_iter().map(|closed| closed.value).collect());
     }
 
     /// Gives back what was kept for what has ended, and looks for what is held too long.

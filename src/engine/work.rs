@@ -1,8 +1,8 @@
-//! What runs on a worker: fork, call, catch, encode, answer.
+//! What runs on a worker: call, catch, encode, answer.
 //!
-//! A [`HandlerCall`] is what is executed: a handler, its arguments, the control that its context reaches the server by. A [`QueuedCall`] is one with the
-//! duty to answer for it. Everything here happens on the worker's thread; only the
-//! server's own job tools run where they arrive. Must not know which lane it is on, or how the answer travels.
+//! A [`HandlerCall`] is what is executed, a handler and its arguments, with the duty to answer; a [`QueuedCall`] is one with the control that its context
+//! reaches the server by. Everything here happens on the worker's thread; only a tool that is inline runs where its call arrived. Must not know how a lane
+//! queues, or how the answer travels.
 
 use std::sync::Arc;
 
@@ -18,36 +18,40 @@ use crate::engine::call::{Call, Facts, Responder};
 use crate::engine::control::Control;
 use crate::engine::encode;
 use crate::engine::errors::{internal_error, shutting_down, silent, wedged};
-use crate::engine::rounds::{Attempted, Retry};
+use crate::engine::rounds::{Retry, Rounds};
+use crate::engine::seal::Binding;
 use crate::handler::client::ClientSource;
 use crate::handler::control::CallControl;
 use crate::handler::registration::{Callable, Reply};
 use crate::lane::{WorkEnd, WorkItem};
 use crate::observe::access::Outcome;
 use crate::protocol::errors::ErrorObject;
+use crate::protocol::results::CacheHint;
 use crate::protocol::version::ProtocolVersion;
 
-/// What is executed, wherever its result goes.
-pub(crate) struct HandlerCall {
-    pub(crate) control: Arc<Control>,
-    pub(crate) callable: Arc<Callable>,
-    /// `None` stands for `{}`.
-    pub(crate) arguments: Option<Box<RawValue>>,
-    /// What a modern client came back with.
-    pub(crate) retry: Option<Retry>,
-    /// What it costs until it has been executed.
-    pub(super) kept: Option<Charge>,
+/// A call on its way to a worker.
+///
+/// Its control is shared only once it has begun: what is allocated and freed by one thread, its worker, costs a fraction of what goes from thread to thread.
+pub(crate) struct QueuedCall {
+    pub(crate) handler_call: HandlerCall,
+    pub(crate) control: Control,
 }
 
-/// A call on its way to a worker. Its drop is its end, whether it was run, refused or dropped as stale, and happens exactly once: what must hear of the
-/// end is a field.
-pub(crate) struct QueuedCall {
-    pub(crate) responder: Responder,
-    pub(crate) handler_call: HandlerCall,
+/// What is executed, with the duty to answer for it. Its drop is the end of the call, whether it was run, refused or dropped as stale, and happens exactly
+/// once: what must hear of the end is a field.
+pub(crate) struct HandlerCall {
+    _responder: Responder,
+    pub(crate) callable: Arc<Callable>,
+    /// `None` stands for `{}`.
+    arguments: Option<Box<RawValue>>,
+    /// What a modern client came back with.
+    pub(super) retry: Option<Box<Retry>>,
+    /// What it costs until it has been executed.
+    pub(super) kept: Option<Charge>,
     /// What becomes of it when its handler has returned without an error; then the result itself is dropped.
-    pub(crate) then: Option<Then>,
+    pub(super) then: Option<Then>,
     /// Its turn in a workspace. Dropped after the answer.
-    pub(crate) turn: Option<Turn>,
+    pub(super) turn: Option<Box<Turn>>,
 }
 
 /// Goes on with a call, and with what was asked and kept in it.
@@ -57,47 +61,76 @@ impl WorkItem for QueuedCall {
     type Running = Arc<Control>;
 
     fn is_stale(&self) -> bool {
-        self.responder.0.has_ended()
-    }
-
-    fn running(&self) -> Arc<Control> {
-        Arc::clone(&self.handler_call.control)
+        self.control.call.has_ended()
     }
 
     fn turn_away(self, lane: &str) {
         let error = wedged(lane);
         // What is refused may be tried again, but nobody tries a job again.
-        if let Some((jobs, id)) = &self.handler_call.control.record {
+        if let Some((jobs, id)) = &self.control.record {
             jobs.end(id, failed(&error));
         }
-        self.responder.0.fail(&error, Outcome::Refused);
+        self.control.call.fail(&error, Outcome::Refused);
     }
 
-    fn run(mut self) -> WorkEnd {
-        let retry = self.handler_call.retry.take();
-        let call = &self.responder.0;
-        let handler_call = &self.handler_call;
-        call.start();
-        // Happens-before: a drain that has lost patience may have looked for this call after it left the queue and before it was seen running.
-        if handler_call.control.shared.is_hurried() {
-            call.abort(&shutting_down());
+    fn begin(self) -> (Arc<Control>, impl FnOnce(&dyn Fn()) -> WorkEnd) {
+        let control = Arc::new(self.control);
+        let running = Arc::clone(&control);
+        (running, move |returned: &dyn Fn()| {
+            self.handler_call.run(&control, returned)
+        })
+    }
+}
+
+impl QueuedCall {
+    pub(super) fn new(
+        control: Control,
+        callable: Arc<Callable>,
+        arguments: Option<Box<RawValue>>,
+    ) -> Self {
+        QueuedCall {
+            handler_call: HandlerCall {
+                _responder: Responder(Arc::clone(&control.call)),
+                callable,
+                arguments,
+                retry: None,
+                kept: None,
+                then: None,
+                turn: None,
+            },
+            control,
         }
+    }
+}
+
+impl HandlerCall {
+    fn run(mut self, control: &Arc<Control>, returned: &dyn Fn()) -> WorkEnd {
+        let call = &control.call;
         // What its client has been told is over must not begin.
-        if call.has_ended() {
+        if !call.start() {
             return WorkEnd::Cancelled;
         }
+        // Happens-before: a drain that has lost patience may have looked for this call after it left the queue and before it was seen running.
+        if control.shared.has_no_patience_with(control.lane) {
+            call.abort(&shutting_down());
+            return WorkEnd::Cancelled;
+        }
+        let retry = self.retry.take();
         // Unwind safety: what the handler leaves half done when it panics is its own fork of the state, which is dropped with it, or shared
         // by its author's choice.
-        let result = panics::catch(|| handler_call.invoke(retry));
+        let result = panics::catch(|| self.invoke(control, retry));
         // From here on nobody else ends the call for its silence; or else somebody has, and this worker has been written off.
-        let is_given_up = !call.pulse.has_returned();
+        let is_given_up = !call.pulse.try_return();
+        if !is_given_up {
+            returned();
+        }
         match result {
             Err(panic) => {
                 log::error!(
                     detail: &panic.backtrace().to_string(),
                     "{} `{}` panicked: {panic} request_id={}",
                     call.facts.method,
-                    handler_call.callable.name,
+                    self.callable.name,
                     call.facts.tag
                 );
                 call.fail(&internal_error(&call.facts.tag), Outcome::Panicked);
@@ -113,91 +146,100 @@ impl WorkItem for QueuedCall {
             }
             _ if call.has_ended() => WorkEnd::Cancelled,
             Ok(result) => {
-                let then = self.then.take();
-                self.conclude(self.in_time(result), then)
+                let ended = self.conclude(control, in_time(call, result));
+                call.leave(self.arguments.take());
+                ended
             }
         }
     }
-}
 
-impl QueuedCall {
-    pub(super) fn new(
-        control: Control,
-        callable: Arc<Callable>,
-        arguments: Option<Box<RawValue>>,
-    ) -> Self {
-        QueuedCall {
-            responder: Responder(Arc::clone(&control.call)),
-            handler_call: HandlerCall {
-                control: Arc::new(control),
-                callable,
-                arguments,
-                retry: None,
-                kept: None,
-            },
-            then: None,
-            turn: None,
+    /// Gives the attempt what earlier ones left for it, and calls the handler.
+    fn invoke(
+        &self,
+        control: &Arc<Control>,
+        retry: Option<Box<Retry>>,
+    ) -> Result<Reply, ErrorObject> {
+        if let Some(retry) = retry {
+            let mut rounds = control.rounds.lock();
+            let rules = &control.shared.rounds;
+            rounds
+                .get_or_insert_default()
+                .resume(*retry, &self.binding(control), rules)?;
         }
-    }
-
-    /// What a handler returned that had been silent for too long: a success is what everybody has waited for, anything else is for want of life.
-    fn in_time(&self, result: Result<Reply, ErrorObject>) -> Result<Reply, ErrorObject> {
-        let call = &self.responder.0;
-        match call.stalled() {
-            Some(silent_for) if !is_success(&result) => {
-                Err(silent(&call.facts.tag, silent_for, None))
+        let handler = &self.callable.handler;
+        let control: Arc<dyn CallControl> = Arc::<Control>::clone(control);
+        match &self.arguments {
+            Some(arguments) => handler.call(control, arguments),
+            None => {
+                let empty = RawValue::from_string("{}".into()).expect("an empty object is JSON");
+                handler.call(control, &empty)
             }
-            _ => result,
         }
     }
 
     /// A job keeps what it asks, and goes on when it is answered; a call that is to become a job does so now; all others are answered.
-    fn conclude(&self, result: Result<Reply, ErrorObject>, then: Option<Then>) -> WorkEnd {
-        let control = &self.handler_call.control;
+    fn conclude(&mut self, control: &Control, result: Result<Reply, ErrorObject>) -> WorkEnd {
+        let then = self.then.take();
+        let result = result.map_err(|error| match &mut *control.rounds.lock() {
+            Some(rounds) => rounds.give_up(error),
+            None => error,
+        });
         let left_over = match (&control.record, &then) {
-            (Some(_), _) | (_, Some(_)) => control.rounds.lock().left_over(),
+            (Some(_), _) | (_, Some(_)) => {
+                let rounds = control.rounds.lock();
+                rounds.as_ref().and_then(|rounds| rounds.left_over())
+            }
             (None, None) => None,
         };
         match (&control.record, left_over, then) {
             (Some((jobs, id)), Some((questions, carried)), _) => {
-                match self.responder.0.pause() && jobs.ask(id, questions, carried) {
+                match control.call.pause() && jobs.ask(id, questions, carried) {
                     true => WorkEnd::Done,
                     false => WorkEnd::Cancelled,
                 }
             }
             (None, None, Some(then)) if is_success(&result) => {
-                let carried = control.rounds.lock().take_carried();
-                then(&self.responder.0, carried);
+                let rounds = control.rounds.lock().take();
+                // Charged until the job's record is.
+                let Rounds {
+                    carried,
+                    answered: _charged,
+                    ..
+                } = rounds.map_or_else(Rounds::default, |rounds| *rounds);
+                then(&control.call, carried);
                 WorkEnd::Done
             }
-            _ => self.answer(result),
+            _ => self.answer(control, result),
         }
     }
 
     /// Answers with what the handler returned, unless it asked the client something: then that is the answer, whatever it returned. Says what
     /// the call has come to, which is a cancellation if that came first.
-    fn answer(&self, result: Result<Reply, ErrorObject>) -> WorkEnd {
-        let call = &self.responder.0;
-        let HandlerCall { control, .. } = &self.handler_call;
-        let shared = &control.shared;
+    fn answer(&self, control: &Control, result: Result<Reply, ErrorObject>) -> WorkEnd {
+        let Control { call, shared, .. } = control;
         let Facts { id, era, .. } = &call.facts;
         let server_info = &shared.identity.server_info;
-        let rounds = control.rounds.lock();
-        let required = rounds.required(&self.handler_call.attempted(), &shared.rounds, server_info);
+        // Written here, for an answer may reach the kernel and others' sessions: no lock may be held over it.
+        let required = control.rounds.lock().as_ref().and_then(|rounds| {
+            let binding = self.binding(control);
+            let required = rounds.required(&binding, &shared.rounds, server_info)?;
+            Some(required.map(|required| encode::write(id, &required)))
+        });
         let answered = match (required, result) {
-            (Some(Ok(required)), _) => call.answer(encode::write(id, &required), None, Outcome::Ok),
+            (Some(Ok(required)), _) => call.answer(required, None, Outcome::Ok),
             (Some(Err(error)), _) => call.fail(&error, Outcome::Error),
             (None, Ok(mut reply)) => {
                 control.warn_of_dropped();
                 if knows_no_links(&control.info.client) {
                     reply.links_as_text();
                 }
-                let outcome = match &reply {
-                    Reply::Tool(result) if result.is_error => Outcome::ToolError,
-                    _ => Outcome::Ok,
-                };
-                let body = encode::response(id, &reply, *era, server_info, call.dropped());
-                call.answer(body, None, outcome)
+                // What somebody has answered is for nobody else, nor for the next time.
+                if let Reply::Resource(result) = &mut reply
+                    && control.rounds.lock().is_some()
+                {
+                    result.cache = result.cache.map(|_| CacheHint::NONE);
+                }
+                answer_with(call, &reply, server_info)
             }
             (None, Err(error)) => {
                 let outcome = match call.stalled() {
@@ -212,34 +254,34 @@ impl QueuedCall {
             false => WorkEnd::Cancelled,
         }
     }
-}
 
-impl HandlerCall {
-    /// Gives the attempt what earlier ones left for it, and calls the handler.
-    fn invoke(&self, retry: Option<Retry>) -> Result<Reply, ErrorObject> {
-        if let Some(retry) = retry {
-            let mut rounds = self.control.rounds.lock();
-            rounds.resume(retry, &self.attempted(), &self.control.shared.rounds)?;
-        }
-        let control: Arc<dyn CallControl> = Arc::<Control>::clone(&self.control);
-        match &self.arguments {
-            Some(arguments) => (self.callable.handler)(control, arguments),
-            None => {
-                let empty = RawValue::from_string("{}".into()).expect("an empty object is JSON");
-                (self.callable.handler)(control, &empty)
-            }
-        }
-    }
-
-    fn attempted(&self) -> Attempted<'_> {
-        let Control { call, info, .. } = &*self.control;
-        Attempted {
-            owner: &call.facts.owner,
+    fn binding<'a>(&'a self, control: &'a Control) -> Binding<'a> {
+        let Control { call, info, .. } = control;
+        Binding {
             method: call.facts.method,
             target: &info.target,
             arguments: self.arguments.as_deref(),
         }
     }
+}
+
+/// What a handler returned that had been silent for too long: a success is what everybody has waited for, anything else is for want of life.
+fn in_time(call: &Call, result: Result<Reply, ErrorObject>) -> Result<Reply, ErrorObject> {
+    match call.stalled() {
+        Some(silent_for) if !is_success(&result) => Err(silent(&call.facts.tag, silent_for, None)),
+        _ => result,
+    }
+}
+
+/// Answers a call with a result, written as its era wants it.
+pub(super) fn answer_with(call: &Call, reply: &Reply, server_info: &RawValue) -> bool {
+    let outcome = match reply {
+        Reply::Tool(result) if result.is_error => Outcome::ToolError,
+        _ => Outcome::Ok,
+    };
+    let Facts { id, era, .. } = &call.facts;
+    let body = encode::response(id, reply, *era, server_info, call.dropped());
+    call.answer(body, None, outcome)
 }
 
 fn is_success(result: &Result<Reply, ErrorObject>) -> bool {

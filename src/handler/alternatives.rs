@@ -100,13 +100,10 @@ pub(super) fn joined(mut schema: Schema, choices: Vec<Value>) -> Result<Schema, 
                 None => drop(properties.insert(name, member)),
             }
         }
-        required_by_all = Some(match required_by_all {
-            None => required,
-            Some(all) => all
-                .into_iter()
-                .filter(|name| required.contains(name))
-                .collect(),
-        });
+        match &mut required_by_all {
+            None => required_by_all = Some(required),
+            Some(all) => all.retain(|name| required.contains(name)),
+        }
     }
     if let Value::Object(own) = schema.entry("properties").or_insert_with(|| json!({})) {
         own.extend(properties);

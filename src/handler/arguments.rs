@@ -45,13 +45,13 @@ impl ArgumentRules {
         }
     }
 
-    /// The rules of a tool. A schema that somebody wrote is checked, and one that is made from a type where it says more than the type.
+    /// The rules of a tool or a form. A schema that somebody wrote is checked, and one that is made from a type where it says more than the type.
     ///
     /// # Errors
     ///
     /// A sentence, when it does not compile.
     #[cfg(feature = "validate")]
-    pub(crate) fn of_tool(schema: Value, is_written: bool) -> Result<Self, String> {
+    pub(crate) fn of_schema(schema: Value, is_written: bool) -> Result<Self, String> {
         let is_checked = is_written || promises(&schema);
         let validator = is_checked
             .then(|| Validator::compile(&schema))
@@ -59,9 +59,9 @@ impl ArgumentRules {
         Ok(ArgumentRules { schema, validator })
     }
 
-    /// The rules of a tool. Without the feature `validate` nothing is checked but by reading.
+    /// The rules of a tool or a form. Without the feature `validate` nothing is checked but by reading.
     #[cfg(not(feature = "validate"))]
-    pub(crate) fn of_tool(schema: Value, _is_written: bool) -> Result<Self, String> {
+    pub(crate) fn of_schema(schema: Value, _is_written: bool) -> Result<Self, String> {
         Ok(ArgumentRules::read_by(schema))
     }
 
@@ -143,7 +143,7 @@ impl ArgumentRules {
 /// the charge is dropped.
 pub(crate) fn read<T: DeserializeOwned>(
     json: &str,
-    room: &TreeRoom,
+    room: &TreeRoom<'_>,
 ) -> Result<(T, Option<TreeCharge>), Unread> {
     match room.read(json) {
         Err(Unread::Unfit(_)) => room.read_gauged(json, |json| {
@@ -213,7 +213,8 @@ mod tests {
 
     fn read(json: &str) -> Result<Drawing, String> {
         let limits = Limits::default();
-        let room = TreeRoom::new(&limits, &Budget::whole(limits.memory_bytes_max));
+        let memory = Budget::whole(limits.memory_bytes_max);
+        let room = TreeRoom::new(&limits, &memory);
         let read = super::read(json, &room);
         read.map(|(drawing, _)| drawing)
             .map_err(Unread::into_sentence)

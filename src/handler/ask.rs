@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -17,27 +17,44 @@ use crate::protocol::types::Role;
 use crate::protocol::version::Era;
 
 /// A request to the client, whatever the era.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Ask {
     pub(crate) method: &'static str,
     pub(crate) params: Value,
-    /// The member that every answer to it has.
-    mark: &'static str,
 }
 
-impl Ask {
-    /// A request with this method, whose every answer has the member `mark`.
-    pub(crate) fn new(method: &'static str, params: Value, mark: &'static str) -> Self {
-        Ask {
-            method,
-            params,
-            mark,
-        }
-    }
+/// Whether this can be an answer to such a request at all. What cannot is not taken, so that the client is asked again; whether an answer fits its question
+/// is for the handler's types to say.
+pub(crate) fn is_answer_to(method: &str, answer: &RawValue) -> bool {
+    let (mark, fits): (_, fn(&RawValue) -> bool) = match method {
+        "elicitation/create" => ("action", is_action),
+        "sampling/createMessage" => ("content", is_content),
+        _ => ("roots", |roots| roots.get().starts_with('[')),
+    };
+    raw::member(answer, mark).is_some_and(fits)
+}
 
-    /// Whether this can be an answer at all.
-    pub(crate) fn accepts(&self, answer: &RawValue) -> bool {
-        raw::member(answer, self.mark).is_some()
+/// Whether it is a block, or a list of blocks.
+fn is_content(content: &RawValue) -> bool {
+    let mut fits = true;
+    match content.get().starts_with('[') {
+        true => raw::each(content.get(), |_, block| fits &= is_block(block)).is_some() && fits,
+        false => is_block(content),
     }
+}
+
+/// Whether it has a text, or is of another kind than one that must have it.
+fn is_block(block: &RawValue) -> bool {
+    let string = |name| raw::member(block, name).filter(|value| value.get().starts_with('"'));
+    let is_text = |kind: &RawValue| {
+        serde_json::from_str::<Text>(kind.get()).is_ok_and(|Text(kind)| kind == "text")
+    };
+    string("text").is_some() || string("type").is_some_and(|kind| !is_text(kind))
+}
+
+fn is_action(action: &RawValue) -> bool {
+    let text = serde_json::from_str::<Text>(action.get());
+    text.is_ok_and(|Text(action)| matches!(&*action, "accept" | "decline" | "cancel"))
 }
 
 /// Why a question to the client has no answer (yet). Leave the handler with `?`: the library asks the client, or answers the call with the right
@@ -54,7 +71,7 @@ pub enum AskError {
         /// The era of the request.
         era: Era,
     },
-    /// A completer cannot ask the client, nor a tool that runs inline one of the handshake era.
+    /// A completer cannot ask the client, nor a background job one that follows no tasks, nor a tool that runs inline one of the handshake era.
     NotHere,
     /// The call was cancelled.
     Cancelled,
@@ -70,6 +87,8 @@ pub enum AskError {
         /// How many may wait.
         most: usize,
     },
+    /// The server has no memory left for the question or its answer ([`Limits::memory_bytes_max`](crate::Limits::memory_bytes_max)). Handshake era only.
+    NoRoom,
     /// The client answered with an error.
     Refused {
         /// The error's code.
@@ -113,6 +132,10 @@ impl AskError {
                 ErrorObject::new(ErrorCode::OVERLOADED, self.to_string())
                     .with_data(json!({ "lane": lane, "retryAfterMs": 1000 })),
             ),
+            AskError::NoRoom => Some(
+                ErrorObject::new(ErrorCode::OVERLOADED, self.to_string())
+                    .with_data(json!({ "retryAfterMs": 1000 })),
+            ),
             _ => None,
         }
     }
@@ -129,7 +152,7 @@ impl fmt::Display for AskError {
                 )
             }
             AskError::NotHere => f.write_str(
-                "A completer cannot ask the client, nor can a tool that runs inline in the handshake era",
+                "The client cannot be asked here: not by a completer, not in the background unless it follows tasks, and not by a tool that runs inline in the handshake era",
             ),
             AskError::Cancelled => f.write_str("the call was cancelled"),
             AskError::TimedOut => f.write_str("The client did not answer in time"),
@@ -140,6 +163,9 @@ impl fmt::Display for AskError {
                     "{most} handlers of the lane `{lane}` wait for their clients to answer, which is the most; try again later"
                 )
             }
+            AskError::NoRoom => f.write_str(
+                "The server has no memory left for the question or its answer; try again later",
+            ),
             AskError::Refused { code, message } => {
                 write!(f, "The client refused: {message} ({code})")
             }

@@ -69,30 +69,43 @@ impl<S> RequestContext<S> {
     ) -> Result<Elicited<T>, AskError> {
         let version = self.client().protocol_version();
         let schema = ask_schema::form::<T>(version).map_err(AskError::Invalid)?;
-        self.elicit_with(key, message, schema)
+        // It is read into the type, which takes no tree.
+        let rules = ArgumentRules::read_by(schema.clone());
+        self.elicit_by(key, message, &schema, &rules)
     }
 
     /// As [`elicit`](Self::elicit), with a hand-written schema in the restricted form that the specification allows (`client/elicitation`,
-    /// "Requested Schema").
+    /// "Requested Schema"). It is sent as it is, whatever the client's revision knows; an answer is held to it with the feature `validate`.
     ///
     /// # Errors
     ///
-    /// See [`AskError`]; leave the handler with `?`.
+    /// See [`AskError`]; leave the handler with `?`. With `validate` a schema that does not compile is [`AskError::Invalid`], and nobody is asked.
     pub fn elicit_with<T: DeserializeOwned>(
         &mut self,
         key: &str,
         message: &str,
         schema: Value,
     ) -> Result<Elicited<T>, AskError> {
+        let rules = ArgumentRules::of_schema(schema.clone(), true).map_err(AskError::Invalid)?;
+        self.elicit_by(key, message, &schema, &rules)
+    }
+
+    fn elicit_by<T: DeserializeOwned>(
+        &mut self,
+        key: &str,
+        message: &str,
+        schema: &Value,
+        rules: &ArgumentRules,
+    ) -> Result<Elicited<T>, AskError> {
         // Who declares pages alone has to hear that it is forms that are missing.
         let required = match self.client().supports(&["elicitation"]) {
             true => json!({ "elicitation": { "form": {} } }),
             false => json!({ "elicitation": {} }),
         };
-        self.need(self.client().supports_elicitation(), required)?;
-        let params = json!({ "message": message, "requestedSchema": &schema });
-        let answer = self.ask(key, "elicitation/create", params, "action")?;
-        self.elicited(&answer, &ArgumentRules::read_by(schema))
+        let lacking = (!self.client().supports_elicitation()).then_some(required);
+        let params = json!({ "message": message, "requestedSchema": schema });
+        let answer = self.ask(key, "elicitation/create", params, lacking)?;
+        self.elicited(&answer, rules)
     }
 
     /// Asks the user to open a web page, for what must not pass through the client: a payment, a login. [`Elicited::Accepted`] says that the user
@@ -107,13 +120,13 @@ impl<S> RequestContext<S> {
         message: &str,
         url: &str,
     ) -> Result<Elicited<()>, AskError> {
-        let required = json!({ "elicitation": { "url": {} } });
-        self.need(self.client().supports_url_elicitation(), required)?;
+        let is_supported = self.client().supports_url_elicitation();
+        let lacking = (!is_supported).then(|| json!({ "elicitation": { "url": {} } }));
         let mut params = json!({ "mode": "url", "message": message, "url": url });
         if self.client().protocol_version() == ProtocolVersion::V2025_11_25 {
             params["elicitationId"] = Uuid::new_v4().to_string().into();
         }
-        let answer = self.ask(key, "elicitation/create", params, "action")?;
+        let answer = self.ask(key, "elicitation/create", params, lacking)?;
         Ok(
             match self.elicited::<IgnoredAny>(&answer, &ArgumentRules::none())? {
                 Elicited::Accepted(_) => Elicited::Accepted(()),
@@ -139,9 +152,9 @@ impl<S> RequestContext<S> {
         let client = self.client();
         let supported =
             client.supports_sampling() && (!with_tools || client.supports(&["sampling", "tools"]));
-        self.need(supported, required)?;
+        let lacking = (!supported).then_some(required);
         let params = Value::Object(question.params);
-        let answer = self.ask(key, "sampling/createMessage", params, "content")?;
+        let answer = self.ask(key, "sampling/createMessage", params, lacking)?;
         self.read(&answer)
     }
 
@@ -151,12 +164,21 @@ impl<S> RequestContext<S> {
     ///
     /// See [`AskError`]; leave the handler with `?`.
     pub fn roots(&mut self) -> Result<Vec<Root>, AskError> {
+        self.roots_as("roots")
+    }
+
+    /// The same under a key of your own.
+    ///
+    /// # Errors
+    ///
+    /// See [`AskError`]; leave the handler with `?`.
+    pub fn roots_as(&mut self, key: &str) -> Result<Vec<Root>, AskError> {
         #[derive(Deserialize)]
         struct ListRootsResult {
             roots: Vec<Root>,
         }
-        self.need(self.client().supports_roots(), json!({ "roots": {} }))?;
-        let answer = self.ask("roots", "roots/list", json!({}), "roots")?;
+        let lacking = (!self.client().supports_roots()).then(|| json!({ "roots": {} }));
+        let answer = self.ask(key, "roots/list", json!({}), lacking)?;
         self.read(&answer)
             .map(|result: ListRootsResult| result.roots)
     }
@@ -205,26 +227,14 @@ impl<S> RequestContext<S> {
         value
     }
 
-    fn need(&self, supported: bool, required: Value) -> Result<(), AskError> {
-        match supported {
-            true => Ok(()),
-            false => Err(AskError::Unsupported {
-                required,
-                era: self.client().protocol_version().era(),
-            }),
-        }
-    }
-
     fn ask(
         &self,
         key: &str,
         method: &'static str,
         params: Value,
-        mark: &'static str,
+        lacking: Option<Value>,
     ) -> Result<Box<RawValue>, AskError> {
-        let answer = self.control().ask(key, &Ask::new(method, params, mark))?;
-        object(&answer)?;
-        Ok(answer)
+        self.control().ask(key, Ask { method, params }, lacking)
     }
 
     fn elicited<T: DeserializeOwned>(
@@ -243,9 +253,13 @@ impl<S> RequestContext<S> {
             .map_err(|error| AskError::Invalid(Sentence::of(&error)))?;
         match &*action.0 {
             "accept" => {
-                let content = content.unwrap_or(RawValue::NULL);
-                object(content)?;
-                let read = rules.read(content.get(), self.control());
+                // A form in which nothing has to be filled in may come back without one.
+                let content = content.map_or("{}", RawValue::get);
+                // A derived `Deserialize` also reads a list: its items are the fields in the order of the code.
+                if !content.starts_with('{') {
+                    return Err(AskError::Invalid("`content` is no object".into()));
+                }
+                let read = rules.read(content, self.control());
                 read.map(|read| Elicited::Accepted(self.charged(read)))
                     .map_err(|unread| AskError::Invalid(unread.into_sentence()))
             }
@@ -262,13 +276,5 @@ impl<S> RequestContext<S> {
         arguments::read(answer.get(), &self.control().tree_room())
             .map(|read| self.charged(read))
             .map_err(|unread| AskError::Invalid(unread.into_sentence()))
-    }
-}
-
-/// A derived `Deserialize` also reads a list: its items are the fields in the order of the code.
-fn object(answer: &RawValue) -> Result<(), AskError> {
-    match answer.get().starts_with('{') || answer.get() == "null" {
-        true => Ok(()),
-        false => Err(AskError::Invalid("it is no object".into())),
     }
 }

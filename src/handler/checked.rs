@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::base::log;
-use crate::handler::registration::{Registration, Reply};
+use crate::handler::registration::{BoundHandler, Registration, Reply};
 use crate::handler::validation::Validator;
 use crate::protocol::types::CallToolResult;
 
@@ -27,8 +27,8 @@ pub(crate) fn checked(mut registration: Registration) -> Result<Registration, St
         return Ok(registration);
     };
     let handler = registration.callable.handler;
-    registration.callable.handler = Box::new(move |call, arguments| {
-        let reply = handler(Arc::clone(&call), arguments)?;
+    registration.callable.handler = BoundHandler::new(move |call, arguments| {
+        let reply = handler.call(Arc::clone(&call), arguments)?;
         let Err(problem) = check_reply(&output, &reply) else {
             return Ok(reply);
         };

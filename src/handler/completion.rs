@@ -35,6 +35,6 @@ where
 {
     erase(handler, |_, output| match output {
         Ok(values) => Ok(Reply::Completion(values.into())),
-        Err(not_called) => Err(ErrorObject::invalid_params(not_called.problem()?)),
+        Err(not_called) => Err(ErrorObject::invalid_params(not_called.0?)),
     })
 }

@@ -1,4 +1,4 @@
-//! [`RequestContext`], all that a handler sees of the server.
+//! [`RequestContext`], all that a handler sees of the server, and [`Reporter`], by which other threads report the progress of a call.
 //!
 //! It reaches the rest of the library through [`CallControl`]. Must not know lanes or transports.
 
@@ -18,10 +18,11 @@ use crate::base::pulse;
 use crate::base::stats::Stats;
 use crate::handler::client::Client;
 use crate::handler::control::CallControl;
-use crate::handler::progress::{Progress, Reporter, report};
+use crate::handler::progress::Progress;
 use crate::outbox::EventKind;
 use crate::protocol::jsonrpc;
-use crate::protocol::trace::{NO_TRACE, TraceContext};
+use crate::protocol::meta::{NO_TRACE, TraceContext};
+use crate::protocol::offer::{Change, OfferKind};
 use crate::protocol::tree::TreeCharge;
 use crate::protocol::types::LoggingLevel;
 
@@ -191,18 +192,18 @@ impl<S> RequestContext<S> {
 
     /// The same without its being a sign of life.
     pub(crate) fn report(&self, progress: Progress) {
-        report(&*self.call, progress);
+        self.call.progress(progress);
     }
 
     /// A handle that reports progress of this call from other threads.
     pub fn reporter(&self) -> Reporter {
-        Reporter::new(Arc::clone(&self.call))
+        Reporter(Arc::clone(&self.call))
     }
 
     /// Says in a progress report what the call waits for. That is no sign of life, and its number hardly grows, so that it does not overtake the
     /// handler's own.
     pub(crate) fn report_wait(&self, message: String) {
-        let last = *self.call.last_progress().lock();
+        let last = self.call.last_progress();
         let next = last.map_or(0.0, |last| last + last.abs().max(1.0) * 1e-6);
         self.report(Progress::new(next).message(message));
     }
@@ -233,9 +234,7 @@ impl<S> RequestContext<S> {
             }
         }
     }
-}
 
-impl<S> RequestContext<S> {
     /// Ends the response stream of a long call but not the call, so that no connection has to stay open for all of it. The client reconnects and gets
     /// the events since then, and the answer. Never waits.
     ///
@@ -243,6 +242,28 @@ impl<S> RequestContext<S> {
     /// Specification: `basic/transports` ("Sending Messages to the Server") of that revision.
     pub fn close_stream(&self) {
         self.call.close_stream();
+    }
+
+    /// Notifies the subscribed clients that the list of tools has changed (`notifications/tools/list_changed`). Never waits.
+    /// [`ServerHandle::add_tool`](crate::ServerHandle::add_tool), `remove_tool` and `enable_tool` do this themselves.
+    pub fn tools_changed(&self) {
+        self.control().changed(Change::List(OfferKind::Tool));
+    }
+
+    /// Notifies the subscribed clients that the list of prompts has changed (`notifications/prompts/list_changed`). Never waits.
+    pub fn prompts_changed(&self) {
+        self.control().changed(Change::List(OfferKind::Prompt));
+    }
+
+    /// Notifies the subscribed clients that the list of resources or of templates has changed (`notifications/resources/list_changed`). Never waits.
+    pub fn resources_changed(&self) {
+        self.control().changed(Change::List(OfferKind::Resource));
+    }
+
+    /// Notifies the clients subscribed to this resource that its contents have changed (`notifications/resources/updated`). Never waits. URIs are
+    /// compared as they are written.
+    pub fn resource_updated(&self, uri: &str) {
+        self.control().changed(Change::Resource(uri));
     }
 }
 
@@ -279,3 +300,47 @@ impl fmt::Display for Cancelled {
 }
 
 impl std::error::Error for Cancelled {}
+
+/// Reports the progress of a call from threads that its handler has started; from [`RequestContext::reporter`](crate::RequestContext::reporter). Clones
+/// report for the same call. When the call has ended, reports go nowhere.
+///
+/// ```
+/// # use mcp_threads::RequestContext;
+/// fn copy(cx: &mut RequestContext, _: serde_json::Value) -> &'static str {
+///     let reporter = cx.reporter();
+///     std::thread::scope(|scope| {
+///         scope.spawn(|| (1..=3).for_each(|file| reporter.progress((f64::from(file), 3.0))));
+///     });
+///     "copied"
+/// }
+/// # mcp_threads::Server::new("copy", "1.0.0").tool("copy", "Copies.", copy);
+/// ```
+#[derive(Clone)]
+pub struct Reporter(Arc<dyn CallControl>);
+
+impl Reporter {
+    /// As [`RequestContext::progress`](crate::RequestContext::progress): the number must grow from report to report, whichever thread reports.
+    #[track_caller]
+    pub fn progress(&self, progress: impl Into<Progress>) {
+        self.0.pulse().beat(pulse::PROGRESS, Location::caller());
+        self.0.progress(progress.into());
+    }
+
+    /// As [`RequestContext::alive`](crate::RequestContext::alive).
+    #[track_caller]
+    pub fn alive(&self) {
+        self.0.pulse().beat(pulse::ALIVE, Location::caller());
+    }
+
+    /// The cancellation of the call.
+    pub fn cancellation(&self) -> &CancellationToken {
+        self.0.cancellation()
+    }
+}
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tag = &self.0.info().tag;
+        f.debug_tuple("Reporter").field(&tag.as_str()).finish()
+    }
+}

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::base::cancel::CancellationToken;
 use crate::base::life::Span;
-use crate::base::lock::Lock;
 use crate::base::owner::Owner;
 use crate::base::pulse::Pulse;
 use crate::base::stats::Stats;
@@ -16,13 +16,13 @@ use crate::handler::ask::{Ask, AskError};
 use crate::handler::client::ClientSource;
 #[cfg(unix)]
 use crate::handler::command::children::Children;
+use crate::handler::progress::Progress;
 use crate::handler::workspace::Inside;
 use crate::lane::Waits;
 use crate::observe::access::RequestTag;
 use crate::outbox::EventKind;
-use crate::protocol::change::Change;
-use crate::protocol::meta::ProgressToken;
-use crate::protocol::trace::TraceContext;
+use crate::protocol::meta::{ProgressToken, TraceContext};
+use crate::protocol::offer::Change;
 use crate::protocol::tree::TreeRoom;
 use crate::protocol::types::LoggingLevel;
 
@@ -35,15 +35,18 @@ pub(crate) trait CallControl: Send + Sync {
     /// Its signs of life.
     fn pulse(&self) -> &Pulse;
     /// The last number that was reported as progress.
-    fn last_progress(&self) -> &Lock<Option<f64>>;
+    fn last_progress(&self) -> Option<f64>;
+    /// Tells whom it concerns how far it has come, if the number has grown. It is no sign of life by itself.
+    fn progress(&self, progress: Progress);
     /// Sends a notification that belongs to this call; never waits, and goes nowhere once the call has ended.
     fn send_event(&self, notification: Vec<u8>, kind: EventKind);
     /// What JSON may take when it is read for this call.
-    fn tree_room(&self) -> TreeRoom;
+    fn tree_room(&self) -> TreeRoom<'_>;
     /// Whether other spellings of arguments are taken.
     fn is_lenient(&self) -> bool;
-    /// Asks the client; in the modern era, says what it answered already or ends the attempt.
-    fn ask(&self, key: &str, ask: &Ask) -> Result<Box<RawValue>, AskError>;
+    /// Asks the client, or says what it has answered already; where it comes back with its answers, ends the attempt. `lacking` are the capabilities
+    /// that it would have to declare, if it did not.
+    fn ask(&self, key: &str, ask: Ask, lacking: Option<Value>) -> Result<Box<RawValue>, AskError>;
     /// A value that an earlier attempt, or this one, has kept.
     fn kept(&self, key: &str) -> Option<Box<RawValue>>;
     fn keep(&self, key: &str, value: Box<RawValue>);
@@ -63,7 +66,7 @@ pub(crate) trait CallControl: Send + Sync {
     fn job(&self) -> Option<(Arc<str>, Span)>;
     /// How long the session or the pipe lives that it came by, if there is one.
     fn session(&self) -> Option<Span>;
-    /// The places of its lane for handlers that wait.
+    /// The permits of its lane for handlers that wait.
     fn waits(&self) -> &Arc<Waits>;
 }
 

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use crate::handler::arguments::ArgumentRules;
 use crate::handler::invoke::Build;
-use crate::handler::registration::{Callable, OfferKind, Registration};
+use crate::handler::registration::{Callable, Registration};
 use crate::handler::shown::Shown;
+use crate::handler::text_arguments::{TextArgument, unfillable};
+use crate::protocol::offer::OfferKind;
 
 /// The lane of what names none.
 const MAIN_LANE: &str = "main";
@@ -40,10 +42,22 @@ impl<S> Draft<S> {
         }
     }
 
-    /// The first that is completed and is not there.
-    pub(crate) fn stranger(&self, is_known: impl Fn(&str) -> bool) -> Option<&str> {
+    /// What is wrong with a draft whose arguments are texts: one that no text can fill, or a completer of what is not there.
+    pub(crate) fn text_problem<'a>(
+        &self,
+        arguments: &[TextArgument],
+        known: impl IntoIterator<Item = &'a str>,
+        what: &str,
+    ) -> Option<String> {
+        let known: Vec<_> = known.into_iter().collect();
         let mut completed = self.completers.iter().map(|(name, _)| name.as_str());
-        completed.find(|name| !is_known(name))
+        let stranger = completed.find(|name| !known.contains(name));
+        unfillable(arguments).or_else(|| {
+            let stranger = stranger?;
+            Some(format!(
+                "it completes `{stranger}`, which is not one of its {what}"
+            ))
+        })
     }
 
     /// Joins it with the server's state.
@@ -97,13 +111,9 @@ macro_rules! shared_settings {
 
             #[doc = $lane]
             lane(name: &str) => draft.lane = name.into();
-        }
 
-        /// Adds an icon.
-        #[must_use]
-        pub fn icon(mut self, icon: Icon) -> Self {
-            self.draft.shown.icons.push(icon);
-            self
+            /// Adds an icon.
+            icon(icon: Icon) => draft.shown.icons.push(icon);
         }
     };
 }

@@ -16,7 +16,9 @@ fn inside<T>(
 ) -> Result<T, NotCalled> {
     let inside = invocation.call.workspace();
     let inside = inside.ok_or_else(|| "This tool runs only in a workspace".to_owned());
-    inside.and_then(run).map_err(NotCalled::Unfit)
+    inside
+        .and_then(run)
+        .map_err(|problem| NotCalled(Ok(problem)))
 }
 
 impl<S, W, F, A, R> Handler<S, fn(&mut RequestContext<S>, &mut W, A) -> R> for F

@@ -99,32 +99,17 @@ impl std::fmt::Debug for Invocation<'_> {
     }
 }
 
-/// Why a handler was not called.
+/// Why a handler was not called: what its caller can put right, in a sentence; or else the error that asks it to come again.
 #[doc(hidden)]
 #[derive(Debug)]
-pub enum NotCalled {
-    /// Its arguments did not fit its type, or there was no workspace for it.
-    Unfit(String),
-    /// There was no memory left for its arguments.
-    NoMemory,
-}
-
-impl NotCalled {
-    /// What the caller can put right, in a sentence; or else the error that asks it to come again.
-    pub(crate) fn problem(self) -> Result<String, ErrorObject> {
-        match self {
-            NotCalled::Unfit(problem) => Ok(problem),
-            NotCalled::NoMemory => Err(ErrorObject::no_memory()),
-        }
-    }
-}
+pub struct NotCalled(pub(crate) Result<String, ErrorObject>);
 
 impl From<Unread> for NotCalled {
     fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::NoMemory => NotCalled::NoMemory,
-            other => NotCalled::Unfit(format!("Invalid arguments: {}", other.into_sentence())),
-        }
+        NotCalled(match unread {
+            Unread::NoMemory => Err(ErrorObject::no_memory()),
+            other => Ok(format!("Invalid arguments: {}", other.into_sentence())),
+        })
     }
 }
 
@@ -142,7 +127,7 @@ where
     F: Send + Sync + 'static,
 {
     Box::new(move |template, rules| {
-        Box::new(move |call: Arc<dyn CallControl>, arguments: &RawValue| {
+        BoundHandler::new(move |call, arguments| {
             let invocation = Invocation {
                 call: Arc::clone(&call),
                 arguments,

@@ -6,12 +6,13 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::base::heap;
 use crate::handler::place::Place;
 use crate::protocol::errors::shortened;
 use crate::protocol::number::Decimal;
 use crate::protocol::raw::each;
-use crate::protocol::shape::excess;
 use crate::protocol::text::{Text, write_json};
+use crate::protocol::tree::excess;
 
 /// How many repairs are told one by one.
 const TOLD_MAX: usize = 8;
@@ -30,12 +31,13 @@ pub(crate) struct Repaired {
 /// Repairs what can be, by the schema of what is wanted. `None` if that is nothing.
 pub(crate) fn repaired(schema: &Value, json: &str) -> Option<Repaired> {
     let mut repair = Repair {
-        out: Vec::with_capacity(json.len()),
+        out: heap::room(json.len()),
         out_bytes_max: json.len() * 2 + 64,
         path: String::new(),
+        is_in_text: false,
         places: Vec::new(),
     };
-    repair.value(&Place::of(schema), json, 0, false);
+    repair.value(&Place::of(schema), json, 0);
     if repair.places.is_empty() || repair.out.len() > repair.out_bytes_max {
         return None;
     }
@@ -48,8 +50,7 @@ pub(crate) fn repaired(schema: &Value, json: &str) -> Option<Repaired> {
 
 /// The arguments, where a client sends the object as a text.
 pub(crate) fn object_in_text(arguments: &RawValue) -> Option<Box<RawValue>> {
-    let text = arguments.get().starts_with('"').then(|| arguments.get())?;
-    let Text(said) = serde_json::from_str(text).ok()?;
+    let Text(said) = serde_json::from_str(arguments.get()).ok()?;
     let object = said.trim();
     let is_object = object.starts_with('{') && is_bounded_json(object);
     is_object.then(|| RawValue::from_string(object.into()).ok())?
@@ -61,19 +62,21 @@ struct Repair {
     out_bytes_max: usize,
     /// Where in the arguments it is, as a JSON Pointer.
     path: String,
+    /// Whether it was read out of a text, and so holds no further lists or objects in texts.
+    is_in_text: bool,
     places: Vec<String>,
 }
 
 impl Repair {
-    /// Writes one value, as the schemas at its place want it. What was read out of a text holds no further lists or objects in texts.
-    fn value(&mut self, place: &Place<'_>, json: &str, depth: usize, from_text: bool) {
+    /// Writes one value, as the schemas at its place want it.
+    fn value(&mut self, place: &Place<'_>, json: &str, depth: usize) {
         let bytes = json.as_bytes();
         let out_of_bounds = depth > DEPTH_MAX || self.out.len() > self.out_bytes_max;
         match bytes.first() {
             _ if out_of_bounds || place.takes_anything() => self.copy(json),
-            Some(b'{') => self.object(place, json, depth, from_text),
-            Some(b'[') => self.list(place, json, depth, from_text),
-            Some(b'"') if !place.takes("string") => self.text(place, json, depth, from_text),
+            Some(b'{') => self.object(place, json, depth),
+            Some(b'[') => self.list(place, json, depth),
+            Some(b'"') if !place.takes("string") => self.text(place, json, depth),
             Some(b'-' | b'0'..=b'9') if place.takes("integer") && !place.takes("number") => {
                 match integer(json).filter(|integer| integer != json) {
                     Some(integer) => self.repaired(&integer),
@@ -84,7 +87,7 @@ impl Repair {
         }
     }
 
-    fn object(&mut self, place: &Place<'_>, json: &str, depth: usize, from_text: bool) {
+    fn object(&mut self, place: &Place<'_>, json: &str, depth: usize) {
         self.out.push(b'{');
         let begun = self.out.len();
         let whole = each(json, |name, json| {
@@ -100,21 +103,21 @@ impl Repair {
                 self.separate(begun);
                 write_json(&mut self.out, &name);
                 self.out.push(b':');
-                self.value(&member, json, depth + 1, from_text);
+                self.value(&member, json, depth + 1);
             }
             self.path.truncate(before);
         });
         self.end(whole, begun - 1, json, b'}');
     }
 
-    fn list(&mut self, place: &Place<'_>, json: &str, depth: usize, from_text: bool) {
+    fn list(&mut self, place: &Place<'_>, json: &str, depth: usize) {
         self.out.push(b'[');
         let begun = self.out.len();
         let mut index = 0;
         let whole = each(json, |_, json| {
             let before = self.enter(&index.to_string());
             self.separate(begun);
-            self.value(&place.item(index), json.get(), depth + 1, from_text);
+            self.value(&place.item(index), json.get(), depth + 1);
             index += 1;
             self.path.truncate(before);
         });
@@ -122,7 +125,7 @@ impl Repair {
     }
 
     /// A text where the schema wants none: what it says, if that is wanted.
-    fn text(&mut self, place: &Place<'_>, json: &str, depth: usize, from_text: bool) {
+    fn text(&mut self, place: &Place<'_>, json: &str, depth: usize) {
         let Ok(Text(text)) = serde_json::from_str(json) else {
             return self.copy(json);
         };
@@ -136,9 +139,11 @@ impl Repair {
             _ if place.takes("integer") && integer(said).is_some() => {
                 self.repaired(&integer(said).unwrap_or_default());
             }
-            _ if !from_text && holds(said, place) && is_bounded_json(said) => {
+            _ if !self.is_in_text && holds(said, place) && is_bounded_json(said) => {
                 self.tell();
-                self.value(place, said, depth, true);
+                self.is_in_text = true;
+                self.value(place, said, depth);
+                self.is_in_text = false;
             }
             _ => self.copy(json),
         }

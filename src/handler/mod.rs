@@ -9,7 +9,6 @@ mod ask_schema;
 mod asking;
 #[cfg(feature = "validate")]
 mod branching;
-pub(crate) mod change;
 #[cfg(feature = "validate")]
 mod checked;
 pub(crate) mod client;
@@ -29,7 +28,6 @@ pub(crate) mod progress;
 mod prompt;
 pub(crate) mod registration;
 mod resource;
-mod resource_output;
 mod result;
 mod schema_check;
 pub(crate) mod shown;
@@ -45,13 +43,12 @@ pub use client::Client;
 #[cfg(unix)]
 pub use command::{CommandError, CommandOutput, RunCommand};
 pub use completion::Completing;
-pub use context::{Cancelled, RequestContext};
+pub use context::{Cancelled, Reporter, RequestContext};
 pub use fork::Fork;
 pub use invoke::Handler;
-pub use progress::{Progress, Reporter};
+pub use progress::Progress;
 pub use prompt::{IntoPromptResult, Prompt};
 pub use registration::{Execution, Register};
-pub use resource::{Resource, ResourceTemplate};
-pub use resource_output::IntoResourceResult;
+pub use resource::{IntoResourceResult, Resource, ResourceTemplate};
 pub use result::{IntoToolResult, Json, ToolError};
 pub use tool::Tool;

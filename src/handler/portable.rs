@@ -107,6 +107,29 @@ pub(crate) fn of_result(schema: Value) -> Value {
     schema.into()
 }
 
+/// The schema of a tool's results when it may answer with the id of a background job instead, for clients hold that to the same schema. `None` when what it
+/// gives is no object that could have one member more.
+pub(crate) fn or_a_job(mut schema: Value) -> Option<Value> {
+    let members = schema.as_object_mut()?;
+    // All else could want a member that is not there then.
+    let kept = [
+        "$schema",
+        "$defs",
+        "definitions",
+        "title",
+        "description",
+        "type",
+        "properties",
+    ];
+    members.retain(|keyword, _| kept.contains(&&**keyword));
+    let properties = members.get_mut("properties")?.as_object_mut()?;
+    let job = json!({ "type": "string", "description": "The id of the background job that has begun, instead of all else." });
+    properties
+        .insert("job".into(), job)
+        .is_none()
+        .then_some(schema)
+}
+
 /// Adds what one part of an `allOf` says.
 fn add_all(schema: &mut Schema, part: Value) {
     let Value::Object(part) = part else { return };

@@ -13,11 +13,12 @@ use crate::handler::completion::complete;
 use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Handler, erase};
-use crate::handler::registration::{OfferKind, Register, Registration, Reply, sealed};
-use crate::handler::result::ToolError;
+use crate::handler::registration::{Register, Registration, Reply, sealed};
+use crate::handler::result::{ToolError, conversions};
 use crate::handler::shown::Shown;
-use crate::handler::text_arguments::{text_arguments, unfillable};
+use crate::handler::text_arguments::text_arguments;
 use crate::protocol::errors::ErrorObject;
+use crate::protocol::offer::OfferKind;
 use crate::protocol::results::{Completion, GetPromptResult, PromptMessage};
 use crate::protocol::types::{ContentBlock, Icon, Role};
 
@@ -89,7 +90,7 @@ impl<S: Fork + Send + Sync + 'static> Prompt<S> {
         self.draft.rules = Arc::new(ArgumentRules::read_by(schema));
         self.draft.handler = Some(erase(handler, |_, output| match output {
             Ok(output) => output.into_prompt_result().map(Reply::Prompt),
-            Err(not_called) => Err(ErrorObject::invalid_params(not_called.problem()?)),
+            Err(not_called) => Err(ErrorObject::invalid_params(not_called.0?)),
         }));
         self
     }
@@ -103,14 +104,9 @@ impl<S> Prompt<S> {
         if name.is_empty() {
             return Err("a prompt needs a name".into());
         }
-        if let Some(problem) = unfillable(arguments) {
+        let known = arguments.iter().map(|argument| argument.name.as_str());
+        if let Some(problem) = self.draft.text_problem(arguments, known, "arguments") {
             return Err(format!("prompt `{name}`: {problem}"));
-        }
-        let is_known = |name: &str| arguments.iter().any(|known| known.name == name);
-        if let Some(stranger) = self.draft.stranger(is_known) {
-            return Err(format!(
-                "prompt `{name}` completes `{stranger}`, which is not one of its arguments"
-            ));
         }
         self.draft.register(OfferKind::Prompt, template)
     }
@@ -133,18 +129,8 @@ pub trait IntoPromptResult {
     fn into_prompt_result(self) -> Result<GetPromptResult, ErrorObject>;
 }
 
-macro_rules! prompt_results {
-    ($($type:ty: $value:ident => $result:expr;)+) => {$(
-        impl IntoPromptResult for $type {
-            fn into_prompt_result(self) -> Result<GetPromptResult, ErrorObject> {
-                let $value = self;
-                Ok($result)
-            }
-        }
-    )+};
-}
-
-prompt_results! {
+conversions! {
+    IntoPromptResult::into_prompt_result -> GetPromptResult;
     GetPromptResult: result => result;
     Vec<PromptMessage>: messages => messages.into();
     PromptMessage: message => vec![message].into();

@@ -16,6 +16,7 @@ use crate::handler::shown::Shown;
 use crate::handler::workspace::{AccessMode, WorkspaceParam};
 use crate::lane::Lane;
 use crate::protocol::errors::ErrorObject;
+use crate::protocol::offer::OfferKind;
 use crate::protocol::param_headers::ParamHeaders;
 use crate::protocol::results::{Completion, GetPromptResult, ReadResourceResult};
 use crate::protocol::types::{CallToolResult, ContentBlock};
@@ -55,14 +56,6 @@ pub struct Registration {
     pub(crate) callable: Callable,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OfferKind {
-    Tool,
-    Prompt,
-    Resource,
-    Template,
-}
-
 /// What a call runs, and where.
 pub(crate) struct Callable {
     /// The name, the URI or the URI template, as it was registered: never a client's text.
@@ -86,11 +79,10 @@ pub(crate) struct Callable {
 
 impl Callable {
     pub(crate) fn new(name: Arc<str>, handler: BoundHandler) -> Self {
-        let handler = DropsQuietly(Some(handler));
         Callable {
             name,
             lane: 0,
-            handler: Box::new(move |call, arguments| handler.call(call, arguments)),
+            handler,
             liveness: None,
             mirrors: None,
             desk: DeskNeeds::default(),
@@ -112,10 +104,43 @@ impl Callable {
     }
 }
 
-/// A handler with everything but the call filled in: what the engine stores and runs, on the caller's thread. Panics when the handler, or the fork of
-/// the state for it, does.
-pub(crate) type BoundHandler =
-    Box<dyn Fn(Arc<dyn CallControl>, &RawValue) -> Result<Reply, ErrorObject> + Send + Sync>;
+/// A handler with everything but the call filled in: what the engine stores and runs.
+///
+/// Its captures may panic when they are dropped, and then panic nobody: the last who holds it may be any thread, a connection's, a worker's or the clock's.
+pub(crate) struct BoundHandler(Option<Box<RunHandler>>);
+
+type RunHandler =
+    dyn Fn(Arc<dyn CallControl>, &RawValue) -> Result<Reply, ErrorObject> + Send + Sync;
+
+impl BoundHandler {
+    pub(crate) fn new(
+        run: impl Fn(Arc<dyn CallControl>, &RawValue) -> Result<Reply, ErrorObject>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        BoundHandler(Some(Box::new(run)))
+    }
+
+    /// Runs it on this thread. Panics when the handler, or the fork of the state for it, does.
+    pub(crate) fn call(
+        &self,
+        call: Arc<dyn CallControl>,
+        arguments: &RawValue,
+    ) -> Result<Reply, ErrorObject> {
+        let run = self.0.as_ref().expect("it is there until it is dropped");
+        run(call, arguments)
+    }
+}
+
+impl Drop for BoundHandler {
+    fn drop(&mut self) {
+        let run = self.0.take();
+        if let Err(panic) = panics::catch(|| drop(run)) {
+            log::error!(detail: &panic.backtrace().to_string(), "a handler panicked when it was dropped: {panic}");
+        }
+    }
+}
 
 /// The result of a call.
 #[derive(Debug)]
@@ -145,53 +170,11 @@ impl Reply {
     }
 }
 
-/// A handler whose captures may panic when they are dropped, and then panic nobody: the last who holds it may be any thread, a connection's, a
-/// worker's or the clock's.
-struct DropsQuietly(Option<BoundHandler>);
-
-impl DropsQuietly {
-    fn call(&self, call: Arc<dyn CallControl>, arguments: &RawValue) -> Result<Reply, ErrorObject> {
-        let handler = self.0.as_ref().expect("it is there until it is dropped");
-        handler(call, arguments)
-    }
-}
-
-impl Drop for DropsQuietly {
-    fn drop(&mut self) {
-        let handler = self.0.take();
-        if let Err(panic) = panics::catch(|| drop(handler)) {
-            log::error!(detail: &panic.backtrace().to_string(), "a handler panicked when it was dropped: {panic}");
-        }
-    }
-}
-
 impl std::fmt::Debug for Callable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Callable")
             .field("name", &self.name)
             .finish_non_exhaustive()
-    }
-}
-
-impl OfferKind {
-    /// As a sentence calls it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            OfferKind::Tool => "tool",
-            OfferKind::Prompt => "prompt",
-            OfferKind::Resource => "resource",
-            OfferKind::Template => "resource template",
-        }
-    }
-
-    /// The member of a list's result that holds its items.
-    pub(crate) fn member(self) -> &'static str {
-        match self {
-            OfferKind::Tool => "tools",
-            OfferKind::Prompt => "prompts",
-            OfferKind::Resource => "resources",
-            OfferKind::Template => "resourceTemplates",
-        }
     }
 }
 
@@ -203,7 +186,8 @@ impl OfferKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Execution {
-    /// Each call is answered with its result. The default.
+    /// Each call is answered with its result. The default. Where the handler runs is another matter: on its lane, unless the tool is
+    /// [`inline`](crate::Tool::inline).
     #[default]
     Inline,
     /// A job for clients that can follow one, and for those that ask for one; a result for the others.
@@ -226,16 +210,21 @@ pub(crate) struct DeskNeeds {
     pub(crate) access: Option<AccessMode>,
     /// The value its function takes.
     pub(crate) wanted: Option<WorkspaceParam>,
-    /// It runs on the thread that has read the request, because it never waits.
-    pub(crate) is_inline: bool,
+    /// It runs on the thread that has read the request, because it never waits: [`Tool::inline`](crate::Tool::inline).
+    pub(crate) runs_here: bool,
     /// Its argument `wait_seconds` says how long it may wait for the job it names to change, before it runs.
     pub(crate) waits_for_job: bool,
 }
 
 impl DeskNeeds {
+    /// Whether its lane is all that a call of it needs: no workspace, and never a background job.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.runs_here && self.access.is_none() && self.execution == Execution::Inline
+    }
+
     /// What is wrong with it, in a sentence.
     pub(crate) fn problem(&self) -> Option<&'static str> {
-        if self.is_inline && (self.access.is_some() || self.execution != Execution::Inline) {
+        if self.runs_here && (self.access.is_some() || self.execution != Execution::Inline) {
             return Some("it runs inline, and so neither in a workspace nor as a background job");
         }
         match (self.access, self.wanted.map(|wanted| wanted.access)) {

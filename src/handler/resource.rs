@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::base::log;
@@ -14,13 +15,14 @@ use crate::handler::control::RequestInfo;
 use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Handler, NotCalled, erase};
-use crate::handler::registration::{OfferKind, Register, Registration, Reply, sealed};
-use crate::handler::resource_output::{IntoResourceResult, ResourceOutput};
+use crate::handler::registration::{BoundHandler, Register, Registration, Reply, sealed};
+use crate::handler::result::{Json, ToolError, conversions};
 use crate::handler::shown::{Hints, Shown};
-use crate::handler::text_arguments::{TextArgument, text_arguments, unfillable};
-use crate::protocol::errors::ErrorObject;
-use crate::protocol::results::{CacheHint, Completion};
-use crate::protocol::types::{Annotations, Icon};
+use crate::handler::text_arguments::{TextArgument, text_arguments};
+use crate::protocol::errors::{ErrorCode, ErrorObject};
+use crate::protocol::offer::OfferKind;
+use crate::protocol::results::{CacheHint, Completion, ReadResourceResult};
+use crate::protocol::types::{Annotations, Icon, ResourceContents};
 use crate::protocol::uri_template::{UriTemplate, has_scheme};
 
 /// A resource at a fixed URI, and the handler that reads it. Specification: `server/resources`.
@@ -160,16 +162,17 @@ fn resource_reply<R: IntoResourceResult>(
         Ok(output) => output.into_resource_result()?,
         // Variables that do not fit the handler's type name nothing that exists.
         Err(not_called) => {
-            let problem = not_called.problem()?;
+            let problem = not_called.0?;
             log::debug!("no such resource: {problem} request_id={}", info.tag);
             None
         }
     };
-    let result = match output {
-        None => return Err(ErrorObject::no_resource(&info.target)),
-        Some(ResourceOutput::Whole(result)) => result,
-        Some(ResourceOutput::Body(body)) => vec![body(&info.target)].into(),
-    };
+    let mut result = output.ok_or_else(|| ErrorObject::no_resource(&info.target))?;
+    for contents in &mut result.contents {
+        if contents.uri == ITS_OWN {
+            contents.uri = info.target.to_string();
+        }
+    }
     Ok(Reply::Resource(result))
 }
 
@@ -183,8 +186,8 @@ fn register<S>(
     let mime_type = draft.shown.mime_type.clone();
     let mut registration = draft.register(kind, template)?;
     let read = registration.callable.handler;
-    registration.callable.handler = Box::new(move |call, arguments| {
-        let mut reply = read(call, arguments)?;
+    registration.callable.handler = BoundHandler::new(move |call, arguments| {
+        let mut reply = read.call(call, arguments)?;
         if let Reply::Resource(result) = &mut reply {
             for contents in &mut result.contents {
                 if contents.mime_type.is_none() {
@@ -222,17 +225,71 @@ impl<S> ResourceTemplate<S> {
         let wrong = |problem| format!("resource template `{text}`: {problem}");
         let uris = UriTemplate::parse(&text).map_err(wrong)?;
         check_scheme(OfferKind::Template, &text)?;
-        if let Some(problem) = unfillable(&self.wanted) {
+        let problem = self
+            .draft
+            .text_problem(&self.wanted, uris.variables(), "variables");
+        if let Some(problem) = problem {
             return Err(wrong(problem));
-        }
-        let is_known = |name: &str| uris.variables().any(|known| known == name);
-        if let Some(stranger) = self.draft.stranger(is_known) {
-            return Err(format!(
-                "resource template `{text}` completes `{stranger}`, which is not one of its variables"
-            ));
         }
         let mut registration = register(OfferKind::Template, self.draft, self.cache, template)?;
         registration.callable.template = Some(uris);
         Ok(registration)
+    }
+}
+
+/// Anything a resource's handler may return: text, bytes, [`ResourceContents`] or a list of them, a whole [`ReadResourceResult`], an `Option` of
+/// these (`None`: there is no such resource), or a `Result`. You may implement it for types of your own; contents with an empty URI get the URI that was read.
+#[diagnostic::on_unimplemented(
+    message = "a resource's handler cannot return `{Self}`",
+    note = "return text, bytes, `Json(value)`, `ResourceContents`, a list of them, a `ReadResourceResult`, or an `Option` or a `Result` of these",
+    note = "a handler is no `async fn`: it may block, and returns the value itself"
+)]
+pub trait IntoResourceResult {
+    /// The result, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the client's program is told instead: an internal error with the sentence of a [`ToolError`], or the error of
+    /// [`ToolError::protocol`].
+    #[doc(hidden)]
+    fn into_resource_result(self) -> Result<Option<ReadResourceResult>, ErrorObject>;
+}
+
+/// Stands for the URI that was read, which a handler need not say.
+const ITS_OWN: &str = "";
+
+conversions! {
+    IntoResourceResult::into_resource_result -> Option<ReadResourceResult>;
+    String: text => Some(vec![ResourceContents::text(ITS_OWN, text)].into());
+    &'static str: text => Some(vec![ResourceContents::text(ITS_OWN, text)].into());
+    Vec<u8>: bytes => Some(vec![ResourceContents::blob(ITS_OWN, bytes)].into());
+    ReadResourceResult: result => Some(result);
+    Vec<ResourceContents>: contents => Some(contents.into());
+    ResourceContents: contents => Some(vec![contents].into());
+}
+
+/// As JSON text, of the media type `application/json`.
+impl<T: Serialize> IntoResourceResult for Json<T> {
+    fn into_resource_result(self) -> Result<Option<ReadResourceResult>, ErrorObject> {
+        let text = serde_json::to_string(&self.0).map_err(|error| {
+            let message = format!("The resource is no JSON: {error}");
+            ErrorObject::new(ErrorCode::INTERNAL_ERROR, message)
+        })?;
+        ResourceContents::text(ITS_OWN, text)
+            .with_mime_type("application/json")
+            .into_resource_result()
+    }
+}
+
+impl<T: IntoResourceResult> IntoResourceResult for Option<T> {
+    fn into_resource_result(self) -> Result<Option<ReadResourceResult>, ErrorObject> {
+        self.map_or(Ok(None), T::into_resource_result)
+    }
+}
+
+impl<T: IntoResourceResult, E: Into<ToolError>> IntoResourceResult for Result<T, E> {
+    fn into_resource_result(self) -> Result<Option<ReadResourceResult>, ErrorObject> {
+        self.map_err(|error| error.into().into_error_object())?
+            .into_resource_result()
     }
 }

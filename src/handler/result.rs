@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::base::setters::setters;
 use crate::handler::ask::AskError;
+use crate::handler::control::RequestInfo;
 use crate::handler::invoke::NotCalled;
 use crate::handler::registration::Reply;
 use crate::handler::type_schema::written_schema_of;
@@ -51,7 +52,7 @@ pub trait IntoToolResult {
     ///
     /// # Errors
     ///
-    /// Only for a [`ToolError`] made with [`ToolError::protocol`]; any other failure is a result with `is_error`.
+    /// Only for a [`ToolError`] that carries an error of the protocol, as one made with [`ToolError::protocol`] does; any other failure is a result with `is_error`.
     fn into_tool_result(self) -> Result<CallToolResult, ErrorObject>;
 
     /// The schema of the structured content, for types that have some. Default none.
@@ -62,11 +63,12 @@ pub trait IntoToolResult {
 
 /// The reply of a tool call, whatever its handler returned.
 pub(crate) fn tool_reply<R: IntoToolResult>(
+    _: &RequestInfo,
     output: Result<R, NotCalled>,
 ) -> Result<Reply, ErrorObject> {
     match output {
         Ok(output) => output.into_tool_result(),
-        Err(not_called) => not_called.problem().map(CallToolResult::error),
+        Err(not_called) => not_called.0.map(CallToolResult::error),
     }
     .map(Reply::Tool)
 }
@@ -269,20 +271,22 @@ impl CallToolResult {
     }
 }
 
-/// What each type without a schema becomes.
-macro_rules! tool_results {
-    ($($(#[$doc:meta])* $type:ty: $value:ident => $result:expr;)+) => {$(
+/// Implements the conversion of what handlers return, for types of which one expression makes the result.
+macro_rules! conversions {
+    ($trait:ident::$into:ident -> $result:ty; $($(#[$doc:meta])* $type:ty: $value:ident => $made:expr;)+) => {$(
         $(#[$doc])*
-        impl IntoToolResult for $type {
-            fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        impl $trait for $type {
+            fn $into(self) -> Result<$result, ErrorObject> {
                 let $value = self;
-                Ok($result)
+                Ok($made)
             }
         }
     )+};
 }
+pub(crate) use conversions;
 
-tool_results! {
+conversions! {
+    IntoToolResult::into_tool_result -> CallToolResult;
     CallToolResult: result => result;
     (): _nothing => CallToolResult::default();
     String: text => CallToolResult::text(text);
@@ -294,7 +298,7 @@ tool_results! {
 }
 
 macro_rules! as_text {
-    ($($type:ty)+) => { tool_results! { $($type: value => CallToolResult::text(value.to_string());)+ } };
+    ($($type:ty)+) => { conversions! { IntoToolResult::into_tool_result -> CallToolResult; $($type: value => CallToolResult::text(value.to_string());)+ } };
 }
 
 as_text!(i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize f32 f64 bool char);

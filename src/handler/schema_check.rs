@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::protocol::subschemas::below;
+use crate::protocol::subschemas::{below, subschemas};
 
 /// The formats that JSON Schema defines.
 pub(super) const FORMATS: &[&str] = &[
@@ -138,8 +138,10 @@ pub(super) fn refused(schema: &Value) -> Vec<&'static str> {
 }
 
 fn refused_below(schema: &Value, found: &mut Vec<&'static str>) {
-    let Value::Object(schema) = schema else {
-        return found.push("`true` or `false` for a schema");
+    let schema = match schema {
+        Value::Object(schema) => schema,
+        Value::Bool(_) => return found.push("`true` or `false` for a schema"),
+        _ => return,
     };
     let is = |kind: &str| schema.get("type").is_some_and(|is| is == kind);
     let format = schema.get("format").and_then(Value::as_str);
@@ -165,18 +167,10 @@ fn refused_below(schema: &Value, found: &mut Vec<&'static str>) {
             .map(|(_, what)| what),
     );
     for (keyword, value) in schema {
-        match (keyword.as_str(), value) {
-            ("properties" | "$defs", Value::Object(below)) => {
-                below
-                    .values()
-                    .for_each(|schema| refused_below(schema, found));
-            }
-            ("anyOf" | "oneOf" | "allOf" | "prefixItems", Value::Array(below)) => {
-                below.iter().for_each(|schema| refused_below(schema, found));
-            }
-            ("items", below) => refused_below(below, found),
-            ("additionalProperties", below @ Value::Object(_)) => refused_below(below, found),
-            _ => {}
-        }
+        // What nothing else may stand beside is said so, and by everybody understood.
+        let may_be_closed = keyword.ends_with("Properties") || keyword.ends_with("Items");
+        let below = subschemas(keyword, value).into_iter();
+        let below = below.filter(|below| !(may_be_closed && below.is_boolean()));
+        below.for_each(|schema| refused_below(schema, found));
     }
 }

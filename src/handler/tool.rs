@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::base::log;
@@ -17,15 +18,15 @@ use crate::handler::checked::checked;
 use crate::handler::draft::{Draft, registers, shared_settings};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Build, Handler, erase};
-use crate::handler::portable::{of_result, one_object};
+use crate::handler::portable::{of_result, one_object, or_a_job};
 use crate::handler::registration::{
-    BACKGROUND, Callable, DeskNeeds, Execution, OfferKind, Register, Registration, WORKSPACE,
-    sealed,
+    BACKGROUND, Callable, DeskNeeds, Execution, Register, Registration, Reply, WORKSPACE, sealed,
 };
-use crate::handler::result::{IntoToolResult, tool_reply};
+use crate::handler::result::{IntoToolResult, ToolError, tool_reply};
 use crate::handler::schema_check::{promises, refused, schema_slip};
 use crate::handler::shown::{Hints, Shown};
 use crate::handler::workspace::AccessMode;
+use crate::protocol::offer::OfferKind;
 use crate::protocol::param_headers::ParamHeaders;
 use crate::protocol::types::{Icon, ToolAnnotations};
 
@@ -37,8 +38,8 @@ const DESCRIPTION_LEN_PORTABLE: usize = 1024;
 /// A tool: its name, what clients are told about it, the lane it runs on, and its handler.
 ///
 /// ```
+/// use mcp_threads::serde_json::{Value, json};
 /// use mcp_threads::{Server, Tool};
-/// use serde_json::{Value, json};
 ///
 /// let lookup = Tool::new("lookup")
 ///     .title("Look something up")
@@ -112,7 +113,8 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         self
     }
 
-    /// A JSON Schema for the structured content, instead of that made from the handler's return type.
+    /// A JSON Schema for the structured content, instead of that made from the handler's return type. Of a tool that may run in the background it is shown with
+    /// `job` beside its properties and without what they must have, for then the result may be the id of a job.
     ///
     /// With the feature `validate` it has to compile at the start, and in debug builds every successful result is checked against it: one that does
     /// not match is logged as an error, and the client gets a tool error.
@@ -125,7 +127,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
 
     setters! {
         /// Shows clients the schemas as they come from the handler's types, instead of in the portable form that every model API reads; see
-        /// [`model_schemas`](crate::model_schemas). Hand-written ones are never changed.
+        /// [`model_schemas`](crate::model_schemas). Hand-written ones are not made portable.
         schema_as_is() => is_as_is = true;
 
         /// Hint: the tool changes nothing.
@@ -173,7 +175,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         /// read from its connection, and on stdio that is everything: no other request, no cancellation, no `ping`. No lane counts it, no liveness watches
         /// it, and it is answered while the server drains. Its panic is one failed call, as everywhere. It cannot ask a client of the handshake era
         /// ([`AskError::NotHere`](crate::AskError::NotHere)), and cannot be a background job or run in a workspace.
-        inline() => desk.is_inline = true;
+        inline() => desk.runs_here = true;
 
         /// Runs each call in a workspace, one at a time in order of arrival; see [`Server::workspaces`](crate::Server::workspaces). The handler may take
         /// the workspace's value: `|cx: &mut RequestContext<S>, workspace: &mut W, args: A|`.
@@ -192,7 +194,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
     where
         H::Output: IntoToolResult,
     {
-        self.before_job = Some(erase(handler, |_, output| tool_reply(output)));
+        self.before_job = Some(erase(handler, tool_reply));
         self
     }
 
@@ -209,13 +211,66 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
             shown.output_schema = H::Output::output_schema();
         }
         self.desk.wanted = H::workspace();
-        self.draft.handler = Some(erase(handler, |_, output| tool_reply(output)));
+        self.draft.handler = Some(erase(handler, tool_reply));
+        self
+    }
+
+    /// As [`handler`](Self::handler), for a result that is on record as it was sent.
+    pub(crate) fn rendered<Shape: 'static, H>(mut self, handler: H) -> Self
+    where
+        H: Handler<S, Shape, Output = Result<Box<RawValue>, ToolError>>,
+        H::Arguments: JsonSchema,
+    {
+        self.draft.shown.input_schema = Some(H::arguments_schema());
+        self.draft.handler = Some(erase(handler, |info, output| match output {
+            Ok(Ok(result)) => Ok(Reply::Rendered(result)),
+            other => tool_reply(info, other.map(|result| result.map(drop))),
+        }));
+        self
+    }
+
+    /// A call of it waits for the change of a job first, if its arguments say so.
+    pub(crate) fn waits_for_job(mut self) -> Self {
+        self.desk.waits_for_job = true;
         self
     }
 }
 
 impl<S> Tool<S> {
     pub(crate) fn into_registration(mut self, template: &Arc<S>) -> Result<Registration, String> {
+        let rules = self.rules()?;
+        let name = self.draft.shown.name.clone();
+        let of_tool = |problem| format!("tool `{name}`: {problem}");
+        self.draft.rules = Arc::clone(&rules);
+        #[cfg_attr(feature = "validate", expect(unused_mut))]
+        let mut registration = self.draft.register(OfferKind::Tool, template)?;
+        #[cfg(feature = "validate")]
+        let mut registration = checked(registration)?;
+        let schema = registration.shown.input_schema.as_ref();
+        let mirrors = ParamHeaders::from_schema(schema.unwrap_or(&Value::Null));
+        let mirrors = mirrors.map_err(|slip| of_tool(slip.to_string()))?;
+        registration.callable.desk = self.desk;
+        registration.callable.before_job = self.before_job.map(|build| {
+            let name = Arc::clone(&registration.callable.name);
+            Arc::new(Callable {
+                liveness: self.liveness,
+                ..Callable::new(name, build(Arc::clone(template), rules))
+            })
+        });
+        registration.callable.liveness = self.liveness;
+        if let Some(schema) = &mut registration.shown.input_schema {
+            add_desk_arguments(schema, &self.desk).map_err(of_tool)?;
+        }
+        if self.desk.execution != Execution::Inline {
+            let own = registration.shown.output_schema.take();
+            registration.shown.output_schema = own.and_then(or_a_job);
+        }
+        registration.callable.mirrors = Some(mirrors).filter(|mirrors| !mirrors.is_empty());
+        Ok(registration)
+    }
+
+    /// What the arguments are held to, once nothing is found wrong with the tool, and its schemas are as they are shown.
+    fn rules(&mut self) -> Result<Arc<ArgumentRules>, String> {
         let name = self.draft.shown.name.clone();
         let shown = &mut self.draft.shown;
         if self.hints != ToolAnnotations::default() {
@@ -238,31 +293,9 @@ impl<S> Tool<S> {
                 "the arguments of tool `{name}` have bounds in their schema (`range`, `length`, `pattern`) that only the feature `validate` checks"
             );
         }
-        let rules = ArgumentRules::of_tool(full, self.is_input_written);
+        let rules = ArgumentRules::of_schema(full, self.is_input_written);
         let rules = rules.map_err(|problem| of_tool(format!("its input schema: {problem}")))?;
-        let rules = Arc::new(rules);
-        self.draft.rules = Arc::clone(&rules);
-        #[cfg_attr(feature = "validate", expect(unused_mut))]
-        let mut registration = self.draft.register(OfferKind::Tool, template)?;
-        #[cfg(feature = "validate")]
-        let mut registration = checked(registration)?;
-        let schema = registration.shown.input_schema.as_ref();
-        let mirrors = ParamHeaders::from_schema(schema.unwrap_or(&Value::Null));
-        let mirrors = mirrors.map_err(|slip| of_tool(slip.to_string()))?;
-        registration.callable.desk = self.desk;
-        registration.callable.before_job = self.before_job.map(|build| {
-            let name = Arc::clone(&registration.callable.name);
-            Arc::new(Callable {
-                liveness: self.liveness,
-                ..Callable::new(name, build(Arc::clone(template), rules))
-            })
-        });
-        registration.callable.liveness = self.liveness;
-        if let Some(schema) = &mut registration.shown.input_schema {
-            add_desk_arguments(schema, &self.desk).map_err(of_tool)?;
-        }
-        registration.callable.mirrors = Some(mirrors).filter(|mirrors| !mirrors.is_empty());
-        Ok(registration)
+        Ok(Arc::new(rules))
     }
 
     /// Shows the schemas that are made from types in the form that every model reads.

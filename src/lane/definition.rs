@@ -12,9 +12,11 @@ use crate::base::setters::setters;
 /// name it in [`Tool::lane`](crate::Tool::lane).
 ///
 /// Two lanes always exist: `main` (32 workers, or four per core if that is more, and a queue of 256) and `urgent` (2 workers, queue 64) for
-/// diagnostics that must answer when `main` is full. A `Lane` with one of these names changes what it sets and leaves the rest.
+/// diagnostics that must answer when `main` is full. A server with background jobs has a third, `jobs` (4 workers, queue 256). A `Lane` with one of these names
+/// changes what it sets and leaves the rest.
 ///
-/// When all workers are busy and the queue is full, a call is refused at once: HTTP status `503` and JSON-RPC error code `503`, to be tried again.
+/// When all workers are busy and the queue is full, a call is refused at once by the JSON-RPC error code `503`, to be tried again; over HTTP with
+/// that status in the modern era, see [`Server::overload`](crate::Server::overload).
 ///
 /// Tool calls mostly wait (for a disk, a child, another server), so the number of workers is how many calls may wait at once, not
 /// how many may compute. An idle worker costs one parked thread: no CPU, its stack's touched pages (about 10 KiB), and address space.
@@ -29,7 +31,7 @@ pub struct Lane {
     pub(super) stack_bytes: Option<usize>,
 }
 
-/// A queue longer than this is a mistake: its places are allocated when the server starts.
+/// A queue longer than this is a mistake: so many calls would wait longer than any client does.
 const QUEUE_LEN_MAX: usize = 1 << 20;
 
 /// More workers than this are a mistake: each is a thread, which is started when the server is.
@@ -53,7 +55,7 @@ impl Lane {
         /// How many calls may run at once. Default 4; at least 1, at most 65,536.
         workers(workers: usize) => workers = Some(workers);
 
-        /// How many calls may wait for a worker. Default 64, at most 1,048,576. With 0 a call is taken only when a worker is idle. A call that is
+        /// How many calls may wait for a worker when all are busy. Default 64, at most 1,048,576. With 0 a call is taken only when a worker is idle. A call that is
         /// cancelled while it waits keeps its place until a worker takes it, and is then dropped without being run.
         queue(queue_len_max: usize) => queue_len_max = Some(queue_len_max);
 

@@ -30,8 +30,8 @@ mod watchdog;
 mod worker;
 
 pub use self::definition::Lane;
-pub(crate) use self::queue::LaneRefusal;
-pub(crate) use self::running::{Meter, RunningLane, Ticket};
+pub(crate) use self::queue::{LaneRefusal, RunningLane, Ticket};
+pub(crate) use self::running::Meter;
 pub(crate) use self::waits::Waits;
 pub(crate) use self::watchdog::Watchdog;
 pub(crate) use self::worker::{Running, Silence, WorkEnd, WorkItem};

@@ -1,9 +1,30 @@
-//! The queue of a lane: what goes through its crossbeam channel, and the places that bound it.
+//! How work is handed in to a lane, now or by a ticket later.
 //!
-//! Two kinds of item come in the order in which they were handed in. The channel itself has no bound, for what was accepted before must never be refused:
-//! a place is taken before an item is sent, and given back when it is taken out. Two counters, no lock. Must not know what an item is.
+//! A lane is a bulkhead: what happens on one cannot use up another. Submitting never waits; a full lane gives the item back at once. Must not know what an
+//! item means.
 
-use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::convert::Infallible;
+use std::mem;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, RwLock};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::lane::waits::Waits;
+use crate::lane::worker::{SharedLane, WorkItem};
+
+/// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
+pub(crate) struct RunningLane<W: WorkItem> {
+    pub(super) shared: Arc<SharedLane<W>>,
+    /// `None` once closed. An item is sent under the lock, so each one was sent before the close, and is run, or is given back.
+    pub(super) submit: RwLock<Option<Sender<W>>>,
+    /// The permits for handlers that wait.
+    pub(super) waits: Arc<Waits>,
+    /// Disconnects once every worker has left its loop.
+    pub(super) left: Receiver<Infallible>,
+}
+
+pub(super) const SENDING: &str = "no code panics while it hands in an item";
 
 /// Why a lane takes no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,88 +35,79 @@ pub(crate) enum LaneRefusal {
     Wedged,
 }
 
-/// An item in the queue.
-pub(super) enum Queued<W> {
-    Submitted(W),
-    /// Accepted before, and goes on: a call whose turn has come, a background job. Bounded where it waited.
-    Resumed(W),
+/// The right to hand in one item later that has been accepted now: the lane does not end before it has come, or this is dropped.
+pub(crate) struct Ticket<W: WorkItem> {
+    resume: Sender<W>,
+    shared: Arc<SharedLane<W>>,
+    /// Whether it has a permit already.
+    has_permit: bool,
 }
 
-/// How much may wait in the queue of a lane. Two counters, no lock.
-pub(super) struct Places {
-    capacity: usize,
-    /// What may yet be submitted. Without a queue, as much as there are idle workers for which nothing waits, so it may be below zero.
-    free: AtomicIsize,
-    /// What has a place promised to it, or waits after it was resumed.
-    resuming: AtomicUsize,
+impl<W: WorkItem> Ticket<W> {
+    /// Hands the item in. Never waits, never refused.
+    pub(crate) fn submit(mut self, item: W) {
+        if !mem::take(&mut self.has_permit) {
+            self.shared.permits.take_anyway();
+        }
+        // The workers hold the other end for as long as this one lives.
+        let _workers_live = self.resume.send(item);
+    }
 }
 
-impl Places {
-    pub(super) fn new(capacity: usize) -> Self {
-        Places {
-            capacity,
-            free: AtomicIsize::new(isize::try_from(capacity).unwrap_or(isize::MAX)),
-            resuming: AtomicUsize::new(0),
+impl<W: WorkItem> Drop for Ticket<W> {
+    fn drop(&mut self) {
+        if self.has_permit {
+            self.shared.permits.give_back();
         }
     }
+}
 
-    /// Takes a place for what is submitted, if there is one.
-    pub(super) fn submit(&self) -> bool {
-        let take = |free: isize| (free > 0).then(|| free - 1);
-        let taken = self
-            .free
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        taken.is_ok()
-    }
-
-    /// Promises a place to what will be resumed, if there is one.
-    pub(super) fn promise(&self) -> bool {
-        let take = |resuming: usize| (resuming < self.capacity.max(1)).then(|| resuming + 1);
-        let taken = self
-            .resuming
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        taken.is_ok()
-    }
-
-    pub(super) fn break_promise(&self) {
-        self.resuming.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Notes that something is resumed.
-    pub(super) fn resume(&self, had_place: bool) {
-        if !had_place {
-            self.resuming.fetch_add(1, Ordering::Relaxed);
-        }
-        if self.capacity == 0 {
-            self.free.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn worker_is_idle(&self) {
-        if self.capacity == 0 {
-            self.free.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Gives back the place of what a worker has taken. Without a queue it is the worker's, who gives it back when it is idle again.
-    pub(super) fn taken<W>(&self, queued: Queued<W>) -> W {
-        match queued {
-            Queued::Submitted(item) => {
-                if self.capacity > 0 {
-                    self.free.fetch_add(1, Ordering::Relaxed);
-                }
-                item
+impl<W: WorkItem> RunningLane<W> {
+    /// Hands an item to a worker, or gives it back at once, so that its owner can answer for it.
+    pub(crate) fn try_submit(&self, item: W) -> Result<(), (LaneRefusal, W)> {
+        let submit = self.submit.read().expect(SENDING);
+        let refusal = match &*submit {
+            None => LaneRefusal::Closed,
+            // One that comes when the last worker has just been found wedged is turned away by the next look.
+            Some(_) if self.is_wedged() => LaneRefusal::Wedged,
+            Some(_) if !self.shared.permits.take() => LaneRefusal::Full,
+            Some(submit) => {
+                // The workers' end lives as long as this lane.
+                let _workers_live = submit.send(item);
+                return Ok(());
             }
-            Queued::Resumed(item) => {
-                self.resuming.fetch_sub(1, Ordering::Relaxed);
-                item
-            }
-        }
+        };
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        Err((refusal, item))
     }
 
-    /// The same for what others have taken out.
-    pub(super) fn taken_out<W>(&self, queued: Queued<W>) -> W {
-        self.worker_is_idle();
-        self.taken(queued)
+    /// The right to hand in an item that is accepted now and waits elsewhere first. `None` when the lane is closed.
+    pub(crate) fn ticket(&self) -> Option<Ticket<W>> {
+        let submit = self.submit.read().expect(SENDING);
+        Some(Ticket {
+            resume: submit.as_ref()?.clone(),
+            shared: Arc::clone(&self.shared),
+            has_permit: false,
+        })
+    }
+
+    /// The same with a permit, if there is one.
+    pub(crate) fn reserve(&self) -> Result<Ticket<W>, LaneRefusal> {
+        let mut ticket = self.ticket().ok_or(LaneRefusal::Closed)?;
+        let refused = if self.is_wedged() {
+            LaneRefusal::Wedged
+        } else if !self.shared.permits.take() {
+            LaneRefusal::Full
+        } else {
+            ticket.has_permit = true;
+            return Ok(ticket);
+        };
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        Err(refused)
+    }
+
+    /// Whether no worker is left that could take an item.
+    pub(super) fn is_wedged(&self) -> bool {
+        self.shared.living.load(Ordering::Relaxed) == 0
     }
 }

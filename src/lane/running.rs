@@ -1,82 +1,40 @@
-//! A lane: a name, a fixed number of worker threads, a bounded queue, which is a crossbeam channel. The one concept of concurrency.
+//! A lane from its start to its end: it owns its worker threads.
 //!
-//! A lane is a bulkhead: what happens on one cannot use up another. Submitting never waits; a full lane gives the item back at once. An item
-//! keeps its worker until it has really returned, even if its client has left or cancelled; only the watchdog gives the place of a wedged worker to another
-//! one. Must not know what an item means.
+//! An item keeps its worker until it has really returned, even if its client has left or cancelled; only the watchdog gives the slot of a wedged worker to
+//! another one. Must not know what an item means.
 
 use std::convert::Infallible;
-use std::mem;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, at, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, TryRecvError, at, bounded, select, unbounded};
 
 use crate::base::error::Error;
 use crate::base::log;
 use crate::base::stats::LaneStats;
 use crate::lane::definition::Lane;
-use crate::lane::queue::{LaneRefusal, Places, Queued};
+use crate::lane::queue::{RunningLane, SENDING};
 use crate::lane::waits::Waits;
-use crate::lane::worker::{SharedLane, Slot, WorkItem};
-
-/// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
-pub(crate) struct RunningLane<W: WorkItem> {
-    pub(super) shared: Arc<SharedLane<W>>,
-    /// `None` once closed. An item is sent under the lock, so each one was sent before the close, and is run, or is given back.
-    submit: RwLock<Option<Sender<Queued<W>>>>,
-    /// The places for handlers that wait.
-    waits: Arc<Waits>,
-    /// Disconnects once every worker has left its loop.
-    left: Receiver<Infallible>,
-}
-
-/// The right to hand in one item later that has been accepted now: the lane does not end before it has come, or this is dropped.
-pub(crate) struct Ticket<W: WorkItem> {
-    resume: Sender<Queued<W>>,
-    shared: Arc<SharedLane<W>>,
-    /// Whether a place in the queue is promised to it.
-    has_place: bool,
-}
-
-impl<W: WorkItem> Ticket<W> {
-    /// Hands the item in. Never waits, never refused.
-    pub(crate) fn submit(mut self, item: W) {
-        let had_place = mem::take(&mut self.has_place);
-        self.shared.places.resume(had_place);
-        // The workers hold the other end for as long as this one lives.
-        let _workers_live = self.resume.send(Queued::Resumed(item));
-    }
-}
-
-impl<W: WorkItem> Drop for Ticket<W> {
-    fn drop(&mut self) {
-        if self.has_place {
-            self.shared.places.break_promise();
-        }
-    }
-}
-
-const SENDING: &str = "no code panics while it hands in an item";
+use crate::lane::worker::{Permits, SharedLane, Slot, WorkItem};
 
 impl<W: WorkItem> RunningLane<W> {
     /// Starts the workers, each a thread named after the lane.
     pub(crate) fn start(lane: Lane) -> Result<Self, Error> {
-        // Its bound is the number of places.
+        // Its bound is the number of permits.
         let (submit, take) = unbounded();
         let (alive, left) = bounded(0);
         let workers = lane.worker_count();
         let slots = (0..workers).map(|_| Slot::new(alive.clone()));
         let shared = Arc::new(SharedLane {
             slots: slots.collect(),
-            places: Places::new(lane.capacity()),
+            permits: Permits::new(workers, lane.capacity()),
             lane,
             take,
             living: AtomicUsize::new(workers),
             abandoned: AtomicUsize::new(0),
             replaced: AtomicU64::new(0),
-            done: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             panicked: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
@@ -125,60 +83,12 @@ impl<W: WorkItem> RunningLane<W> {
         &self.waits
     }
 
-    /// Hands an item to a worker, or gives it back at once, so that its owner can answer for it.
-    pub(crate) fn try_submit(&self, item: W) -> Result<(), (LaneRefusal, W)> {
-        let submit = self.submit.read().expect(SENDING);
-        let refused = match &*submit {
-            None => (LaneRefusal::Closed, item),
-            // One that comes when the last worker has just been found wedged is turned away by the next look.
-            Some(_) if self.is_wedged() => (LaneRefusal::Wedged, item),
-            Some(_) if !self.shared.places.submit() => (LaneRefusal::Full, item),
-            Some(submit) => {
-                // The workers' end lives as long as this lane.
-                let _workers_live = submit.send(Queued::Submitted(item));
-                return Ok(());
-            }
-        };
-        self.shared.refused.fetch_add(1, Ordering::Relaxed);
-        Err(refused)
-    }
-
-    /// The right to hand in an item that is accepted now and waits elsewhere first. `None` when the lane is closed.
-    pub(crate) fn ticket(&self) -> Option<Ticket<W>> {
-        let submit = self.submit.read().expect(SENDING);
-        Some(Ticket {
-            resume: submit.as_ref()?.clone(),
-            shared: Arc::clone(&self.shared),
-            has_place: false,
-        })
-    }
-
-    /// The same with a place in the queue, if there is one.
-    pub(crate) fn reserve(&self) -> Result<Ticket<W>, LaneRefusal> {
-        let mut ticket = self.ticket().ok_or(LaneRefusal::Closed)?;
-        let refused = if self.is_wedged() {
-            LaneRefusal::Wedged
-        } else if !self.shared.places.promise() {
-            LaneRefusal::Full
-        } else {
-            ticket.has_place = true;
-            return Ok(ticket);
-        };
-        self.shared.refused.fetch_add(1, Ordering::Relaxed);
-        Err(refused)
-    }
-
-    /// Whether no worker is left that could take an item.
-    pub(super) fn is_wedged(&self) -> bool {
-        self.shared.living.load(Ordering::Relaxed) == 0
-    }
-
     /// Handles to what the workers run now, without those that have been abandoned.
     pub(crate) fn running(&self) -> Vec<W::Running> {
         self.shared.running()
     }
 
-    /// How many threads have lost their place to another worker, and have not returned.
+    /// How many threads have lost their slot to another worker, and have not returned.
     pub(crate) fn abandoned(&self) -> usize {
         self.shared.abandoned.load(Ordering::Relaxed)
     }

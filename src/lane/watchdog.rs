@@ -2,7 +2,7 @@
 //!
 //! It adds up *looks*, not time that has passed. Each look that finds nothing new is worth the interval it was planned after, and one that comes late (its
 //! own thread was not run, the process or the machine was suspended) is worth nothing: what has not been run cannot be accused of silence. An item that
-//! waits in one of the library's own places is not charged for that look either. Past its liveness an item is told to leave; past the grace after that
+//! waits in the library itself is not charged for that look either. Past its liveness an item is told to leave; past the grace after that
 //! it is given up, which is one compare-and-set against its worker's return, and then its slot is another worker's.
 //!
 //! How many slots change hands is bounded, in number and in rate: a server whose handlers all hang must not grow a thread for each call. Must not know
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::clock::Due;
 use crate::base::log;
-use crate::lane::running::RunningLane;
+use crate::lane::queue::RunningLane;
 use crate::lane::worker::{Running, Silence, WorkItem};
 
 /// The shortest and the longest interval between two looks while anybody has a liveness.
@@ -241,6 +241,7 @@ impl LaneWatch {
                 }
                 shared.abandoned.fetch_add(1, Ordering::Relaxed);
                 shared.replaced.fetch_add(1, Ordering::Relaxed);
+                shared.permits.give_back(); // that of the item, for the new worker has none
                 drop(held);
                 drop(was);
                 self.replaced_at.push_back(Instant::now());

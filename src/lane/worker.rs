@@ -1,25 +1,26 @@
 //! A worker of a lane: takes an item, runs it, counts how it ended, takes the next. And its slot, which another worker may have got meanwhile.
 //!
-//! Must not know what an item means.
+//! The crossbeam channel itself has no bound, for what was accepted before must never be refused: a permit is taken before an item is sent, and given back
+//! when it has run. Must not know what an item means.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::mem;
 use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::base::kernel::ThreadId;
-use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::panics;
+use crate::base::panics::Lock;
 use crate::base::pulse::Pulse;
 use crate::base::stats::LaneStats;
 use crate::base::waiting::look_and_yield;
 use crate::lane::definition::Lane;
-use crate::lane::queue::{Places, Queued};
 
 /// A piece of work that a lane runs once.
 pub(crate) trait WorkItem: Send + 'static {
@@ -27,10 +28,9 @@ pub(crate) trait WorkItem: Send + 'static {
     type Running: Running;
     /// Whether nobody wants it any more, so that it is dropped instead of run.
     fn is_stale(&self) -> bool;
-    /// A handle to it.
-    fn running(&self) -> Self::Running;
-    /// Runs it on the worker's thread and says how it ended.
-    fn run(self) -> WorkEnd;
+    /// Begins it on the worker's thread: a handle to it, and what runs it and says how it ended. That calls what it is given when the handler has returned and
+    /// can no longer be given up: another item may have the permit from then on, before anybody can read the answer.
+    fn begin(self) -> (Self::Running, impl FnOnce(&dyn Fn()) -> WorkEnd);
     /// It will not run, because no worker of its lane is left: ends it.
     fn turn_away(self, lane: &str);
 }
@@ -65,8 +65,60 @@ pub(crate) enum WorkEnd {
     GivenUp,
 }
 
-/// The place of one worker in its lane. The worker whose generation it is writes it, and the watchdog gives it to the next one; neither waits for the
-/// other longer than it takes to read it.
+/// How much a lane takes: one item for each idle worker, and so many more as its queue may hold. One counter, no lock. *False sharing*: what is only read
+/// must not stand beside what every call writes.
+#[repr(align(128))]
+pub(super) struct Permits {
+    /// Below zero where what was accepted before has come back beyond the bound.
+    free: AtomicIsize,
+}
+
+impl Permits {
+    /// Those of a lane whose workers are all idle.
+    pub(super) fn new(workers: usize, queue_len_max: usize) -> Self {
+        let free = isize::try_from(workers + queue_len_max).unwrap_or(isize::MAX);
+        Permits {
+            free: AtomicIsize::new(free),
+        }
+    }
+
+    /// Takes a permit, if there is one. A worker that runs what has it does not give it back before its handler has returned.
+    pub(super) fn take(&self) -> bool {
+        let take = |free: isize| (free > 0).then(|| free - 1);
+        let taken = self
+            .free
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken.is_ok()
+    }
+
+    /// Takes a permit for what was accepted before, and must never be refused.
+    pub(super) fn take_anyway(&self) {
+        self.free.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn give_back(&self) {
+        self.free.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The permit of what a worker runs.
+struct Occupied<'a> {
+    permits: &'a Permits,
+    is_free: Cell<bool>,
+}
+
+impl Occupied<'_> {
+    /// Gives it back, once. Not for what has been given up: another worker may have got it.
+    fn free(&self) {
+        if !self.is_free.replace(true) {
+            self.permits.give_back();
+        }
+    }
+}
+
+/// The slot of one worker in its lane. The worker whose generation it is writes it, and the watchdog gives it to the next one; neither waits for the
+/// other longer than it takes to read it. *False sharing*: on cache lines of its own, because each worker writes its slot for each item.
+#[repr(align(128))]
 pub(super) struct Slot<R>(Lock<SlotState<R>>);
 
 pub(super) struct SlotState<R> {
@@ -74,6 +126,8 @@ pub(super) struct SlotState<R> {
     pub(super) running: Option<R>,
     /// The number of that item, by which the watchdog knows it again.
     pub(super) item: u64,
+    /// How many items its workers have done.
+    done: u64,
     /// How many workers have had it before. One that finds another number has been abandoned.
     pub(super) generation: u64,
     /// Whether what it runs has been given up, and there was no room for another worker.
@@ -90,6 +144,7 @@ impl<R> Slot<R> {
         Slot(Lock::new(SlotState {
             running: None,
             item: 0,
+            done: 0,
             generation: 0,
             is_wedged: false,
             thread_id: ThreadId::default(),
@@ -107,9 +162,9 @@ impl<R> Slot<R> {
 pub(super) struct SharedLane<W: WorkItem> {
     pub(super) lane: Lane,
     /// What waits. Disconnects when the lane is closed, nothing may come back to it and everything has been taken, which sends the workers home.
-    pub(super) take: Receiver<Queued<W>>,
+    pub(super) take: Receiver<W>,
     /// How much may wait.
-    pub(super) places: Places,
+    pub(super) permits: Permits,
     /// One for each worker.
     pub(super) slots: Box<[Slot<W::Running>]>,
     /// Workers that can take an item now or later: those that have not left, without those that are wedged.
@@ -117,7 +172,6 @@ pub(super) struct SharedLane<W: WorkItem> {
     /// Workers that have lost their slot to another one, and whose handler has not returned.
     pub(super) abandoned: AtomicUsize,
     pub(super) replaced: AtomicU64,
-    pub(super) done: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) panicked: AtomicU64,
     pub(super) cancelled: AtomicU64,
@@ -131,7 +185,7 @@ impl<W: WorkItem> SharedLane<W> {
             busy: self.running().len(),
             queued: self.take.len(),
             capacity: self.lane.capacity(),
-            done: self.done.load(Ordering::Relaxed),
+            done: self.slots.iter().map(|slot| slot.lock().done).sum(),
             refused: self.refused.load(Ordering::Relaxed),
             panicked: self.panicked.load(Ordering::Relaxed),
             cancelled: self.cancelled.load(Ordering::Relaxed),
@@ -148,17 +202,14 @@ impl<W: WorkItem> SharedLane<W> {
 
     /// What waits, to be taken out by others than workers.
     pub(super) fn waiting(&self) -> impl Iterator<Item = W> {
-        self.take
-            .try_iter()
-            .map(|queued| self.places.taken_out(queued))
+        let taken = self.take.try_iter();
+        taken.inspect(|_| self.permits.give_back())
     }
 
     /// The next item. `None` when there will be none.
     fn next(&self) -> Option<W> {
-        self.places.worker_is_idle();
-        let queued = look_and_yield(|| self.take.try_recv().ok());
-        let queued = queued.or_else(|| self.take.recv().ok());
-        queued.map(|queued| self.places.taken(queued))
+        let item = look_and_yield(|| self.take.try_recv().ok());
+        item.or_else(|| self.take.recv().ok())
     }
 
     /// What the thread of a worker does, until there is nothing more to take or it has been abandoned.
@@ -172,33 +223,41 @@ impl<W: WorkItem> SharedLane<W> {
         let slot = &self.slots[index];
         slot.lock().thread_id = ThreadId::current();
         while let Some(item) = self.next() {
+            let occupied = Occupied {
+                permits: &self.permits,
+                is_free: Cell::new(false),
+            };
             if item.is_stale() {
                 // Unwind safety: it may be the last that holds a handler's captures, which may panic when they are dropped.
                 let _logged = self.guarded(|| drop(item));
+                occupied.free();
                 self.cancelled.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
+            let (running, run) = item.begin();
             {
                 let mut held = slot.lock();
-                held.running = Some(item.running());
+                held.running = Some(running);
                 held.item += 1;
             }
             // The item catches its handler's panic itself; this is for everything around it, so that the worker lives on.
-            let ended = self.guarded(|| item.run()).unwrap_or(WorkEnd::Panicked);
+            let ended = self.guarded(|| run(&|| occupied.free()));
+            let ended = ended.unwrap_or(WorkEnd::Panicked);
             let mut held = slot.lock();
             if held.generation != generation {
                 return;
             }
+            occupied.free();
             let running = held.running.take();
             if mem::take(&mut held.is_wedged) {
                 self.living.fetch_add(1, Ordering::Relaxed);
             }
+            held.done += u64::from(ended == WorkEnd::Done);
             drop(held);
             match ended {
-                WorkEnd::Done => self.done.fetch_add(1, Ordering::Relaxed),
+                WorkEnd::Done | WorkEnd::GivenUp => 0,
                 WorkEnd::Cancelled => self.cancelled.fetch_add(1, Ordering::Relaxed),
                 WorkEnd::Panicked => self.panicked.fetch_add(1, Ordering::Relaxed),
-                WorkEnd::GivenUp => 0,
             };
             drop(running);
         }

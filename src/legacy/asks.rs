@@ -14,18 +14,21 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use serde_json::value::RawValue;
 
+use crate::base::budget::{Budget, Charge};
 use crate::base::cancel::CancellationToken;
-use crate::base::lock::Lock;
+use crate::base::counted::Counted;
 use crate::base::log;
+use crate::base::panics::Lock;
 use crate::base::waiting::after;
 use crate::handler::ask::AskError;
 use crate::protocol::id::RequestId;
 use crate::protocol::jsonrpc::ResponseBody;
+use crate::protocol::raw;
 
 /// What the asks of every session have in common.
 #[derive(Default)]
 pub(crate) struct AskCounter {
-    open: AtomicUsize,
+    open: Arc<AtomicUsize>,
     /// No two asks of a server have the same id, so that a late answer on a pipe that was initialized again is nobody's.
     last_id: AtomicI64,
 }
@@ -37,8 +40,11 @@ impl AskCounter {
     }
 }
 
-/// What the client answered, still as the text that it sent.
-type ClientAnswer = Result<Box<RawValue>, AskError>;
+/// What the client answered, still as the text that it sent, and what a longer one is charged.
+type ClientAnswer = Result<(Box<RawValue>, Option<Charge>), AskError>;
+
+/// An answer is charged above this size. Below it the bound on those who wait for one is enough.
+const FREE_ANSWER_BYTES: usize = 4 * 1024;
 
 /// The open requests of one session.
 #[derive(Default)]
@@ -59,7 +65,7 @@ pub(crate) struct PendingAsk<'a> {
     /// A text that no client numbers its own requests with.
     id: RequestId,
     answered: Receiver<ClientAnswer>,
-    counter: Arc<AskCounter>,
+    _counted: Counted,
 }
 
 impl Asks {
@@ -77,12 +83,11 @@ impl Asks {
         let number = counter.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let id = RequestId::String(format!("mcp-threads/ask/{number}").into());
         state.open.insert(id.clone(), sender);
-        counter.open.fetch_add(1, Ordering::Relaxed);
         Ok(PendingAsk {
             asks: self,
             id,
             answered,
-            counter: Arc::clone(counter),
+            _counted: Counted::one(&counter.open),
         })
     }
 
@@ -94,13 +99,19 @@ impl Asks {
     }
 
     /// Hands an answer to the handler that waits for it. One that nobody waits for is ignored.
-    pub(crate) fn answer(&self, id: &RequestId, body: ResponseBody<'_>) {
+    pub(crate) fn answer(&self, id: &RequestId, body: ResponseBody<'_>, memory: &Arc<Budget>) {
         let Some(waiting) = self.state.lock().open.remove(id) else {
             log::debug!("a client answered a request that is not open");
             return;
         };
         let answer = match body {
-            ResponseBody::Result(raw) => Ok(raw.to_owned()),
+            ResponseBody::Result(raw) => {
+                let bytes = Some(raw.get().len()).filter(|bytes| *bytes > FREE_ANSWER_BYTES);
+                match bytes.map(|bytes| memory.charge(bytes)).transpose() {
+                    Ok(charge) => Ok((raw::owned(raw), charge)),
+                    Err(_) => Err(AskError::NoRoom),
+                }
+            }
             ResponseBody::Error(raw) => Err(AskError::refused(raw)),
         };
         // An error means that nobody waits any more.
@@ -135,7 +146,6 @@ impl PendingAsk<'_> {
 impl Drop for PendingAsk<'_> {
     fn drop(&mut self) {
         self.asks.state.lock().open.remove(&self.id);
-        self.counter.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -152,7 +162,7 @@ mod tests {
     }
 
     fn answer(asks: &Asks, id: &RequestId, value: &Value) {
-        asks.answer(id, ResponseBody::Result(&raw(value)));
+        asks.answer(id, ResponseBody::Result(&raw(value)), &Budget::whole(0));
     }
 
     fn waited(
@@ -162,7 +172,7 @@ mod tests {
     ) -> Result<String, AskError> {
         pending
             .wait(call, &crossbeam_channel::never(), patience)
-            .map(|raw| raw.get().to_owned())
+            .map(|(raw, _)| raw.get().to_owned())
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -236,7 +246,7 @@ mod tests {
         let (_canceller, call) = cancellation();
         let one = asks.open(&counter).expect("it is open");
         let error = raw(&json!({ "code": -1, "message": "no" }));
-        asks.answer(&one.id(), ResponseBody::Error(&error));
+        asks.answer(&one.id(), ResponseBody::Error(&error), &Budget::whole(0));
         let refused = AskError::Refused {
             code: -1,
             message: "no".into(),

@@ -10,21 +10,21 @@
 //! A session is idle while no message comes, no call of it is under way and no stream is open. Its end cancels its calls, closes the questions it was
 //! asked and forgets its streams; a request that names it afterwards gets `404`, unless [`Sessions`](crate::Sessions) says otherwise.
 //!
-//! A pipe has at most one, without an id; so has a request that stands alone. Must not know HTTP, or where sessions are found. Specification: `basic/lifecycle` and `basic/transports`
-//! ("Session Management") of revision 2025-11-25.
+//! A pipe has at most one, without an id; so has a request that stands alone. Must not know HTTP, or where sessions are found. Specification: `basic/lifecycle`,
+//! `basic/transports` ("Session Management") and `server/resources` ("Subscriptions") of revision 2025-11-25.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::budget::{Budget, Charge, OverBudget};
 use crate::base::in_flight::InFlight;
 use crate::base::limits::Limits;
-use crate::base::lock::Lock;
 use crate::base::owner::Owner;
+use crate::base::panics::Lock;
 use crate::handler::client::Client;
 use crate::legacy::asks::Asks;
 use crate::legacy::streams::Streams;
-use crate::legacy::watched::Watched;
 use crate::observe::access::RequestTag;
 use crate::protocol::id::RequestId;
 use crate::protocol::types::LoggingLevel;
@@ -44,13 +44,13 @@ pub(crate) struct Session {
     pub(crate) watched: Watched,
     /// The account of everything that is kept for it.
     pub(crate) memory: Arc<Budget>,
-    mutable: Lock<Mutable>,
+    state: Lock<SessionState>,
     /// Itself, and what its client says about itself.
     _kept: Charge,
 }
 
 #[derive(Debug)]
-struct Mutable {
+struct SessionState {
     /// `info` until the client sets one; the specification leaves the choice to the server.
     log_level: LoggingLevel,
     last_seen: Instant,
@@ -80,7 +80,7 @@ impl Session {
         owner: Owner,
         client: Client,
         calls: Arc<InFlight<RequestId>>,
-        limits: &Limits,
+        limits: &Arc<Limits>,
         memory: &Arc<Budget>,
     ) -> Result<Self, OverBudget> {
         let memory = memory.of_peer(limits.session_bytes_max);
@@ -91,7 +91,7 @@ impl Session {
                 streams.make_room(bytes);
             }
         });
-        let mutable = Mutable {
+        let state = SessionState {
             log_level: LoggingLevel::Info,
             last_seen: Instant::now(),
             is_used: false,
@@ -106,25 +106,24 @@ impl Session {
             calls,
             asks: Arc::default(),
             watched: Watched::default(),
-            mutable: Lock::new(mutable),
+            state: Lock::new(state),
             memory,
         })
     }
 
     /// Notes for the access log who asks.
     pub(crate) fn note_on(&self, tag: &RequestTag) {
-        tag.note_era(Era::Legacy.as_str());
-        if let Some(info) = self.client.info() {
-            tag.note_client(&info.name);
-        }
+        let info = self.client.info();
+        let name = info.as_ref().map(|info| &*info.name);
+        tag.note_asker(Era::Legacy.as_str(), name);
     }
 
     pub(crate) fn log_level(&self) -> LoggingLevel {
-        self.mutable.lock().log_level
+        self.state.lock().log_level
     }
 
     pub(crate) fn set_log_level(&self, level: LoggingLevel) {
-        self.mutable.lock().log_level = level;
+        self.state.lock().log_level = level;
     }
 
     /// Sends a notification that belongs to no request, once. On HTTP it waits until the client listens.
@@ -141,9 +140,9 @@ impl Session {
     }
 
     pub(super) fn touch(&self) {
-        let mut mutable = self.mutable.lock();
-        mutable.last_seen = Instant::now();
-        mutable.is_used = true;
+        let mut state = self.state.lock();
+        state.last_seen = Instant::now();
+        state.is_used = true;
     }
 
     /// How willingly it makes room for a new one. `None` when it is busy.
@@ -151,7 +150,7 @@ impl Session {
         let idle_for = self.idle_for(now);
         (!idle_for.is_zero()).then(|| Dispensable {
             is_adopted: self.is_adopted,
-            is_unused: !self.mutable.lock().is_used,
+            is_unused: !self.state.lock().is_used,
             idle_for,
         })
     }
@@ -163,7 +162,7 @@ impl Session {
 
     /// How long before `now` anything has happened in it: a message, a call under way, an open stream. Who compares sessions asks all of them for one moment.
     pub(super) fn idle_for(&self, now: Instant) -> Duration {
-        let silent = now.saturating_duration_since(self.mutable.lock().last_seen);
+        let silent = now.saturating_duration_since(self.state.lock().last_seen);
         let others = [self.calls.idle_for(now), self.streams.idle_for(now)];
         others.into_iter().flatten().fold(silent, Duration::min)
     }
@@ -174,6 +173,36 @@ pub(crate) fn negotiate(requested: &str) -> ProtocolVersion {
     ProtocolVersion::parse(requested)
         .filter(|version| version.era() == Era::Legacy)
         .unwrap_or(ProtocolVersion::LATEST_LEGACY)
+}
+
+/// A bounded set of URIs, compared as they are written, each with what it costs.
+#[derive(Debug, Default)]
+pub(crate) struct Watched(Lock<HashMap<Box<str>, Charge>>);
+
+impl Watched {
+    /// Watches a resource. False when it would be one more than `most`.
+    pub(crate) fn add(&self, uri: &str, charge: Charge, most: usize) -> bool {
+        let mut uris = self.0.lock();
+        let has_room = uris.len() < most || uris.contains_key(uri);
+        if has_room {
+            uris.entry(uri.into()).or_insert(charge);
+        }
+        has_room
+    }
+
+    /// Watches it no more.
+    pub(crate) fn remove(&self, uri: &str) {
+        self.0.lock().remove(uri);
+    }
+
+    /// Watches nothing any more.
+    pub(crate) fn clear(&self) {
+        *self.0.lock() = HashMap::new();
+    }
+
+    pub(crate) fn contains(&self, uri: &str) -> bool {
+        self.0.lock().contains_key(uri)
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ mod replay;
 mod state;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -27,26 +27,21 @@ pub(crate) use self::replay::Cursor;
 use self::replay::Replay;
 use self::state::{Answering, Phase, StreamsState};
 use crate::base::budget::Budget;
+use crate::base::counted::Counted;
 use crate::base::limits::Limits;
-use crate::base::lock::Lock;
+use crate::base::panics::{HELD, Lock};
 use crate::outbox::{Outbox, OutboxReceiver};
 use crate::protocol::version::ProtocolVersion;
-
-const HELD: &str = "no code panics while it holds a session's streams";
 
 /// The streams of one session.
 #[derive(Debug)]
 pub(crate) struct Streams {
     /// Whether this revision's clients know that a stream may end before its answer.
     pub(crate) can_pause: bool,
-    streams_max: usize,
+    limits: Arc<Limits>,
     /// Connections that were opened by `GET`, to listen or to come back.
-    carried: AtomicUsize,
+    carried: Arc<AtomicUsize>,
     memory: Arc<Budget>,
-    parked_max: usize,
-    parked_bytes_max: usize,
-    replay_bytes_max: usize,
-    announcements_max: usize,
     state: Lock<StreamsState>,
     /// Signalled when a stream is not open any more; only those who want to take one over wait here.
     released: Condvar,
@@ -64,16 +59,16 @@ pub(crate) enum Resumed {
 }
 
 impl Streams {
-    pub(crate) fn new(version: ProtocolVersion, limits: &Limits, memory: &Arc<Budget>) -> Self {
+    pub(crate) fn new(
+        version: ProtocolVersion,
+        limits: &Arc<Limits>,
+        memory: &Arc<Budget>,
+    ) -> Self {
         Streams {
-            streams_max: limits.session_streams_max,
-            carried: AtomicUsize::new(0),
+            limits: Arc::clone(limits),
+            carried: Arc::default(),
             memory: Arc::clone(memory),
             can_pause: version >= ProtocolVersion::V2025_11_25,
-            parked_max: limits.parked_streams_max,
-            parked_bytes_max: limits.parked_bytes_max,
-            replay_bytes_max: limits.replay_bytes_max,
-            announcements_max: limits.announcements_max,
             state: Lock::default(),
             released: Condvar::new(),
         }
@@ -93,50 +88,39 @@ impl Streams {
     /// lost the other, and knows so before the server does. It gets until `deadline`.
     pub(crate) fn resume(self: &Arc<Self>, from: Cursor, deadline: Instant) -> Resumed {
         let mut state = self.state.lock();
+        let mut is_asked = false;
         loop {
             let Some(answering) = state.answering.get_mut(&from.stream) else {
                 return Resumed::Nothing;
             };
-            let is_finished = match &answering.phase {
-                Phase::Open(outbox) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Resumed::InUse;
-                    }
-                    outbox.supersede();
-                    state = self.released.wait_timeout(state, left).expect(HELD).0;
-                    continue;
+            if let Phase::Open(outbox) = &answering.phase {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Resumed::InUse;
                 }
-                Phase::Parked(_) => false,
-                Phase::Finished => true,
-            };
+                if is_asked {
+                    state = self.released.wait_timeout(state, left).expect(HELD).0;
+                } else {
+                    // No lock of these streams may be held: who hears of what arrives looks at them.
+                    let outbox = outbox.clone();
+                    drop(state);
+                    outbox.supersede();
+                    state = self.state.lock();
+                }
+                // What has happened meanwhile is seen before the next wait: no lost wake-up.
+                is_asked = !is_asked;
+                continue;
+            }
+            let is_finished = matches!(answering.phase, Phase::Finished);
             let last = answering.last_event;
             // A client that has everything and is told of an empty stream would come back for ever.
             if from.event > last || (is_finished && from.event == last) {
                 return Resumed::Nothing;
             }
-            let rest = match is_finished {
-                true => None,
-                false => self.reopen(from.stream, answering),
-            };
+            let receiver = answering.reopen();
+            let rest = receiver.map(|receiver| (OpenStream::new(self, from.stream), receiver));
             return Resumed::Rest(state.replay.behind(from), rest);
         }
-    }
-
-    fn reopen(
-        self: &Arc<Self>,
-        stream: u64,
-        answering: &mut Answering,
-    ) -> Option<(OpenStream, OutboxReceiver)> {
-        let Phase::Parked(receiver) = &answering.phase else {
-            return None;
-        };
-        receiver.read_on();
-        let open = Phase::Open(receiver.outbox());
-        let Phase::Parked(receiver) = std::mem::replace(&mut answering.phase, open) else {
-            return None;
-        };
-        Some((OpenStream::new(self, stream), receiver))
     }
 
     /// Begins a stream that only listens. It gets what nobody was there to hear. `None` once the session is over.
@@ -174,8 +158,8 @@ impl Streams {
         }
         loop {
             let bytes: usize = backlog.iter().map(|(waiting, _)| waiting.len()).sum();
-            let fits = backlog.len() < self.announcements_max
-                && bytes + message.len() <= self.replay_bytes_max;
+            let fits = backlog.len() < self.limits.announcements_max
+                && bytes + message.len() <= self.limits.replay_bytes_max;
             if fits && let Ok(charge) = self.memory.try_charge(message.len()) {
                 backlog.push_back((message, charge));
                 return;
@@ -219,10 +203,8 @@ impl Streams {
     }
 
     /// Takes the place of one more connection that is opened by `GET`. `None` when there are as many as may be.
-    pub(crate) fn carry(self: &Arc<Self>) -> Option<GetPlace> {
-        let carried = GetPlace(Arc::clone(self));
-        let others = self.carried.fetch_add(1, Ordering::Relaxed);
-        (others < self.streams_max).then_some(carried)
+    pub(crate) fn carry(&self) -> Option<Counted> {
+        Counted::one_of(&self.carried, self.limits.session_streams_max)
     }
 
     /// Ends the streams that only listen, because the server or the session ends.
@@ -284,7 +266,7 @@ impl Streams {
 
     /// Forgets what is too much, to be dropped once nothing is locked.
     fn settle(&self, mut state: MutexGuard<'_, StreamsState>, dropped: &mut Vec<Answering>) {
-        while let Some(other) = state.one_too_many(self.parked_max, self.parked_bytes_max) {
+        while let Some(other) = state.one_too_many(&self.limits) {
             dropped.extend(state.forget(other));
         }
     }
@@ -330,7 +312,7 @@ impl OpenStream {
         };
         answering.last_event += 1;
         at.event = answering.last_event;
-        let bytes_max = self.streams.replay_bytes_max;
+        let bytes_max = self.streams.limits.replay_bytes_max;
         let memory = &self.streams.memory;
         let (kept, gone) = state.replay.keep(at, message, bytes_max, memory);
         for gone in gone {
@@ -362,16 +344,6 @@ impl OpenStream {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         self.streams.release(self.stream, self.becomes.take());
-    }
-}
-
-/// The place of a connection that was opened by `GET`.
-#[derive(Debug)]
-pub(crate) struct GetPlace(Arc<Streams>);
-
-impl Drop for GetPlace {
-    fn drop(&mut self) {
-        self.0.carried.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::base::heap::FREED_ELSEWHERE_MAX;
 use crate::base::log;
 
 /// The target of the access log.
@@ -22,25 +23,37 @@ pub(crate) struct RequestTag(Arc<Trail>);
 /// Who asks, as far as it is known; nothing of it is looked for unless somebody reads the log.
 #[derive(Debug)]
 struct Trail {
-    id: Id,
-    peer: OnceLock<Peer>,
-    era: OnceLock<&'static str>,
-    client: OnceLock<String>,
+    /// Of its number, if nobody has given it one; made when somebody reads it, for most requests are never looked at.
+    id: OnceLock<Box<str>>,
+    number: u64,
+    /// `None` if it came from no client.
+    peer: Option<Peer>,
+    asker: OnceLock<Box<Asker>>,
 }
 
-/// A short ASCII text, without an allocation of its own.
+const _: () = assert!(size_of::<Trail>() <= FREED_ELSEWHERE_MAX);
+
 #[derive(Debug)]
-struct Id {
-    text: [u8; Id::BYTES_MAX],
-    len: usize,
+struct Asker {
+    era: &'static str,
+    client: Option<String>,
 }
 
-impl Id {
-    const BYTES_MAX: usize = 64;
+/// The longest id that is taken from a client.
+const ID_BYTES_MAX: usize = 64;
 
-    fn as_str(&self) -> &str {
-        str::from_utf8(&self.text[..self.len]).expect("it is ASCII")
-    }
+/// A UUID of version 4. It has to be unique, not secret, so it is a counter that two keys mix, and costs no system call; the keys come from the
+/// operating system once.
+fn uuid_of(number: u64) -> Box<str> {
+    static KEYS: LazyLock<[u64; 2]> = LazyLock::new(|| {
+        let (high, low) = Uuid::new_v4().as_u64_pair();
+        [high, low]
+    });
+    let [high, low] = KEYS.map(|key| mixed(key.wrapping_add(number)));
+    let bytes = Uuid::from_u64_pair(high, low).into_bytes();
+    let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    (&*id.hyphenated().encode_lower(&mut text)).into()
 }
 
 /// The finalizer of SplitMix64: a bijection, so that what differs stays different.
@@ -78,77 +91,55 @@ pub(crate) fn is_logged() -> bool {
 impl RequestTag {
     /// Takes the client's id if it has 1 to 64 characters of `A-Z a-z 0-9 . _ : / + = @ -`, which no log and no page can take for anything
     /// else, and makes a new one otherwise.
-    pub(crate) fn from_client(id: Option<&str>) -> Self {
+    pub(crate) fn from_client(id: Option<&str>, peer: Peer) -> Self {
         match id {
-            Some(id) if (1..=Id::BYTES_MAX).contains(&id.len()) && id.bytes().all(is_id_byte) => {
-                let mut text = [0; Id::BYTES_MAX];
-                text[..id.len()].copy_from_slice(id.as_bytes());
-                Self::new(Id {
-                    text,
-                    len: id.len(),
-                })
+            Some(id) if (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(is_id_byte) => {
+                Self::new(Box::<str>::from(id).into(), 0, Some(peer))
             }
-            _ => Self::fresh(),
+            _ => Self::fresh(peer),
         }
     }
 
-    /// A new UUID of version 4. It has to be unique, not secret, so it is a counter that two keys mix, and costs no system call; the keys come from the
-    /// operating system once.
-    pub(crate) fn fresh() -> Self {
+    /// A new UUID of version 4.
+    pub(crate) fn fresh(peer: impl Into<Option<Peer>>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        static KEYS: LazyLock<[u64; 2]> = LazyLock::new(|| {
-            let (high, low) = Uuid::new_v4().as_u64_pair();
-            [high, low]
-        });
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let [high, low] = KEYS.map(|key| mixed(key.wrapping_add(number)));
-        let bytes = Uuid::from_u64_pair(high, low).into_bytes();
-        let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
-        let mut text = [0; Id::BYTES_MAX];
-        let len = id.hyphenated().encode_lower(&mut text).len();
-        Self::new(Id { text, len })
+        Self::new(OnceLock::new(), number, peer.into())
     }
 
-    fn new(id: Id) -> Self {
+    fn new(id: OnceLock<Box<str>>, number: u64, peer: Option<Peer>) -> Self {
         RequestTag(Arc::new(Trail {
             id,
-            peer: OnceLock::new(),
-            era: OnceLock::new(),
-            client: OnceLock::new(),
+            number,
+            peer,
+            asker: OnceLock::new(),
         }))
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        self.0.id.as_str()
-    }
-
-    /// Notes where it came from.
-    pub(crate) fn note_peer(&self, peer: Peer) {
-        self.0.peer.get_or_init(|| peer);
+        self.0.id.get_or_init(|| uuid_of(self.0.number))
     }
 
     /// The address that it came from, if that is one.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        match self.0.peer.get() {
-            Some(Peer::Address(address)) => Some(*address),
+        match self.0.peer {
+            Some(Peer::Address(address)) => Some(address),
             _ => None,
         }
     }
 
-    /// Notes the era it is served in.
-    pub(crate) fn note_era(&self, era: &'static str) {
-        self.0.era.get_or_init(|| era);
-    }
-
-    /// Notes what the client calls itself. That is its own text, so only what cannot forge a line is kept of it.
-    pub(crate) fn note_client(&self, name: &str) {
+    /// Notes the era it is served in, and what the client calls itself. That is its own text, so only what cannot forge a line is kept of it.
+    pub(crate) fn note_asker(&self, era: &'static str, client: Option<&str>) {
         const CHARS_MAX: usize = 64;
         let plain = |char: char| match char {
             'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' | '/' | '@' | '+' => char,
             _ => '_',
         };
-        let kept = || name.chars().take(CHARS_MAX).map(plain).collect();
-        self.0.client.get_or_init(kept);
+        let kept = |name: &str| name.chars().take(CHARS_MAX).map(plain).collect();
+        self.0.asker.get_or_init(|| {
+            let client = client.map(kept);
+            Box::new(Asker { era, client })
+        });
     }
 }
 
@@ -163,8 +154,8 @@ impl fmt::Display for RequestTag {
 }
 
 /// A `traceparent` that is what W3C Trace Context says it is, so that it can stand in a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Traceparent([u8; Traceparent::LEN]);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Traceparent(Box<[u8; Traceparent::LEN]>);
 
 impl Traceparent {
     const LEN: usize = 55;
@@ -180,7 +171,7 @@ impl Traceparent {
             .into_iter()
             .enumerate()
             .all(fits)
-            .then_some(Traceparent(bytes))
+            .then(|| Traceparent(Box::new(bytes)))
     }
 }
 
@@ -289,11 +280,12 @@ impl Observer for AccessLog {
             return;
         }
         let trail = &*access.tag.0;
+        let asker = trail.asker.get();
         // Quoted and escaped, so that what it quotes of the client forges nothing.
         let reason = access.reason.as_deref();
         let reason = reason.map_or_else(String::new, |reason| format!(" reason={reason:?}"));
         let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
-        let trace = access.traceparent;
+        let trace = access.traceparent.as_ref();
         let trace = trace.map_or_else(String::new, |trace| format!(" traceparent={trace}"));
         let dropped = match access.dropped {
             0 => String::new(),
@@ -309,9 +301,9 @@ impl Observer for AccessLog {
             access.lane.as_deref().unwrap_or("-"),
             access.queued.as_micros(),
             access.running.as_micros(),
-            trail.peer.get().map_or("-".to_owned(), Peer::to_string),
-            trail.era.get().copied().unwrap_or("-"),
-            trail.client.get().map_or("-", String::as_str),
+            trail.peer.as_ref().map_or("-".to_owned(), Peer::to_string),
+            asker.map_or("-", |asker| asker.era),
+            asker.and_then(|asker| asker.client.as_deref()).unwrap_or("-"),
             access.tag
         );
     }
@@ -335,7 +327,7 @@ mod tests {
 
     #[test]
     fn fresh_ids_are_random_uuids_and_never_the_same() {
-        let ids: Vec<RequestTag> = (0..1000).map(|_| RequestTag::fresh()).collect();
+        let ids: Vec<RequestTag> = (0..1000).map(|_| RequestTag::fresh(None)).collect();
         let distinct: HashSet<&str> = ids.iter().map(RequestTag::as_str).collect();
         assert_eq!(distinct.len(), ids.len());
         for id in distinct {
@@ -370,7 +362,10 @@ mod tests {
     fn a_client_s_id_is_kept_only_when_it_is_short_and_plain() {
         let longest = "x".repeat(64);
         for kept in ["a", "Az09._:/+=@-", longest.as_str()] {
-            assert_eq!(RequestTag::from_client(Some(kept)).as_str(), kept);
+            assert_eq!(
+                RequestTag::from_client(Some(kept), Peer::Local).as_str(),
+                kept
+            );
         }
         let too_long = "x".repeat(65);
         for replaced in [
@@ -385,7 +380,7 @@ mod tests {
             Some("é"),
             Some(too_long.as_str()),
         ] {
-            let tag = RequestTag::from_client(replaced);
+            let tag = RequestTag::from_client(replaced, Peer::Local);
             assert!(
                 Uuid::parse_str(tag.as_str()).is_ok(),
                 "{replaced:?} became {tag}"

@@ -39,7 +39,7 @@ pub(crate) enum ShortSent {
     /// All of it has left. Its receiver need not hear of it at once, because the client's next word will wake it.
     All,
     /// All of it has left, and the receiver has something to do now.
-    AllAndLast,
+    AllAndWake,
     Part(Rest),
     Nothing(Answer),
 }

@@ -1,4 +1,5 @@
-//! The bounded way out: where handlers and the engine put what a transport will write.
+//! The bounded way out. `writer` has its policy, and what producers hold; `receiver` what a transport drains; `queue` what waits between them; `short` how
+//! a worker sends an answer itself. Must not know HTTP or pipes.
 
 mod answer;
 mod queue;
@@ -15,4 +16,4 @@ pub(crate) use self::writer::{Accounts, AnswerSlot, Bounds, Item, Outbox, Wake};
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(crate) use self::tests::{new_outbox, source};
+pub(crate) use self::tests::{answer, new_outbox, outbox_on, source};

@@ -5,11 +5,13 @@
 //! call. Must not know who waits.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::base::budget::{Budget, Charge};
 use crate::base::cancel::CancellationToken;
+use crate::base::panics::Lock;
 use crate::observe::access::{Access, Observer};
 use crate::outbox::answer::{Answer, Rest};
 
@@ -31,6 +33,8 @@ pub(crate) struct EventSource {
     /// Progress of it that waits, in any queue.
     progress: AtomicUsize,
     dropped: AtomicUsize,
+    /// What takes the question back that its client has been asked, while it waits for the answer. Sent when the wait ends without one.
+    pub(crate) taken_back: Lock<Option<Vec<u8>>>,
 }
 
 impl EventSource {
@@ -39,6 +43,7 @@ impl EventSource {
             token,
             progress: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
+            taken_back: Lock::default(),
         })
     }
 
@@ -52,9 +57,9 @@ impl EventSource {
 #[derive(Debug)]
 pub(super) enum Firm {
     /// Somebody waits for its answer. A worker puts in the next one when it has the answer or has given up on it.
-    Request(Vec<u8>, Arc<EventSource>),
+    Request(Vec<u8>, Charge, Arc<EventSource>),
     /// Whatever follows it means nothing without it. There is at most one for each answer that is due.
-    Opening(Vec<u8>, Arc<EventSource>),
+    Opening(Vec<u8>, Charge, Arc<EventSource>),
     Answer(Answer),
     Rest(Rest),
     NoAnswer(Option<Access>),
@@ -84,9 +89,11 @@ pub(super) struct Queue {
     last: u64,
     /// The length of everything in it.
     bytes: usize,
-    /// What its events cost.
+    /// What its events cost, and those that are being written.
     cost: usize,
-    /// Pays for its events, and may be ahead of them: the account is shared with all others, who write on it too.
+    /// What those cost that were read since the last were written.
+    in_hand: usize,
+    /// Pays for its events. It may hold more than they cost, so that not every event has to write on an account that all queues share.
     charge: Option<Charge>,
 }
 
@@ -196,13 +203,21 @@ impl Queue {
         if let Some(source) = &event.source {
             source.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        self.take_out(event);
+        let bytes = self.take_out(event);
+        self.give_back(bytes.len() + EVENT_BYTES);
         true
     }
 
     fn take_out(&mut self, event: Event) -> Vec<u8> {
         self.bytes -= event.bytes.len();
-        self.cost -= event.bytes.len() + EVENT_BYTES;
+        if let (EventKind::Progress, Some(source)) = (event.kind, &event.source) {
+            source.progress.fetch_sub(1, Ordering::Relaxed);
+        }
+        event.bytes
+    }
+
+    fn give_back(&mut self, cost: usize) {
+        self.cost -= cost;
         match &mut self.charge {
             _ if self.cost == 0 => self.charge = None,
             // So that a stream which is never quite empty does not pay for what it once held.
@@ -211,10 +226,14 @@ impl Queue {
             }
             _ => {}
         }
-        if let (EventKind::Progress, Some(source)) = (event.kind, &event.source) {
-            source.progress.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What was read before has been written.
+    pub(super) fn written(&mut self) {
+        if self.in_hand > 0 {
+            let written = mem::take(&mut self.in_hand);
+            self.give_back(written);
         }
-        event.bytes
     }
 
     /// What was put in first. What belongs to a cancelled call is left out.
@@ -233,6 +252,23 @@ impl Queue {
                         return Some(Popped::Firm(firm));
                     }
                 }
+            }
+        }
+    }
+
+    /// The answer that is all there is in it.
+    pub(super) fn pop_lone_answer(&mut self) -> Option<Answer> {
+        if self.firm.len() != 1 || !self.events.iter().all(VecDeque::is_empty) {
+            return None;
+        }
+        match self.firm.pop_front()? {
+            (_, Firm::Answer(answer)) => {
+                self.bytes -= answer.body.len();
+                Some(answer)
+            }
+            other => {
+                self.firm.push_front(other);
+                None
             }
         }
     }
@@ -272,7 +308,13 @@ impl Queue {
         let source = event.source.as_ref();
         let is_sent = source.is_none_or(|source| source.is_wanted());
         let bytes = self.take_out(event);
-        is_sent.then_some(bytes)
+        let cost = bytes.len() + EVENT_BYTES;
+        if !is_sent {
+            self.give_back(cost);
+            return None;
+        }
+        self.in_hand += cost;
+        Some(bytes)
     }
 
     /// Whether this change waits already and will be sent.
@@ -296,10 +338,13 @@ impl Queue {
     /// Puts everything on another account. False when it has no room.
     pub(super) fn move_to(&mut self, account: &Arc<Budget>) -> bool {
         let mut answers = self.firm.iter_mut().filter_map(|(_, firm)| match firm {
-            Firm::Answer(answer) => Some((answer.body.len(), answer.charge.as_mut()?)),
+            Firm::Answer(answer) | Firm::Rest(Rest { answer, .. }) => {
+                Some((answer.body.len(), answer.charge.as_mut()?))
+            }
             _ => None,
         });
         self.charge = None;
+        self.cost -= mem::take(&mut self.in_hand);
         let has_room = answers.all(|(bytes, charge)| {
             let moved = account.try_charge(bytes);
             moved.map(|moved| *charge = moved).is_ok()
@@ -330,7 +375,7 @@ impl EventSource {
 impl Firm {
     fn len(&self) -> usize {
         match self {
-            Firm::Request(bytes, _) | Firm::Opening(bytes, _) => bytes.len(),
+            Firm::Request(bytes, ..) | Firm::Opening(bytes, ..) => bytes.len(),
             Firm::Answer(answer) | Firm::Rest(Rest { answer, .. }) => answer.body.len(),
             Firm::NoAnswer(_) | Firm::Detach => 0,
         }
@@ -338,7 +383,7 @@ impl Firm {
 
     fn is_wanted(&self) -> bool {
         match self {
-            Firm::Request(_, source) | Firm::Opening(_, source) => source.is_wanted(),
+            Firm::Request(_, _, source) | Firm::Opening(_, _, source) => source.is_wanted(),
             _ => true,
         }
     }

@@ -69,50 +69,51 @@ impl OutboxReceiver {
         }
     }
 
-    /// Waits for items, and takes all that are there, about this many bytes of them.
+    /// Waits for items, and takes all that are there, about this many bytes of them. All of them count until this is called again.
     pub(crate) fn recv_all(&self, into: &mut Vec<Item>, bytes_max: usize) {
         into.push(self.recv(None));
         let mut state = self.0.lock();
-        let enough = state.queue.bytes().saturating_sub(bytes_max);
-        while !matches!(into.last(), Some(Item::Finished))
-            && state.queue.bytes() >= enough
-            && let Some(item) = self.next(&mut state)
+        let mut left = bytes_max;
+        while left > 0
+            && !matches!(into.last(), Some(Item::Finished))
+            && let bytes = state.queue.bytes()
+            && let Some(item) = self.next_of_batch(&mut state)
         {
+            left = left.saturating_sub(bytes - state.queue.bytes());
             into.push(item);
         }
     }
 
+    /// The next item if there is one, which is written together with what was read before: all of that still counts.
+    pub(crate) fn recv_more(&self) -> Option<Item> {
+        self.next_of_batch(&mut self.0.lock())
+    }
+
     /// The next item if there is one. If there is none, `wake` is called for what comes, as `rings` says, until this is called again. While an answer is on
-    /// the short way, the caller has to wait.
+    /// the short way, nothing may be written, and only who need not hear of its end can wait so.
     pub(crate) fn try_recv(&self, wake: &Wake, rings: Rings) -> Result<Item, Pending> {
         let mut state = self.0.lock();
         if let Some(item) = self.next(&mut state) {
             return Ok(item);
         }
-        let sending = state.sending;
-        state.waits = (rings != Rings::Never || sending).then(|| ReceiverWait {
+        if state.sending && rings != Rings::ForItems {
+            return Err(Pending::Sending);
+        }
+        state.waits = (rings != Rings::Never).then(|| ReceiverWait {
             wake: Some(Arc::clone(wake)),
-            hears_of_sent: rings == Rings::ForSent || sending,
+            hears_of_sent: rings == Rings::ForSent,
         });
-        Err(match sending {
-            true => Pending::Sending,
-            false => Pending::Nothing,
-        })
-    }
-
-    /// Whether an answer is on the short way.
-    pub(crate) fn is_sending(&self) -> bool {
-        self.0.lock().sending
+        match state.sending {
+            true => Err(Pending::Sending),
+            false => Err(Pending::Nothing),
+        }
     }
 
     /// Takes the events that are next, about this many bytes of them.
     pub(crate) fn take_events(&self, into: &mut Vec<Vec<u8>>, bytes_max: usize) {
         let mut state = self.0.lock();
-        if !state.sending && !state.superseded && !state.sent {
+        if !state.sending && !state.superseded && state.sent == 0 {
             state.queue.pop_events(into, bytes_max);
-        }
-        if state.room_waited_for && !into.is_empty() {
-            self.0.room.notify_one();
         }
     }
 
@@ -128,10 +129,11 @@ impl OutboxReceiver {
         if !state.queue.is_empty() {
             return false;
         }
-        if state.short_way.is_none() {
+        // One that is sending comes back.
+        if state.short_way.is_none() && !state.sending {
             state.short_way = make();
         }
-        state.short_way.is_some()
+        state.short_way.is_some() || state.sending
     }
 
     /// The same for another exchange, with its short way, if nobody else has it any more and it is as it was at first.
@@ -142,17 +144,35 @@ impl OutboxReceiver {
         state.is_as_new().then_some(self)
     }
 
-    /// The next item, if there is one that may be read now.
-    fn next(&self, state: &mut OutboxState) -> Option<Item> {
+    /// Whether all that is still to come is the sender's word that the one answer has left: then another exchange may begin, whose answer comes behind it.
+    /// The caller waits no more.
+    pub(crate) fn is_leaving(&self) -> bool {
+        let mut state = self.0.lock();
         state.waits = None;
-        if state.sending || state.is_held_back() {
+        // The other one is the sender.
+        state.is_leaving() && Arc::strong_count(&self.0) == 2
+    }
+
+    /// The next item, if there is one that may be read now. To ask for it says that the item before has been written.
+    fn next(&self, state: &mut OutboxState) -> Option<Item> {
+        state.queue.written();
+        self.next_of_batch(state)
+    }
+
+    /// The next item to be written together with those that were read before.
+    fn next_of_batch(&self, state: &mut OutboxState) -> Option<Item> {
+        state.waits = None;
+        if state.is_held_back() {
+            return None;
+        }
+        if state.sent > 0 {
+            return Some(Item::Sent(mem::take(&mut state.sent)));
+        }
+        if state.sending {
             return None;
         }
         if mem::take(&mut state.superseded) {
             return Some(Item::Superseded);
-        }
-        if mem::take(&mut state.sent) {
-            return Some(Item::Sent);
         }
         let bytes = state.queue.bytes();
         let next = state.queue.pop();
@@ -225,7 +245,7 @@ impl OutboxReceiver {
         }
         state.waits = Some(ReceiverWait {
             wake: None,
-            hears_of_sent: state.sending,
+            hears_of_sent: state.sending || deadline.is_some(),
         });
         // A wake-up without cause, or at the deadline, goes round the caller's loop once more.
         Some(match left {

@@ -17,18 +17,26 @@ impl SharedOutbox {
     /// Sends an answer by the short way, if there is one now; otherwise, and what is left of it, by the long one.
     pub(super) fn answer(&self, answer: Answer) {
         let mut state = self.lock();
-        let Some(mut short_way) = state.begin_short() else {
+        let Some(short_way) = state.begin_short() else {
             return self.answer_long(state, Firm::Answer(answer));
         };
         // The receiver may wait for this lock, and so must not wait for the kernel.
         drop(state);
-        let sent = panics::catch(|| short_way(answer)).map_err(|panic| {
-            log::error!("sending an answer panicked: {panic}");
-        });
-        self.end_short(short_way, sent.ok());
+        let mut next = Some((short_way, answer));
+        while let Some((mut short_way, answer)) = next {
+            let sent = panics::catch(|| short_way(answer)).map_err(|panic| {
+                log::error!("sending an answer panicked: {panic}");
+            });
+            next = self.end_short(short_way, sent.ok());
+        }
     }
 
-    fn end_short(&self, short_way: ShortWay, sent: Option<ShortSent>) {
+    /// Notes how sending an answer has ended. Returns the next one, if it can go the same way at once.
+    fn end_short(
+        &self,
+        short_way: ShortWay,
+        sent: Option<ShortSent>,
+    ) -> Option<(ShortWay, Answer)> {
         let mut state = self.lock();
         state.sending = false;
         let waits_for = match &state.waits {
@@ -38,9 +46,9 @@ impl SharedOutbox {
         if !state.receiver_gone {
             state.short_way = Some(short_way);
         }
-        let (rest, is_last) = match sent {
+        let (rest, wakes_owner) = match sent {
             Some(ShortSent::All) => (None, false),
-            Some(ShortSent::AllAndLast) => (None, true),
+            Some(ShortSent::AllAndWake) => (None, true),
             Some(ShortSent::Part(rest)) => (Some(Firm::Rest(rest)), true),
             Some(ShortSent::Nothing(answer)) => (Some(Firm::Answer(answer)), true),
             None => (Some(Firm::NoAnswer(None)), true),
@@ -48,11 +56,12 @@ impl SharedOutbox {
         match rest {
             None => {
                 state.due -= 1;
-                state.sent = true;
+                state.sent += 1;
             }
             Some(rest) if state.receiver_gone => {
                 drop(state);
-                return rest.ended_unread(&*self.observer);
+                rest.ended_unread(&*self.observer);
+                return None;
             }
             Some(mut rest) => {
                 state.answers += 1;
@@ -61,9 +70,14 @@ impl SharedOutbox {
                 state.queue.push_front(rest);
             }
         }
-        if is_last || waits_for || state.has_news() {
+        let next = match wakes_owner || waits_for {
+            true => None,
+            false => state.next_short(),
+        };
+        if wakes_owner || waits_for || (next.is_none() && state.has_news()) {
             self.arrived(state);
         }
+        next
     }
 }
 
@@ -82,6 +96,19 @@ impl OutboxState {
         let short_way = self.short_way.take()?;
         self.sending = true;
         Some(short_way)
+    }
+
+    /// Takes the short way for an answer that came while it was used, if that is all that came: nobody has been woken for it.
+    fn next_short(&mut self) -> Option<(ShortWay, Answer)> {
+        let answer = self.queue.pop_lone_answer()?;
+        if self.due == 1
+            && let Some(short_way) = self.begin_short()
+        {
+            self.answers -= 1;
+            return Some((short_way, answer));
+        }
+        self.queue.push_front(Firm::Answer(answer));
+        None
     }
 
     /// Whether what there is waits for the end of a burst. Never while the thread that would end it waits for room.

@@ -1,8 +1,8 @@
 //! The bounded way out: where handlers and the engine put what a transport will write.
 //!
-//! The policy, written once. An *answer* has its place reserved before the request is accepted, so it always fits and is never dropped.
-//! An *event* (progress, log) takes a place if there is one; when there is none, others make room (see `queue`). Nobody who
-//! puts something in ever waits; only [`Outbox::await_room`] does, and it is called by the one thread that reads requests, which is how
+//! The policy, written once. An *answer* has its slot reserved before the request is accepted, so it always fits and is never dropped.
+//! An *event* (progress, log) takes a slot if there is one; when there is none, others make room (see `queue`). Nobody who
+//! puts something in ever waits; only [`Outbox::reserve_in_room`] does, and it is called by the one thread that reads requests, which is how
 //! a client that does not read its answers is made to stop sending. Must not know which transport drains it.
 
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ use crate::outbox::queue::{EventKind, EventSource, Firm, Queue};
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox(pub(super) Arc<SharedOutbox>);
 
-/// The reserved place for the answer to one request. Dropped unused, it tells the receiver that no answer will come.
+/// The reserved slot for the answer to one request. Dropped unused, it tells the receiver that no answer will come.
 #[derive(Debug)]
 pub(crate) struct AnswerSlot {
     /// `None` once used.
@@ -33,17 +33,23 @@ pub(crate) struct AnswerSlot {
 pub(crate) enum Item {
     Event(Vec<u8>),
     /// A request of ours, which the client must see.
-    Request(Vec<u8>),
+    Request {
+        message: Vec<u8>,
+        charge: Charge,
+    },
     /// What its call says first, and whatever follows makes no sense without.
-    Opening(Vec<u8>),
+    Opening {
+        message: Vec<u8>,
+        charge: Charge,
+    },
     Answer(Answer),
     /// What is left of an answer that went the short way.
     Rest(Rest),
-    /// Answers have gone the short way, whole.
-    Sent,
+    /// So many answers have gone the short way, whole.
+    Sent(usize),
     /// A request that was accepted ends without an answer: it was cancelled, or needed none.
     NoAnswer(Option<Access>),
-    /// The receiver is to detach, behind everything that was put in before: what follows is for its successor. A receiver that has none goes on.
+    /// The receiver is to detach, behind everything that was put in before: what follows is left to the receiver that takes over from it, if one does; else it goes on itself.
     Detach,
     /// The receiver is to stop at once: its successor stands ready.
     Superseded,
@@ -85,7 +91,7 @@ pub(super) struct OutboxState {
     pub(super) accounts: Accounts,
     /// Told of each arrival, after it and without a lock of this room.
     pub(super) on_arrival: Option<Wake>,
-    /// Answers that have not been read: places reserved, and those that are in the queue.
+    /// Answers that have not been read: slots reserved, and those that are in the queue.
     pub(super) due: usize,
     /// How many of the queue are answers. Only these are held against a client: a call that is under way is the lanes' to bound, and while it
     /// is, its client has to be heard.
@@ -103,8 +109,8 @@ pub(super) struct OutboxState {
     pub(super) pace: Pace,
     /// An answer is on the short way; nothing may be written beside it.
     pub(super) sending: bool,
-    /// Answers have gone the short way since the receiver was last here.
-    pub(super) sent: bool,
+    /// How many answers have gone the short way since the receiver was last here.
+    pub(super) sent: usize,
     /// The one thread that accepts requests waits for room.
     pub(super) room_waited_for: bool,
     pub(super) receiver_gone: bool,
@@ -149,7 +155,7 @@ impl SharedOutbox {
                 short_way: None,
                 pace: Pace::default(),
                 sending: false,
-                sent: false,
+                sent: 0,
                 room_waited_for: false,
                 receiver_gone: false,
                 read: None,
@@ -206,10 +212,19 @@ impl SharedOutbox {
 impl OutboxState {
     /// Whether nothing is in it, nothing is due, and nothing has been said about it.
     pub(super) fn is_as_new(&self) -> bool {
+        self.is_plain() && self.due == 0 && !self.sending
+    }
+
+    /// The same, but that the one answer which is due is on the short way.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_plain() && self.due == 1 && self.sending
+    }
+
+    fn is_plain(&self) -> bool {
         let told =
             self.closed || self.superseded || self.pace != Pace::Single || self.takes_no_requests;
-        let left = self.detach_waits || self.sent || self.sending || self.room_waited_for;
-        let asked = self.read.is_some() || self.on_arrival.is_some() || self.due > 0;
+        let left = self.detach_waits || self.sent > 0 || self.room_waited_for;
+        let asked = self.read.is_some() || self.on_arrival.is_some();
         !told && !left && !asked && self.queue.is_empty()
     }
 
@@ -234,8 +249,8 @@ impl OutboxState {
             self.answers -= 1;
         }
         match firm {
-            Firm::Request(bytes, _) => Item::Request(bytes),
-            Firm::Opening(bytes, _) => Item::Opening(bytes),
+            Firm::Request(message, charge, _) => Item::Request { message, charge },
+            Firm::Opening(message, charge, _) => Item::Opening { message, charge },
             Firm::Answer(answer) => Item::Answer(answer),
             Firm::Rest(rest) => Item::Rest(rest),
             Firm::NoAnswer(access) => Item::NoAnswer(access),
@@ -253,8 +268,8 @@ impl Outbox {
         &*self.0.observer
     }
 
-    /// Waits until there is room for one more answer to wait to be read. False when the receiver has gone.
-    pub(crate) fn await_room(&self) -> bool {
+    /// Waits until there is room for one more answer to wait to be read, and takes its slot. `None` when the receiver has gone.
+    pub(crate) fn reserve_in_room(&self) -> Option<AnswerSlot> {
         let mut state = self.0.lock();
         while state.is_full(&self.0.bounds) && !state.receiver_gone {
             if !mem::replace(&mut state.room_waited_for, true) {
@@ -270,12 +285,15 @@ impl Outbox {
                 .expect("no code panics while it holds the outbox");
         }
         state.room_waited_for = false;
-        !state.receiver_gone
+        self.take_slot(state)
     }
 
-    /// Takes the place for one answer, whether or not [`await_room`](Self::await_room) has been asked. `None` when the receiver has gone.
+    /// Takes the slot for one answer, whether or not there is room. `None` when the receiver has gone.
     pub(crate) fn reserve(&self) -> Option<AnswerSlot> {
-        let mut state = self.0.lock();
+        self.take_slot(self.0.lock())
+    }
+
+    fn take_slot(&self, mut state: MutexGuard<'_, OutboxState>) -> Option<AnswerSlot> {
         if state.receiver_gone {
             return None;
         }
@@ -332,6 +350,7 @@ impl Outbox {
     pub(crate) fn send_request(
         &self,
         bytes: Vec<u8>,
+        charge: Charge,
         source: &Arc<EventSource>,
     ) -> Option<Receiver<Infallible>> {
         let mut state = self.0.lock();
@@ -339,7 +358,8 @@ impl Outbox {
             return None;
         }
         let unread = state.read.get_or_insert_with(|| bounded(0)).1.clone();
-        self.0.push(state, Firm::Request(bytes, Arc::clone(source)));
+        self.0
+            .push(state, Firm::Request(bytes, charge, Arc::clone(source)));
         Some(unread)
     }
 
@@ -365,10 +385,11 @@ impl Outbox {
     }
 
     /// Puts in what must be read before everything else of its call. It is not sent once the call is cancelled.
-    pub(crate) fn send_opening(&self, bytes: Vec<u8>, source: &Arc<EventSource>) {
+    pub(crate) fn send_opening(&self, bytes: Vec<u8>, charge: Charge, source: &Arc<EventSource>) {
         let state = self.0.lock();
         if !state.receiver_gone {
-            self.0.push(state, Firm::Opening(bytes, Arc::clone(source)));
+            let opening = Firm::Opening(bytes, charge, Arc::clone(source));
+            self.0.push(state, opening);
         }
     }
 
@@ -387,7 +408,7 @@ impl Outbox {
 }
 
 impl AnswerSlot {
-    /// Sends the answer by the short way, or puts it in its place. Never waits, never fails; if the receiver has gone it goes nowhere.
+    /// Sends the answer by the short way, or puts it in its slot. Never waits, never fails; if the receiver has gone it goes nowhere.
     pub(crate) fn send(mut self, answer: Answer) {
         if let Some(Outbox(shared)) = self.outbox.take() {
             shared.answer(answer);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::handler::RequestContext;
 use crate::pool::error::ClaimError;
 use crate::pool::holder::{Holder, Scope};
-use crate::pool::places::Grant;
 use crate::pool::shelf::{Made, Shelf};
+use crate::pool::slots::{Grant, Holding};
 
 /// A resource of a [`ResourcePool`](crate::ResourcePool) that nobody else has. Dropped, it goes back: at the end of the handler, when that panics, when it leaves
 /// because its call is cancelled.
@@ -27,7 +27,7 @@ pub struct Claim<T: Send + 'static, K = T> {
 const THERE: &str = "a claim that can be seen has its resource";
 
 impl<T: Send + 'static, K> Claim<T, K> {
-    /// A claim on a place that has been granted. Dropped without a resource, it leaves the place empty.
+    /// A claim on a slot that has been granted. Dropped without a resource, it leaves the slot empty.
     pub(super) fn of(shelf: &Arc<Shelf<T, K>>, grant: Grant) -> Self {
         Claim {
             shelf: Arc::clone(shelf),
@@ -43,17 +43,14 @@ impl<T: Send + 'static, K> Claim<T, K> {
     /// What the resource was made from: in a pool of [`fixed`](crate::ResourcePool::fixed) resources itself, in a
     /// [`lazy`](crate::ResourcePool::lazy) one its number.
     pub fn key(&self) -> &K {
-        &self.shelf.keys[self.grant.place]
+        &self.shelf.keys[self.grant.slot]
     }
 
     /// Says in lists and log lines what it is used for.
     pub fn label(&mut self, label: &str) {
         let label: Arc<str> = label.into();
-        let table = &self.shelf.table;
         // The old one is dropped without the lock.
-        let _old = table.change(self.grant, |holding| {
-            std::mem::replace(&mut holding.label, label)
-        });
+        let _old = self.change(|holding| std::mem::replace(&mut holding.label, label));
     }
 
     /// Keeps the claim for what the call is part of, beyond the call. When this guard is dropped, the resource stays claimed and waits for the next call of the same
@@ -64,18 +61,19 @@ impl<T: Send + 'static, K> Claim<T, K> {
     ///
     /// # Errors
     ///
-    /// [`ClaimError::NotIn`] when the call is part of no such thing.
+    /// [`ClaimError::NotIn`] when the call is part of no such thing, [`ClaimError::Unavailable`] when the claim [is lost](Self::is_lost).
     pub fn keep_for<S>(&mut self, cx: &RequestContext<S>, scope: Scope) -> Result<(), ClaimError> {
         let holder = Holder::of(cx.control(), scope).ok_or(ClaimError::NotIn(scope))?;
-        let table = &self.shelf.table;
-        let _before = table.change(self.grant, |holding| holding.kept_for.replace(holder));
-        Ok(())
+        let kept = self.change(|holding| holding.kept_for.replace(holder));
+        kept.map(drop).ok_or_else(|| ClaimError::Unavailable {
+            pool: self.shelf.table.name.to_string(),
+            problem: "the claim has been taken back".into(),
+        })
     }
 
     /// Gives it back, even if it is kept for something.
     pub fn release(self) {
-        let table = &self.shelf.table;
-        let _before = table.change(self.grant, |holding| holding.kept_for.take());
+        let _before = self.change(|holding| holding.kept_for.take());
     }
 
     /// Gives it back and says that it is of no use any more: it is dropped, and the next claim makes a new one. A claim that is kept for something stays
@@ -89,15 +87,18 @@ impl<T: Send + 'static, K> Claim<T, K> {
     }
 
     /// Whether the claim has been taken back: its lease was over, its owner was released, or its call was given up by the watchdog. Then somebody else may have
-    /// claimed the same place, with a resource that was made anew, and this one is dropped with the guard.
+    /// claimed the same slot, with a resource that was made anew, and this one is dropped with the guard.
     pub fn is_lost(&self) -> bool {
-        self.shelf.table.change(self.grant, |_| ()).is_none()
+        self.change(|_| ()).is_none()
     }
 
     /// Who holds it, as others see it; `None` when it [is lost](Self::is_lost).
     pub fn holder(&self) -> Option<Holder> {
-        let table = &self.shelf.table;
-        table.change(self.grant, |holding| holding.holder().clone())
+        self.change(|holding| holding.holder().clone())
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Holding) -> R) -> Option<R> {
+        self.shelf.table.change(self.grant, change)
     }
 }
 

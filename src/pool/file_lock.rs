@@ -12,8 +12,8 @@ use std::process;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use crate::base::lock::Lock;
 use crate::base::log;
+use crate::base::panics::Lock;
 use crate::pool::external::ExternalLock;
 
 /// A lock file for each resource, in one directory, for the processes of one machine that share it; see
@@ -76,18 +76,16 @@ impl ExternalLock for FileLock {
             Err(Errno::WOULDBLOCK) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        if let Some(dead) = Comment::of(&mut file)? {
-            log::warn!(
-                "the lock {} is taken over: {dead} did not give it back",
-                path.display()
-            );
+        if let Some(dead) = holder(&mut file)? {
+            let path = path.display();
+            log::warn!("the lock {path} is taken over: {dead} did not give it back");
         }
-        let comment = Comment {
-            pid: process::id().to_string(),
-            boot: boot_id(),
-            label: label.to_owned(),
-        };
-        comment.write_to(&mut file)?;
+        let (pid, boot) = (process::id(), boot_id());
+        let label = label.replace(char::is_control, " ");
+        file.set_len(0)?;
+        file.rewind()?;
+        // In one write, so that nobody reads a half of it.
+        file.write_all(format!("pid: {pid}\nboot: {boot}\nlabel: {label}\n").as_bytes())?;
         self.held.lock().insert(name.to_owned(), file);
         Ok(true)
     }
@@ -104,55 +102,31 @@ impl ExternalLock for FileLock {
 
     fn holder(&self, name: &str) -> Option<String> {
         let mut file = File::open(self.path(name)).ok()?;
-        Some(Comment::of(&mut file).ok()??.to_string())
+        holder(&mut file).ok()?
     }
 }
 
-/// What a lock file says of its holder.
-struct Comment {
-    pid: String,
-    boot: String,
-    label: String,
-}
-
-impl Comment {
-    /// `None` when it is empty, or nothing that we have written.
-    fn of(file: &mut File) -> io::Result<Option<Self>> {
-        let mut text = String::new();
-        file.rewind()?;
-        match file.take(COMMENT_BYTES_MAX).read_to_string(&mut text) {
-            Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
-            _ => {}
-        }
-        let field = |name: &str| {
-            let mut lines = text.lines();
-            lines.find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()))
-        };
-        let comment = (field("pid:"), field("boot:"), field("label:"));
-        Ok(match comment {
-            (Some(pid), Some(boot), Some(label)) => Some(Comment { pid, boot, label }),
-            _ => None,
-        })
+/// What a lock file says of its holder. `None` when it is empty, or nothing that we have written.
+fn holder(file: &mut File) -> io::Result<Option<String>> {
+    let mut text = String::new();
+    file.rewind()?;
+    match file.take(COMMENT_BYTES_MAX).read_to_string(&mut text) {
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
+        _ => {}
     }
-
-    fn write_to(&self, file: &mut File) -> io::Result<()> {
-        let Comment { pid, boot, label } = self;
-        let label = label.replace(char::is_control, " ");
-        let text = format!("pid: {pid}\nboot: {boot}\nlabel: {label}\n");
-        file.set_len(0)?;
-        file.rewind()?;
-        file.write_all(text.as_bytes())
-    }
-}
-
-impl std::fmt::Display for Comment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "process {} ({})", self.pid, self.label)?;
-        match self.boot == boot_id() {
-            true => Ok(()),
-            false => f.write_str(" before the machine was started"),
-        }
-    }
+    let field = |name: &str| {
+        text.lines()
+            .find_map(|line| Some(line.strip_prefix(name)?.trim()))
+    };
+    let (Some(pid), Some(boot), Some(label)) = (field("pid:"), field("boot:"), field("label:"))
+    else {
+        return Ok(None);
+    };
+    let before = match boot == boot_id() {
+        true => "",
+        false => " before the machine was started",
+    };
+    Ok(Some(format!("process {pid} ({label}){before}")))
 }
 
 /// Which run of the machine this is; a process id means nothing in another one.

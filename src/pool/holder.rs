@@ -27,73 +27,76 @@ pub enum Scope {
 ///
 /// It is shown in a few words, such as ``workspace `default` ``, from which nobody can learn an id that would give access to anything.
 #[derive(Clone, Debug)]
-pub struct Holder(HolderKind);
+pub struct Holder {
+    /// What is shown of it.
+    shown: Arc<str>,
+    identity: HolderIdentity,
+}
 
+/// By what two are told apart.
 #[derive(Clone, Debug)]
-enum HolderKind {
-    Call {
-        target: Arc<str>,
-        request_id: Arc<str>,
-        token: CancellationToken,
-    },
-    Lasting {
-        scope: Scope,
-        name: Arc<str>,
-        span: Span,
-    },
+enum HolderIdentity {
+    Call(CancellationToken),
+    Lasting(Span),
 }
 
 impl Holder {
     /// The call itself.
     pub(super) fn call(call: &dyn CallControl) -> Self {
         let info = call.info();
-        Holder(HolderKind::Call {
-            target: Arc::clone(&info.target),
-            request_id: info.tag.as_str().into(),
-            token: call.cancellation().clone(),
-        })
+        let shown = format!("`{}` (request {})", info.target, info.tag);
+        Holder {
+            shown: shown.into(),
+            identity: HolderIdentity::Call(call.cancellation().clone()),
+        }
     }
 
     #[cfg(test)]
     pub(super) fn test_call(token: &CancellationToken) -> Self {
-        Holder(HolderKind::Call {
-            target: "test".into(),
-            request_id: "1".into(),
-            token: token.clone(),
-        })
+        Holder {
+            shown: "`test` (request 1)".into(),
+            identity: HolderIdentity::Call(token.clone()),
+        }
     }
 
     #[cfg(test)]
     pub(super) fn test_workspace(name: &str, span: Span) -> Self {
-        Holder(HolderKind::Lasting {
-            scope: Scope::Workspace,
-            name: name.into(),
-            span,
-        })
+        Holder {
+            shown: format!("workspace `{name}`").into(),
+            identity: HolderIdentity::Lasting(span),
+        }
     }
 
     /// What the call is part of, if it is.
     pub(super) fn of(call: &dyn CallControl, scope: Scope) -> Option<Self> {
-        let (name, span) = match scope {
-            Scope::Job => call.job().map(|(id, span)| (shortened(&id), span)),
-            Scope::Workspace => call.workspace().map(|inside| {
+        let (shown, span) = match scope {
+            Scope::Job => {
+                let (id, span) = call.job()?;
+                (format!("job {}", shortened(&id)), span)
+            }
+            Scope::Workspace => {
+                let inside = call.workspace()?;
                 // Without an owner the name is a handle.
                 let name = match inside.owner {
-                    Some(_) => Arc::clone(&inside.name),
+                    Some(_) => inside.name.to_string(),
                     None => shortened(&inside.name),
                 };
-                (name, inside.span.clone())
-            }),
-            Scope::Session => call.session().map(|span| {
+                (format!("workspace `{name}`"), inside.span.clone())
+            }
+            Scope::Session => {
+                let span = call.session()?;
                 let name = match call.owner() {
-                    Owner::Pipe(number) => number.to_string().into(),
+                    Owner::Pipe(number) => number.to_string(),
                     Owner::Session(id) => shortened(id),
-                    Owner::Nobody => "".into(),
+                    Owner::Nobody => String::new(),
                 };
-                (name, span)
-            }),
-        }?;
-        Some(Holder(HolderKind::Lasting { scope, name, span }))
+                (format!("session {name}"), span)
+            }
+        };
+        Some(Holder {
+            shown: shown.into(),
+            identity: HolderIdentity::Lasting(span),
+        })
     }
 
     /// Everything that the call is part of, the narrowest first.
@@ -106,48 +109,39 @@ impl Holder {
 
     /// Whether it is a call that has this token.
     pub(super) fn is_call(&self, token: &CancellationToken) -> bool {
-        matches!(&self.0, HolderKind::Call { token: own, .. } if own.is_same(token))
+        matches!(&self.identity, HolderIdentity::Call(own) if own.is_same(token))
     }
 
     /// Whether what outlives a call has ended.
     pub(super) fn is_over(&self) -> bool {
-        matches!(&self.0, HolderKind::Lasting { span, .. } if span.is_over())
+        matches!(&self.identity, HolderIdentity::Lasting(span) if span.is_over())
     }
 
     pub(super) fn has_span(&self, wanted: &Span) -> bool {
-        matches!(&self.0, HolderKind::Lasting { span, .. } if span == wanted)
+        matches!(&self.identity, HolderIdentity::Lasting(span) if span == wanted)
     }
 }
 
 impl PartialEq for Holder {
     fn eq(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (HolderKind::Call { token, .. }, _) => other.is_call(token),
-            (HolderKind::Lasting { span, .. }, _) => other.has_span(span),
+        match &self.identity {
+            HolderIdentity::Call(token) => other.is_call(token),
+            HolderIdentity::Lasting(span) => other.has_span(span),
         }
     }
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            HolderKind::Call {
-                target, request_id, ..
-            } => write!(f, "`{target}` (request {request_id})"),
-            HolderKind::Lasting { scope, name, .. } => match scope {
-                Scope::Job => write!(f, "job {name}"),
-                Scope::Workspace => write!(f, "workspace `{name}`"),
-                Scope::Session => write!(f, "session {name}"),
-            },
-        }
+        f.write_str(&self.shown)
     }
 }
 
 /// So much of a secret name that it can be told from others, and no more.
-fn shortened(name: &str) -> Arc<str> {
+fn shortened(name: &str) -> String {
     const CHARS_SHOWN: usize = 8;
     match name.char_indices().nth(CHARS_SHOWN) {
-        Some((at, _)) => format!("{}…", &name[..at]).into(),
-        None => name.into(),
+        Some((at, _)) => format!("{}…", &name[..at]),
+        None => name.to_owned(),
     }
 }

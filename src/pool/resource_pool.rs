@@ -1,6 +1,6 @@
 //! [`ResourcePool`]: how its author describes it, and how handlers claim.
 //!
-//! Must not know how places are handed out.
+//! Must not know how slots are handed out.
 
 use std::fmt::{self, Display};
 use std::panic::Location;
@@ -9,16 +9,18 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{at, select};
 
+use crate::base::counted::Counted;
+use crate::base::setters::setters;
 use crate::base::waiting::after;
 use crate::handler::RequestContext;
 use crate::pool::claim::Claim;
 use crate::pool::error::ClaimError;
 use crate::pool::external::ExternalLock;
 use crate::pool::holder::Holder;
-use crate::pool::places::{Grant, Want};
 use crate::pool::report::PoolReport;
 use crate::pool::shelf::Shelf;
-use crate::pool::table::{InLine, NotLocked, PoolTable};
+use crate::pool::slots::{Grant, Want};
+use crate::pool::table::{InLine, PoolTable};
 
 /// A set of independent resources (connections, hosts, devices) that handlers claim, wait for and give back. Clones are the same pool; tell the server of it with
 /// [`Server::pool`](crate::Server::pool).
@@ -31,7 +33,7 @@ use crate::pool::table::{InLine, NotLocked, PoolTable};
 ///   progress report for what it waits and who has it, and its lane's watchdog does not count the time.
 /// - The guard gives the resource back, however the handler ends. A claim can be [kept](Claim::keep_for) for a background job, a workspace or a session.
 /// - [`Claim::broken`], a failed [`check`](Self::check) and [`age_max`](Self::age_max) drop a resource, and the next claim makes a new one. When making fails, that
-///   claim fails, and the place is tried again later, each time later than before: after 100 ms at first, after 30 s at most.
+///   claim fails, and the slot is tried again later, each time later than before: after 100 ms at first, after 30 s at most.
 /// - No lock is held while your code runs: what makes, checks and drops a resource, what chooses one, what asks for an external lock.
 ///
 /// ```
@@ -41,7 +43,7 @@ use crate::pool::table::{InLine, NotLocked, PoolTable};
 /// let hosts = ResourcePool::fixed("hosts", ["alpha", "beta", "gamma"]);
 ///
 /// let pool = hosts.clone();
-/// let update = move |cx: &mut RequestContext, _: serde_json::Value| {
+/// let update = move |cx: &mut RequestContext, _: mcp_threads::serde_json::Value| {
 ///     let host = pool.claim_for(cx, Duration::from_secs(60))?; // given back at the end
 ///     Ok::<_, ClaimError>(format!("{} is up to date", *host))
 /// };
@@ -49,7 +51,9 @@ use crate::pool::table::{InLine, NotLocked, PoolTable};
 ///     .pool(&hosts)
 ///     .tool("update", "Updates a host.", update);
 /// ```
-pub struct ResourcePool<T: Send + 'static, K = T>(Arc<Shelf<T, K>>);
+pub struct ResourcePool<T: Send + 'static, K = T> {
+    shelf: Arc<Shelf<T, K>>,
+}
 
 impl<T: Clone + Display + Send + Sync + 'static> ResourcePool<T> {
     /// A pool of these. What is broken is replaced by a clone of the original.
@@ -71,7 +75,7 @@ impl<T: Send + 'static> ResourcePool<T, usize> {
 }
 
 impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
-    /// A pool with a place for each key, which is what `make` makes the resource from when it is first needed, and what
+    /// A pool with a slot for each key, which is what `make` makes the resource from when it is first needed, and what
     /// [`claim_where`](Self::claim_where) chooses by. Shown, the key is the resource's name.
     ///
     /// `make` runs on the thread of the call that claims, without a lock. Give what it waits for a timeout, as everywhere.
@@ -81,61 +85,37 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
         make: impl Fn(&K) -> Result<T, E> + Send + Sync + 'static,
     ) -> Self {
         let make = move |key: &K| make(key).map_err(|error| error.to_string());
-        ResourcePool(Arc::new(Shelf::new(name, keys.into_iter().collect(), make)))
+        let shelf = Shelf::new(name, keys.into_iter().collect(), make);
+        ResourcePool {
+            shelf: Arc::new(shelf),
+        }
     }
 
-    /// Asks at each claim whether the resource is still good, unless it has just been made. It runs on a thread of its own; if it panics, or takes longer than
-    /// [`patience`](Self::patience), the resource is not good. Default: none.
-    #[must_use]
-    pub fn check(self, is_good: impl Fn(&mut T) -> bool + Send + Sync + 'static) -> Self {
-        self.0.care(|care| care.check = Some(Arc::new(is_good)));
-        self
-    }
+    setters! {
+        /// Asks at each claim whether the resource is still good, unless it has just been made. It runs on a thread of its own; if it panics, or takes longer than
+        /// [`patience`](Self::patience), the resource is not good. Default: none.
+        check(is_good: impl Fn(&mut T) -> bool + Send + Sync + 'static) => shelf.care(|care| care.check = Some(Arc::new(is_good)));
 
-    /// A resource that is older when it is claimed is dropped, and made anew. Default: none is too old.
-    #[must_use]
-    pub fn age_max(self, age: Duration) -> Self {
-        self.0.care(|care| care.age_max = Some(age));
-        self
-    }
+        /// A resource that is older when it is claimed is dropped, and made anew. Default: none is too old.
+        age_max(age: Duration) => shelf.care(|care| care.age_max = Some(age));
 
-    /// How long a check or a destructor may take before it is left behind, on its own thread, and a new resource is made. Twice as many as the pool has places may
-    /// hang; then no new ones are made. Default 5 s.
-    #[must_use]
-    pub fn patience(self, patience: Duration) -> Self {
-        self.0.care(|care| care.patience = patience);
-        self
-    }
+        /// How long a check or a destructor may take before it is left behind, on its own thread, and a new resource is made. Twice as many as the pool has slots may
+        /// hang; then no new ones are made. Default 5 s.
+        patience(patience: Duration) => shelf.care(|care| care.patience = patience);
 
-    /// Logs a warning, once, for a claim that is held longer, with its holder and where in the program it was claimed. Default: none.
-    #[must_use]
-    pub fn warn_after(self, time: Duration) -> Self {
-        self.0.table.set(|rules| rules.warn_after = Some(time));
-        self
-    }
+        /// Logs a warning, once, for a claim that is held longer, with its holder and where in the program it was claimed. Default: none.
+        warn_after(time: Duration) => shelf.table.set(|rules| rules.warn_after = Some(time));
 
-    /// Takes a claim back that is held longer, from a holder that has forgotten it, and logs that. Its guard knows ([`Claim::is_lost`]); the resource stays with the
-    /// guard, and for the next claim a new one is made. Default: none is taken back.
-    #[must_use]
-    pub fn lease(self, time: Duration) -> Self {
-        self.0.table.set(|rules| rules.lease = Some(time));
-        self
-    }
+        /// Takes a claim back that is held longer, from a holder that has forgotten it, and logs that. Its guard knows ([`Claim::is_lost`]); the resource stays with the
+        /// guard, and for the next claim a new one is made. Default: none is taken back.
+        lease(time: Duration) => shelf.table.set(|rules| rules.lease = Some(time));
 
-    /// Takes this lock, which others outside of this process may have, with each resource. Who waits for a resource that is locked elsewhere asks again from time to
-    /// time; see [`poll_interval`](Self::poll_interval).
-    #[must_use]
-    pub fn with_lock(self, lock: impl ExternalLock) -> Self {
-        self.0.table.set(|rules| rules.lock = Some(Arc::new(lock)));
-        self
-    }
+        /// Takes this lock, which others outside of this process may have, with each resource. Who waits for a resource that is locked elsewhere asks again from time to
+        /// time; see [`poll_interval`](Self::poll_interval).
+        with_lock(lock: impl ExternalLock) => shelf.table.set(|rules| rules.lock = Some(Arc::new(lock)));
 
-    /// How often a lock is asked for that is held elsewhere. Default 200 ms.
-    #[must_use]
-    pub fn poll_interval(self, interval: Duration) -> Self {
-        let interval = interval.max(Duration::from_millis(1));
-        self.0.table.set(|rules| rules.poll = interval);
-        self
+        /// How often a lock is asked for that is held elsewhere. Default 200 ms.
+        poll_interval(interval: Duration) => shelf.table.set(|rules| rules.poll = interval.max(Duration::from_millis(1)));
     }
 
     /// Claims the first resource that is free, and waits for one as long as it takes.
@@ -175,7 +155,7 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
         fits: impl Fn(&K) -> bool,
     ) -> Result<Claim<T, K>, ClaimError> {
         let want = Want {
-            fits: self.0.keys.iter().map(fits).collect(),
+            fits: self.shelf.keys.iter().map(fits).collect(),
             call: Holder::call(cx.control()),
             part_of: Holder::all_of(cx.control()),
             at: Location::caller(),
@@ -190,7 +170,7 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
         want: Arc<Want>,
     ) -> Result<Claim<T, K>, ClaimError> {
         cx.check()?;
-        let table = &self.0.table;
+        let table = &self.shelf.table;
         let pool = || table.name.to_string();
         if !want.fits.contains(&true) {
             return Err(ClaimError::NothingFits { pool: pool() });
@@ -203,32 +183,20 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
                 Some(grant) => grant,
                 None => {
                     if waiting.is_none() && Instant::now() < deadline {
-                        let places = cx.control().waits();
-                        let place = places.take().ok_or_else(|| ClaimError::TooMany {
-                            lane: places.lane().to_owned(),
-                            most: places.most(),
-                        })?;
-                        waiting = Some(place);
+                        waiting = Some(permit_to_wait(cx)?);
                     }
                     wait_in(&line, cx, table, &want, deadline)?
                 }
             };
-            // From here on the place is given back, whatever happens.
-            let mut claim = Claim::of(&self.0, grant);
-            let locked = table.take_lock(grant, &line, &want.call.to_string());
-            if let Err(NotLocked::Elsewhere) = locked {
+            // From here on the slot is given back, whatever happens.
+            let mut claim = Claim::of(&self.shelf, grant);
+            let Some(locked) = table.take_lock(grant, &line, &want.call.to_string()) else {
                 continue;
-            }
-            line.leave_with(grant);
-            let made = match locked {
-                Err(NotLocked::Failed(problem)) => Err(problem),
-                _ => self.0.take(grant, cx.cancellation()),
             };
-            let made = made.map_err(|problem| ClaimError::Unavailable {
-                pool: pool(),
-                problem,
-            })?;
-            claim.fill(made);
+            line.leave_with(grant);
+            let made = locked.and_then(|()| self.shelf.take(grant, cx.cancellation()));
+            let pool = pool();
+            claim.fill(made.map_err(|problem| ClaimError::Unavailable { pool, problem })?);
             return Ok(claim);
         }
     }
@@ -236,24 +204,33 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
     /// Takes back everything that is held by this one, in use or not, whose guards then [are lost](Claim::is_lost). Says how many claims that were. The end of a job, of a
     /// workspace and of a session needs no such call.
     pub fn release_owner(&self, owner: &Holder) -> usize {
-        self.0.table.release(owner)
+        self.shelf.table.release(owner)
     }
 
     /// Who holds what, since when and from where in the program, and who waits. Never waits for any of them.
     pub fn list(&self) -> PoolReport {
-        self.0.table.report()
+        self.shelf.table.report()
     }
 
     pub(crate) fn table(&self) -> &Arc<PoolTable> {
-        &self.0.table
+        &self.shelf.table
     }
+}
+
+/// One of the permits of a lane for calls that wait.
+fn permit_to_wait<S>(cx: &RequestContext<S>) -> Result<Counted, ClaimError> {
+    let permits = cx.control().waits();
+    permits.take().ok_or_else(|| ClaimError::TooMany {
+        lane: permits.lane().to_owned(),
+        most: permits.most(),
+    })
 }
 
 /// Waits in line until it has got something.
 fn wait_in<S>(
     line: &InLine,
     cx: &mut RequestContext<S>,
-    table: &PoolTable,
+    table: &Arc<PoolTable>,
     want: &Want,
     deadline: Instant,
 ) -> Result<Grant, ClaimError> {
@@ -265,14 +242,10 @@ fn wait_in<S>(
         if Instant::now() >= deadline {
             return Err(ClaimError::Busy {
                 pool: table.name.to_string(),
-                holders: table.holders(want, true),
+                holders: table.holders_with_times(want),
             });
         }
-        let waits_for = format!(
-            "waiting for `{}`: {}",
-            table.name,
-            table.holders(want, false)
-        );
+        let waits_for = format!("waiting for `{}`: {}", table.name, table.holders(want));
         if waits_for != told {
             cx.report_wait(waits_for.clone());
             told.clone_from(&waits_for);
@@ -281,21 +254,24 @@ fn wait_in<S>(
         select! {
             recv(line.woken) -> _ => {}
             recv(cx.cancellation().channel()) -> _ => return Err(ClaimError::Cancelled),
-            recv(at(deadline.min(line.next_look()))) -> _ => line.look_again(),
+            // What became free because time has passed, and not because anybody gave it back.
+            recv(at(deadline.min(line.next_look()))) -> _ => table.sweep(),
         }
     }
 }
 
 impl<T: Send + 'static, K> Clone for ResourcePool<T, K> {
     fn clone(&self) -> Self {
-        ResourcePool(Arc::clone(&self.0))
+        ResourcePool {
+            shelf: Arc::clone(&self.shelf),
+        }
     }
 }
 
 impl<T: Send + 'static, K> fmt::Debug for ResourcePool<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResourcePool")
-            .field("name", &self.0.table.name)
+            .field("name", &self.shelf.table.name)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
-//! What lies in the places of a pool: how a resource is made, looked after, put back and thrown away.
+//! What lies in the slots of a pool: how a resource is made, looked after, put back and thrown away.
 //!
-//! Exclusive access: the holder of the claim on a place has its slot alone. No lock is held while the embedder's code runs here. Must not know who waits.
+//! Exclusive access: the holder of the claim on a slot has its slot alone. No lock is held while the embedder's code runs here. Must not know who waits.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::never;
 
 use crate::base::cancel::CancellationToken;
-use crate::base::lock::Lock;
-use crate::pool::places::Grant;
+use crate::base::panics::Lock;
+use crate::pool::slots::Grant;
 use crate::pool::table::PoolTable;
 
 /// A pool with its resources.
@@ -62,11 +62,11 @@ impl<T: Send + 'static, K: Display> Shelf<T, K> {
 }
 
 impl<T, K> Shelf<T, K> {
-    /// Ends a claim. What it had goes back to its place, or, when the claim has been taken back meanwhile, away.
+    /// Ends a claim. What it had goes back to its slot, or, when the claim has been taken back meanwhile, away.
     pub(super) fn give_back(&self, grant: Grant, made: Option<Made<T>>) -> Option<Made<T>> {
         let mut made = made;
         let is_whole = made.is_some();
-        let put = || *self.slots[grant.place].lock() = made.take();
+        let put = || *self.slots[grant.slot].lock() = made.take();
         self.table.give_back(grant, is_whole.then_some(put));
         made
     }
@@ -77,20 +77,20 @@ impl<T: Send + 'static, K> Shelf<T, K> {
         set(&mut self.care.lock());
     }
 
-    /// What lies in the place that has been granted, if it is still good; else something new.
+    /// What lies in the slot that has been granted, if it is still good; else something new.
     ///
     /// # Errors
     ///
     /// Why nothing could be made.
     pub(super) fn take(&self, grant: Grant, call: &CancellationToken) -> Result<Made<T>, String> {
-        let found = self.slots[grant.place].lock().take();
+        let found = self.slots[grant.slot].lock().take();
         if let Some(good) = found.and_then(|found| self.checked(found, call)) {
             return Ok(good);
         }
         if self.table.aside.is_stuck() {
             return Err("as many as may hang hang while they are checked or closed".into());
         }
-        let made = (self.make)(&self.keys[grant.place]);
+        let made = (self.make)(&self.keys[grant.slot]);
         match made {
             Ok(value) => {
                 let since = Instant::now();

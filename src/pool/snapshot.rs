@@ -9,7 +9,7 @@ use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 
-use crate::base::lock::Lock;
+use crate::base::panics::Lock;
 
 /// The newest state of something that is busy, for those who must not wait for it: `status` from what an engine last said of itself.
 ///
@@ -27,7 +27,7 @@ use crate::base::lock::Lock;
 ///
 /// // What works behind a lock says now and then how it is ...
 /// let publisher = Arc::clone(&status);
-/// let import = move |_: serde_json::Value| {
+/// let import = move |_: mcp_threads::serde_json::Value| {
 ///     for rows in 1..=3 {
 ///         publisher.publish(Status { rows, last_error: None });
 ///     }
@@ -37,7 +37,7 @@ use crate::base::lock::Lock;
 /// let shown = Arc::clone(&status);
 /// let server = Server::new("imports", "1.0.0")
 ///     .tool("import", "Imports everything.", import)
-///     .register(Tool::new("status").lane("urgent").handler(move |_: serde_json::Value| {
+///     .register(Tool::new("status").lane("urgent").handler(move |_: mcp_threads::serde_json::Value| {
 ///         format!("{} rows", shown.read().rows)
 ///     }));
 ///
@@ -151,7 +151,7 @@ mod tests {
         thread::scope(|scope| {
             // The second of these drops the first state, which hangs.
             let publishing = scope.spawn(|| (0..2).for_each(|_| snapshot.publish(None)));
-            let patience = Duration::from_secs(20);
+            let patience = Duration::from_secs(60);
             begun.recv_timeout(patience).expect("it is dropped");
             assert!(snapshot.read().is_none());
             snapshot.publish(None);

@@ -1,27 +1,26 @@
-//! The table of a pool: its places and its line under one lock, and what has to happen around them without it.
+//! The table of a pool: its slots and its line under one lock, and what has to happen around them without it.
 //!
-//! To register as a waiter and to look again is one step under the lock. An external lock is given back between two steps: a place is *leaving* meanwhile and
-//! nobody's. Must not know what lies in a place.
+//! To register as a waiter and to look again is one step under the lock. An external lock is given back between two steps: a slot is *leaving* meanwhile and
+//! nobody's. Must not know what lies in a slot.
 
-use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 
+use crate::base::aside::AsideThreads;
 use crate::base::cancel::CancellationToken;
 use crate::base::life::Span;
-use crate::base::lock::Lock;
 use crate::base::log;
+use crate::base::panics::{self, Lock};
 use crate::base::waiting::after;
-use crate::pool::aside::AsideThreads;
 use crate::pool::external::ExternalLock;
 use crate::pool::holder::Holder;
-use crate::pool::places::{Failed, Grant, Occupancy, PoolState, Want};
 use crate::pool::report::PoolReport;
+use crate::pool::slots::{Failed, Grant, Holding, PoolState, ResourceSlot, Want};
 
-/// A pool, whatever lies in its places.
+/// A pool, whatever lies in its slots.
 pub(crate) struct PoolTable {
     pub(crate) name: Arc<str>,
     state: Lock<PoolState>,
@@ -43,15 +42,7 @@ pub(super) struct PoolSettings {
     pub(super) back_off: [Duration; 2],
 }
 
-/// Why a grant could not be used.
-pub(super) enum NotLocked {
-    /// Somebody else has the external lock: back into the line.
-    Elsewhere,
-    /// It cannot be known.
-    Failed(String),
-}
-
-/// A place in the line; dropped, it is given up, with whatever it has got.
+/// A claim in the line; dropped, it is given up, with whatever it has got.
 pub(super) struct InLine {
     table: Arc<PoolTable>,
     ticket: u64,
@@ -62,12 +53,12 @@ pub(super) struct InLine {
 const UNSWEPT_INTERVAL: Duration = Duration::from_millis(250);
 
 impl PoolTable {
-    pub(super) fn new(name: &str, places: impl Iterator<Item = Arc<str>>) -> Arc<Self> {
-        let state = PoolState::new(places);
+    pub(super) fn new(name: &str, slots: impl Iterator<Item = Arc<str>>) -> Arc<Self> {
+        let state = PoolState::new(slots);
         Arc::new(PoolTable {
             name: name.into(),
-            // As many checks as there are places may run, and as much may hang.
-            aside: AsideThreads::new(2 * state.places.len()),
+            // As many checks as there are slots may run, and as much may hang.
+            aside: AsideThreads::new("a resource", 2 * state.slots.len()),
             state: Lock::new(state),
             rules: Lock::new(PoolSettings {
                 warn_after: None,
@@ -89,7 +80,7 @@ impl PoolTable {
     }
 
     /// A server will call [`sweep`](Self::sweep) now and then.
-    pub(crate) fn is_swept(&self) {
+    pub(crate) fn mark_swept(&self) {
         self.is_swept.store(true, Ordering::Relaxed);
     }
 
@@ -104,53 +95,63 @@ impl PoolTable {
         }
     }
 
-    pub(super) fn holders(&self, want: &Want, with_times: bool) -> String {
-        self.state.lock().holders(want, with_times)
+    pub(super) fn holders(&self, want: &Want) -> String {
+        self.state.lock().holders(want, ResourceSlot::sentence)
     }
 
-    /// Takes the external lock of a place that has been granted, unless it is ours already.
+    pub(super) fn holders_with_times(&self, want: &Want) -> String {
+        let said = ResourceSlot::sentence_with_time;
+        self.state.lock().holders(want, said)
+    }
+
+    /// Takes the external lock of a slot that has been granted, unless it is ours already. `None` when somebody else has it: then the claim is back in the line.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be known.
     pub(super) fn take_lock(
         self: &Arc<Self>,
         grant: Grant,
         line: &InLine,
         label: &str,
-    ) -> Result<(), NotLocked> {
+    ) -> Option<Result<(), String>> {
         let PoolSettings { lock, poll, .. } = self.rules();
-        let Some(lock) = lock else { return Ok(()) };
+        let Some(lock) = lock else {
+            return Some(Ok(()));
+        };
         let name = {
-            let place = &self.state.lock().places[grant.place];
-            if place.is_locked {
-                return Ok(());
+            let slot = &self.state.lock().slots[grant.slot];
+            if slot.is_locked {
+                return Some(Ok(()));
             }
-            Arc::clone(&place.name)
+            Arc::clone(&slot.name)
         };
         match lock.try_lock(&name, label) {
             Ok(true) => {
                 let mut state = self.state.lock();
                 if state.holding(grant).is_some() {
-                    state.places[grant.place].is_locked = true;
-                    return Ok(());
+                    state.slots[grant.slot].is_locked = true;
+                    return Some(Ok(()));
                 }
                 drop(state);
                 lock.unlock(&name);
-                Err(NotLocked::Failed("the claim was taken back".into()))
+                Some(Err("the claim was taken back".into()))
             }
             Ok(false) => {
                 let holder = lock.holder(&name);
                 let holder = holder.unwrap_or_else(|| "somebody outside of this server".into());
                 let mut state = self.state.lock();
-                let is_ours = state.holding(grant).is_some();
-                if is_ours {
-                    state.vacate(grant.place);
-                    state.places[grant.place].elsewhere = Some(holder);
+                if state.holding(grant).is_some() {
+                    state.vacate(grant.slot);
+                    state.slots[grant.slot].elsewhere = Some(holder);
                 }
                 if let Some(waiter) = state.line.get_mut(&line.ticket) {
-                    waiter.pause(grant.place, after(poll));
+                    waiter.pause(grant.slot, after(poll));
                 }
                 state.deal();
-                Err(NotLocked::Elsewhere)
+                None
             }
-            Err(error) => Err(NotLocked::Failed(error.to_string())),
+            Err(error) => Some(Err(error.to_string())),
         }
     }
 
@@ -159,9 +160,9 @@ impl PoolTable {
         let mut state = self.state.lock();
         let is_good = state.holding(grant).is_some();
         if is_good {
-            let place = &mut state.places[grant.place];
-            place.is_made = true;
-            place.failed = None;
+            let slot = &mut state.slots[grant.slot];
+            slot.is_made = true;
+            slot.failed = None;
         }
         is_good
     }
@@ -173,10 +174,10 @@ impl PoolTable {
         if state.holding(grant).is_none() {
             return;
         }
-        let place = &mut state.places[grant.place];
-        let times = place.failed.as_ref().map_or(0, |failed| failed.times);
+        let slot = &mut state.slots[grant.slot];
+        let times = slot.failed.as_ref().map_or(0, |failed| failed.times);
         let wait = least.saturating_mul(1 << times.min(20)).min(most);
-        place.failed = Some(Failed {
+        slot.failed = Some(Failed {
             problem: problem.into(),
             times: times + 1,
             again: after(wait),
@@ -185,35 +186,40 @@ impl PoolTable {
         state.wake_all();
     }
 
-    /// Ends the use of a place: it stays with what it is kept for, or becomes free. `put` puts the resource back, if there is one to put back, and runs under the
+    /// Ends the use of a slot: it stays with what it is kept for, or becomes free. `put` puts the resource back, if there is one to put back, and runs under the
     /// lock. `false`, and nothing has happened, when the claim has been taken back.
     pub(super) fn give_back(self: &Arc<Self>, grant: Grant, put: Option<impl FnOnce()>) -> bool {
         let mut state = self.state.lock();
         if state.holding(grant).is_none() {
             return false;
         }
-        let place = &mut state.places[grant.place];
-        place.is_made = put.is_some();
+        let slot = &mut state.slots[grant.slot];
+        slot.is_made = put.is_some();
         if let Some(put) = put {
             put();
         }
-        let leaving = state.end_use(grant.place);
+        let leaving = state.end_use(grant.slot);
         state.deal();
         drop(state);
         self.unlock(leaving);
         true
     }
 
-    /// Gives back the external locks of these places, which are free then.
+    /// Gives back the external locks of these slots, which are free then.
     fn unlock(&self, leaving: impl IntoIterator<Item = usize>) {
         for at in leaving {
-            let name = Arc::clone(&self.state.lock().places[at].name);
+            let name = Arc::clone(&self.state.lock().slots[at].name);
             if let Some(lock) = self.rules().lock {
-                lock.unlock(&name);
+                // Unwind safety: it may run in the destructor of a claim, while its handler panics; and the slot must not stay locked.
+                if let Err(panic) = panics::catch(|| lock.unlock(&name)) {
+                    log::error!(
+                        "pool `{}`: giving back the lock of {name} panicked: {panic}",
+                        self.name
+                    );
+                }
             }
             let mut state = self.state.lock();
-            state.places[at].is_locked = false;
-            state.places[at].occupancy = Occupancy::Free;
+            state.slots[at].is_locked = false;
             state.deal();
         }
     }
@@ -222,27 +228,29 @@ impl PoolTable {
     pub(super) fn change<R>(
         &self,
         grant: Grant,
-        change: impl FnOnce(&mut crate::pool::places::Holding) -> R,
+        change: impl FnOnce(&mut Holding) -> R,
     ) -> Option<R> {
         self.state.lock().holding(grant).map(change)
     }
 
-    /// Takes back everything that a call uses, whatever it is kept for: its thread will not return.
+    /// Takes back everything that a call uses, whatever it is kept for: its thread will not return. What it has put down stays with what it is kept for.
     pub(crate) fn forfeit(self: &Arc<Self>, call: &CancellationToken) {
-        self.take_back(|_, user| user.is_call(call));
+        self.take_back(|holding| holding.in_use && holding.call.is_call(call));
     }
 
     /// Takes back everything that is held by this one.
     pub(super) fn release(self: &Arc<Self>, owner: &Holder) -> usize {
-        self.take_back(|holder, user| holder == owner || user == owner)
+        self.take_back(|holding| {
+            holding.holder() == owner || (holding.in_use && holding.call == *owner)
+        })
     }
 
-    fn take_back(self: &Arc<Self>, is_wanted: impl Fn(&Holder, &Holder) -> bool) -> usize {
+    fn take_back(self: &Arc<Self>, is_wanted: impl Fn(&Holding) -> bool) -> usize {
         let mut state = self.state.lock();
-        let wanted: Vec<usize> = (0..state.places.len())
+        let wanted: Vec<usize> = (0..state.slots.len())
             .filter(|at| {
-                let holding = state.places[*at].holding();
-                holding.is_some_and(|holding| is_wanted(holding.holder(), &holding.call))
+                let holding = state.slots[*at].holding.as_ref();
+                holding.is_some_and(&is_wanted)
             })
             .collect();
         let leaving: Vec<usize> = wanted
@@ -262,47 +270,33 @@ impl PoolTable {
         }
     }
 
-    /// Frees what was kept for something that has ended, takes back what has been held longer than its lease, and warns of what is held long.
+    /// Hands out what is free by now: frees what was kept for something that has ended, takes back what has been held longer than its lease, and warns of what is held long.
     pub(crate) fn sweep(self: &Arc<Self>) {
         let PoolSettings {
             warn_after, lease, ..
         } = self.rules();
-        let mut lines = Vec::new();
-        let mut leaving = Vec::new();
-        let mut is_changed = false;
+        let (mut lines, mut leaving) = (Vec::new(), Vec::new());
         let mut state = self.state.lock();
-        for at in 0..state.places.len() {
-            let place = &mut state.places[at];
-            let name = Arc::clone(&place.name);
-            let is_kept = matches!(place.occupancy, Occupancy::Kept(_));
-            let Some(holding) = place.holding_mut() else {
+        for at in 0..state.slots.len() {
+            let slot = &mut state.slots[at];
+            let Some(holding) = &mut slot.holding else {
                 continue;
             };
             let held_for = holding.since.elapsed();
-            let said = |what: &str, holding: &crate::pool::places::Holding| {
-                let at: &Location<'_> = holding.at;
-                let holder = holding.holder();
-                let seconds = held_for.as_secs_f32();
-                format!("{name} {what} by {holder} for {seconds:.1} s, claimed at {at}")
-            };
-            if lease.is_some_and(|lease| held_for >= lease) {
-                lines.push(said("is taken back, its lease is over: held", holding));
-                leaving.extend(state.take_back(at));
-                is_changed = true;
-                continue;
-            }
-            if !holding.is_warned && warn_after.is_some_and(|most| held_for >= most) {
+            let is_past = |most: Option<Duration>| most.is_some_and(|most| held_for >= most);
+            let is_kept_in_vain = !holding.in_use && holding.holder().is_over();
+            let mut say = |what| lines.push(format!("{} {}", slot.name, holding.said(what)));
+            if is_past(lease) {
+                say("is taken back, its lease is over: held");
+            } else if !holding.is_warned && is_past(warn_after) {
+                say("has been held");
                 holding.is_warned = true;
-                lines.push(said("has been held", holding));
             }
-            if is_kept && holding.holder().is_over() {
-                leaving.extend(state.vacate(at));
-                is_changed = true;
+            if is_past(lease) || is_kept_in_vain {
+                leaving.extend(state.take_back(at));
             }
         }
-        if is_changed {
-            state.deal();
-        }
+        state.deal();
         drop(state);
         for line in lines {
             log::warn!("pool `{}`: {line}", self.name);
@@ -333,12 +327,6 @@ impl InLine {
         self.table.state.lock().line.get(&self.ticket)?.got
     }
 
-    /// Looks again for what became free because time has passed, and not because anybody gave it back.
-    pub(super) fn look_again(&self) {
-        self.table.sweep();
-        self.table.state.lock().deal();
-    }
-
     /// Leaves the line with what it has got.
     pub(super) fn leave_with(self, grant: Grant) {
         let left = self.table.state.lock().line.remove(&self.ticket);
@@ -350,12 +338,8 @@ impl InLine {
         let rules = self.table.rules();
         let mut next = self.table.state.lock().next_look(self.ticket);
         if !self.table.is_swept.load(Ordering::Relaxed) {
-            let soon = after(
-                rules
-                    .lease
-                    .unwrap_or(UNSWEPT_INTERVAL)
-                    .min(UNSWEPT_INTERVAL),
-            );
+            let interval = rules.lease.unwrap_or(UNSWEPT_INTERVAL);
+            let soon = after(interval.min(UNSWEPT_INTERVAL));
             next = Some(next.map_or(soon, |next| next.min(soon)));
         }
         next.unwrap_or_else(|| after(Duration::MAX))
@@ -371,7 +355,7 @@ impl Drop for InLine {
         if let Some(grant) = left.and_then(|waiter| waiter.got)
             && state.holding(grant).is_some()
         {
-            leaving = state.end_use(grant.place);
+            leaving = state.end_use(grant.slot);
         }
         state.deal();
         drop(state);

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use hmac_sha256::Hash;
 use serde_json::value::RawValue;
 
+use crate::base::heap;
 use crate::protocol::number::Decimal;
 use crate::protocol::text::Text;
 
@@ -79,6 +80,7 @@ impl<'a> Walk<'a> {
             self.next()?;
             self.at += 1;
             self.value(&mut member)?;
+            heap::reserve(&mut members, 1);
             members.push(member.finalize());
             self.waiting += 1;
             if self.waiting > MEMBERS_MAX {

@@ -15,21 +15,23 @@ use crate::protocol::text::Text;
 /// The longest id or progress token, in bytes. They are echoed and kept for as long as a call runs.
 const ID_BYTES_MAX: usize = 1024;
 
-/// The id of a request: a string or an integer, chosen by the client, unique among its requests in flight.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// The id of a request: a string or an integer, chosen by the client, unique among its requests in flight. An integer is equal to another with the same
+/// value, however either is spelled.
+#[derive(Clone, Debug)]
 pub(crate) enum RequestId {
-    /// An integer id.
-    Number(Integer),
+    /// An integer as nearly all are.
+    Number(i64),
+    /// An integer that is larger, or came in another spelling: clients whose only number is a float send `1.0`.
+    Spelled(Box<Spelled>),
     /// A string id.
     String(Box<str>),
 }
 
-/// An integer. Equal to another with the same value, however either is spelled.
+/// An integer, and how it came. In a box, because it is rare and every call has an id.
 #[derive(Clone, Debug)]
-pub(crate) struct Integer {
+pub(crate) struct Spelled {
     value: i128,
-    /// How it came, if not in the plain way: clients whose only number is a float send `1.0`.
-    spelled: Option<Box<RawValue>>,
+    text: Box<RawValue>,
 }
 
 impl RequestId {
@@ -52,31 +54,51 @@ impl RequestId {
         }
         let value = Decimal::read(text)?.integer()?;
         let is_plain = text.len() < 19 && !text.contains(['.', 'e', 'E']) && text != "-0";
-        let spelled = (!is_plain).then(|| raw.to_owned());
-        Some(RequestId::Number(Integer { value, spelled }))
+        Some(match i64::try_from(value) {
+            Ok(value) if is_plain => RequestId::Number(value),
+            _ => RequestId::Spelled(Box::new(Spelled {
+                value,
+                text: raw.to_owned(),
+            })),
+        })
+    }
+
+    fn number(&self) -> Option<i128> {
+        match self {
+            RequestId::Number(value) => Some((*value).into()),
+            RequestId::Spelled(spelled) => Some(spelled.value),
+            RequestId::String(_) => None,
+        }
     }
 }
 
-impl PartialEq for Integer {
+impl PartialEq for RequestId {
     fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
+        match (self, other) {
+            (RequestId::String(one), RequestId::String(other)) => one == other,
+            _ => self.number().is_some() && self.number() == other.number(),
+        }
     }
 }
 
-impl Eq for Integer {}
+impl Eq for RequestId {}
 
-impl Hash for Integer {
+impl Hash for RequestId {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.value.hash(state);
+        match self {
+            RequestId::String(text) => text.hash(state),
+            RequestId::Number(value) => value.hash(state),
+            RequestId::Spelled(spelled) => match i64::try_from(spelled.value) {
+                Ok(value) => value.hash(state),
+                Err(_) => spelled.value.hash(state),
+            },
+        }
     }
 }
 
 impl From<i64> for RequestId {
     fn from(value: i64) -> Self {
-        RequestId::Number(Integer {
-            value: value.into(),
-            spelled: None,
-        })
+        RequestId::Number(value)
     }
 }
 
@@ -92,10 +114,8 @@ impl<'de> Deserialize<'de> for RequestId {
 impl Serialize for RequestId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            RequestId::Number(Integer { value, spelled }) => match spelled {
-                Some(spelled) => spelled.serialize(serializer),
-                None => serializer.serialize_i128(*value),
-            },
+            RequestId::Number(value) => serializer.serialize_i64(*value),
+            RequestId::Spelled(spelled) => spelled.text.serialize(serializer),
             RequestId::String(text) => serializer.serialize_str(text),
         }
     }
@@ -104,7 +124,8 @@ impl Serialize for RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RequestId::Number(Integer { value, .. }) => write!(f, "{value}"),
+            RequestId::Number(value) => write!(f, "{value}"),
+            RequestId::Spelled(spelled) => write!(f, "{}", spelled.value),
             RequestId::String(text) => write!(f, "{text:?}"),
         }
     }

@@ -15,13 +15,21 @@ use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::id::RequestId;
 use crate::protocol::raw;
 use crate::protocol::sentence::Sentence;
-use crate::protocol::shape::{Excess, excess};
 use crate::protocol::text::{Text, write_json};
+use crate::protocol::tree::{Excess, excess};
 
-/// One message, borrowed from the bytes it was read from.
+/// What one body or line holds, borrowed from its bytes.
 #[derive(Debug)]
 pub(crate) enum Message<'a> {
     Request(Request<'a>),
+    OneWay(OneWay<'a>),
+    /// The members of an array, still raw; one more than a batch may have when there are too many.
+    Batch(Vec<&'a RawValue>),
+}
+
+/// A message that has no answer.
+#[derive(Debug)]
+pub(crate) enum OneWay<'a> {
     Notification(Notification<'a>),
     /// The client's answer to a request of ours. It is never answered, whatever is wrong with it.
     Response(Response<'a>),
@@ -31,6 +39,7 @@ pub(crate) enum Message<'a> {
 pub(crate) struct Request<'a> {
     pub(crate) id: RequestId,
     pub(crate) method: Cow<'a, str>,
+    /// As they came; `None` as well where `plain` has read them already.
     pub(crate) params: Option<&'a RawValue>,
 }
 
@@ -52,14 +61,6 @@ pub(crate) struct Response<'a> {
 pub(crate) enum ResponseBody<'a> {
     Result(&'a RawValue),
     Error(&'a RawValue),
-}
-
-/// What one body or line holds.
-#[derive(Debug)]
-pub(crate) enum Frame<'a> {
-    One(Message<'a>),
-    /// The members of an array, still raw; at most one more than a batch may have. Only revision 2025-03-26 may send one.
-    Batch(Vec<&'a RawValue>),
 }
 
 /// A message that cannot be served, with its id as far as it could be read.
@@ -88,13 +89,13 @@ pub(crate) fn bounded<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a [u8], 
 }
 
 /// Reads one body or line that is [`bounded`].
-pub(crate) fn parse_frame(bytes: &[u8], batch_len_max: usize) -> Result<Frame<'_>, Malformed> {
+pub(crate) fn parse_frame(bytes: &[u8], batch_len_max: usize) -> Result<Message<'_>, Malformed> {
     if !is_array(bytes) {
-        return parse_message(bytes).map(Frame::One);
+        return parse_message(bytes);
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     raw::items(&mut json, batch_len_max)
-        .and_then(|members| json.end().map(|()| Frame::Batch(members)))
+        .and_then(|members| json.end().map(|()| Message::Batch(members)))
         .map_err(|error| unreadable(bytes, &error))
 }
 
@@ -102,7 +103,7 @@ fn is_array(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().first() == Some(&b'[')
 }
 
-/// Reads one message.
+/// Reads one message, which is no batch.
 pub(crate) fn parse_message(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
     // A derived `Deserialize` also reads an array: its items are the fields in the order of the code. And its error repeats a string, whole.
     if is_array(bytes) || bytes.trim_ascii_start().first() == Some(&b'"') {
@@ -144,7 +145,7 @@ impl<'a> Envelope<'a> {
         let id = self.id.and_then(RequestId::read);
         let Some(Text(method)) = self.method else {
             return match self.response_body() {
-                Some(body) => Ok(Message::Response(Response { id, body })),
+                Some(body) => Ok(Message::OneWay(OneWay::Response(Response { id, body }))),
                 None => Err(Malformed {
                     id,
                     error: ErrorObject::invalid_request(
@@ -163,10 +164,11 @@ impl<'a> Envelope<'a> {
             let is_object = |params: &&RawValue| params.get().starts_with('{');
             return match (id, self.params) {
                 // It may have no answer, whatever is wrong with it.
-                (None, params) => Ok(Message::Notification(Notification {
-                    method,
-                    params: params.filter(is_object),
-                })),
+                (None, params) => {
+                    let params = params.filter(is_object);
+                    let notification = Notification { method, params };
+                    Ok(Message::OneWay(OneWay::Notification(notification)))
+                }
                 (Some(id), params) if params.as_ref().is_none_or(is_object) => {
                     Ok(Message::Request(Request { id, method, params }))
                 }
@@ -240,16 +242,18 @@ pub(crate) fn glimpse(bytes: &[u8]) -> Option<RequestId> {
     seen.id.filter(|_| seen.is_request && !seen.is_response)
 }
 
-/// Appends everything of a result response up to the result's value; [`close_response`] ends it.
-pub(crate) fn open_result(out: &mut Vec<u8>, id: &RequestId) {
+/// A whole result response, in this buffer; `write` appends the result.
+pub(crate) fn result_response(
+    mut out: Vec<u8>,
+    id: &RequestId,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-    write_json(out, id);
+    write_json(&mut out, id);
     out.extend_from_slice(b",\"result\":");
-}
-
-/// Ends what [`open_result`] began.
-pub(crate) fn close_response(out: &mut Vec<u8>) {
+    write(&mut out);
     out.push(b'}');
+    out
 }
 
 /// A whole error response. Without an id the member is left out, as the revisions since 2025-11-25 have it.
@@ -405,20 +409,20 @@ mod tests {
             |params: Option<&RawValue>| params.map(|raw| format!(" {raw}")).unwrap_or_default();
         let frame = bounded(bytes, &limits).and_then(|bytes| parse_frame(bytes, 3));
         match frame {
-            Ok(Frame::One(Message::Request(r))) => {
+            Ok(Message::Request(r)) => {
                 format!("request {} {}{}", r.id, r.method, params(r.params))
             }
-            Ok(Frame::One(Message::Notification(n))) => {
+            Ok(Message::OneWay(OneWay::Notification(n))) => {
                 format!("notification {}{}", n.method, params(n.params))
             }
-            Ok(Frame::One(Message::Response(Response { id, body }))) => {
+            Ok(Message::OneWay(OneWay::Response(Response { id, body }))) => {
                 let id = id.map_or("-".into(), |id| id.to_string());
                 match body {
                     ResponseBody::Result(_) => format!("response {id}"),
                     ResponseBody::Error(_) => format!("response {id} failed"),
                 }
             }
-            Ok(Frame::Batch(members)) => format!("batch {}", members.len()),
+            Ok(Message::Batch(members)) => format!("batch {}", members.len()),
             Err(Malformed {
                 id: Some(id),
                 error,

@@ -1,8 +1,9 @@
 //! `params` and its `_meta`, read once, whatever the method.
 //!
 //! Every field is optional here, because which ones a request needs depends on its method and era, which the engine's routes
-//! know. A field of the wrong type is refused for every method. Must not know HTTP headers or lanes.
-//! Specification: `basic/index` ("_meta") of revision 2026-07-28.
+//! know. A field of the wrong type is refused for every method. The trace that a request says it is part of is handed on as it came, and never a reason
+//! to refuse it. Must not know HTTP headers or lanes. Specification: `basic/index` ("_meta", "OpenTelemetry trace context") of revision 2026-07-28; earlier
+//! revisions leave the keys of a trace free, and are read alike.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,9 +13,9 @@ use serde::de::{self, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use crate::observe::access::Traceparent;
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::id::RequestId;
-use crate::protocol::jsonrpc::Request;
 use crate::protocol::raw;
 use crate::protocol::sentence::Sentence;
 use crate::protocol::text::Text;
@@ -155,13 +156,6 @@ pub(crate) struct Context<'a> {
 #[serde(transparent)]
 pub(crate) struct ProgressToken(RequestId);
 
-impl ProgressToken {
-    /// The token of something that has an id and no client.
-    pub(crate) fn new(id: RequestId) -> Self {
-        ProgressToken(id)
-    }
-}
-
 /// Refuses an introduction that is longer than any handler should have to read, and any session to keep.
 pub(crate) fn check_introduction(
     info: Option<&RawValue>,
@@ -216,64 +210,6 @@ fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     }
 }
 
-/// A member of a request.
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "lowercase")]
-enum RequestMember {
-    Jsonrpc,
-    Id,
-    Method,
-    Params,
-}
-
-/// Reads the members of a request, each once and no others. Not derived, because what is derived takes three times as much of a connection's stack.
-struct PlainRequest;
-
-impl<'de> Visitor<'de> for PlainRequest {
-    type Value = (Request<'de>, Box<Params<'de>>);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a request")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut version, mut id, mut method, mut params) = (None, None, None, None);
-        while let Some(member) = map.next_key()? {
-            match member {
-                RequestMember::Jsonrpc if version.is_none() => {
-                    version = Some(map.next_value::<Text<'_>>()?)
-                }
-                RequestMember::Id if id.is_none() => id = RequestId::read(map.next_value()?),
-                RequestMember::Method if method.is_none() => {
-                    method = Some(map.next_value::<Text<'_>>()?)
-                }
-                RequestMember::Params if params.is_none() => {
-                    params = map.next_value::<BoxedParams<'_>>()?.0
-                }
-                _ => return Err(de::Error::custom("out of the ordinary")),
-            }
-        }
-        match (version, id, method, params) {
-            (Some(Text(version)), Some(id), Some(Text(method)), Some(params))
-                if version == "2.0" =>
-            {
-                let request = Request {
-                    id,
-                    method,
-                    params: None,
-                };
-                Ok((request, params))
-            }
-            _ => Err(de::Error::custom("out of the ordinary")),
-        }
-    }
-}
-
-/// An object, or `null` for none.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct BoxedParams<'a>(#[serde(borrow, deserialize_with = "object")] Option<Box<Params<'a>>>);
-
 impl<'a> Params<'a> {
     /// Reads them; no `params` at all is the same as `{}`. They are boxed because they are large and handed from hand to hand, on the
     /// stack of a thread that each connection has.
@@ -284,18 +220,6 @@ impl<'a> Params<'a> {
         serde_json::from_str(raw.get()).map_err(|error| {
             ErrorObject::invalid_params(format!("Invalid params: {}", Sentence::of(&error)))
         })
-    }
-
-    /// A whole request and its parameters in one pass, if it is as nearly all are. `None` if anything about it is out of the ordinary; what, is found by
-    /// reading it part by part.
-    pub(crate) fn of_plain_request(text: &'a str) -> Option<(Request<'a>, Box<Self>)> {
-        // The error about a string would repeat it, whole.
-        if !text.starts_with('{') {
-            return None;
-        }
-        let mut json = serde_json::Deserializer::from_str(text);
-        let plain = json.deserialize_map(PlainRequest).ok()?;
-        json.end().ok().map(|()| plain)
     }
 
     /// Whether parameters that could not be read have the metadata of the modern era all the same.
@@ -315,47 +239,124 @@ impl<'a> Params<'a> {
             meta.protocol_version.is_some() || meta.client_capabilities.is_some()
         })
     }
+
+    /// Whether a modern client comes back with answers, or with what it was given to carry.
+    pub(crate) fn is_retry(&self) -> bool {
+        self.input_responses.is_some() || self.request_state.is_some()
+    }
+}
+
+/// How many bytes the three values may have together; W3C Baggage wants 8192 carried. A request with more counts as one without.
+const TRACE_BYTES_MAX: usize = 8 * 1024;
+
+/// The trace context that a client sent with its request: the keys `traceparent`, `tracestate` and `baggage` of `_meta`. Pass it to a tracing
+/// library, or to the services that the handler calls. Specification: `basic/index` ("`_meta`").
+///
+/// A value that is not a string is left out, and so is everything when it is longer than 8 KiB together. The formats are not checked.
+/// The text comes from the client: do not trust it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TraceContext {
+    /// W3C Trace Context: the trace, and the client's span in it.
+    pub traceparent: Option<String>,
+    /// W3C Trace Context: data of tracing vendors.
+    pub tracestate: Option<String>,
+    /// W3C Baggage: properties that travel with the trace.
+    pub baggage: Option<String>,
+}
+
+/// What a request has that is part of no trace.
+pub(crate) static NO_TRACE: TraceContext = TraceContext {
+    traceparent: None,
+    tracestate: None,
+    baggage: None,
+};
+
+impl TraceContext {
+    /// The trace context in a request's metadata. `None` when none of the three fields is there, which costs no allocation, or when they are longer
+    /// together than is carried.
+    pub(crate) fn read(meta: &Meta<'_>) -> Option<Box<Self>> {
+        let raw = [meta.traceparent, meta.tracestate, meta.baggage];
+        if raw.iter().all(Option::is_none) {
+            return None;
+        }
+        let texts = raw.map(|raw| text(raw?));
+        let bytes: usize = texts.iter().flatten().map(|text| text.0.len()).sum();
+        if bytes > TRACE_BYTES_MAX {
+            return None;
+        }
+        let [traceparent, tracestate, baggage] = texts.map(|text| Some(text?.0.into_owned()));
+        Some(Box::new(TraceContext {
+            traceparent,
+            tracestate,
+            baggage,
+        }))
+    }
+
+    /// The part that may stand in the access log, if it is what it should be.
+    pub(crate) fn logged(&self) -> Option<Traceparent> {
+        Traceparent::parse(self.traceparent.as_deref()?)
+    }
+}
+
+/// The part of a request's trace that may stand in the access log.
+pub(crate) fn logged_trace(meta: Option<&Meta<'_>>) -> Option<Traceparent> {
+    TraceContext::read(meta?)?.logged()
+}
+
+fn text(raw: &RawValue) -> Option<Text<'_>> {
+    serde_json::from_str(raw.get()).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::protocol::jsonrpc::{Message, parse_message};
+    use serde_json::{Value, json};
 
-    /// A request that is read in one pass is read as the other way reads it, and what is out of the ordinary is left to that.
+    use super::*;
+
+    fn read(meta: &Value) -> Option<Box<TraceContext>> {
+        let meta = meta.to_string();
+        let meta: Meta<'_> = serde_json::from_str(&meta).expect("nothing in it is refused");
+        TraceContext::read(&meta)
+    }
+
     #[test]
-    fn a_plain_request_is_read_in_one_pass_and_nothing_else_is() {
-        let plain = [
-            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{}}"#,
-            r#"{"params":{"name":"a\"b","arguments":{"a":[1]},"_meta":null},"method":"\u0078","id":"1","jsonrpc":"2.0"}"#,
-            r#"{"jsonrpc":"2.0","id":1.0,"method":"x","params":{"unknown":1,"_meta":{"progressToken":7,"a/b":{}},"inputResponses":3}}"#,
+    fn strings_are_handed_on_and_the_rest_is_ignored() {
+        let of = |parts: [Option<&str>; 3]| {
+            let [traceparent, tracestate, baggage] = parts.map(|part| part.map(str::to_owned));
+            TraceContext {
+                traceparent,
+                tracestate,
+                baggage,
+            }
+        };
+        let rows = [
+            (json!({}), None),
+            (json!({ "traceparent": null }), None),
+            (
+                json!({ "traceparent": "a", "tracestate": "b=\"1\"", "baggage": "ü" }),
+                Some(of([Some("a"), Some("b=\"1\""), Some("ü")])),
+            ),
+            (
+                json!({ "baggage": "c=1" }),
+                Some(of([None, None, Some("c=1")])),
+            ),
+            (
+                json!({ "traceparent": 7, "tracestate": {"a": []}, "baggage": "c" }),
+                Some(of([None, None, Some("c")])),
+            ),
         ];
-        for bytes in plain {
-            let (request, params) = Params::of_plain_request(bytes).expect(bytes);
-            let Ok(Message::Request(expected)) = parse_message(bytes.as_bytes()) else {
-                panic!("{bytes} is a request");
-            };
-            let expected_params = Params::parse(expected.params).expect(bytes);
-            assert_eq!(request.id, expected.id);
-            assert_eq!(request.method, expected.method);
-            assert_eq!(format!("{params:?}"), format!("{expected_params:?}"));
+        for (meta, expected) in rows {
+            assert_eq!(read(&meta), expected.map(Box::new), "{meta}");
         }
-        for bytes in [
-            r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":null}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":[]}"#,
-            r#"{"jsonrpc":"2.0","id":null,"method":"x","params":{}}"#,
-            r#"{"jsonrpc":"1.0","id":1,"method":"x","params":{}}"#,
-            r#"{"id":1,"method":"x","params":{}}"#,
-            r#"{"jsonrpc":"2.0","method":"x","params":{}}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{},"result":1}"#,
-            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"x","params":{}}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"name":1}}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{}} x"#,
-            r#"["2.0",1,"x",{}]"#,
-            "",
-        ] {
-            assert!(Params::of_plain_request(bytes).is_none(), "{bytes}");
-        }
+    }
+
+    #[test]
+    fn what_is_too_long_together_is_ignored() {
+        let of = |length: usize| {
+            read(&json!({ "traceparent": "x".repeat(100), "baggage": "x".repeat(length - 100) }))
+        };
+        assert!(of(TRACE_BYTES_MAX).is_some());
+        assert_eq!(of(TRACE_BYTES_MAX + 1), None);
     }
 }

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::protocol::errors::{ErrorCode, ErrorObject, shortened};
 use crate::protocol::meta::{Params, check_introduction};
-use crate::protocol::method::Method;
-use crate::protocol::version::{Era, ProtocolVersion};
+use crate::protocol::offer::OfferKind;
+use crate::protocol::version::{Era, Method, ProtocolVersion};
 
 /// The header fields that mirror parts of the body. A transport without headers has none to check.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,25 +76,29 @@ fn required_metadata<'a>(params: &'a Params<'_>) -> Result<&'a str, ErrorObject>
 
 /// Whether a modern message may name this version.
 pub(crate) fn supported(version: &str) -> Result<(), ErrorObject> {
-    if ProtocolVersion::parse(version).is_some_and(|version| version.era() == Era::Modern) {
+    let known = ProtocolVersion::parse(version);
+    if known.is_some_and(|version| version.era() == Era::Modern) {
         return Ok(());
     }
-    let all = ProtocolVersion::ALL.map(ProtocolVersion::as_str);
+    // Those of the handshake as well, unless it is one of them that is named where none of them can be.
+    let is_fit = |one: &ProtocolVersion| known.is_none() || one.era() == Era::Modern;
+    let fit = ProtocolVersion::ALL.into_iter().filter(is_fit);
+    let fit: Vec<_> = fit.map(ProtocolVersion::as_str).collect();
     Err(ErrorObject::new(
         ErrorCode::UNSUPPORTED_PROTOCOL_VERSION,
         "Unsupported protocol version",
     )
-    .with_data(json!({ "supported": all, "requested": shortened(version) })))
+    .with_data(json!({ "supported": fit, "requested": shortened(version) })))
 }
 
 /// What `Mcp-Name` has to say for this method, if anything.
 fn mirrored_name<'a>(method: Method, params: &'a Params<'_>) -> Option<Option<&'a str>> {
     match method {
-        Method::ToolsCall | Method::PromptsGet => Some(params.name.as_ref().map(|name| &*name.0)),
+        Method::Call(OfferKind::Resource) => Some(params.uri.as_ref().map(|uri| &*uri.0)),
+        Method::Call(_) => Some(params.name.as_ref().map(|name| &*name.0)),
         Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
             Some(params.task_id.as_ref().map(|id| &*id.0))
         }
-        Method::ResourcesRead => Some(params.uri.as_ref().map(|uri| &*uri.0)),
         _ => None,
     }
 }
@@ -184,6 +188,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_refused_is_not_called_supported() {
+        let refused = supported("2025-11-25").expect_err("a modern message names no other");
+        let data = refused.data.expect("it has data");
+        assert_eq!(data["supported"], json!(["2026-07-28"]));
+    }
+
+    #[test]
     fn the_nearest_mistake_is_named_first() {
         let v = Some("2026-07-28");
         let call = Some("tools/call");
@@ -199,14 +210,14 @@ mod tests {
             ("tools/list", with(""), [None, None, None], Err(-32020)),
             ("tools/list", with(""), [v, None, None], Err(-32020)),
             ("tools/list", with(""), [v, Some("TOOLS/LIST"), None], Err(-32020)),
-            ("tools/list", with(""), [v, Some("tools/list"), None], Ok(Method::ToolsList)),
+            ("tools/list", with(""), [v, Some("tools/list"), None], Ok(Method::List(OfferKind::Tool))),
             ("ping", with(""), [v, Some("ping"), None], Err(-32601)),
             ("initialize", with(""), [v, Some("initialize"), None], Err(-32601)),
             ("tools/call", with(r#","name":"a""#), [v, call, None], Err(-32020)),
             ("tools/call", with(r#","name":"a""#), [v, call, Some("b")], Err(-32020)),
             ("tools/call", with(r#","name":"a""#), [v, call, Some("=?base64?YQ?=")], Err(-32020)),
-            ("tools/call", with(r#","name":"a""#), [v, call, Some("=?base64?YQ==?=")], Ok(Method::ToolsCall)),
-            ("tools/call", with(r#","name":"YQ==""#), [v, call, Some("YQ==")], Ok(Method::ToolsCall)),
+            ("tools/call", with(r#","name":"a""#), [v, call, Some("=?base64?YQ==?=")], Ok(Method::Call(OfferKind::Tool))),
+            ("tools/call", with(r#","name":"YQ==""#), [v, call, Some("YQ==")], Ok(Method::Call(OfferKind::Tool))),
         ];
         for (method, params, headers, expected) in rows {
             assert_eq!(

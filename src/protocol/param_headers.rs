@@ -7,17 +7,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fmt;
 
-use serde::Deserializer as _;
-use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::protocol::errors::{ErrorObject, shortened};
 use crate::protocol::modern::{decoded, mismatch};
 use crate::protocol::number::Decimal;
-use crate::protocol::sentence::Sentence;
+use crate::protocol::raw;
 use crate::protocol::subschemas::{below, subschemas};
 use crate::protocol::text::Text;
 
@@ -185,12 +182,8 @@ fn check_members<'a>(
     object: Option<&RawValue>,
     header: &dyn Fn(&'a str) -> Field<'a>,
 ) -> Result<(), ErrorObject> {
-    let found = find(members, object).map_err(|error| {
-        mismatch(format!(
-            "the arguments cannot be compared: {}",
-            Sentence::of(&error)
-        ))
-    })?;
+    let found = find(members, object)
+        .map_err(|why| mismatch(format!("the arguments cannot be compared: {why}")))?;
     for (member, value) in members.iter().zip(found) {
         if let Some(field) = &member.field {
             check_field(field, header(field), value).map_err(mismatch)?;
@@ -201,42 +194,37 @@ fn check_members<'a>(
 }
 
 /// The values of these members, in their order. What is not an object has none.
+///
+/// # Errors
+///
+/// A key is there twice: another reader of the body might take the other value.
 fn find<'v>(
     members: &[MirroredProperty],
     object: Option<&'v RawValue>,
-) -> serde_json::Result<Vec<Option<&'v RawValue>>> {
-    match object.map(RawValue::get) {
-        Some(text) if text.starts_with('{') && !members.is_empty() => {
-            serde_json::Deserializer::from_str(text).deserialize_map(PropertyVisitor(members))
+) -> Result<Vec<Option<&'v RawValue>>, String> {
+    let mut found = vec![None; members.len()];
+    let object = object
+        .map(RawValue::get)
+        .filter(|text| text.starts_with('{'));
+    let Some(object) = object.filter(|_| !members.is_empty()) else {
+        return Ok(found);
+    };
+    let mut twice = None;
+    let read = raw::each(object, |name, value| {
+        let is_named = |member: &MirroredProperty| name.as_deref() == Some(&member.name);
+        if let Some(index) = members.iter().position(is_named)
+            && found[index].replace(value).is_some()
+        {
+            twice = Some(index);
         }
-        _ => Ok(vec![None; members.len()]),
-    }
-}
-
-/// Reads an object and keeps the values of some members.
-struct PropertyVisitor<'m>(&'m [MirroredProperty]);
-
-impl<'de> Visitor<'de> for PropertyVisitor<'_> {
-    type Value = Vec<Option<&'de RawValue>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = vec![None; self.0.len()];
-        while let Some(Text(key)) = map.next_key()? {
-            let Some(index) = self.0.iter().position(|member| member.name == key) else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            // Duplicate keys: another reader of the body might take the other value.
-            if found[index].replace(map.next_value()?).is_some() {
-                let key = shortened(&key);
-                return Err(A::Error::custom(format_args!("`{key}` is there twice")));
-            }
-        }
-        Ok(found)
+    });
+    match (read, twice) {
+        (None, _) => Err("a name is no text".into()),
+        (_, Some(index)) => Err(format!(
+            "`{}` is there twice",
+            shortened(&members[index].name)
+        )),
+        (_, None) => Ok(found),
     }
 }
 

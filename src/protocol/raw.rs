@@ -4,14 +4,44 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::iter;
 use std::marker::PhantomData;
 
+use serde::de::value::{BorrowedStrDeserializer, MapDeserializer};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::base::heap;
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::sentence::Sentence;
 use crate::protocol::text::Text;
+
+/// What serde_json calls a raw value that it hands to itself. A [`Value`](serde_json::Value) takes an object whose first member has this name for one:
+/// it parses the text in it, which nothing has looked at, and puts what it finds in the place of the object.
+pub(crate) const RAW_VALUE: &str = "$serde_json::private::RawValue";
+
+/// A text of at most so many bytes is copied as usual.
+const SHORT_BYTES_MAX: usize = 64 * 1024;
+
+/// A copy, in a buffer as [`heap`] makes them, of a text that is not read again.
+pub(crate) fn owned(raw: &RawValue) -> Box<RawValue> {
+    if raw.get().len() < SHORT_BYTES_MAX {
+        return raw.to_owned();
+    }
+    let mut text = heap::room(raw.get().len());
+    text.extend_from_slice(raw.get().as_bytes());
+    let text = String::from_utf8(text).expect("it was text");
+    let parts: MapDeserializer<'_, _, serde_json::Error> =
+        MapDeserializer::new(iter::once((RAW_VALUE, text)));
+    Box::deserialize(parts).expect("serde_json makes one of its token and a text")
+}
+
+/// A text that has been found to be a JSON value without white space around it, which is not looked at again.
+pub(super) fn of(json: &str) -> Option<&RawValue> {
+    let parts: MapDeserializer<'_, _, serde_json::Error> =
+        MapDeserializer::new(iter::once((RAW_VALUE, BorrowedStrDeserializer::new(json))));
+    <&RawValue>::deserialize(parts).ok()
+}
 
 /// The items of a list, but no more than `len_max` and one, so that a count shows that there are too many.
 pub(crate) fn items<'de, T, D>(deserializer: D, len_max: usize) -> Result<Vec<T>, D::Error>
@@ -97,6 +127,10 @@ pub(crate) fn each<'j>(
             }
             Ok(())
         }
+    }
+    // Else serde's error would quote it, however long it is.
+    if !json.trim_ascii_start().starts_with(['{', '[']) {
+        return None;
     }
     let mut text = serde_json::Deserializer::from_str(json);
     text.deserialize_any(Each(show)).ok()

@@ -112,7 +112,6 @@ pub struct Completion {
     values: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<usize>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     has_more: bool,
 }
 
@@ -191,7 +190,7 @@ mod tests {
         let few: Completion = vec!["a"].into();
         assert_eq!(
             serde_json::to_value(&few).expect("a completion is JSON"),
-            json!({"values": ["a"], "total": 1})
+            json!({"values": ["a"], "total": 1, "hasMore": false})
         );
     }
 }

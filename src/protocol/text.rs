@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::io;
 
+use crate::base::heap;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
@@ -21,8 +22,30 @@ pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 /// When the value cannot be JSON at all, such as a map with keys that are not strings. Only for types of this crate.
 pub(crate) fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     value
-        .serialize(&mut serde_json::Serializer::with_formatter(out, OneLine))
+        .serialize(&mut serde_json::Serializer::with_formatter(
+            Growing(out),
+            OneLine,
+        ))
         .expect("the library's own types are always JSON and a Vec takes every write");
+}
+
+/// Grows as [`heap`] has it.
+struct Growing<'a>(&'a mut Vec<u8>);
+
+impl io::Write for Growing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        heap::append(self.0, bytes);
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        heap::append(self.0, bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// JSON without anything in it that a reader could take for the end of a line.
@@ -75,11 +98,16 @@ const CLOSE: usize = 16;
 /// So many of them one after the other, and serde_json takes over.
 const CLOSE_MAX: usize = 16;
 
+/// Room for what stands behind a text in an answer, so that a long one is not moved for it.
+const BEHIND_BYTES: usize = 256;
+
 /// Appends this text as a JSON string, the same bytes that [`write_json`] writes.
 pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
-    let mut rest = text;
-    let mut close = 0;
+    heap::reserve(out, text.len() + BEHIND_BYTES);
     out.push(b'"');
+    let (plain, mut rest) = text.split_at(plain_len(text.as_bytes()));
+    out.extend_from_slice(plain.as_bytes());
+    let mut close = 0;
     while let Some(at) = first_to_escape(rest.as_bytes()) {
         close = if at < CLOSE { close + 1 } else { 0 };
         if close > CLOSE_MAX {
@@ -99,6 +127,16 @@ pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
 
 fn push(out: &mut Vec<u8>, clean: &str) {
     write_on_one_line(out, clean).expect("a Vec takes every write");
+}
+
+/// How many bytes at the beginning, in whole strides, are ASCII and not to be escaped: mostly all, found in one look.
+fn plain_len(bytes: &[u8]) -> usize {
+    let is_plain = |stride: &&[u8]| {
+        let look = |found, byte: &u8| found | (byte & 0x80) | u8::from(is_escaped(*byte));
+        stride.iter().fold(0, look) == 0
+    };
+    let plain = bytes.chunks(STRIDE).take_while(is_plain);
+    plain.map(<[u8]>::len).sum()
 }
 
 fn first_to_escape(bytes: &[u8]) -> Option<usize> {

@@ -1,8 +1,10 @@
-//! The revisions of MCP that this library speaks, and the two eras they fall into.
+//! The revisions of MCP that this library speaks, the two eras they fall into, and the methods that a client may send in each.
 //!
-//! Specification: `basic/versioning` of revision 2026-07-28.
+//! Tables of facts; what a method *does* is the engine's. A name that is not here is `-32601`. Specification: `basic/versioning` of revision 2026-07-28.
 
 use std::fmt;
+
+use crate::protocol::offer::OfferKind;
 
 /// A revision of the protocol; later ones are greater. Specification: `basic/versioning`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,5 +85,84 @@ impl ProtocolVersion {
 impl fmt::Display for ProtocolVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// A request method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Initialize,
+    Ping,
+    Discover,
+    /// Lists what is offered of this kind.
+    List(OfferKind),
+    /// Calls a tool, gets a prompt, reads a resource.
+    Call(OfferKind),
+    Complete,
+    SetLevel,
+    Listen,
+    Subscribe,
+    Unsubscribe,
+    TasksGet,
+    TasksUpdate,
+    TasksCancel,
+}
+
+struct MethodRow(&'static str, Method, &'static [Era]);
+
+const MODERN: &[Era] = &[Era::Modern];
+const LEGACY: &[Era] = &[Era::Legacy];
+const BOTH: &[Era] = &[Era::Modern, Era::Legacy];
+
+/// One line a method: its name, and the eras that have it.
+const TABLE: &[MethodRow] = &[
+    MethodRow("tools/call", Method::Call(OfferKind::Tool), BOTH),
+    MethodRow("tools/list", Method::List(OfferKind::Tool), BOTH),
+    MethodRow("resources/read", Method::Call(OfferKind::Resource), BOTH),
+    MethodRow("resources/list", Method::List(OfferKind::Resource), BOTH),
+    MethodRow(
+        "resources/templates/list",
+        Method::List(OfferKind::Template),
+        BOTH,
+    ),
+    MethodRow("prompts/get", Method::Call(OfferKind::Prompt), BOTH),
+    MethodRow("prompts/list", Method::List(OfferKind::Prompt), BOTH),
+    MethodRow("completion/complete", Method::Complete, BOTH),
+    MethodRow("server/discover", Method::Discover, MODERN),
+    MethodRow("initialize", Method::Initialize, LEGACY),
+    MethodRow("ping", Method::Ping, LEGACY),
+    MethodRow("logging/setLevel", Method::SetLevel, LEGACY),
+    MethodRow("subscriptions/listen", Method::Listen, MODERN),
+    MethodRow("resources/subscribe", Method::Subscribe, LEGACY),
+    MethodRow("resources/unsubscribe", Method::Unsubscribe, LEGACY),
+    MethodRow("tasks/get", Method::TasksGet, MODERN),
+    MethodRow("tasks/update", Method::TasksUpdate, MODERN),
+    MethodRow("tasks/cancel", Method::TasksCancel, MODERN),
+];
+
+/// What stands in the log for a name that is not here.
+pub(crate) const UNKNOWN: &str = "?";
+
+impl Method {
+    /// The method with this name, if the era has it.
+    pub(crate) fn find(name: &str, era: Era) -> Option<Method> {
+        let MethodRow(_, method, eras) = TABLE.iter().find(|row| row.0 == name)?;
+        eras.contains(&era).then_some(*method)
+    }
+
+    /// The name itself if any era has it.
+    pub(crate) fn known(name: &str) -> &'static str {
+        TABLE
+            .iter()
+            .find(|row| row.0 == name)
+            .map_or(UNKNOWN, |row| row.0)
+    }
+
+    /// The method's name on the wire.
+    pub(crate) fn name(self) -> &'static str {
+        TABLE
+            .iter()
+            .find(|row| row.1 == self)
+            .map_or(UNKNOWN, |row| row.0)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A failure is a tool error with the tail of stderr first. Must not know how the command was put together.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::protocol::types::{CallToolResult, ContentBlock};
 use crate::scripts::command::CommandEnd;
@@ -16,10 +16,13 @@ const RUN: &str = "mcp-threads/run";
 
 impl CommandEnd {
     /// What the caller of the tool gets.
-    pub(super) fn answer(self, spec: &ToolSpec) -> CallToolResult {
+    pub(super) fn answer(mut self, spec: &ToolSpec) -> CallToolResult {
         let answer = match (self.failed(&spec.command.ok_codes), &spec.output) {
             (Some(why), _) => Err(why),
-            (None, Output::Text | Output::Lines) => Ok(self.text()),
+            (None, Output::Text | Output::Lines) => {
+                let text = CallToolResult::text(self.output.text());
+                Ok(self.told(&self.output.stdout, text))
+            }
             (None, Output::Json) => self.json(spec.output_schema.is_some()),
             (None, Output::Image(mime_type)) => self.image(mime_type),
         };
@@ -38,8 +41,7 @@ impl CommandEnd {
     pub(super) fn bytes(self, ok_codes: &[i32]) -> Result<Vec<u8>, String> {
         match self.failed(ok_codes) {
             Some(why) => Err(format!("{why} {}", tail(self.output.stderr.trim_end()))),
-            None if self.mask.is_empty() => Ok(self.output.stdout_bytes().to_vec()),
-            None => Ok(self.output.stdout.into_bytes()),
+            None => Ok(self.kept("contents")?.to_vec()),
         }
     }
 
@@ -56,22 +58,20 @@ impl CommandEnd {
         }
     }
 
-    fn structured(&self, stdout: &str) -> Value {
+    /// The result, with how it ended as structured content.
+    fn told(&self, stdout: &str, result: CallToolResult) -> CallToolResult {
         let duration_ms = u64::try_from(self.output.duration.as_millis()).unwrap_or(u64::MAX);
-        json!({
+        let structured = json!({
             "exit_code": self.output.code,
             "signal": self.output.signal,
             "stdout": stdout,
             "stderr": self.output.stderr,
             "duration_ms": duration_ms,
             "truncated": self.output.truncated,
-        })
-    }
-
-    fn text(&self) -> CallToolResult {
+        });
         CallToolResult {
-            structured_content: Some(self.structured(&self.output.stdout)),
-            ..CallToolResult::text(self.output.text())
+            structured_content: Some(structured),
+            ..result
         }
     }
 
@@ -83,29 +83,24 @@ impl CommandEnd {
                 text += &format!("\n\n{name}:\n{}", tail(said.trim_end()));
             }
         }
-        CallToolResult {
-            structured_content: Some(self.structured(stdout)),
-            ..CallToolResult::error(text)
-        }
+        self.told(stdout, CallToolResult::error(text))
     }
 
-    fn json(&self, is_promised: bool) -> Result<CallToolResult, String> {
+    fn json(&mut self, is_promised: bool) -> Result<CallToolResult, String> {
         self.check_whole("JSON")?;
-        let said = &self.output.stdout;
-        let problem = |error| format!("It did not say JSON: {error}.");
-        let value: Value = serde_json::from_str(said).map_err(problem)?;
+        let problem = |error: serde_json::Error| format!("It did not say JSON: {error}.");
+        let masked = self.masked_json.take();
+        let is_masked = masked.is_some();
+        let value = masked.unwrap_or_else(|| serde_json::from_str(&self.output.stdout));
+        let value = value.map_err(problem)?;
         if is_promised && !value.is_object() {
             return Err(
                 "It did not say a JSON object, which its `output_schema` promises.".to_owned(),
             );
         }
-        // JSON has many spellings of one text, so it is masked value by value.
-        let (text, value) = match self.mask.is_empty() {
-            true => (said.trim_end().to_owned(), value),
-            false => {
-                let masked = self.mask.apply_to_json(value);
-                (masked.to_string(), masked)
-            }
+        let text = match is_masked {
+            true => value.to_string(),
+            false => self.output.stdout.trim_end().to_owned(),
         };
         Ok(CallToolResult {
             structured_content: Some(value),
@@ -114,15 +109,29 @@ impl CommandEnd {
     }
 
     fn image(&self, mime_type: &str) -> Result<CallToolResult, String> {
-        self.check_whole("image")?;
-        if self.output.stdout.is_empty() {
+        let bytes = self.kept("image")?;
+        if bytes.is_empty() {
             return Err("It made no image.".to_owned());
         }
-        Ok(CallToolResult {
-            content: vec![ContentBlock::image(self.output.stdout_bytes(), mime_type)],
-            structured_content: Some(self.structured("")),
+        let image = ContentBlock::image(bytes, mime_type);
+        let result = CallToolResult {
+            content: vec![image],
             ..CallToolResult::default()
-        })
+        };
+        Ok(self.told("", result))
+    }
+
+    /// Its output as bytes: whole, and without a secret, which cannot be masked where they are no text.
+    fn kept(&self, what: &str) -> Result<&[u8], String> {
+        self.check_whole(what)?;
+        let bytes = self.output.stdout_bytes();
+        // A text has been masked.
+        match std::str::from_utf8(bytes).is_err() && self.mask.is_in(bytes) {
+            true => Err(format!(
+                "There is a secret in its {what}, where it cannot be masked."
+            )),
+            false => Ok(bytes),
+        }
     }
 
     /// An output that is worth nothing in parts has to be whole.

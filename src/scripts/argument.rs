@@ -9,6 +9,9 @@ pub(super) mod schema;
 use regex_lite::Regex;
 use serde_json::{Map, Number, Value};
 
+use crate::handler::RequestContext;
+use crate::protocol::errors::ErrorObject;
+use crate::protocol::tree::Unread;
 use crate::scripts::argument::path::PathRule;
 use crate::scripts::mistake::nearest;
 use crate::scripts::template::Filling;
@@ -58,9 +61,17 @@ impl PartialEq for Pattern {
 }
 
 impl Argument {
-    /// Whether the author wants values, or has written each of them, that a program may read as options.
-    pub(super) fn may_be_option(&self) -> bool {
-        self.allow_dash || !self.one_of.is_empty()
+    /// Whether the author counts on values that a program may read as options, or has written this one.
+    pub(super) fn may_be_option(&self, given: &Filling) -> bool {
+        let least = self.range[0].as_ref().and_then(Number::as_f64);
+        let is_default = || {
+            let default = self.absent().ok().flatten();
+            default.is_some_and(|default| self.filling(&default) == *given)
+        };
+        self.allow_dash
+            || !self.one_of.is_empty()
+            || least.is_some_and(|least| least < 0.0)
+            || is_default()
     }
 
     /// The value that the script gets for this one; a sentence without a subject when it does not fit.
@@ -95,11 +106,15 @@ impl Argument {
         }
         // A program is given `3`, also for `3.0`.
         let integer = (self.kind == ArgumentType::Integer).then(|| whole(value));
-        let value = integer.as_ref().unwrap_or(value);
-        if !self.one_of.is_empty() && !self.one_of.contains(value) {
-            let list: Vec<_> = self.one_of.iter().map(Value::to_string).collect();
-            let list = list.join(", ");
-            return Err(format!("is one of {list}, not {}", short(value)));
+        let mut value = integer.as_ref().unwrap_or(value);
+        if !self.one_of.is_empty() {
+            let mut one_of = self.one_of.iter();
+            let Some(one) = one_of.find(|one| is_same(one, value)) else {
+                let list: Vec<_> = self.one_of.iter().map(Value::to_string).collect();
+                let list = list.join(", ");
+                return Err(format!("is one of {list}, not {}", short(value)));
+            };
+            value = one;
         }
         if let Some(number) = value.as_f64() {
             let range = self.range.each_ref();
@@ -114,17 +129,31 @@ impl Argument {
         }
     }
 
-    /// The value that a text stands for, where clients have nothing but texts.
-    pub(super) fn read_text(&self, text: String) -> Value {
-        let is_text =
-            matches!(self.kind, ArgumentType::String | ArgumentType::Path) && !self.is_array;
-        let value: Option<Value> = (!is_text)
-            .then(|| serde_json::from_str(&text).ok())
-            .flatten();
-        match value.unwrap_or_else(|| text.into()) {
+    /// The value that a text stands for, where clients have nothing but texts; what it takes as a tree is charged to the call.
+    pub(super) fn read_text<S>(
+        &self,
+        cx: &mut RequestContext<S>,
+        text: String,
+    ) -> Result<Value, ErrorObject> {
+        if matches!(self.kind, ArgumentType::String | ArgumentType::Path) && !self.is_array {
+            return Ok(text.into());
+        }
+        let read: Result<(Value, _), _> = cx.control().tree_room().read(&text);
+        let value = match read {
+            Ok(read) => cx.charged(read),
+            Err(Unread::Unfit(_)) => text.into(),
+            Err(Unread::NoMemory) => return Err(ErrorObject::no_memory()),
+            Err(too_large) => {
+                let (name, why) = (&self.name, too_large.into_sentence());
+                return Err(ErrorObject::invalid_params(format!(
+                    "`{name}` is too large: {why}."
+                )));
+            }
+        };
+        Ok(match value {
             value if self.is_array && !value.is_array() => vec![value].into(),
             value => value,
-        }
+        })
     }
 
     fn check_text(&self, text: &str) -> Result<String, String> {
@@ -149,10 +178,10 @@ impl Argument {
     /// What the script gets when nothing is given.
     fn absent(&self) -> Result<Option<Value>, String> {
         if self.required {
-            return Err(format!("`{}` is missing.", self.name));
+            return Err("is missing".to_owned());
         }
         let default = self.default.as_ref().map(|default| self.check(default));
-        let problem = |problem| format!("the default of `{}` {problem}.", self.name);
+        let problem = |problem| format!("has a default that {problem}");
         default.transpose().map_err(problem)
     }
 
@@ -167,15 +196,17 @@ impl Argument {
     }
 }
 
+/// How many unknown names are said, each with the known one that is nearest. A request may have hundreds of thousands.
+const UNKNOWN_NAMED_MAX: usize = 5;
+
 /// Checks all arguments of a call, and gives back what the script gets: those given and the defaults. All that is wrong, in sentences.
 pub(super) fn check_all(
     arguments: &[Argument],
     given: &Value,
 ) -> Result<Map<String, Value>, String> {
-    let empty = Map::new();
     let given = match given {
         Value::Object(given) => given,
-        Value::Null => &empty,
+        Value::Null => &Map::new(),
         other => {
             return Err(format!(
                 "The arguments are an object, not {}.",
@@ -188,27 +219,21 @@ pub(super) fn check_all(
     for argument in arguments {
         let name = &argument.name;
         let value = match given.get(name).filter(|value| !value.is_null()) {
-            Some(value) => {
-                let value = argument.check(value).map(Some);
-                value.map_err(|problem| format!("`{name}` {problem}."))
-            }
+            Some(value) => argument.check(value).map(Some),
             None => argument.absent(),
         };
         match value {
             Ok(value) => checked.extend(value.map(|value| (name.clone(), value))),
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(format!("`{name}` {problem}.")),
         }
     }
-    let known = || arguments.iter().map(|argument| argument.name.as_str());
-    for name in given
-        .keys()
-        .filter(|name| known().all(|known| known != *name))
-    {
-        let shown: String = name.chars().take(64).collect();
-        problems.push(match nearest(&shown, known()) {
-            Some(nearest) => format!("`{shown}` is no argument; did you mean `{nearest}`?"),
-            None => format!("`{shown}` is no argument."),
-        });
+    let is_known = |name: &String| arguments.iter().any(|known| known.name == *name);
+    let mut unknown_names = given.keys().filter(|name| !is_known(name));
+    let named = unknown_names.by_ref().take(UNKNOWN_NAMED_MAX);
+    problems.extend(named.map(|name| unknown(name, arguments)));
+    match unknown_names.count() {
+        0 => {}
+        more => problems.push(format!("{more} more are none either.")),
     }
     match problems.is_empty() {
         true => Ok(checked),
@@ -216,10 +241,26 @@ pub(super) fn check_all(
     }
 }
 
+/// What is said of a name that none of the arguments has.
+fn unknown(name: &str, arguments: &[Argument]) -> String {
+    let known = arguments.iter().map(|argument| argument.name.as_str());
+    let shown: String = name.chars().take(64).collect();
+    match nearest(&shown, known) {
+        Some(nearest) => format!("`{shown}` is no argument; did you mean `{nearest}`?"),
+        None => format!("`{shown}` is no argument."),
+    }
+}
+
 /// JSON has one kind of number: `3.0` is an integer, too.
 fn is_integer(value: &Value) -> bool {
     let is_whole = |float: f64| float.fract() == 0.0 && float.abs() < 9e15;
     value.is_i64() || value.is_u64() || value.as_f64().is_some_and(is_whole)
+}
+
+/// Whether two values are the same: `1` is `1.0`.
+fn is_same(one: &Value, other: &Value) -> bool {
+    let is_float = one.is_f64() || other.is_f64();
+    one == other || (is_float && one.is_number() && one.as_f64() == other.as_f64())
 }
 
 fn whole(value: &Value) -> Value {
@@ -268,5 +309,20 @@ fn short(value: &Value) -> String {
     match text.char_indices().nth(80) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn law_9_many_unknown_names_are_counted_and_not_told() {
+        let given: Map<String, Value> = (0..1000)
+            .map(|number| (format!("name{number}"), Value::Null))
+            .collect();
+        let why = check_all(&[], &Value::Object(given)).expect_err("none of them is known");
+        assert_eq!(why.matches("is no argument").count(), 5, "{why}");
+        assert!(why.ends_with("995 more are none either."), "{why}");
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::base::log;
 use crate::handler::command::missing_program;
 use crate::handler::{Elicited, RequestContext, ToolError};
 use crate::pool::ResourcePool;
@@ -20,6 +21,7 @@ use crate::protocol::types::{CallToolResult, ResourceContents};
 use crate::scripts::argument::check_all;
 use crate::scripts::command::{Prepared, fillings};
 use crate::scripts::spec::{Output, ResourceSpec, Source, ToolSpec};
+use crate::scripts::template::Filling;
 
 /// The pools of a file, by name. Their places stand for things that only the file's author knows. Each has as many as any file may give it, so that a
 /// newer file can give it another size; a call that claims looks no further than the size that it knows.
@@ -60,7 +62,7 @@ pub(super) fn call<S>(
             "What the arguments name has changed meanwhile. Nothing was run.",
         ));
     }
-    let ended = prepared.run(cx, spec.output == Output::Lines)?;
+    let ended = prepared.run(cx, &spec.output)?;
     Ok(ended.answer(spec))
 }
 
@@ -120,7 +122,8 @@ fn confirm<S>(
     let Some(question) = &spec.confirm else {
         return Ok(());
     };
-    let question = plainly(&question.text(&fillings(&spec.arguments, values)));
+    let shown = fillings(&spec.arguments, values).into_iter();
+    let question = question.text(&shown.map(|(name, given)| (name, given.shown())).collect());
     if question.chars().count() > QUESTION_CHARS_MAX {
         return Err(ToolError::new(format!(
             "A person has to confirm this, and the question is longer than {QUESTION_CHARS_MAX} characters. Nothing was run."
@@ -150,15 +153,29 @@ fn confirm<S>(
     }
 }
 
-/// Characters that cannot be seen, or that turn what is around them, are written out: a person must not be shown something else than what will be run.
+impl Filling {
+    /// As a person is shown it, who must not be shown something else than what will be run: one item is told from two.
+    fn shown(self) -> Filling {
+        match self {
+            Filling::One(text) => Filling::One(plainly(&text)),
+            Filling::Many(items) => {
+                let is_odd = |char: char| char.is_whitespace() || matches!(char, ',' | '"' | '\'');
+                let items =
+                    items
+                        .iter()
+                        .map(|item| match item.is_empty() || item.contains(is_odd) {
+                            true => plainly(&Value::from(item.as_str()).to_string()),
+                            false => plainly(item),
+                        });
+                Filling::Many(items.collect())
+            }
+        }
+    }
+}
+
+/// Characters that cannot be seen, or that turn what is around them, are written out.
 fn plainly(text: &str) -> String {
-    let is_unseen = |char: char| {
-        char.is_control()
-            || matches!(char,
-                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
-    };
-    let shown = text.chars().map(|char| match is_unseen(char) {
+    let shown = text.chars().map(|char| match log::is_unseen(char) {
         true => char.escape_default().to_string(),
         false => char.to_string(),
     });
@@ -174,7 +191,7 @@ pub(super) fn read<S>(
         Source::File(path) => read_file(path),
         Source::Command(command) => {
             let prepared = Prepared::new(command, &[], &Map::new()).map_err(ToolError::new)?;
-            prepared.run(cx, false)?.bytes(&command.ok_codes)
+            prepared.run(cx, &Output::Text)?.bytes(&command.ok_codes)
         }
     };
     let contents = match String::from_utf8(bytes.map_err(ToolError::new)?) {

@@ -5,11 +5,18 @@
 
 use serde_json::{Map, Value};
 
+use crate::base::setters::set;
 use crate::handler::{CommandOutput, Progress, RequestContext, RunCommand, ToolError};
 use crate::scripts::argument::{Argument, plain};
 use crate::scripts::environment::{Mask, inherited};
-use crate::scripts::spec::{CommandSpec, Run, Stdin};
-use crate::scripts::template::{Fillings, Template};
+use crate::scripts::spec::{CommandSpec, Output, Run, Stdin};
+use crate::scripts::template::{Fillings, Template, too_many, words_bytes};
+
+/// What all words of a program may take. No system passes on more.
+const ARGV_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What the lines of an input may take while they are put together: those of a long list.
+const STDIN_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// A command that can be run, and what must not be seen of what it says.
 pub(super) struct Prepared {
@@ -21,6 +28,8 @@ pub(super) struct Prepared {
 pub(super) struct CommandEnd {
     /// Without its secrets, but for bytes that are no text.
     pub(super) output: CommandOutput,
+    /// Its JSON without its secrets, if it has secrets and was to say JSON: read before the masking of the text, in which a number would be none any more.
+    pub(super) masked_json: Option<serde_json::Result<Value>>,
     /// Why it was ended before its own end.
     pub(super) problem: Option<String>,
     pub(super) mask: Mask,
@@ -43,7 +52,6 @@ impl Prepared {
         values: &Map<String, Value>,
     ) -> Result<Self, String> {
         let fillings = fillings(arguments, values);
-        let json = || Value::Object(values.clone()).to_string();
         let mut command = match &spec.run {
             Run::Argv(program, words) => {
                 RunCommand::new(program).args(argv(words, arguments, &fillings)?)
@@ -54,78 +62,93 @@ impl Prepared {
             .directory(&spec.cwd)
             .output_bytes_max(spec.output_max)
             .env_clear();
-        for (name, value) in inherited() {
-            command = command.env(name, value);
-        }
-        if let Run::Shell(_) = spec.run {
-            for (name, value) in values {
-                command = command.env(variable(name), plain(value));
-            }
-            command = command.env("ARGS_JSON", json());
-        }
-        let mut mask = Mask::default();
-        for rule in &spec.env {
-            let value = rule.value()?;
-            if rule.is_secret {
-                let problem = |problem| format!("the variable `{}` {problem}", rule.name);
-                mask.add(&value).map_err(problem)?;
-            }
-            command = command.env(&rule.name, value);
-        }
+        let mask;
+        (command, mask) = with_environment(command, spec, values)?;
         command = match &spec.stdin {
             Stdin::None => command,
-            Stdin::Json => command.stdin(json()),
-            Stdin::Text(template) => command.stdin(template.words(&fillings).join("\n")),
+            Stdin::Json => command.stdin(json(values)),
+            Stdin::Text(template) => {
+                let lines = template.words(&fillings, STDIN_BYTES_MAX)?;
+                command.stdin(lines.join("\n"))
+            }
         };
-        if let Some(timeout) = spec.timeout {
-            command = command.timeout(timeout);
-        }
-        if let Some(liveness) = spec.liveness {
-            command = command.liveness(liveness);
-        }
+        set!(command, spec, timeout, liveness);
         Ok(Prepared { command, mask })
     }
 
-    /// Runs it. Its lines are reported if somebody wants to see them.
+    /// Runs it. Its lines are reported if they are what is wanted of it.
     pub(super) fn run<S>(
         self,
         cx: &mut RequestContext<S>,
-        shows_lines: bool,
+        wanted: &Output,
     ) -> Result<CommandEnd, ToolError> {
         let Prepared { command, mask } = self;
+        let mut masked_json = None;
         let mut count = 0.0;
         let ended = command.run_with(cx, |cx, line| {
-            if shows_lines {
+            if *wanted == Output::Lines {
                 count += 1.0;
                 cx.progress(Progress::new(count).message(mask.apply_to_line(line)));
             }
         });
         // Masked here, before anybody could forget it, and before an error quotes from it.
-        let mut error = match ended {
+        let (output, problem) = match ended {
             Ok(mut output) => {
+                if *wanted == Output::Json && !mask.is_empty() {
+                    let read = serde_json::from_str(&output.stdout);
+                    masked_json = Some(read.map(|value| mask.apply_to_json(value)));
+                }
                 mask.apply_to_output(&mut output);
-                return Ok(CommandEnd {
-                    output,
-                    problem: None,
-                    mask,
-                });
+                (output, None)
             }
-            Err(error) => error,
+            Err(mut error) => {
+                let output = error.output_mut().map(|output| {
+                    mask.apply_to_output(output);
+                    output.clone()
+                });
+                let problem = mask.apply(&error.to_string());
+                let output = output.ok_or_else(|| ToolError::new(problem.clone()))?;
+                (output, Some(problem))
+            }
         };
-        let output = error.output_mut().map(|output| {
-            mask.apply_to_output(output);
-            output.clone()
-        });
-        let problem = mask.apply(&error.to_string());
-        match output {
-            Some(output) => Ok(CommandEnd {
-                output,
-                problem: Some(problem),
-                mask,
-            }),
-            None => Err(ToolError::new(problem)),
-        }
+        Ok(CommandEnd {
+            output,
+            masked_json,
+            problem,
+            mask,
+        })
     }
+}
+
+/// Sets the environment; what of it is secret.
+fn with_environment(
+    mut command: RunCommand,
+    spec: &CommandSpec,
+    values: &Map<String, Value>,
+) -> Result<(RunCommand, Mask), String> {
+    for (name, value) in inherited() {
+        command = command.env(name, value);
+    }
+    if let Run::Shell(_) = spec.run {
+        for (name, value) in values {
+            command = command.env(variable(name), plain(value));
+        }
+        command = command.env("ARGS_JSON", json(values));
+    }
+    let mut mask = Mask::default();
+    for rule in &spec.env {
+        let value = rule.value()?;
+        if rule.is_secret {
+            let problem = |problem| format!("the variable `{}` {problem}", rule.name);
+            mask.add(&value).map_err(problem)?;
+        }
+        command = command.env(&rule.name, value);
+    }
+    Ok((command, mask))
+}
+
+fn json(values: &Map<String, Value>) -> String {
+    Value::Object(values.clone()).to_string()
 }
 
 /// The environment variable of an argument of a shell line.
@@ -140,22 +163,29 @@ fn argv(
     fillings: &Fillings,
 ) -> Result<Vec<String>, String> {
     let mut argv = Vec::new();
-    let mut options_end = false;
+    let (mut options_end, mut bytes) = (false, 0);
     for word in words {
-        let filled = word.words(fillings);
-        let of = |slot: &str| arguments.iter().find(|argument| argument.name == slot);
+        let filled = word.words(fillings, ARGV_BYTES_MAX)?;
+        bytes += words_bytes(&filled);
+        if bytes > ARGV_BYTES_MAX {
+            return Err(too_many(bytes, ARGV_BYTES_MAX));
+        }
+        let of = |slot: &str| {
+            let argument = arguments.iter().find(|argument| argument.name == slot)?;
+            Some((argument, fillings.get(slot)?))
+        };
         let mut guarded = word
             .slots()
             .filter_map(of)
-            .filter(|one| !one.may_be_option());
+            .filter(|(argument, given)| !argument.may_be_option(given));
         if !options_end
             && word.begins_with_slot()
             && filled.iter().any(|word| word.starts_with('-'))
-            && let Some(argument) = guarded.next()
+            && let Some((argument, _)) = guarded.next()
         {
             let name = &argument.name;
             return Err(format!(
-                "`{name}` begins with `-`, so the program would read it as an option."
+                "`{name}` begins with `-`, so the program would read it as an option. Where that is meant, the file says `allow_dash = true`."
             ));
         }
         options_end |= word.plain() == Some("--");

@@ -4,27 +4,21 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use memchr::memmem;
+use serde_json::{Number, Value};
+use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::handler::CommandOutput;
-use crate::scripts::table::Table;
+use crate::handler::command::gap;
+use crate::scripts::table::{At, Table, is_name};
 
 /// What every script inherits: where programs are, who and where one is, the language, the place for temporary files.
-const INHERITED: [&str; 12] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "SHELL",
-    "LANG",
-    "LANGUAGE",
-    "LC_ALL",
-    "LC_CTYPE",
-    "TZ",
-    "TMPDIR",
-    "XDG_RUNTIME_DIR",
-];
+const INHERITED: &str =
+    "PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_ALL LC_CTYPE TZ TMPDIR XDG_RUNTIME_DIR";
+
+/// What stands in the names of variables that should be secret.
+const SECRET: &str = "SECRET TOKEN PASSWORD PASSWD API_KEY APIKEY PRIVATE_KEY CREDENTIAL";
 
 /// One variable that the file adds.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,58 +34,96 @@ pub(super) enum EnvValue {
     Literal(String),
     /// From the server's own environment.
     From(String),
-    /// What stands in a file, without its last line end.
+    /// What stands in a file, without the line ends behind it.
     File(PathBuf),
+}
+
+impl EnvValue {
+    fn read(rule: Table<'_>, base: &Path) -> Option<Self> {
+        let value = match (rule.text("value"), rule.text("from"), rule.text("file")) {
+            (Some(text), None, None) => Some(EnvValue::Literal(text)),
+            (None, Some(from), None) => Some(EnvValue::From(from)),
+            (None, None, Some(file)) => Some(EnvValue::File(base.join(file))),
+            _ => {
+                let problem = format!("{} needs one of value, from and file", rule.what);
+                rule.notes.error(rule.at, problem);
+                None
+            }
+        };
+        rule.finish();
+        value
+    }
 }
 
 impl EnvRule {
     /// Reads `env = { NAME = "value", OTHER = { from = "HOME" }, TOKEN = { file = "token", secret = true } }`.
     pub(super) fn read_all(table: &Table<'_>, base: &Path) -> Vec<EnvRule> {
-        let rules = table.members("env").into_iter().filter_map(|(name, value)| {
-            let at = value.span().start;
-            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-            let first_is_digit = name.value.starts_with(|char: char| char.is_ascii_digit());
-            if name.value.is_empty() || first_is_digit || !name.value.bytes().all(is_name) {
-                table.notes.error(name.at, format!("`{}` is no name for an environment variable", name.value));
-            }
-            let (value, secret) = match value.get_ref() {
-                DeValue::String(text) => (EnvValue::Literal(text.to_string()), None),
-                DeValue::Table(members) => {
-                    let rule = Table::new(table.notes, format!("the variable `{}`", name.value), at, members);
-                    let value = match (rule.text("value"), rule.text("from"), rule.text("file")) {
-                        (Some(text), None, None) => EnvValue::Literal(text.value),
-                        (None, Some(from), None) => EnvValue::From(from.value),
-                        (None, None, Some(file)) => EnvValue::File(base.join(file.value)),
-                        _ => {
-                            table.notes.error(at, format!("the variable `{}` needs one of value, from and file", name.value));
-                            return None;
-                        }
-                    };
-                    let secret = rule.boolean("secret");
-                    rule.finish();
-                    (value, secret)
-                }
-                _ => {
-                    table.notes.error(at, format!("the variable `{}` is a string, {{ from = \"NAME\" }} or {{ file = \"path\" }}", name.value));
-                    return None;
-                }
-            };
-            if let (EnvValue::Literal(text), Some(true)) = (&value, secret)
-                && let Err(problem) = Mask::default().add(text)
-            {
-                table.notes.error(at, format!("the variable `{}` {problem}", name.value));
-            }
-            if secret.is_none() && looks_secret(&name.value) && !matches!(value, EnvValue::File(_)) {
-                table.notes.warning(name.at, format!("`{}` looks like a secret; say secret = true to mask it in answers, or false", name.value));
-            }
-            let is_secret = secret.unwrap_or(matches!(value, EnvValue::File(_)));
-            Some(EnvRule { name: name.value, value, is_secret })
-        });
+        let rules = table.members("env").into_iter();
+        let rules = rules.filter_map(|(name, value)| EnvRule::read(table, name, value, base));
         rules.collect()
     }
 
-    /// Its value now; a sentence when there is none.
+    fn read(
+        table: &Table<'_>,
+        At { value: name, at }: At<String>,
+        found: &Spanned<DeValue<'_>>,
+        base: &Path,
+    ) -> Option<EnvRule> {
+        let (notes, value_at) = (table.notes, found.span().start);
+        let what = format!("the variable `{name}`");
+        if !is_name(&name, "_") || name.starts_with(|char: char| char.is_ascii_digit()) {
+            notes.error(
+                at,
+                format!("`{name}` is no name for an environment variable"),
+            );
+        }
+        let (value, secret) = match found.get_ref() {
+            DeValue::String(text) => (EnvValue::Literal(text.to_string()), None),
+            DeValue::Table(members) => {
+                let rule = Table::new(notes, what.as_str(), value_at, members);
+                let secret = rule.boolean("secret");
+                (EnvValue::read(rule, base)?, secret)
+            }
+            _ => {
+                let problem =
+                    format!("{what} is a string, {{ from = \"NAME\" }} or {{ file = \"path\" }}");
+                notes.error(value_at, problem);
+                return None;
+            }
+        };
+        let is_file = matches!(value, EnvValue::File(_));
+        if secret.is_none() && looks_secret(&name) && !is_file {
+            let problem = format!(
+                "`{name}` looks like a secret; say secret = true to mask it in answers, or false"
+            );
+            notes.warning(at, problem);
+        }
+        let is_secret = secret.unwrap_or(is_file);
+        if let (EnvValue::Literal(text), true) = (&value, is_secret)
+            && let Err(problem) = Mask::default().add(text)
+        {
+            notes.error(value_at, format!("{what} {problem}"));
+        }
+        Some(EnvRule {
+            name,
+            value,
+            is_secret,
+        })
+    }
+
+    /// Its value now; a sentence when there is none, or none that a program can be given.
     pub(super) fn value(&self) -> Result<String, String> {
+        let value = self.found()?;
+        match value.contains('\0') {
+            true => Err(format!(
+                "the variable `{}` has a NUL character, which no program can be given",
+                self.name
+            )),
+            false => Ok(value),
+        }
+    }
+
+    fn found(&self) -> Result<String, String> {
         match &self.value {
             EnvValue::Literal(text) => Ok(text.clone()),
             EnvValue::From(name) => std::env::var(name).map_err(|error| match error {
@@ -115,24 +147,13 @@ impl EnvRule {
 /// The variables that every script inherits, as far as they are set.
 pub(super) fn inherited() -> impl Iterator<Item = (&'static str, std::ffi::OsString)> {
     INHERITED
-        .into_iter()
+        .split(' ')
         .filter_map(|name| Some((name, std::env::var_os(name)?)))
 }
 
 fn looks_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    [
-        "SECRET",
-        "TOKEN",
-        "PASSWORD",
-        "PASSWD",
-        "API_KEY",
-        "APIKEY",
-        "PRIVATE_KEY",
-        "CREDENTIAL",
-    ]
-    .iter()
-    .any(|word| name.contains(word))
+    SECRET.split(' ').any(|word| name.contains(word))
 }
 
 /// Takes secrets out of text.
@@ -144,9 +165,6 @@ const MASKED: &str = "[secret]";
 /// A shorter value would be found in innocent text everywhere.
 const SECRET_CHARS_MIN: usize = 4;
 
-/// How a line begins that stands in an output in place of its middle, and how it ends.
-const GAP: (&str, &str) = ("\n[... ", "...]\n");
-
 impl Mask {
     /// One more secret; a sentence without a subject when it cannot be hidden.
     pub(super) fn add(&mut self, secret: &str) -> Result<(), String> {
@@ -155,12 +173,14 @@ impl Mask {
                 "is secret and has fewer than {SECRET_CHARS_MIN} characters, so it cannot be masked"
             ));
         }
-        // One of several lines appears line by line, and in JSON with its quotes escaped, for some with everything that is not ASCII.
+        // One of several lines appears line by line, there without what a terminal does not show, and in JSON with its quotes escaped, for some with
+        // everything that is not ASCII.
         let json = Value::from(secret).to_string();
         let json = json[1..json.len() - 1].trim();
         let ascii = ascii_json(json);
-        let spellings = secret.lines().map(str::trim);
-        let spellings = spellings.chain([secret, json, &ascii]);
+        let shown: String = secret.chars().filter(|char| !char.is_control()).collect();
+        let spellings = secret.split(['\n', '\r']).map(str::trim);
+        let spellings = spellings.chain([secret, json, &ascii, &shown]);
         let long = spellings.filter(|text| text.chars().count() >= SECRET_CHARS_MIN);
         self.0.extend(long.map(ToOwned::to_owned));
         // The longest first, so that no part is left of it.
@@ -205,8 +225,28 @@ impl Mask {
                     |(name, value): (String, Value)| (self.apply(&name), self.apply_to_json(value));
                 Value::Object(members.map(masked).collect())
             }
+            Value::Number(number) if self.hides(&number) => MASKED.into(),
             other => other,
         }
+    }
+
+    /// Whether this number is a secret or has one in its digits, however it was spelled.
+    fn hides(&self, number: &Number) -> bool {
+        let (text, number) = (number.to_string(), number.as_f64());
+        let is_it = |secret: &String| {
+            text.contains(secret.as_str())
+                || secret
+                    .parse()
+                    .ok()
+                    .is_some_and(|secret| Some(secret) == number)
+        };
+        self.0.iter().any(is_it)
+    }
+
+    /// Whether one of them stands in bytes that are no text, where none can be masked.
+    pub(super) fn is_in(&self, bytes: &[u8]) -> bool {
+        let mut secrets = self.0.iter();
+        secrets.any(|secret| memmem::find(bytes, secret.as_bytes()).is_some())
     }
 
     /// Masks the beginning of a secret at the end of a text, if it has so many bytes.
@@ -222,25 +262,25 @@ impl Mask {
     }
 
     pub(super) fn apply_to_output(&self, output: &mut CommandOutput) {
-        for text in [&mut output.stdout, &mut output.stderr] {
-            if !self.is_empty() {
-                *text = self.apply_around_gaps(text);
-            }
+        if self.is_empty() {
+            return;
         }
+        output.stdout = self.apply_around_gap(&output.stdout, output.stdout_left_out);
+        output.stderr = self.apply_around_gap(&output.stderr, output.stderr_left_out);
     }
 
-    /// The same for a text whose middle may have been left out, so that the ends beside the gap hold a part of a secret. The program may have written what
-    /// looks like a gap, too.
-    fn apply_around_gaps(&self, text: &str) -> String {
-        let text = self.apply(text);
-        let mut parts = text.split(GAP.0);
-        let mut masked = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
+    /// The same for a text of whose middle so many bytes were left out, so that the ends beside the gap hold a part of a secret. The program may have
+    /// written what looks like this gap, too.
+    fn apply_around_gap(&self, text: &str, left_out: u64) -> String {
+        if left_out == 0 {
+            return self.apply(text);
+        }
+        let gap = gap(left_out);
+        let mut parts = text.split(&gap).map(|part| self.apply(part));
+        let mut masked = parts.next().unwrap_or_default();
+        for tail in parts {
             self.cut_end(&mut masked, 1);
-            masked.push_str(GAP.0);
-            let end = part.find(GAP.1).map_or(part.len(), |at| at + GAP.1.len());
-            let (gap, tail) = part.split_at(end);
-            masked.push_str(gap);
+            masked.push_str(&gap);
             let cut = self.0.iter().flat_map(|secret| {
                 let cuts = secret.char_indices().map(|(at, _)| at);
                 cuts.filter(|at| *at > 0).map(|at| &secret[at..])
@@ -250,7 +290,7 @@ impl Mask {
                 .max_by_key(|cut| cut.len())
             {
                 Some(cut) => masked.extend([MASKED, &tail[cut.len()..]]),
-                None => masked.push_str(tail),
+                None => masked.push_str(&tail),
             }
         }
         masked
@@ -285,6 +325,7 @@ mod tests {
             "hunter22-long",
             "first line\nsecond line",
             "a\"bc",
+            "sw\u{1}ord\rfish",
             "",
         ] {
             mask.add(secret).expect("it can be masked");
@@ -292,8 +333,16 @@ mod tests {
         assert!(mask.add("abc").is_err(), "it would be found everywhere");
         let masked = mask.apply("a hunter22-long b hunter22 c abc {\"x\": \"a\\\"bc\"}");
         assert_eq!(masked, "a [secret] b [secret] c abc {\"x\": \"[secret]\"}");
-        assert_eq!(mask.apply("second line"), "[secret]");
-        let cut = mask.apply_around_gaps("x hunt\n[... 9 bytes left out ...]\nter22 y");
+        for shown in ["second line", "swordfish", "sw\u{1}ord", "fish"] {
+            assert_eq!(mask.apply(shown), "[secret]");
+        }
+        let text = "x hunt\n[... 9 bytes left out ...]\nter22 y";
+        let cut = mask.apply_around_gap(text, 9);
         assert_eq!(cut, "x [secret]\n[... 9 bytes left out ...]\n[secret] y");
+        assert_eq!(
+            mask.apply_around_gap(text, 0),
+            text,
+            "it is the program's own"
+        );
     }
 }

@@ -3,25 +3,26 @@
 //! Must not know the file's syntax, or how anything is run.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::string::FromUtf8Error;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::base::error::Result;
 use crate::base::log;
+use crate::base::setters::set;
 use crate::handler::Fork;
 use crate::handler::command::missing_program;
 use crate::handler::registration::{Register, Registration, sealed};
 use crate::lane::Lane;
 use crate::pool::ResourcePool;
+use crate::protocol::offer::OfferKind;
 use crate::scripts::argument::schema::schema;
 use crate::scripts::call::{Pools, requirements};
-use crate::scripts::mistake::{Mistake, Mistakes, position};
-use crate::scripts::offer::{self, set};
-use crate::scripts::spec::{CommandSpec, File, PLACES_MAX, Run, Source, ToolSpec, file};
+use crate::scripts::mistake::Mistakes;
+use crate::scripts::offer::FileOffer;
+use crate::scripts::spec::{CommandSpec, File, OfferSpec, PLACES_MAX, Run, ToolSpec, file};
+use crate::scripts::table::Notes;
 use crate::scripts::trust;
 use crate::server::{Server, ServerHandle};
 
@@ -43,7 +44,7 @@ const WORKERS: usize = 64;
 ///
 /// The file's format stands in the README, in the section about scripts. A server whose tools are background jobs
 /// needs [`Server::job_tools`] for clients that do not know tasks.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Scripts {
     file: Arc<File>,
     /// Kept while a server changes to a newer file: calls that began before have their places.
@@ -70,13 +71,12 @@ impl Scripts {
     /// these.
     pub fn load(path: impl AsRef<Path>) -> std::result::Result<Self, Mistakes> {
         let path = path.as_ref();
+        let refuse = |problem| wrong(path, "", 0, problem);
+        // Before it is read: what nobody else can write is afterwards what was looked at.
+        trust::problem(path).map_or(Ok(()), |problem| Err(refuse(problem)))?;
         let scripts = Self::load_trusting(path)?;
-        let mut files = [path.to_owned()].into_iter().chain(scripts.programs());
-        if let Some(problem) = files.find_map(|file| trust::problem(&file)) {
-            return Err(whole(path, problem));
-        }
-        drop(files);
-        Ok(scripts)
+        let problem = scripts.programs().find_map(|file| trust::problem(&file));
+        problem.map_or(Ok(scripts), |problem| Err(refuse(problem)))
     }
 
     /// Reads a file without a check of who can write it.
@@ -86,9 +86,13 @@ impl Scripts {
     /// With everything that is wrong with it.
     pub fn load_trusting(path: impl AsRef<Path>) -> std::result::Result<Self, Mistakes> {
         let path = path.as_ref();
-        let unreadable = |error| whole(path, format!("the file cannot be read: {error}"));
+        let unreadable = |error| wrong(path, "", 0, format!("the file cannot be read: {error}"));
         let text = std::fs::read(path).map_err(unreadable)?;
-        let text = String::from_utf8(text).map_err(|error| not_text(path, &error))?;
+        let text = String::from_utf8(text).map_err(|error| {
+            let good = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes());
+            wrong(path, &text, good, "the file is not UTF-8 from here on")
+        })?;
         let real = path.canonicalize().map_err(unreadable)?;
         let base = real.parent().unwrap_or(Path::new("/"));
         let (read, list) = file::read(&text, path, base);
@@ -109,13 +113,8 @@ impl Scripts {
 
     /// The files that are run: programs named by a path, and scripts that interpreters are given.
     fn programs(&self) -> impl Iterator<Item = PathBuf> {
-        let tools = self.file.tools.iter().map(|tool| &tool.command);
-        let resources = self.file.resources.iter();
-        let resources = resources.filter_map(|resource| match &resource.source {
-            Source::Command(command) => Some(command),
-            Source::File(_) => None,
-        });
-        tools.chain(resources).flat_map(CommandSpec::files)
+        let commands = self.file.offers.iter().filter_map(OfferSpec::command);
+        commands.flat_map(CommandSpec::files)
     }
 
     /// What clients may dislike, though it works.
@@ -136,18 +135,18 @@ impl Scripts {
     /// The tools, in the order of the file.
     pub fn tools(&self) -> impl Iterator<Item = ScriptTool<'_>> {
         let base = &*self.file.base;
-        let tools = self.file.tools.iter();
+        let tools = self.file.tools();
         tools.map(move |spec| ScriptTool { spec, base })
     }
 
     /// The URIs of the resources, in the order of the file.
     pub fn resources(&self) -> impl Iterator<Item = &str> {
-        self.file.resources.iter().map(|resource| &*resource.uri)
+        self.file.names(OfferKind::Resource)
     }
 
     /// The names of the prompts, in the order of the file.
     pub fn prompts(&self) -> impl Iterator<Item = &str> {
-        self.file.prompts.iter().map(|prompt| &*prompt.name)
+        self.file.names(OfferKind::Prompt)
     }
 
     /// A server of its own, named and described as the file says: with room for 64 scripts at once on the lane `main`, and the tools that look after
@@ -167,28 +166,44 @@ impl Scripts {
     ///
     /// # Errors
     ///
-    /// When something cannot be added, such as a tool whose name the server uses already. What was added until then is removed again, so that a file that is
-    /// mended can be taken; what was replaced stays.
+    /// When something cannot be added, such as a tool whose name the server uses already. What was added and replaced until then is undone, so that the
+    /// older ones are what is served.
     pub fn update(&mut self, handle: &ServerHandle, mut newer: Scripts) -> Result<()> {
         let (old, new) = (Arc::clone(&self.file), Arc::clone(&newer.file));
         newer.lanes = Arc::clone(&self.lanes);
         // What both have is the same pool, for tools that have changed and for those that have not.
-        let mut pools = (*newer.pools).clone();
-        for (name, pool) in &mut pools {
-            if let Some(old) = self.pools.get(name) {
-                pool.clone_from(old);
+        let pools = newer.pools.iter();
+        let pools = pools.map(|(name, pool)| (name, self.pools.get(name).unwrap_or(pool)));
+        let pools = pools.map(|(name, pool)| (name.clone(), pool.clone()));
+        newer.pools = Arc::new(pools.collect());
+        let mut done = Vec::new();
+        let has = |file: &File, key| file.offers.iter().any(|offer| offer.key() == key);
+        let mut changed = new
+            .offers
+            .iter()
+            .filter(|offer| !old.offers.contains(offer));
+        let renewed = changed.try_for_each(|spec| {
+            let offer = newer.offer(spec);
+            match has(&old, spec.key()) {
+                true => handle.replace(offer)?,
+                false => handle.add(offer)?,
             }
+            done.push(spec.key());
+            Ok(())
+        });
+        if renewed.is_err() {
+            for (kind, name) in done {
+                match old.offers.iter().find(|spec| spec.key() == (kind, name)) {
+                    // It was served a moment ago.
+                    Some(spec) => handle.replace(self.offer(spec))?,
+                    None => drop(handle.remove(kind, name)),
+                }
+            }
+            return renewed;
         }
-        newer.pools = Arc::new(pools);
-        renew_all(handle, &newer, &old)?;
-        for tool in gone(&old.tools, &new.tools, |tool| &tool.name) {
-            handle.remove_tool(&tool.name);
-        }
-        for resource in gone(&old.resources, &new.resources, |resource| &resource.uri) {
-            handle.remove_resource(&resource.uri);
-        }
-        for prompt in gone(&old.prompts, &new.prompts, |prompt| &prompt.name) {
-            handle.remove_prompt(&prompt.name);
+        let gone = old.offers.iter().map(OfferSpec::key);
+        for (kind, name) in gone.filter(|key| !has(&new, *key)) {
+            handle.remove(kind, name);
         }
         if new.server != old.server {
             log::warn!(
@@ -198,17 +213,23 @@ impl Scripts {
         *self = newer;
         Ok(())
     }
+
+    fn offer<'a>(&'a self, spec: &'a OfferSpec) -> FileOffer<'a> {
+        FileOffer {
+            spec,
+            base: &self.file.base,
+            pools: &self.pools,
+            lanes: &self.lanes,
+        }
+    }
 }
 
 fn turns(file: &File) -> impl Iterator<Item = (String, usize)> {
-    file.tools.iter().filter_map(ToolSpec::turns)
+    file.tools().filter_map(ToolSpec::turns)
 }
 
 fn pools(file: &File) -> Pools {
-    let claimed = file
-        .tools
-        .iter()
-        .flat_map(|tool| tool.claims.keys().cloned());
+    let claimed = file.tools().flat_map(|tool| tool.claims.keys().cloned());
     let names = claimed.chain(turns(file).map(|(name, _)| name));
     let pool = |name: String| {
         let pool = ResourcePool::lazy(&name, PLACES_MAX, || Ok::<_, String>(()));
@@ -217,119 +238,13 @@ fn pools(file: &File) -> Pools {
     Arc::new(names.map(pool).collect())
 }
 
-/// One thing that is wrong with a file as a whole.
-fn whole(path: &Path, message: String) -> Mistakes {
-    let mistake = Mistake {
-        line: 1,
-        column: 1,
-        message,
-        is_warning: false,
-    };
+/// One thing that is wrong with a file, at this byte of its text.
+fn wrong(path: &Path, text: &str, at: usize, problem: impl Into<String>) -> Mistakes {
+    let notes = Notes::new(text);
+    notes.error(at, problem);
     Mistakes {
         file: path.to_owned(),
-        list: vec![mistake],
-    }
-}
-
-fn not_text(path: &Path, error: &FromUtf8Error) -> Mistakes {
-    let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-    let mut mistakes = whole(path, "the file is not UTF-8 from here on".to_owned());
-    let (line, column) = position(&String::from_utf8_lossy(good), good.len());
-    (mistakes.list[0].line, mistakes.list[0].column) = (line, column);
-    mistakes
-}
-
-/// Offers what is new or has changed in these scripts, all of it or nothing that is new.
-fn renew_all(handle: &ServerHandle, newer: &Scripts, old: &File) -> Result<()> {
-    let mut added = Vec::new();
-    let renewed = renew_each(handle, newer, old, &mut added);
-    if renewed.is_err() {
-        for (remove, name) in added {
-            remove(handle, name);
-        }
-    }
-    renewed
-}
-
-/// Offers one by one, and notes what is new and how it is removed.
-fn renew_each<'a>(
-    handle: &ServerHandle,
-    newer: &'a Scripts,
-    old: &File,
-    added: &mut Vec<(Remove, &'a str)>,
-) -> Result<()> {
-    let new = &newer.file;
-    let tool = |spec: &ToolSpec| offer::tool(spec, &new.base, &newer.pools, &newer.lanes);
-    let both = (&*new.tools, &*old.tools);
-    renew(
-        handle,
-        both,
-        |tool| &tool.name,
-        tool,
-        |name| {
-            added.push((ServerHandle::remove_tool, name));
-        },
-    )?;
-    let both = (&*new.resources, &*old.resources);
-    renew(
-        handle,
-        both,
-        |it| &it.uri,
-        offer::resource,
-        |uri| {
-            added.push((ServerHandle::remove_resource, uri));
-        },
-    )?;
-    let both = (&*new.prompts, &*old.prompts);
-    renew(
-        handle,
-        both,
-        |it| &it.name,
-        offer::prompt,
-        |name| {
-            added.push((ServerHandle::remove_prompt, name));
-        },
-    )
-}
-
-/// Takes something of this name from a server.
-type Remove = fn(&ServerHandle, &str) -> bool;
-
-/// Offers what is new, and what has changed in place of what it was. Tells of what is new.
-fn renew<'a, T: PartialEq, R: Register<()>>(
-    handle: &ServerHandle,
-    (new, old): (&'a [T], &[T]),
-    key: fn(&T) -> &str,
-    offer: impl Fn(&T) -> R,
-    mut is_added: impl FnMut(&'a str),
-) -> Result<()> {
-    for changed in new.iter().filter(|new| !old.contains(new)) {
-        match old.iter().any(|old| key(old) == key(changed)) {
-            true => handle.replace(offer(changed))?,
-            false => {
-                handle.add(offer(changed))?;
-                is_added(key(changed));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Those that the others have no more.
-fn gone<'a, T>(
-    these: &'a [T],
-    others: &'a [T],
-    key: fn(&T) -> &str,
-) -> impl Iterator<Item = &'a T> {
-    let is_gone = move |this: &&T| others.iter().all(|other| key(other) != key(this));
-    these.iter().filter(is_gone)
-}
-
-impl fmt::Debug for Scripts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scripts")
-            .field("file", &self.file)
-            .finish_non_exhaustive()
+        list: notes.finish(),
     }
 }
 
@@ -375,15 +290,9 @@ impl sealed::Sealed for Scripts {}
 
 impl<S: Fork + Send + Sync + 'static> Register<S> for Scripts {
     fn registrations(self, template: &Arc<S>) -> Vec<std::result::Result<Registration, String>> {
-        let file = &*self.file;
-        let tools = file.tools.iter();
-        let tools = tools.map(|tool| offer::tool(tool, &file.base, &self.pools, &self.lanes));
-        let resources = file.resources.iter().map(offer::resource);
-        let prompts = file.prompts.iter().map(offer::prompt);
-        let tools = tools.flat_map(|tool| tool.registrations(template));
-        let resources = resources.flat_map(|resource| resource.registrations(template));
-        let prompts = prompts.flat_map(|prompt| prompt.registrations(template));
-        tools.chain(resources).chain(prompts).collect()
+        let offers = self.file.offers.iter();
+        let registrations = offers.flat_map(|spec| self.offer(spec).registrations(template));
+        registrations.collect()
     }
 
     fn lanes(&self) -> Vec<Lane> {

@@ -6,27 +6,42 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::base::setters::set;
+use crate::handler::registration::{Register, Registration, sealed};
 use crate::handler::{Execution, Fork, Prompt, RequestContext, Resource, Tool, ToolError};
+use crate::protocol::errors::ErrorObject;
 use crate::scripts::argument::check_all;
 use crate::scripts::argument::schema::schema;
 use crate::scripts::call::{Pools, call, read, ready};
 use crate::scripts::command::fillings;
-use crate::scripts::spec::{PromptSpec, ResourceSpec, ToolSpec};
+use crate::scripts::spec::{OfferSpec, PromptSpec, ResourceSpec, ToolSpec};
 
-/// Sets what the file says of a kind of thing, by the setting of the same name.
-macro_rules! set {
-    ($builder:ident, $spec:ident, $($setting:ident),+) => {
-        $(if let Some(value) = $spec.$setting.clone() {
-            $builder = $builder.$setting(value);
-        })+
-    };
+/// One thing that a file offers, and what it needs of the whole.
+pub(super) struct FileOffer<'a> {
+    pub(super) spec: &'a OfferSpec,
+    pub(super) base: &'a Path,
+    pub(super) pools: &'a Pools,
+    /// The lanes that the server has from its start, and their workers.
+    pub(super) lanes: &'a BTreeMap<String, usize>,
 }
 
-pub(super) use set;
+impl sealed::Sealed for FileOffer<'_> {}
 
-pub(super) fn tool<S: Fork + Send + Sync + 'static>(
+impl<S: Fork + Send + Sync + 'static> Register<S> for FileOffer<'_> {
+    fn registrations(self, template: &Arc<S>) -> Vec<Result<Registration, String>> {
+        match self.spec {
+            OfferSpec::Tool(spec) => {
+                tool(spec, self.base, self.pools, self.lanes).registrations(template)
+            }
+            OfferSpec::Resource(spec) => resource(spec).registrations(template),
+            OfferSpec::Prompt(spec) => prompt(spec).registrations(template),
+        }
+    }
+}
+
+fn tool<S: Fork + Send + Sync + 'static>(
     spec: &ToolSpec,
     base: &Path,
     pools: &Pools,
@@ -55,30 +70,36 @@ pub(super) fn tool<S: Fork + Send + Sync + 'static>(
     })
 }
 
-pub(super) fn resource<S: Fork + Send + Sync + 'static>(spec: &ResourceSpec) -> Resource<S> {
+fn resource<S: Fork + Send + Sync + 'static>(spec: &ResourceSpec) -> Resource<S> {
     let mut resource = Resource::new(&*spec.uri, &*spec.name);
     set!(resource, spec, title, description, mime_type);
     let spec = spec.clone();
     resource.handler(move |cx: &mut RequestContext<S>| read(&spec, cx))
 }
 
-pub(super) fn prompt<S: Fork + Send + Sync + 'static>(spec: &PromptSpec) -> Prompt<S> {
+fn prompt<S: Fork + Send + Sync + 'static>(spec: &PromptSpec) -> Prompt<S> {
     let mut prompt = Prompt::new(&*spec.name);
     set!(prompt, spec, title, description);
     let (text, arguments) = (spec.text.clone(), spec.arguments.clone());
     prompt
-        .handler(move |given: BTreeMap<String, String>| {
-            let given = given.into_iter().map(|(name, text)| {
-                let argument = arguments.iter().find(|argument| argument.name == name);
-                let value = match argument {
-                    Some(argument) => argument.read_text(text),
-                    None => text.into(),
-                };
-                (name, value)
-            });
-            let values = check_all(&arguments, &Value::Object(given.collect()));
-            let values = values.map_err(ToolError::new)?;
-            Ok::<_, ToolError>(text.text(&fillings(&arguments, &values)))
-        })
+        .handler(
+            move |cx: &mut RequestContext<S>, given: BTreeMap<String, String>| {
+                let mut read = Map::new();
+                for (name, text) in given {
+                    let argument = arguments.iter().find(|argument| argument.name == name);
+                    let value = match argument {
+                        Some(argument) => {
+                            argument.read_text(cx, text).map_err(ToolError::protocol)?
+                        }
+                        None => text.into(),
+                    };
+                    read.insert(name, value);
+                }
+                let values = check_all(&arguments, &Value::Object(read));
+                let values = values
+                    .map_err(|problem| ToolError::protocol(ErrorObject::invalid_params(problem)))?;
+                Ok::<_, ToolError>(text.text(&fillings(&arguments, &values)))
+            },
+        )
         .arguments_schema(&schema(&spec.arguments))
 }

@@ -7,13 +7,15 @@ pub(super) mod file;
 mod tool;
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::handler::Execution;
+use crate::protocol::offer::OfferKind;
 use crate::scripts::argument::Argument;
 use crate::scripts::environment::EnvRule;
 use crate::scripts::template::Template;
@@ -25,11 +27,56 @@ pub(super) const PLACES_MAX: usize = 256;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct File {
     pub(super) server: ServerSpec,
-    pub(super) tools: Vec<ToolSpec>,
-    pub(super) resources: Vec<ResourceSpec>,
-    pub(super) prompts: Vec<PromptSpec>,
+    /// Tools, resources, prompts, each kind in the order of the file.
+    pub(super) offers: Vec<OfferSpec>,
     /// The directory that relative paths are relative to.
     pub(super) base: PathBuf,
+}
+
+impl File {
+    pub(super) fn tools(&self) -> impl Iterator<Item = &ToolSpec> {
+        self.offers.iter().filter_map(|offer| match offer {
+            OfferSpec::Tool(tool) => Some(tool),
+            OfferSpec::Resource(_) | OfferSpec::Prompt(_) => None,
+        })
+    }
+
+    /// What clients know those of one kind by.
+    pub(super) fn names(&self, kind: OfferKind) -> impl Iterator<Item = &str> {
+        let keys = self.offers.iter().map(OfferSpec::key);
+        keys.filter_map(move |(other, name)| (other == kind).then_some(name))
+    }
+}
+
+/// One thing that the server offers because of the file.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum OfferSpec {
+    Tool(ToolSpec),
+    Resource(ResourceSpec),
+    Prompt(PromptSpec),
+}
+
+impl OfferSpec {
+    /// What it is to clients: no two of a file are the same.
+    pub(super) fn key(&self) -> (OfferKind, &str) {
+        match self {
+            OfferSpec::Tool(tool) => (OfferKind::Tool, &tool.name),
+            OfferSpec::Resource(resource) => (OfferKind::Resource, &resource.uri),
+            OfferSpec::Prompt(prompt) => (OfferKind::Prompt, &prompt.name),
+        }
+    }
+
+    /// What it runs, if it runs something.
+    pub(super) fn command(&self) -> Option<&CommandSpec> {
+        match self {
+            OfferSpec::Tool(tool) => Some(&tool.command),
+            OfferSpec::Resource(ResourceSpec {
+                source: Source::Command(command),
+                ..
+            }) => Some(command),
+            OfferSpec::Resource(_) | OfferSpec::Prompt(_) => None,
+        }
+    }
 }
 
 /// How the server introduces itself, which it does once.
@@ -54,48 +101,70 @@ pub(super) struct CommandSpec {
     pub(super) output_max: usize,
 }
 
-/// Programs that run the file which is the first of their words that is no option, with or without a version in their name.
-const INTERPRETERS: [&str; 13] = [
-    "sh", "bash", "dash", "zsh", "ksh", "fish", "python", "perl", "ruby", "node", "deno", "php",
-    "lua",
-];
+/// Programs and words of a shell that run a file which they are given, with or without a version in their name.
+const INTERPRETERS: &str = ". source sh bash dash zsh ksh fish busybox pwsh python pypy uv perl ruby node deno bun tsx php lua luajit Rscript julia tclsh \
+    expect java go groovy guile osascript";
 
 impl CommandSpec {
-    /// The files that it runs, as far as they are named by paths: the program, the script of an interpreter, and what else can be run of that which it names,
-    /// for there are programs that run others (`env`, `timeout`, a shell line).
+    /// The files that it runs, as far as they are named by paths: the program, what else can be run of that which it names, for there are programs that run
+    /// others (`env`, `timeout`, a shell line), and the files behind the name of an interpreter: the first, which is its script, and those below the
+    /// directory. What it is given from elsewhere, such as a log, is only read.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let at = |word: &str| self.cwd.join(word);
-        let is_program = |word: &&str| {
-            let found = word
-                .contains('/')
-                .then(|| at(word).metadata().ok())
-                .flatten();
-            found.is_some_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-        };
-        let (program, words) = match &self.run {
-            Run::Argv(program, words) => (program, words),
-            Run::Shell(line) => {
-                let words = line
-                    .split(|char: char| char.is_whitespace() || "\"'`;&|()<>$={}".contains(char));
-                return words.filter(is_program).map(at).collect();
+        let mut files = Vec::new();
+        let words = match &self.run {
+            Run::Argv(program, words) => {
+                files.extend(program.is_absolute().then(|| program.clone()));
+                // One that is not there yet counts as well.
+                let mut plain = words.iter().filter_map(Template::plain);
+                let script = plain.find(|word| !word.starts_with('-'));
+                let is_name =
+                    |word: &&str| interprets(program) && !word.contains(char::is_whitespace);
+                files.extend(script.filter(is_name).map(|script| self.cwd.join(script)));
+                let plain = words.iter().filter_map(Template::plain);
+                let program = program.to_str().unwrap_or_default();
+                [program].into_iter().chain(plain).collect()
             }
+            Run::Shell(line) => vec![line.as_str()],
         };
-        let plain = || words.iter().filter_map(Template::plain);
-        let name = program.file_name().and_then(|name| name.to_str());
-        let name = name
-            .map(|name| name.trim_end_matches(|char: char| char.is_ascii_digit() || char == '.'));
-        let interprets = name.is_some_and(|name| INTERPRETERS.contains(&name));
-        let script = plain()
-            .find(|word| !word.starts_with('-'))
-            .filter(|_| interprets);
-        let named = plain().filter(is_program).chain(script).map(at);
-        program
-            .is_absolute()
-            .then(|| program.clone())
+        let (mut is_interpreted, mut needs_script) = (false, false);
+        // A word may be a line for a shell.
+        let words = words
             .into_iter()
-            .chain(named)
-            .collect()
+            .flat_map(|word| [word].into_iter().chain(parts(word)));
+        for word in words {
+            let file = self.cwd.join(word);
+            let found = file.metadata().ok().filter(Metadata::is_file);
+            let is_program =
+                |found: &Metadata| word.contains('/') && found.permissions().mode() & 0o111 != 0;
+            let is_script = is_interpreted && (needs_script || !word.starts_with('/'));
+            if found.is_some_and(|found| is_script || is_program(&found)) {
+                files.push(file);
+                needs_script = false;
+            }
+            if interprets(Path::new(word)) {
+                (is_interpreted, needs_script) = (true, true);
+            }
+        }
+        files
     }
+}
+
+/// The words of a line for a shell.
+fn parts(line: &str) -> impl Iterator<Item = &str> {
+    let ends = |char: char| char.is_whitespace() || "\"'`;&|()<>$={}".contains(char);
+    line.split(ends).filter(|part| !part.is_empty())
+}
+
+fn interprets(program: &Path) -> bool {
+    let Some(name) = program.as_os_str().to_str() else {
+        return false;
+    };
+    let name = name.rsplit('/').next().unwrap_or_default();
+    let is_version = |char: char| char.is_ascii_digit() || char == '.';
+    let bare = name.trim_end_matches(is_version);
+    INTERPRETERS
+        .split_ascii_whitespace()
+        .any(|one| one == name || one == bare)
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -12,6 +12,25 @@ use toml::de::{DeTable, DeValue};
 
 use crate::scripts::mistake::{Mistake, nearest, position};
 
+/// In milliseconds.
+const TIMES: [(&str, u64); 6] = [
+    ("ms", 1),
+    ("s", 1000),
+    ("m", 60_000),
+    ("min", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
+
+/// In bytes.
+const SIZES: [(&str, u64); 5] = [
+    ("B", 1),
+    ("K", 1 << 10),
+    ("KiB", 1 << 10),
+    ("M", 1 << 20),
+    ("MiB", 1 << 20),
+];
+
 /// A value and the byte of the file where it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct At<T> {
@@ -98,10 +117,6 @@ impl<'a> Table<'a> {
         }
     }
 
-    pub(super) fn rename(&mut self, what: impl Into<String>) {
-        self.what = what.into();
-    }
-
     fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         let mut known = self.known.borrow_mut();
         if !known.contains(&key) {
@@ -110,15 +125,37 @@ impl<'a> Table<'a> {
         self.table.get(key)
     }
 
-    /// The key, when it is there: for what must not stand beside something else.
-    pub(super) fn place(&self, key: &'static str) -> Option<usize> {
-        let (key, _) = self.table.get_key_value(key)?;
-        Some(key.span().start)
+    /// Whether the key is there, for what must, or must not, stand beside something else.
+    pub(super) fn has(&self, key: &'static str) -> bool {
+        self.table.get(key).is_some()
+    }
+
+    /// Where the value of a key stands.
+    pub(super) fn place(&self, key: &'static str) -> usize {
+        let value = self.table.get(key);
+        value.map_or(self.at, |value| value.span().start)
+    }
+
+    /// Reports what is wrong with the value of a key.
+    pub(super) fn wrong(&self, key: &'static str, problem: impl Into<String>) {
+        self.notes.error(self.place(key), problem);
+    }
+
+    /// Reports what clients may dislike in the value of a key.
+    pub(super) fn doubtful(&self, key: &'static str, problem: impl Into<String>) {
+        self.notes.warning(self.place(key), problem);
+    }
+
+    /// Reports a key that should not be there, or not so.
+    pub(super) fn misplaced(&self, key: &'static str, problem: impl Into<String>) {
+        let known = self.table.get_key_value(key);
+        let at = known.map_or(self.at, |(key, _)| key.span().start);
+        self.notes.error(at, problem);
     }
 
     /// Reports that a key is missing which its kind of table needs.
     pub(super) fn require(&self, kind: &str, key: &'static str) {
-        if self.place(key).is_none() {
+        if !self.has(key) {
             let problem = format!("a [[{kind}]] needs a {key} = \"..\"");
             self.notes.error(self.at, problem);
         }
@@ -129,52 +166,47 @@ impl<'a> Table<'a> {
         key: &'static str,
         wanted: &str,
         read: impl FnOnce(&'a DeValue<'a>) -> Option<T>,
-    ) -> Option<At<T>> {
-        let value = self.get(key)?;
-        let at = value.span().start;
-        let read = read(value.get_ref());
-        if read.is_none() {
-            let found = shown(value.get_ref());
-            let problem = format!("`{key}` of {} is {wanted}, not {found}", self.what);
-            self.notes.error(at, problem);
-        }
-        read.map(|value| At { value, at })
-    }
-
-    /// What is read, where its place does not matter.
-    fn value<T>(
-        &self,
-        key: &'static str,
-        wanted: &str,
-        read: impl FnOnce(&'a DeValue<'a>) -> Option<T>,
     ) -> Option<T> {
-        Some(self.read(key, wanted, read)?.value)
+        let value = self.get(key)?.get_ref();
+        let read = read(value);
+        if read.is_none() {
+            let (what, found) = (&self.what, shown(value));
+            self.wrong(key, format!("`{key}` of {what} is {wanted}, not {found}"));
+        }
+        read
     }
 
-    pub(super) fn string(&self, key: &'static str) -> Option<At<String>> {
-        self.read(key, "a string", |value| {
-            value.as_str().map(ToOwned::to_owned)
-        })
-    }
-
-    /// What a string says that is not empty.
-    pub(super) fn said(&self, key: &'static str) -> Option<String> {
-        Some(self.text(key)?.value)
+    pub(super) fn string(&self, key: &'static str) -> Option<&'a str> {
+        self.read(key, "a string", DeValue::as_str)
     }
 
     /// A string that is not empty.
-    pub(super) fn text(&self, key: &'static str) -> Option<At<String>> {
+    pub(super) fn text(&self, key: &'static str) -> Option<String> {
         let text = self.string(key)?;
-        if text.value.trim().is_empty() {
-            self.notes
-                .error(text.at, format!("`{key}` of {} is empty", self.what));
+        if text.trim().is_empty() {
+            self.wrong(key, format!("`{key}` of {} is empty", self.what));
             return None;
         }
-        Some(text)
+        Some(text.to_owned())
+    }
+
+    /// What one of these words means; `wanted` says which there are.
+    pub(super) fn word<T>(
+        &self,
+        key: &'static str,
+        wanted: &str,
+        words: impl IntoIterator<Item = (&'static str, T)>,
+    ) -> Option<T> {
+        let text = self.text(key)?;
+        let found = words.into_iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            self.wrong(key, wanted);
+        }
+        Some(found?.1)
     }
 
     pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
-        self.value(key, "true or false", DeValue::as_bool)
+        self.read(key, "true or false", DeValue::as_bool)
     }
 
     /// An integer that is at least so much.
@@ -185,31 +217,31 @@ impl<'a> Table<'a> {
             most => format!("an integer from {least} to {most}"),
         };
         let count = |value: &DeValue<'_>| usize::try_from(integer(value)?).ok();
-        self.value(key, &wanted, |value| {
+        self.read(key, &wanted, |value| {
             count(value).filter(|number| allowed.contains(number))
         })
     }
 
     /// A number, whole or not.
     pub(super) fn number(&self, key: &'static str) -> Option<Number> {
-        self.value(key, "a number", |value| match json(value)? {
+        self.read(key, "a number", |value| match json(value)? {
             Value::Number(number) => Some(number),
             _ => None,
         })
     }
 
     pub(super) fn strings(&self, key: &'static str) -> Option<Vec<At<String>>> {
-        let list = self.value(key, "a list of strings", DeValue::as_array)?;
+        let list = self.read(key, "a list of strings", DeValue::as_array)?;
         let strings = list.iter().filter_map(|value| {
             let at = value.span().start;
             match value.get_ref().as_str() {
-                Some(text) => Some(At {
-                    value: text.to_owned(),
-                    at,
-                }),
+                Some(text) => {
+                    let value = text.to_owned();
+                    Some(At { value, at })
+                }
                 None => {
-                    self.notes
-                        .error(at, format!("`{key}` of {} is a list of strings", self.what));
+                    let problem = format!("`{key}` of {} is a list of strings", self.what);
+                    self.notes.error(at, problem);
                     None
                 }
             }
@@ -220,7 +252,7 @@ impl<'a> Table<'a> {
     /// Integers from 0 to 255.
     pub(super) fn codes(&self, key: &'static str) -> Option<Vec<i32>> {
         let wanted = "a list of exit codes, from 0 to 255";
-        self.value(key, wanted, |value| {
+        self.read(key, wanted, |value| {
             let codes = value
                 .as_array()?
                 .iter()
@@ -234,19 +266,15 @@ impl<'a> Table<'a> {
     /// A time: `"30s"`, `"5m"`, `"1h"`, `"250ms"`, or a number of seconds.
     pub(super) fn duration(&self, key: &'static str) -> Option<Duration> {
         let wanted = "a time such as \"30s\", \"5m\", \"2h\" or \"250ms\"";
-        let duration = self.value(key, wanted, |value| match value {
-            DeValue::String(text) => duration(text),
-            _ => integer(value)
-                .and_then(|seconds| u64::try_from(seconds).ok())
-                .map(Duration::from_secs),
+        let duration = self.read(key, wanted, |value| match value {
+            DeValue::String(text) => quantity(text, &TIMES).map(Duration::from_millis),
+            _ => u64::try_from(integer(value)?).ok().map(Duration::from_secs),
         })?;
         if duration.is_zero() {
-            let problem = format!(
-                "`{key}` of {} is no time at all; leave it out if there is no bound",
-                self.what
-            );
-            let at = self.place(key).unwrap_or(self.at);
-            self.notes.error(at, problem);
+            let what = &self.what;
+            let problem =
+                format!("`{key}` of {what} is no time at all; leave it out if there is no bound");
+            self.misplaced(key, problem);
             return None;
         }
         Some(duration)
@@ -255,39 +283,36 @@ impl<'a> Table<'a> {
     /// A number of bytes: `65536`, `"64 KiB"`, `"1 MiB"`.
     pub(super) fn size(&self, key: &'static str) -> Option<usize> {
         let wanted = "a number of bytes, such as 65536, \"64 KiB\" or \"1 MiB\"";
-        self.value(key, wanted, |value| match value {
-            DeValue::String(text) => size(text),
-            _ => integer(value).and_then(|bytes| usize::try_from(bytes).ok()),
+        self.read(key, wanted, |value| match value {
+            DeValue::String(text) => usize::try_from(quantity(text, &SIZES)?).ok(),
+            _ => usize::try_from(integer(value)?).ok(),
         })
     }
 
     /// Any value, as JSON.
-    pub(super) fn any(&self, key: &'static str) -> Option<At<Value>> {
+    pub(super) fn any(&self, key: &'static str) -> Option<Value> {
         self.read(key, "a value that JSON has", json)
     }
 
-    pub(super) fn anys(&self, key: &'static str) -> Option<At<Vec<Value>>> {
+    pub(super) fn anys(&self, key: &'static str) -> Option<Vec<Value>> {
         self.read(key, "a list of values", |value| {
-            value
-                .as_array()?
-                .iter()
-                .map(|value| json(value.get_ref()))
-                .collect()
+            let values = value.as_array()?.iter();
+            values.map(|value| json(value.get_ref())).collect()
         })
     }
 
     pub(super) fn table(&self, key: &'static str, what: impl Into<String>) -> Option<Table<'a>> {
-        let read = self.read(key, "a table", DeValue::as_table)?;
-        Some(Table::new(self.notes, what, read.at, read.value))
+        let table = self.read(key, "a table", DeValue::as_table)?;
+        Some(Table::new(self.notes, what, self.place(key), table))
     }
 
     /// The tables of `[[key]]`.
-    pub(super) fn tables(&self, key: &'static str, what: &str) -> Vec<Table<'a>> {
+    pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
         let wanted = format!("a list of tables; write [[{key}]] above each");
-        let tables = self.value(key, &wanted, |value| {
+        let tables = self.read(key, &wanted, |value| {
             let tables = value.as_array()?.iter().map(|value| {
-                let table = value.get_ref().as_table()?;
-                Some(Table::new(self.notes, what, value.span().start, table))
+                let (table, at) = (value.get_ref().as_table()?, value.span().start);
+                Some(Table::new(self.notes, format!("a [[{key}]]"), at, table))
             });
             tables.collect::<Option<Vec<_>>>()
         });
@@ -297,17 +322,34 @@ impl<'a> Table<'a> {
     /// The members of the table `key`, in the order of the file: name, its place, and the value.
     pub(super) fn members(&self, key: &'static str) -> Vec<(At<String>, &'a Spanned<DeValue<'a>>)> {
         let table = self.read(key, "a table", DeValue::as_table);
-        let mut members: Vec<_> = table
-            .iter()
-            .flat_map(|table| table.value.iter())
+        let members = table.into_iter().flat_map(|table| table.iter());
+        let mut members: Vec<_> = members
             .map(|(name, value)| {
-                let at = name.span().start;
-                let name = name.get_ref().clone().into_owned();
+                let (at, name) = (name.span().start, name.get_ref().clone().into_owned());
                 (At { value: name, at }, value)
             })
             .collect();
         members.sort_by_key(|(name, _)| name.at);
         members
+    }
+
+    /// Those of them that are tables, by name; of the others `what_to_write` says what should be there.
+    pub(super) fn named_tables(
+        &self,
+        key: &'static str,
+        kind: &str,
+        what_to_write: impl Fn(&str) -> String,
+    ) -> Vec<(String, Table<'a>)> {
+        let tables = self.members(key).into_iter().filter_map(|(name, value)| {
+            let At { value: name, at } = name;
+            let Some(table) = value.get_ref().as_table() else {
+                self.notes.error(at, what_to_write(&name));
+                return None;
+            };
+            let what = format!("the {kind} `{name}`");
+            Some((name, Table::new(self.notes, what, at, table)))
+        });
+        tables.collect()
     }
 
     /// Reports every key that nobody has asked for.
@@ -328,6 +370,12 @@ impl<'a> Table<'a> {
             );
         }
     }
+}
+
+/// Whether it has only letters, digits and these.
+pub(super) fn is_name(text: &str, others: &str) -> bool {
+    let is_one = |char: char| char.is_ascii_alphanumeric() || others.contains(char);
+    !text.is_empty() && text.chars().all(is_one)
 }
 
 /// What was written, if it is short, else its kind.
@@ -366,33 +414,10 @@ pub(super) fn json(value: &DeValue<'_>) -> Option<Value> {
     })
 }
 
-fn parts(text: &str) -> Option<(u64, &str)> {
+/// A number and its unit, in the smallest unit.
+fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
-    let unit = text.find(|char: char| !char.is_ascii_digit())?;
-    let (number, unit) = text.split_at(unit);
-    Some((number.parse().ok()?, unit.trim()))
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = parts(text)?;
-    let ms = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" | "min" => 60 * 1000,
-        "h" => 60 * 60 * 1000,
-        "d" => 24 * 60 * 60 * 1000,
-        _ => return None,
-    };
-    number.checked_mul(ms).map(Duration::from_millis)
-}
-
-fn size(text: &str) -> Option<usize> {
-    let (number, unit) = parts(text)?;
-    let bytes = match unit {
-        "B" => 1,
-        "K" | "KiB" => 1024,
-        "M" | "MiB" => 1024 * 1024,
-        _ => return None,
-    };
-    usize::try_from(number.checked_mul(bytes)?).ok()
+    let (number, unit) = text.split_at(text.find(|char: char| !char.is_ascii_digit())?);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
 }

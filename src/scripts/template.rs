@@ -21,6 +21,14 @@ pub(super) enum Filling {
     Many(Vec<String>),
 }
 
+/// What a word takes beside its text.
+const WORD_BYTES: usize = 64;
+
+/// What words take, in bytes.
+pub(super) fn words_bytes(words: &[String]) -> usize {
+    words.iter().map(|word| word.len() + WORD_BYTES).sum()
+}
+
 /// What fills the placeholders; an absent one is an optional argument that was not given.
 pub(super) type Fillings = BTreeMap<String, Filling>;
 
@@ -85,28 +93,33 @@ impl Template {
         }
     }
 
-    /// The words that it becomes: one; none when an argument in it is absent; one for each item when there is an array in it.
-    pub(super) fn words(&self, fillings: &Fillings) -> Vec<String> {
+    /// The words that it becomes: one; none when an argument in it is absent; one for each item when there is an array in it. A sentence when they
+    /// would take more than so many bytes: a text beside an array, and an array beside another, come to the product of both.
+    pub(super) fn words(
+        &self,
+        fillings: &Fillings,
+        bytes_max: usize,
+    ) -> Result<Vec<String>, String> {
         let mut words = vec![String::new()];
         for part in &self.0 {
-            match part {
-                Part::Text(text) => words.iter_mut().for_each(|word| word.push_str(text)),
+            let filling = match part {
+                Part::Text(text) => &Filling::One(text.clone()),
                 Part::Slot(name) => match fillings.get(name) {
-                    None => return Vec::new(),
-                    Some(Filling::One(text)) => {
-                        words.iter_mut().for_each(|word| word.push_str(text))
-                    }
-                    Some(Filling::Many(items)) => {
-                        let spread = |word: &String| {
-                            let word = word.clone();
-                            items.iter().map(move |item| word.clone() + item)
-                        };
-                        words = words.iter().flat_map(spread).collect();
-                    }
+                    None => return Ok(Vec::new()),
+                    Some(filling) => filling,
                 },
-            }
+            };
+            let items = match filling {
+                Filling::One(text) => std::slice::from_ref(text),
+                Filling::Many(items) => items,
+            };
+            allow(&words, items, bytes_max)?;
+            words = words
+                .iter()
+                .flat_map(|word| items.iter().map(move |item| format!("{word}{item}")))
+                .collect();
         }
-        words
+        Ok(words)
     }
 
     /// One text for people: items with commas, nothing for what is absent.
@@ -123,9 +136,31 @@ impl Template {
     }
 }
 
+/// Whether each of these words may be followed by each of these items. One word is as long as what is in it, and never too much.
+fn allow(words: &[String], items: &[String], bytes_max: usize) -> Result<(), String> {
+    let bytes = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
+    let count = words.len().saturating_mul(items.len());
+    let total = (bytes(words).saturating_mul(items.len()))
+        .saturating_add(bytes(items).saturating_mul(words.len()))
+        .saturating_add(count.saturating_mul(WORD_BYTES));
+    match count > 1 && total > bytes_max {
+        true => Err(too_many(total, bytes_max)),
+        false => Ok(()),
+    }
+}
+
+/// What is said of words that take too much.
+pub(super) fn too_many(bytes: usize, bytes_max: usize) -> String {
+    format!(
+        "the arguments make words of a command that are too many bytes ({bytes}; the most are {bytes_max})"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MIB: usize = 1024 * 1024;
 
     fn fillings() -> Fillings {
         let one = |text: &str| Filling::One(text.to_owned());
@@ -154,8 +189,34 @@ mod tests {
         ];
         for (text, words, shown) in rows {
             let template = Template::parse(text).expect("it is one");
-            assert_eq!(template.words(&fillings()), *words, "{text}");
+            let filled = template.words(&fillings(), MIB).expect("they are few");
+            assert_eq!(filled, *words, "{text}");
             assert_eq!(template.text(&fillings()), *shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn law_9_arrays_do_not_multiply_without_a_bound() {
+        let many = |count| Filling::Many(vec!["x".to_owned(); count]);
+        let fillings = BTreeMap::from([
+            ("text".to_owned(), Filling::One("n".repeat(MIB))),
+            ("ten".to_owned(), many(10)),
+            ("thousand".to_owned(), many(1000)),
+            ("million".to_owned(), many(1_000_000)),
+        ]);
+        for (text, count) in [
+            ("{text}{text}{text}-{text}", Some(1)),
+            ("{text}{ten}", Some(10)),
+            ("{ten}{thousand}", Some(10_000)),
+            ("{text}{thousand}", None),
+            ("{thousand}{text}", None),
+            ("{thousand}{thousand}", None),
+            ("{ten}{ten}{ten}{ten}{ten}{ten}{ten}{ten}", None),
+            ("{million}{million}{million}{million}", None),
+        ] {
+            let template = Template::parse(text).expect("it is one");
+            let words = template.words(&fillings, 32 * MIB);
+            assert_eq!(words.ok().map(|words| words.len()), count, "{text}");
         }
     }
 

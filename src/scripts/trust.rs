@@ -10,23 +10,37 @@ use rustix::process::{getegid, geteuid};
 
 /// Why this file cannot be trusted, if it cannot.
 pub(super) fn problem(file: &Path) -> Option<String> {
-    let real = file.canonicalize().ok()?;
+    let Ok(real) = file.canonicalize() else {
+        return missing(file);
+    };
     // Who may write where a link stands can put another in its place.
     let link = file.parent().filter(|_| file.is_symlink());
     let link = link.and_then(|place| Path::new(".").join(place).canonicalize().ok());
-    let kept = |path: &Path, kind, is_above| {
-        Some(refusal(
-            kind,
-            path,
-            &others(&path.metadata().ok()?, is_above)?,
-        ))
-    };
     let directories = real.parent().into_iter().chain(link.as_deref());
     let mut near = directories.clone();
     let mut above = directories.flat_map(|place| place.ancestors().skip(1));
     kept(&real, "file", false)
         .or_else(|| near.find_map(|place| kept(place, "directory", false)))
         .or_else(|| above.find_map(|place| kept(place, "directory", true)))
+}
+
+/// What is not there, or cannot be followed, is made by who may write where it would stand: the nearest directory that is there, and those above it.
+fn missing(file: &Path) -> Option<String> {
+    let file = Path::new(".").join(file);
+    let mut directories = file.ancestors().skip(1);
+    let nearest = directories.find_map(|place| place.canonicalize().ok())?;
+    let above = || nearest.ancestors().skip(1);
+    kept(&nearest, "directory", false)
+        .or_else(|| above().find_map(|place| kept(place, "directory", true)))
+}
+
+/// Why this cannot be trusted alone.
+fn kept(path: &Path, kind: &str, is_above: bool) -> Option<String> {
+    Some(refusal(
+        kind,
+        path,
+        &others(&path.metadata().ok()?, is_above)?,
+    ))
 }
 
 fn refusal(kind: &str, path: &Path, who: &str) -> String {

@@ -30,6 +30,27 @@ const LIST_TTL: Duration = Duration::from_secs(300);
 /// A shorter key could be guessed.
 const SEAL_KEY_BYTES_MIN: usize = 32;
 
+/// Declares methods of the builder that start the server and open the front of the same name.
+macro_rules! starters {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident($($argument:ident: $type:ty),*);
+    )+) => {$(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        ///
+        /// Those of both.
+        pub fn $name(self $(, $argument: $type)*) -> Result<RunningServer> {
+            let running = self.start()?;
+            running.$name($($argument),*)?;
+            Ok(running)
+        }
+    )+};
+}
+
+pub(super) use starters;
+
 /// Builds an MCP server: its name, its tools, prompts and resources, its lanes and limits. A `serve_..` method starts it.
 ///
 /// What is wrong with the configuration is reported by that method, as an [`Error`] whose
@@ -111,6 +132,7 @@ impl Server {
             lanes: vec![Lane::main(), Lane::urgent()],
             limits: Arc::default(),
             desk: DeskPlan::default(),
+            pools: Vec::new(),
             liveness: None,
             on_stalled: None,
         };
@@ -194,19 +216,13 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         /// How long clients may cache the lists of tools, prompts, resources and templates. Default 5 minutes, public. Clients of revision 2026-07-28
         /// only. Specification: `server/utilities/caching`.
         list_cache(hint: CacheHint) => plan.list_cache = hint;
-    }
 
     /// Lets handlers see this header field of their HTTP request, by [`RequestContext::header`](crate::RequestContext::header). Default none, so that nothing is
     /// copied that nobody looks at.
     ///
     /// A header is untrusted input: any client can send it. Trust it only behind a proxy that sets it.
-    #[must_use]
-    pub fn request_header(mut self, name: &str) -> Self {
-        self.plan.request_headers.push(name.into());
-        self
-    }
+        request_header(name: &str) => plan.request_headers.push(name.into());
 
-    setters! {
         /// What becomes of the sessions of handshake-era clients over HTTP. Default [`Sessions::Kept`]. Take [`Sessions::Stateless`] for several instances
         /// behind one address, [`Sessions::Adopt`] for one that restarts under clients that never begin anew. A pipe has its session in any case.
         legacy_sessions(sessions: Sessions) => plan.legacy_sessions = sessions;
@@ -227,12 +243,8 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// Adds a lane, or changes the size of an existing one, such as `main` or `urgent`.
     #[must_use]
     pub fn lane(mut self, lane: Lane) -> Self {
-        match self
-            .plan
-            .lanes
-            .iter_mut()
-            .find(|known| known.name == lane.name)
-        {
+        let mut known = self.plan.lanes.iter_mut();
+        match known.find(|known| known.name == lane.name) {
             Some(known) => known.change(lane),
             None => self.plan.lanes.push(lane),
         }
@@ -296,13 +308,9 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         ///     .on_stalled(|call| eprintln!("{} hangs: {call}", call.name));
         /// ```
         on_stalled(hook: impl Fn(&StalledCall) + Send + Sync + 'static) => plan.on_stalled = Some(Box::new(hook));
-    }
 
-    /// Adds an icon of the server.
-    #[must_use]
-    pub fn icon(mut self, icon: Icon) -> Self {
-        self.plan.implementation.icons.push(icon);
-        self
+        /// Adds an icon of the server.
+        icon(icon: Icon) => plan.implementation.icons.push(icon);
     }
 
     /// Starts a server that serves nothing yet: the `serve_..` methods of [`RunningServer`] open what it serves, several at once if you like.
@@ -315,52 +323,34 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
             return Err(Error::configuration(problem));
         }
         #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
-        self.serving.http.rules(true)?;
+        self.serving
+            .http
+            .rules(crate::transport::http::endpoint::Reach::ThisMachine)?;
         let limits = Arc::clone(&self.plan.limits);
         let engine = Engine::start(self.plan, self.template)?;
         Ok(RunningServer::new(engine, limits, self.serving))
     }
 
-    /// [Starts](Self::start) the server on the process's stdin and stdout; see [`RunningServer::serve_stdio`].
-    ///
-    /// # Errors
-    ///
-    /// Those of both.
-    pub fn serve_stdio(self) -> Result<RunningServer> {
-        let running = self.start()?;
-        running.serve_stdio()?;
-        Ok(running)
-    }
+    starters! {
+        /// [Starts](Self::start) the server on the process's stdin and stdout; see [`RunningServer::serve_stdio`].
+        serve_stdio();
 
-    /// [Starts](Self::start) the server on a pair of byte streams; see [`RunningServer::serve_pipe`].
-    ///
-    /// # Errors
-    ///
-    /// Those of both.
-    pub fn serve_pipe(
-        self,
-        read: impl Read + Send + 'static,
-        write: impl Write + Send + 'static,
-    ) -> Result<RunningServer> {
-        let running = self.start()?;
-        running.serve_pipe(read, write)?;
-        Ok(running)
+        /// [Starts](Self::start) the server on a pair of byte streams; see [`RunningServer::serve_pipe`].
+        serve_pipe(read: impl Read + Send + 'static, write: impl Write + Send + 'static);
     }
 }
 
 /// What is wrong with the settings, in a sentence.
 fn problem(plan: &EnginePlan) -> Option<String> {
-    let is_zero = plan.liveness.is_some_and(|liveness| liveness.is_zero());
-    let liveness =
-        is_zero.then(|| "a liveness of zero is one that no handler could keep".to_owned());
-    let key_bytes = plan.seal_key.as_ref().map(Vec::len);
-    let short_key = key_bytes
-        .filter(|bytes| *bytes < SEAL_KEY_BYTES_MIN)
-        .map(|bytes| {
-            format!("the seal key has {bytes} bytes; it needs at least {SEAL_KEY_BYTES_MIN}")
-        });
-    let lane = plan.lanes.iter().find_map(Lane::problem);
-    lane.or(liveness)
-        .or_else(|| plan.limits.problem())
-        .or(short_key)
+    if let Some(problem) = plan.lanes.iter().find_map(Lane::problem) {
+        return Some(problem);
+    }
+    if plan.liveness.is_some_and(|liveness| liveness.is_zero()) {
+        return Some("a liveness of zero is one that no handler could keep".to_owned());
+    }
+    let key_bytes = plan.seal_key.as_ref().map_or(SEAL_KEY_BYTES_MIN, Vec::len);
+    let short =
+        || format!("the seal key has {key_bytes} bytes; it needs at least {SEAL_KEY_BYTES_MIN}");
+    let limits = plan.limits.problem();
+    limits.or_else(|| (key_bytes < SEAL_KEY_BYTES_MIN).then(short))
 }

@@ -6,9 +6,9 @@ use std::any::type_name;
 use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
-use crate::handler::registration::OfferKind;
+use crate::engine::IfTaken;
 use crate::handler::{Fork, Prompt, Register, Resource, ResourceTemplate, Tool};
-use crate::protocol::change::Change;
+use crate::protocol::offer::{Change, OfferKind};
 use crate::server::running::ServerHandle;
 
 /// Adding while the server runs.
@@ -29,7 +29,7 @@ impl<S: Fork + Send + Sync + 'static> ServerHandle<S> {
     /// # let (read, write) = std::io::pipe()?;
     /// let running = Server::new("growing", "1.0.0").serve_pipe(read, std::io::sink())?;
     /// let handle = running.handle();
-    /// let loud = Tool::new("shout").handler(|text: serde_json::Value| text.to_string().to_uppercase());
+    /// let loud = Tool::new("shout").handler(|text: mcp_threads::serde_json::Value| text.to_string().to_uppercase());
     /// handle.add_tool(loud)?;
     /// assert!(handle.enable_tool("shout", false)); // not listed, not called, not forgotten
     /// assert!(handle.remove_tool("shout"));
@@ -73,24 +73,24 @@ impl<S: Fork + Send + Sync + 'static> ServerHandle<S> {
     }
 
     /// Puts a tool, a prompt, a resource or a template in the place of that of its name, in one step: no client finds none meanwhile, and calls that have
-    /// been accepted run as they were. Without one of that name, as `add_..`.
+    /// been accepted run as they were. One that is not offered just now ([`enable_tool`](Self::enable_tool)) stays so. Without one of that name, as `add_..`.
     ///
     /// # Errors
     ///
     /// The same as when the server starts, but for the name.
     pub fn replace(&self, item: impl Register<S>) -> Result<()> {
-        for registration in item.registrations(&self.template) {
-            self.engine
-                .replace(registration.map_err(Error::configuration)?)?;
-        }
-        Ok(())
+        self.put(item, IfTaken::Replace)
     }
 
     /// Adds a tool, a prompt, a resource or a template.
     pub(crate) fn add(&self, item: impl Register<S>) -> Result<()> {
+        self.put(item, IfTaken::Refuse)
+    }
+
+    fn put(&self, item: impl Register<S>, if_taken: IfTaken) -> Result<()> {
         for registration in item.registrations(&self.template) {
-            self.engine
-                .add(registration.map_err(Error::configuration)?)?;
+            let registration = registration.map_err(Error::configuration)?;
+            self.engine.put(registration, if_taken)?;
         }
         Ok(())
     }
@@ -127,24 +127,29 @@ impl<S> ServerHandle<S> {
         })
     }
 
+    /// Removes what has this name, or URI, among those of its kind. Returns whether there was one.
+    pub(crate) fn remove(&self, kind: OfferKind, name: &str) -> bool {
+        self.engine.remove(kind, name)
+    }
+
     /// Removes a tool and notifies the subscribed clients. Calls that have been accepted still run. Returns whether there was a tool of this name.
     pub fn remove_tool(&self, name: &str) -> bool {
-        self.engine.remove(OfferKind::Tool, name)
+        self.remove(OfferKind::Tool, name)
     }
 
     /// Removes a prompt, as [`remove_tool`](Self::remove_tool) does a tool.
     pub fn remove_prompt(&self, name: &str) -> bool {
-        self.engine.remove(OfferKind::Prompt, name)
+        self.remove(OfferKind::Prompt, name)
     }
 
     /// Removes the resource with this URI, as [`remove_tool`](Self::remove_tool) does a tool. Who watches it is told nothing more.
     pub fn remove_resource(&self, uri: &str) -> bool {
-        self.engine.remove(OfferKind::Resource, uri)
+        self.remove(OfferKind::Resource, uri)
     }
 
     /// Removes a resource template, named as it was written, as [`remove_tool`](Self::remove_tool) does a tool.
     pub fn remove_resource_template(&self, uri_template: &str) -> bool {
-        self.engine.remove(OfferKind::Template, uri_template)
+        self.remove(OfferKind::Template, uri_template)
     }
 
     /// Disables a tool (`false`) or enables it again (`true`), and notifies the subscribed clients if that is a change. A disabled tool is not
@@ -157,17 +162,17 @@ impl<S> ServerHandle<S> {
     /// Notifies the subscribed clients that the list of tools has changed (`notifications/tools/list_changed`). Never waits. Adding, removing and
     /// enabling a tool does this itself. Specification: `server/tools` ("List Changed Notification").
     pub fn tools_changed(&self) {
-        self.engine.publish(Change::Tools);
+        self.engine.publish(Change::List(OfferKind::Tool));
     }
 
     /// Notifies the subscribed clients that the list of prompts has changed (`notifications/prompts/list_changed`). Never waits.
     pub fn prompts_changed(&self) {
-        self.engine.publish(Change::Prompts);
+        self.engine.publish(Change::List(OfferKind::Prompt));
     }
 
     /// Notifies the subscribed clients that the list of resources or of templates has changed (`notifications/resources/list_changed`). Never waits.
     pub fn resources_changed(&self) {
-        self.engine.publish(Change::Resources);
+        self.engine.publish(Change::List(OfferKind::Resource));
     }
 
     /// Notifies the clients subscribed to this resource that its contents have changed (`notifications/resources/updated`). Never waits. URIs are

@@ -20,7 +20,8 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     ///
     /// Tools that are marked [`in_workspace`](crate::Tool::in_workspace) or [`reads_workspace`](crate::Tool::reads_workspace) get an argument `workspace`, and the
     /// server the tools `open_workspace`, `list_workspaces` and `close_workspace`. A workspace belongs to a handshake-era session or to a pipe, whose
-    /// client names it as it likes; the default is "default". A client of revision 2026-07-28 over HTTP has no identity: it calls `open_workspace`, and
+    /// client names it as it likes; the default is "default". So it is on purpose for a pipe of revision 2026-07-28, too, which asks for names that the
+    /// client passes: there is nobody else on a pipe. A client of revision 2026-07-28 over HTTP has no identity: it calls `open_workspace`, and
     /// the name that it gets is all that leads there.
     ///
     /// A call that waits for its turn holds no worker. When a handler panics with the value, the next call makes a new one; see
@@ -69,14 +70,15 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         job_drain_deadline(deadline: Duration) => plan.desk.drain_deadline = Some(deadline);
     }
 
-    /// Looks after a pool: gives back what has been kept for a job, a workspace or a session that has ended, takes back what has been held longer than its lease, and
-    /// shows in `list_workspaces` what a workspace holds of it. Tell each server of the pools that its handlers claim from.
+    /// Looks after a pool: gives back what has been kept for a job, a workspace or a session that has ended, takes back what has been held longer than its lease,
+    /// and shows in `list_workspaces` what a workspace holds of it. Tell each server of the pools that its handlers claim from.
     #[must_use]
-    pub fn pool<T: Send + 'static, K: Display + Send + Sync + 'static>(
-        mut self,
-        pool: &ResourcePool<T, K>,
-    ) -> Self {
-        self.plan.desk.pools.push(Arc::clone(pool.table()));
+    pub fn pool<T, K>(mut self, pool: &ResourcePool<T, K>) -> Self
+    where
+        T: Send + 'static,
+        K: Display + Send + Sync + 'static,
+    {
+        self.plan.pools.push(Arc::clone(pool.table()));
         self
     }
 }

@@ -3,19 +3,19 @@
 use std::fmt;
 use std::net::{Ipv6Addr, TcpListener, ToSocketAddrs};
 #[cfg(all(feature = "http", unix))]
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crate::base::error::{Error, Result};
 use crate::base::setters::setters;
 use crate::handler::Fork;
 use crate::protocol::version::Era;
-use crate::server::builder::Server;
+use crate::server::builder::{Server, starters};
 use crate::server::http_settings::HttpSettings;
 #[cfg(all(feature = "http", unix))]
 use crate::server::inherited::{self, Inherited};
 use crate::server::running::RunningServer;
 use crate::server::shared::SharedServer;
-use crate::transport::http::endpoint::Endpoint;
+use crate::transport::http::endpoint::{Endpoint, Reach};
 #[cfg(all(feature = "http", unix))]
 use crate::transport::http::guarded::{GuardedFront, Listener};
 use crate::transport::http::policy::OverloadStatus;
@@ -24,8 +24,8 @@ use crate::transport::http::tiny::TinyFront;
 
 impl SharedServer {
     /// An endpoint for one more front.
-    pub(super) fn endpoint(&self, loopback: bool) -> Result<Endpoint> {
-        let (paths, callers, overload) = self.serving.http.rules(loopback)?;
+    pub(super) fn endpoint(&self, reach: Reach) -> Result<Endpoint> {
+        let (paths, callers, overload) = self.serving.http.rules(reach)?;
         Ok(Endpoint::new(
             &self.engine,
             paths,
@@ -36,9 +36,9 @@ impl SharedServer {
     }
 
     #[cfg(all(feature = "http", unix))]
-    fn guarded(&self, listener: Listener, loopback: bool) -> Result<GuardedFront> {
+    fn guarded(&self, listener: Listener, reach: Reach) -> Result<GuardedFront> {
         let connections = Arc::clone(self.engine.connections());
-        let endpoint = Arc::new(self.endpoint(loopback)?);
+        let endpoint = Arc::new(self.endpoint(reach)?);
         let (limits, bodies) = (Arc::clone(&self.limits), Arc::clone(self.engine.bodies()));
         GuardedFront::start(listener, endpoint, limits, bodies, connections).map_err(unusable)
     }
@@ -55,28 +55,18 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
 
         /// Answers no health checks.
         without_health_path() => serving.http.health_path = None;
-    }
 
     /// Host names, without scheme and port, that HTTP requests may have in `Host`, such as `mcp.example.com`; any other gets `403`. `*.example.com`
     /// stands for every name below that one, and `*` for any at all, for a server behind a proxy that checks it already.
     ///
     /// A server on a loopback address accepts `localhost`, `127.0.0.1` and `[::1]` without being told. On any other address, `0.0.0.0` included, this
     /// list is required, because it protects the server against DNS rebinding by a web page. Specification: `basic/transports/streamable-http`.
-    #[must_use]
-    pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let http = &mut self.serving.http;
-        http.hosts.extend(hosts.into_iter().map(Into::into));
-        self
-    }
+        allowed_hosts(hosts: impl IntoIterator<Item = impl Into<String>>) => serving.http.hosts.extend(hosts.into_iter().map(Into::into));
 
     /// Origins of web pages that may call the server, with scheme, such as `https://app.example`; `null` stands for pages without one, such as files.
     /// Pages of these origins get the header fields that browsers ask for (CORS), and any other origin gets `403`. A server on a loopback address accepts
     /// pages from loopback names, on any port, without being told. [`allowed_hosts`](Self::allowed_hosts) do not count.
-    #[must_use]
-    pub fn allowed_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let http = &mut self.serving.http;
-        http.origins.extend(origins.into_iter().map(Into::into));
-        self
+        allowed_origins(origins: impl IntoIterator<Item = impl Into<String>>) => serving.http.origins.extend(origins.into_iter().map(Into::into));
     }
 
     /// With which status HTTP answers a call of this era that was refused because its lane was full or the server was shutting down. Default
@@ -92,69 +82,27 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// [Starts](Self::start) the server over HTTP on this address; see [`RunningServer::serve_http`].
-    ///
-    /// # Errors
-    ///
-    /// Those of both.
-    pub fn serve_http(self, address: impl ToSocketAddrs + fmt::Debug) -> Result<RunningServer> {
-        let running = self.start()?;
-        running.serve_http(address)?;
-        Ok(running)
+    starters! {
+        /// [Starts](Self::start) the server over HTTP on this address; see [`RunningServer::serve_http`].
+        serve_http(address: impl ToSocketAddrs + fmt::Debug);
+
+        /// [Starts](Self::start) the server over HTTP on a listener that is bound already; see [`RunningServer::serve_listener`].
+        serve_listener(listener: TcpListener);
     }
 
-    /// [Starts](Self::start) the server over HTTP on a listener that is bound already; see [`RunningServer::serve_listener`].
-    ///
-    /// # Errors
-    ///
-    /// Those of both.
-    pub fn serve_listener(self, listener: TcpListener) -> Result<RunningServer> {
-        let running = self.start()?;
-        running.serve_listener(listener)?;
-        Ok(running)
-    }
-
-    /// [Starts](Self::start) the server over HTTP with tiny_http; see [`RunningServer::serve_tiny_http`].
-    ///
-    /// # Errors
-    ///
-    /// Those of both.
     #[cfg(feature = "tiny-http")]
-    pub fn serve_tiny_http(
-        self,
-        address: impl ToSocketAddrs + fmt::Debug,
-    ) -> Result<RunningServer> {
-        let running = self.start()?;
-        running.serve_tiny_http(address)?;
-        Ok(running)
+    starters! {
+        /// [Starts](Self::start) the server over HTTP with tiny_http; see [`RunningServer::serve_tiny_http`].
+        serve_tiny_http(address: impl ToSocketAddrs + fmt::Debug);
     }
 
-    /// [Starts](Self::start) the server over HTTP on a Unix-domain socket; see [`RunningServer::serve_unix`].
-    ///
-    /// # Errors
-    ///
-    /// Those of both.
     #[cfg(all(feature = "http", unix))]
-    pub fn serve_unix(
-        self,
-        path: impl AsRef<std::path::Path>,
-        permissions: u32,
-    ) -> Result<RunningServer> {
-        let running = self.start()?;
-        running.serve_unix(path, permissions)?;
-        Ok(running)
-    }
+    starters! {
+        /// [Starts](Self::start) the server over HTTP on a Unix-domain socket; see [`RunningServer::serve_unix`].
+        serve_unix(path: impl AsRef<Path>, permissions: u32);
 
-    /// [Starts](Self::start) the server over HTTP on the socket that the process was started with; see [`RunningServer::serve_inherited`].
-    ///
-    /// # Errors
-    ///
-    /// Those of both.
-    #[cfg(all(feature = "http", unix))]
-    pub fn serve_inherited(self) -> Result<RunningServer> {
-        let running = self.start()?;
-        running.serve_inherited()?;
-        Ok(running)
+        /// [Starts](Self::start) the server over HTTP on the socket that the process was started with; see [`RunningServer::serve_inherited`].
+        serve_inherited();
     }
 }
 
@@ -177,8 +125,8 @@ impl RunningServer {
     pub fn serve_listener(&self, listener: TcpListener) -> Result<&Self> {
         #[cfg(all(feature = "http", unix))]
         return self.open(|shared| {
-            let loopback = is_loopback(&listener)?;
-            Ok(Box::new(shared.guarded(listener.into(), loopback)?))
+            let reach = reach(&listener)?;
+            Ok(Box::new(shared.guarded(listener.into(), reach)?))
         });
         #[cfg(not(all(feature = "http", unix)))]
         self.serve_tiny(listener)
@@ -204,7 +152,7 @@ impl RunningServer {
     #[cfg(feature = "tiny-http")]
     fn serve_tiny(&self, listener: TcpListener) -> Result<&Self> {
         self.open(|shared| {
-            let endpoint = shared.endpoint(is_loopback(&listener)?)?;
+            let endpoint = shared.endpoint(reach(&listener)?)?;
             let front = TinyFront::start(listener, endpoint, shared.client_end.clone())?;
             Ok(Box::new(front))
         })
@@ -219,7 +167,7 @@ impl RunningServer {
     ///
     /// When there is a live server or another file at `path`, when the permissions let nobody connect, and as [`serve_http`](Self::serve_http).
     #[cfg(all(feature = "http", unix))]
-    pub fn serve_unix(&self, path: impl AsRef<std::path::Path>, permissions: u32) -> Result<&Self> {
+    pub fn serve_unix(&self, path: impl AsRef<Path>, permissions: u32) -> Result<&Self> {
         let path = path.as_ref();
         // To connect is to write.
         if permissions & 0o222 == 0 || permissions > 0o777 {
@@ -230,7 +178,7 @@ impl RunningServer {
         self.open(|shared| {
             let listener = Listener::bind_unix(path, permissions)
                 .map_err(|error| Error::bind(path.display(), error))?;
-            Ok(Box::new(shared.guarded(listener, true)?))
+            Ok(Box::new(shared.guarded(listener, Reach::ThisMachine)?))
         })
     }
 
@@ -249,7 +197,11 @@ impl RunningServer {
             Inherited::Tcp(listener) => return self.serve_listener(listener),
             Inherited::Unix(listener) => listener,
         };
-        self.open(|shared| Ok(Box::new(shared.guarded(listener.into(), true)?)))
+        self.open(|shared| {
+            Ok(Box::new(
+                shared.guarded(listener.into(), Reach::ThisMachine)?,
+            ))
+        })
     }
 
     /// Where a client on this machine reaches it, such as `http://127.0.0.1:8080/mcp`; `None` when it serves no HTTP on an IP address. The first
@@ -274,14 +226,24 @@ impl RunningServer {
 }
 
 fn bind(address: &(impl ToSocketAddrs + fmt::Debug)) -> Result<TcpListener> {
-    TcpListener::bind(address).map_err(|error| Error::bind(format_args!("{address:?}"), error))
+    TcpListener::bind(address).map_err(|error| {
+        // What the system never saw is no address, or a name that nobody knows.
+        let hint = match error.raw_os_error() {
+            Some(_) => "",
+            None => " (an address is HOST:PORT, such as 127.0.0.1:8080)",
+        };
+        Error::bind(format_args!("{address:?}{hint}"), error)
+    })
 }
 
 fn unusable(error: std::io::Error) -> Error {
     Error::io("cannot use the listener", error)
 }
 
-fn is_loopback(listener: &TcpListener) -> Result<bool> {
+fn reach(listener: &TcpListener) -> Result<Reach> {
     let address = listener.local_addr().map_err(unusable)?;
-    Ok(address.ip().to_canonical().is_loopback())
+    Ok(match address.ip().to_canonical().is_loopback() {
+        true => Reach::ThisMachine,
+        false => Reach::Network,
+    })
 }

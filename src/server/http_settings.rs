@@ -4,7 +4,7 @@
 
 use crate::base::error::{Error, Result};
 use crate::transport::http::Callers;
-use crate::transport::http::endpoint::{Paths, Route};
+use crate::transport::http::endpoint::{Paths, Reach, Route};
 use crate::transport::http::policy::Overload;
 
 /// What only HTTP needs to know.
@@ -34,7 +34,7 @@ type CheckedSettings = (Paths, Callers, Overload);
 
 impl HttpSettings {
     /// Checks what could never match, and so would lock everyone out without a word.
-    pub(super) fn rules(&self, loopback: bool) -> Result<CheckedSettings> {
+    pub(super) fn rules(&self, reach: Reach) -> Result<CheckedSettings> {
         let mcp = (self.path.as_str(), Route::Mcp);
         let health = self.health_path.as_deref();
         let paths = Paths::new(
@@ -42,12 +42,12 @@ impl HttpSettings {
                 .into_iter()
                 .chain(health.map(|path| (path, Route::Health))),
         );
-        if !loopback && self.hosts.is_empty() {
+        if reach == Reach::Network && self.hosts.is_empty() {
             return Err(Error::configuration(
                 "a server beyond loopback must know by which hosts it may be called: name them with `allowed_hosts`",
             ));
         }
-        let callers = Callers::new(loopback, &self.hosts, &self.origins);
+        let callers = Callers::new(reach, &self.hosts, &self.origins);
         Ok((
             paths.map_err(Error::configuration)?,
             callers.map_err(Error::configuration)?,

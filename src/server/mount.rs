@@ -12,7 +12,7 @@ use crate::handler::Fork;
 use crate::server::builder::Server;
 use crate::server::running::RunningServer;
 use crate::server::shared::DrainReport;
-use crate::transport::http::endpoint::{Endpoint, Route};
+use crate::transport::http::endpoint::{Endpoint, Reach, Route};
 use crate::transport::http::tiny;
 
 /// An MCP endpoint without a listener, for a program that receives `tiny_http::Request`s itself. Dropping it shuts it down, as it does a
@@ -59,7 +59,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// When a thread cannot be started, and when the configuration is wrong.
     pub fn mount(self) -> Result<Mount> {
         let running = self.start()?;
-        let endpoint = running.shared.endpoint(true)?;
+        let endpoint = running.shared.endpoint(Reach::ThisMachine)?;
         Ok(Mount { running, endpoint })
     }
 }
@@ -68,7 +68,7 @@ impl Mount {
     /// Whether this request is for the MCP endpoint, by its path. The path for health checks is the program's own; [`handle`](Self::handle) answers
     /// it, too, if it is handed over.
     pub fn is_for(&self, request: &tiny_http::Request) -> bool {
-        self.endpoint.paths.find(request.url()) == Some(Route::Mcp)
+        self.endpoint.paths.find(tiny::target(request)) == Some(Route::Mcp)
     }
 
     /// Answers a request, on the caller's thread: returns when the answer has been written or the client has gone. It may take as long as the

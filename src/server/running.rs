@@ -110,23 +110,12 @@ impl RunningServer {
         let Some(fronts) = &mut *fronts else {
             return Err(Error::configuration("the server has been shut down"));
         };
-        fronts.push(open(&self.shared)?);
         let count = &self.shared.client_end.fronts;
+        // Before it opens, for its client may leave at once.
+        count.store(fronts.len() + 1, Ordering::Release);
+        let opened = open(&self.shared).map(|front| fronts.push(front));
         count.store(fronts.len(), Ordering::Release);
-        Ok(self)
-    }
-
-    fn open_pipe(
-        &self,
-        read: impl Read + Send + 'static,
-        write: impl Write + Send + 'static,
-        ears: Option<Ears>,
-    ) -> Result<&Self> {
-        self.open(|shared| {
-            let client = shared.client_end.clone();
-            let front = PipeFront::start(read, write, ears, client, &shared.limits)?;
-            Ok(Box::new(front))
-        })
+        opened.map(|()| self)
     }
 
     /// Serves on the process's stdin and stdout, too, and returns at once. When the client closes stdin, [`join`](Self::join) and
@@ -141,13 +130,15 @@ impl RunningServer {
     ///
     /// When stdin and stdout cannot be taken over, when a thread cannot be started, and after a shutdown.
     pub fn serve_stdio(&self) -> Result<&Self> {
-        let is_terminal = io::stdin().is_terminal();
-        let stdio =
-            stdio::take().map_err(|error| Error::io("cannot take over stdin and stdout", error))?;
-        let spares = !is_terminal && !self.shared.serving.interrupt_ends_stdio;
-        let spares_interrupts = &self.shared.spares_interrupts;
-        spares_interrupts.store(spares, Ordering::Release);
-        self.open_pipe(stdio.read, stdio.write, stdio.ears)
+        self.open(|shared| {
+            let is_terminal = io::stdin().is_terminal();
+            let taken = stdio::take();
+            let stdio =
+                taken.map_err(|error| Error::io("cannot take over stdin and stdout", error))?;
+            let spares = !is_terminal && !shared.serving.interrupt_ends_stdio;
+            shared.spares_interrupts.store(spares, Ordering::Release);
+            open_pipe(shared, stdio.read, stdio.write, stdio.ears)
+        })
     }
 
     /// Serves on any pair of byte streams, too, one JSON message a line: a socket, a pipe, a serial line. Returns at once. The end of `read` ends the
@@ -163,7 +154,7 @@ impl RunningServer {
         read: impl Read + Send + 'static,
         write: impl Write + Send + 'static,
     ) -> Result<&Self> {
-        self.open_pipe(read, write, None)
+        self.open(|shared| open_pipe(shared, read, write, None))
     }
 
     /// The address it listens on, the first if there are several; `None` when it listens on none: a pipe or a Unix-domain socket.
@@ -202,8 +193,7 @@ impl RunningServer {
     /// Blocks until [`ServerHandle::stop`] is called or, on a pipe, until the client closes its side; then shuts down with the
     /// [`drain_deadline`](crate::Server::drain_deadline).
     pub fn join(self) -> DrainReport {
-        // It fails only without a sender, and the server holds one.
-        let _stopped = self.shared.stopped.recv();
+        self.shared.wait_until_stopped();
         self.shared.end(self.shared.serving.drain_deadline)
     }
 
@@ -212,6 +202,17 @@ impl RunningServer {
     pub fn detach(self) {
         mem::forget(self);
     }
+}
+
+fn open_pipe(
+    shared: &SharedServer,
+    read: impl Read + Send + 'static,
+    write: impl Write + Send + 'static,
+    ears: Option<Ears>,
+) -> Result<Box<dyn Front>> {
+    let client = shared.client_end.clone();
+    let front = PipeFront::start(read, write, ears, client, &shared.limits)?;
+    Ok(Box::new(front))
 }
 
 impl Drop for RunningServer {
@@ -235,5 +236,22 @@ impl Drop for RunningServer {
             );
             self.shared.engine.begin_drain();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::builder::Server;
+
+    #[test]
+    fn law_12_a_client_that_leaves_while_its_pipe_starts_leaves_no_call_behind() {
+        let running = Server::new("it", "1").start().expect("it can start");
+        let opened = running.open(|shared| {
+            shared.client_end.left();
+            open_pipe(shared, io::empty(), io::sink(), None)
+        });
+        assert!(opened.is_ok());
+        assert!(running.shared.engine.is_hurried(), "nobody is left");
     }
 }

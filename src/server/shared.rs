@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::base::limits::Limits;
-use crate::base::lock::Lock;
 use crate::base::log;
+use crate::base::panics::Lock;
 use crate::base::stderr;
 use crate::base::waiting::after;
 use crate::engine::Engine;
@@ -71,6 +71,13 @@ pub(super) struct SharedServer {
     pub(super) was_signalled: AtomicBool,
 }
 
+/// Of all that is left to be done when the last call has ended or is given up: killing, writing, telling the log. So an end takes no longer than the deadline,
+/// the grace of what is cancelled, and this.
+const LAST_THINGS: Duration = Duration::from_secs(1);
+
+/// What of it is the log's.
+const TELLING: Duration = Duration::from_millis(250);
+
 impl SharedServer {
     pub(super) fn new(engine: Arc<Engine>, limits: Arc<Limits>, serving: Serving) -> Self {
         let (stop, stopped) = bounded(1);
@@ -93,24 +100,32 @@ impl SharedServer {
         }
     }
 
+    /// Waits until somebody asks for the end, and leaves the word for all others who wait, now or later.
+    pub(super) fn wait_until_stopped(&self) {
+        // It fails only without a sender, and the server holds one.
+        let _stopped = self.stopped.recv();
+        let _is_full = self.client_end.stop.try_send(());
+    }
+
     /// Ends the server, or waits for the thread that ends it already.
     pub(super) fn end(&self, patience: Duration) -> DrainReport {
         *self.report.get_or_init(|| {
-            let report = self.end_in_order(after(patience));
+            let whole = patience.saturating_add(self.limits.cancel_grace);
+            let mut end = after(whole.saturating_add(LAST_THINGS));
+            let report = self.end_in_order(after(patience), end);
             log::info!("shut down: {report:?}");
-            log::settle();
-            stderr::settle();
+            end = end.min(after(LAST_THINGS));
+            log::settle(end);
+            stderr::settle(end);
             report
         })
     }
 
-    fn end_in_order(&self, deadline: Instant) -> DrainReport {
+    /// Ends calls and fronts: nothing of it takes longer than until `end`, and something is left of that for the log.
+    fn end_in_order(&self, deadline: Instant, end: Instant) -> DrainReport {
         // From now on nothing new is let in: no call by the engine, no front by the server.
         self.engine.begin_drain();
-        let fronts = self.fronts.lock().take().unwrap_or_default();
-        for front in &fronts {
-            front.begin_drain();
-        }
+        let mut fronts = self.fronts.lock().take().unwrap_or_default();
         // All ears stay open until the last accepted call has ended; what outlives the deadline is cancelled.
         let grace = self.limits.cancel_grace;
         let abandoned_handlers = self.engine.drain(deadline, grace);
@@ -119,11 +134,13 @@ impl SharedServer {
             true => after(grace),
             false => after(grace).max(deadline),
         };
+        let written = written.min(end.checked_sub(TELLING).unwrap_or(end));
         let mut report = DrainReport {
             abandoned_handlers,
             abandoned_connections: 0,
             lost_answers: 0,
         };
+        fronts.iter_mut().for_each(|front| front.stop());
         for front in fronts {
             let unfinished = front.finish(written);
             report.abandoned_connections += unfinished.connections;

@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::base::error::{Error, Result};
-use crate::base::lock::Lock;
 use crate::base::log;
+use crate::base::panics::Lock;
 use crate::server::running::RunningServer;
 use crate::server::shared::SharedServer;
 
@@ -37,7 +37,7 @@ impl RunningServer {
     /// [`interrupt_ends_stdio`](crate::Server::interrupt_ends_stdio).
     ///
     /// Here and in [`wait_for_ctrl_c`](Self::wait_for_ctrl_c), and nowhere else, the library touches signals. A signal that the process ignores when
-    /// it is first called stays ignored (`nohup`, or `&` in a script), as far as that can be seen: on Linux. The handler stays installed for the life
+    /// it is first called stays ignored (`nohup`, or `&` in a script), as far as that can be seen: on Linux. One that is blocked counts all the same. The handler stays installed for the life
     /// of the process; when no server is left, a signal does again what it does by default.
     ///
     /// # Errors
@@ -71,8 +71,7 @@ impl RunningServer {
     /// When the process has a handler of its own for one of these signals, as [`run_until_ctrl_c`](Self::run_until_ctrl_c). The server runs on.
     pub fn wait_for_ctrl_c(&self) -> Result<()> {
         watch(&self.shared)?;
-        // It fails only without a sender, and the server holds one.
-        let _stopped = self.shared.stopped.recv();
+        self.shared.wait_until_stopped();
         Ok(())
     }
 }
@@ -136,12 +135,14 @@ mod platform {
     use std::fs;
     use std::thread;
 
+    use nix::sys::signal::SigSet;
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use signal_hook::iterator::Signals;
     use signal_hook::low_level::emulate_default_handler;
 
     use super::{Signal, tell};
     use crate::base::error::{Error, Result};
+    use crate::base::log;
 
     /// Starts the thread that waits for signals.
     pub(super) fn install() -> Result<()> {
@@ -158,13 +159,14 @@ mod platform {
                 ours.push(signal);
             }
         }
-        let mut signals = Signals::new(ours).map_err(|error| {
+        let mut signals = Signals::new(&ours).map_err(|error| {
             Error::signal(format!("cannot install the signal handler: {error}"))
         })?;
         let name = "mcp-signals";
         thread::Builder::new()
             .name(name.into())
             .spawn(move || {
+                unblock(&ours);
                 for came in signals.forever() {
                     let signal = match came {
                         SIGINT => Signal::Interrupt,
@@ -178,6 +180,15 @@ mod platform {
             })
             .map_err(|source| Error::spawn(name, source))?;
         Ok(())
+    }
+
+    /// A launcher that has blocked them for a moment may start a server in it, which then only `SIGKILL` would end.
+    fn unblock(signals: &[i32]) {
+        let mut set = SigSet::empty();
+        set.extend(signals.iter().flat_map(|&signal| signal.try_into()));
+        if let Err(errno) = set.thread_unblock() {
+            log::warn!("signals that were blocked at the start stay blocked: {errno}");
+        }
     }
 
     /// One of the process's sets of signals, a bit for each; empty where that cannot be seen without `unsafe`.

@@ -1,7 +1,7 @@
 //! [`TestClient`]: a client without a transport, to test one's own tools with.
 //!
 //! It hands messages to the engine and reads its own outbox, on the caller's thread; all between (checks, lanes, workers, rounds of questions) is what
-//! a client over HTTP or stdio meets. Must not know tools or handlers.
+//! a client over HTTP or stdio meets. Must not know what its tools do.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,11 +10,11 @@ use std::mem;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::base::error::Result;
+use crate::base::error::Error;
 use crate::engine::{Pipe, Via};
 use crate::handler::Fork;
 use crate::observe::access::{Peer, RequestTag};
-use crate::outbox::{Bounds, Item};
+use crate::outbox::Item;
 use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::version::ProtocolVersion;
 use crate::server::builder::Server;
@@ -61,7 +61,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// # Errors
     ///
     /// When a thread cannot be started, and when the configuration is wrong.
-    pub fn test_client(self) -> Result<TestClient> {
+    pub fn test_client(self) -> Result<TestClient, Error> {
         Ok(TestClient {
             running: self.start()?,
             pipe: Pipe::new(),
@@ -85,11 +85,7 @@ impl TestClient {
     /// # Panics
     ///
     /// When the arguments cannot be JSON.
-    pub fn call(
-        &mut self,
-        tool: &str,
-        arguments: impl Serialize,
-    ) -> std::result::Result<Value, ErrorObject> {
+    pub fn call(&mut self, tool: &str, arguments: impl Serialize) -> Result<Value, ErrorObject> {
         self.request("tools/call", named(tool, arguments))
     }
 
@@ -102,11 +98,7 @@ impl TestClient {
     /// # Panics
     ///
     /// When the arguments cannot be JSON.
-    pub fn get(
-        &mut self,
-        prompt: &str,
-        arguments: impl Serialize,
-    ) -> std::result::Result<Value, ErrorObject> {
+    pub fn get(&mut self, prompt: &str, arguments: impl Serialize) -> Result<Value, ErrorObject> {
         self.request("prompts/get", named(prompt, arguments))
     }
 
@@ -115,7 +107,7 @@ impl TestClient {
     /// # Errors
     ///
     /// The JSON-RPC error, when that is the answer.
-    pub fn read(&mut self, uri: &str) -> std::result::Result<Value, ErrorObject> {
+    pub fn read(&mut self, uri: &str) -> Result<Value, ErrorObject> {
         self.request("resources/read", json!({ "uri": uri }))
     }
 
@@ -124,7 +116,7 @@ impl TestClient {
     /// # Errors
     ///
     /// The JSON-RPC error, when that is the answer.
-    pub fn list(&mut self, kind: &str) -> std::result::Result<Vec<Value>, ErrorObject> {
+    pub fn list(&mut self, kind: &str) -> Result<Vec<Value>, ErrorObject> {
         let (mut all, mut params) = (Vec::new(), json!({}));
         loop {
             let mut page = self.request(&format!("{kind}/list"), params)?;
@@ -138,7 +130,8 @@ impl TestClient {
         }
     }
 
-    /// Sends any request and blocks until it is answered; its `_meta` and its questions are taken care of.
+    /// Sends any request and blocks until it is answered; its `_meta` and its questions are taken care of. When a prepared answer is not taken, the result
+    /// that asks again is what comes back.
     ///
     /// # Errors
     ///
@@ -147,16 +140,16 @@ impl TestClient {
     /// # Panics
     ///
     /// When `params` is no object.
-    pub fn request(
-        &mut self,
-        method: &str,
-        mut params: Value,
-    ) -> std::result::Result<Value, ErrorObject> {
+    pub fn request(&mut self, method: &str, mut params: Value) -> Result<Value, ErrorObject> {
         loop {
             let result = self.attempt(method, &mut params)?;
             let Some(responses) = self.responses(&result) else {
                 return Ok(result);
             };
+            let was_not_taken = |key: &String| params["inputResponses"].get(key).is_some();
+            if responses.keys().any(was_not_taken) {
+                return Ok(result);
+            }
             params["inputResponses"] = Value::Object(responses);
             match &result["requestState"] {
                 Value::Null => {}
@@ -195,37 +188,23 @@ impl TestClient {
     }
 
     /// One message there, and what comes back.
-    fn attempt(
-        &mut self,
-        method: &str,
-        params: &mut Value,
-    ) -> std::result::Result<Value, ErrorObject> {
-        self.last_id += 1;
-        params["_meta"] = json!({
-            "io.modelcontextprotocol/protocolVersion": ProtocolVersion::V2026_07_28.as_str(),
-            "io.modelcontextprotocol/clientInfo": { "name": "test-client", "version": env!("CARGO_PKG_VERSION") },
-            "io.modelcontextprotocol/clientCapabilities":
-                { "elicitation": { "form": {}, "url": {} }, "sampling": {}, "roots": {} },
-            "io.modelcontextprotocol/logLevel": "debug",
-            "progressToken": self.last_id,
-        });
+    fn attempt(&mut self, method: &str, params: &mut Value) -> Result<Value, ErrorObject> {
+        params["_meta"] = self.meta();
         let message =
             json!({ "jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params });
         let shared = &self.running.shared;
-        let (outbox, reader) = shared.engine.outbox(Bounds {
-            answers_max: shared.limits.outbox_answers_max,
-            bytes_max: shared.limits.outbox_bytes_max,
-        });
+        let (outbox, reader) = shared.engine.outbox(shared.limits.outbox_answers_max);
         let slot = outbox.reserve().expect("the reader is still here");
-        let tag = RequestTag::fresh();
-        tag.note_peer(Peer::Pipe);
+        let tag = RequestTag::fresh(Peer::Pipe);
         let bytes = message.to_string().into_bytes();
         let via = Via::Pipe(&self.pipe);
         shared.engine.accept(&bytes, tag, via, slot);
         outbox.close();
         loop {
             match reader.recv(None) {
-                Item::Event(event) | Item::Request(event) | Item::Opening(event) => {
+                Item::Event(event)
+                | Item::Request { message: event, .. }
+                | Item::Opening { message: event, .. } => {
                     self.events.push(parsed(&event));
                 }
                 Item::Answer(answer) => {
@@ -242,6 +221,19 @@ impl TestClient {
                 _ => {}
             }
         }
+    }
+
+    /// What a client of revision 2026-07-28 says with each request.
+    fn meta(&mut self) -> Value {
+        self.last_id += 1;
+        json!({
+            "io.modelcontextprotocol/protocolVersion": ProtocolVersion::V2026_07_28.as_str(),
+            "io.modelcontextprotocol/clientInfo": { "name": "test-client", "version": env!("CARGO_PKG_VERSION") },
+            "io.modelcontextprotocol/clientCapabilities":
+                { "elicitation": { "form": {}, "url": {} }, "sampling": {}, "roots": {} },
+            "io.modelcontextprotocol/logLevel": "debug",
+            "progressToken": self.last_id,
+        })
     }
 
     /// The answers to what a result asks, if it asks and there is one to each.
@@ -261,7 +253,7 @@ fn parsed(message: &[u8]) -> Value {
     serde_json::from_slice(message).expect("the server writes JSON")
 }
 
-fn outcome(mut message: Value) -> std::result::Result<Value, ErrorObject> {
+fn outcome(mut message: Value) -> Result<Value, ErrorObject> {
     let error = &mut message["error"];
     let Some(code) = error["code"].as_i64() else {
         return Ok(message["result"].take());

@@ -19,11 +19,10 @@ pub(crate) trait Front: Send {
         None
     }
 
-    /// The server drains: the engine refuses new calls from now on. Whatever belongs to accepted ones (answers to our questions, cancellations,
-    /// resumptions) must still be heard, so this closes no ears.
-    fn begin_drain(&self) {}
+    /// Every accepted call has ended: takes nothing more, and waits for no client. Said to all fronts before one is finished, for they share a deadline.
+    fn stop(&mut self);
 
-    /// Every accepted call has ended: takes nothing more, lets what is left be written until the deadline, and joins its threads.
+    /// After [`stop`](Self::stop): lets what is left be written until the deadline, and joins its threads.
     fn finish(self: Box<Self>, deadline: Instant) -> Unfinished;
 }
 

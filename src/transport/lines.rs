@@ -3,6 +3,7 @@
 //! *Transient errors* (`EINTR`, `EAGAIN`, a timeout that the stream has of its own) are no end: what could not be done now is done a moment later.
 //! Must not know messages.
 
+use crate::base::heap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -117,7 +118,7 @@ impl<R: Read> Lines<R> {
             let end = memchr::memchr(b'\n', available);
             let part = &available[..end.unwrap_or(available.len())];
             let room = self.bytes_max - line.len();
-            line.extend_from_slice(&part[..part.len().min(room)]);
+            heap::append(line, &part[..part.len().min(room)]);
             fits = fits && part.len() <= room;
             let at_end_of_input = available.is_empty();
             let used = part.len() + usize::from(end.is_some());

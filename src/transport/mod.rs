@@ -1,6 +1,7 @@
 //! Transports: bytes to messages, events to bytes.
 //!
-//! Each connection has one thread that owns its reading and writing; a pipe has one for each. Must not know handlers or lanes.
+//! Each connection has one thread that alone reads it and writes what a worker did not send at once; a pipe has one that reads and one that
+//! writes. Must not know handlers or lanes.
 
 pub(crate) mod front;
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]

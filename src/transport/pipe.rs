@@ -1,8 +1,8 @@
 //! MCP over a pipe: one message a line, both ways.
 //!
 //! Two threads own it. The reader takes lines and hands them to the engine; it takes none while as many answers wait as may, so that a client that
-//! does not read them is made to stop sending. The writer drains the outbox and writes whole lines, as many as are ready in one write. Must
-//! not know lanes or methods. Specification: `basic/transports/stdio` of revision 2026-07-28.
+//! does not read them is made to stop sending. The writer drains the outbox and writes whole lines, as many as are ready in one write. An
+//! answer that nothing is ahead of its worker writes itself, as far as that needs no waiting (the short way). Must not know lanes or methods. Specification: `basic/transports/stdio` of revision 2026-07-28.
 
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
@@ -14,14 +14,15 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
+use crate::base::budget::Charge;
 use crate::base::error::Error;
+use crate::base::heap;
 use crate::base::limits::Limits;
 use crate::base::log;
 use crate::engine::{Pipe, Refusal, ReplyPort, Via};
 use crate::observe::access::{Access, Observer, Peer, RequestTag};
 use crate::outbox::{
-    AnswerSlot, Bounds, Item, Outbox, OutboxReceiver, Pace, Rest, ShortSent, ShortWay,
-    short_way_is_on,
+    AnswerSlot, Item, Outbox, OutboxReceiver, Pace, Rest, ShortSent, ShortWay, short_way_is_on,
 };
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::jsonrpc::glimpse;
@@ -35,8 +36,10 @@ pub(crate) struct PipeFront {
     outbox: Outbox,
     /// Disconnects once everything has been written, or nothing more can be.
     written: Receiver<Infallible>,
-    /// Dropped to make the reader stop. Without one it stops only at the end of its input.
+    /// Dropped to make the reader stop; `None` once that is so.
     wake: Option<Box<dyn Send>>,
+    /// Else the reader stops only at the end of its input.
+    can_be_woken: bool,
     /// Tells the reader that nobody wants its lines any more.
     over: Arc<AtomicBool>,
 }
@@ -63,17 +66,13 @@ impl PipeFront {
         client: ClientEnd,
         limits: &Limits,
     ) -> Result<Self, Error> {
-        let (outbox, answers) = client.engine.outbox(Bounds {
-            answers_max: limits.outbox_answers_max,
-            bytes_max: limits.outbox_bytes_max,
-        });
+        let (outbox, answers) = client.engine.outbox(limits.outbox_answers_max);
         let (open, written) = bounded(0);
         let pipe = Arc::new(Pipe::new());
         let over = Arc::new(AtomicBool::new(false));
-        let (write_now, wake, gone) = match ears {
-            Some(ears) => (ears.write_now, Some(ears.wake), Some(ears.gone)),
-            None => (None, None, None),
-        };
+        let (write_now, wake, gone) = ears.map_or((None, None, None), |ears| {
+            (ears.write_now, Some(ears.wake), Some(ears.gone))
+        });
         if let Some(write_now) = write_now.filter(|_| short_way_is_on()) {
             let observer = Arc::clone(client.engine.observer());
             answers.set_short_way(Some(short_way(write_now, observer)));
@@ -84,19 +83,14 @@ impl PipeFront {
             pipe: Arc::clone(&pipe),
             outbox: outbox.clone(),
         };
-        let writer = Writer {
-            answers,
-            write,
-            out: Vec::new(),
-            sent: Vec::new(),
-        };
+        let writer = Writer::new(answers, write);
         let reading = spawn("mcp-pipe-reader", move || reader.run(gone))?;
         let deaf = Arc::clone(&over);
         let writing = spawn("mcp-pipe-writer", move || {
             let _open = open;
             writer.run(|| {
                 deaf.store(true, Ordering::Release);
-                pipe.end_asks();
+                pipe.end_reading();
                 pipe.cancel_all();
                 client.left();
             })
@@ -106,6 +100,7 @@ impl PipeFront {
             writing,
             outbox,
             written,
+            can_be_woken: wake.is_some(),
             wake,
             over,
         })
@@ -113,14 +108,16 @@ impl PipeFront {
 }
 
 impl Front for PipeFront {
-    fn finish(self: Box<Self>, deadline: Instant) -> Unfinished {
-        let can_be_woken = self.wake.is_some();
+    fn stop(&mut self) {
         self.over.store(true, Ordering::Release);
-        drop(self.wake);
+        drop(self.wake.take());
         self.outbox.close();
+    }
+
+    fn finish(self: Box<Self>, deadline: Instant) -> Unfinished {
         let timed_out = self.written.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout);
         // A reader that waits for room wakes when the writer has gone; one that waits for input it cannot be woken from is left behind.
-        if self.reading.is_finished() || (can_be_woken && !timed_out) {
+        if self.reading.is_finished() || (self.can_be_woken && !timed_out) {
             join(self.reading);
         }
         let unread = Unfinished {
@@ -165,7 +162,7 @@ impl<R: Read> Reader<R> {
     /// still gets its answers.
     fn run(mut self, gone: Option<Box<dyn FnOnce() -> bool + Send>>) {
         self.read_all();
-        self.pipe.end_asks();
+        self.pipe.end_reading();
         self.outbox.close();
         self.client.ended();
         if gone.is_some_and(|gone| gone()) {
@@ -177,8 +174,7 @@ impl<R: Read> Reader<R> {
     fn read_all(&mut self) {
         let mut line = Vec::new();
         let mut pace = Pace::Single;
-        // Waiting here, with full pipes on both sides, is what pushes back on the client.
-        while self.outbox.await_room() {
+        loop {
             let was_there = self.lines.has_more();
             let read = self.lines.next(&mut line);
             // A client that sends several lines at once, or faster than they are read, takes several answers at once; one that asks and waits is answered at once.
@@ -191,23 +187,25 @@ impl<R: Read> Reader<R> {
             if has_changed && now != Pace::BetweenBursts {
                 self.outbox.set_pace(now);
             }
-            let Some(slot) = self.outbox.reserve() else {
-                break;
-            };
-            match read {
-                Ok(Line::Whole) => {
-                    let tag = RequestTag::fresh();
-                    tag.note_peer(Peer::Pipe);
-                    let via = Via::Pipe(&self.pipe);
-                    self.client.engine.accept(&line, tag, via, slot);
-                }
-                Ok(Line::TooLong) => refuse_long_line(slot, self.lines.bytes_max, &line),
+            let is_whole = match read {
+                Ok(Line::Whole) => true,
+                Ok(Line::TooLong) => false,
                 Ok(Line::End) => break,
                 Err(error) => {
-                    drop(slot);
                     log::warn!("reading from the client failed: {error}");
                     break;
                 }
+            };
+            // Waiting here, with full pipes on both sides, is what pushes back on the client.
+            let Some(slot) = self.outbox.reserve_in_room() else {
+                break;
+            };
+            let tag = RequestTag::fresh(Peer::Pipe);
+            if is_whole {
+                let via = Via::Pipe(&self.pipe);
+                self.client.engine.accept(&line, tag, via, slot);
+            } else {
+                refuse_long_line(slot, &tag, self.lines.bytes_max, &line);
             }
             // What was answered at once while the last of a burst was handed in leaves with the others.
             if has_changed && now == Pace::BetweenBursts {
@@ -217,14 +215,12 @@ impl<R: Read> Reader<R> {
     }
 }
 
-fn refuse_long_line(slot: AnswerSlot, bytes_max: usize, beginning: &[u8]) {
+fn refuse_long_line(slot: AnswerSlot, tag: &RequestTag, bytes_max: usize, beginning: &[u8]) {
     let error = ErrorObject::invalid_request(format!("The line is longer than {bytes_max} bytes"));
-    let tag = RequestTag::fresh();
-    tag.note_peer(Peer::Pipe);
     let id = glimpse(beginning);
     let refusal = Refusal {
         id: id.as_ref(),
-        ..Refusal::new(&tag)
+        ..Refusal::new(tag)
     };
     refusal.send(&error, ReplyPort::Outbox(slot));
 }
@@ -255,9 +251,21 @@ struct Writer<W> {
     out: Vec<u8>,
     /// The requests that end with them, each with the place in `out` where its answer ends; 0 for those without an answer.
     sent: Vec<(usize, Access)>,
+    /// What they cost, beside the events, which the outbox counts.
+    charges: Vec<Charge>,
 }
 
 impl<W: Write> Writer<W> {
+    fn new(answers: OutboxReceiver, write: W) -> Self {
+        Writer {
+            answers,
+            write,
+            out: Vec::new(),
+            sent: Vec::new(),
+            charges: Vec::new(),
+        }
+    }
+
     /// Writes until nothing more will come. If writing fails, `fail` is called, and the rest is counted.
     fn run(mut self, fail: impl FnOnce()) -> Unfinished {
         let mut items = Vec::new();
@@ -276,27 +284,31 @@ impl<W: Write> Writer<W> {
 
     fn take(&mut self, item: Item) {
         match item {
-            Item::Event(message) | Item::Request(message) | Item::Opening(message) => {
+            Item::Event(message) => self.push_line(&message),
+            Item::Opening { message, charge } | Item::Request { message, charge } => {
                 self.push_line(&message);
+                self.charges.push(charge);
             }
             Item::Answer(answer) => {
                 self.push_line(&answer.body);
                 self.sent.push((self.out.len(), answer.access));
+                self.charges.extend(answer.charge);
             }
             Item::Rest(rest) => {
                 // Nothing is in front of it, for nothing is read here while an answer goes the short way.
-                self.out.extend_from_slice(rest.bytes());
+                heap::append(&mut self.out, rest.bytes());
                 self.sent.push((self.out.len(), rest.answer.access));
+                self.charges.extend(rest.answer.charge);
             }
             Item::NoAnswer(access) => self.sent.extend(access.map(|access| (0, access))),
             // A pipe is one stream without an end.
-            Item::Detach | Item::Superseded | Item::Sent | Item::TimedOut | Item::Finished => {}
+            Item::Detach | Item::Superseded | Item::Sent(_) | Item::TimedOut | Item::Finished => {}
         }
     }
 
     fn push_line(&mut self, message: &[u8]) {
         debug_assert!(!message.contains(&b'\n'), "JSON is written on one line");
-        self.out.extend_from_slice(message);
+        heap::append(&mut self.out, message);
         self.out.push(b'\n');
     }
 
@@ -307,6 +319,7 @@ impl<W: Write> Writer<W> {
         }
         self.out.clear();
         self.out.shrink_to(CHUNK_BYTES_MAX);
+        self.charges.clear();
         self.end_requests();
         Ok(())
     }
@@ -329,16 +342,16 @@ impl<W: Write> Writer<W> {
             BrokenPipe | ConnectionAborted | ConnectionReset
         );
         let mut lost = self.sent.iter().filter(|(end, _)| *end > written).count();
-        self.end_requests();
         loop {
+            self.out = Vec::new();
+            self.charges.clear();
+            self.end_requests();
             let item = self.answers.recv(None);
             lost += usize::from(matches!(item, Item::Answer(_) | Item::Rest(_)));
             if matches!(item, Item::Finished) {
                 break;
             }
             self.take(item);
-            self.out.clear();
-            self.end_requests();
         }
         log::warn!("writing to the client failed, {lost} answers are lost: {error}");
         Unfinished {
@@ -348,3 +361,6 @@ impl<W: Write> Writer<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //!
 //! Pure: values in, bytes appended. A message of ours is JSON without line breaks, so it is always one `data` line.
 
+use crate::base::heap;
 use std::fmt::Display;
 use std::io::Write;
 use std::time::Duration;
@@ -15,7 +16,7 @@ pub(crate) const EVENT_END: &[u8] = b"\n\n";
 /// Appends one event that carries this message.
 pub(crate) fn write_event(out: &mut Vec<u8>, message: &[u8]) {
     debug_assert!(!message.contains(&b'\n'), "JSON is written on one line");
-    out.reserve(message.len() + 32);
+    heap::reserve(out, message.len() + 32);
     out.extend_from_slice(EVENT_START);
     out.extend_from_slice(message);
     out.extend_from_slice(EVENT_END);

@@ -47,16 +47,23 @@ pub(crate) fn take() -> io::Result<Stdio> {
         let why = "they have been taken over already, and have one client";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
     }
+    // What fails takes nothing, and so may be tried again.
+    take_over().inspect_err(|_| TAKEN.store(false, Ordering::Release))
+}
+
+/// Makes everything first for which descriptors or a thread may be wanting.
+fn take_over() -> io::Result<Stdio> {
     let input = fcntl_dupfd_cloexec(stdio::stdin(), ABOVE_STANDARD)?;
     let output = fcntl_dupfd_cloexec(stdio::stdout(), ABOVE_STANDARD)?;
     let watched = output.try_clone()?;
     let (woken, wake) = pipe_with(PipeFlags::CLOEXEC)?;
     let still_woken = woken.try_clone()?;
     let null = File::open("/dev/null")?;
-    stdio::dup2_stdin(&null)?;
+    let write_now = write_now(output.try_clone()?);
     let stray = Stray::redirect()?;
+    stdio::dup2_stdin(&null)?;
     let ears = Ears {
-        write_now: write_now(output.try_clone()?),
+        write_now,
         wake: Box::new((wake, stray)),
         gone: Box::new(move || nobody_reads(&watched, &still_woken)),
     };

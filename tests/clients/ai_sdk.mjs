@@ -12,7 +12,7 @@ import { startServer, within } from './everything.mjs';
 const cache = resolve(process.env.MCP_CLIENTS_CACHE ?? join(import.meta.dirname, '../../.cache/clients'));
 const require = createRequire(join(cache, 'more/'));
 
-const STEP_SECONDS_MAX = 20;
+const STEP_SECONDS_MAX = 60;
 const ODD = 'é 漢 😀 a\u2028b\u2029c\u0085d \\ " \x7f';
 // The earlier one knows only the handshake, and gives up its session for good when the server has forgotten it.
 const VERSIONS = [

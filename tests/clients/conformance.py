@@ -27,7 +27,7 @@ from everything import HttpServer, ServerFailed
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 REVISIONS = ("2025-11-25", "2026-07-28")
-SET_SECONDS_MAX = 240
+SET_SECONDS_MAX = 600
 FOLDER_NAME = re.compile(r"server-(?P<scenario>.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
 
 

@@ -6,8 +6,8 @@ import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
 const LISTENING = /listening on (http:\/\/127\.0\.0\.1:\d+\/mcp)/;
-const START_SECONDS_MAX = 20;
-const STOP_SECONDS_MAX = 15;
+const START_SECONDS_MAX = 60;
+const STOP_SECONDS_MAX = 60;
 
 /** Starts `everything --http ADDRESS`. The result has `url`, `kill()`, and `stop()`, which fails unless SIGTERM ends it with exit code 0. */
 export async function startServer(binary, front, address = '127.0.0.1:0') {

@@ -11,8 +11,8 @@ import threading
 from collections import deque
 
 LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:\d+/mcp)")
-START_SECONDS_MAX = 20
-STOP_SECONDS_MAX = 15
+START_SECONDS_MAX = 60
+STOP_SECONDS_MAX = 60
 
 
 class ServerFailed(Exception):

@@ -15,7 +15,7 @@ from fastmcp.exceptions import ToolError
 
 from everything import HttpServer
 
-STEP_SECONDS_MAX = 20
+STEP_SECONDS_MAX = 60
 ODD = "é 漢 😀 a\u2028b\u2029c\u0085d \\ \" \x7f"
 
 

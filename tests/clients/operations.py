@@ -20,7 +20,7 @@ from pydantic import ConfigDict
 from everything import HttpServer
 from sdk import Report, check, check_equal, only_text, run_step, wire
 
-STEP_MS = 150
+STEP_MS = 500
 
 
 class Task(Result):

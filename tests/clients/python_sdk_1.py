@@ -92,10 +92,11 @@ class Connection1(Connection):
         notification = types.CancelledNotification(method="notifications/cancelled", params=cancelled)
         async with anyio.create_task_group() as group:
             group.start_soon(self.call, tool, arguments)
-            await anyio.sleep(seconds)
-            check_equal((await self.status())["active"], 1)
+            with anyio.fail_after(30 * seconds):
+                while (await self.status())["active"] != 1:
+                    await anyio.sleep(0.02)
             await self.session.send_notification(types.ClientNotification(notification))
-            await self.wait_until_idle(seconds=5)
+            await self.wait_until_idle(seconds=30)
             group.cancel_scope.cancel()
 
 

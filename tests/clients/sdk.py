@@ -21,7 +21,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from everything import HttpServer, ServerFailed
 
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
-STEP_SECONDS_MAX = 10
+STEP_SECONDS_MAX = 60
 # Both versions of the SDK terminate a server that is still there two seconds after its stdin was closed.
 # A shell around the server keeps what the SDK does not show: the exit code.
 STDIO_SCRIPT = '"$0" --stdio; echo $? >"$1"'
@@ -106,7 +106,7 @@ class Connection:
             said = wire(notification)
             self.told.append((said["method"], said.get("params", {})))
 
-    async def wait_until_told(self, method, seconds=5):
+    async def wait_until_told(self, method, seconds=30):
         """Waits for a notification and returns its params."""
         with anyio.move_on_after(seconds):
             while True:

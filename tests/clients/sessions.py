@@ -15,7 +15,7 @@ import mcp
 from everything import HttpServer
 from nginx import Nginx, free_port
 
-STEP_SECONDS_MAX = 30
+STEP_SECONDS_MAX = 60
 IS_FIRST = not hasattr(mcp, "Client")
 # Whoever knows the modern era as well needs no choice there.
 MODES = ["legacy"] if IS_FIRST else ["legacy", "auto"]
@@ -36,7 +36,7 @@ async def connected(url, mode):
             client = await stack.enter_async_context(mcp.ClientSession(read, write))
             await client.initialize()
         else:
-            client = await stack.enter_async_context(mcp.Client(url, mode=mode, read_timeout_seconds=10))
+            client = await stack.enter_async_context(mcp.Client(url, mode=mode, read_timeout_seconds=60))
 
         async def call(tool, **arguments):
             return await client.call_tool(tool, arguments)

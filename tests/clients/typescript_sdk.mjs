@@ -22,7 +22,7 @@ const { StdioClientTransport } = require('@modelcontextprotocol/client/stdio');
 
 const MODERN = '2026-07-28';
 const LEGACY = '2025-11-25';
-const STEP_SECONDS_MAX = 10;
+const STEP_SECONDS_MAX = 60;
 // A shell around the server keeps what the SDK does not show: the exit code.
 const STDIO_SCRIPT = '"$0" --stdio; echo $? >"$1"';
 

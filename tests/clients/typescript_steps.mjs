@@ -50,7 +50,7 @@ async function aCallWithoutArguments(c) {
 
 async function fastCallOvertakesSlowOne(c) {
     const order = [];
-    const slow = c.text('sleep', { ms: 500 }).then(() => order.push('slow'));
+    const slow = c.text('sleep', { ms: 2000 }).then(() => order.push('slow'));
     await pause(100);
     await c.text('echo', { text: 'fast' });
     order.push('fast');

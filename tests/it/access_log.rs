@@ -4,7 +4,9 @@ use mcp_threads::{RequestContext, Server};
 use serde_json::{Value, json};
 
 use crate::harness::message::{cancel, initialize};
-use crate::harness::{Gate, Served, call, legacy, legacy_call, logs, on_every_wire, probes, text};
+use crate::harness::{
+    Gate, Served, call, legacy, legacy_call, logs, on_every_wire, probes, text, until,
+};
 
 fn server(gate: &Gate) -> Server {
     probes(gate)
@@ -348,7 +350,9 @@ fn a_method_s_name_forges_no_log() {
     }
     client.close();
     served.stop();
-    let lines = logs::lines_with("forged");
+    let lines = || logs::lines_with("forged");
+    until("both are told", || lines().len() >= 2);
+    let lines = lines();
     assert_eq!(lines.len(), 2, "their reasons quote them");
     for line in lines {
         assert!(!line.text.contains(char::is_control), "{line:?}");
@@ -373,7 +377,7 @@ fn what_the_front_itself_refuses_has_its_line_and_the_fields_of_a_page_too() {
     use std::io::{Read, Write};
     use std::net::TcpStream;
     logs::keep();
-    let limits = mcp_threads::Limits::default().head_timeout(std::time::Duration::from_millis(100));
+    let limits = mcp_threads::Limits::default().head_timeout(std::time::Duration::from_secs(1));
     let served = server(&Gate::new()).limits(limits);
     let served = served
         .serve_http("127.0.0.1:0")

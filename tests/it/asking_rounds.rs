@@ -1,5 +1,6 @@
 //! Asking in the stateless era: what travels between rounds is bound to its request, bounded, and never trusted; nothing waits in between.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
 use mcp_threads::schemars::JsonSchema;
@@ -256,6 +257,9 @@ fn an_answer_that_is_none_is_asked_for_again() {
         json!({ "person": [] }),
         json!({ "person": {} }),
         json!({ "person": { "content": { "name": "Ada" } } }),
+        json!({ "person": { "action": "think" } }),
+        json!({ "person": { "action": "Accept", "content": { "name": "Ada" } } }),
+        json!({ "person": { "action": 7 } }),
     ];
     for responses in no_answers {
         let answer = client.ask(&ask("again", responses.clone()));
@@ -371,4 +375,19 @@ fn over_http_a_refused_state_is_an_answer() {
         assert_refused(&reply.json(), "not one that was given out");
         served.stop();
     });
+}
+
+/// A bug of the handler's, which shows in debug builds: it may catch that, and its client gets its answer all the same.
+#[test]
+fn a_handler_that_survives_its_own_panic_over_a_key_is_answered() {
+    let server = Server::new("it", "1").tool("twice", "Asks.", |cx: &mut Context, _: Value| {
+        let mut ask = |what| cx.elicit::<Sure>("sure", what).map(|_| ());
+        let first = ask("One?");
+        let second = panic::catch_unwind(AssertUnwindSafe(|| ask("Another?")));
+        assert_eq!(second.is_err(), cfg!(debug_assertions));
+        first.map(|()| "never answered")
+    });
+    let (_served, mut client) = Served::pipe(server);
+    let required = client.ask(&call(1, "twice", json!({}), json!({})));
+    assert_eq!(required["result"]["resultType"], "input_required");
 }

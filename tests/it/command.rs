@@ -1,16 +1,15 @@
 //! A tool that is a child process: what it says, how it ends, and that nothing of it is left when its call is.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use mcp_threads::{Json, RequestContext, RunCommand, Server, ToolError};
+use mcp_threads::{Json, Limits, RequestContext, RunCommand, Server, ToolError};
 use serde_json::{Value, json};
 
 use crate::harness::child::is_alive;
 use crate::harness::message::cancel;
+use crate::harness::served::CANCEL_GRACE;
 use crate::harness::{
-    PipeClient, Served, alone, alone_under, call, library_threads, text, until, with_meta,
+    PipeClient, Place, Served, alone, alone_under, call, library_threads, text, until, with_meta,
 };
 
 pub(crate) fn run(cx: &mut RequestContext, args: &Value) -> Result<Json<Value>, ToolError> {
@@ -23,7 +22,7 @@ pub(crate) fn run(cx: &mut RequestContext, args: &Value) -> Result<Json<Value>, 
     let grace = args["grace_ms"].as_u64().unwrap_or(200);
     let mut command = RunCommand::new(&argv[0])
         .args(&argv[1..])
-        .env("IT_NAME", "it's value")
+        .env("IT_NAME", args["name"].as_str().unwrap_or("it's value"))
         .kill_grace(Duration::from_millis(grace));
     if args["clear"] == true {
         command = command.env_clear();
@@ -47,11 +46,12 @@ pub(crate) fn run(cx: &mut RequestContext, args: &Value) -> Result<Json<Value>, 
 }
 
 pub(crate) fn served() -> (Served, PipeClient) {
-    Served::pipe(
-        Server::new("it", "1").tool("run", "", |cx: &mut RequestContext, args: Value| {
-            run(cx, &args)
-        }),
-    )
+    let limits = Limits::default().cancel_grace(CANCEL_GRACE);
+    Served::pipe(Server::new("it", "1").limits(limits).tool(
+        "run",
+        "",
+        |cx: &mut RequestContext, args: Value| run(cx, &args),
+    ))
 }
 
 pub(crate) fn sh(script: &str) -> Value {
@@ -105,43 +105,23 @@ fn a_command_gives_back_what_it_said_and_how_it_ended() {
     served.stop();
 }
 
-/// A file for one test, in a directory of its own that is removed with it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("it-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a directory can be made");
-        Scratch(path)
-    }
-
-    /// A file in it with this mode, and its path.
-    fn file(&self, name: &str, mode: u32, bytes: &[u8]) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, bytes).expect("a file can be written");
-        let permissions = std::fs::Permissions::from_mode(mode);
-        std::fs::set_permissions(&path, permissions).expect("they are ours to set");
-        path.to_str().expect("a plain path").to_owned()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _gone_already = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 #[test]
 fn a_command_that_cannot_start_names_the_culprit() {
     let (served, mut client) = served();
-    let scratch = Scratch::new("culprit");
-    let dos = scratch.file("dos", 0o755, b"#!/bin/sh\r\necho hi\r\n");
-    let lost = scratch.file("lost", 0o755, b"#! /no/such/interpreter -x\necho hi\n");
-    let bare = scratch.file("bare", 0o755, b"echo hi\n");
-    let nameless = scratch.file("nameless", 0o755, b"#!\n");
-    let plain = scratch.file("plain", 0o644, b"#!/bin/sh\n");
-    let garbage = scratch.file("garbage", 0o755, b"\x7fNOPE\0\x01\x02");
-    let by_plain = scratch.file("by_plain", 0o755, format!("#!{plain}\n").as_bytes());
+    let scratch = Place::empty("culprit");
+    let file = |name: &str, mode: u32, bytes: &[u8]| {
+        let path = scratch.write(name, mode, bytes);
+        path.to_str().expect("a plain path").to_owned()
+    };
+    let dos = file("dos", 0o755, b"#!/bin/sh\r\necho hi\r\n");
+    let lost = file("lost", 0o755, b"#! /no/such/interpreter -x\necho hi\n");
+    let bare = file("bare", 0o755, b"echo hi\n");
+    let nameless = file("nameless", 0o755, b"#!\n");
+    let plain = file("plain", 0o644, b"#!/bin/sh\n");
+    let garbage = file("garbage", 0o755, b"\x7fNOPE\0\x01\x02");
+    // Binary, with a first line that is not, as programs for several systems have it.
+    let polyglot = file("polyglot", 0o755, b"MZqFpD='\n\0\x01\x02'");
+    let by_plain = file("by_plain", 0o755, format!("#!{plain}\n").as_bytes());
     let rows = [
         (
             json!(["/no/such/program"]),
@@ -166,13 +146,14 @@ fn a_command_that_cannot_start_names_the_culprit() {
         (json!([nameless]), "names no interpreter"),
         (json!([plain]), "is not executable"),
         (json!([garbage]), "is no program that this system can run"),
+        (json!([polyglot]), "is no program that this system can run"),
         (
             json!([by_plain]),
             "the interpreter of `BY`, `PLAIN`, is not executable",
         ),
         (
-            json!(["echo", "a\0b"]),
-            "a NUL byte cannot be passed to a program",
+            json!(["echo", "x", "hunter\0b"]),
+            "a NUL byte cannot be passed to a program, and there is one in its argument 2",
         ),
         (
             json!(["echo", "x".repeat(3_000_000)]),
@@ -190,7 +171,17 @@ fn a_command_that_cannot_start_names_the_culprit() {
             said.starts_with(&format!("Cannot run `{program}`: ")) && said.contains(&expected),
             "{expected}: {said}"
         );
+        assert!(
+            !said.contains("hunter"),
+            "a value is nobody's to quote: {said}"
+        );
     }
+    let args = json!({ "argv": ["true"], "name": "hunter\0" });
+    let said = text(&client.ask(&call(1, "run", args))).to_owned();
+    assert!(
+        said.contains("`IT_NAME`") && !said.contains("hunter"),
+        "{said}"
+    );
     for (directory, expected) in [
         ("/no/such", "the directory `/no/such` does not exist"),
         (plain.as_str(), "is no directory"),
@@ -217,14 +208,13 @@ fn a_command_that_cannot_start_names_the_culprit() {
 #[test]
 fn a_command_runs_where_and_with_what_it_is_given() {
     let (served, mut client) = served();
-    let scratch = Scratch::new("given");
-    scratch.file(
+    let scratch = Place::empty("given");
+    scratch.write(
         "here",
         0o755,
         b"#!/bin/sh\nset -e\ncd -P . && pwd && printf '%s.' \"$@\"\n",
     );
-    let place = scratch.0.canonicalize().expect("it is there");
-    let place = place.to_str().expect("a plain path");
+    let place = scratch.0.to_str().expect("a plain path");
     let big = "x".repeat(300_000);
     let rows = [
         (
@@ -259,6 +249,11 @@ fn a_command_runs_where_and_with_what_it_is_given() {
             "{answer}"
         );
     }
+    let args = json!({ "argv": ["env"], "clear": true, "directory": place });
+    let answer = client.ask(&call(1, "run", args));
+    let said = answer["result"]["structuredContent"]["stdout"].to_string();
+    assert!(said.contains(&format!("PWD={place}")), "{said}");
+    assert!(!said.contains("OLDPWD"), "where the server is: {said}");
     client.close();
     served.stop();
 }
@@ -329,7 +324,7 @@ fn a_command_s_lines_are_reported_while_it_runs() {
 #[test]
 fn a_command_s_output_is_shown_as_whole_lines_without_escapes() {
     let (served, mut client) = served();
-    let scratch = Scratch::new("lines");
+    let scratch = Place::empty("lines");
     let go = scratch.0.join("go");
     let script = format!(
         "printf '\\342\\202'; sleep 0.2; printf '\\254uro\\n\\033[31mred\\033[0m\\r50%%\\r\\n\\nask> '
@@ -399,8 +394,15 @@ fn cancelling_kills_the_command_and_everything_it_started() {
 #[test]
 fn a_command_that_ends_takes_what_it_started_with_it() {
     let (served, mut client) = served();
+    let scratch = Place::empty("ends");
+    let go = scratch.0.join("go");
     // The grandchild holds the output open; nobody waits for it.
-    let pid = start_family(&mut client, "sleep 600 & echo $!; sleep 0.2");
+    let script = format!(
+        "sleep 600 & echo $!; while [ ! -e {} ]; do sleep 0.01; done",
+        go.display()
+    );
+    let pid = start_family(&mut client, &script);
+    std::fs::write(&go, "").expect("a file can be written");
     let answer = client.answer(1);
     assert_eq!(answer["result"]["structuredContent"]["code"], 0);
     until("the grandchild is gone", || !is_alive(pid));
@@ -451,17 +453,21 @@ fn a_command_that_takes_too_long_is_ended() {
         "echo working; sleep 600 & echo $!; wait",
         "trap '' TERM; echo working; (trap '' TERM; exec sleep 600) & echo $!; wait",
     ] {
-        let mut args = sh(script);
-        args["timeout_ms"] = json!(300);
-        let answer = client.ask(&call(1, "run", args));
-        let said = text(&answer);
-        assert_eq!(answer["result"]["isError"], true);
-        assert!(
-            said.starts_with("`sh` was ended, because it had not come to its end after "),
-            "{said}"
-        );
-        let pid = said.rsplit(' ').next().and_then(|word| word.parse().ok());
-        let pid = pid.unwrap_or_else(|| panic!("its last words are the grandchild's id: {said}"));
+        let ended_after = |timeout_ms: u64| {
+            let mut args = sh(script);
+            args["timeout_ms"] = json!(timeout_ms);
+            let answer = client.ask(&call(1, "run", args));
+            let said = text(&answer);
+            assert_eq!(answer["result"]["isError"], true);
+            assert!(
+                said.starts_with("`sh` was ended, because it had not come to its end after "),
+                "{said}"
+            );
+            said.rsplit(' ').next().and_then(|word| word.parse().ok())
+        };
+        // Its last words are the grandchild's id; on a slow machine it needs more time for them.
+        let pid = [500, 5_000, 50_000].into_iter().find_map(ended_after);
+        let pid = pid.expect("it has said an id");
         until("the grandchild is gone", || !is_alive(pid));
     }
     client.close();

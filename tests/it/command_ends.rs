@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::command::{served, sh, start_family};
 use crate::harness::child::{self, children_of, is_alive, session_of};
@@ -17,10 +17,13 @@ const DEAF: &str = "trap '' TERM; (trap '' TERM; exec sleep 600) & echo $$; echo
 fn ids(client: &mut PipeClient, id: u64, script: &str, grace_ms: u64) -> [u32; 2] {
     let mut args = sh(script);
     args["grace_ms"] = json!(grace_ms);
-    client.send(&with_meta(
-        call(id, "run", args),
-        json!({ "progressToken": "p" }),
-    ));
+    said_ids(client, call(id, "run", args))
+}
+
+/// The ids that the script of this call says first.
+#[track_caller]
+fn said_ids(client: &mut PipeClient, call: Value) -> [u32; 2] {
+    client.send(&with_meta(call, json!({ "progressToken": "p" })));
     [(); 2].map(|()| {
         let said = client.recv();
         let line = said["params"]["message"].as_str();
@@ -95,7 +98,7 @@ fn commands_do_not_survive_the_sudden_death_of_their_server() {
         "echo $$; (sleep 600 & echo $!; kill -STOP $$); wait",
     ] {
         let (mut server, mut client) = shell();
-        let both = shell_ids(&mut client, 1, script);
+        let both = said_ids(&mut client, call(1, "shell", sh(script)));
         server.signal(Signal::KILL);
         server.wait();
         until(&format!("both processes of `{script}` are gone"), || {
@@ -107,7 +110,7 @@ fn commands_do_not_survive_the_sudden_death_of_their_server() {
 #[test]
 fn a_supervisor_that_is_killed_is_replaced_and_told_of_what_lives() {
     let (mut server, mut client) = shell();
-    let first = shell_ids(&mut client, 1, DEAF);
+    let first = said_ids(&mut client, call(1, "shell", sh(DEAF)));
     let supervisors = |server: &child::Running| {
         let mut all = children_of(server.id());
         all.retain(|(_, line)| line.contains("mcp-threads-supervisor"));
@@ -119,7 +122,7 @@ fn a_supervisor_that_is_killed_is_replaced_and_told_of_what_lives() {
     let raw = i32::try_from(supervisor).ok().and_then(Pid::from_raw);
     kill_process(raw.expect("an id"), Signal::KILL).expect("it lives");
     until("it is dead", || !is_alive(supervisor));
-    let second = shell_ids(&mut client, 2, DEAF);
+    let second = said_ids(&mut client, call(2, "shell", sh(DEAF)));
     until("another has taken over", || {
         supervisors(&server)
             .iter()
@@ -130,20 +133,6 @@ fn a_supervisor_that_is_killed_is_replaced_and_told_of_what_lives() {
     until("everything is gone", || {
         !first.iter().chain(&second).any(|pid| is_alive(*pid))
     });
-}
-
-#[track_caller]
-fn shell_ids(client: &mut PipeClient, id: u64, script: &str) -> [u32; 2] {
-    client.send(&with_meta(
-        call(id, "shell", sh(script)),
-        json!({ "progressToken": id }),
-    ));
-    [(); 2].map(|()| {
-        let said = client.recv();
-        let line = said["params"]["message"].as_str();
-        let pid = line.and_then(|line| line.parse().ok());
-        pid.unwrap_or_else(|| panic!("the script says ids: {said}"))
-    })
 }
 
 #[test]

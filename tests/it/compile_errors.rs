@@ -329,6 +329,6 @@ fn features() -> Vec<&'static str> {
     macro_rules! features {
         ($($name:literal)+) => { $(if cfg!(feature = $name) { features.push($name); })+ };
     }
-    features!("default" "http" "tiny-http" "ctrlc" "validate" "durable" "scripts" "cli");
+    features!("default" "http" "tiny-http" "ctrlc" "schema-order" "validate" "anyhow" "durable" "scripts" "cli");
     features
 }

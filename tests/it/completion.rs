@@ -79,20 +79,31 @@ fn an_argument_and_a_variable_are_completed() {
                 trip(),
                 "country",
                 "F",
-                json!({ "values": ["France", "Finland"], "total": 2 }),
+                json!({ "values": ["France", "Finland"], "total": 2, "hasMore": false }),
             ),
             (
                 trip(),
                 "country",
                 "",
-                json!({ "values": ["France", "Finland", "Ghana"], "total": 3 }),
+                json!({ "values": ["France", "Finland", "Ghana"], "total": 3, "hasMore": false }),
             ),
-            (trip(), "country", "X", json!({ "values": [], "total": 0 })),
+            (
+                trip(),
+                "country",
+                "X",
+                json!({ "values": [], "total": 0, "hasMore": false }),
+            ),
+            (
+                json!({ "type": "ref/resource", "uri": "it://17" }),
+                "number",
+                "2",
+                json!({ "values": ["0", "1"], "total": 2, "hasMore": false }),
+            ),
             (
                 numbers(),
                 "number",
                 "2",
-                json!({ "values": ["0", "1"], "total": 2 }),
+                json!({ "values": ["0", "1"], "total": 2, "hasMore": false }),
             ),
         ];
         for (reference, argument, value, expected) in rows {
@@ -136,7 +147,7 @@ fn a_completer_knows_what_else_was_typed() {
 fn of_many_values_a_hundred_are_sent() {
     on_every_wire(trips, |wire| {
         for (count, sent, has_more) in [
-            (100, 100, None),
+            (100, 100, Some(false)),
             (101, 100, Some(true)),
             (5000, 100, Some(true)),
         ] {

@@ -122,6 +122,11 @@ fn addresses_that_cannot_be_served_are_named() {
         panic!("this is no address");
     };
     assert!(nowhere.is_bind(), "{nowhere}");
+    for no_address in ["8080", "localhost", "http://127.0.0.1:8080"] {
+        let refused = Server::new("it", "1").serve_http(no_address).err();
+        let refused = refused.expect("it is no address").to_string();
+        assert!(refused.contains("HOST:PORT"), "{refused}");
+    }
 }
 
 /// An option that could not do its job is no option: it is refused, with what would work.
@@ -156,7 +161,8 @@ fn options_of_http_that_could_never_match_are_named_at_the_start() {
 #[cfg(feature = "http")]
 #[test]
 fn a_socket_that_nobody_could_connect_to_is_not_made() {
-    let path = std::env::temp_dir().join(format!("mcp-threads-{}-deaf", std::process::id()));
+    let place = crate::harness::Place::empty("deaf");
+    let path = place.0.join("socket");
     for permissions in [0, 0o400, 0o555, 0o1_0600] {
         let served = Server::new("it", "1").serve_unix(&path, permissions);
         assert!(served.is_err_and(|error| error.is_configuration()));

@@ -5,34 +5,18 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::asking::accept;
 use crate::harness::talk::modern_with;
-use crate::harness::{Dice, PipeClient, child, until};
+use crate::harness::{Dice, PipeClient, Place, child, until};
 
-/// A file of its own, gone at the end.
-struct Store(PathBuf);
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        let _it_may_not_be_there = fs::remove_file(&self.0);
-    }
-}
-
-impl Store {
-    fn new(name: &str) -> Self {
-        let name = format!("mcp-threads-{name}-{}", std::process::id());
-        Store(std::env::temp_dir().join(name))
-    }
-}
-
-fn start(store: &Store) -> (child::Running, PipeClient) {
+fn start(store: &Path) -> (child::Running, PipeClient) {
     let mut command = child::example("everything");
-    command.arg("--stdio").arg("--jobs").arg(&store.0);
+    command.arg("--stdio").arg("--jobs").arg(store);
     child::stdio(command)
 }
 
@@ -68,7 +52,8 @@ fn until_status(client: &mut PipeClient, id: &str, status: &str) -> Value {
 fn what_was_announced_survives_every_sudden_death() {
     let deaths = std::env::var("MCP_THREADS_DEATHS").ok();
     let deaths = deaths.map_or(20, |deaths| deaths.parse().expect("it is a number"));
-    let store = Store::new("jobs");
+    let place = Place::empty("jobs");
+    let store = place.0.join("store");
     let mut dice = Dice::new(7 + deaths);
     // What each client was told last, by job.
     let mut told: HashMap<String, Value> = HashMap::new();
@@ -142,63 +127,111 @@ fn allow_files_of(running: &child::Running, bytes: Option<u64>) {
     prlimit(pid, Resource::Fsize, limit).expect("it is our child");
 }
 
+/// A server whose disk has no room any more, and jobs of it: some ended before, some after.
+#[cfg(target_os = "linux")]
+struct FullDisk {
+    running: child::Running,
+    client: PipeClient,
+    jobs: Vec<String>,
+}
+
+#[cfg(target_os = "linux")]
+impl FullDisk {
+    fn of(store: &Path) -> Self {
+        // A write beyond the limit fails, and nobody is killed for it.
+        let mut command = std::process::Command::new("sh");
+        let everything = child::example("everything");
+        command
+            .args(["-c", r#"trap "" XFSZ; exec "$0" --stdio --jobs "$1""#])
+            .arg(everything.get_program())
+            .arg(store)
+            .env("RUST_LOG", "warn");
+        let (running, mut client) = child::stdio(command);
+        let early = order(&mut client, "job_echo", json!({ "text": "early" }));
+        until_status(&mut client, &early, "completed");
+        let late = json!({ "text": "late", "ms": 5_000 });
+        let late = order(&mut client, "job_echo", late);
+        let size = fs::metadata(store).expect("it is there").len();
+        allow_files_of(&running, Some(size));
+        let mut jobs = vec![early, late];
+        let call = json!({ "name": "job_echo", "arguments": { "text": "x".repeat(300_000) } });
+        let refused = loop {
+            let made = client.ask(&request("big", "tools/call", call.clone()));
+            match made["result"]["taskId"].as_str() {
+                Some(id) => jobs.push(id.to_owned()),
+                None => break made,
+            }
+        };
+        assert_eq!(refused["error"]["code"], -32603, "{refused}");
+        FullDisk {
+            running,
+            client,
+            jobs,
+        }
+    }
+
+    /// What the client is told of each job once all have ended: completed, or that this cannot be stored.
+    fn told(&mut self) -> Vec<Value> {
+        let waits = |told: &Value| {
+            let message = told["statusMessage"].as_str().unwrap_or_default();
+            told["status"] == "working" && message.contains("cannot be stored")
+        };
+        let client = &mut self.client;
+        let mut told_of = |id: &String| {
+            let mut told = Value::Null;
+            until("the job has ended", || {
+                told = get(client, id);
+                told["status"] == "completed" || waits(&told)
+            });
+            told
+        };
+        let told: Vec<_> = self.jobs.iter().map(&mut told_of).collect();
+        assert!(told.iter().any(waits), "{told:?}");
+        told
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_disk_that_was_full_for_a_while_costs_nothing_that_was_announced() {
-    let store = Store::new("full");
-    // A write beyond the limit fails, and nobody is killed for it.
-    let mut command = std::process::Command::new("sh");
-    let everything = child::example("everything");
-    command
-        .args(["-c", r#"trap "" XFSZ; exec "$0" --stdio --jobs "$1""#])
-        .arg(everything.get_program())
-        .arg(&store.0)
-        .env("RUST_LOG", "warn");
-    let (mut running, mut client) = child::stdio(command);
-    let early = order(&mut client, "job_echo", json!({ "text": "early" }));
-    until_status(&mut client, &early, "completed");
-    let late = order(
-        &mut client,
-        "job_echo",
-        json!({ "text": "late", "ms": 500 }),
-    );
-    let size = fs::metadata(&store.0).expect("it is there").len();
-    allow_files_of(&running, Some(size));
-    let call = json!({ "name": "job_echo", "arguments": { "text": "x".repeat(300_000) } });
-    let mut told = Vec::new();
-    let refused = loop {
-        let made = client.ask(&request("big", "tools/call", call.clone()));
-        match made["result"]["taskId"].as_str() {
-            Some(id) => told.push(id.to_owned()),
-            None => break made,
-        }
-    };
-    assert_eq!(refused["error"]["code"], -32603, "{refused}");
-    for id in told.iter().chain([&early, &late]) {
-        until_status(&mut client, id, "completed");
+    let place = Place::empty("full");
+    let store = place.0.join("store");
+    let mut full = FullDisk::of(&store);
+    full.told();
+    allow_files_of(&full.running, None);
+    let after = order(&mut full.client, "job_echo", json!({ "text": "after" }));
+    full.jobs.push(after);
+    for id in &full.jobs {
+        until_status(&mut full.client, id, "completed");
     }
-    // Its line stands behind those of everything that could not be stored.
-    client.ask(&request(
-        "mark",
-        "tools/call",
-        json!({ "name": "panic", "arguments": {} }),
-    ));
-    running.said("PANIC-SECRET");
-    let count = |text: &str| running.stderr().matches(text).count();
-    let unstored = count("could not be stored and is kept in memory");
-    assert!(unstored > 0, "{}", running.stderr());
-    allow_files_of(&running, None);
-    let after = order(&mut client, "job_echo", json!({ "text": "after" }));
-    until_status(&mut client, &after, "completed");
-    until("every end that could not be stored is", || {
-        count("is stored now") >= unstored
-    });
-    running.signal(Signal::KILL);
-    running.wait();
+    full.running.signal(Signal::KILL);
+    full.running.wait();
     let (mut running, mut client) = start(&store);
-    for id in told.iter().chain([&early, &late, &after]) {
+    for id in &full.jobs {
         let found = get(&mut client, id);
         assert_eq!(found["status"], "completed", "{found}");
+    }
+    client.close();
+    running.exits_well();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_was_told_on_a_full_disk_is_true_after_a_sudden_death() {
+    let place = Place::empty("full-death");
+    let store = place.0.join("store");
+    let mut full = FullDisk::of(&store);
+    let told = full.told();
+    full.running.signal(Signal::KILL);
+    full.running.wait();
+    let (mut running, mut client) = start(&store);
+    for (id, told) in full.jobs.iter().zip(told) {
+        let found = get(&mut client, id);
+        let expected = match told["status"] == "completed" {
+            true => "completed",
+            false => "failed",
+        };
+        assert_eq!(found["status"], expected, "{told} became {found}");
     }
     client.close();
     running.exits_well();

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use mcp_threads::{
-    AskError, Cancelled, ErrorObject, Execution, Lane, Limits, RequestContext, RunCommand, Server,
-    Tool, ToolError,
+    AskError, Cancelled, ErrorObject, Execution, Json, Lane, Limits, RequestContext, RunCommand,
+    Server, Tool, ToolError,
 };
 use serde_json::{Value, json};
 
 use crate::asking::accept;
 use crate::harness::message::{cancel, legacy_call};
-use crate::harness::talk::{introduce, modern_with};
-use crate::harness::{Gate, PipeClient, Served, call, code, text, until};
+use crate::harness::served::CANCEL_GRACE;
+use crate::harness::talk::{introduce, modern_with, reply_to};
+use crate::harness::{Gate, PipeClient, Served, call, code, legacy, logs, text, until};
 
 type Context = RequestContext;
 
@@ -25,6 +26,7 @@ pub(crate) fn server(gate: &Gate) -> Server {
     let (patient, deaf, before) = (gate.door(), gate.door(), gate.door());
     let job = |name: &str| Tool::new(name).execution(Execution::Background);
     Server::new("it", "1.0.0")
+        .limits(Limits::default().cancel_grace(CANCEL_GRACE))
         .job_tools()
         .lane(Lane::new("jobs").workers(1).queue(1))
         .register(Tool::new("plain").handler(|_: Value| "plain"))
@@ -55,6 +57,13 @@ pub(crate) fn server(gate: &Gate) -> Server {
         .register(job("first_asks").handler(|cx: &mut Context, _: Value| {
             cx.elicit::<Sure>("sure", "Sure?").map(|_| "asked")
         }))
+        .register(
+            Tool::new("may_ask")
+                .execution(Execution::EitherWay)
+                .handler(|cx: &mut Context, _: Value| {
+                    cx.elicit::<Sure>("sure", "Sure?").map(|_| "asked")
+                }),
+        )
         .register(job("command").handler(|cx: &mut Context, _: Value| {
             // Lives until it is cancelled.
             let lines = RunCommand::new("sh").args(["-c", "seq 12; exec sleep 3600"]);
@@ -223,6 +232,19 @@ fn a_job_that_asks_holds_no_worker_and_goes_on_with_the_last_answer() {
     let other = order(&mut client, "error");
     until_status(&mut client, &other, "completed");
     let yes = accept(json!({ "sure": true }));
+    let unknown = json!({ "action": "think" });
+    for malformed in [json!(5), json!(null), json!({}), unknown] {
+        update(
+            &mut client,
+            &id,
+            json!({ keys[0]: malformed, keys[1]: malformed }),
+        );
+        let still = get(&mut client, &id);
+        assert_eq!(
+            still["inputRequests"], asking["inputRequests"],
+            "{malformed}"
+        );
+    }
     update(&mut client, &id, json!({ "stranger": 7, keys[0]: yes }));
     let left = get(&mut client, &id);
     assert_eq!(
@@ -291,6 +313,39 @@ fn what_is_asked_before_there_is_a_job_is_asked_by_rounds() {
         .to_owned();
     let ended = until_status(&mut client, &id, "completed");
     assert_eq!(ended["result"]["content"][0]["text"], "true");
+    end(served, client);
+}
+
+#[test]
+fn the_access_line_of_a_job_says_who_ordered_it() {
+    logs::keep();
+    let who = Tool::new("who").execution(Execution::Background);
+    let who = who.handler(|cx: &mut Context, _: Value| cx.request_id().to_owned());
+    let (served, mut client) = Served::pipe(Server::new("it", "1.0.0").job_tools().register(who));
+    let named = |line: &str| {
+        let fields = logs::access_of(line);
+        ["era", "client"].map(|wanted| {
+            let found = fields.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.clone()).unwrap_or_default()
+        })
+    };
+    let mut ordered = request("tools/call", json!({ "name": "who", "arguments": {} }));
+    let info = json!({ "name": "ada", "version": "1" });
+    ordered["params"]["_meta"]["io.modelcontextprotocol/clientInfo"] = info;
+    let made = client.ask(&ordered);
+    let id = made["result"]["taskId"]
+        .as_str()
+        .expect("it has an id")
+        .to_owned();
+    let ended = until_status(&mut client, &id, "completed");
+    let line = ended["result"]["content"][0]["text"]
+        .as_str()
+        .expect("a text");
+    assert_eq!(named(line), ["modern", "ada"]);
+    introduce(&mut client, &json!({}));
+    let made = client.ask(&legacy_call("who", "who", json!({})));
+    let result = result_of(&mut client, &made, |tool, args| legacy_call(1, tool, args));
+    assert_eq!(named(text(&result))[0], "legacy");
     end(served, client);
 }
 
@@ -513,6 +568,64 @@ fn clients_without_the_extension_look_after_jobs_with_tools() {
     end(served, client);
 }
 
+/// The job that a call has begun, once it has ended: what `job_result` says.
+#[track_caller]
+fn result_of(client: &mut PipeClient, made: &Value, ask: impl Fn(&str, Value) -> Value) -> Value {
+    let job = &made["result"]["structuredContent"]["job"];
+    assert!(job.is_string(), "{made}");
+    let mut result = Value::Null;
+    until("the job has ended", || {
+        result = client.ask(&ask("job_result", json!({ "job": job })));
+        !text(&result).contains("has not ended")
+    });
+    result
+}
+
+#[test]
+fn what_a_session_was_asked_before_there_was_a_job_is_there_for_the_job() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    introduce(&mut client, &json!({ "elicitation": {} }));
+    for sure in [true, false] {
+        client.send(&legacy_call("first", "first", json!({})));
+        let question = client.recv();
+        assert_eq!(question["params"]["message"], "Sure?", "{question}");
+        let answer = accept(json!({ "sure": sure }));
+        client.send(&reply_to(&question, answer));
+        let made = client.recv();
+        let result = result_of(&mut client, &made, |tool, args| legacy_call(1, tool, args));
+        assert_eq!(text(&result), sure.to_string(), "{result}");
+    }
+    end(served, client);
+}
+
+#[test]
+fn a_job_whose_client_cannot_answer_it_says_so() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    let asks = json!({ "elicitation": {} });
+    let modern = |tool: &str, arguments: Value| {
+        let params = json!({ "name": tool, "arguments": arguments });
+        modern_with("modern", "tools/call", params, &asks)
+    };
+    let background = || json!({ "background": true });
+    let made = client.ask(&modern("may_ask", background()));
+    let result = result_of(&mut client, &made, modern);
+    assert!(text(&result).contains("in the background"), "{result}");
+    introduce(&mut client, &asks);
+    let legacy = |tool: &str, arguments: Value| legacy_call(1, tool, arguments);
+    for call in [
+        legacy("first_asks", json!({})),
+        legacy("may_ask", background()),
+    ] {
+        let made = client.ask(&call);
+        let result = result_of(&mut client, &made, legacy);
+        assert_eq!(result["result"]["isError"], true, "{result}");
+        assert!(text(&result).contains("in the background"), "{result}");
+    }
+    end(served, client);
+}
+
 #[test]
 fn a_background_tool_without_a_way_to_follow_it_says_what_is_missing() {
     let tool = Tool::new("job")
@@ -550,6 +663,36 @@ fn a_job_that_its_workspace_has_no_room_for_has_failed_though_it_may_run_again()
     assert_eq!(failed["error"]["code"], 503, "{failed}");
     gate.let_go(2);
     for job in [runs, waits] {
+        until_status(&mut client, &job, "completed");
+    }
+    end(served, client);
+}
+
+#[test]
+fn law_12_a_job_that_has_its_answers_is_not_refused_by_a_full_workspace() {
+    let gate = Gate::new();
+    let asks = Tool::new("asks").execution(Execution::Background);
+    let server = restartable(&gate).register(asks.in_workspace().handler(
+        |cx: &mut Context, _: &mut u32, _: Value| {
+            cx.elicit::<Sure>("sure", "Sure?").map(|_| "asked")
+        },
+    ));
+    let (served, mut client) = Served::pipe(server);
+    let asks = order(&mut client, "asks");
+    let asked = until_status(&mut client, &asks, "input_required");
+    let questions = asked["inputRequests"].as_object().expect("it asks");
+    let key = questions.keys().next().expect("something").clone();
+    // It has given its turn back, and others take all there is.
+    let runs = order(&mut client, "dig");
+    assert_eq!(gate.began(), "job");
+    let waits = order(&mut client, "dig");
+    update(
+        &mut client,
+        &asks,
+        json!({ (key): accept(json!({ "sure": true })) }),
+    );
+    gate.let_go(2);
+    for job in [runs, waits, asks] {
         until_status(&mut client, &job, "completed");
     }
     end(served, client);
@@ -633,4 +776,43 @@ fn law_12_a_wait_for_a_job_does_not_hold_the_drain() {
     client.close();
     let report = ended.join().expect("it ends");
     assert_eq!(report.abandoned_handlers, 0);
+}
+
+#[test]
+fn a_job_that_has_begun_keeps_the_schema_of_the_results() {
+    #[derive(serde::Serialize, mcp_threads::schemars::JsonSchema)]
+    #[schemars(crate = "mcp_threads::schemars")]
+    struct Sum {
+        sum: i64,
+    }
+    let tool = |name: &str, execution| {
+        let tool = Tool::new(name).execution(execution);
+        tool.handler(|_: Value| Json(Sum { sum: 3 }))
+    };
+    let server = Server::new("it", "1.0.0")
+        .job_tools()
+        .register(tool("inline", Execution::Inline))
+        .register(tool("either", Execution::EitherWay));
+    let (served, mut client) = Served::pipe(server);
+    introduce(&mut client, &json!({}));
+    let listed = client.ask(&legacy(1, "tools/list", json!({})));
+    let schema = |at: usize| &listed["result"]["tools"][at]["outputSchema"];
+    assert_eq!(schema(0)["required"], json!(["sum"]));
+    assert_eq!(schema(1)["type"], "object");
+    assert!(schema(1).get("required").is_none(), "{}", schema(1));
+    for member in ["sum", "job"] {
+        assert!(schema(1)["properties"][member].is_object(), "{}", schema(1));
+    }
+    let made = client.ask(&legacy_call(2, "either", json!({ "background": true })));
+    let structured = &made["result"]["structuredContent"];
+    assert!(structured["job"].is_string(), "{made}");
+    let as_text = &made["result"]["content"][1]["text"];
+    let as_text = as_text.as_str().expect("a second text");
+    assert_eq!(
+        &serde_json::from_str::<Value>(as_text).expect("JSON"),
+        structured
+    );
+    let result = client.ask(&legacy_call(3, "either", json!({})));
+    assert_eq!(result["result"]["structuredContent"], json!({ "sum": 3 }));
+    end(served, client);
 }

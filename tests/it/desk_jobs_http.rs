@@ -60,6 +60,42 @@ fn a_task_is_made_answered_and_fetched_over_any_connection() {
     });
 }
 
+/// The end of its side comes with the last byte of its request, so it is there when the job is made.
+#[cfg(all(feature = "http", target_os = "linux"))]
+#[test]
+fn a_job_whose_client_left_before_it_could_learn_the_id_is_cancelled() {
+    use std::io::Write;
+    use std::net::{Shutdown, TcpStream};
+
+    use crate::harness::Served;
+
+    const CLIENTS: usize = 20;
+    let gate = Gate::new();
+    let jobs = mcp_threads::Lane::new("jobs").workers(1).queue(CLIENTS);
+    let running = server(&gate)
+        .lane(jobs)
+        .serve_http("127.0.0.1:0")
+        .expect("it starts");
+    let http = Http::new(running.addr().expect("it serves HTTP"));
+    let served = Served::new(running);
+    let ask = http.modern(&request("tools/call", json!({ "name": "wait" })));
+    for _ in 0..CLIENTS {
+        let mut socket = TcpStream::connect(http.address()).expect("it listens");
+        // What is written is held back for a while, or until more is to be sent; here that is the end.
+        rustix::net::sockopt::set_tcp_cork(&socket, true).expect("a socket option");
+        socket.write_all(&ask.bytes()).expect("it is read");
+        socket.shutdown(Shutdown::Write).expect("it is open");
+    }
+    let counts = || served.stats().jobs;
+    until("all have come", || {
+        counts().working + counts().cancelled == CLIENTS
+    });
+    // Not all, if the system was slower than it holds anything back; and each is counted once the store has its end.
+    until("somebody's job is cancelled", || counts().cancelled > 0);
+    gate.let_go(1000);
+    served.stop();
+}
+
 #[test]
 fn the_mirrored_name_is_the_tasks_and_is_looked_at_before_the_declaration() {
     on_every_front(|front| {

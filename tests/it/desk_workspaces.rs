@@ -232,11 +232,37 @@ fn a_workspace_that_cannot_be_made_is_a_tool_error() {
     served.stop();
 }
 
+#[test]
+fn a_workspace_that_is_closed_when_it_breaks_turns_away_what_waits() {
+    let Bench {
+        gate,
+        server,
+        dropped,
+    } = bench();
+    let (served, mut client) = Served::pipe(server.close_broken_workspaces(true));
+    client.send(&work("holds", "a"));
+    assert_eq!(gate.began(), "holds");
+    client.send(&call("crash", "crash", json!({ "workspace": "a" })));
+    client.send(&work("waits", "a"));
+    // Behind them, so that they wait in it.
+    client.send(&call("list", "list_workspaces", json!({})));
+    client.answer("list");
+    gate.let_go(1000);
+    assert_eq!(text(&client.answer("holds")), r#"a: ["holds"]"#);
+    assert_eq!(code(&client.answer("crash")), -32603);
+    let turned_away = client.answer("waits");
+    assert!(turned_away.to_string().contains("closed"), "{turned_away}");
+    assert_eq!(dropped.recv().as_deref(), Ok("a"));
+    assert_eq!(text(&client.ask(&work("after", "a"))), r#"a: ["after"]"#);
+    client.close();
+    served.stop();
+}
+
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn nobody_sees_anothers_workspace_and_one_without_identity_gets_a_handle() {
     use crate::harness::talk::introduced;
-    use crate::harness::{legacy_call, on_every_front};
+    use crate::harness::{legacy_call, modern, on_every_front};
 
     on_every_front(|front| {
         let Bench {
@@ -251,6 +277,16 @@ fn nobody_sees_anothers_workspace_and_one_without_identity_gets_a_handle() {
             let answer = ask(&call(1, "work", name));
             assert!(text(&answer).contains("open_workspace"), "{answer}");
         }
+        let unknown = ask(&call(1, "close_workspace", json!({ "workspace": "none" })));
+        assert!(
+            text(&unknown).contains("call `open_workspace`"),
+            "{unknown}"
+        );
+        let listed = ask(&modern(1, "tools/list", json!({}))).to_string();
+        assert!(
+            listed.contains("not been used for 1800 seconds"),
+            "{listed}"
+        );
         let opened = ask(&call(1, "open_workspace", json!({ "name": "mine" })));
         let handle = opened["result"]["structuredContent"]["workspace"].clone();
         assert!(
@@ -327,4 +363,52 @@ fn a_call_that_meets_a_workspace_which_is_just_closed_for_idleness_opens_the_nex
         assert_eq!(refused, Vec::<Value>::new());
         served.stop();
     });
+}
+
+/// A workspace whose destructor hangs until the test ends.
+struct Stuck(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        let _released = self.0.lock().expect("not poisoned").recv();
+    }
+}
+
+#[test]
+fn law_6_destructors_that_hang_keep_neither_the_urgent_lane_nor_the_end() {
+    let gate = Gate::new();
+    let door = gate.door();
+    let releases = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = std::sync::Arc::clone(&releases);
+    let server = Server::new("it", "1.0.0")
+        .workspaces(move |_, _| {
+            let (release, released) = std::sync::mpsc::channel();
+            kept.lock().expect("not poisoned").push(release);
+            Ok::<_, String>(Stuck(released.into()))
+        })
+        .register(
+            Tool::new("use")
+                .in_workspace()
+                .handler(|_: &mut Context, _: &mut Stuck, _: Value| "used"),
+        )
+        .tool("wait", "Waits.", move |cx: &mut Context, _: Value| {
+            door.pass_or_leave(cx, "waits")
+        });
+    let (served, mut client) = Served::pipe(server);
+    for workspace in ["a", "b", "c", "d"] {
+        let used = client.ask(&call(workspace, "use", json!({ "workspace": workspace })));
+        assert_eq!(text(&used), "used");
+    }
+    // More than the lane `urgent` has workers.
+    for workspace in ["a", "b", "c"] {
+        let close = json!({ "workspace": workspace });
+        let closed = client.ask(&call(workspace, "close_workspace", close));
+        assert_eq!(text(&closed), "Closed");
+    }
+    client.send(&call("wait", "wait", json!({})));
+    assert_eq!(gate.began(), "waits");
+    // What outlives the drain deadline closes every workspace.
+    served.shutdown(std::time::Duration::from_millis(1));
+    assert_eq!(code(&client.answer("wait")), 503);
+    releases.lock().expect("not poisoned").clear();
 }

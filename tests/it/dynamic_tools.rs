@@ -118,6 +118,13 @@ fn tools_come_and_go_and_both_eras_see_it() {
     assert_eq!(told(&mut client), 1);
     assert_eq!(listed(&mut client), ["a", "c"]);
     assert!(!is_callable(&mut client, "b"));
+    handle.replace(tool("b")).expect("it can be replaced");
+    assert!(
+        !is_callable(&mut client, "b"),
+        "another one is as the one before"
+    );
+    assert_eq!(listed(&mut client), ["a", "c"]);
+    while told(&mut client) > 0 {}
     assert!(handle.enable_tool("b", false), "it is there");
     assert!(handle.enable_tool("a", true));
     assert!(!handle.enable_tool("none", true) && !handle.enable_tool("none", false));
@@ -341,4 +348,76 @@ fn over_http_a_listener_is_told_and_the_new_tool_can_be_called() {
         });
         served.stop();
     });
+}
+
+/// What is offered beside tools comes and goes as they do, and tells of its own kind alone.
+#[test]
+fn prompts_resources_and_templates_come_and_go_while_serving() {
+    let server =
+        server()
+            .prompt("first", "", || "first")
+            .resource("it://first", "first", || "first");
+    let (served, mut client) = Served::pipe(server);
+    client.initialize("2025-11-25");
+    let handle = served.handle();
+    type Act = fn(&ServerHandle) -> bool;
+    let rows: [(&str, &str, Value, Act, Act); 3] = [
+        (
+            "prompts",
+            "prompts/list",
+            modern("use", "prompts/get", json!({ "name": "late" })),
+            |handle| {
+                handle
+                    .add_prompt(Prompt::new("late").handler(|| "late"))
+                    .is_ok()
+            },
+            |handle| handle.remove_prompt("late"),
+        ),
+        (
+            "resources",
+            "resources/list",
+            modern("use", "resources/read", json!({ "uri": "it://late" })),
+            |handle| {
+                let late = Resource::new("it://late", "late").handler(|| "late");
+                handle.add_resource(late).is_ok()
+            },
+            |handle| handle.remove_resource("it://late"),
+        ),
+        (
+            "resources",
+            "resources/templates/list",
+            modern("use", "resources/read", json!({ "uri": "it://of/late" })),
+            |handle| {
+                let late =
+                    ResourceTemplate::new("it://of/{name}", "late").handler(|_: Value| "late");
+                handle.add_resource_template(late).is_ok()
+            },
+            |handle| handle.remove_resource_template("it://of/{name}"),
+        ),
+    ];
+    for (kind, list, used, add, remove) in rows {
+        let mut is_there = |expected: bool| {
+            let listed = client.ask(&modern("list", list, json!({})));
+            assert_eq!(
+                listed.to_string().contains("\"late\""),
+                expected,
+                "{listed}"
+            );
+            let answer = client.ask(&used);
+            assert_eq!(answer.get("result").is_some(), expected, "{answer}");
+        };
+        is_there(false);
+        assert!(add(&handle));
+        assert!(!add(&handle), "its name is taken");
+        is_there(true);
+        assert!(remove(&handle));
+        assert!(!remove(&handle), "it is gone");
+        is_there(false);
+        let told: Vec<_> = client.sent_so_far();
+        let method = format!("notifications/{kind}/list_changed");
+        let own = told.iter().filter(|message| message["method"] == *method);
+        assert_eq!((own.count(), told.len()), (2, 2), "{told:?}");
+    }
+    client.close();
+    served.stop();
 }

@@ -20,6 +20,26 @@ const VERSIONS: [(&str, &str); 6] = [
     ("tomorrow", "2025-11-25"),
 ];
 
+/// A client that obeys takes one of those that are offered, and would come back with the same for ever.
+#[test]
+fn a_revision_that_is_refused_is_not_offered() {
+    let (served, mut client) = Served::pipe(probes(&Gate::new()));
+    let rows = [
+        ("2025-11-25", json!(["2026-07-28"])),
+        ("2024-11-05", json!(["2026-07-28"])),
+    ];
+    for (version, offered) in rows {
+        let mut message = modern(1, "tools/list", json!({}));
+        message["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(version);
+        let refused = client.ask(&message);
+        assert_eq!(code(&refused), -32022, "{refused}");
+        let data = json!({ "supported": offered, "requested": version });
+        assert_eq!(refused["error"]["data"], data);
+    }
+    client.close();
+    served.stop();
+}
+
 #[track_caller]
 fn assert_initialized(answer: &Value, settled: &str) {
     let result = &answer["result"];
@@ -475,7 +495,7 @@ fn law_14_a_list_of_nothing_is_empty_in_the_handshake_era() {
         (
             "completion/complete",
             json!({ "ref": { "type": "ref/prompt", "name": "a" }, "argument": { "name": "b", "value": "c" } }),
-            json!({ "completion": { "values": [] } }),
+            json!({ "completion": { "values": [], "total": 0, "hasMore": false } }),
         ),
     ];
     on_every_wire(make, |wire| {

@@ -1,15 +1,14 @@
 //! Each example does what its first lines say. Those that need no transport for it have their tests beside them, and are modules here too, so that a plain
 //! `cargo test` runs these.
 
-use std::time::{Duration, Instant};
-
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::child::{self, is_alive};
 use crate::harness::message::cancel;
+use crate::harness::talk::{everything, modern_with};
 use crate::harness::{
-    PipeClient, call, legacy, legacy_call, modern, on_every_front, text, until, with_meta,
+    PipeClient, Place, call, legacy, legacy_call, modern, on_every_front, text, until, with_meta,
 };
 use crate::model_apis::{self, Api};
 
@@ -38,8 +37,7 @@ fn quickstart_adds() {
         (&tool["name"], &tool["inputSchema"]["required"]),
         (&json!("add"), &json!(["a", "b"]))
     );
-    running.signal(Signal::INT);
-    running.exits_well();
+    running.ends_by(Signal::INT);
 }
 
 #[test]
@@ -98,8 +96,7 @@ fn operations_shares_a_fleet() {
         (&json!("2.0"), &json!(false))
     );
     assert_ne!(web_1["taken_by"], "");
-    running.signal(Signal::INT);
-    running.exits_well();
+    running.ends_by(Signal::INT);
 }
 
 fn shell(id: u32, argv: &[&str]) -> Value {
@@ -146,10 +143,8 @@ fn every_model_api_reads_every_schema_of_every_example() {
     for (name, arguments) in rows {
         let mut command = child::example(name);
         command.args(arguments);
-        let (mut running, http) = child::http(command);
+        let (_running, http) = child::http(command);
         check(name, &http.ask(&modern(1, "tools/list", json!({}))));
-        running.signal(Signal::INT);
-        running.wait();
     }
 }
 
@@ -157,21 +152,20 @@ fn every_model_api_reads_every_schema_of_every_example() {
 #[test]
 fn shell_answers_a_ping_during_a_command_and_runs_three_at_once() {
     let (mut running, mut client) = start_shell();
-    let start = Instant::now();
-    for id in 1..=3 {
-        client.send(&shell(id, &["sleep", "3"]));
+    let place = Place::empty("shell-at-once");
+    let directory = place.0.to_str().expect("a plain path");
+    // None ends before all three have begun, nor before the ping is answered.
+    let script = "touch $0; until [ -e 1 -a -e 2 -a -e 3 -a -e go ]; do sleep 0.01; done";
+    for id in ["1", "2", "3"] {
+        let argv = ["env", "-C", directory, "sh", "-c", script, id];
+        client.send(&shell(id.parse().expect("a number"), &argv));
     }
     client.send(&legacy("ping", "ping", json!({})));
     assert_eq!(client.recv()["id"], "ping", "it is the first answer");
+    place.write("go", 0o644, "");
     for id in 1..=3 {
         assert_eq!(client.answer(id)["result"]["structuredContent"]["code"], 0);
     }
-    let took = start.elapsed();
-    assert!(took >= Duration::from_secs(3), "{took:?}");
-    assert!(
-        took < Duration::from_secs(9),
-        "one after another they take nine seconds, not {took:?}"
-    );
     client.close();
     running.exits_well();
 }
@@ -222,7 +216,7 @@ fn shell_leaves_no_command_behind() {
 #[test]
 fn embed_serves_its_world_while_it_works_and_ends_by_itself() {
     let mut command = child::example("embed");
-    command.arg("8");
+    command.arg("30");
     let (mut running, http) = child::http(command);
     let look =
         |id: u32| http.ask(&call(id, "look", json!({})))["result"]["structuredContent"].clone();
@@ -285,6 +279,16 @@ fn everything_has_the_probes_of_its_contract() {
         assert_eq!(text(&probe("wedge", json!({ "ms": 1 }))), "awake again");
         assert_eq!(text(&probe("print", json!({}))), "printed");
         assert_eq!(text(&probe("progress", json!({ "n": 3 }))), "3 steps");
+        let asked = probe("test_input_required_result_multiple_inputs", json!({}));
+        assert_eq!(asked["error"]["code"], -32021, "{asked}");
+        let params = json!({ "name": "test_input_required_result_multiple_inputs" });
+        let asked = http.ask(&modern_with(3, "tools/call", params, &everything()));
+        let questions = asked["result"]["inputRequests"].as_object();
+        let keys: Vec<_> = questions.expect("it asks").keys().collect();
+        assert_eq!(keys, ["client_roots", "greeting", "user_name"]);
+        let unfit = json!({ "name": "test_custom_header", "arguments": {} });
+        let unfit = http.ask(&modern(4, "tools/call", unfit));
+        assert_eq!(unfit["result"]["isError"], true, "{unfit}");
         let panicked = probe("panic", json!({}));
         assert_eq!(panicked["error"]["code"], -32603);
         assert!(!panicked.to_string().contains("PANIC-SECRET"), "{panicked}");
@@ -304,8 +308,7 @@ fn everything_has_the_probes_of_its_contract() {
         assert_eq!(content["stats"]["lanes"][0]["capacity"], 5);
         let mirrored: Value = serde_json::from_str(text(&status)).expect("the same as JSON text");
         assert_eq!(&mirrored, content);
-        running.signal(Signal::INT);
-        running.exits_well();
+        running.ends_by(Signal::INT);
     });
 }
 
@@ -317,6 +320,8 @@ fn a_command_line_that_makes_no_sense_is_refused() {
         &["--stdio", "--http", "127.0.0.1:0"],
         &["--stdio", "--workers", "many"],
         &["--stdio", "--nonsense", "1"],
+        #[cfg(not(feature = "durable"))]
+        &["--stdio", "--jobs", "jobs.redb"],
     ] {
         let mut command = child::example("everything");
         command.args(arguments);

@@ -1,14 +1,22 @@
 //! Law 1: a worker never waits for a socket or a pipe. A client that reads nothing costs no worker and no other client anything.
 
+use std::thread;
+use std::time::Duration;
+
 use mcp_threads::{Limits, LoggingLevel, RequestContext, Server};
 use serde_json::{Value, json};
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 use crate::harness::on_every_front;
-use crate::harness::{Gate, PipeClient, Served, call, legacy_call, probes, text, with_meta};
+use crate::harness::{
+    Gate, PipeClient, Served, call, legacy_call, patient, probes, text, with_meta,
+};
 
 /// More events than any buffer between server and client holds.
 const EVENTS: u32 = 2_500;
+
+/// By then nothing between server and client has room for another.
+const STANDS_AT: u32 = EVENTS - 300;
 
 /// How many of them the outbox has room for.
 const KEPT: usize = 100;
@@ -18,13 +26,19 @@ fn chatty(gate: &Gate) -> Server {
     let door = gate.door();
     probes(gate)
         .workers(1)
-        .limits(Limits::default().outbox_bytes_max(KEPT * 5_200))
+        .limits(patient().outbox_bytes_max(KEPT * 5_200))
         .tool(
             "chatter",
             "Reports progress all the time.",
             move |cx: &mut RequestContext, _: Value| {
                 let words = "word ".repeat(1000);
                 for step in 1..=EVENTS {
+                    // The thread that writes must come to fill what lies between it and the client, and at last stand before it, on any machine.
+                    match step {
+                        STANDS_AT => thread::sleep(Duration::from_secs(1)),
+                        _ if step % 50 == 0 => thread::sleep(Duration::from_millis(5)),
+                        _ => {}
+                    }
                     cx.progress((f64::from(step), f64::from(EVENTS), words.clone()));
                 }
                 door.pass("chatter");

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 use crate::harness::on_every_front;
-use crate::harness::{Gate, PipeClient, Served, call, code, legacy_call, probes, text, until};
+use crate::harness::{Gate, PipeClient, Served, call, code, legacy_call, probes, text};
 
 #[track_caller]
 fn assert_refused(answer: &Value, id: &Value) {
@@ -90,14 +90,8 @@ fn law_2_the_status_of_an_overload_is_the_author_s_to_choose() {
             .overload(Era::Legacy, OverloadStatus::ServiceUnavailable);
         let (served, http) = front.serve(server);
         let session = http.initialize("2025-11-25");
-        // A worker becomes idle a moment after it has started. One call after the other, so that none comes late and is taken after it.
-        let mut calls = Vec::new();
-        while gate.nobody_came() {
-            calls.push(http.modern(&call(1, "gate", json!({}))).connect());
-            until("the call is taken or refused", || {
-                served.main().refused == calls.len() as u64 || !gate.nobody_came()
-            });
-        }
+        let _held = http.modern(&call(1, "gate", json!({}))).connect();
+        gate.began();
         for (ask, status, id) in [
             (http.modern(&call(4, "echo", json!({}))), 200, json!(4)),
             (
@@ -161,31 +155,47 @@ fn law_2_over_a_pipe_a_full_lane_refuses_with_the_same_error_in_the_legacy_era()
 fn law_2_a_lane_without_a_queue_takes_a_call_only_when_a_worker_is_idle() {
     let gate = Gate::new();
     let (served, mut client) = Served::pipe(probes(&gate).workers(1).queue(0));
-    let mut id = 0;
-    // A worker becomes idle a moment after it has started.
-    while gate.nobody_came() {
-        id += 1;
-        client.send(&call(id, "gate", json!({ "who": "in" })));
-        until("the call is taken or refused", || {
-            served.main().refused == id || !gate.nobody_came()
-        });
-    }
+    client.send(&call(0, "gate", json!({ "who": "in" })));
     assert_eq!(gate.began(), "in");
     let busy = served.main();
     assert_eq!((busy.busy, busy.queued, busy.capacity), (1, 0, 0));
-    id += 1;
-    assert_refused(&client.ask(&call(id, "gate", json!({}))), &json!(id));
+    assert_refused(&client.ask(&call(1, "gate", json!({}))), &json!(1));
     gate.let_go(1);
+    assert_eq!(text(&client.answer(0)), "in");
+    // Who has read an answer finds the worker idle.
+    for id in 2..200 {
+        assert_eq!(
+            text(&client.ask(&call(id, "echo", json!({ "text": "on" })))),
+            "on"
+        );
+    }
     client.close();
-    let answered = client.rest();
-    assert_eq!(
-        answered
-            .iter()
-            .filter(|answer| answer.get("result").is_some())
-            .count(),
-        1
-    );
+    assert_eq!(client.rest(), [] as [Value; 0]);
     served.stop();
+}
+
+/// As many as its workers and its queue hold, whether the workers have woken by then or not.
+#[test]
+fn law_2_of_calls_that_come_at_once_exactly_as_many_are_taken_as_there_is_room_for() {
+    for (workers, queue) in [(4, 4), (4, 0)] {
+        let gate = Gate::new();
+        let (served, mut client) = Served::pipe(probes(&gate).workers(workers).queue(queue));
+        for round in 0..10 {
+            let ids = round * 12..(round + 1) * 12;
+            let refused = ids.start + workers + queue..ids.end;
+            for id in ids.clone() {
+                client.send(&call(id, "gate", json!({ "who": "in" })));
+            }
+            for id in refused.clone() {
+                assert_refused(&client.answer(id), &json!(id));
+            }
+            gate.let_go(workers + queue);
+            for id in ids.start..refused.start {
+                assert_eq!(text(&client.answer(id)), "in");
+            }
+        }
+        served.stop();
+    }
 }
 
 /// Bursts from many clients at once: every request is answered or refused, and the server's count agrees.

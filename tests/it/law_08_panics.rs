@@ -1,6 +1,6 @@
 //! Law 8: a panic is one failed call.
 
-use mcp_threads::{RequestContext, Server, Tool};
+use mcp_threads::{Limits, RequestContext, Server, Tool};
 use serde_json::{Value, json};
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
@@ -181,6 +181,7 @@ impl Drop for Cursed {
 fn cursed() -> Server {
     Server::new("it", "1.0.0")
         .workers(1)
+        .limits(Limits::default().cancel_grace(crate::harness::served::CANCEL_GRACE))
         .workspaces(|_, _| Ok::<_, String>(Cursed))
         .register(Tool::new("crash").in_workspace().handler(
             |_: &mut RequestContext, _: &mut Cursed, _: Value| -> String { panic!("on purpose") },

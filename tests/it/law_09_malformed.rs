@@ -1,6 +1,7 @@
 //! Law 9: bad input gets a clear error with the right code and id, and costs nothing.
 
-use serde_json::{Value, json};
+use mcp_threads::Server;
+use serde_json::{Map, Value, json};
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 use crate::harness::on_every_front;
@@ -212,6 +213,28 @@ fn law_9_wrong_parameters_name_the_mistake() {
                 "{}",
                 answer.to_string().len()
             );
+        },
+    );
+}
+
+/// serde_json would read the text in this member in the place of the object: past every bound, and past what was compared with the headers.
+#[test]
+fn law_9_arguments_are_what_they_look_like() {
+    on_every_wire(
+        || {
+            Server::new("it", "1").tool("show", "", |args: Value| {
+                format!("{} members", args.as_object().map_or(0, Map::len))
+            })
+        },
+        |wire| {
+            let name = "$serde_json::private::RawValue";
+            for hidden in [json!({ name: "[[[1]]]" }), json!({ "x": { name: "{" } })] {
+                let answer = wire.call("show", hidden);
+                assert_eq!(answer["result"]["isError"], true, "{}", wire.name);
+                assert!(text(&answer).contains(name), "{}: {answer}", wire.name);
+            }
+            let answer = wire.call("show", json!({ "name": name, "price": "$5" }));
+            assert_eq!(text(&answer), "2 members", "{}", wire.name);
         },
     );
 }

@@ -56,8 +56,7 @@ fn call_all(client: &mut PipeClient, tools: &[(&str, &str)]) {
 fn law_10_on_stdio_an_unread_stderr_holds_nothing_up() {
     let (mut running, mut client, stderr) = child::stdio_unread(everything(&["--stdio"]));
     call_all(&mut client, &[("echo", "a"), ("print", "printed")]);
-    running.signal(Signal::TERM);
-    running.exits_well();
+    running.ends_by(Signal::TERM);
     assert_was_full(stderr);
 }
 
@@ -80,8 +79,7 @@ fn law_10_over_http_an_unread_stderr_holds_nothing_up() {
                 assert_eq!(text(&reply.json()), "a");
             }
         }
-        running.signal(Signal::TERM);
-        running.exits_well();
+        running.ends_by(Signal::TERM);
         assert_was_full(stderr);
     });
 }

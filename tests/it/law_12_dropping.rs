@@ -1,6 +1,6 @@
 //! Law 12 for a server that is let go of instead of shut down, and for one that serves several clients at once.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -177,10 +177,15 @@ fn several_fronts_serve_one_server() {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("sockets can be made");
     let write = theirs.try_clone().expect("a socket can be cloned");
     let running = probes(&gate).path("/there").start().expect("it can start");
+    // Where there is IPv6.
+    let other = match std::net::TcpListener::bind("[::1]:0") {
+        Ok(_) => "[::1]:0",
+        Err(_) => "127.0.0.1:0",
+    };
     assert_eq!((running.addr(), running.url()), (None, None));
     running
         .serve_http("127.0.0.1:0")
-        .and_then(|running| running.serve_http("[::1]:0"))
+        .and_then(|running| running.serve_http(other))
         .and_then(|running| running.serve_pipe(theirs, write))
         .expect("each can be opened");
     let [first, second] = running.addrs()[..] else {
@@ -238,4 +243,123 @@ fn a_url_names_a_host_that_may_call() {
         assert!(url.starts_with(expected) && url.ends_with("/mcp"), "{url}");
         running.shutdown(Duration::ZERO);
     }
+}
+
+/// Takes a line and never returns from it.
+struct Unread(mpsc::Sender<()>);
+
+impl Write for Unread {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        let _listening = self.0.send(());
+        loop {
+            thread::park();
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Takes its time to close.
+struct Slow;
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn law_12_a_client_that_reads_nothing_takes_no_other_front_s_time() {
+    let limits = mcp_threads::Limits::default().cancel_grace(Duration::from_secs(3));
+    let running = Server::new("it", "1").limits(limits).start();
+    let running = running.expect("it can start");
+    let (written, writes) = mpsc::channel();
+    let line = format!("{}\n", legacy(1, "ping", json!({})));
+    let (input, held) = io::pipe().expect("a pipe");
+    running
+        .serve_pipe(io::Cursor::new(line), Unread(written))
+        .and_then(|running| running.serve_pipe(input, Slow))
+        .expect("each can be opened");
+    writes.recv_timeout(PATIENCE).expect("it is answered");
+    let report = running.shutdown(Duration::ZERO);
+    assert_eq!(report.abandoned_connections, 1, "{report:?}");
+    drop(held);
+}
+
+#[cfg(all(feature = "http", feature = "tiny-http"))]
+#[test]
+fn law_9_connections_of_another_front_are_no_exchanges_of_tiny_http() {
+    let limits = mcp_threads::Limits::default().exchanges_max(2);
+    let running = Server::new("it", "1").limits(limits).start();
+    let running = running.expect("it can start");
+    running
+        .serve_http("127.0.0.1:0")
+        .and_then(|running| running.serve_tiny_http("127.0.0.1:0"))
+        .expect("each can be opened");
+    let [guarded, tiny] = running.addrs()[..] else {
+        panic!("two addresses: {:?}", running.addrs());
+    };
+    let connect = |_| std::net::TcpStream::connect(guarded).expect("it listens");
+    let idle: Vec<_> = (0..3).map(connect).collect();
+    until("all are open", || running.stats().connections == idle.len());
+    let status = Http::new(tiny).bare("GET", "/healthz").send().status;
+    assert_eq!(status, 200);
+    running.shutdown(PATIENCE);
+}
+
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_12_a_refused_body_that_does_not_come_holds_no_end_of_tiny_http() {
+    let limits = mcp_threads::Limits::default()
+        .exchanges_max(1)
+        .cancel_grace(Duration::ZERO);
+    let gate = Gate::new();
+    let running = probes(&gate).limits(limits).serve_tiny_http("127.0.0.1:0");
+    let running = running.expect("it can start");
+    let address = running.addr().expect("it serves HTTP");
+    let connect = |request: &str| {
+        let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+        let request = request.replace('\n', "\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        stream
+    };
+    let inside = Http::new(address)
+        .modern(&call(1, "wait", json!({})))
+        .connect();
+    gate.began();
+    let half = format!("POST /mcp HTTP/1.1\nHost: {address}\nContent-Length: 100000\n\n{{");
+    let _half = connect(&half);
+    // As soon as the half body is being refused, which tiny_http does not read before it is taken, nobody else is answered.
+    let is_answered = || {
+        let mut other = connect(&format!("GET /healthz HTTP/1.1\nHost: {address}\n\n"));
+        let patience = Some(Duration::from_millis(500));
+        other.set_read_timeout(patience).expect("not zero");
+        other.read(&mut [0]).is_ok_and(|count| count == 1)
+    };
+    until("nobody else is answered", || !is_answered());
+    let report = running.shutdown(Duration::ZERO);
+    assert_ne!(report.abandoned_connections, 0, "{report:?}");
+    drop(inside);
+}
+
+#[cfg(feature = "ctrlc")]
+#[test]
+fn everybody_who_waits_for_the_end_is_told_of_it() {
+    let running = Server::new("it", "1").start().expect("it can start");
+    running.handle().stop();
+    running.wait_for_ctrl_c().expect("it has been stopped");
+    running.wait_for_ctrl_c().expect("it is told again");
+    running.join();
 }

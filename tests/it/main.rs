@@ -32,6 +32,7 @@ mod law_12_drain;
 mod law_12_dropping;
 #[cfg(all(target_os = "linux", feature = "http"))]
 mod law_13_memory;
+mod law_13_questions;
 #[cfg(all(feature = "http", target_os = "linux"))]
 mod law_13_trees;
 mod law_14_arguments;
@@ -57,6 +58,7 @@ mod desk_durable;
 mod desk_jobs;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 mod desk_jobs_http;
+mod desk_stores;
 mod desk_workspaces;
 mod dialogues;
 mod dynamic_tools;
@@ -89,6 +91,8 @@ mod schemas;
 mod scripts;
 #[cfg(feature = "cli")]
 mod scripts_check;
+#[cfg(all(unix, feature = "cli"))]
+mod scripts_edges;
 #[cfg(feature = "cli")]
 mod scripts_example;
 #[cfg(feature = "cli")]

@@ -4,6 +4,8 @@ use mcp_threads::{ResourceTemplate, Server};
 use serde_json::{Value, json};
 
 use crate::harness::{Gate, call, code, modern, on_every_front, probes, text};
+#[cfg(feature = "http")]
+use crate::harness::{Http, Served};
 
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
@@ -134,6 +136,79 @@ fn mirrored_fields_must_match_and_the_nearest_mistake_is_named_first() {
         }
         served.stop();
     });
+}
+
+/// What the message needs of the head is looked at with its body there.
+#[test]
+fn law_14_what_the_head_lacks_is_refused_under_the_id_of_the_body() {
+    on_every_front(|front| {
+        let (served, http) = front.serve(probes(&Gate::new()));
+        let ask = || http.modern(&call("mine", "echo", json!({ "text": "hi" })));
+        let rows = [
+            (ask().field("Accept", "application/json"), 406),
+            (ask().field("Content-Type", "text/plain"), 415),
+            (ask().without("Content-Type"), 415),
+            (
+                ask()
+                    .field("Mcp-Session-Id", "a")
+                    .and_field("Mcp-Session-Id", "b"),
+                400,
+            ),
+        ];
+        for (ask, status) in rows {
+            let mut reply = ask.send();
+            let answer = reply.json();
+            assert_eq!((reply.status, code(&answer)), (status, -32600), "{answer}");
+            assert_eq!(answer["id"], "mine", "{answer}");
+        }
+        // Of what is compressed nothing can be read.
+        let mut reply = ask().field("Content-Encoding", "gzip").send();
+        assert_eq!((reply.status, reply.json().get("id")), (415, None));
+        let mut reply = http.post("no JSON").field("Accept", "text/plain").send();
+        assert_eq!((reply.status, reply.json().get("id")), (406, None));
+        served.stop();
+    });
+}
+
+/// tiny_http hangs up. NUL, and what ends a line, no front reads on behind.
+#[cfg(feature = "http")]
+#[test]
+fn a_mirrored_field_with_control_characters_is_a_mismatch() {
+    let running = probes(&Gate::new())
+        .serve_http("127.0.0.1:0")
+        .expect("it starts");
+    let http = Http::new(running.addr().expect("it serves HTTP"));
+    let served = Served::new(running);
+    for (name, bad, others) in [
+        ("Mcp-Name", "ec\u{1}ho", 0),
+        ("Mcp-Name", "echo\u{7f}", 20),
+        ("mcp-method", "tools/\u{1b}call", 0),
+        ("MCP-Protocol-Version", "2026-07-28\u{2}", 20),
+    ] {
+        let message = call("mine", "echo", json!({ "text": "hi" }));
+        let mut ask = http.modern(&message).field(name, bad);
+        for other in 0..others {
+            ask = ask.field(&format!("X-{other}"), "x");
+        }
+        let mut reply = ask.send();
+        let answer = reply.json();
+        assert_eq!(
+            (reply.status, code(&answer)),
+            (400, -32020),
+            "{bad:?}: {answer}"
+        );
+        assert_eq!(answer["id"], "mine", "{answer}");
+    }
+    for (name, bad) in [("Mcp-Name", "ec\0ho"), ("X-Other", "\u{1}")] {
+        let message = call("mine", "echo", json!({ "text": "hi" }));
+        let mut reply = http.modern(&message).field(name, bad).send();
+        assert_eq!(
+            (reply.status, reply.json().get("id")),
+            (400, None),
+            "{bad:?}"
+        );
+    }
+    served.stop();
 }
 
 #[test]

@@ -60,19 +60,35 @@ fn everything_claims_hosts_and_shows_who_has_them() {
     running.exits_well();
 }
 
+fn open(http: Http) -> Value {
+    let opened = http.ask(&call(1, "open_workspace", json!({})));
+    opened["result"]["structuredContent"]["workspace"].clone()
+}
+
+fn claim(http: Http, workspace: &Value) -> Value {
+    http.ask(&call(1, "desk_claim", json!({ "workspace": workspace })))
+}
+
+#[test]
+fn a_workspace_of_everything_that_is_idle_gives_its_host_back() {
+    let mut command = child::example("everything");
+    command.args(["--http", "127.0.0.1:0", "--workspace-idle-ms", "1000"]);
+    let (mut running, http) = child::http(command);
+    // On a slow machine it may have been closed before the claim comes.
+    until("it claims before it is idle", || {
+        claim(http, &open(http))["result"]["structuredContent"]["host"] == "alpha"
+    });
+    until("it gives its host back", || holders(http)[0].is_null());
+    running.ends_by(rustix::process::Signal::TERM);
+}
+
 #[test]
 fn everything_claims_for_workspaces() {
     let mut command = child::example("everything");
-    command.args(["--http", "127.0.0.1:0", "--workspace-idle-ms", "100"]);
+    command.args(["--http", "127.0.0.1:0"]);
     let (mut running, http) = child::http(command);
-    let open = || {
-        let opened = http.ask(&call(1, "open_workspace", json!({})));
-        opened["result"]["structuredContent"]["workspace"].clone()
-    };
-    let claim =
-        |workspace: &Value| http.ask(&call(1, "desk_claim", json!({ "workspace": workspace })));
-    let handle = open();
-    let claimed = claim(&handle);
+    let handle = open(http);
+    let claimed = claim(http, &handle);
     assert_eq!(
         claimed["result"]["structuredContent"],
         json!({ "workspace": handle, "host": "alpha" }),
@@ -84,9 +100,8 @@ fn everything_claims_for_workspaces() {
         holder.starts_with("workspace `ws-") && !holder.contains(name),
         "{holder}"
     );
-    until("an idle workspace gives its host back", || {
-        holders(http)[0].is_null()
-    });
+    http.ask(&call(1, "close_workspace", json!({ "workspace": handle })));
+    until("it is given back", || holders(http)[0].is_null());
     let session = http.initialize("2025-11-25");
     let answer = session.ask(&legacy_call(
         1,

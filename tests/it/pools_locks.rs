@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::message::cancel;
 use crate::harness::{
-    PipeClient, Served, call, child, is_alone, itself, logs, text, until, with_meta,
+    PipeClient, Place, Served, call, child, is_alone, itself, logs, text, until, with_meta,
 };
 
 /// Where the locks of the child's pool are.
@@ -65,7 +65,8 @@ fn other_holds(other: &mut PipeClient, id: &str) {
 #[test]
 fn a_host_that_another_process_has_is_waited_for_and_a_dead_process_has_none() {
     logs::keep();
-    let directory = std::env::temp_dir().join(format!("mcp-threads-locks-{}", std::process::id()));
+    let place = Place::empty("locks");
+    let directory = place.0.join("made");
     let hosts = pool(&directory);
     let (served, mut client) = Served::pipe(server(&hosts));
     let mut command = itself("pools_locks::the_other_half");
@@ -133,5 +134,4 @@ fn a_host_that_another_process_has_is_waited_for_and_a_dead_process_has_none() {
     });
     client.close();
     served.stop();
-    std::fs::remove_dir_all(&directory).expect("it can be removed");
 }

@@ -126,7 +126,7 @@ fn a_prompt_that_cannot_work_does_not_start() {
                     .complete("city", |_: Completing| vec!["Oslo"])
                     .handler(|| "text"),
             ),
-            "prompt `trip` completes `city`, which is not one of its arguments",
+            "prompt `trip`: it completes `city`, which is not one of its arguments",
         ),
         (
             server()

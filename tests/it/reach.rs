@@ -6,7 +6,7 @@ use std::time::Duration;
 use mcp_threads::Limits;
 use serde_json::json;
 
-use crate::harness::{Gate, Http, PATIENCE, Served, call, probes, text, until};
+use crate::harness::{Gate, Http, PATIENCE, Place, Served, call, probes, text, until};
 
 /// A server behind the guarded front that never writes before the answer.
 #[cfg(feature = "http")]
@@ -90,9 +90,10 @@ fn a_call_beyond_the_bound_of_streams_is_answered_as_plain_json() {
 #[cfg(feature = "http")]
 #[test]
 fn a_unix_domain_socket_serves_the_same() {
-    use std::io::{Read, Write};
+    use std::io::Read;
     use std::os::unix::fs::PermissionsExt;
-    let path = std::env::temp_dir().join(format!("mcp-threads-{}.sock", std::process::id()));
+    let place = Place::empty("socket");
+    let path = place.0.join("socket");
     let running = probes(&Gate::new())
         .serve_unix(&path, 0o600)
         .expect("it can start");
@@ -107,11 +108,8 @@ fn a_unix_domain_socket_serves_the_same() {
             .serve_unix(&path, 0o600)
             .is_err_and(|error| error.is_bind())
     );
-    let mut client = std::os::unix::net::UnixStream::connect(&path).expect("it listens");
-    let body = call(1, "echo", json!({ "text": "through a file" })).to_string();
-    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
-                MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: echo\r\n";
-    write!(client, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).expect("it reads");
+    let ask = Http::local().modern(&call(1, "echo", json!({ "text": "through a file" })));
+    let mut client = ask.field("Connection", "close").connect_unix(&path);
     let mut answer = String::new();
     client
         .read_to_string(&mut answer)
@@ -223,26 +221,23 @@ fn a_socket_that_the_process_was_started_with_is_served() {
 #[test]
 fn a_unix_domain_socket_that_the_process_was_started_with_is_served() {
     use crate::harness::{child, is_alone};
-    use std::io::{Read, Write};
+    use std::io::Read;
     const NAME: &str = "reach::a_unix_domain_socket_that_the_process_was_started_with_is_served";
     if is_alone() {
         return serve_inherited();
     }
-    let path = std::env::temp_dir().join(format!("mcp-threads-{}-act.sock", std::process::id()));
+    let place = Place::empty("activated");
+    let path = place.0.join("socket");
     let listener = std::os::unix::net::UnixListener::bind(&path).expect("the path is free");
     let mut child = child::start(activated(listener.into(), NAME, false));
-    let mut client = std::os::unix::net::UnixStream::connect(&path).expect("it listens");
-    let body = call(1, "quit", json!({})).to_string();
-    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
-                MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: quit\r\n";
-    write!(client, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).expect("it reads");
+    let quit = Http::local().modern(&call(1, "quit", json!({})));
+    let mut client = quit.field("Connection", "close").connect_unix(&path);
     let mut answer = String::new();
     client.read_to_string(&mut answer).expect("it answers");
     assert!(answer.contains("good bye"), "{answer}");
     let finished = child.wait();
     assert!(finished.status.success(), "{finished:?}");
-    assert!(path.exists(), "it belongs to whoever made it");
-    std::fs::remove_file(&path).expect("it is there");
+    assert!(path.exists(), "it belongs to the process that made it");
 }
 
 #[cfg(feature = "http")]

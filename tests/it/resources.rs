@@ -1,17 +1,19 @@
 //! Resources: found by their URI or by a template, read as text or bytes, kept as long as their author allows.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mcp_threads::schemars::JsonSchema;
 use mcp_threads::{
-    CacheHint, ErrorCode, ErrorObject, Json, ReadResourceResult, RequestContext, Resource,
-    ResourceContents, ResourceTemplate, Server, ToolError,
+    AskError, CacheHint, ErrorCode, ErrorObject, Json, ReadResourceResult, RequestContext,
+    Resource, ResourceContents, ResourceTemplate, Server, ToolError,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::harness::talk::modern_with;
 use crate::harness::wire::Wire;
-use crate::harness::{code, on_every_wire};
+use crate::harness::{Served, code, on_every_wire};
 
 type Context = RequestContext;
 
@@ -138,6 +140,45 @@ fn contents(wire: &Wire, answer: &Value, ttl_ms: u64, scope: &str) -> Value {
         }
     }
     result["contents"].clone()
+}
+
+/// What a client said in any round is for no cache, though it came with the state alone.
+#[test]
+fn what_was_answered_in_an_earlier_round_is_not_kept() {
+    #[derive(Deserialize, JsonSchema)]
+    #[schemars(crate = "mcp_threads::schemars")]
+    struct Answer {
+        word: String,
+    }
+    let asked = AtomicBool::new(false);
+    let own = Resource::new("it://own", "own").cache(CacheHint::public(MINUTE));
+    let own = own.handler(move |cx: &mut Context| {
+        let one = cx.elicit::<Answer>("one", "One?")?.accepted();
+        if !asked.swap(true, Ordering::Relaxed) {
+            cx.elicit::<Answer>("two", "Two?")?;
+        }
+        Ok::<_, AskError>(one.map(|one| one.word))
+    });
+    let (served, mut client) = Served::pipe(Server::new("it", "1.0.0").register(own));
+    let mut read = |more: Value| {
+        let mut params = json!({ "uri": "it://own" });
+        for (name, value) in more.as_object().expect("an object") {
+            params[name] = value.clone();
+        }
+        let capabilities = json!({ "elicitation": {} });
+        client.ask(&modern_with(1, "resources/read", params, &capabilities))["result"].clone()
+    };
+    let answer = json!({ "action": "accept", "content": { "word": "mine" } });
+    let first = read(json!({ "inputResponses": { "one": answer } }));
+    assert_eq!(first["resultType"], "input_required", "{first}");
+    let whole = read(json!({ "requestState": first["requestState"] }));
+    assert_eq!(whole["contents"][0]["text"], "mine", "{whole}");
+    assert_eq!(
+        (&whole["ttlMs"], &whole["cacheScope"]),
+        (&json!(0), &json!("private"))
+    );
+    client.close();
+    served.stop();
 }
 
 #[test]
@@ -320,6 +361,17 @@ fn resources_and_templates_are_listed_in_order() {
                 true => assert_eq!(hint, (Some(&json!(180_000)), Some(&json!("private")))),
                 false => assert_eq!(hint, (None, None)),
             }
+        }
+    });
+}
+
+#[test]
+fn what_was_made_of_answers_is_for_no_cache() {
+    on_every_wire(library, |wire| {
+        if wire.is_modern {
+            let retried = json!({ "uri": "it://whole", "inputResponses": { "a": 1 } });
+            let answer = wire.ask("resources/read", retried);
+            contents(wire, &answer, 0, "private");
         }
     });
 }

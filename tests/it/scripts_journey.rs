@@ -47,7 +47,7 @@ fn the_readme_shows_what_one_sees() {
         place.write(
             &format!("workshop/{name}.sh"),
             0o755,
-            &format!("#!/bin/sh\n# {about}\n{does}\n"),
+            format!("#!/bin/sh\n# {about}\n{does}\n"),
         );
     }
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_mcp-threads"));

@@ -38,13 +38,13 @@ output = "lines"
 name = "late"
 description = "The same, for too long."
 shell = "trap '' TERM; (trap '' TERM; exec sleep 600) & echo $!; wait"
-timeout = "2s"
+timeout = "4s"
 
 [[tool]]
 name = "silent"
 description = "The same, watched."
 shell = "trap '' TERM; (trap '' TERM; exec sleep 600) & echo $!; wait"
-liveness = "300ms"
+liveness = "4s"
 
 [[tool]]
 name = "leaves"
@@ -194,8 +194,8 @@ fn an_endless_output_costs_no_more_memory_than_the_cap() {
     assert_eq!(result["truncated"], true, "{:.300}", answer.to_string());
     let said = result["stdout"].as_str().expect("text");
     assert!(said.contains("bytes left out"), "its length is told");
-    // The cap is 64 KiB, in three copies of which each NUL takes six bytes as JSON.
-    assert!(grown < 8 << 20, "it grew by {grown} bytes");
+    // The cap is 64 KiB, in three copies of which each NUL takes six bytes as JSON; the rest is for arenas of the allocator, one for each thread at worst.
+    assert!(grown < 32 << 20, "it grew by {grown} bytes");
     client.close();
     running.exits_well();
 }
@@ -454,7 +454,10 @@ fn resources_and_prompts_are_what_the_file_says() {
     let message = &prose["result"]["messages"][0]["content"]["text"];
     assert_eq!(message, "Review prose, {please}.", "{prose}");
     let other = client.ask(&modern(3, "prompts/get", prompt("other")));
-    assert!(other["error"].is_object(), "{other}");
+    assert_eq!(other["error"]["code"], -32602, "{other}");
+    let missing = json!({ "name": "review", "arguments": {} });
+    let missing = client.ask(&modern(4, "prompts/get", missing));
+    assert_eq!(missing["error"]["code"], -32602, "{missing}");
     client.close();
     running.exits_well();
 }
@@ -468,7 +471,7 @@ fn clients_are_told_that_the_file_has_changed() {
     place.write(
         "tools.toml",
         0o644,
-        &RUNS.replace("name = \"finds\"", "name = \"found\""),
+        RUNS.replace("name = \"finds\"", "name = \"found\""),
     );
     let told = client.recv();
     assert_eq!(told["method"], "notifications/tools/list_changed", "{told}");
@@ -512,7 +515,7 @@ fn a_newer_file_says_how_many_run_at_once() {
         client.send(&call(1, "turn", json!({})));
         until("the first runs", || started() == 1);
         client.send(&call(2, "turn", json!({})));
-        place.write("tools.toml", 0o644, &file(2));
+        place.write("tools.toml", 0o644, file(2));
         running.said("is served anew");
         client.send(&call(3, "turn", json!({})));
         until("the third runs beside the first", || started() == 2);
@@ -526,7 +529,7 @@ fn a_newer_file_says_how_many_run_at_once() {
         client.send(&call(5, "turn", json!({})));
         until("two run", || started() == 2);
         // Those that run have their places, and nobody else has one until one alone is in use.
-        place.write("tools.toml", 0o644, &file(1));
+        place.write("tools.toml", 0o644, file(1));
         until("it has noticed", || {
             running.stderr().matches("is served anew").count() == 2
         });

@@ -33,6 +33,14 @@ allow_dash = true
 [tool.args.absent]
 
 [[tool]]
+name = "product"
+description = "Each item of an array behind the same text."
+run = ["printf", "[%s]", "{one}{list}"]
+[tool.args.one]
+[tool.args.list]
+type = "array"
+
+[[tool]]
 name = "guarded"
 description = "Words that may be no option, at the beginning of one, behind an empty one, spread."
 run = ["printf", "[%s]", "{one}", "{empty}{one}", "{list}", "in {one}"]
@@ -69,6 +77,12 @@ stdin = "{one}"
 name = "prompt"
 text = "Say {one}!"
 [prompt.args.one]
+
+[[prompt]]
+name = "listed"
+text = "Say {items}!"
+[prompt.args.items]
+type = "array"
 "##;
 
 #[test]
@@ -159,6 +173,22 @@ fn a_hostile_value_reaches_the_program_as_one_word_or_is_refused() {
     let megabyte = "x".repeat(1_000_000);
     let fed = client.ask(&call(1, "fed", json!({ "one": megabyte })));
     assert_eq!(fed["result"]["structuredContent"]["stdout"], megabyte);
+    // A text that becomes a tree is one.
+    for (items, expected) in [
+        ("[\"a\", \"b\"]", "Say a, b!"),
+        ("a", "Say a!"),
+        (
+            &format!("[{}]", vec!["[0]"; 700_000].join(",")),
+            "`Limits::json_tree_bytes_max`",
+        ),
+    ] {
+        let prompt = json!({ "name": "listed", "arguments": { "items": items } });
+        let answer = client.ask(&modern(1, "prompts/get", prompt)).to_string();
+        assert!(answer.contains(expected), "{answer:.300}");
+    }
+    let product = json!({ "one": megabyte, "list": vec!["x"; 200] });
+    let answer = client.ask(&call(1, "product", product));
+    assert!(text(&answer).contains("too many bytes"), "{answer:.200}");
     for (tool, refused) in [
         ("words", json!({ "one": "a\0b" })),
         ("words", json!({ "one": "a", "list": ["a\0b"] })),
@@ -333,13 +363,13 @@ shell = 'echo "not with $TOKEN" >&2; exit 3'
 name = "late"
 description = "Tells, and does not end."
 shell = 'echo "with $TOKEN"; exec sleep 600'
-timeout = "400ms"
+timeout = "4s"
 
 [[tool]]
 name = "silent"
 description = "Tells, and says no more."
 shell = 'echo "with $TOKEN"; exec sleep 600'
-liveness = "400ms"
+liveness = "4s"
 
 [[tool]]
 name = "lines"
@@ -482,6 +512,35 @@ fn what_somebody_else_can_write_is_refused_without_trust() {
         assert_eq!(run(&["x"]).stdout, "ran\n", "{runs}");
         mode(&place.0, 0o755);
     }
+    // Nothing of what cannot be trusted is read.
+    place.write("mine/tools.toml", 0o644, "no TOML at all");
+    mode(&file, 0o666);
+    let refused = run(&["x"]);
+    assert!(
+        refused.stderr.contains("can be written by anybody"),
+        "{refused:#?}"
+    );
+    // A script that is not there yet, where anybody could put one.
+    fs::create_dir(place.0.join("mine/later")).expect("a directory can be made");
+    mode(&place.0.join("mine/later"), 0o1777);
+    for runs in [
+        "['sh', 'later/x.sh']",
+        "['./later/x.sh']",
+        "['sh', 'later/on/x.sh']",
+    ] {
+        let text = format!("[[tool]]\nname = 'x'\ndescription = 'x'\nrun = {runs}\n");
+        place.write("mine/tools.toml", 0o644, &text);
+        let refused = run(&["x"]);
+        assert_eq!(refused.status.code(), Some(1), "{runs}");
+        assert!(
+            refused.stderr.contains("can be written by anybody"),
+            "{refused:#?}"
+        );
+    }
+    let text =
+        "[[tool]]\nname = 'x'\ndescription = 'x'\nrun = ['sh', '-c', 'echo ran']\ncwd = 'later'\n";
+    place.write("mine/tools.toml", 0o644, text);
+    assert_eq!(run(&["x"]).stdout, "ran\n");
     // A link to a good file from where anybody could put another link.
     fs::create_dir(place.0.join("open")).expect("a directory can be made");
     symlink(&file, place.0.join("open/tools.toml")).expect("a link can be made");

@@ -261,6 +261,57 @@ fn law_01_a_long_answer_reaches_a_client_with_little_room_whole() {
     served.stop();
 }
 
+/// The next request comes while the worker is sending: the connection reads it without waiting for the worker, and what the worker has not sent
+/// still leaves first, also where the rest of that request waits for it.
+#[test]
+fn law_04_a_request_that_meets_an_answer_on_its_way_is_answered_behind_it() {
+    let (served, http) = guarded(server(&Gate::new()));
+    thread::scope(|scope| {
+        for seed in 0..2 {
+            scope.spawn(move || {
+                let mut dice = Dice::new(seed);
+                let socket = TcpStream::connect(http.address()).expect("it listens");
+                rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 256 * 1024)
+                    .expect("a socket option");
+                let mut client = Kept::on(http, socket);
+                for id in 1..=20 {
+                    let next = http.modern(&call(100 + id, "echo", json!({ "text": "behind" })));
+                    let next = match dice.roll(6) {
+                        0 => next.field("Origin", "http://localhost:1"),
+                        1 => next
+                            .field("Mcp-Session-Id", "a")
+                            .field("Mcp-Session-Id", "b"),
+                        2 | 3 => http.bare("POST", "/nowhere"),
+                        _ => next,
+                    };
+                    let next = next.bytes();
+                    let (first, second) = match dice.roll(4) {
+                        0 => next.split_at(40),
+                        1 => next.split_at(next.len() - 9),
+                        _ => next.split_at(next.len()),
+                    };
+                    // Around what the kernel takes at once.
+                    let bytes = usize::try_from(1 + dice.roll(9_000_000)).expect("small");
+                    client.send(&[call(id, "repeat", json!({ "bytes": bytes }))]);
+                    client.read.fill_buf().expect("an answer is due");
+                    client.write.write_all(first).expect("the server reads");
+                    let answer = client.answer();
+                    assert_eq!(answer["id"], id);
+                    assert_eq!(text(&answer).len(), bytes);
+                    client.write.write_all(second).expect("the server reads");
+                    let (head, answer) = client.answer_with_head();
+                    match head.starts_with("http/1.1 200") {
+                        true => assert_eq!(text(&answer), "behind"),
+                        false => assert!(head.starts_with("http/1.1 40"), "{head}"),
+                    }
+                }
+            });
+        }
+    });
+    assert_all_ended(&served);
+    served.stop();
+}
+
 /// A client that takes nothing of its answer holds no worker: the only one serves others meanwhile.
 #[test]
 fn law_01_a_worker_sends_what_is_taken_at_once_and_waits_for_nobody() {

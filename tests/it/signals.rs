@@ -2,11 +2,16 @@
 
 use std::process::Command;
 
+use mcp_threads::Server;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::child::{self, Running};
-use crate::harness::{Front, Http, PipeClient, call, code, on_every_front, text, until};
+use crate::harness::talk::{introduced, reply_to};
+use crate::harness::{
+    Event, Front, Http, PipeClient, call, code, is_alone, itself, legacy, legacy_call,
+    on_every_front, text, until,
+};
 
 fn everything(arguments: &[&str]) -> Command {
     let mut command = child::example("everything");
@@ -14,32 +19,14 @@ fn everything(arguments: &[&str]) -> Command {
     command
 }
 
-fn over_http(front: Front, arguments: &[&str]) -> Command {
+fn start_http(front: Front, arguments: &[&str]) -> (Running, Http) {
     let mut command = everything(&["--http", "127.0.0.1:0", "--front", front.name]);
     command.args(arguments);
-    command
-}
-
-fn start_http(front: Front, arguments: &[&str]) -> (Running, Http) {
-    let (running, http) = child::http(over_http(front, arguments));
-    await_handlers(&running);
-    (running, http)
+    child::http(command)
 }
 
 fn start_stdio(arguments: &[&str]) -> (Running, PipeClient) {
-    let (running, client) = child::stdio(everything(arguments));
-    await_handlers(&running);
-    (running, client)
-}
-
-/// A server serves a moment before it handles signals, which would end it without a word.
-#[track_caller]
-fn await_handlers(running: &Running) {
-    until("it handles signals", || {
-        [Signal::INT, Signal::TERM, Signal::HUP]
-            .iter()
-            .all(|signal| running.catches(*signal))
-    });
+    child::stdio(everything(arguments))
 }
 
 #[track_caller]
@@ -52,12 +39,20 @@ fn law_12_one_signal_lets_calls_finish_and_exits_with_0() {
     on_every_front(|front| {
         for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
             let (mut running, http) = start_http(front, &[]);
-            let unread = http
-                .modern(&call(1, "sleep", json!({ "ms": 1_500 })))
-                .connect();
-            running_calls(http, 1);
+            let session = introduced(http, &json!({ "elicitation": {} }));
+            let ask = legacy_call(1, "test_elicitation", json!({ "message": "Who?" }));
+            let mut reply = session.post(&ask).send();
+            let mut message = || loop {
+                if let Event::Message(message) = reply.event().expect("the stream is open") {
+                    return message;
+                }
+            };
+            let question = message();
             running.signal(signal);
-            assert_eq!(text(&unread.reply().message()), "slept 1500 ms");
+            running.said("shutting down");
+            let refused = reply_to(&question, json!({ "action": "decline" }));
+            assert_eq!(session.post(&refused).send().status, 202);
+            assert!(message()["result"].is_object());
             running.exits_well();
         }
     });
@@ -142,6 +137,10 @@ fn law_12_the_end_of_stdin_cancels_what_outlives_drain_ms() {
 fn law_12_a_wedged_handler_does_not_keep_the_program() {
     let (mut running, mut client) = start_stdio(&["--stdio", "--drain-ms", "50"]);
     client.send(&call(1, "wedge", json!({ "ms": 600_000 })));
+    until("it hangs", || {
+        let status = client.ask(&call("status", "status", json!({})));
+        status["result"]["structuredContent"]["active"] == 1
+    });
     client.close();
     assert_told(&client.answer(1), 1);
     let finished = running.exits_well();
@@ -159,8 +158,7 @@ fn law_12_a_client_that_reads_nothing_does_not_keep_the_program() {
     for id in 0..10 {
         client.send(&call(id, "echo", json!({ "text": "x".repeat(50_000) })));
     }
-    running.signal(Signal::TERM);
-    let finished = running.exits_well();
+    let finished = running.ends_by(Signal::TERM);
     assert!(finished.stderr.contains("shut down"), "{}", finished.stderr);
 }
 
@@ -190,6 +188,32 @@ fn law_12_on_stdio_a_first_interrupt_is_the_client_s() {
     running.exits_well();
 }
 
+/// Not a test: a server on stdio that no client has started.
+#[test]
+fn the_half_that_an_interrupt_ends() {
+    if !is_alone() {
+        return;
+    }
+    let server = Server::new("it", "1").interrupt_ends_stdio(true);
+    let running = server.serve_stdio().expect("it can start");
+    running.run_until_ctrl_c().expect("it ends well");
+    // The report of the test would go to the client.
+    std::process::exit(7);
+}
+
+#[test]
+fn law_12_on_stdio_a_first_interrupt_ends_a_server_that_says_so() {
+    let (mut running, mut client) =
+        child::stdio(itself("signals::the_half_that_an_interrupt_ends"));
+    while client.line().is_some_and(|line| line != "running 1 test") {}
+    assert_eq!(
+        client.ask(&legacy(1, "ping", json!({})))["result"],
+        json!({})
+    );
+    running.signal(Signal::INT);
+    assert_eq!(running.wait().status.code(), Some(7));
+}
+
 /// `nohup` and `&` in a script start a program with a signal ignored, and mean it.
 #[test]
 fn law_12_a_signal_that_was_ignored_at_the_start_stays_ignored() {
@@ -207,9 +231,23 @@ fn law_12_a_signal_that_was_ignored_at_the_start_stays_ignored() {
             let answer = http.ask(&call(id, "echo", json!({ "text": "on" })));
             assert_eq!(text(&answer), "on", "after SIG{name}");
         }
-        running.signal(Signal::TERM);
-        running.exits_well();
+        running.ends_by(Signal::TERM);
     }
+}
+
+/// A mask is inherited; a launcher that blocks signals for a moment does not mean its children.
+#[test]
+#[cfg(target_os = "linux")]
+fn law_12_a_signal_that_was_blocked_at_the_start_ends_the_server() {
+    let server = everything(&[]);
+    let mut command = Command::new("env");
+    command
+        .env("RUST_LOG", "info")
+        .arg("--block-signal=TERM")
+        .arg(server.get_program())
+        .args(["--http", "127.0.0.1:0"]);
+    let (mut running, _) = child::http(command);
+    running.ends_by(Signal::TERM);
 }
 
 /// A client that was killed closes both ends; nobody is left whose answers a drain would wait for.
@@ -224,6 +262,9 @@ fn law_12_a_client_that_is_gone_is_not_waited_for() {
             status["result"]["structuredContent"]["active"] == 2
         });
         drop(client);
+        until("it has ended, for nobody is left to wait for", || {
+            running.has_ended()
+        });
         let finished = running.exits_well();
         assert!(
             finished.stderr.contains("abandoned_handlers: 1"),

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-#[cfg(feature = "tiny-http")]
 use mcp_threads::{Limits, LoggingLevel, RequestContext, Server};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Event, Gate, call, legacy_call, on_every_front, patient, probes, text, until, with_meta,
+    Event, Gate, Http, Served, call, code, legacy_call, modern, on_every_front, patient, probes,
+    text, until, with_meta,
 };
-#[cfg(feature = "tiny-http")]
-use crate::harness::{Http, Served, code, modern};
 
 fn server(gate: &Gate) -> Server {
     let door = gate.door();

@@ -115,3 +115,12 @@ fn a_client_without_a_transport_answers_what_it_is_asked() {
         .expect("it was answered twice");
     assert_eq!(told["content"][0]["text"], "true: Roses");
 }
+
+#[test]
+fn a_client_without_a_transport_does_not_repeat_an_answer_that_is_not_taken() {
+    let mut client = client();
+    // It lacks its `action`.
+    client.respond("sure", json!({}));
+    let asked = client.call("ask", json!({})).expect("it asks again");
+    assert_eq!(asked["resultType"], "input_required");
+}

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mcp_threads::schemars::JsonSchema;
-use mcp_threads::{CallToolResult, Json, Server, Tool};
+use mcp_threads::{AskError, CallToolResult, Json, RequestContext, Server, Tool};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::asking::accept;
+use crate::harness::talk::on_every_talk;
 use crate::harness::{logs, on_every_wire, text, until};
 
 const DRAFT_07: &str = "http://json-schema.org/draft-07/schema#";
@@ -35,6 +37,50 @@ fn order(calls: &Arc<AtomicUsize>) -> Server {
             "ordered"
         });
     Server::new("it", "1").register(tool)
+}
+
+#[test]
+fn a_form_that_was_written_by_hand_is_held_to_its_schema() {
+    let make = || {
+        let ask = |cx: &mut RequestContext, _: Value| {
+            let schema = json!({
+                "type": "object",
+                "properties": { "colour": { "type": "string", "enum": ["red", "blue"] } },
+                "required": ["colour"]
+            });
+            let asked = cx.elicit_with::<Value>("colour", "Which?", schema)?;
+            Ok::<_, AskError>(format!("{:?}", asked.accepted()))
+        };
+        Server::new("it", "1").tool("ask", "Asks.", ask)
+    };
+    on_every_talk(make, &json!({ "elicitation": {} }), |talk| {
+        for (content, why) in [
+            (json!({ "colour": "green" }), "not one of"),
+            (json!({}), "required"),
+            (json!({ "colour": 7 }), "colour"),
+        ] {
+            let got = talk.call("ask", json!({}), |_, _| accept(content.clone()));
+            assert_eq!(got["result"]["isError"], true, "{content}: {got}");
+            assert!(text(&got).contains(why), "{content}: {got}");
+        }
+        let got = talk.call("ask", json!({}), |_, _| accept(json!({ "colour": "red" })));
+        assert!(text(&got).contains("red"), "{got}");
+    });
+}
+
+#[test]
+fn a_form_to_which_no_answer_could_be_held_is_not_asked() {
+    let make = || {
+        let ask = |cx: &mut RequestContext, _: Value| {
+            let asked = cx.elicit_with::<Value>("odd", "Which?", json!({ "type": "nonsense" }))?;
+            Ok::<_, AskError>(format!("{:?}", asked.accepted()))
+        };
+        Server::new("it", "1").tool("ask", "Asks.", ask)
+    };
+    on_every_talk(make, &json!({ "elicitation": {} }), |talk| {
+        let got = talk.call("ask", json!({}), |_, _| panic!("nobody is asked"));
+        assert!(text(&got).contains("invalid schema"), "{got}");
+    });
 }
 
 #[test]

@@ -75,6 +75,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .ok_or("usage: database FILE [ADDRESS | --stdio]")?;
     // It is never accepted from: the kernel completes the handshake, and then nothing comes.
     let silent = TcpListener::bind("127.0.0.1:0")?;
+    // Kept in the file. Several connections that change it at once would find it locked, and no timeout helps against that.
+    Connection::open(&path)?.pragma_update(None, "journal_mode", "WAL")?;
     let database = Database {
         connections: connections(path),
         board: Arc::default(),
@@ -100,7 +102,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn connections(path: String) -> ResourcePool<Connection, usize> {
     let open = move || {
         let connection = Connection::open(&path)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
         // Another connection may write; that is waited for, and not for ever.
         connection.busy_timeout(Duration::from_secs(5))?;
         Ok::<_, rusqlite::Error>(connection)

@@ -6,106 +6,112 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, Args, Command};
 use mcp_threads::{ScriptTool, Scripts};
 use serde_json::{Map, Value, json};
 
 use crate::client::StdioClient;
-use crate::terminal::ProgressLine;
-use crate::{ExitResult, enter, file_argument, flag, load_file};
+use crate::terminal::{ProgressLine, say};
+use crate::{DEFAULT_FILE, ExitResult, Problem, Trust, enter};
 
-pub(crate) fn command(trust: Arg) -> Command {
-    Command::new("call")
-        .about("Call a tool")
-        .arg(file_argument("The file of scripts").long("file"))
-        .arg(trust)
-        .arg(flag("json", "Print the whole result as JSON"))
-        .arg(flag("yes", "Confirm what the tool asks").short('y'))
-        .arg(
-            // What stands behind the tool's name is the tool's, whatever it looks like.
-            Arg::new("words")
-                .value_name("TOOL [ARGUMENTS]")
-                .required(true)
-                .num_args(1..)
-                .trailing_var_arg(true)
-                .allow_hyphen_values(false)
-                .help("The tool's name and its arguments; `call TOOL --help` lists them"),
-        )
+/// Under which clap knows the option `--args`, which no argument of a tool is called.
+const ALL_AS_JSON: &str = "all as JSON";
+
+#[derive(Args)]
+pub(crate) struct CallCommand {
+    /// The file of scripts
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    file: PathBuf,
+    #[command(flatten)]
+    trust: Trust,
+    /// Print the whole result as JSON
+    #[arg(long)]
+    json: bool,
+    /// Confirm what the tool asks
+    #[arg(long, short)]
+    yes: bool,
+    /// The tool's name and its arguments; `call TOOL --help` lists them
+    // What stands behind the tool's name is the tool's, whatever it looks like.
+    #[arg(
+        value_name = "TOOL [ARGUMENTS]",
+        required = true,
+        trailing_var_arg = true
+    )]
+    words: Vec<String>,
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
-    let file: &PathBuf = matches.get_one("file").ok_or("no file")?;
-    let scripts = load_file(file, matches.get_flag("trust"))?;
-    enter(file)?;
-    let words = matches.get_many::<String>("words").into_iter().flatten();
-    let words: Vec<String> = words.cloned().collect();
-    let (name, words) = words.split_first().ok_or("no tool")?;
-    let tool = scripts.tools().find(|tool| tool.name() == name);
-    let Some(tool) = tool else {
-        let names: Vec<_> = scripts.tools().map(|tool| tool.name().to_owned()).collect();
-        return Err(format!(
-            "there is no tool `{name}`; there are {}",
-            names.join(", ")
-        ));
-    };
-    let arguments = arguments(&tool, words)?;
-    let result = call(scripts.clone(), name, &arguments, matches.get_flag("yes"))?;
-    show(&result, matches.get_flag("json"))
+impl CallCommand {
+    pub(crate) fn run(self) -> ExitResult {
+        let scripts = self.trust.load(&self.file)?;
+        enter(&self.file)?;
+        let (name, words) = self.words.split_first().ok_or("no tool")?;
+        let Some(tool) = scripts.tools().find(|tool| tool.name() == name) else {
+            let names: Vec<_> = scripts.tools().map(|tool| tool.name().to_owned()).collect();
+            let names = names.join(", ");
+            return Err(format!("there is no tool `{name}`; there are {names}").into());
+        };
+        let arguments = arguments(&tool, words)?;
+        let result = call(scripts.clone(), name, &arguments, self.yes)?;
+        show(&result, self.json)
+    }
 }
 
 /// Reads the words behind the tool's name.
-fn arguments(tool: &ScriptTool<'_>, words: &[String]) -> Result<Value, String> {
+fn arguments(tool: &ScriptTool<'_>, words: &[String]) -> Result<Value, Problem> {
     let schema = tool.input_schema();
-    let properties = schema["properties"]
-        .as_object()
-        .cloned()
-        .unwrap_or_default();
-    let required = schema["required"].as_array().cloned().unwrap_or_default();
-    let mut command = Command::new(tool.name().to_owned())
-        .no_binary_name(true)
-        .bin_name(format!("mcp-threads call {}", tool.name()))
-        .disable_version_flag(true);
-    if let Some(about) = tool.description().or(tool.title()) {
-        command = command.about(about.to_owned());
-    }
-    if properties.contains_key("help") {
-        command = command.disable_help_flag(true);
-    }
-    for (name, property) in &properties {
-        command = command.arg(option(name, property, required.contains(&json!(name))));
-    }
-    // All at once as JSON, unless the tool has an argument of this name.
-    let has_all = !properties.contains_key("args");
-    if has_all {
-        command = command.arg(
-            Arg::new("all as JSON")
-                .long("args")
-                .value_name("JSON")
-                .conflicts_with_all(properties.keys())
-                .help("All arguments as one JSON object"),
-        );
-    }
-    let matches = command
+    let properties = schema["properties"].as_object();
+    let properties = properties.cloned().unwrap_or_default();
+    let matches = command_of(tool, &schema, &properties)
         .try_get_matches_from(words)
         .unwrap_or_else(|error| error.exit());
-    if has_all && let Some(text) = matches.get_one::<String>("all as JSON") {
-        return serde_json::from_str(text).map_err(|error| format!("--args is no JSON: {error}"));
+    if let Ok(Some(text)) = matches.try_get_one::<String>(ALL_AS_JSON) {
+        let all = serde_json::from_str(text);
+        return all.map_err(|error| format!("--args is no JSON: {error}").into());
     }
     let given = properties.iter().filter_map(|(name, property)| {
-        let words: Vec<&String> = matches.get_many(name)?.collect();
+        let mut words = matches.get_many::<String>(name)?;
         let value = match property["type"].as_str() {
-            Some("array") => words
-                .iter()
-                .map(|word| value(word, &property["items"]))
-                .collect(),
-            _ => value(words.last()?, property),
+            Some("array") => words.map(|word| value(word, &property["items"])).collect(),
+            _ => value(words.next_back()?, property),
         };
         Some((name.clone(), value))
     });
     Ok(Value::Object(given.collect::<Map<_, _>>()))
 }
 
-fn option(name: &str, property: &Value, is_required: bool) -> Arg {
+/// The tool as a command of its own.
+fn command_of(tool: &ScriptTool<'_>, schema: &Value, properties: &Map<String, Value>) -> Command {
+    let about = tool.description().or(tool.title()).map(ToOwned::to_owned);
+    let mut command = Command::new(tool.name().to_owned())
+        .no_binary_name(true)
+        .bin_name(format!("mcp-threads call {}", tool.name()))
+        .disable_version_flag(true)
+        .disable_help_flag(properties.contains_key("help"))
+        .about(about.unwrap_or_default());
+    // All at once as JSON, unless the tool has an argument of this name.
+    let has_all = !properties.contains_key("args");
+    let required = schema["required"].as_array();
+    let options = properties.iter().map(|(name, property)| {
+        let option = option(name, property);
+        match required.is_some_and(|required| required.contains(&json!(name))) {
+            true if has_all => option.required_unless_present(ALL_AS_JSON),
+            is_required => option.required(is_required),
+        }
+    });
+    command = command.args(options);
+    if has_all {
+        command = command.arg(
+            Arg::new(ALL_AS_JSON)
+                .long("args")
+                .value_name("JSON")
+                .conflicts_with_all(properties.keys())
+                .help("All arguments as one JSON object"),
+        );
+    }
+    command
+}
+
+fn option(name: &str, property: &Value) -> Arg {
     let kind = match property["type"].as_str() {
         Some("array") => property["items"]["type"].as_str(),
         kind => kind,
@@ -116,13 +122,7 @@ fn option(name: &str, property: &Value, is_required: bool) -> Arg {
         .value_name(kind.to_uppercase())
         .action(ArgAction::Append)
         .allow_hyphen_values(true)
-        .required(is_required)
         .help(help(property));
-    if is_required {
-        option = option
-            .required_unless_present_any(["all as JSON"])
-            .required(false);
-    }
     if name.contains('_') {
         option = option.alias(name.replace('_', "-"));
     }
@@ -136,7 +136,7 @@ fn option(name: &str, property: &Value, is_required: bool) -> Arg {
 }
 
 /// What an argument is for, and what it may be.
-fn help(property: &Value) -> String {
+pub(crate) fn help(property: &Value) -> String {
     let mut help: Vec<String> = Vec::new();
     help.extend(property["description"].as_str().map(ToOwned::to_owned));
     let values = property.get("enum").or(property["items"].get("enum"));
@@ -169,17 +169,18 @@ fn plain(value: &Value) -> String {
 }
 
 /// Calls the tool on a server of our own, over a pair of sockets.
-fn call(scripts: Scripts, name: &str, arguments: &Value, confirmed: bool) -> Result<Value, String> {
-    let plain = |error: std::io::Error| error.to_string();
-    let (ours, theirs) = UnixStream::pair().map_err(plain)?;
-    let write = theirs.try_clone().map_err(plain)?;
+fn call(
+    scripts: Scripts,
+    name: &str,
+    arguments: &Value,
+    confirmed: bool,
+) -> Result<Value, Problem> {
+    let (ours, theirs) = UnixStream::pair()?;
     let running = scripts
         .into_server()
-        .serve_pipe(theirs, write)
-        .map_err(|error| error.to_string())?;
+        .serve_pipe(theirs.try_clone()?, theirs)?;
     let is_watched = stdin().is_terminal() && stderr().is_terminal();
-    let ours_to_write = ours.try_clone().map_err(plain)?;
-    let mut client = StdioClient::new(ours, ours_to_write, confirmed || is_watched);
+    let mut client = StdioClient::new(ours.try_clone()?, ours, confirmed || is_watched);
     let mut line = ProgressLine::default();
     let result = client.call(
         name,
@@ -205,10 +206,14 @@ fn confirm(message: &str) -> bool {
 fn show(result: &Value, as_json: bool) -> ExitResult {
     let failed = result["isError"] == true;
     if as_json {
-        println!("{result:#}");
+        say(format!("{result:#}"))?;
     } else {
+        let mut to: Box<dyn Write> = match failed {
+            true => Box::new(stderr()),
+            false => Box::new(stdout()),
+        };
         for block in result["content"].as_array().into_iter().flatten() {
-            show_block(block, failed)?;
+            show_block(block, &mut *to)?;
         }
     }
     if !failed {
@@ -224,7 +229,7 @@ fn show(result: &Value, as_json: bool) -> ExitResult {
     Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
-fn show_block(block: &Value, failed: bool) -> Result<(), String> {
+fn show_block(block: &Value, to: &mut dyn Write) -> std::io::Result<()> {
     let text = match block["text"].as_str() {
         Some(text) => text.to_owned(),
         None => {
@@ -237,10 +242,6 @@ fn show_block(block: &Value, failed: bool) -> Result<(), String> {
         true => "",
         false => "\n",
     };
-    let mut to: Box<dyn Write> = match failed {
-        true => Box::new(stderr()),
-        false => Box::new(stdout()),
-    };
-    let written = write!(to, "{text}{line_end}").and_then(|()| to.flush());
-    written.map_err(|error| format!("the result cannot be written: {error}"))
+    write!(to, "{text}{line_end}")?;
+    to.flush()
 }

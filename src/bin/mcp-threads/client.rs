@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::Problem;
+
 /// A client on a pair of byte streams.
 pub(crate) struct StdioClient<R, W> {
     read: BufReader<R>,
@@ -32,7 +34,7 @@ impl<R: Read, W: Write> StdioClient<R, W> {
         method: &str,
         mut params: Value,
         mut progress: impl FnMut(&str),
-    ) -> Result<Value, String> {
+    ) -> Result<Value, Problem> {
         self.last_id += 1;
         let id = self.last_id;
         let mut capabilities = json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } });
@@ -53,7 +55,7 @@ impl<R: Read, W: Write> StdioClient<R, W> {
                     Some(error) => Err(error["message"]
                         .as_str()
                         .unwrap_or("the server failed")
-                        .to_owned()),
+                        .into()),
                     None => Ok(message["result"].clone()),
                 };
             }
@@ -70,7 +72,7 @@ impl<R: Read, W: Write> StdioClient<R, W> {
         arguments: &Value,
         mut progress: impl FnMut(&str),
         mut answer: impl FnMut(&str) -> bool,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, Problem> {
         let mut params = json!({ "name": name, "arguments": arguments });
         loop {
             let result = self.ask("tools/call", params.clone(), &mut progress)?;
@@ -93,7 +95,11 @@ impl<R: Read, W: Write> StdioClient<R, W> {
     }
 
     /// Waits for the end of a background job.
-    fn follow(&mut self, mut task: Value, mut progress: impl FnMut(&str)) -> Result<Value, String> {
+    fn follow(
+        &mut self,
+        mut task: Value,
+        mut progress: impl FnMut(&str),
+    ) -> Result<Value, Problem> {
         let id = task["taskId"].clone();
         let mut shown = Value::Null;
         loop {
@@ -107,7 +113,7 @@ impl<R: Read, W: Write> StdioClient<R, W> {
                 }
                 _ => {
                     let problem = task["error"]["message"].as_str().or(message.as_str());
-                    return Err(problem.unwrap_or("the job has not ended well").to_owned());
+                    return Err(problem.unwrap_or("the job has not ended well").into());
                 }
             }
             let interval = task["pollIntervalMs"].as_u64().unwrap_or(1000);
@@ -117,7 +123,7 @@ impl<R: Read, W: Write> StdioClient<R, W> {
     }
 
     /// Sends one message and waits for the answer with this id, as clients of the handshake era begin.
-    pub(crate) fn initialize(&mut self) -> Result<Value, String> {
+    pub(crate) fn initialize(&mut self) -> Result<Value, Problem> {
         let params = json!({
             "protocolVersion": "2025-11-25",
             "capabilities": {},
@@ -129,23 +135,23 @@ impl<R: Read, W: Write> StdioClient<R, W> {
         let answer = self.receive()?;
         match answer.get("result") {
             Some(result) => Ok(result.clone()),
-            None => Err(format!("the server answered a handshake with {answer}")),
+            None => Err(format!("the server answered a handshake with {answer}").into()),
         }
     }
 
-    fn send(&mut self, message: &Value) -> Result<(), String> {
+    fn send(&mut self, message: &Value) -> Result<(), Problem> {
         writeln!(self.write, "{message}")
             .and_then(|()| self.write.flush())
-            .map_err(|error| format!("the server does not listen: {error}"))
+            .map_err(|error| format!("the server does not listen: {error}").into())
     }
 
-    fn receive(&mut self) -> Result<Value, String> {
+    fn receive(&mut self) -> Result<Value, Problem> {
         let mut line = String::new();
         match self.read.read_line(&mut line) {
-            Ok(0) => Err("the server has ended without an answer".to_owned()),
+            Ok(0) => Err("the server has ended without an answer".into()),
             Ok(_) => serde_json::from_str(&line)
-                .map_err(|error| format!("the server did not send JSON: {error}: {line}")),
-            Err(error) => Err(format!("the server cannot be heard: {error}")),
+                .map_err(|error| format!("the server did not send JSON: {error}: {line}").into()),
+            Err(error) => Err(format!("the server cannot be heard: {error}").into()),
         }
     }
 }

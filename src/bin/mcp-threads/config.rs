@@ -1,106 +1,83 @@
 //! `config`: what to write into a client's configuration, with absolute paths.
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::{ExitResult, file, load, shell_word};
+use crate::terminal::say;
+use crate::{ExitResult, ScriptFile, shell_word};
 
-/// Each client, where its configuration is, and how it spells a server on stdio.
-const CLIENTS: [(&str, &str, Shape); 7] = [
-    (
-        "claude",
-        "Claude Desktop: claude_desktop_config.json (Settings, Developer, Edit Config)",
-        Shape::McpServers,
-    ),
-    ("claude-code", "Claude Code: run this", Shape::ClaudeCode),
-    ("vscode", "VS Code: .vscode/mcp.json", Shape::Servers),
-    ("cursor", "Cursor: .cursor/mcp.json", Shape::McpServers),
-    (
-        "windsurf",
-        "Windsurf: ~/.codeium/windsurf/mcp_config.json",
-        Shape::McpServers,
-    ),
-    ("zed", "Zed: settings.json", Shape::ContextServers),
-    ("codex", "Codex: ~/.codex/config.toml", Shape::Toml),
-];
+#[derive(Args)]
+pub(crate) struct Config {
+    #[command(flatten)]
+    file: ScriptFile,
+    /// Whose configuration
+    #[arg(long, value_enum, value_name = "CLIENT", default_value = "claude")]
+    client: ClientKind,
+}
 
-#[derive(Clone, Copy)]
-enum Shape {
-    McpServers,
-    Servers,
-    ContextServers,
+#[derive(Clone, Copy, ValueEnum)]
+enum ClientKind {
+    Claude,
     ClaudeCode,
-    Toml,
+    Vscode,
+    Cursor,
+    Windsurf,
+    Zed,
+    Codex,
 }
 
-pub(crate) fn command(command: Command) -> Command {
-    let names = PossibleValuesParser::new(CLIENTS.map(|(name, ..)| name));
-    command.arg(
-        Arg::new("client")
-            .long("client")
-            .value_name("CLIENT")
-            .value_parser(names)
-            .default_value("claude")
-            .help("Whose configuration"),
-    )
-}
-
-pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
-    let scripts = load(matches)?;
-    let wanted = matches
-        .get_one::<String>("client")
-        .map_or("claude", String::as_str);
-    let (_, place, shape) = CLIENTS
-        .into_iter()
-        .find(|(name, ..)| *name == wanted)
-        .ok_or("no such client")?;
-    let plain = |error: std::io::Error| error.to_string();
-    let program = std::env::current_exe().map_err(plain)?;
-    let file = file(matches).canonicalize().map_err(plain)?;
-    eprintln!("{place}");
-    let mut words = vec!["serve", "--stdio"];
-    if matches.get_flag("trust") {
-        words.push("--trust");
+impl Config {
+    pub(crate) fn run(self) -> ExitResult {
+        let scripts = self.file.load()?;
+        let program = std::env::current_exe()?;
+        let file = self.file.path.canonicalize()?;
+        let words = ["serve", "--stdio"].into_iter();
+        let words = words.chain(self.file.trust.option());
+        let file = file.to_string_lossy();
+        let args: Vec<&str> = words.chain([&*file]).collect();
+        let program = program.to_string_lossy();
+        let (place, text) = self.client.entry(scripts.name(), &program, &args);
+        eprintln!("{place}");
+        say(text)?;
+        Ok(ExitCode::SUCCESS)
     }
-    println!("{}", text(shape, scripts.name(), &program, &words, &file));
-    Ok(ExitCode::SUCCESS)
 }
 
-fn text(shape: Shape, name: &str, program: &Path, words: &[&str], file: &Path) -> String {
-    let (program, file) = (program.to_string_lossy(), file.to_string_lossy());
-    let args: Vec<&str> = words.iter().copied().chain([&*file]).collect();
-    let server = json!({ "command": program, "args": args });
-    let json = |key: &str, server: &Value| format!("{:#}", json!({ key: { name: server } }));
-    match shape {
-        Shape::McpServers => json("mcpServers", &server),
-        Shape::Servers => {
-            let mut server = server;
-            server["type"] = "stdio".into();
-            json("servers", &server)
+impl ClientKind {
+    /// Where its configuration is, and how it spells a server on stdio there.
+    fn entry(self, name: &str, program: &str, args: &[&str]) -> (&'static str, String) {
+        let json = |key: &str, server: Value| format!("{:#}", json!({ key: { name: server } }));
+        let server = json!({ "command": program, "args": args });
+        match self {
+            ClientKind::Claude => (
+                "Claude Desktop: claude_desktop_config.json (Settings, Developer, Edit Config)",
+                json("mcpServers", server),
+            ),
+            ClientKind::ClaudeCode => {
+                let words = [program].into_iter().chain(args.iter().copied());
+                let words: Vec<_> = words.map(shell_word).collect();
+                let (name, words) = (shell_word(name), words.join(" "));
+                let line = format!("claude mcp add {name} -- {words}");
+                ("Claude Code: run this", line)
+            }
+            ClientKind::Vscode => {
+                let server = json!({ "command": program, "args": args, "type": "stdio" });
+                ("VS Code: .vscode/mcp.json", json("servers", server))
+            }
+            ClientKind::Cursor => ("Cursor: .cursor/mcp.json", json("mcpServers", server)),
+            ClientKind::Windsurf => (
+                "Windsurf: ~/.codeium/windsurf/mcp_config.json",
+                json("mcpServers", server),
+            ),
+            ClientKind::Zed => ("Zed: settings.json", json("context_servers", server)),
+            ClientKind::Codex => {
+                let (name, program, args) = (toml_key(name), json!(program), json!(args));
+                let text = format!("[mcp_servers.{name}]\ncommand = {program}\nargs = {args}");
+                ("Codex: ~/.codex/config.toml", text)
+            }
         }
-        Shape::ContextServers => json("context_servers", &server),
-        Shape::ClaudeCode => {
-            let quoted: Vec<_> = [&*program]
-                .into_iter()
-                .chain(args)
-                .map(shell_word)
-                .collect();
-            format!(
-                "claude mcp add {} -- {}",
-                shell_word(name),
-                quoted.join(" ")
-            )
-        }
-        Shape::Toml => format!(
-            "[mcp_servers.{}]\ncommand = {}\nargs = {}",
-            toml_key(name),
-            json!(program),
-            json!(args)
-        ),
     }
 }
 

@@ -1,96 +1,87 @@
 //! `doctor`: is everything there, and does the server answer. Says what to do.
 
-use std::path::Path;
-use std::process::{Child, ExitCode, Stdio};
+use std::iter;
+use std::process::{Child, Command, ExitCode, Stdio};
 
-use clap::ArgMatches;
-use mcp_threads::Scripts;
+use mcp_threads::{ScriptTool, Scripts};
 use serde_json::json;
 
 use crate::client::StdioClient;
-use crate::terminal::counted;
-use crate::{ExitResult, file, load, named};
+use crate::terminal::{counted, say};
+use crate::{ExitResult, Problem, ScriptFile, named};
 
-/// What was looked at, and what is wrong.
-#[derive(Default)]
-struct Findings {
-    problems: usize,
+/// What was looked at and is well, or what is wrong.
+type Finding = Result<String, String>;
+
+pub(crate) fn run(file: &ScriptFile) -> ExitResult {
+    let scripts = file.load()?;
+    let server =
+        || serve_and_ask(file, &scripts).map_err(|problem| format!("the server: {problem}"));
+    let findings = iter::once_with(|| Ok(mistakes(file, &scripts)))
+        .chain(scripts.tools().flat_map(needs))
+        .chain(iter::once_with(server));
+    let mut problems = 0;
+    for finding in findings {
+        match finding {
+            Ok(well) => say(format!("ok    {well}"))?,
+            Err(wrong) => {
+                problems += 1;
+                say(format!("wrong {wrong}"))?;
+            }
+        }
+    }
+    if problems == 0 {
+        let named = named(&file.path);
+        say(format!(
+            "\nAll is well. `mcp-threads config{named}` says what to write into a client's configuration."
+        ))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let problems = counted(problems, "problem");
+    say(format!(
+        "\n{problems} to mend: install what is missing, set what is not set, or change the file; then look again."
+    ))?;
+    Ok(ExitCode::FAILURE)
 }
 
-impl Findings {
-    fn good(&mut self, what: &str) {
-        println!("ok    {what}");
-    }
-
-    fn bad(&mut self, what: &str) {
-        self.problems += 1;
-        println!("wrong {what}");
-    }
-}
-
-pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
-    let file = file(matches);
-    let mut findings = Findings::default();
-    let scripts = load(matches)?;
-    let shown = file.display();
+/// A file that has been read has none that is no warning.
+fn mistakes(file: &ScriptFile, scripts: &Scripts) -> String {
+    let (shown, named) = (file.path.display(), named(&file.path));
     match scripts.warnings().list.len() {
-        0 => findings.good(&format!("{shown} has no mistakes")),
-        warnings => findings.good(&format!(
-            "{shown} has no mistakes; `mcp-threads check{}` shows {}",
-            named(file),
-            counted(warnings, "warning")
-        )),
-    }
-    for tool in scripts.tools() {
-        match &tool.missing()[..] {
-            [] => findings.good(&format!("`{}` has what it needs", tool.name())),
-            missing => missing
-                .iter()
-                .for_each(|missing| findings.bad(&format!("`{}`: {missing}", tool.name()))),
+        0 => format!("{shown} has no mistakes"),
+        warnings => {
+            let warnings = counted(warnings, "warning");
+            format!("{shown} has no mistakes; `mcp-threads check{named}` shows {warnings}")
         }
     }
-    match serve_and_ask(file, matches.get_flag("trust"), &scripts) {
-        Ok(said) => findings.good(&said),
-        Err(problem) => findings.bad(&format!("the server: {problem}")),
+}
+
+fn needs(tool: ScriptTool<'_>) -> Vec<Finding> {
+    let name = tool.name();
+    let missing = tool.missing();
+    if missing.is_empty() {
+        return vec![Ok(format!("`{name}` has what it needs"))];
     }
-    match findings.problems {
-        0 => {
-            println!(
-                "\nAll is well. `mcp-threads config{}` says what to write into a client's configuration.",
-                named(file)
-            );
-            Ok(ExitCode::SUCCESS)
-        }
-        problems => {
-            let problems = counted(problems, "problem");
-            println!(
-                "\n{problems} to mend: install what is missing, set what is not set, or change the file; then look again."
-            );
-            Ok(ExitCode::FAILURE)
-        }
-    }
+    let missing = missing.iter();
+    missing
+        .map(|missing| Err(format!("`{name}`: {missing}")))
+        .collect()
 }
 
 /// Starts the server as a client would, with nothing but what every client gives it, and shakes hands in both eras.
-fn serve_and_ask(file: &Path, is_trusted: bool, scripts: &Scripts) -> Result<String, String> {
-    let plain = |error: std::io::Error| error.to_string();
-    let mut command = std::process::Command::new(std::env::current_exe().map_err(plain)?);
-    command
+fn serve_and_ask(file: &ScriptFile, scripts: &Scripts) -> Result<String, Problem> {
+    let child = Command::new(std::env::current_exe()?)
         .args(["serve", "--stdio"])
-        .args(is_trusted.then_some("--trust"));
-    command
-        .arg(file.canonicalize().map_err(plain)?)
-        .current_dir("/");
-    let child = command
+        .args(file.trust.option())
+        .arg(file.path.canonicalize()?)
+        .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn();
-    let mut server = EndedChild(child.map_err(plain)?);
-    let (stdin, stdout) = (server.0.stdin.take(), server.0.stdout.take());
-    let (Some(stdin), Some(stdout)) = (stdin, stdout) else {
-        return Err("it has no pipes".to_owned());
-    };
+    let mut server = EndedChild(child?);
+    let stdin = server.0.stdin.take().ok_or("it has no stdin")?;
+    let stdout = server.0.stdout.take().ok_or("it has no stdout")?;
     let mut client = StdioClient::new(stdout, stdin, false);
     client.initialize()?;
     let listed = client.ask("tools/list", json!({}), |_| {})?;
@@ -98,7 +89,7 @@ fn serve_and_ask(file: &Path, is_trusted: bool, scripts: &Scripts) -> Result<Str
     let expected = scripts.tools().count();
     // A long list comes in pages.
     if count == 0 && expected > 0 {
-        return Err(format!("it lists no tools, and the file has {expected}"));
+        return Err(format!("it lists no tools, and the file has {expected}").into());
     }
     Ok(format!(
         "the server starts, and answers clients of both eras ({})",

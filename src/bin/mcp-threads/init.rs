@@ -9,12 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::Args;
 
 use crate::init::draft::{ToolDraft, quoted};
 use crate::init::sources::{JUSTFILES, MAKEFILES, PACKAGE, justfile, makefile, package, programs};
-use crate::terminal::counted;
-use crate::{ExitResult, file_argument, flag, named};
+use crate::terminal::{counted, say};
+use crate::{DEFAULT_FILE, ExitResult, named};
 
 const HEADER: &str = r#"# Scripts as tools: an MCP server, a command line and a SKILL.md, all from this file.
 #   mcp-threads check       reports every mistake in it
@@ -37,56 +37,61 @@ required = true
 # pattern = "[A-Za-z ]+"               # a regular expression for the whole value
 "#;
 
-pub(crate) fn command() -> Command {
-    let from = Arg::new("from")
-        .long("from")
-        .value_name("SOURCE")
-        .action(ArgAction::Append)
-        .help("just, make, package.json, or a directory of programs; default: all that is found");
-    let force = flag("force", "Replace the file if there is one");
-    Command::new("init")
-        .about("Write a file of scripts from what is there")
-        .args([file_argument("The file to write"), from, force])
+#[derive(Args)]
+pub(crate) struct Init {
+    /// The file to write
+    #[arg(value_name = "FILE", default_value = DEFAULT_FILE)]
+    file: PathBuf,
+    /// just, make, package.json, or a directory of programs; default: all that is found
+    #[arg(long = "from", value_name = "SOURCE")]
+    sources: Vec<String>,
+    /// Replace the file if there is one
+    #[arg(long)]
+    force: bool,
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
-    let file: &PathBuf = matches.get_one("file").ok_or("no file")?;
-    if file.exists() && !matches.get_flag("force") {
-        return Err(format!(
-            "there is a file `{}` already; --force replaces it",
-            file.display()
-        ));
-    }
-    let base = file.parent().filter(|base| !base.as_os_str().is_empty());
-    let base = base.unwrap_or(Path::new("."));
-    let asked = matches.get_many::<String>("from");
-    let is_named = asked.is_some();
-    let sources: Vec<String> = asked.map_or_else(|| found(base), |asked| asked.cloned().collect());
-    let (mut drafts, mut told) = (Vec::new(), Vec::new());
-    for source in &sources {
-        let found = read(base, source)?;
-        if is_named || !found.is_empty() {
-            let from = match source.as_str() {
-                "." => "this directory",
-                source => source,
-            };
-            told.push(format!("{} from {from}", counted(found.len(), "tool")));
+impl Init {
+    pub(crate) fn run(self) -> ExitResult {
+        let file = &*self.file;
+        let shown = file.display();
+        if file.exists() && !self.force {
+            return Err(format!("there is a file `{shown}` already; --force replaces it").into());
         }
-        drafts.extend(found.into_iter().map(|draft| (source.as_str(), draft)));
+        let base = file.parent().filter(|base| !base.as_os_str().is_empty());
+        let base = base.unwrap_or(Path::new("."));
+        let is_named = !self.sources.is_empty();
+        let sources = match is_named {
+            true => self.sources,
+            false => found(base),
+        };
+        let (mut drafts, mut told) = (Vec::new(), Vec::new());
+        for source in &sources {
+            let found = read(base, source)?;
+            if is_named || !found.is_empty() {
+                let from = match source.as_str() {
+                    "." => "this directory",
+                    source => source,
+                };
+                told.push(format!("{} from {from}", counted(found.len(), "tool")));
+            }
+            drafts.extend(found.into_iter().map(|draft| (source.as_str(), draft)));
+        }
+        let name = base.canonicalize().ok();
+        let name = name.as_deref().and_then(Path::file_name);
+        let name = name.map_or("scripts".into(), |name| name.to_string_lossy());
+        fs::write(file, text(&name, &drafts))
+            .map_err(|error| format!("`{shown}` cannot be written: {error}"))?;
+        let of = match drafts.is_empty() {
+            true => "an example to begin with".to_owned(),
+            false => told.join(", "),
+        };
+        say(format!("{shown} written, with {of}."))?;
+        let named = named(file);
+        say(format!(
+            "Read it, say what each tool is for, and then: mcp-threads check{named}"
+        ))?;
+        Ok(ExitCode::SUCCESS)
     }
-    let name = base.canonicalize().ok();
-    let name = name.as_deref().and_then(Path::file_name);
-    let name = name.map_or("scripts".into(), |name| name.to_string_lossy());
-    fs::write(file, text(&name, &drafts))
-        .map_err(|error| format!("`{}` cannot be written: {error}", file.display()))?;
-    let of = match drafts.is_empty() {
-        true => "an example to begin with".to_owned(),
-        false => told.join(", "),
-    };
-    println!("{} written, with {of}.", file.display());
-    let shown = named(file);
-    println!("Read it, say what each tool is for, and then: mcp-threads check{shown}");
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What there is to begin with.

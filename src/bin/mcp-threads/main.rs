@@ -2,11 +2,6 @@
 //!
 //! Each command has a file of its own and returns what the process ends with. Must not know more of the library than its public API.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "it is a program, and its results go there"
-)]
-
 mod call;
 mod client;
 mod config;
@@ -17,121 +12,131 @@ mod skill;
 mod terminal;
 mod watch;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Args, Parser, Subcommand};
 use mcp_threads::Scripts;
 
-use crate::terminal::counted;
+use crate::terminal::{counted, say};
 
-/// What a command ends with: an exit code, or a sentence for stderr and the code 1.
-type ExitResult = Result<ExitCode, String>;
+/// Why a command has failed, in a sentence for stderr. The exit code is 1 then.
+type Problem = Box<dyn std::error::Error>;
+
+/// What a command ends with.
+type ExitResult = Result<ExitCode, Problem>;
 
 /// The file when none is named.
 const DEFAULT_FILE: &str = "tools.toml";
 
+/// One file of scripts, three faces: an MCP server, a command line, and a SKILL.md
+#[derive(Parser)]
+#[command(name = "mcp-threads", version, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write a file of scripts from what is there
+    Init(init::Init),
+    /// Report every mistake of the file
+    Check {
+        #[command(flatten)]
+        file: ScriptFile,
+        /// Fail for warnings, too
+        #[arg(long)]
+        strict: bool,
+    },
+    /// List the tools
+    List {
+        #[command(flatten)]
+        file: ScriptFile,
+        /// As JSON, with the schemas
+        #[arg(long)]
+        json: bool,
+    },
+    /// Call a tool
+    Call(call::CallCommand),
+    /// Serve the tools over stdio, HTTP, or both
+    Serve(serve::ServeCommand),
+    /// Look whether everything is there, and the server answers
+    Doctor(ScriptFile),
+    /// Print a client's configuration
+    Config(config::Config),
+    /// Print the SKILL.md
+    Skill(skill::Skill),
+}
+
+/// The file that a command is about.
+#[derive(Args)]
+struct ScriptFile {
+    /// The file of scripts
+    #[arg(value_name = "FILE", default_value = DEFAULT_FILE)]
+    path: PathBuf,
+    #[command(flatten)]
+    trust: Trust,
+}
+
+#[derive(Args, Clone, Copy)]
+struct Trust {
+    /// Use a file, or scripts, that somebody else could have written
+    #[arg(long = "trust")]
+    is_given: bool,
+}
+
 fn main() -> ExitCode {
-    let matches = commands().get_matches();
-    let outcome = match matches.subcommand() {
-        Some(("init", matches)) => init::run(matches),
-        Some(("check", matches)) => check(matches),
-        Some(("list", matches)) => list(matches),
-        Some(("call", matches)) => call::run(matches),
-        Some(("serve", matches)) => serve::run(matches),
-        Some(("doctor", matches)) => doctor::run(matches),
-        Some(("config", matches)) => config::run(matches),
-        Some(("skill", matches)) => skill::run(matches),
-        _ => Err("no command; see --help".to_owned()),
+    let outcome = match CommandLine::parse().command {
+        Command::Init(init) => init.run(),
+        Command::Check { file, strict } => check(&file, strict),
+        Command::List { file, json: true } => list_json(&file),
+        Command::List { file, json: false } => list(&file),
+        Command::Call(call) => call.run(),
+        Command::Serve(serve) => serve.run(),
+        Command::Doctor(file) => doctor::run(&file),
+        Command::Config(config) => config.run(),
+        Command::Skill(skill) => skill.run(),
     };
     outcome.unwrap_or_else(|problem| {
-        eprintln!("{}", terminal::painted(&problem));
+        // Who has seen enough, such as `head`, closes the pipe.
+        let error = problem.downcast_ref::<io::Error>();
+        if error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("{}", terminal::painted(&problem.to_string()));
         ExitCode::FAILURE
     })
 }
 
-/// The file that a command reads, or writes.
-fn file_argument(help: &'static str) -> Arg {
-    Arg::new("file")
-        .value_name("FILE")
-        .value_parser(value_parser!(PathBuf))
-        .default_value(DEFAULT_FILE)
-        .help(help)
+impl ScriptFile {
+    /// Its scripts, or all its mistakes.
+    fn load(&self) -> Result<Scripts, Problem> {
+        self.trust.load(&self.path)
+    }
 }
 
-/// An option that is there or not.
-fn flag(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .action(ArgAction::SetTrue)
-        .help(help)
-}
+impl Trust {
+    fn load(self, file: &Path) -> Result<Scripts, Problem> {
+        let scripts = match self.is_given {
+            true => Scripts::load_trusting(file),
+            false => Scripts::load(file),
+        };
+        scripts.map_err(|mistakes| match file.exists() {
+            true => mistakes.into(),
+            false => format!(
+                "there is no file `{}`; `mcp-threads init` writes one",
+                file.display()
+            )
+            .into(),
+        })
+    }
 
-fn commands() -> Command {
-    let trust = || {
-        flag(
-            "trust",
-            "Use a file, or scripts, that somebody else could have written",
-        )
-    };
-    let on_file = |name: &'static str, about: &'static str| {
-        Command::new(name)
-            .about(about)
-            .arg(file_argument("The file of scripts"))
-            .arg(trust())
-    };
-    Command::new("mcp-threads")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("One file of scripts, three faces: an MCP server, a command line, and a SKILL.md")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(init::command())
-        .subcommand(
-            on_file("check", "Report every mistake of the file")
-                .arg(flag("strict", "Fail for warnings, too")),
-        )
-        .subcommand(
-            on_file("list", "List the tools").arg(flag("json", "As JSON, with the schemas")),
-        )
-        .subcommand(call::command(trust()))
-        .subcommand(serve::command(on_file(
-            "serve",
-            "Serve the tools over stdio, HTTP, or both",
-        )))
-        .subcommand(on_file(
-            "doctor",
-            "Look whether everything is there, and the server answers",
-        ))
-        .subcommand(config::command(on_file(
-            "config",
-            "Print a client's configuration",
-        )))
-        .subcommand(skill::command(on_file("skill", "Print the SKILL.md")))
-}
-
-/// The file that the command is about.
-fn file(matches: &ArgMatches) -> &Path {
-    let named = matches.get_one::<PathBuf>("file");
-    named.map_or(Path::new(DEFAULT_FILE), PathBuf::as_path)
-}
-
-/// Its scripts, or all its mistakes.
-fn load(matches: &ArgMatches) -> Result<Scripts, String> {
-    load_file(file(matches), matches.get_flag("trust"))
-}
-
-fn load_file(file: &Path, trusting: bool) -> Result<Scripts, String> {
-    let scripts = match trusting {
-        true => Scripts::load_trusting(file),
-        false => Scripts::load(file),
-    };
-    scripts.map_err(|mistakes| match file.exists() {
-        true => mistakes.to_string(),
-        false => format!(
-            "there is no file `{}`; `mcp-threads init` writes one",
-            file.display()
-        ),
-    })
+    /// The option, as it is given to another command.
+    fn option(self) -> Option<&'static str> {
+        self.is_given.then_some("--trust")
+    }
 }
 
 /// How a file is named behind a command, if it has to be.
@@ -152,8 +157,8 @@ fn shell_word(word: &str) -> String {
 }
 
 /// Goes to where the file is, from where its programs run: one that starts there needs no shell to change the directory. The file's whole path.
-fn enter(file: &Path) -> Result<PathBuf, String> {
-    let file = file.canonicalize().map_err(|error| error.to_string())?;
+fn enter(file: &Path) -> io::Result<PathBuf> {
+    let file = file.canonicalize()?;
     if let Some(base) = file.parent() {
         // One that cannot be entered is the programs' to report.
         let _stays = std::env::set_current_dir(base);
@@ -161,49 +166,47 @@ fn enter(file: &Path) -> Result<PathBuf, String> {
     Ok(file)
 }
 
-fn check(matches: &ArgMatches) -> ExitResult {
-    let scripts = load(matches)?;
+fn check(file: &ScriptFile, strict: bool) -> ExitResult {
+    let scripts = file.load()?;
     let warnings = scripts.warnings();
     if !warnings.list.is_empty() {
         eprintln!("{}", terminal::painted(&warnings.to_string()));
+        if strict {
+            return Ok(ExitCode::FAILURE);
+        }
     }
-    if matches.get_flag("strict") && !warnings.list.is_empty() {
-        return Ok(ExitCode::FAILURE);
-    }
-
     let offers = [
         counted(scripts.tools().count(), "tool"),
         counted(scripts.resources().count(), "resource"),
         counted(scripts.prompts().count(), "prompt"),
     ];
-    let file = file(matches).display();
-    println!("{file} has no mistakes: {}", offers.join(", "));
+    let file = file.path.display();
+    say(format!("{file} has no mistakes: {}", offers.join(", ")))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(matches: &ArgMatches) -> ExitResult {
-    let scripts = load(matches)?;
-    if matches.get_flag("json") {
-        let tools = scripts.tools().map(|tool| {
-            serde_json::json!({
-                "name": tool.name(),
-                "title": tool.title(),
-                "description": tool.description(),
-                "inputSchema": tool.input_schema(),
-            })
-        });
-        println!("{:#}", tools.collect::<serde_json::Value>());
-        return Ok(ExitCode::SUCCESS);
-    }
-    let width = scripts
-        .tools()
-        .map(|tool| tool.name().len())
-        .max()
-        .unwrap_or(0);
+fn list(file: &ScriptFile) -> ExitResult {
+    let scripts = file.load()?;
+    let widths = scripts.tools().map(|tool| tool.name().len());
+    let width = widths.max().unwrap_or(0);
     for tool in scripts.tools() {
         let about = tool.description().or(tool.title()).unwrap_or_default();
         let line = about.lines().next().unwrap_or_default();
-        println!("{:width$}  {line}", tool.name());
+        say(format!("{:width$}  {line}", tool.name()))?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list_json(file: &ScriptFile) -> ExitResult {
+    let scripts = file.load()?;
+    let tools = scripts.tools().map(|tool| {
+        serde_json::json!({
+            "name": tool.name(),
+            "title": tool.title(),
+            "description": tool.description(),
+            "inputSchema": tool.input_schema(),
+        })
+    });
+    say(format!("{:#}", tools.collect::<serde_json::Value>()))?;
     Ok(ExitCode::SUCCESS)
 }

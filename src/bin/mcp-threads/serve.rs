@@ -4,63 +4,73 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::Args;
 use mcp_threads::{RunningServer, Scripts, ServerHandle};
 
+use crate::terminal::counted;
 use crate::watch::Watch;
-use crate::{ExitResult, enter, file, flag, load, load_file};
+use crate::{ExitResult, ScriptFile, Trust, enter};
 
-pub(crate) fn command(command: Command) -> Command {
-    command
-        .arg(flag(
-            "stdio",
-            "Serve over stdin and stdout; so it is without --http",
-        ))
-        .arg(
-            Arg::new("http")
-                .long("http")
-                .value_name("ADDRESS")
-                .help("Serve over HTTP at this address, such as 127.0.0.1:8080"),
-        )
+#[derive(Args)]
+pub(crate) struct ServeCommand {
+    #[command(flatten)]
+    file: ScriptFile,
+    /// Serve over stdin and stdout; so it is without --http
+    #[arg(long)]
+    stdio: bool,
+    /// Serve over HTTP at this address, such as 127.0.0.1:8080
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<String>,
+    /// A host by which it may be called beyond loopback, as in the `Host` of a request; may be repeated
+    #[arg(long = "allow-host", value_name = "HOST", requires = "http")]
+    hosts: Vec<String>,
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
-    log_to_stderr();
-    // Before the file is read, so that no change is missed. One that is not there is the reading's to report.
-    let watch = Watch::new(file(matches));
-    let scripts = load(matches)?;
-    let file = enter(file(matches))?;
-    if !scripts.warnings().list.is_empty() {
-        log::warn!("{}", scripts.warnings());
-    }
-    let plain = |error: mcp_threads::Error| error.to_string();
-    let running = scripts.clone().into_server().start().map_err(plain)?;
-    let address = matches.get_one::<String>("http");
-    if let Some(address) = address {
-        running.serve_http(address.as_str()).map_err(plain)?;
-        say_where(&running, &scripts);
-    }
-    if matches.get_flag("stdio") || address.is_none() {
-        running.serve_stdio().map_err(plain)?;
-    }
-    let mut watched = ServedFile {
-        file,
-        is_trusted: matches.get_flag("trust"),
-        scripts,
-        handle: running.handle(),
-    };
-    // It ends with the process.
-    let watching = move || {
-        let watched = watch.and_then(|watch| watch.run(|| watched.reload()));
-        if let Err(error) = watched {
-            log::warn!("changes of the file are not seen: {error}");
+impl ServeCommand {
+    pub(crate) fn run(self) -> ExitResult {
+        log_to_stderr();
+        // As it was named: a link in its path may lead elsewhere later.
+        let file = std::path::absolute(&self.file.path)?;
+        // Before the file is read, so that no change is missed.
+        let watch = Watch::new(&file);
+        let scripts = self.file.load()?;
+        enter(&file)?;
+        if !scripts.warnings().list.is_empty() {
+            log::warn!("{}", scripts.warnings());
         }
-    };
-    let thread = thread::Builder::new().name("watch".to_owned());
-    let thread = thread.spawn(watching);
-    thread.map_err(|error| format!("the file cannot be watched: {error}"))?;
-    running.run_until_ctrl_c().map_err(plain)?;
-    Ok(ExitCode::SUCCESS)
+        let server = scripts.clone().into_server().allowed_hosts(&self.hosts);
+        let running = server.start()?;
+        if let Some(address) = &self.http {
+            running.serve_http(address.as_str()).map_err(|error| {
+                match error.is_configuration() && self.hosts.is_empty() {
+                    true => format!("{error}, which here is `--allow-host`"),
+                    false => error.to_string(),
+                }
+            })?;
+            say_where(&running, &scripts);
+        }
+        if self.stdio || self.http.is_none() {
+            running.serve_stdio()?;
+        }
+        let mut watched = ServedFile {
+            file,
+            trust: self.file.trust,
+            scripts,
+            handle: running.handle(),
+        };
+        // It ends with the process.
+        let watching = move || {
+            let watched = watch.and_then(|watch| watch.run(|| watched.reload()));
+            if let Err(error) = watched {
+                log::warn!("changes of the file are not seen: {error}");
+            }
+        };
+        let thread = thread::Builder::new().name("watch".to_owned());
+        let thread = thread.spawn(watching);
+        thread.map_err(|error| format!("the file cannot be watched: {error}"))?;
+        running.run_until_ctrl_c()?;
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// Logs without waiting for the reader of stderr, which a client may leave unread.
@@ -74,8 +84,8 @@ fn log_to_stderr() {
 fn say_where(running: &RunningServer, scripts: &Scripts) {
     if let Some(url) = running.url() {
         eprintln!(
-            "serving {} tools of {} at {url}",
-            scripts.tools().count(),
+            "serving {} of {} at {url}",
+            counted(scripts.tools().count(), "tool"),
             scripts.name()
         );
     }
@@ -84,18 +94,22 @@ fn say_where(running: &RunningServer, scripts: &Scripts) {
 /// A file that is served.
 struct ServedFile {
     file: PathBuf,
-    is_trusted: bool,
+    trust: Trust,
     scripts: Scripts,
     handle: ServerHandle,
 }
 
 impl ServedFile {
     fn reload(&mut self) {
-        match load_file(&self.file, self.is_trusted) {
+        // The directory was made anew. Without one, every program goes to its own by a shell, so this moves none that starts just now.
+        if std::env::current_dir().is_err() {
+            let _is_reported_by_the_reading = enter(&self.file);
+        }
+        match self.trust.load(&self.file) {
             Ok(newer) => match self.scripts.update(&self.handle, newer) {
                 Ok(()) => log::warn!("{} has changed and is served anew", self.file.display()),
                 Err(error) => log::error!(
-                    "{} has changed, and not all of it can be served: {error}",
+                    "{} cannot be served as it is; what was served before still is: {error}",
                     self.file.display()
                 ),
             },

@@ -3,50 +3,42 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::Args;
 use mcp_threads::{ScriptTool, Scripts};
 use serde_json::Value;
 
-use crate::{ExitResult, file, load, shell_word};
+use crate::call::help;
+use crate::terminal::say;
+use crate::{ExitResult, ScriptFile, shell_word};
 
 /// A skill's name has at most so many characters.
 const NAME_CHARS_MAX: usize = 64;
 
-pub(crate) fn command(command: Command) -> Command {
-    command.arg(
-        Arg::new("name")
-            .long("name")
-            .value_name("NAME")
-            .help("The skill's name; default: the server's"),
-    )
+#[derive(Args)]
+pub(crate) struct Skill {
+    #[command(flatten)]
+    file: ScriptFile,
+    /// The skill's name; default: the server's
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> ExitResult {
-    let scripts = load(matches)?;
-    let name = matches
-        .get_one::<String>("name")
-        .map_or(scripts.name(), String::as_str);
-    let name = skill_name(name);
-    if name.is_empty() {
-        return Err(
-            "a skill's name has letters, digits and single hyphens; give one with --name"
-                .to_owned(),
-        );
+impl Skill {
+    pub(crate) fn run(self) -> ExitResult {
+        let scripts = self.file.load()?;
+        let name = skill_name(self.name.as_deref().unwrap_or(scripts.name()));
+        if name.is_empty() {
+            let why = "a skill's name has letters, digits and single hyphens; give one with --name";
+            return Err(why.into());
+        }
+        let file = self.file.path.canonicalize()?;
+        let file = shell_word(&file.to_string_lossy());
+        let trust = self.file.trust.option().into_iter();
+        let words = ["mcp-threads", "call"].into_iter().chain(trust);
+        let words: Vec<_> = words.chain(["--file", &file]).collect();
+        say(text(&scripts, &name, &words.join(" ")).trim_end())?;
+        Ok(ExitCode::SUCCESS)
     }
-    let file = file(matches)
-        .canonicalize()
-        .map_err(|error| error.to_string())?;
-    let trust = if matches.get_flag("trust") {
-        " --trust"
-    } else {
-        ""
-    };
-    let call = format!(
-        "mcp-threads call{trust} --file {}",
-        shell_word(&file.to_string_lossy())
-    );
-    print!("{}", text(&scripts, &name, &call));
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Lower case letters, digits, single hyphens.
@@ -102,11 +94,12 @@ fn describe(text: &mut String, tool: &ScriptTool<'_>, call: &str) {
     let mut arguments = String::new();
     for (name, property) in properties {
         let kind = property["type"].as_str().unwrap_or("string").to_uppercase();
-        line += &match is_required(name) {
-            true => format!(" --{name} {kind}"),
-            false => format!(" [--{name} {kind}]"),
+        let (option, need) = match is_required(name) {
+            true => (format!(" --{name} {kind}"), "required"),
+            false => (format!(" [--{name} {kind}]"), "optional"),
         };
-        describe_argument(&mut arguments, name, property, is_required(name));
+        line += &option;
+        arguments += &format!("- `{name}` ({need}): {}\n", help(property));
     }
     let _ok = writeln!(text, "```sh\n{line}\n```\n");
     if !arguments.is_empty() {
@@ -118,21 +111,4 @@ fn describe(text: &mut String, tool: &ScriptTool<'_>, call: &str) {
             "It asks a person before it does anything; ask your user, and then add `--yes` before the tool's name.\n"
         );
     }
-}
-
-fn describe_argument(text: &mut String, name: &str, property: &Value, is_required: bool) {
-    let about = property["description"].as_str().unwrap_or_default();
-    let need = match is_required {
-        true => "required",
-        false => "optional",
-    };
-    let _ok = write!(text, "- `{name}` ({need}): {about}");
-    if let Some(values) = property["enum"].as_array() {
-        let values: Vec<_> = values.iter().map(Value::to_string).collect();
-        let _ok = write!(text, " One of {}.", values.join(", "));
-    }
-    if let Some(default) = property.get("default") {
-        let _ok = write!(text, " Default {default}.");
-    }
-    text.push('\n');
 }

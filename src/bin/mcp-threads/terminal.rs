@@ -1,6 +1,12 @@
 //! What is different when a person looks: colours, and one line for progress that is written over.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write, stderr, stdout};
+
+/// Prints a line of what a command is for. Who has seen enough has closed the pipe, which is an error here and none to `main`.
+pub(crate) fn say(line: impl Display) -> io::Result<()> {
+    writeln!(stdout(), "{line}")
+}
 
 /// Whether stderr is a terminal that shows colours.
 pub(crate) fn is_watched() -> bool {

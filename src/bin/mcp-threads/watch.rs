@@ -1,7 +1,8 @@
 //! Tells when a file has changed.
 //!
-//! On Linux the kernel tells; elsewhere the file is looked at every second. Editors replace files, so its directory is watched and not the file.
-//! What it says is compared, because the clock of a file system is too coarse for two changes in a row.
+//! On Linux the kernel tells; elsewhere the file is looked at every second. Editors replace files, a link switches a whole profile, and a directory is
+//! made anew, so every directory of the path is watched, and of what its links lead to. What the file says is compared, because the clock of a file
+//! system is too coarse for two changes in a row.
 
 use std::fs;
 use std::io;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// A file that is watched from the moment that this is made.
 pub(crate) struct Watch {
+    /// From the root on, with its links.
     file: PathBuf,
     /// `None` while an editor replaces it.
     last: Option<Vec<u8>>,
@@ -23,12 +25,11 @@ fn look(file: &Path) -> Option<Vec<u8>> {
 
 impl Watch {
     pub(crate) fn new(file: &Path) -> io::Result<Self> {
-        let file = file.canonicalize()?;
         Ok(Watch {
             #[cfg(target_os = "linux")]
-            events: events(&file)?,
-            last: look(&file),
-            file,
+            events: kernel::events(file)?,
+            last: look(file),
+            file: file.to_owned(),
         })
     }
 
@@ -40,12 +41,18 @@ impl Watch {
         let events = self.events.try_clone()?;
         let mut buffer = [const { std::mem::MaybeUninit::uninit() }; 4096];
         let mut reader = rustix::fs::inotify::Reader::new(&events, &mut buffer);
-        let name = self.file.file_name().map(|name| name.as_bytes().to_owned());
+        // A link may lead elsewhere by now, and a directory be another.
+        let mut paths = kernel::follow(&self.events, &self.file)?;
+        self.look(&mut changed);
         loop {
             let event = reader.next()?;
-            // Without a name, events were too many to be told.
-            let of = event.file_name().map(|name| name.to_bytes().to_owned());
-            if of.is_none() || of == name {
+            let is_step = |name: &std::ffi::CStr| {
+                let mut steps = paths.iter().flatten();
+                steps.any(|step| step.as_bytes() == name.to_bytes())
+            };
+            // Without a name, events were too many to be told, or a directory has gone.
+            if event.file_name().is_none_or(is_step) {
+                paths = kernel::follow(&self.events, &self.file)?;
                 self.look(&mut changed);
             }
         }
@@ -69,12 +76,62 @@ impl Watch {
     }
 }
 
+/// What the kernel is asked about.
 #[cfg(target_os = "linux")]
-fn events(file: &Path) -> io::Result<std::os::fd::OwnedFd> {
-    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+mod kernel {
+    use std::fs;
+    use std::io;
+    use std::os::fd::OwnedFd;
+    use std::path::{Path, PathBuf};
 
-    let events = init(CreateFlags::CLOEXEC)?;
-    let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO;
-    add_watch(&events, file.parent().unwrap_or(Path::new("/")), flags)?;
-    Ok(events)
+    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+    use rustix::io::Errno;
+
+    /// Links may lead in a circle.
+    const PATHS_MAX: usize = 40;
+
+    pub(super) fn events(file: &Path) -> io::Result<OwnedFd> {
+        let events = init(CreateFlags::CLOEXEC)?;
+        follow(&events, file)?;
+        Ok(events)
+    }
+
+    /// Watches every directory of every path that leads to the file; the paths. Each is watched before what is in it, so that none is made unseen.
+    pub(super) fn follow(events: &OwnedFd, file: &Path) -> io::Result<Vec<PathBuf>> {
+        let paths = paths(file);
+        for path in &paths {
+            let directories: Vec<_> = path.ancestors().skip(1).collect();
+            for (depth, directory) in directories.iter().enumerate().rev() {
+                let mut flags = WatchFlags::MASK_ADD | WatchFlags::CREATE | WatchFlags::MOVED_TO;
+                flags.set(WatchFlags::CLOSE_WRITE, depth == 0);
+                match add_watch(events, *directory, flags) {
+                    // What is not there is told of when it is made, and what may not be read is somebody else's.
+                    Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+        }
+        Ok(paths)
+    }
+
+    /// The file's path, and those that its links lead to.
+    fn paths(file: &Path) -> Vec<PathBuf> {
+        let mut paths = vec![file.to_owned()];
+        let mut next = 0;
+        while let Some(path) = paths.get(next).cloned() {
+            for step in path.ancestors() {
+                let (Some(place), Ok(to)) = (step.parent(), fs::read_link(step)) else {
+                    continue;
+                };
+                let rest = path.strip_prefix(step).unwrap_or(Path::new(""));
+                // Without a slash at the end, which would look through the next link.
+                let path = place.join(to).join(rest).components().collect();
+                if paths.len() < PATHS_MAX && !paths.contains(&path) {
+                    paths.push(path);
+                }
+            }
+            next += 1;
+        }
+        paths
+    }
 }

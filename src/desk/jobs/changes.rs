@@ -4,97 +4,156 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use crate::base::budget::Charge;
+use crate::base::budget::{Charge, OverBudget};
 use crate::base::log;
-use crate::desk::jobs::{Jobs, NotKept, now_ms};
-use crate::desk::places::JobState;
+use crate::desk::job_table::JobState;
+use crate::desk::jobs::{Jobs, NotKept, Room, failed, now_ms};
 use crate::desk::record::{JobOutcome, JobRecord};
 use crate::desk::store::{StoreError, StoredJob};
+use crate::protocol::errors::{ErrorCode, ErrorObject};
+
+const TAKEN: &str = "its record was changed by somebody else";
 
 impl Jobs {
-    /// Ends a job. `false` if it has ended before.
+    /// Ends a job. `false` if it has ended before. Nobody is told of an end that is not in the store: one that the store refuses waits, and the job is
+    /// told as it was until then, with a message that says so.
     pub(super) fn finish(&self, mut state: MutexGuard<'_, JobState>, outcome: JobOutcome) -> bool {
-        let keep = self.keep_ms();
-        if !state.record.end(outcome, now_ms(), keep) {
+        let mut ended = state.record.clone();
+        if state.has_ended() || !ended.end(outcome, now_ms(), self.keep_ms()) {
             return false;
         }
         state.life.end();
-        let written = self.write(&mut state, true);
-        let record = state.record.clone();
-        match written {
-            // The store has it.
-            Ok(()) => state.record.outcome = None,
-            Err(why) => {
-                log::error!("the end of a job could not be stored and is kept in memory: {why:?}");
-            }
-        }
-        let is_unstored = state.record.outcome.is_some();
-        drop(state);
-        let expires = record.expires_ms.unwrap_or_default();
-        let mut table = self.table.lock();
-        table.ended.insert((expires, Arc::clone(&record.id)));
-        if is_unstored {
-            table.unstored.insert(Arc::clone(&record.id));
-        }
-        drop(table);
-        if let Some(tell) = self.on_change.get() {
-            tell(&record);
+        match self.write(&mut state, &ended, Room::Owed) {
+            Ok(true) => self.settle(state, ended),
+            Ok(false) => self.lose(state),
+            Err(why) => self.hold_back(state, ended, &why),
         }
         true
+    }
+
+    /// The end is in the store.
+    pub(super) fn settle(&self, mut state: MutexGuard<'_, JobState>, ended: JobRecord) {
+        state.show(JobRecord {
+            outcome: None,
+            ..ended.clone()
+        });
+        self.tell_end(state, &ended);
+    }
+
+    /// Somebody else has changed or removed the record, so that nobody can have what came of it: it has failed, which stays in memory.
+    pub(super) fn lose(&self, mut state: MutexGuard<'_, JobState>) {
+        log::error!("the end of job {} is dropped: {TAKEN}", state.record.id);
+        let lost = self.failing(&state.record, "The record of this job was lost");
+        state.show(lost.clone());
+        self.tell_end(state, &lost);
+    }
+
+    /// It may be seen that it has ended, and it may be forgotten when its time has come.
+    fn tell_end(&self, mut state: MutexGuard<'_, JobState>, ended: &JobRecord) {
+        state.ending = None;
+        drop(state);
+        let expires = ended.expires_ms.unwrap_or_default();
+        let mut table = self.table.lock();
+        table.unstored.retain(|id| *id != ended.id);
+        table.ended.insert((expires, Arc::clone(&ended.id)));
+        drop(table);
+        self.announce(ended);
+    }
+
+    /// The store has refused the end, which waits in memory until it is taken. What could not be charged is not kept: then the job has failed.
+    fn hold_back(&self, mut state: MutexGuard<'_, JobState>, mut ended: JobRecord, why: &NotKept) {
+        log::error!("the end of a job could not be stored and waits in memory: {why:?}");
+        let body = serde_json::to_vec(&ended).expect("a record is JSON");
+        if ended.status.kept_bytes(body.len()) > state.charge.bytes() {
+            let message = "The server had no room for the result of this job; start it again";
+            ended = self.failing(&state.record, message);
+        }
+        state.ending = Some(ended);
+        let message = "It has ended, and its end cannot be stored yet";
+        state.say(|record| record.say(message.to_owned(), now_ms()));
+        let shown = state.record.clone();
+        drop(state);
+        self.table.lock().unstored.push_back(Arc::clone(&shown.id));
+        self.announce(&shown);
+    }
+
+    /// The record as it is when the job has failed.
+    fn failing(&self, record: &JobRecord, message: &str) -> JobRecord {
+        let error = ErrorObject::new(ErrorCode::INTERNAL_ERROR, message.to_owned());
+        let mut record = record.clone();
+        record.end(failed(&error), now_ms(), self.keep_ms());
+        record
     }
 
     /// Makes a move and stores it, or neither. `false` if there is none to make.
     pub(super) fn change(
         &self,
         state: &mut JobState,
-        is_owed: bool,
+        room: Room,
         make: impl FnOnce(&mut JobRecord) -> bool,
     ) -> Result<bool, NotKept> {
-        let before = state.record.clone();
-        if !make(&mut state.record) {
+        let mut next = state.record.clone();
+        if state.has_ended() || !make(&mut next) {
             return Ok(false);
         }
-        let written = self.write(state, is_owed);
-        if written.is_err() {
-            state.record = before;
+        if !self.write(state, &next, room)? {
+            return Err(StoreError::new(TAKEN).into());
         }
-        written.map(|()| true)
+        state.show(next);
+        Ok(true)
     }
 
-    /// Stores the record as it is now, and charges its new length, for which what has ended makes room. What is owed, such as a result that was worked
-    /// for, is stored over the bound, too, when nothing else is left to forget; so there is at most one that is not charged.
-    pub(super) fn write(&self, state: &mut JobState, is_owed: bool) -> Result<(), NotKept> {
-        let record = &state.record;
+    /// Stores what the record becomes, and charges its new length, for which what has ended makes room. `false` if somebody else has the record.
+    pub(super) fn write(
+        &self,
+        state: &mut JobState,
+        record: &JobRecord,
+        room: Room,
+    ) -> Result<bool, NotKept> {
         let body = serde_json::to_vec(record).expect("a record is JSON");
         let (len, charged) = (record.status.kept_bytes(body.len()), state.charge.bytes());
-        if !self.grow(&mut state.charge, len.saturating_sub(charged)) && !is_owed {
+        if !self.grow(&mut state.charge, len.saturating_sub(charged)) && room == Room::IfThereIs {
             return Err(NotKept::Full);
         }
-        self.replace(state, body)?;
+        let is_ours = self.replace(state, record, body)?;
         state.charge.shrink(charged.saturating_sub(len));
-        Ok(())
+        Ok(is_ours)
     }
 
-    /// Stores this body of the record.
-    pub(super) fn replace(&self, state: &mut JobState, body: Vec<u8>) -> Result<(), StoreError> {
-        let record = &state.record;
-        let stored = StoredJob {
+    /// Stores this body of the record. `false` if somebody else has it. A store that said it had failed may have kept what it was given all the same; then
+    /// the next revision follows on that.
+    pub(super) fn replace(
+        &self,
+        state: &mut JobState,
+        record: &JobRecord,
+        body: Vec<u8>,
+    ) -> Result<bool, StoreError> {
+        let mut stored = StoredJob {
             revision: state.revision + 1,
             expires_ms: record.expires_ms,
             ..StoredJob::new(&*record.id, &*self.boot, record.status, body)
         };
         if !self.store.replace(&stored)? {
-            return Err(StoreError::new("another server has changed it"));
+            let kept = self.store.load(&record.id)?;
+            let is_ours =
+                |kept: &StoredJob| kept.boot == self.boot && kept.revision > state.revision;
+            let Some(kept) = kept.filter(is_ours) else {
+                return Ok(false);
+            };
+            stored.revision = kept.revision + 1;
+            if !self.store.replace(&stored)? {
+                return Ok(false);
+            }
         }
-        state.revision += 1;
-        Ok(())
+        state.revision = stored.revision;
+        Ok(true)
     }
 
-    /// Charges so many bytes more; the oldest of what has ended makes room.
+    /// Charges so many bytes more; the oldest of what has ended makes room, unless it is not jobs that take the memory of the server.
     fn grow(&self, charge: &mut Charge, more: usize) -> bool {
-        while charge.grow(more).is_err() {
+        while let Err(short) = charge.grow(more) {
             let oldest = self.table.lock().ended.first().cloned();
-            let Some((_, oldest)) = oldest else {
+            let (OverBudget::Own, Some((_, oldest))) = (short, oldest) else {
                 return false;
             };
             self.forget(&oldest);
@@ -104,11 +163,15 @@ impl Jobs {
 
     /// Tells of a change, without the lock.
     pub(super) fn publish(&self, state: MutexGuard<'_, JobState>) -> bool {
-        if let Some(tell) = self.on_change.get() {
-            let record = state.record.clone();
-            drop(state);
-            tell(&record);
-        }
+        let record = state.record.clone();
+        drop(state);
+        self.announce(&record);
         true
+    }
+
+    fn announce(&self, record: &JobRecord) {
+        if let Some(tell) = self.on_change.get() {
+            tell(record);
+        }
     }
 }

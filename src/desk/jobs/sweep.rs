@@ -8,7 +8,14 @@ use super::{Jobs, now_ms};
 use crate::base::log;
 
 impl Jobs {
-    /// Forgets what has ended long enough ago.
+    /// Whether there is something to sweep. Waits for no store.
+    pub(crate) fn has_to_be_swept(&self) -> bool {
+        let table = self.table.lock();
+        let expires = table.ended.first().is_some_and(|(at, _)| *at <= now_ms());
+        expires || !table.unstored.is_empty()
+    }
+
+    /// Forgets what has ended long enough ago. Waits for the store.
     pub(crate) fn sweep(&self) {
         let now = now_ms();
         let expired: Vec<Arc<str>> = {
@@ -22,20 +29,33 @@ impl Jobs {
         self.store_late();
     }
 
-    /// Stores the ends that the store did not take when they came, until it refuses one again.
+    /// Stores the ends that the store did not take when they came, until it refuses one again. They are told then, and kept as long as any. What is refused is
+    /// tried after all others the next time: a long one for which there is no room keeps no short one back, and a sweep costs one failed write.
     fn store_late(&self) {
         let unstored = self.table.lock().unstored.clone();
         for id in unstored {
-            if let Some(place) = self.place(&id) {
-                let mut state = place.lock();
-                let body = serde_json::to_vec(&state.record).expect("a record is JSON");
-                if self.replace(&mut state, body).is_err() {
+            let Some(entry) = self.entry(&id) else {
+                continue;
+            };
+            let mut state = entry.lock();
+            let Some(mut ended) = state.ending.clone() else {
+                continue;
+            };
+            ended.expire_after(now_ms(), self.keep_ms());
+            let body = serde_json::to_vec(&ended).expect("a record is JSON");
+            match self.replace(&mut state, &ended, body) {
+                Ok(true) => {
+                    log::warn!("the end of a job that waited in memory is stored now");
+                    self.settle(state, ended);
+                }
+                Ok(false) => self.lose(state),
+                Err(_) => {
+                    let mut table = self.table.lock();
+                    let refused = table.unstored.pop_front();
+                    table.unstored.extend(refused);
                     return;
                 }
-                state.record.outcome = None;
-                log::warn!("the end of a job that was kept in memory is stored now");
             }
-            self.table.lock().unstored.remove(&id);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -11,6 +12,9 @@ use super::*;
 use crate::desk::record;
 use crate::desk::record::tests::raw;
 use crate::desk::store::memory::MemoryStore;
+
+mod bounds;
+mod unstored;
 
 /// The same records for one server after another.
 #[derive(Clone, Default)]
@@ -36,21 +40,35 @@ impl JobStore for Shared {
 
 const MANY_BYTES: usize = 1 << 20;
 
-fn rules(jobs_max: usize) -> JobRules {
-    JobRules {
-        keep: Duration::from_secs(3600),
-        jobs_max,
-        jobs_of_one_max: jobs_max,
-    }
+fn rules(jobs_max: usize) -> Limits {
+    Limits::default()
+        .job_ttl(Duration::from_secs(3600))
+        .jobs_max(jobs_max)
+        .jobs_of_one_max(jobs_max)
 }
 
-fn jobs(rules: JobRules) -> Jobs {
+fn jobs(rules: Limits) -> Jobs {
     open(rules, &Shared::default()).0
 }
 
-fn open(rules: JobRules, store: &Shared) -> (Jobs, Vec<Arc<str>>) {
-    let bytes = Budget::whole(MANY_BYTES);
-    Jobs::open(rules, Box::new(store.clone()), bytes).expect("memory does not fail")
+fn jobs_on(rules: Limits, store: impl JobStore) -> Jobs {
+    jobs_in(&Budget::whole(usize::MAX), rules, store)
+}
+
+/// In a server with this memory.
+fn jobs_in(memory: &Arc<Budget>, rules: Limits, store: impl JobStore) -> Jobs {
+    let bytes = memory.of_peer(MANY_BYTES);
+    let opened = Jobs::open(Arc::new(rules), Box::new(store), bytes);
+    opened.expect("it can be read").0
+}
+
+fn open(rules: Limits, store: &Shared) -> (Jobs, Vec<Arc<str>>) {
+    let bytes = Budget::whole(usize::MAX).of_peer(MANY_BYTES);
+    Jobs::open(Arc::new(rules), Box::new(store.clone()), bytes).expect("memory does not fail")
+}
+
+fn accepted(what: impl serde::Serialize) -> Box<RawValue> {
+    said(json!({ "action": "accept", "content": { "size": what } }))
 }
 
 fn said(what: impl serde::Serialize) -> Box<RawValue> {
@@ -81,11 +99,11 @@ fn question(name: &str) -> Question {
 }
 
 fn status(jobs: &Jobs, id: &str) -> Option<JobStatus> {
-    jobs.look(id, None, |record| record.status)
+    jobs.look(id, |record| record.status)
 }
 
 fn result(jobs: &Jobs, id: &str) -> Option<String> {
-    let shown = jobs.look(id, None, |record| match &record.outcome {
+    let shown = jobs.look(id, |record| match &record.outcome {
         Some(JobOutcome::Result(raw)) => raw.get().to_owned(),
         other => format!("{other:?}"),
     });
@@ -136,15 +154,13 @@ fn a_question_frees_the_worker_and_its_answer_queues_the_job_again() {
         jobs.begin(&id, nothing()).is_none(),
         "it waits for an answer"
     );
-    let answered = jobs.answer(&id, None, |key| {
-        key.starts_with("size-").then(|| said("big"))
-    });
+    let answered = jobs.answer(&id, |key| key.starts_with("size-").then(|| accepted("big")));
     assert!(
         matches!(answered, Some(Ok(AnswerEffect::All))),
         "{answered:?}"
     );
     let attempt = jobs.begin(&id, nothing()).expect("it can go on");
-    assert_eq!(attempt.carried.answers["size"].get(), "\"big\"");
+    assert_eq!(attempt.carried.answers["size"].get(), accepted("big").get());
     assert_eq!(attempt.carried.kept["number"].get(), "7");
 }
 
@@ -168,7 +184,7 @@ fn a_job_whose_question_or_answer_the_store_does_not_take_says_so() {
     let waits = create();
     assert!(jobs.ask(&waits, [question("size")], Carried::default()));
     assert!(store.remove(&waits).expect("memory does not fail"));
-    let answered = jobs.answer(&waits, None, |_| Some(said("big")));
+    let answered = jobs.answer(&waits, |_| Some(accepted("big")));
     assert!(
         matches!(answered, Some(Err(NotKept::Store(_)))),
         "{answered:?}"
@@ -182,13 +198,13 @@ fn a_waiting_job_is_cancelled_at_once_and_a_running_one_is_told() {
     let waiting = jobs
         .create(order(), Carried::default())
         .expect("there is room");
-    jobs.cancel(&waiting, None).expect("it is there");
+    jobs.cancel(&waiting).expect("it is there");
     assert_eq!(status(&jobs, &waiting), Some(JobStatus::Cancelled));
     assert!(
         jobs.begin(&waiting, nothing()).is_none(),
         "it does not begin any more"
     );
-    jobs.cancel(&waiting, None)
+    jobs.cancel(&waiting)
         .expect("it is there, and stays as it is");
 
     let running = jobs
@@ -200,7 +216,7 @@ fn a_waiting_job_is_cancelled_at_once_and_a_running_one_is_told() {
         count.fetch_add(1, Ordering::Relaxed);
     });
     jobs.begin(&running, stop).expect("it waits to be run");
-    jobs.cancel(&running, None).expect("it is there");
+    jobs.cancel(&running).expect("it is there");
     assert_eq!(
         (told.load(Ordering::Relaxed), status(&jobs, &running)),
         (1, Some(JobStatus::Cancelled))
@@ -208,157 +224,10 @@ fn a_waiting_job_is_cancelled_at_once_and_a_running_one_is_told() {
     let asked = jobs.ask(&running, [question("late")], Carried::default());
     assert!(!asked, "nobody is there to be asked");
     assert!(!jobs.end(&running, done("late")), "nor to be answered");
-    jobs.cancel(&running, None)
+    jobs.cancel(&running)
         .expect("it is there, and is told once");
     assert_eq!(told.load(Ordering::Relaxed), 1);
-    assert_eq!(jobs.cancel("unknown", None), None);
-}
-
-#[test]
-fn a_job_of_a_principal_is_nobody_elses() {
-    let jobs = jobs(rules(10));
-    let id = jobs
-        .create(
-            Order {
-                principal: Some("alice".into()),
-                ..order()
-            },
-            Carried::default(),
-        )
-        .expect("there is room");
-    assert!(jobs.look(&id, Some("alice"), |_| ()).is_some());
-    for stranger in [None, Some("bob")] {
-        assert!(jobs.look(&id, stranger, |_| ()).is_none());
-        assert!(jobs.cancel(&id, stranger).is_none());
-        assert!(jobs.answer(&id, stranger, |_| None).is_none());
-    }
-    let nobodys = jobs
-        .create(order(), Carried::default())
-        .expect("there is room");
-    assert!(
-        jobs.look(&nobodys, Some("alice"), |_| ()).is_none(),
-        "equality, not protection"
-    );
-}
-
-#[test]
-fn law_9_the_oldest_end_makes_room_and_what_lives_never_does() {
-    let jobs = jobs(rules(2));
-    let first = jobs
-        .create(order(), Carried::default())
-        .expect("there is room");
-    let second = jobs
-        .create(order(), Carried::default())
-        .expect("there is room");
-    assert!(
-        matches!(jobs.create(order(), Carried::default()), Err(NotKept::Full)),
-        "both live"
-    );
-    assert!(jobs.end(&first, done("1")));
-    let third = jobs
-        .create(order(), Carried::default())
-        .expect("the first makes room");
-    assert_eq!(status(&jobs, &first), None);
-    assert_eq!(
-        [&second, &third].map(|id| status(&jobs, id)),
-        [Some(JobStatus::Working); 2]
-    );
-    assert!(
-        jobs.end(&second, done(&"x".repeat(MANY_BYTES))),
-        "a result that was worked for is kept"
-    );
-    assert!(result(&jobs, &second).is_some());
-    assert!(jobs.end(&third, done("3")));
-    jobs.create(order(), Carried::default())
-        .expect("what has ended makes room");
-}
-
-/// However many end with however much: all that is kept is charged, but for one result that is longer than all the room there is.
-#[test]
-fn law_13_results_that_nobody_fetches_make_room_for_each_other() {
-    let jobs = jobs(rules(100));
-    let end = |bytes: usize| {
-        let id = jobs.create(order(), Carried::default());
-        let id = id.expect("there is room");
-        assert!(jobs.end(&id, done(&"x".repeat(bytes))));
-        id
-    };
-    let kept = |ids: &[Arc<str>]| ids.iter().filter(|id| result(&jobs, id).is_some()).count();
-    let short: Vec<_> = (0..40).map(|_| end(MANY_BYTES / 10)).collect();
-    assert_eq!((kept(&short[39..]), kept(&short)), (1, 9));
-    let long: Vec<_> = (0..4).map(|_| end(2 * MANY_BYTES)).collect();
-    assert_eq!((kept(&short), kept(&long[..3]), kept(&long)), (0, 0, 1));
-    let waits = jobs.create(order(), Carried::default());
-    let waits = waits.expect("there is room");
-    assert!(jobs.ask(&waits, [question("long")], Carried::default()));
-    let long = said("x".repeat(MANY_BYTES));
-    let mut answer = |_: &str| Some(long.clone());
-    let refused = jobs.answer(&waits, None, &mut answer);
-    assert!(
-        matches!(refused, Some(Err(NotKept::Full))),
-        "an answer is not owed a place, and its client is told: {refused:?}"
-    );
-    assert_eq!(status(&jobs, &waits), Some(JobStatus::InputRequired));
-}
-
-#[test]
-fn law_9_one_owner_cannot_take_every_place() {
-    let jobs = jobs(JobRules {
-        jobs_of_one_max: 1,
-        ..rules(3)
-    });
-    let of = |session: &str| Order {
-        listed_in: Some(session.into()),
-        ..order()
-    };
-    let greedy = jobs
-        .create(of("greedy"), Carried::default())
-        .expect("there is room");
-    assert!(matches!(
-        jobs.create(of("greedy"), Carried::default()),
-        Err(NotKept::Full)
-    ));
-    let other = jobs
-        .create(of("other"), Carried::default())
-        .expect("there is room for others");
-    assert!(jobs.end(&other, done("1")));
-    assert!(
-        matches!(
-            jobs.create(of("greedy"), Carried::default()),
-            Err(NotKept::Full)
-        ),
-        "others do not make room for it"
-    );
-    assert_eq!(status(&jobs, &other), Some(JobStatus::Completed));
-    assert!(jobs.end(&greedy, done("2")));
-    jobs.create(of("greedy"), Carried::default())
-        .expect("its own does");
-}
-
-#[test]
-fn what_has_expired_is_gone() {
-    let store = Shared::default();
-    let (jobs, _) = open(
-        JobRules {
-            keep: Duration::ZERO,
-            ..rules(10)
-        },
-        &store,
-    );
-    let id = jobs
-        .create(order(), Carried::default())
-        .expect("there is room");
-    jobs.sweep();
-    assert_eq!(
-        status(&jobs, &id),
-        Some(JobStatus::Working),
-        "age ends no job"
-    );
-    assert!(jobs.end(&id, done("1")));
-    assert_eq!(status(&jobs, &id), None);
-    jobs.sweep();
-    assert_eq!(store.load(&id).expect("memory does not fail"), None);
-    assert_eq!(jobs.counts(), JobCounts::default());
+    assert_eq!(jobs.cancel("unknown"), None);
 }
 
 #[test]
@@ -401,9 +270,7 @@ fn a_restart_keeps_what_ended_and_what_waits_and_fails_what_ran() {
         result(&after, &ids[0]).as_deref(),
         Some(r#"{"content":"1"}"#)
     );
-    let lost = after.look(&ids[2], None, |record| {
-        (record.status, record.message.clone())
-    });
+    let lost = after.look(&ids[2], |record| (record.status, record.message.clone()));
     let (status_of_lost, why) = lost.expect("it is there");
     assert_eq!(status_of_lost, JobStatus::Failed);
     assert!(
@@ -411,7 +278,7 @@ fn a_restart_keeps_what_ended_and_what_waits_and_fails_what_ran() {
         "and what to do"
     );
     assert_eq!(status(&after, &ids[3]), Some(JobStatus::Failed));
-    let answered = after.answer(&ids[1], None, |_| Some(said("big")));
+    let answered = after.answer(&ids[1], |_| Some(accepted("big")));
     assert!(
         matches!(answered, Some(Ok(AnswerEffect::All))),
         "it has waited through the restart: {answered:?}"
@@ -446,7 +313,7 @@ fn law_4_one_of_many_ends_wins_and_each_change_is_told_once() {
                     gate.wait();
                     match end {
                         0 => {
-                            let _there = jobs.cancel(id, None);
+                            let _there = jobs.cancel(id);
                         }
                         1 => {
                             jobs.sweep();

@@ -13,13 +13,12 @@ pub(in crate::desk) fn raw(value: &Value) -> Arc<RawValue> {
 }
 
 fn yes() -> Box<RawValue> {
-    to_raw_value("yes").expect("it is JSON")
+    to_raw_value(&json!({ "action": "accept", "content": {} })).expect("it is JSON")
 }
 
 pub(in crate::desk) fn order() -> Order {
     Order {
         tool: "dig".into(),
-        principal: None,
         listed_in: None,
         arguments: Some(raw(&json!({ "depth": 3 }))),
         workspace: None,
@@ -67,7 +66,7 @@ fn a_job_asks_is_answered_in_parts_and_goes_on() {
     assert_eq!(job.answer(only(keys[1].clone()), 40), AnswerEffect::All);
     assert_eq!((job.status, job.updated_ms), (JobStatus::Working, 40));
     assert_eq!(job.carried.answers.len(), 2);
-    assert!(job.ask([question("size")], job.carried.clone(), 50));
+    assert!(job.ask([question("size")], Carried::clone(&job.carried), 50));
     assert!(
         !job.questions.contains_key(&keys[1]),
         "no key is used twice"

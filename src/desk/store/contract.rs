@@ -39,13 +39,8 @@ fn keeps_what_it_was_given(store: &impl JobStore) {
         !store.remove("a").expect("`remove` works"),
         "there was nothing to remove"
     );
-    let (a, b) = (
-        job("a"),
-        StoredJob {
-            body: vec![b' '; 1 << 20],
-            ..job("b")
-        },
-    );
+    let (a, mut b) = (job("a"), job("b"));
+    b.body = vec![b' '; 1 << 20];
     assert!(
         store.insert(&a).expect("`insert` works"),
         "a new record is kept"

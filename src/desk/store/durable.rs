@@ -33,6 +33,9 @@ const STATUSES: [JobStatus; 5] = [
 ///
 /// After a crash, what had ended is still there, what waited for an answer goes on waiting, and what ran is `failed`, or runs again if its tool
 /// allows that.
+///
+/// Nobody is told of what is not in the file. While the disk is full, new jobs are refused, and one that ends is told as `working`, with a message that says so,
+/// until there is room.
 #[derive(Debug)]
 pub struct DurableStore {
     path: PathBuf,

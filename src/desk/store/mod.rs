@@ -83,13 +83,14 @@ impl std::error::Error for StoreError {
 /// None of the stores that come with the library can be shared by several running servers, but the trait leaves room for one that is. `boot` names the
 /// server whose job it is: a lease, which such a store would renew while that server lives, so that another one may take over a record by
 /// replacing it with its own `boot`. A cancellation or an answer that arrives at another server is a `replace` by that server; the owner finds it because
-/// its own next `replace` says `false`, and loads the record again.
+/// its own next `replace` says `false`. This library does not take over what another server has changed: it treats that as an error.
 pub trait JobStore: Send + Sync + 'static {
     /// Keeps a new record. `false` when there is one with this id already, which stays as it was.
     ///
     /// # Errors
     ///
-    /// When the medium fails. Then nothing is kept.
+    /// When the medium fails. The record may have been kept all the same; then it is removed, as far as that works, and its client is told that there is no
+    /// such job.
     fn insert(&self, job: &StoredJob) -> Result<bool, StoreError>;
 
     /// Compare-and-swap: replaces the record with the same id if its revision precedes this one. `false` when there is none, or another revision: then

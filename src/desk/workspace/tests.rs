@@ -21,6 +21,10 @@ impl Visitor for Call {
         self.is_stale.load(Ordering::Relaxed)
     }
 
+    fn was_accepted(&self) -> bool {
+        &*self.label == "again"
+    }
+
     fn label(&self) -> Arc<str> {
         Arc::clone(&self.label)
     }
@@ -99,6 +103,19 @@ fn law_15_changes_take_turns_in_order_and_hold_nothing_while_they_wait() {
 }
 
 #[test]
+fn law_12_what_was_let_in_before_is_not_refused_by_a_full_queue() {
+    let desk = Desk::new(1);
+    for label in ["a", "b"] {
+        assert!(desk.enter(AccessMode::Change, label));
+    }
+    assert!(!desk.enter(AccessMode::Change, "c"), "it is full");
+    assert!(desk.enter(AccessMode::Change, "again"));
+    for label in ["a", "b", "again"] {
+        drop(desk.is_inside(label));
+    }
+}
+
+#[test]
 fn reads_share_it_and_do_not_keep_a_change_out_for_ever() {
     let desk = Desk::new(9);
     assert!(desk.enter(AccessMode::Read, "a") && desk.enter(AccessMode::Read, "b"));
@@ -137,7 +154,7 @@ fn a_panic_leaves_no_half_broken_value() {
     let cell = Arc::clone(&crash.cell);
     let broken = Arc::clone(&cell);
     let thrown = std::thread::spawn(move || {
-        let _held = broken.write();
+        let _held = broken.value.write();
         panic!("on purpose");
     });
     thrown.join().expect_err("it panicked");
@@ -203,6 +220,9 @@ fn who_waits_and_is_not_wanted_any_more_is_dropped_without_the_lock() {
         fn is_stale(&self) -> bool {
             true
         }
+        fn was_accepted(&self) -> bool {
+            false
+        }
         fn label(&self) -> Arc<str> {
             "curious".into()
         }
@@ -225,5 +245,5 @@ fn who_waits_and_is_not_wanted_any_more_is_dropped_without_the_lock() {
         let entered = desk.workspace.enter(AccessMode::Change, Box::new(curious));
         assert!(entered.is_ok() && desk.enter(AccessMode::Change, "next"));
     });
-    assert_eq!(sees.recv_timeout(Duration::from_secs(20)), Ok(1));
+    assert_eq!(sees.recv_timeout(Duration::from_secs(60)), Ok(1));
 }

@@ -8,8 +8,8 @@
 //! The worker waits for what the plumbing thread hears, for the cancellation, and for moments that are set, whichever comes first. Must not know
 //! what the output means.
 
-use std::fs::{File, OpenOptions};
-use std::io;
+use std::fs::File;
+use std::io::{self, Cursor};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -24,7 +24,7 @@ use crate::base::log;
 use crate::base::waiting::after;
 use crate::handler::command::children::{Children, Group, Look};
 use crate::handler::command::launch::Launch;
-use crate::handler::command::plumbing::{PipeEvent, Plumbing, Stream, ours};
+use crate::handler::command::plumbing::{Feed, PipeEvent, Plumbing, Stream, ours};
 
 /// How often a command is asked whether it has been stopped, which no event tells.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -94,17 +94,18 @@ impl Child {
         patience: Patience,
     ) -> Result<Self, String> {
         let deadline = patience.timeout.map(after);
-        let pipes = Pipes::open(stdin).map_err(|error| error.to_string())?;
-        let theirs = [&pipes.stdin.0, &pipes.stdout.1, &pipes.stderr.1];
-        let group = children.start(launch, theirs.map(AsFd::as_fd))?;
+        let pipes = || Ok((input(stdin)?, output()?, output()?));
+        let pipes = pipes().map_err(|error: io::Error| error.to_string())?;
+        let ((stdin, fed), (out, stdout), (err, stderr)) = pipes;
+        let group = children.start(launch, [&stdin, &stdout, &stderr].map(AsFd::as_fd))?;
         let plumb = || {
             let (woken, wake) = pipe_with(PipeFlags::CLOEXEC)?;
             let (to, said) = bounded(4);
             let end = pidfd(&group);
             let looks = Looks::new(end.is_some());
             let plumbing = Plumbing {
-                stdin: pipes.stdin.1,
-                streams: vec![(Stream::Out, pipes.stdout.0), (Stream::Err, pipes.stderr.0)],
+                stdin: fed,
+                streams: vec![(Stream::Out, out), (Stream::Err, err)],
                 end,
                 woken,
                 to,
@@ -229,36 +230,19 @@ impl Drop for Child {
     }
 }
 
-/// The two ends of each pipe, the reading one first.
-struct Pipes {
-    stdin: (OwnedFd, Option<(File, Vec<u8>)>),
-    stdout: (File, OwnedFd),
-    stderr: (File, OwnedFd),
+/// What the command reads from, and what is to be written to the other end.
+fn input(bytes: Option<Vec<u8>>) -> io::Result<(OwnedFd, Option<Feed>)> {
+    let Some(bytes) = bytes else {
+        return Ok((File::open("/dev/null")?.into(), None));
+    };
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    Ok((read, Some((ours(write)?, Cursor::new(bytes)))))
 }
 
-impl Pipes {
-    fn open(stdin: Option<Vec<u8>>) -> io::Result<Self> {
-        let pipe = || pipe_with(PipeFlags::CLOEXEC);
-        let ours_and_theirs = || -> io::Result<_> {
-            let (read, write) = pipe()?;
-            Ok((ours(read)?, write))
-        };
-        let stdin = match stdin {
-            Some(bytes) => {
-                let (read, write) = pipe()?;
-                (read, Some((ours(write)?, bytes)))
-            }
-            None => (
-                OpenOptions::new().read(true).open("/dev/null")?.into(),
-                None,
-            ),
-        };
-        Ok(Pipes {
-            stdin,
-            stdout: ours_and_theirs()?,
-            stderr: ours_and_theirs()?,
-        })
-    }
+/// What is read of the command, and what it writes to.
+fn output() -> io::Result<(File, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    Ok((ours(read)?, write))
 }
 
 /// When the leader is asked what it does.

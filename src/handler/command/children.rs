@@ -13,8 +13,8 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
 };
 
-use crate::base::lock::Lock;
 use crate::base::log;
+use crate::base::panics::{HELD, Lock};
 use crate::handler::command::launch::Launch;
 use crate::handler::command::supervisor::Supervisor;
 
@@ -35,6 +35,8 @@ struct ChildrenState {
     live: Vec<Pid>,
     /// Started with the first of them.
     supervisor: Option<Supervisor>,
+    /// Whether it was said that there is none.
+    is_warned: bool,
     /// Descriptors that this process would pass on to any program. Looked up once: the standard library makes none.
     inherited: Option<Arc<[RawFd]>>,
 }
@@ -56,8 +58,6 @@ pub(super) enum Look {
     Ended,
 }
 
-const HELD: &str = "no code panics while it holds the children";
-
 impl Children {
     /// Starts a process in a group of its own.
     pub(super) fn start(
@@ -76,7 +76,7 @@ impl Children {
         });
         if let Ok(group) = &group {
             state.live.push(group.pid);
-            state.tell(|supervisor| supervisor.add(group.pid));
+            state.tell("add", group.pid);
             if state.closed {
                 signal(group.pid, Signal::KILL);
             }
@@ -113,11 +113,13 @@ impl Children {
             }
             state = self.changed.wait_timeout(state, patience).expect(HELD).0;
         }
-        let left = state.live.len();
+        let left = state.live.len() + state.starting;
         let supervisor = state.supervisor.take();
         drop(state);
         // It ends what could not be reaped in time.
-        drop(supervisor);
+        if let Some(supervisor) = supervisor {
+            supervisor.dismiss(deadline);
+        }
         left
     }
 }
@@ -126,22 +128,24 @@ impl ChildrenState {
     fn supervise(&mut self) {
         match Supervisor::start(self.inherited.as_deref().unwrap_or_default()) {
             Ok(supervisor) => {
-                self.supervisor = self
-                    .live
-                    .iter()
-                    .all(|pid| supervisor.add(*pid))
-                    .then_some(supervisor);
+                let mut live = self.live.iter();
+                let hears = live.all(|pid| supervisor.tell("add", *pid));
+                self.supervisor = hears.then_some(supervisor);
             }
-            Err(problem) => log::warn!(
-                "commands run without a supervisor, and survive this process if it is killed: {problem}"
-            ),
+            Err(problem) if !self.is_warned => {
+                self.is_warned = true;
+                log::warn!(
+                    "commands run without a supervisor, and survive this process if it is killed: {problem}"
+                );
+            }
+            Err(_) => {}
         }
     }
 
     /// Tells the supervisor; if it is gone or stuck, another one is told everything.
-    fn tell(&mut self, tell: impl FnOnce(&Supervisor) -> bool) {
+    fn tell(&mut self, what: &str, group: Pid) {
         match self.supervisor.take() {
-            Some(supervisor) if tell(&supervisor) => self.supervisor = Some(supervisor),
+            Some(supervisor) if supervisor.tell(what, group) => self.supervisor = Some(supervisor),
             Some(supervisor) => {
                 log::warn!("the supervisor of child processes has ended; another takes over");
                 supervisor.replace();
@@ -159,7 +163,16 @@ impl Group {
 
     /// What the leader does now. It is not reaped.
     pub(super) fn look(&self) -> Look {
-        look(self.pid)
+        let options = WaitIdOptions::EXITED
+            | WaitIdOptions::STOPPED
+            | WaitIdOptions::NOHANG
+            | WaitIdOptions::NOWAIT;
+        match waitid(WaitId::Pid(self.pid), options) {
+            Ok(None) | Err(Errno::INTR) => Look::Running,
+            Ok(Some(status)) => status.stopping_signal().map_or(Look::Ended, Look::Stopped),
+            // No such child: the kernel has reaped it.
+            Err(_) => Look::Ended,
+        }
     }
 
     /// Signals the whole group, if its number is still its own.
@@ -182,7 +195,8 @@ impl Group {
             let mut state = self.children.state.lock();
             let pid = self.pid;
             state.live.retain(|live| *live != pid);
-            state.tell(|supervisor| supervisor.end(pid));
+            // Said before its leader is reaped, because its number may be another's afterwards.
+            state.tell("end", pid);
         }
         let status = wait(self.pid, WaitIdOptions::EXITED);
         self.children.changed.notify_all();
@@ -193,19 +207,6 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.reap();
-    }
-}
-
-fn look(pid: Pid) -> Look {
-    let options = WaitIdOptions::EXITED
-        | WaitIdOptions::STOPPED
-        | WaitIdOptions::NOHANG
-        | WaitIdOptions::NOWAIT;
-    match waitid(WaitId::Pid(pid), options) {
-        Ok(None) | Err(Errno::INTR) => Look::Running,
-        Ok(Some(status)) => status.stopping_signal().map_or(Look::Ended, Look::Stopped),
-        // No such child: the kernel has reaped it.
-        Err(_) => Look::Ended,
     }
 }
 

@@ -17,8 +17,8 @@ use crate::handler::command::lines::whole_characters;
 /// Where programs are looked for when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The longest first line of a script that is looked at; Linux reads no more either.
-const FIRST_LINE_BYTES_MAX: u64 = 256;
+/// How much of a file is looked at: the longest first line of a script. Linux reads no more either.
+const BEGINNING_BYTES_MAX: u64 = 256;
 
 /// The file of a program. A name with a slash is a path from `directory`; one without is looked for in `path`, or in the server's own.
 ///
@@ -74,17 +74,19 @@ fn check(file: &Path, found: &Metadata) -> Result<(), String> {
             "`{shown}` is not executable (`chmod +x` makes it so)"
         ));
     }
-    let mut line = Vec::new();
-    let read =
-        File::open(file).and_then(|file| file.take(FIRST_LINE_BYTES_MAX).read_to_end(&mut line));
+    let mut beginning = Vec::new();
+    let read = File::open(file)
+        .and_then(|file| file.take(BEGINNING_BYTES_MAX).read_to_end(&mut beginning));
     if read.is_err() {
         // A program may be executable and not readable.
         return Ok(());
     }
-    let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let mut lines = beginning.split(|byte| *byte == b'\n');
+    let line = lines.next().unwrap_or_default();
     match line.strip_prefix(b"#!") {
         Some(interpreter) => check_interpreter(file, interpreter),
-        None if line.is_empty() || is_text(line) => Err(format!(
+        // All of it: there are binary programs that begin with a line of text.
+        None if is_text(&beginning) => Err(format!(
             "`{shown}` is a text without a first line that names its interpreter, such as `#!/bin/sh`"
         )),
         None => Ok(()),
@@ -114,10 +116,9 @@ fn check_interpreter(file: &Path, line: &[u8]) -> Result<(), String> {
     }
 }
 
-fn is_text(line: &[u8]) -> bool {
-    line.iter()
-        .all(|byte| *byte >= b' ' || byte.is_ascii_whitespace() || *byte == 0x1b)
-        && std::str::from_utf8(&line[..whole_characters(line)]).is_ok()
+fn is_text(bytes: &[u8]) -> bool {
+    let is_plain = |byte: &u8| *byte >= b' ' || byte.is_ascii_whitespace() || *byte == 0x1b;
+    bytes.iter().all(is_plain) && std::str::from_utf8(&bytes[..whole_characters(bytes)]).is_ok()
 }
 
 fn about(what: &str, path: &Path, error: &io::Error) -> String {

@@ -58,9 +58,13 @@ impl Kept {
         let cut = tail.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80);
         tail.drain(..cut.count());
         let left_out = self.total - (head.len() + tail.len()) as u64;
-        let middle = format!("\n[... {left_out} bytes left out ...]\n");
-        (text(head) + &middle + &text(tail), left_out)
+        (text(head) + &gap(left_out) + &text(tail), left_out)
     }
+}
+
+/// What stands in the place of so many bytes.
+pub(crate) fn gap(left_out: u64) -> String {
+    format!("\n[... {left_out} bytes left out ...]\n")
 }
 
 fn text(bytes: Vec<u8>) -> String {

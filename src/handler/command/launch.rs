@@ -28,8 +28,8 @@ pub(super) struct Launch {
     pub(super) env: Vec<(OsString, OsString)>,
 }
 
-/// Goes to the directory that is its first argument and becomes the program behind it.
-const IN_DIRECTORY: &str = r#"cd -- "$1" && shift && exec "$@""#;
+/// Goes to the directory that is its first argument and becomes the program behind it, which is not told where the server is.
+const IN_DIRECTORY: &str = r#"cd -- "$1" && unset OLDPWD && shift && exec "$@""#;
 
 impl Launch {
     pub(super) fn new(program: OsString) -> Self {
@@ -59,22 +59,26 @@ impl Launch {
             directory.as_deref(),
             env.get(OsStr::new("PATH")),
         )?;
-        let mut argv = vec![self.program.as_os_str()];
+        let mut first = vec![self.program.as_os_str()];
         let mut file = path.as_path();
         if let Some(directory) = directory.as_deref().filter(|path| !is_here(path)) {
             file = "/bin/sh".as_ref();
-            argv = ["sh", "-c", IN_DIRECTORY, "sh"].map(OsStr::new).to_vec();
-            argv.extend([directory.as_os_str(), path.as_os_str()]);
+            first = ["sh", "-c", IN_DIRECTORY, "sh"].map(OsStr::new).to_vec();
+            first.extend([directory.as_os_str(), path.as_os_str()]);
         }
-        argv.extend(self.args.iter().map(OsString::as_os_str));
-        let env = env
-            .iter()
-            .map(|(name, value)| c_string(&[name, OsStr::new("="), value]));
+        let env = env.iter().map(|(name, value)| {
+            let what = || format!("the environment variable `{}`", name.display());
+            c_string(&[name, OsStr::new("="), value], what)
+        });
         let env = env.collect::<Result<Vec<_>, _>>()?;
-        let argv = argv.into_iter().map(|word| c_string(&[word]));
-        let argv = argv.collect::<Result<Vec<_>, _>>()?;
+        let its_own = || "its name or its directory".to_owned();
+        let first = first.into_iter().map(|word| c_string(&[word], its_own));
+        let args = (1..)
+            .zip(&self.args)
+            .map(|(number, word)| c_string(&[word], || format!("its argument {number}")));
+        let argv = first.chain(args).collect::<Result<Vec<_>, _>>()?;
         spawn(
-            &c_string(&[file.as_os_str()])?,
+            &c_string(&[file.as_os_str()], its_own)?,
             &argv,
             &env,
             descriptors,
@@ -95,16 +99,16 @@ fn is_here(directory: &Path) -> bool {
     directory.canonicalize().is_ok_and(same)
 }
 
-fn c_string(parts: &[&OsStr]) -> Result<CString, String> {
+/// The parts in one. Of what cannot be passed the place is said, and never the value, which may be a secret.
+fn c_string(parts: &[&OsStr], place: impl FnOnce() -> String) -> Result<CString, String> {
     let bytes: Vec<u8> = parts
         .iter()
         .flat_map(|part| part.as_bytes())
         .copied()
         .collect();
-    CString::new(bytes).map_err(|error| {
-        let shown = String::from_utf8_lossy(&error.into_vec()).into_owned();
-        let shown: String = shown.chars().take(100).collect();
-        format!("a NUL byte cannot be passed to a program, and there is one in {shown:?}")
+    CString::new(bytes).map_err(|_| {
+        let place = place();
+        format!("a NUL byte cannot be passed to a program, and there is one in {place}")
     })
 }
 

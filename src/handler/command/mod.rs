@@ -20,4 +20,6 @@ pub(crate) fn missing_program(program: impl AsRef<std::ffi::OsStr>) -> Option<St
     culprit::find(program.as_ref(), None, None).err()
 }
 
+#[cfg(feature = "scripts")]
+pub(crate) use kept::gap;
 pub use run::{CommandError, CommandOutput, RunCommand};

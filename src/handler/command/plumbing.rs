@@ -3,10 +3,11 @@
 //! Must not know what the bytes mean.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Cursor, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use crossbeam_channel::Sender;
+use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
@@ -29,10 +30,13 @@ pub(super) enum PipeEvent {
     Ended,
 }
 
+/// Where the input goes, and how far it has gone.
+pub(super) type Feed = (File, Cursor<Vec<u8>>);
+
 /// Our ends of the pipes. All of them are in non-blocking mode.
 pub(super) struct Plumbing {
     /// What the command is still to be fed.
-    pub(super) stdin: Option<(File, Vec<u8>)>,
+    pub(super) stdin: Option<Feed>,
     pub(super) streams: Vec<(Stream, File)>,
     /// Becomes readable when the leader ends, where the system has such a thing.
     pub(super) end: Option<OwnedFd>,
@@ -47,6 +51,11 @@ struct Deaf;
 impl Plumbing {
     /// Moves bytes until there is nothing left to move or it is woken.
     pub(super) fn run(mut self) {
+        // A command that ends before it has read its input would end the process, if that has `SIGPIPE` at its default. The signal is this thread's alone,
+        // and ends with it.
+        let mut broken_pipe = SigSet::empty();
+        broken_pipe.add(Signal::SIGPIPE);
+        let _such_a_set_can_be_blocked = broken_pipe.thread_block();
         let mut buffer = vec![0; PIECE_BYTES_MAX];
         while !self.streams.is_empty() || self.stdin.is_some() || self.end.is_some() {
             let Ok(ready) = self.wait() else {
@@ -98,8 +107,10 @@ impl Plumbing {
         let Some((pipe, bytes)) = &mut self.stdin else {
             return;
         };
-        match pipe.write(bytes) {
-            Ok(size) if size < bytes.len() => drop(bytes.drain(..size)),
+        // Not drained, which would move all that is left with every write: 64 KiB at a time.
+        let left = bytes.fill_buf().unwrap_or_default(); // memory can be read
+        match pipe.write(left) {
+            Ok(size) if size < left.len() => bytes.consume(size),
             Err(error) if is_for_now(&error) => {}
             _ => self.stdin = None,
         }

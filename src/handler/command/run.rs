@@ -2,7 +2,7 @@
 //!
 //! Must not know how a process is started, watched or ended.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::panic::Location;
 use std::path::Path;
@@ -16,7 +16,6 @@ use crate::handler::command::child::{Cause, Child, ChildEvent, Patience};
 use crate::handler::command::kept::Kept;
 use crate::handler::command::launch::Launch;
 use crate::handler::command::lines::LineCutter;
-use crate::handler::command::plumbing::Stream;
 use crate::handler::context::RequestContext;
 use crate::handler::progress::Progress;
 
@@ -161,50 +160,44 @@ impl CommandError {
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CommandError::NotStarted(problem) => f.write_str(problem),
-            CommandError::Cancelled => f.write_str("the call was cancelled"),
+        let (program, why, output) = match self {
+            CommandError::NotStarted(problem) => return f.write_str(problem),
+            CommandError::Cancelled => return f.write_str("the call was cancelled"),
             CommandError::TimedOut { program, output } => {
-                let after = output.duration;
-                write!(
-                    f,
-                    "`{program}` was ended, because it had not come to its end after {after:.1?}"
-                )?;
-                last_words(f, output)
+                let why = format!("it had not come to its end after {:.1?}", output.duration);
+                (program, why, output)
             }
-            CommandError::Silent { program, output } => {
-                write!(
-                    f,
-                    "`{program}` was ended, because it had been silent for too long"
-                )?;
-                last_words(f, output)
-            }
+            CommandError::Silent { program, output } => (
+                program,
+                "it had been silent for too long".to_owned(),
+                output,
+            ),
             CommandError::Stopped {
                 program,
                 signal,
                 output,
-            } => {
-                write!(
-                    f,
-                    "`{program}` was ended, because it was stopped by signal {signal}"
-                )?;
-                if [Signal::TTIN.as_raw(), Signal::TTOU.as_raw()].contains(signal) {
-                    f.write_str(": it wanted to talk to a person at a terminal, and it has none")?;
-                }
-                last_words(f, output)
-            }
+            } => (program, stopped_by(*signal), output),
+        };
+        write!(f, "`{program}` was ended, because {why}. ")?;
+        // The end of what it said often says more.
+        let said = output.text();
+        let last = said.lines().rev().find(|line| !line.trim().is_empty());
+        match last {
+            Some(last) => write!(f, "The last it said: {}", last.trim_end()),
+            None => f.write_str("It had said nothing"),
         }
     }
 }
 
-/// The end of what a command said before it was ended, which often says why.
-fn last_words(f: &mut fmt::Formatter<'_>, output: &CommandOutput) -> fmt::Result {
-    let said = output.text();
-    let last = said.lines().rev().find(|line| !line.trim().is_empty());
-    match last {
-        Some(last) => write!(f, ". The last it said: {}", last.trim_end()),
-        None => f.write_str(". It had said nothing"),
-    }
+fn stopped_by(signal: i32) -> String {
+    let wanted = match [Signal::TTIN, Signal::TTOU]
+        .map(Signal::as_raw)
+        .contains(&signal)
+    {
+        true => ": it wanted to talk to a person at a terminal, and it has none",
+        false => "",
+    };
+    format!("it was stopped by signal {signal}{wanted}")
 }
 
 impl std::error::Error for CommandError {}
@@ -241,21 +234,15 @@ impl RunCommand {
 
     setters! {
         /// The directory it runs in. Default: the server's own. A command with another one is started through `/bin/sh`, which does nothing but change the
-        /// directory; it passes on no environment variable whose name a shell could not read.
+        /// directory; it passes on no environment variable whose name a shell could not read, takes `OLDPWD` out, and adds `PWD` and, depending on the
+        /// shell, variables of its own such as `SHLVL`.
         directory(directory: impl AsRef<Path>) => launch.directory = Some(directory.as_ref().to_owned());
-    }
 
-    /// One more environment variable. The others are inherited from the server.
-    #[must_use]
-    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        let pair: (OsString, OsString) = (name.as_ref().into(), value.as_ref().into());
-        self.launch.env.push(pair);
-        self
-    }
+        /// One more environment variable. The others are inherited from the server.
+        env(name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) => launch.env.push((name.as_ref().into(), value.as_ref().into()));
 
-    setters! {
-        /// Inherits no environment variable from the server; only those set with [`env`](Self::env) are there. Without a `PATH` among them the program is
-        /// looked for in the server's.
+        /// Inherits no environment variable from the server; only those set with [`env`](Self::env) are there, and what [`directory`](Self::directory)
+        /// adds. Without a `PATH` among them the program is looked for in the server's.
         env_clear() => launch.clear_env = true;
 
         /// What it reads from its standard input, which ends there. Default: nothing, from `/dev/null`.
@@ -318,20 +305,12 @@ impl RunCommand {
         let started = Instant::now();
         let child = Child::start(&self.launch, self.stdin, &children, self.patience);
         let mut child = child.map_err(not_started)?;
-        let token = cx.cancellation().clone();
-        let mut heard = CapturedOutput::new(self.output_bytes_max);
-        let (status, cause) = loop {
-            match child.next(&token, heard.due()) {
-                ChildEvent::Said(stream, bytes) => {
-                    cx.beat(pulse::OUTPUT, place);
-                    heard.hear(stream, &bytes, |line| on_line(cx, line));
-                }
-                ChildEvent::Due => heard.show_unfinished(|line| on_line(cx, line)),
-                ChildEvent::Ended(status, cause) => break (status, cause),
-            }
-        };
-        heard.show_rest(|line| on_line(cx, line));
-        let output = Box::new(heard.finish(status, started.elapsed()));
+        let mut heard = [(); 2].map(|()| HeardStream {
+            lines: LineCutter::default(),
+            kept: Kept::new(self.output_bytes_max),
+        });
+        let (status, cause) = listen(&mut child, cx, &mut heard, place, &mut on_line);
+        let output = Box::new(CommandOutput::of(heard, status, started.elapsed()));
         match cause {
             _ if cx.cancelled() => Err(CommandError::Cancelled),
             None => Ok(*output),
@@ -343,6 +322,37 @@ impl RunCommand {
                 signal,
                 output,
             }),
+        }
+    }
+}
+
+/// Listens until the command has ended: with which status, and why if it was ended.
+fn listen<S>(
+    child: &mut Child,
+    cx: &mut RequestContext<S>,
+    heard: &mut [HeardStream; 2],
+    place: &'static Location<'static>,
+    on_line: &mut impl FnMut(&mut RequestContext<S>, &str),
+) -> (Option<WaitIdStatus>, Option<Cause>) {
+    let token = cx.cancellation().clone();
+    loop {
+        let due = heard.iter().filter_map(|stream| stream.lines.due()).min();
+        match child.next(&token, due) {
+            ChildEvent::Said(stream, bytes) => {
+                cx.beat(pulse::OUTPUT, place);
+                let HeardStream { lines, kept } = &mut heard[stream as usize];
+                kept.add(&bytes);
+                lines.feed(&bytes, |line| on_line(cx, line));
+            }
+            ChildEvent::Due => heard.iter_mut().for_each(|stream| {
+                stream.lines.show_unfinished(|line| on_line(cx, line));
+            }),
+            ChildEvent::Ended(status, cause) => {
+                heard.iter_mut().for_each(|stream| {
+                    stream.lines.show_rest(|line| on_line(cx, line));
+                });
+                return (status, cause);
+            }
         }
     }
 }
@@ -363,39 +373,15 @@ fn show_at_end(shown: &mut String, line: &str) {
     }
 }
 
-/// What has been heard of a command: both streams, as lines to be shown and as bytes to be kept.
-struct CapturedOutput([(LineCutter, Kept); 2]);
+/// What has been heard of one stream of a command: as lines to be shown, and as bytes to be kept.
+struct HeardStream {
+    lines: LineCutter,
+    kept: Kept,
+}
 
-impl CapturedOutput {
-    fn new(bytes_max: usize) -> Self {
-        CapturedOutput([(); 2].map(|()| (LineCutter::default(), Kept::new(bytes_max))))
-    }
-
-    fn hear(&mut self, stream: Stream, bytes: &[u8], show: impl FnMut(&str)) {
-        let (lines, kept) = &mut self.0[stream as usize];
-        kept.add(bytes);
-        lines.feed(bytes, show);
-    }
-
-    /// When a line that has not ended is to be shown.
-    fn due(&self) -> Option<Instant> {
-        self.0.iter().filter_map(|(lines, _)| lines.due()).min()
-    }
-
-    fn show_unfinished(&mut self, mut show: impl FnMut(&str)) {
-        for (lines, _) in &mut self.0 {
-            lines.show_unfinished(&mut show);
-        }
-    }
-
-    fn show_rest(&mut self, mut show: impl FnMut(&str)) {
-        for (lines, _) in &mut self.0 {
-            lines.show_rest(&mut show);
-        }
-    }
-
-    fn finish(self, status: Option<WaitIdStatus>, duration: Duration) -> CommandOutput {
-        let [(_, stdout), (_, stderr)] = self.0;
+impl CommandOutput {
+    fn of(streams: [HeardStream; 2], status: Option<WaitIdStatus>, duration: Duration) -> Self {
+        let [stdout, stderr] = streams.map(|stream| stream.kept);
         let raw = stdout.bytes_that_are_no_text();
         let (stdout, stdout_left_out) = stdout.finish();
         let (stderr, stderr_left_out) = stderr.finish();

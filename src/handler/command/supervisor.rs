@@ -68,17 +68,8 @@ impl Supervisor {
         Ok(Supervisor { pid, pipe })
     }
 
-    /// A group lives from now on. False when the supervisor does not listen any more.
-    pub(super) fn add(&self, group: Pid) -> bool {
-        self.tell("add", group)
-    }
-
-    /// A group has ended. Said before its leader is reaped, because its number may be another's afterwards.
-    pub(super) fn end(&self, group: Pid) -> bool {
-        self.tell("end", group)
-    }
-
-    fn tell(&self, what: &str, group: Pid) -> bool {
+    /// Tells it that a group lives from now on (`add`), or has ended (`end`). False when it does not listen any more.
+    pub(super) fn tell(&self, what: &str, group: Pid) -> bool {
         let line = format!("{what} {}\n", group.as_raw_nonzero());
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         self.pipe.as_ref().is_some_and(|pipe| {
@@ -96,8 +87,20 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
+        if self.pipe.is_some() {
+            self.end_by(Instant::now() + DISMISSAL);
+        }
+    }
+}
+
+impl Supervisor {
+    /// Nothing is left to be supervised: waits for its end until the deadline.
+    pub(super) fn dismiss(mut self, deadline: Instant) {
+        self.end_by(deadline);
+    }
+
+    fn end_by(&mut self, deadline: Instant) {
         self.pipe = None;
-        let deadline = Instant::now() + DISMISSAL;
         let ended = || {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
             !matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))

@@ -14,7 +14,7 @@ const GRACE: Duration = Duration::from_millis(40);
 /// What a look is worth with this liveness, whatever the grace.
 const LOOK: Duration = Duration::from_millis(10);
 const ON_TIME: Due = Due::Late(Duration::ZERO);
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A lane at whose gate items stand, and its watchdog, which looks when it is told.
 struct Watched {
@@ -113,7 +113,7 @@ fn law_4_a_worker_that_has_returned_is_not_given_up_while_its_slot_is_full() {
     let item = watched.start(1);
     watched.look_times(1 + 8);
     assert_eq!(watched.told(), Some((1, Told::Stalled)));
-    assert!(item.pulse.has_returned());
+    assert!(item.pulse.try_return());
     watched.look_times(8);
     assert_eq!(watched.told(), None, "its worker answers");
     assert_eq!(watched.count(), (1, 1, 0, 0));
@@ -180,14 +180,16 @@ fn law_3_a_wedged_worker_is_replaced_and_the_lane_keeps_its_size() {
     assert_eq!(watched.bench.lane.running().len(), 2);
     watched.let_go(3);
     watched.until("the abandoned thread has ended", |watched| {
-        watched.count().2 == 0
+        watched.count() == (2, 0, 0, 1)
     });
+    assert_eq!(watched.bench.offer(9), 2 + 4, "with a place for each");
+    watched.let_go(6);
     let left = watched
         .bench
         .lane
         .close(soon(), &crossbeam_channel::never());
     let stats = watched.bench.lane.meter()();
-    assert_eq!((left, stats.done, stats.cancelled), (0, 2, 1));
+    assert_eq!((left, stats.done, stats.cancelled), (0, 8, 1));
 }
 
 #[test]
@@ -210,6 +212,8 @@ fn law_3_the_abandoned_are_bounded_in_number_and_a_place_is_free_again_when_one_
         (living, busy, abandoned) == (2, 0, 0)
     });
     watched.look(ON_TIME);
+    assert_eq!(watched.bench.offer(9), 2 + 4, "with a place for each");
+    watched.let_go(6);
     let left = watched
         .bench
         .lane
@@ -244,8 +248,8 @@ fn law_3_a_lane_with_no_living_worker_refuses_what_comes_and_what_waits() {
     watched.until("the worker lives", |watched| {
         watched.count() == (1, 0, 0, 0)
     });
-    watched.start(5);
-    watched.let_go(1);
+    assert_eq!(watched.bench.offer(9), 1 + 4);
+    watched.let_go(5);
     let left = watched
         .bench
         .lane
@@ -285,15 +289,19 @@ fn law_4_a_worker_that_returns_at_the_last_moment_answers_or_is_dropped() {
         watched.let_go(1);
         watched.look(ON_TIME);
         let is_given_up = watched.told() == Some((1, Told::GivenUp));
-        watched.until("it is settled", |watched| watched.count().2 == 0);
+        watched.until("it is settled", |watched| {
+            watched.count().1 + watched.count().2 == 0
+        });
+        assert_eq!(watched.bench.offer(9), 1 + 4, "{is_given_up}");
+        watched.let_go(5);
         let left = watched
             .bench
             .lane
             .close(soon(), &crossbeam_channel::never());
         let stats = watched.bench.lane.meter()();
         let done = u64::from(!is_given_up);
-        assert_eq!((left, stats.done, stats.cancelled), (0, done, 1 - done));
-        assert!(!item.pulse.give_up() && !item.pulse.has_returned());
+        assert_eq!((left, stats.done, stats.cancelled), (0, 5 + done, 1 - done));
+        assert!(!item.pulse.give_up() && !item.pulse.try_return());
         assert_eq!(Arc::strong_count(&item.pulse), 1, "nobody keeps it");
         answered[usize::from(is_given_up)] += 1;
     }

@@ -3,9 +3,11 @@
 //! Must not know who opens a stream, or waits for one.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::time::Instant;
 
 use crate::base::budget::Charge;
+use crate::base::limits::Limits;
 use crate::legacy::streams::replay::{Cursor, Replay};
 use crate::outbox::{Outbox, OutboxReceiver};
 
@@ -34,6 +36,21 @@ pub(super) struct Answering {
 }
 
 impl Answering {
+    /// What a parked one has to say, which goes on being said from now on.
+    pub(super) fn reopen(&mut self) -> Option<OutboxReceiver> {
+        match mem::replace(&mut self.phase, Phase::Finished) {
+            Phase::Parked(receiver) => {
+                receiver.read_on();
+                self.phase = Phase::Open(receiver.outbox());
+                Some(receiver)
+            }
+            other => {
+                self.phase = other;
+                None
+            }
+        }
+    }
+
     pub(super) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open(_))
     }
@@ -57,7 +74,7 @@ impl StreamsState {
     /// The stream to forget if too much is kept that is not open: one whose answer has been sent before one whose answer has not, and the
     /// oldest of them. The bytes that wait are looked at when a stream is parked and when they arrive; one that is parked alone may hold whatever its
     /// session's account has room for.
-    pub(super) fn one_too_many(&self, parked_max: usize, bytes_max: usize) -> Option<u64> {
+    pub(super) fn one_too_many(&self, limits: &Limits) -> Option<u64> {
         let mut parked = Vec::new();
         let mut finished = Vec::new();
         let mut bytes = 0;
@@ -71,11 +88,15 @@ impl StreamsState {
                 Phase::Finished => finished.push(*stream),
             }
         }
-        let most = if self.ended { 0 } else { parked_max };
+        let most = if self.ended {
+            0
+        } else {
+            limits.parked_streams_max
+        };
         if parked.len() + finished.len() > most {
             return finished.first().or(parked.first()).copied();
         }
-        let too_long = parked.len() > 1 && bytes > bytes_max;
+        let too_long = parked.len() > 1 && bytes > limits.parked_bytes_max;
         parked.first().filter(|_| too_long).copied()
     }
 

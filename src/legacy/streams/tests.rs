@@ -1,5 +1,6 @@
 //! What a session keeps of its streams, asked of it alone.
 
+use std::sync::mpsc;
 use std::thread;
 
 use super::*;
@@ -17,7 +18,11 @@ fn streams(parked_streams_max: usize, replay_bytes_max: usize) -> Arc<Streams> {
         .parked_bytes_max(10)
         .announcements_max(3);
     let memory = Budget::whole(usize::MAX);
-    Arc::new(Streams::new(ProtocolVersion::V2025_11_25, &limits, &memory))
+    Arc::new(Streams::new(
+        ProtocolVersion::V2025_11_25,
+        &Arc::new(limits),
+        &memory,
+    ))
 }
 
 fn new_outbox() -> (Outbox, OutboxReceiver) {
@@ -233,10 +238,29 @@ fn a_client_that_comes_back_supersedes_the_connection_that_has_the_stream() {
         error: None,
         admission: Admission::Admitted,
         era: Era::Legacy,
-        access: Access::immediate(RequestTag::fresh(), "test", Outcome::Ok),
+        access: Access::immediate(RequestTag::fresh(None), "test", Outcome::Ok),
         charge: None,
     });
     assert!(matches!(receiver.recv(Some(after(LONG))), Item::Answer(_)));
+}
+
+/// A connection that breaks is half through with parking its stream when the client is back for it: what is told of arrivals takes the lock of these
+/// streams.
+#[test]
+fn a_client_that_is_back_before_its_broken_connection_has_let_go_gets_the_stream() {
+    let streams = streams(2, 100);
+    let (outbox, receiver) = new_outbox();
+    let stream = streams.open(outbox);
+    let told = Arc::clone(&streams);
+    assert!(receiver.park(&streams.memory, move || told.arrived()));
+    thread::spawn(move || {
+        assert!(matches!(receiver.recv(Some(after(LONG))), Item::Superseded));
+        stream.park(receiver);
+    });
+    let (resumed, back) = mpsc::channel();
+    thread::spawn(move || resumed.send(streams.resume(at(1, 0), after(LONG))));
+    let found = back.recv_timeout(LONG);
+    assert!(matches!(found, Ok(Resumed::Rest(_, Some(_)))), "{found:?}");
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::base::budget::{Budget, OverBudget};
-use crate::base::limits::Limits;
 use crate::handler::client::Client;
 use crate::legacy::session::SESSION_BYTES;
 use crate::outbox::{self, Outbox};
@@ -18,7 +17,7 @@ fn session_in(memory: &Arc<Budget>) -> Session {
         Owner::new_session(),
         client,
         Arc::default(),
-        &Limits::default(),
+        &Arc::default(),
         memory,
     )
     .expect("there is room")
@@ -157,7 +156,7 @@ fn law_13_what_a_client_says_about_itself_is_charged() {
             Owner::new_session(),
             client,
             Arc::default(),
-            &Limits::default(),
+            &Arc::default(),
             &memory,
         )
     };

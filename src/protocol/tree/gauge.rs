@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::base::budget::{Budget, Charge};
 use crate::base::heap::HeapTrim;
 use crate::protocol::sentence::Sentence;
+use crate::protocol::tree::map_kind::{DOUBLING_MAX, MapKind};
 
 /// How much is charged at a time.
 const STEP_BYTES: usize = 1024 * 1024;
@@ -20,15 +21,6 @@ const UNTRIMMED_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(super) const VALUE_BYTES: usize = size_of::<Value>();
 /// A list has room for so many items as soon as it has one.
 pub(super) const ITEMS_MIN: usize = 4;
-/// Up to so many items a list's room doubles and counts; beyond, what is not used yet is not touched either.
-const ITEMS_DOUBLING_MAX: usize = 128;
-/// A map keeps the order of its members: a list of hash, name and value, beside it a table of places in that list, which is an eighth empty.
-const MEMBER_BYTES: usize = size_of::<(u64, String, Value)>() + (size_of::<usize>() + 1) * 8 / 7;
-/// What the two blocks of a map take beside that.
-const MAP_BYTES: usize = 2 * 16 + 16;
-/// A map has room for so many members as soon as it has one, then for seven, and then for twice as many each time.
-const MEMBERS_MIN: usize = 3;
-const MEMBERS_DOUBLING: usize = 7;
 
 /// Why a text was not read.
 #[derive(Debug, PartialEq)]
@@ -109,7 +101,7 @@ impl<'r> Gauge<'r> {
     pub(super) fn item(&self, before: usize) -> Result<(), Slip> {
         let more = match before {
             0 => ITEMS_MIN,
-            ITEMS_DOUBLING_MAX.. => 1,
+            DOUBLING_MAX.. => 1,
             _ if before >= ITEMS_MIN && before.is_power_of_two() => before,
             _ => return Ok(()),
         };
@@ -118,18 +110,10 @@ impl<'r> Gauge<'r> {
 
     /// One more member in a map that had so many.
     pub(super) fn member(&self, before: usize) -> Result<(), Slip> {
-        let more = match before {
-            0 => return self.take(MAP_BYTES + MEMBERS_MIN * MEMBER_BYTES),
-            MEMBERS_MIN => MEMBERS_DOUBLING - MEMBERS_MIN,
-            ITEMS_DOUBLING_MAX.. => 1,
-            _ if before.is_multiple_of(MEMBERS_DOUBLING)
-                && (before / MEMBERS_DOUBLING).is_power_of_two() =>
-            {
-                before
-            }
-            _ => return Ok(()),
-        };
-        self.take(more * MEMBER_BYTES)
+        match MapKind::OURS.bytes_of_member(before) {
+            0 => Ok(()),
+            bytes => self.take(bytes),
+        }
     }
 
     /// The heap's share of a string.

@@ -8,6 +8,7 @@ use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
+use crate::protocol::raw::RAW_VALUE;
 use crate::protocol::tree::gauge::{Gauge, Slip};
 
 /// A deserializer, a visitor, a seed or an access under a gauge.
@@ -30,6 +31,14 @@ impl<'g, T> Gauged<'g, T> {
         }
     }
 
+    /// The same around what reads the same value.
+    fn on_the_same<U>(&self, inner: U, is_tree: bool) -> Gauged<'g, U> {
+        Gauged {
+            is_key: self.is_key,
+            ..self.around(inner, is_tree)
+        }
+    }
+
     /// The same around something else.
     fn around<U>(&self, inner: U, is_tree: bool) -> Gauged<'g, U> {
         Gauged {
@@ -44,7 +53,7 @@ impl<'g, T> Gauged<'g, T> {
 macro_rules! deserialize {
     ($($method:ident($($name:ident: $type:ty),*))*) => {$(
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Slip> {
-            let visitor = self.around(visitor, self.is_tree);
+            let visitor = self.on_the_same(visitor, self.is_tree);
             self.inner.$method($($name,)* visitor).map_err(Slip::of)
         }
     )*};
@@ -54,7 +63,7 @@ macro_rules! deserialize {
 macro_rules! deserialize_self_described {
     ($($method:ident($($name:ident: $type:ty),*))*) => {$(
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Slip> {
-            let visitor = self.around(visitor, self.is_tree);
+            let visitor = self.on_the_same(visitor, self.is_tree);
             if self.is_key {
                 return self.inner.$method($($name,)* visitor).map_err(Slip::of);
             }
@@ -67,7 +76,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Gauged<'_, D> {
     type Error = Slip;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Slip> {
-        let visitor = self.around(visitor, true);
+        let visitor = self.on_the_same(visitor, true);
         self.inner.deserialize_any(visitor).map_err(Slip::of)
     }
 
@@ -81,10 +90,25 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Gauged<'_, D> {
         deserialize_map() deserialize_struct(name: &'static str, fields: &'static [&'static str])
     }
 
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Slip> {
+        // A type that asks for a raw value gets the text, which is no tree.
+        if name == RAW_VALUE {
+            let read = self.inner.deserialize_newtype_struct(name, visitor);
+            return read.map_err(Slip::of);
+        }
+        let visitor = self.on_the_same(visitor, self.is_tree);
+        let read = self.inner.deserialize_newtype_struct(name, visitor);
+        read.map_err(Slip::of)
+    }
+
     deserialize! {
         deserialize_char() deserialize_i128() deserialize_u128()
         deserialize_str() deserialize_string() deserialize_bytes() deserialize_byte_buf()
-        deserialize_option() deserialize_newtype_struct(name: &'static str)
+        deserialize_option()
         deserialize_enum(name: &'static str, variants: &'static [&'static str])
         deserialize_identifier() deserialize_ignored_any()
     }
@@ -101,6 +125,9 @@ macro_rules! visit {
 macro_rules! visit_text {
     ($($method:ident: $type:ty,)*) => {$(
         fn $method<E: de::Error>(self, text: $type) -> Result<V::Value, E> {
+            if self.is_key && text == RAW_VALUE {
+                return Err(E::custom(format!("no member can have the name `{RAW_VALUE}`")));
+            }
             if self.is_tree {
                 self.gauge.string(&text).map_err(E::custom)?;
             }
@@ -164,8 +191,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Gauged<'_, S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        let mut inner = self.around(inner, self.is_tree);
-        inner.is_key = self.is_key;
+        let inner = self.on_the_same(inner, self.is_tree);
         self.inner.deserialize(inner).map_err(de::Error::custom)
     }
 }

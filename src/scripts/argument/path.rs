@@ -33,23 +33,17 @@ impl PathRule {
             return rule;
         };
         if let Some(root) = table.text("inside") {
-            rule.from = base.join(root.value);
+            rule.from = base.join(root);
             rule.is_inside = true;
             if !rule.from.is_dir() {
-                let problem = format!(
-                    "`inside` names a directory, and `{}` is none",
-                    rule.from.display()
-                );
-                table.notes.error(root.at, problem);
+                let from = rule.from.display();
+                let problem = format!("`inside` names a directory, and `{from}` is none");
+                table.wrong("inside", problem);
             }
         }
-        if let Some(kind) = table.text("kind") {
-            rule.is_directory = Some(kind.value == "directory");
-            if !matches!(kind.value.as_str(), "file" | "directory") {
-                let problem = "`kind` of a path is \"file\" or \"directory\"";
-                table.notes.error(kind.at, problem);
-            }
-        }
+        let kinds = [("file", false), ("directory", true)];
+        let wanted = "`kind` of a path is \"file\" or \"directory\"";
+        rule.is_directory = table.word("kind", wanted, kinds);
         let must_exist = table.boolean("must_exist");
         rule.must_exist = must_exist.unwrap_or(rule.is_directory.is_some());
         table.finish();

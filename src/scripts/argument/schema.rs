@@ -14,45 +14,34 @@ impl Argument {
             ArgumentType::Object => "object",
         };
         let pattern = self.pattern.as_ref();
-        let one_of = (!self.one_of.is_empty()).then(|| self.one_of.clone().into());
-        let [min_length, max_length] = self.length.map(|bound| bound.map(Value::from));
-        let [minimum, maximum] = self.range.clone().map(|bound| bound.map(Value::from));
-        let one = with(
-            json!({ "type": kind }),
-            [
-                (
-                    "pattern",
-                    pattern.map(|pattern| format!("^(?:{})$", pattern.text).into()),
-                ),
-                ("minLength", min_length),
-                ("maxLength", max_length),
-                ("minimum", minimum),
-                ("maximum", maximum),
-                ("enum", one_of),
-            ],
-        );
-        let [min_items, max_items] = self.items.map(|bound| bound.map(Value::from));
-        let schema = match self.is_array {
-            true => with(
-                json!({ "type": "array", "items": one }),
-                [("minItems", min_items), ("maxItems", max_items)],
-            ),
+        let pattern = pattern.map(|pattern| format!("^(?:{})$", pattern.text));
+        let [min_length, max_length] = self.length;
+        let [minimum, maximum] = &self.range;
+        let one = without_nulls(json!({
+            "type": kind,
+            "pattern": pattern,
+            "minLength": min_length,
+            "maxLength": max_length,
+            "minimum": minimum,
+            "maximum": maximum,
+            "enum": (!self.one_of.is_empty()).then_some(&self.one_of),
+        }));
+        let [min_items, max_items] = self.items;
+        let mut schema = match self.is_array {
+            true => {
+                json!({ "type": "array", "items": one, "minItems": min_items, "maxItems": max_items })
+            }
             false => one,
         };
-        let description = self.description.as_deref().map(Value::from);
-        let about = [
-            ("description", description),
-            ("default", self.default.clone()),
-        ];
-        with(schema, about)
+        schema["description"] = json!(self.description);
+        schema["default"] = json!(self.default);
+        without_nulls(schema)
     }
 }
 
-fn with<const N: usize>(mut schema: Value, keywords: [(&str, Option<Value>); N]) -> Value {
-    for (keyword, value) in keywords {
-        if let Some(value) = value {
-            schema[keyword] = value;
-        }
+fn without_nulls(mut schema: Value) -> Value {
+    if let Some(keywords) = schema.as_object_mut() {
+        keywords.retain(|_, value| !value.is_null());
     }
     schema
 }
@@ -64,9 +53,11 @@ pub(in crate::scripts) fn schema(arguments: &[Argument]) -> Value {
         .map(|argument| (argument.name.clone(), argument.schema()));
     let properties: Map<String, Value> = properties.collect();
     let required = arguments.iter().filter(|argument| argument.required);
-    let required: Vec<_> = required.map(|argument| argument.name.as_str()).collect();
-    let required = (!required.is_empty()).then(|| required.into());
-    let schema =
-        json!({ "type": "object", "properties": properties, "additionalProperties": false });
-    with(schema, [("required", required)])
+    let required: Vec<_> = required.map(|argument| &argument.name).collect();
+    without_nulls(json!({
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+        "required": (!required.is_empty()).then_some(required),
+    }))
 }

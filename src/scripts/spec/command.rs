@@ -6,8 +6,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use toml::de::DeValue;
-
 use crate::scripts::argument::Argument;
 use crate::scripts::command::variable;
 use crate::scripts::environment::EnvRule;
@@ -16,44 +14,52 @@ use crate::scripts::spec::{CommandSpec, Run, Stdin};
 use crate::scripts::table::{At, Table};
 use crate::scripts::template::Template;
 
-/// What a command has that says nothing itself, and the directory that relative paths are relative to.
-pub(super) struct Defaults<'b> {
-    pub(super) base: &'b Path,
+/// What a command says besides its program, or `[defaults]` for those that do not.
+#[derive(Default)]
+struct Settings {
     cwd: Option<PathBuf>,
     env: Vec<EnvRule>,
     timeout: Option<Duration>,
     liveness: Option<Duration>,
-    output_max: usize,
+    output_max: Option<usize>,
+}
+
+impl Settings {
+    fn read(table: &Table<'_>, base: &Path) -> Self {
+        Settings {
+            cwd: cwd(table, base),
+            env: EnvRule::read_all(table, base),
+            timeout: table.duration("timeout"),
+            liveness: table.duration("liveness"),
+            output_max: table.size("output_max"),
+        }
+    }
+}
+
+/// What a command has that says nothing itself, and the directory that relative paths are relative to.
+pub(super) struct Defaults<'b> {
+    pub(super) base: &'b Path,
+    settings: Settings,
 }
 
 const OUTPUT_MAX: usize = 64 * 1024;
 
 impl<'b> Defaults<'b> {
     pub(super) fn read(table: Option<Table<'_>>, base: &'b Path) -> Self {
-        let mut defaults = Defaults {
-            base,
-            cwd: None,
-            env: Vec::new(),
-            timeout: None,
-            liveness: None,
-            output_max: OUTPUT_MAX,
-        };
-        if let Some(table) = table {
-            defaults.cwd = cwd(&table, base);
-            defaults.env = EnvRule::read_all(&table, base);
-            defaults.timeout = table.duration("timeout");
-            defaults.liveness = table.duration("liveness");
-            defaults.output_max = table.size("output_max").unwrap_or(OUTPUT_MAX);
+        let settings = table.map(|table| {
+            let settings = Settings::read(&table, base);
             table.finish();
-        }
-        defaults
+            settings
+        });
+        let settings = settings.unwrap_or_default();
+        Defaults { base, settings }
     }
 
     /// Everything is read before a missing program gives up, so that it does not hide other mistakes.
     pub(super) fn command(&self, table: &Table<'_>, arguments: &[Argument]) -> Option<CommandSpec> {
         let run = self.run(table, arguments);
-        let mut env = self.env.clone();
-        env.extend(EnvRule::read_all(table, self.base));
+        let (own, default) = (Settings::read(table, self.base), &self.settings);
+        let env = [&default.env[..], &own.env].concat();
         let stdin = stdin(table, arguments);
         match &run {
             Some(Run::Shell(_)) => check_variables(table, arguments, &env),
@@ -62,34 +68,31 @@ impl<'b> Defaults<'b> {
             }
             _ => {}
         }
-        let cwd = cwd(table, self.base).or_else(|| self.cwd.clone());
-        let timeout = table.duration("timeout").or(self.timeout);
-        let liveness = table.duration("liveness").or(self.liveness);
-        let ok_codes = table.codes("ok_codes").unwrap_or_else(|| vec![0]);
-        let output_max = table.size("output_max").unwrap_or(self.output_max);
+        let cwd = own.cwd.as_ref().or(default.cwd.as_ref());
+        let output_max = own.output_max.or(default.output_max);
         Some(CommandSpec {
-            run: run?,
-            cwd: cwd.unwrap_or_else(|| self.base.to_owned()),
+            cwd: cwd.map_or(self.base, PathBuf::as_path).to_owned(),
             env,
             stdin,
-            timeout,
-            liveness,
-            ok_codes,
-            output_max,
+            timeout: own.timeout.or(default.timeout),
+            liveness: own.liveness.or(default.liveness),
+            ok_codes: table.codes("ok_codes").unwrap_or_else(|| vec![0]),
+            output_max: output_max.unwrap_or(OUTPUT_MAX),
+            run: run?,
         })
     }
 
     fn run(&self, table: &Table<'_>, arguments: &[Argument]) -> Option<Run> {
         let (run, shell) = (table.strings("run"), table.text("shell"));
-        match (table.place("run"), table.place("shell")) {
-            (Some(_), None) => self.argv(table, run?, arguments),
-            (None, Some(_)) => Some(Run::Shell(shell?.value)),
-            (Some(_), Some(at)) => {
+        match (table.has("run"), table.has("shell")) {
+            (true, false) => self.argv(table, run?, arguments),
+            (false, true) => Some(Run::Shell(shell?)),
+            (true, true) => {
                 let problem = "there are both `run` and `shell`; leave one of them out";
-                table.notes.error(at, problem);
+                table.misplaced("shell", problem);
                 None
             }
-            (None, None) => {
+            (false, false) => {
                 let problem = format!(
                     "{} needs a run = [\"./program\", \"{{argument}}\"], or a shell = \"..\"",
                     table.what
@@ -108,9 +111,7 @@ impl<'b> Defaults<'b> {
     ) -> Option<Run> {
         let mut words = words.into_iter();
         let Some(program) = words.next().filter(|program| !program.value.is_empty()) else {
-            let at = table.place("run").unwrap_or(table.at);
-            let problem = "`run` is empty; give at least a program";
-            table.notes.error(at, problem);
+            table.misplaced("run", "`run` is empty; give at least a program");
             return None;
         };
         let name = Template::parse(&program.value).ok();
@@ -180,55 +181,40 @@ fn place_of(table: &Table<'_>, argument: &str) -> usize {
 }
 
 fn cwd(table: &Table<'_>, base: &Path) -> Option<PathBuf> {
-    let cwd = table.text("cwd")?;
-    let directory = base.join(&cwd.value);
+    let directory = base.join(table.text("cwd")?);
     if !directory.is_dir() {
-        let directory = directory.display();
-        let problem = format!("`cwd` is the directory `{directory}`, which does not exist");
-        table.notes.error(cwd.at, problem);
+        let shown = directory.display();
+        let problem = format!("`cwd` is the directory `{shown}`, which does not exist");
+        table.wrong("cwd", problem);
     }
     Some(directory)
 }
 
 fn stdin(table: &Table<'_>, arguments: &[Argument]) -> Stdin {
-    let Some(text) = table.text("stdin") else {
-        return Stdin::None;
-    };
-    match text.value.as_str() {
-        "none" => return Stdin::None,
-        "json" => return Stdin::Json,
-        _ => {}
+    match table.text("stdin").as_deref() {
+        None | Some("none") => return Stdin::None,
+        Some("json") => return Stdin::Json,
+        Some(_) => {}
     }
-    let Some(template) = parsed(table, &text, arguments) else {
+    let Some(template) = template(table, "stdin", arguments) else {
         return Stdin::None;
     };
     if template.slots().next().is_none() {
         let problem = "`stdin` is \"none\", \"json\" (all arguments), or an argument: \"{text}\"";
-        table.notes.error(text.at, problem);
+        table.wrong("stdin", problem);
     }
     Stdin::Text(template)
 }
 
 /// The arguments of a tool or a prompt, in the order of the file.
 pub(super) fn arguments(kind: &str, table: &Table<'_>, base: &Path) -> Vec<Argument> {
-    let arguments = table
-        .members("args")
-        .into_iter()
-        .filter_map(|(name, value)| {
-            let DeValue::Table(members) = value.get_ref() else {
-                let problem = format!(
-                    "write [{kind}.args.{}] above what the argument is",
-                    name.value
-                );
-                table.notes.error(name.at, problem);
-                return None;
-            };
-            let what = format!("the argument `{}`", name.value);
-            let table = Table::new(table.notes, what, name.at, members);
-            let argument = Argument::read(&name, &table, base);
-            table.finish();
-            Some(argument)
-        });
+    let above = |name: &str| format!("write [{kind}.args.{name}] above what the argument is");
+    let tables = table.named_tables("args", "argument", above).into_iter();
+    let arguments = tables.map(|(name, table)| {
+        let argument = Argument::read(name, &table, base);
+        table.finish();
+        argument
+    });
     arguments.collect()
 }
 
@@ -238,7 +224,8 @@ pub(super) fn template(
     key: &'static str,
     arguments: &[Argument],
 ) -> Option<Template> {
-    parsed(table, &table.text(key)?, arguments)
+    let (value, at) = (table.text(key)?, table.place(key));
+    parsed(table, &At { value, at }, arguments)
 }
 
 fn parsed(table: &Table<'_>, word: &At<String>, arguments: &[Argument]) -> Option<Template> {

@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 use crate::scripts::mistake::Mistake;
 use crate::scripts::spec::command::{Defaults, arguments, template};
-use crate::scripts::spec::{File, PLACES_MAX, PromptSpec, ResourceSpec, ServerSpec, Source, tool};
-use crate::scripts::table::{At, Notes, Table};
+use crate::scripts::spec::{
+    File, OfferSpec, PLACES_MAX, PromptSpec, ResourceSpec, ServerSpec, Source, tool,
+};
+use crate::scripts::table::{Notes, Table, is_name};
 
 /// Reads the text of a file that stands in `base`. Without a mistake that is no warning, there is a file.
 pub(in crate::scripts) fn read(
@@ -33,158 +35,143 @@ pub(in crate::scripts) fn read(
 }
 
 fn read_root(root: Table<'_>, path: &Path, base: &Path) -> File {
-    let server = root.table("server", "[server]");
-    let text = |key| server.as_ref()?.said(key);
-    let stem = path
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned());
-    let (name, version) = (text("name").or(stem), text("version"));
-    let (title, instructions) = (text("title"), text("instructions"));
-    if let Some(server) = server {
-        server.finish();
-    }
+    let server = server(root.table("server", "[server]"), path);
     let defaults = Defaults::read(root.table("defaults", "[defaults]"), base);
     let pools = pools(&root);
-    let tools = root.tables("tool", "a [[tool]]").into_iter();
-    let tools = tools
-        .filter_map(|table| tool::read(table, &defaults, &pools))
-        .collect();
-    let resources = root.tables("resource", "a [[resource]]").into_iter();
-    let resources = resources
-        .filter_map(|table| resource(table, &defaults))
-        .collect();
-    let prompts = root.tables("prompt", "a [[prompt]]").into_iter();
-    let prompts = prompts.filter_map(|table| prompt(table, base)).collect();
-    let file = File {
-        server: ServerSpec {
-            name: name.unwrap_or_else(|| "scripts".to_owned()),
-            version: version.unwrap_or_else(|| "1.0.0".to_owned()),
-            title,
-            instructions,
-        },
-        tools,
-        resources,
-        prompts,
-        base: base.to_owned(),
-    };
-    if ["tool", "resource", "prompt"]
+    let mut offers = each(&root, "tool", "name", |table, name| {
+        tool::read(table, name, &defaults, &pools).map(OfferSpec::Tool)
+    });
+    offers.extend(each(&root, "resource", "uri", |table, uri| {
+        resource(table, uri, &defaults).map(OfferSpec::Resource)
+    }));
+    offers.extend(each(&root, "prompt", "name", |table, name| {
+        prompt(table, name, base).map(OfferSpec::Prompt)
+    }));
+    if !["tool", "resource", "prompt"]
         .iter()
-        .all(|kind| root.place(kind).is_none())
+        .any(|kind| root.has(kind))
     {
-        root.notes.warning(
-            0,
-            "the file offers nothing yet; write [[tool]], a name, and run = [\"./program\"]",
-        );
+        let problem =
+            "the file offers nothing yet; write [[tool]], a name, and run = [\"./program\"]";
+        root.notes.warning(0, problem);
     }
-    said_once(&root, "tool", "name");
-    said_once(&root, "resource", "uri");
-    said_once(&root, "prompt", "name");
     root.finish();
-    file
+    File {
+        server,
+        offers,
+        base: base.to_owned(),
+    }
+}
+
+fn server(table: Option<Table<'_>>, path: &Path) -> ServerSpec {
+    let text = |key| table.as_ref()?.text(key);
+    let stem = || Some(path.file_stem()?.to_string_lossy().into_owned());
+    let server = ServerSpec {
+        name: text("name")
+            .or_else(stem)
+            .unwrap_or_else(|| "scripts".to_owned()),
+        version: text("version").unwrap_or_else(|| "1.0.0".to_owned()),
+        title: text("title"),
+        instructions: text("instructions"),
+    };
+    if let Some(table) = table {
+        table.finish();
+    }
+    server
 }
 
 /// The sizes of the pools, by name.
 fn pools(root: &Table<'_>) -> BTreeMap<String, usize> {
-    let mut pools = BTreeMap::new();
-    for (name, value) in root.members("pools") {
-        let DeValue::Table(table) = value.get_ref() else {
-            let problem = format!("write [pools.{}] above its size", name.value);
-            root.notes.error(name.at, problem);
-            continue;
-        };
-        let what = format!("the pool `{}`", name.value);
-        let table = Table::new(root.notes, what, name.at, table);
+    let above = |name: &str| format!("write [pools.{name}] above its size");
+    let pools = root.named_tables("pools", "pool", above).into_iter();
+    let pools = pools.map(|(name, table)| {
         let size = table.count("size", 1..=PLACES_MAX).unwrap_or(1);
+        if !is_name(&name, "_-") {
+            let problem =
+                format!("`{name}` is no name of a pool; it has the characters A-Z a-z 0-9 _ -");
+            root.notes.error(table.at, problem);
+        }
         table.finish();
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        if name.value.is_empty() || !name.value.bytes().all(is_name) {
-            let problem = format!(
-                "`{}` is no name of a pool; it has the characters A-Z a-z 0-9 _ -",
-                name.value
-            );
-            root.notes.error(name.at, problem);
-        }
-        pools.insert(name.value, size);
-    }
-    pools
+        (name, size)
+    });
+    pools.collect()
 }
 
-/// Reports each table of `[[kind]]` whose `key` another has already.
-fn said_once(root: &Table<'_>, kind: &'static str, key: &'static str) {
+/// Reads each table of `[[kind]]`, which bears its name in what is said of it; no two may have the same.
+fn each(
+    root: &Table<'_>,
+    kind: &'static str,
+    key: &'static str,
+    read: impl Fn(&Table<'_>, Option<&str>) -> Option<OfferSpec>,
+) -> Vec<OfferSpec> {
     let mut lines = BTreeMap::new();
-    for table in root.tables(kind, "") {
-        let Some(At { value, at }) = table.string(key) else {
-            continue;
-        };
-        if let Some(line) = lines.get(&value) {
-            let problem =
-                format!("there is a [[{kind}]] with the {key} `{value}` in line {line} already");
-            root.notes.error(at, problem);
-        } else {
-            lines.insert(value, root.notes.line(at));
+    let tables = root.tables(kind).into_iter();
+    let offers = tables.filter_map(|mut table| {
+        let name = table.text(key);
+        table.require(kind, key);
+        if let Some(name) = &name {
+            table.what = format!("the {kind} `{name}`");
+            let line = root.notes.line(table.place(key));
+            if let Some(first) = lines.get(name) {
+                let problem = format!(
+                    "there is a [[{kind}]] with the {key} `{name}` in line {first} already"
+                );
+                table.wrong(key, problem);
+            } else {
+                lines.insert(name.clone(), line);
+            }
         }
-    }
+        let offer = read(&table, name.as_deref());
+        table.finish();
+        offer
+    });
+    offers.collect()
 }
 
-fn resource(mut table: Table<'_>, defaults: &Defaults<'_>) -> Option<ResourceSpec> {
-    let uri = table.text("uri");
-    if let Some(At { value: uri, at }) = &uri {
-        table.rename(format!("the resource `{uri}`"));
-        if !uri.contains(':') {
-            let problem =
-                format!("`{uri}` is no URI; it begins with a scheme, such as `notes:` or `file:`");
-            table.notes.error(*at, problem);
-        }
+fn resource(table: &Table<'_>, uri: Option<&str>, defaults: &Defaults<'_>) -> Option<ResourceSpec> {
+    if let Some(uri) = uri.filter(|uri| !uri.contains(':')) {
+        let problem =
+            format!("`{uri}` is no URI; it begins with a scheme, such as `notes:` or `file:`");
+        table.wrong("uri", problem);
     }
-    table.require("resource", "uri");
     let source = match table.text("file") {
         Some(file) => {
-            let path = defaults.base.join(&file.value);
+            let path = defaults.base.join(file);
             if !path.is_file() {
-                let problem = format!("there is no file `{}`", path.display());
-                table.notes.error(file.at, problem);
+                table.wrong("file", format!("there is no file `{}`", path.display()));
             }
-            Source::File(path)
+            Some(Source::File(path))
         }
-        None if table.place("run").or(table.place("shell")).is_none() => {
-            let problem = format!(
-                "{} needs a file = \"..\", or a command: run = [\"./program\"]",
-                table.what
-            );
+        None if table.has("run") || table.has("shell") => {
+            defaults.command(table, &[]).map(Source::Command)
+        }
+        None => {
+            let what = &table.what;
+            let problem =
+                format!("{what} needs a file = \"..\", or a command: run = [\"./program\"]");
             table.notes.error(table.at, problem);
-            return None;
+            None
         }
-        None => Source::Command(defaults.command(&table, &[])?),
     };
-    let uri = uri.map(|uri| uri.value).unwrap_or_default();
-    let spec = ResourceSpec {
-        name: table.said("name").unwrap_or_else(|| uri.clone()),
-        uri,
-        title: table.said("title"),
-        description: table.said("description"),
-        mime_type: table.said("mime_type"),
-        source,
-    };
-    table.finish();
-    Some(spec)
+    let uri = uri.unwrap_or_default();
+    Some(ResourceSpec {
+        name: table.text("name").unwrap_or_else(|| uri.to_owned()),
+        uri: uri.to_owned(),
+        title: table.text("title"),
+        description: table.text("description"),
+        mime_type: table.text("mime_type"),
+        source: source?,
+    })
 }
 
-fn prompt(mut table: Table<'_>, base: &Path) -> Option<PromptSpec> {
-    let name = table.text("name");
-    if let Some(name) = &name {
-        table.rename(format!("the prompt `{}`", name.value));
-    }
-    let arguments = arguments("prompt", &table, base);
-    let text = template(&table, "text", &arguments);
-    table.require("prompt", "name");
+fn prompt(table: &Table<'_>, name: Option<&str>, base: &Path) -> Option<PromptSpec> {
+    let arguments = arguments("prompt", table, base);
+    let text = template(table, "text", &arguments);
     table.require("prompt", "text");
-    let title = table.said("title");
-    let description = table.said("description");
-    table.finish();
     Some(PromptSpec {
-        name: name?.value,
-        title,
-        description,
+        title: table.text("title"),
+        description: table.text("description"),
+        name: name?.to_owned(),
         arguments,
         text: text?,
     })

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::budget::{Budget, Charge};
+use crate::base::heap;
 use crate::outbox::{OutboxReceiver, Wake};
 use crate::protocol::param_headers::HeaderFields;
 use crate::transport::http::refusal::HttpRefusal;
@@ -17,14 +18,15 @@ pub(crate) use crate::protocol::param_headers::Field;
 
 /// One HTTP request whose head has been read, and how to answer it.
 ///
-/// The endpoint calls [`read_body`](Exchange::read_body) at most once and then answers exactly once: either
-/// [`respond`](Exchange::respond), or [`begin_stream`](Exchange::begin_stream), any number of [`send`](Exchange::send)s and one
-/// [`finish`](Exchange::finish). An error from a write means that the client has gone.
+/// The endpoint calls [`read_body`](Exchange::read_body) at most once and then answers exactly once: by
+/// [`respond`](Exchange::respond), by [`begin_stream`](Exchange::begin_stream), any number of [`send`](Exchange::send)s and one
+/// [`finish`](Exchange::finish), or, where another thread has sent the answer ([`short_way`](Exchange::short_way)), by
+/// [`end_short_way`](Exchange::end_short_way). An error from a write means that the client has gone.
 pub(crate) trait Exchange {
     /// The request's method as sent, such as `POST`.
     fn method(&self) -> &str;
 
-    /// The request's target as sent, such as `/mcp?x=1`.
+    /// The request's target, such as `/mcp?x=1`; a front takes off scheme and authority.
     fn target(&self) -> &str;
 
     /// The values of every header line with this name, in order, without surrounding blanks. Names compare without case.
@@ -75,8 +77,13 @@ pub(crate) trait Exchange {
     }
 
     /// Where an outbox is kept from one exchange to the next, if it is.
-    fn kept_outbox(&mut self) -> Option<&mut Option<OutboxReceiver>> {
+    fn kept_outbox(&mut self) -> Option<&mut Option<KeptOutbox>> {
         None
+    }
+
+    /// Writes the end of an answer to the exchange before.
+    fn write_earlier(&mut self, _bytes: &[u8]) -> io::Result<()> {
+        Ok(())
     }
 
     /// The answer has gone the short way, except for these last bytes, which the owner sends.
@@ -96,6 +103,14 @@ pub(crate) trait Exchange {
     fn close_after(&mut self);
 }
 
+/// The outbox of an exchange that has ended, for the next one.
+pub(crate) enum KeptOutbox {
+    AsNew(OutboxReceiver),
+    /// A worker is about to say that the answer has left. Its client has sent another request meanwhile, so most likely it has; if not, the rest is written
+    /// before anything else ([`Serve::settle`]).
+    Leaving(OutboxReceiver),
+}
+
 /// Sends a complete answer at once, on any thread, as far as that needs no waiting. It leaves the answer's head in the buffer.
 pub(crate) type SendAtOnce = Box<dyn FnMut(&HttpResponse<'_>, &mut Vec<u8>) -> SentBytes + Send>;
 
@@ -103,15 +118,15 @@ pub(crate) type SendAtOnce = Box<dyn FnMut(&HttpResponse<'_>, &mut Vec<u8>) -> S
 pub(crate) struct SentBytes {
     /// How many bytes of head and body have left.
     pub(crate) count: usize,
-    /// All have, and the owner has to know.
-    pub(crate) is_last: bool,
+    /// All have left, and the connection's thread has to be woken all the same: it is to close.
+    pub(crate) wakes_owner: bool,
 }
 
 impl SentBytes {
     /// Nothing has left.
     pub(crate) const NOTHING: SentBytes = SentBytes {
         count: 0,
-        is_last: false,
+        wakes_owner: false,
     };
 }
 
@@ -143,6 +158,12 @@ pub(crate) enum Heard {
 pub(crate) trait Serve: Send + Sync + 'static {
     /// Answers one request, exactly once.
     fn serve<E: Exchange>(&self, exchange: &mut E);
+
+    /// Ends the exchange before, if its answer is still leaving: waits for the sender's last step, and writes what it has not sent. Before anything is written,
+    /// and before the front waits for the client.
+    fn settle<E: Exchange>(&self, _exchange: &mut E) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Answers what the front refuses by itself, with as much of a head as could be read: it is bad, it did not come in time, there is no thread
     /// for it, or nobody has answered it.
@@ -181,8 +202,7 @@ impl Body {
                 Some(charge) => charge.absorb(charged),
             }
         }
-        self.bytes.reserve_exact(more);
-        Ok(())
+        heap::try_reserve_exact(&mut self.bytes, more).map_err(|_| NO_MEMORY)
     }
 }
 

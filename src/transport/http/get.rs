@@ -7,10 +7,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::counted::Counted;
 use crate::base::waiting::after;
-use crate::legacy::{Cursor, GetPlace, Resumed, Sessions, Streams};
+use crate::legacy::{Cursor, Resumed, Sessions, Streams};
 use crate::observe::access::{Outcome, RequestTag};
-use crate::transport::http::endpoint::{Endpoint, StreamPlace};
+use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::Exchange;
 use crate::transport::http::policy::{NO_SESSIONS, method_not_allowed};
 use crate::transport::http::refusal::HttpRefusal;
@@ -21,12 +22,12 @@ use crate::transport::http::write::{HttpReply, Incoming, ListeningStream, Resuma
 /// write to a client that has gone; waiting costs nobody but the client that asks.
 const RELIEF_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a `GET` asks for, with the place for its stream.
+/// What a `GET` asks for, with the permit for its stream.
 struct GetRequest {
     streams: Arc<Streams>,
-    /// One of the session's places for them.
-    carried: GetPlace,
-    place: StreamPlace,
+    /// One of the session's permits for them.
+    carried: Counted,
+    permit: Counted,
     /// Behind which event it goes on; `None` to listen.
     from: Option<Cursor>,
 }
@@ -40,12 +41,12 @@ impl Endpoint {
         let GetRequest {
             streams,
             carried: _carried,
-            place,
+            permit,
             from,
         } = asked;
         match from {
-            None => self.listen(reply, &streams, place),
-            Some(from) => self.resume(reply, &streams, place, from),
+            None => self.listen(reply, &streams, permit),
+            Some(from) => self.resume(reply, &streams, permit, from),
         }
     }
 
@@ -75,7 +76,7 @@ impl Endpoint {
         let carried = streams.carry().ok_or_else(|| {
             HttpRefusal::busy("This session has its maximum of event streams open; end one first")
         })?;
-        let place = StreamPlace::take(self).ok_or_else(|| {
+        let permit = self.stream_permit().ok_or_else(|| {
             let message = "The server has its maximum of event streams open; try again in a second";
             HttpRefusal::busy(message)
         })?;
@@ -87,7 +88,7 @@ impl Endpoint {
         Ok(GetRequest {
             streams,
             carried,
-            place,
+            permit,
             from,
         })
     }
@@ -97,7 +98,7 @@ impl Endpoint {
         &self,
         reply: HttpReply<'_, E>,
         streams: &Arc<Streams>,
-        place: StreamPlace,
+        permit: Counted,
     ) -> io::Result<()> {
         let receiver = self.outbox(reply.exchange.can_stream());
         let listening = streams.listen(receiver.outbox());
@@ -110,7 +111,7 @@ impl Endpoint {
         };
         reply.ended("GET", Outcome::Ok, 200);
         let incoming = Incoming::new(&self.limits, receiver);
-        let (written, unheard) = ListeningStream::write(reply, place, incoming);
+        let (written, unheard) = ListeningStream::write(reply, permit, incoming);
         listening.end(unheard);
         written
     }
@@ -120,7 +121,7 @@ impl Endpoint {
         &self,
         reply: HttpReply<'_, E>,
         streams: &Arc<Streams>,
-        place: StreamPlace,
+        permit: Counted,
         from: Cursor,
     ) -> io::Result<()> {
         let (unheard, rest) = match streams.resume(from, after(RELIEF_TIMEOUT)) {
@@ -133,7 +134,7 @@ impl Endpoint {
         };
         reply.ended("GET", Outcome::Ok, 200);
         let can_pause = streams.can_pause;
-        let again = ResumableStream::open_again(reply, place, from, &unheard, can_pause);
+        let again = ResumableStream::open_again(reply, permit, from, &unheard, can_pause);
         match rest {
             None => again?.end(),
             Some((stream, receiver)) => match again {

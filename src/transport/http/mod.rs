@@ -1,11 +1,10 @@
 //! MCP over HTTP: the rules once, the fronts below them.
 //!
 //! `exchange` is the seam: one request and its answer. Above it an exchange goes through `serve` (begin reading there),
-//! which asks `endpoint`, `callers` and `policy`, hands the message to the engine, and what comes out of its outbox to `write`; `get` serves a
+//! which asks `endpoint` and `policy`, hands the message to the engine, and what comes out of its outbox to `write`; `get` serves a
 //! handshake-era client that listens or comes back. `refusal` is the one form of everything that is refused before there is a message; `endpoint` is what
 //! all exchanges share, with the table of paths. Below the seam stand `response`, which both fronts encode with, and the fronts.
 
-mod callers;
 pub(crate) mod endpoint;
 pub(crate) mod exchange;
 mod get;
@@ -19,4 +18,4 @@ mod serve;
 pub(crate) mod tiny;
 mod write;
 
-pub(crate) use self::callers::Callers;
+pub(crate) use self::endpoint::Callers;

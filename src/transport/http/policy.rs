@@ -17,18 +17,18 @@ pub(crate) enum Verb {
     Delete,
     /// A browser asks what a page may send.
     Preflight,
+    /// A health check, whatever its method.
+    Health,
 }
 
 /// The methods the endpoint takes, for `Allow`.
 pub(crate) const ALLOW: &str = "GET, POST, DELETE, OPTIONS";
 
-/// Checks what each method needs in the head.
+/// Checks what each method needs in the head before more is read.
 pub(crate) fn check<E: Exchange>(exchange: &E) -> Result<Verb, HttpRefusal> {
     match exchange.method() {
         "POST" => {
-            check_content_type(exchange)?;
             check_content_encoding(exchange)?;
-            check_accept(exchange)?;
             Ok(Verb::Post)
         }
         "GET" => {
@@ -45,6 +45,12 @@ pub(crate) fn check<E: Exchange>(exchange: &E) -> Result<Verb, HttpRefusal> {
             "The endpoint takes GET, POST and DELETE",
         )),
     }
+}
+
+/// Checks what the message of a `POST` needs, whose body has been read: so a refusal has its id.
+pub(crate) fn check_message<E: Exchange>(exchange: &E) -> Result<(), HttpRefusal> {
+    check_content_type(exchange)?;
+    check_accept(exchange)
 }
 
 /// What a client hears that asks for a session where there is none.

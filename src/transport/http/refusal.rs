@@ -5,7 +5,11 @@
 use std::borrow::Cow;
 
 use crate::protocol::errors::{ErrorCode, ErrorObject};
-use crate::protocol::jsonrpc::error_response;
+use crate::protocol::id::RequestId;
+use crate::protocol::jsonrpc::{error_response, glimpse};
+
+/// The field of every body that is one message.
+pub(crate) const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 /// A refusal: its status, the sentence that stands in its body, and the header fields that say what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub(crate) struct HttpRefusal {
     fields: Vec<(&'static str, Cow<'static, str>)>,
     /// What the log may know besides; the message if there is nothing.
     reason: Option<String>,
+    /// Of the request that it refuses, where its body has been read.
+    id: Option<RequestId>,
 }
 
 impl HttpRefusal {
@@ -24,6 +30,7 @@ impl HttpRefusal {
             message: message.into(),
             fields: Vec::new(),
             reason: None,
+            id: None,
         }
     }
 
@@ -44,6 +51,12 @@ impl HttpRefusal {
         self
     }
 
+    /// Refuses the request in this body, as far as that can be read.
+    pub(crate) fn of(mut self, body: &[u8]) -> Self {
+        self.id = glimpse(body);
+        self
+    }
+
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(|(name, value)| (*name, &**value))
     }
@@ -53,7 +66,7 @@ impl HttpRefusal {
         self.reason.as_deref().unwrap_or(&self.message)
     }
 
-    /// A JSON-RPC error without an id: nothing has been read that could have one.
+    /// A JSON-RPC error; without an id where nothing has been read that could have one.
     pub(crate) fn body(&self) -> Vec<u8> {
         let message = self.message.clone().into_owned();
         let error = match self.status {
@@ -61,6 +74,6 @@ impl HttpRefusal {
             500.. => ErrorObject::new(ErrorCode::INTERNAL_ERROR, message),
             _ => ErrorObject::new(ErrorCode::INVALID_REQUEST, message),
         };
-        error_response(None, &error)
+        error_response(self.id.as_ref(), &error)
     }
 }

@@ -12,12 +12,11 @@ use crate::engine::{Accepted, Via};
 use crate::legacy::Sessions;
 use crate::observe::access::{Outcome, Peer, RequestTag};
 use crate::protocol::modern::Mirrored;
-use crate::transport::http::callers::readable_fields;
-use crate::transport::http::endpoint::{Endpoint, Route};
+use crate::transport::http::endpoint::{Endpoint, Route, readable_fields};
 use crate::transport::http::exchange::{BodyError, Exchange, Field, Serve, single};
 use crate::transport::http::policy::{self, ALLOW, NO_SESSIONS, Verb, method_not_allowed};
 use crate::transport::http::refusal::HttpRefusal;
-use crate::transport::http::write::{HttpReply, Incoming, write};
+use crate::transport::http::write::{HttpReply, settle, write};
 
 /// What a header that may stand only once says; a refusal when it stands twice.
 pub(super) fn optional<'a, E: Exchange>(
@@ -38,9 +37,9 @@ impl Serve for Endpoint {
         let route = self.paths.find(exchange.target());
         let origin = self.callers.check_origin(exchange);
         let checked = match (&origin, route) {
-            (_, Some(Route::Health)) => Ok(None),
+            (_, Some(Route::Health)) => Ok(Verb::Health),
             (Err(refusal), _) => Err(refusal.clone()),
-            (Ok(_), route) => self.check(exchange, route).map(Some),
+            (Ok(_), route) => self.check(exchange, route),
         };
         let reply = HttpReply {
             endpoint: self,
@@ -49,16 +48,20 @@ impl Serve for Endpoint {
             origin: origin.as_ref().ok().and_then(Option::as_deref),
         };
         let outcome = match checked {
-            Ok(Some(Verb::Post)) => self.post(reply),
-            Ok(Some(Verb::Get)) => self.get(reply),
-            Ok(Some(Verb::Delete)) => self.delete(reply),
-            Ok(Some(Verb::Preflight)) => preflight(reply),
-            Ok(None) => self.health(reply),
+            Ok(Verb::Post) => self.post(reply),
+            Ok(Verb::Get) => self.get(reply),
+            Ok(Verb::Delete) => self.delete(reply),
+            Ok(Verb::Preflight) => preflight(reply),
+            Ok(Verb::Health) => self.health(reply),
             Err(refusal) => reply.refuse(&refusal),
         };
         if let Err(error) = outcome {
             log::debug!("the client has gone: {error} request_id={tag}");
         }
+    }
+
+    fn settle<E: Exchange>(&self, exchange: &mut E) -> io::Result<()> {
+        settle(self, exchange)
     }
 
     fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
@@ -76,12 +79,11 @@ impl Serve for Endpoint {
 
 /// The request's own id, if it has a good one, and where it comes from.
 fn tag<E: Exchange>(exchange: &E) -> RequestTag {
-    let tag = match single(exchange, "X-Request-Id") {
-        Field::One(id) => RequestTag::from_client(Some(id)),
-        _ => RequestTag::fresh(),
-    };
-    tag.note_peer(exchange.peer().map_or(Peer::Local, Peer::Address));
-    tag
+    let peer = exchange.peer().map_or(Peer::Local, Peer::Address);
+    match single(exchange, "X-Request-Id") {
+        Field::One(id) => RequestTag::from_client(Some(id), peer),
+        _ => RequestTag::fresh(peer),
+    }
 }
 
 impl Endpoint {
@@ -147,12 +149,18 @@ impl Endpoint {
         if let Err(error) = reply.exchange.read_body(self.limits.body_bytes_max) {
             return refuse_body(reply, &error);
         }
-        let receiver = reply.outbox();
-        let session_id = match optional(&*reply.exchange, "Mcp-Session-Id") {
+        let mut incoming = reply.incoming()?;
+        let checked = policy::check_message(&*reply.exchange)
+            .and_then(|()| optional(&*reply.exchange, "Mcp-Session-Id"));
+        let session_id = match checked {
             Ok(session_id) => session_id,
-            Err(refusal) => return reply.refuse(&refusal),
+            Err(refusal) => {
+                incoming.settle(reply.endpoint, reply.exchange)?;
+                let refusal = refusal.of(reply.exchange.body());
+                return reply.refuse(&refusal);
+            }
         };
-        let slot = receiver.outbox().reserve();
+        let slot = incoming.outbox().reserve();
         let slot = slot.expect("the receiver is still here");
         let via = Via::Http {
             mirrored: mirrored(&*reply.exchange),
@@ -164,12 +172,18 @@ impl Endpoint {
         let accepted = self.engine.accept(body, tag, via, slot);
         // What is kept of it has been charged by then.
         reply.exchange.forget_body();
-        let written = write(reply, Incoming::new(&self.limits, receiver), &accepted);
-        if written.is_err()
-            && let Accepted::Call(call) = &accepted
+        let is_a_job = matches!(&accepted, Accepted::Call(call) if call.is_a_job());
+        // Looked at before its id is written, which succeeds though nobody reads: afterwards it may have been read.
+        let has_left = is_a_job && reply.exchange.client_left();
+        let written = write(reply, incoming, &accepted);
+        if let Accepted::Call(call) = &accepted
+            && (has_left || written.is_err())
         {
             // Closing the response stream is how a modern client cancels.
             call.cancel();
+            if is_a_job {
+                self.engine.cancel_job_of(call);
+            }
         }
         written
     }

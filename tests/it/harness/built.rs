@@ -8,10 +8,11 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 /// What the test binary was built with; `everything --help` says it of itself in the same words.
-const FEATURES: [(&str, bool); 8] = [
+const FEATURES: [(&str, bool); 9] = [
     ("http", cfg!(feature = "http")),
     ("tiny-http", cfg!(feature = "tiny-http")),
     ("ctrlc", cfg!(feature = "ctrlc")),
+    ("schema-order", cfg!(feature = "schema-order")),
     ("validate", cfg!(feature = "validate")),
     ("anyhow", cfg!(feature = "anyhow")),
     ("durable", cfg!(feature = "durable")),

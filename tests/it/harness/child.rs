@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) use super::built::example;
-use super::{PATIENCE, PipeClient};
+use super::{PATIENCE, PipeClient, until_told};
 
 /// A running child. Its stderr is kept.
 pub(crate) struct Running {
@@ -212,22 +212,39 @@ impl Running {
         self.memory("VmRSS")
     }
 
+    /// Sends it a signal. A server serves a moment before it handles those that end it, and until then they would end it without a word.
+    #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {
+        if matches!(signal, Signal::INT | Signal::TERM | Signal::HUP) {
+            let settled = || self.has("SigCgt:", signal) || self.has("SigIgn:", signal);
+            until_told("it handles the signal", settled, || self.stderr());
+        }
         kill_process(Pid::from_child(&self.child), signal).expect("the child lives");
     }
 
-    /// Whether it has a handler for this signal.
-    pub(crate) fn catches(&self, signal: Signal) -> bool {
+    /// Whether the signal is in this set of `/proc/PID/status`.
+    fn has(&self, set: &str, signal: Signal) -> bool {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.unwrap_or_default();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-        let caught = caught.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
-        caught.is_some_and(|caught| caught & (1 << (signal.as_raw() - 1)) != 0)
+        let bits = status.lines().find_map(|line| line.strip_prefix(set));
+        let bits = bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+        bits.is_some_and(|bits| bits & (1 << (signal.as_raw() - 1)) != 0)
+    }
+
+    /// Has a server end by this signal, and well.
+    #[track_caller]
+    pub(crate) fn ends_by(&mut self, signal: Signal) -> Finished {
+        self.signal(signal);
+        self.exits_well()
     }
 
     /// What it has said on stderr so far.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.lock().expect("nothing panics in here").clone()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
     /// Waits for its end.
@@ -266,7 +283,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+        if !self.has_ended() {
             let _ended_meanwhile = self.child.kill();
             let _reaped = self.child.wait();
         }

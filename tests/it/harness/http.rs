@@ -1,7 +1,11 @@
 //! An HTTP client made of bytes: what it sends is written out, what it reads is read only when the test asks.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+#[cfg(feature = "http")]
+use std::os::unix::net::UnixStream;
+#[cfg(feature = "http")]
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -74,6 +78,12 @@ pub(crate) struct Fields {
 impl Http {
     pub(crate) fn new(address: SocketAddr) -> Self {
         Http(address)
+    }
+
+    /// Where only the requests' bytes count, because they go through a file.
+    #[cfg(feature = "http")]
+    pub(crate) fn local() -> Self {
+        Http((Ipv4Addr::LOCALHOST, 80).into())
     }
 
     pub(crate) fn address(self) -> SocketAddr {
@@ -252,6 +262,15 @@ impl Ask {
         Ok(unread)
     }
 
+    /// Sends it to a Unix-domain socket, on a connection of its own.
+    #[cfg(feature = "http")]
+    #[track_caller]
+    pub(crate) fn connect_unix(&self, path: &Path) -> UnixStream {
+        let mut client = UnixStream::connect(path).expect("it listens");
+        client.write_all(&self.bytes()).expect("it reads");
+        client
+    }
+
     /// Sends it and reads the head of the answer.
     #[track_caller]
     pub(crate) fn send(&self) -> Reply {
@@ -283,6 +302,14 @@ impl Unread {
     pub(crate) fn send(&mut self, ask: &Ask) {
         // A server may answer and close before it has read everything.
         let _cut_short = self.stream.write_all(&ask.bytes());
+    }
+
+    /// Whether an answer has begun to come.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_answered(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        recv(&self.stream, &mut [0; 1], flags).is_ok_and(|(count, _)| count > 0)
     }
 
     /// Reads to the end of the connection, whether that is an answer or not.

@@ -10,7 +10,6 @@ pub(crate) mod http;
 pub(crate) mod logs;
 pub(crate) mod message;
 pub(crate) mod pipe;
-#[cfg(feature = "cli")]
 pub(crate) mod place;
 pub(crate) mod served;
 pub(crate) mod talk;
@@ -27,7 +26,6 @@ pub(crate) use self::gate::Gate;
 pub(crate) use self::http::{Event, Http, Reply, Session};
 pub(crate) use self::message::{call, code, legacy, legacy_call, modern, text, with_meta};
 pub(crate) use self::pipe::PipeClient;
-#[cfg(feature = "cli")]
 pub(crate) use self::place::Place;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 pub(crate) use self::served::{Front, on_every_front};
@@ -36,7 +34,7 @@ pub(crate) use self::talk::on_every_talk;
 pub(crate) use self::wire::on_every_wire;
 
 /// The bound of every wait. Nothing takes this long; a slow machine must not fail a test.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Waits until something that sends no event has come true.
 #[track_caller]
@@ -58,6 +56,20 @@ pub(crate) fn until_told(
         }
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// What `act` gives, which might never return: then the test fails with a sentence, and leaves its thread.
+#[cfg(all(feature = "http", feature = "ctrlc"))]
+#[track_caller]
+pub(crate) fn in_time<T: Send + 'static>(
+    what: &str,
+    act: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let acting = thread::spawn(act);
+    until(what, || acting.is_finished());
+    acting
+        .join()
+        .unwrap_or_else(|_| panic!("{what}: it panicked"))
 }
 
 /// Runs the body of the test `name` (its path in this binary) in a process of its own, for what is true of a whole process: its threads, its
@@ -111,7 +123,7 @@ pub(crate) fn itself(name: &str) -> Command {
 
 const MARK: &str = "MCP_THREADS_TEST_ALONE";
 
-/// The names of this process's threads that the library started.
+/// The names of this process's threads that the library started. One that has been joined may be among them until the kernel has put it away.
 pub(crate) fn library_threads() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").expect("Linux lists a process's threads");
     let names =

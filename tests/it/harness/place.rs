@@ -1,35 +1,66 @@
-//! A directory with a file of scripts, and the program `mcp-threads` in it.
+//! A directory of one test, and the program `mcp-threads` in it.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
+#[cfg(feature = "cli")]
 use serde_json::Value;
 
+#[cfg(feature = "cli")]
 use super::child::{self, Finished, Running};
+#[cfg(feature = "cli")]
 use super::pipe::PipeClient;
 
 /// A directory of one test, removed with it.
 pub(crate) struct Place(pub(crate) PathBuf);
 
 impl Place {
-    pub(crate) fn new(name: &str, file: &str) -> Self {
-        let place = std::env::temp_dir().join(format!("it-scripts-{name}-{}", std::process::id()));
+    pub(crate) fn empty(name: &str) -> Self {
+        let place = std::env::temp_dir().join(format!("it-{name}-{}", std::process::id()));
         fs::create_dir_all(&place).expect("a directory can be made");
-        let place = Place(place.canonicalize().expect("it is there"));
-        place.write("tools.toml", 0o644, file);
-        place
+        Place(place.canonicalize().expect("it is there"))
     }
 
-    pub(crate) fn write(&self, name: &str, mode: u32, text: &str) -> PathBuf {
+    /// Writes a file, whole at once for all who look.
+    pub(crate) fn write(&self, name: &str, mode: u32, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).expect("a directory can be made");
+        let directory = path.parent().expect("it is in this one");
+        fs::create_dir_all(directory).expect("a directory can be made");
+        let new = directory.join(".new");
+        match mode & 0o111 {
+            0 => fs::write(&new, text).expect("a file can be written"),
+            _ => write_aside(&new, text.as_ref()),
         }
-        fs::write(&path, text).expect("a file can be written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
+        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).expect("it is ours");
+        fs::rename(&new, &path).expect("it is ours");
         path
+    }
+}
+
+/// Writes a program from another process: the system runs none that somebody has open to write, and each process which another test starts meanwhile has
+/// what is open here for a moment.
+fn write_aside(path: &Path, text: &[u8]) {
+    let mut command = Command::new("dd");
+    command.args(["status=none", "bs=64k"]);
+    command.arg(format!("of={}", path.display()));
+    command.stdin(Stdio::piped());
+    let mut writer = command.spawn().expect("there is `dd`");
+    let mut stdin = writer.stdin.take().expect("it is piped");
+    stdin.write_all(text).expect("it reads");
+    drop(stdin);
+    assert!(writer.wait().is_ok_and(|status| status.success()));
+}
+
+#[cfg(feature = "cli")]
+impl Place {
+    /// With a file of scripts.
+    pub(crate) fn new(name: &str, file: &str) -> Self {
+        let place = Place::empty(&format!("scripts-{name}"));
+        place.write("tools.toml", 0o644, file);
+        place
     }
 
     pub(crate) fn command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Command {

@@ -148,6 +148,9 @@ pub(crate) fn lane(stats: &Stats, name: &str) -> LaneStats {
     }
 }
 
+/// Time for those to leave that are cancelled by a shutdown; nobody who leaves at all takes so long, and some tests have to wait for all of it.
+pub(crate) const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
 /// A server with the tools that most tests need: `echo`, `gate` (waits, deaf to cancellation), `wait` (waits or is cancelled), `panic`, and `look` on
 /// the urgent lane. The tools that wait say who they are with their argument `who`.
 pub(crate) fn probes(gate: &Gate) -> Server {
@@ -155,7 +158,11 @@ pub(crate) fn probes(gate: &Gate) -> Server {
     let (deaf, patient) = (gate.door(), gate.door());
     Server::new("it", "1.0.0")
         // On a slow machine any call may last a second; none shall become a stream for that alone.
-        .limits(Limits::default().stream_after(Duration::from_secs(3600)))
+        .limits(
+            Limits::default()
+                .stream_after(Duration::from_secs(3600))
+                .cancel_grace(CANCEL_GRACE),
+        )
         .tool("echo", "Says what it is told.", |args: Value| {
             args["text"].as_str().unwrap_or_default().to_owned()
         })
@@ -181,9 +188,11 @@ pub(crate) fn probes(gate: &Gate) -> Server {
         )
 }
 
-/// Limits under which a server says nothing by itself, however long it takes.
+/// Limits under which a server says nothing by itself, nor cuts a client that reads nothing, however long it takes.
 pub(crate) fn patient() -> Limits {
     Limits::default()
         .stream_after(Duration::from_secs(3600))
         .heartbeat_interval(Duration::from_secs(3600))
+        .write_timeout(Duration::from_secs(3600))
+        .cancel_grace(CANCEL_GRACE)
 }

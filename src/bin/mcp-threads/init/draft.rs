@@ -28,32 +28,21 @@ pub(super) struct DraftArgument {
 }
 
 /// Words in a name that a person should be asked about.
-const DANGEROUS: [&str; 14] = [
-    "deploy",
-    "delete",
-    "destroy",
-    "drop",
-    "publish",
-    "release",
-    "remove",
-    "reset",
-    "clean",
-    "purge",
-    "prune",
-    "push",
-    "rollback",
-    "uninstall",
-];
+const DANGEROUS: &str = "deploy delete destroy drop publish release remove reset clean purge prune push rollback uninstall";
 
 impl ToolDraft {
-    pub(super) fn new(name: &str, description: String, run: Vec<String>) -> Self {
+    pub(super) fn new<'w>(
+        name: &str,
+        description: String,
+        run: impl IntoIterator<Item = &'w str>,
+    ) -> Self {
         let lower = name.to_lowercase();
         ToolDraft {
             name: name.to_owned(),
             description,
-            run,
+            run: run.into_iter().map(ToOwned::to_owned).collect(),
             arguments: Vec::new(),
-            asks: DANGEROUS.iter().any(|word| lower.contains(word)),
+            asks: DANGEROUS.split(' ').any(|word| lower.contains(word)),
         }
     }
 

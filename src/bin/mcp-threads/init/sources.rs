@@ -2,7 +2,9 @@
 //!
 //! Each is read as far as it takes to call its parts; what it cannot be sure of it leaves out. Must not know what is written.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::mem::take;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -20,35 +22,44 @@ const HARMLESS: &str = "[A-Za-z0-9_./:@%+,=-]*";
 /// The recipes of a justfile, with the comments above them.
 pub(super) fn justfile(text: &str) -> Vec<ToolDraft> {
     let mut drafts = Vec::new();
-    let (mut comment, mut is_private, mut asks) = (String::new(), false, false);
-    for line in text.lines() {
-        if let Some(said) = line.strip_prefix('#') {
-            add_line(&mut comment, said);
-            continue;
-        }
+    // Attributes stand between a recipe and its comment.
+    let (mut comment, mut attributes) = (String::new(), String::new());
+    for (above, line) in commented(text) {
+        add_line(&mut comment, &above);
         if line.starts_with('[') {
-            is_private |= line.contains("private");
-            asks |= line.contains("confirm");
+            attributes += line;
             continue;
         }
-        if let Some(head) = just_head(line) {
-            let mut words = words(head).into_iter();
-            let name = words.next().unwrap_or_default().trim_start_matches('@');
-            if !is_private && !name.starts_with('_') && is_plain(name) {
-                let arguments: Vec<_> = words.filter_map(just_argument).collect();
-                let mut run = vec!["just".to_owned()];
-                run.extend(asks.then(|| "--yes".to_owned()));
-                run.push(name.to_owned());
-                let mut draft = ToolDraft::new(name, comment.clone(), run);
-                draft.asks |= asks;
-                draft.arguments = arguments;
-                drafts.push(draft);
-            }
-        }
-        comment.clear();
-        (is_private, asks) = (false, false);
+        drafts.extend(recipe(line, take(&mut comment), &take(&mut attributes)));
     }
     drafts
+}
+
+fn recipe(line: &str, comment: String, attributes: &str) -> Option<ToolDraft> {
+    let mut words = words(just_head(line)?).into_iter();
+    let name = words.next()?.trim_start_matches('@');
+    if attributes.contains("private") || name.starts_with('_') || !is_plain(name) {
+        return None;
+    }
+    let asks = attributes.contains("confirm");
+    let run = ["just"].into_iter().chain(asks.then_some("--yes"));
+    let mut draft = ToolDraft::new(name, comment, run.chain([name]));
+    draft.asks |= asks;
+    draft.arguments = words.filter_map(just_argument).collect();
+    Some(draft)
+}
+
+/// The lines that are no comments, each with the comment right above it.
+fn commented(text: &str) -> impl Iterator<Item = (String, &str)> {
+    let mut comment = String::new();
+    text.lines()
+        .filter_map(move |line| match line.strip_prefix('#') {
+            Some(said) => {
+                add_line(&mut comment, said.trim_start_matches('#'));
+                None
+            }
+            None => Some((take(&mut comment), line)),
+        })
 }
 
 /// What stands before the colon of a recipe.
@@ -115,30 +126,21 @@ fn literal(text: &str) -> Option<String> {
 /// The targets of a Makefile that are commands, with the comments above or behind them.
 pub(super) fn makefile(text: &str) -> Vec<ToolDraft> {
     let mut drafts: Vec<ToolDraft> = Vec::new();
-    let (mut comment, mut is_definition) = (String::new(), false);
-    for line in text.lines() {
+    let mut is_definition = false;
+    for (comment, line) in commented(text) {
         is_definition |= line.starts_with("define ");
-        if line.starts_with("endef") {
-            is_definition = false;
+        is_definition &= !line.starts_with("endef");
+        let Some((targets, rest)) = make_rule(line).filter(|_| !is_definition) else {
             continue;
-        }
-        if let Some(said) = line.strip_prefix('#') {
-            add_line(&mut comment, said.trim_start_matches('#'));
-            continue;
-        }
-        if let Some((targets, rest)) = make_rule(line).filter(|_| !is_definition) {
-            let behind = rest
-                .split_once("##")
-                .map(|(_, said)| said.trim().to_owned());
-            for name in targets.split_whitespace().filter(|name| is_plain(name)) {
-                if !name.starts_with('_') && drafts.iter().all(|draft| draft.name != name) {
-                    let run = vec!["make".to_owned(), name.to_owned()];
-                    let description = behind.clone().unwrap_or_else(|| comment.clone());
-                    drafts.push(ToolDraft::new(name, description, run));
-                }
+        };
+        let behind = rest.split_once("##").map(|(_, said)| said.trim());
+        let about = behind.unwrap_or(&comment);
+        let is_shown = |name: &&str| is_plain(name) && !name.starts_with('_');
+        for name in targets.split_whitespace().filter(is_shown) {
+            if drafts.iter().all(|draft| draft.name != name) {
+                drafts.push(ToolDraft::new(name, about.to_owned(), ["make", name]));
             }
         }
-        comment.clear();
     }
     drafts
 }
@@ -165,11 +167,11 @@ pub(super) fn package(text: &str, base: &Path) -> Result<Vec<ToolDraft>, String>
         serde_json::from_str(text).map_err(|error| format!("package.json is no JSON: {error}"))?;
     let scripts = package["scripts"].as_object().into_iter().flatten();
     let is_hook = |name: &str| {
-        let of = ["pre", "post"]
-            .into_iter()
-            .filter_map(|hook| name.strip_prefix(hook));
-        of.into_iter()
-            .any(|of| package["scripts"].get(of).is_some())
+        let mut hooks = ["pre", "post"].iter();
+        hooks.any(|hook| {
+            let of = name.strip_prefix(hook);
+            of.is_some_and(|of| package["scripts"].get(of).is_some())
+        })
     };
     let locks = [
         ("pnpm-lock.yaml", "pnpm"),
@@ -189,7 +191,7 @@ pub(super) fn package(text: &str, base: &Path) -> Result<Vec<ToolDraft>, String>
         .map(|(name, line)| {
             let description = format!("Runs `{}`.", line.as_str().unwrap_or_default());
             let run = runner.iter().copied().chain([name.as_str()]);
-            ToolDraft::new(name, description, run.map(ToOwned::to_owned).collect())
+            ToolDraft::new(name, description, run)
         });
     Ok(scripts.collect())
 }
@@ -207,39 +209,40 @@ pub(super) fn programs(base: &Path, directory: &str) -> Result<Vec<ToolDraft>, S
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
     files.sort();
-    let drafts = files.iter().filter_map(|file| {
-        let name = file
-            .file_name()?
-            .to_str()
-            .filter(|name| !name.starts_with('.'))?;
-        let found = file.metadata().ok().filter(|found| found.is_file())?;
-        let text = fs::read(file).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text[..text.len().min(4096)]);
-        if found.permissions().mode() & 0o111 == 0 {
-            if text.starts_with("#!") {
-                eprintln!(
-                    "left out: `{}` is not executable (`chmod +x` makes it so)",
-                    file.strip_prefix(".").unwrap_or(file).display()
-                );
-            }
-            return None;
-        }
-        let path = Path::new(directory).join(name);
-        let path = match path.is_absolute() || directory.starts_with('.') {
-            true => path.display().to_string(),
-            false => format!("./{}", path.display()),
-        };
-        let stem = file.file_stem()?.to_str()?;
-        let mut draft = ToolDraft::new(stem, header(&text), vec![path]);
-        draft.arguments = vec![DraftArgument {
-            name: "words".to_owned(),
-            default: None,
-            is_list: true,
-            pattern: None,
-        }];
-        Some(draft)
-    });
+    let drafts = files.iter().filter_map(|file| program(file, directory));
     Ok(drafts.collect())
+}
+
+fn program(file: &Path, directory: &str) -> Option<ToolDraft> {
+    let name = file.file_name()?.to_str()?;
+    let found = file.metadata().ok()?;
+    if name.starts_with('.') || !found.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    // One that cannot be read has no header.
+    let _unread = File::open(file).and_then(|file| file.take(4096).read_to_end(&mut text));
+    let text = String::from_utf8_lossy(&text);
+    if found.permissions().mode() & 0o111 == 0 {
+        if text.starts_with("#!") {
+            let shown = file.strip_prefix(".").unwrap_or(file).display();
+            eprintln!("left out: `{shown}` is not executable (`chmod +x` makes it so)");
+        }
+        return None;
+    }
+    let path = Path::new(directory).join(name);
+    let path = match path.is_absolute() || directory.starts_with('.') {
+        true => path.display().to_string(),
+        false => format!("./{}", path.display()),
+    };
+    let mut draft = ToolDraft::new(file.file_stem()?.to_str()?, header(&text), [&*path]);
+    draft.arguments = vec![DraftArgument {
+        name: "words".to_owned(),
+        default: None,
+        is_list: true,
+        pattern: None,
+    }];
+    Some(draft)
 }
 
 /// The comment at the head of a script.

@@ -1,14 +1,17 @@
 //! The answer to one request, from its first byte to its last, in as few writes as there are things to say.
 //!
-//! A complete answer is one write. A stream is one write for each event; its head goes with the first of them, its end with the
-//! last. It must not know where requests come from or what they ask.
+//! A complete answer is one write, by the owner or at once by another thread ([`short_way`]). A stream is one write for each `send`,
+//! which may be many events; its head goes with the first of them, its end with the last. It must not know where requests come from or what they ask.
 
 use std::io::{self, IoSlice, Write};
+use std::sync::Arc;
 
 use super::head::{Head, Version};
+use super::link::Link;
+use super::registry::Connections;
 use super::socket::Socket;
 use super::wire::Wire;
-use crate::transport::http::exchange::{HttpResponse, SentBytes};
+use crate::transport::http::exchange::{HttpResponse, SendAtOnce, SentBytes};
 use crate::transport::http::response::{
     Framing, date_now, write_chunk, write_head, write_last_chunk,
 };
@@ -207,12 +210,24 @@ impl ResponseWriter {
     }
 }
 
-/// Sends a whole answer, after which the connection stays open, as far as the kernel takes it at once. On any thread; the owner must not be writing.
-pub(super) fn send_at_once(
-    socket: &Socket,
-    response: &HttpResponse<'_>,
-    head: &mut Vec<u8>,
-) -> SentBytes {
+/// Sends whole answers on any thread, after which the connection stays open. The owner must not be writing.
+pub(super) fn short_way(link: Arc<Link>, connections: Arc<Connections>) -> SendAtOnce {
+    Box::new(move |response, head| {
+        if connections.is_stopping() {
+            return SentBytes::NOTHING;
+        }
+        let request = link.request();
+        let mut sent = send_at_once(&link.socket, response, head);
+        if sent.count == head.len() + response.body.len() {
+            link.answered(request);
+            sent.wakes_owner = connections.is_stopping();
+        }
+        sent
+    })
+}
+
+/// As far as the kernel takes it at once.
+fn send_at_once(socket: &Socket, response: &HttpResponse<'_>, head: &mut Vec<u8>) -> SentBytes {
     const HEAD_BYTES: usize = 384;
     let body = response.body;
     let copied = match body.len() <= COPY_BYTES_MAX {
@@ -243,13 +258,8 @@ pub(super) fn send_at_once(
     head.truncate(len);
     SentBytes {
         count,
-        is_last: false,
+        wakes_owner: false,
     }
-}
-
-/// A JSON-RPC error as the body of an answer that nobody above has made. `message` must need no escaping in JSON.
-pub(super) fn error_body(code: i32, message: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","error":{{"code":{code},"message":"{message}"}}}}"#)
 }
 
 fn misuse(what: &'static str) -> io::Error {

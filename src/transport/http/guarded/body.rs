@@ -4,7 +4,7 @@
 //! body may carry besides its content (chunk extensions, trailers) is read, bounded and dropped. Must not know sockets, threads,
 //! the clock or MCP. RFC 9112 §7.1.
 
-use super::scan::is_token_byte;
+use super::head::is_token_byte;
 use crate::transport::http::exchange::BodyError;
 
 /// Longest line that announces a chunk: its size and its extension. Real ones have under ten bytes.
@@ -16,18 +16,6 @@ pub(super) const CHUNK_EXTENSION_BYTES_MAX: usize = 16 * 1024;
 
 /// The trailer section behind a chunked body, which is read and dropped.
 pub(super) const TRAILER_BYTES_MAX: usize = 4 * 1024;
-
-/// How the end of a body is found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum BodyFraming {
-    /// There is none.
-    #[default]
-    Empty,
-    /// After this many bytes.
-    Length(u64),
-    /// After the chunk of size zero and its trailers.
-    Chunked,
-}
 
 /// What one call of [`Chunked::decode`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use uuid::Uuid;
 
@@ -193,10 +193,14 @@ impl PathLock {
         let deadline = after(TURN_PATIENCE);
         loop {
             let mut options = File::options();
-            let file = options.write(true).create(true).mode(0o600).open(&path)?;
+            // In a directory that others may write to: no link is followed, and no pipe waits for a reader.
+            let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+            let options = options.write(true).create(true).mode(0o600);
+            let file = options.custom_flags(flags).open(&path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 // Its holder has removed it meanwhile, and a third may have made another.
-                Ok(()) if !is_at(&file, &path) => continue,
+                Ok(()) if !is_at(&file, &path) && Instant::now() < deadline => {}
+                Ok(()) if !is_at(&file, &path) => return Err(io::ErrorKind::AddrInUse.into()),
                 Ok(()) => return Ok(PathLock { path, file }),
                 Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {}
                 Err(Errno::WOULDBLOCK | Errno::INTR) => {
@@ -224,8 +228,18 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
+/// Born so that no child of another thread inherits it.
+#[cfg(not(target_vendor = "apple"))]
+fn unix_socket() -> io::Result<OwnedFd> {
+    use rustix::net::{SocketFlags, socket_with};
+    let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+    Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Without such a way, a child that is started just now may inherit it.
+#[cfg(target_vendor = "apple")]
 fn unix_socket() -> io::Result<OwnedFd> {
     let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
-    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
     Ok(socket)
 }

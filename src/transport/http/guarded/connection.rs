@@ -4,8 +4,9 @@
 //!            ┌───────────── next request ◀────────────────┐
 //!            ▼                                            │ conclude
 //!   await_first_byte ──▶ read_head ──▶ execute: read_body, then respond
-//!      │ end, time is       │    │            │           or begin_stream, send …, finish
-//!      │ over, shut         │    │ bad, slow, │ failed, left, worn out, stopping
+//!      │ end, time is       │    │            │           or begin_stream, send …, finish,
+//!      │ over, shut         │    │            │           or end_short_way
+//!      │                    │    │ bad, slow, │ failed, left, worn out, stopping
 //!      │                    │    │ shut:      │
 //!      │            its end │    ▼ refuse     ▼
 //!      │                    │  linger ◀── something is left to read? ── no ─┐
@@ -33,28 +34,29 @@
 //! A write that fails means the same. When the front itself has shut the reading side (to make room or to stop, at the very moment in
 //! which a request arrived), its end says nothing, and only a failing write counts.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::answer::{ResponseWriter, send_at_once};
-use super::head::Head;
+use super::answer::{ResponseWriter, short_way};
+use super::controls;
+use super::head::{Head, Refused, refusal};
 use super::intake::{BodySource, CUT_SHORT, Intake, UNREAD_BODY_BYTES_MAX};
 use super::link::Link;
 use super::registry::Connections;
-use super::scan::{Refused, Scanner, refusal};
+use super::scan::Scanner;
 use super::socket::{Bell, Wait};
 use super::wire::{Begun, Filled, Wire};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
 use crate::base::log;
 use crate::base::log_rate::LogRate;
-use crate::outbox::{OutboxReceiver, Wake, short_way_is_on};
+use crate::outbox::{Wake, short_way_is_on};
 use crate::transport::http::exchange::{
-    BodyError, Exchange, Heard, Heeds, HttpResponse, SendAtOnce, SentBytes, Serve,
+    BodyError, Exchange, Heard, Heeds, HttpResponse, KeptOutbox, SendAtOnce, Serve,
 };
 use crate::transport::http::refusal::HttpRefusal;
 
@@ -84,7 +86,7 @@ pub(super) struct Connection {
     /// What wakes this thread while it waits for its client; `None` on a connection that is idle.
     bell: Option<(Arc<Bell>, Wake)>,
     /// What the last exchange waited for, to be used again; `None` on a connection that is idle.
-    outbox: Option<OutboxReceiver>,
+    outbox: Option<KeptOutbox>,
     requests: u64,
     /// The client has been heard to send its next request.
     has_bytes: bool,
@@ -144,13 +146,16 @@ impl Connection {
     fn receive<S: Serve>(&mut self, serve: &S) -> Result<(), End> {
         self.answer.reset();
         if self.intake.is_empty() {
-            self.await_first_byte()?;
+            self.await_first_byte(serve)?;
         } else {
-            self.deaf |= !self.wire.link().now_reading();
+            self.deaf |= !self.wire.link().begin_reading();
         }
-        match self.read_head() {
+        match self.read_head(serve) {
             Ok(()) => {
                 self.intake.begin(&self.head);
+                if !self.intake.has_body(&self.head) {
+                    serve.settle(self).map_err(|_gone| End::Close)?;
+                }
                 self.requests += 1;
                 self.answer.begin(&self.head);
                 self.note_whole();
@@ -165,16 +170,17 @@ impl Connection {
     }
 
     /// Waits between two requests. After a while without buffers: an idle connection costs its thread and nothing else.
-    fn await_first_byte(&mut self) -> Result<(), End> {
+    fn await_first_byte<S: Serve>(&mut self, serve: &S) -> Result<(), End> {
         // While it waited for its answer to leave it may have been woken by the next request.
         let mut filled = match mem::take(&mut self.has_bytes) {
             true => self.intake.fill_now(&mut self.wire),
             false => Filled::TimedOut,
         };
         if filled == Filled::TimedOut {
+            serve.settle(self).map_err(|_gone| End::Close)?;
             filled = self.idle()?;
         }
-        self.deaf |= !self.wire.link().now_reading();
+        self.deaf |= !self.wire.link().begin_reading();
         match filled {
             Filled::Bytes => Ok(()),
             Filled::Ended | Filled::TimedOut => {
@@ -185,7 +191,7 @@ impl Connection {
     }
 
     fn idle(&mut self) -> Result<Filled, End> {
-        self.wire.link().now_idle();
+        self.wire.link().begin_idle();
         if self.common.connections.is_stopping() {
             return Err(self.end());
         }
@@ -208,19 +214,19 @@ impl Connection {
     }
 
     /// Reads a whole head. Why there is none, unless the client has just ended.
-    fn read_head(&mut self) -> Result<(), Option<Refused>> {
+    fn read_head<S: Serve>(&mut self, serve: &S) -> Result<(), Option<Refused>> {
         let bytes_max = self.common.limits.head_bytes_max;
         if self.head.parse_at_once(self.intake.bytes(), bytes_max) {
             return Ok(());
         }
+        serve.settle(self).map_err(|_gone| None)?;
         let mut scanner = Scanner::default();
         let mut begun: Option<Begun> = None; // a head that comes in one piece never asks the clock
         loop {
             if let Some(len) = scanner.scan(self.intake.bytes(), bytes_max)? {
-                if let Err(refused) = self.head.parse(&self.intake.bytes()[..len], &scanner) {
-                    self.intake.give_up();
-                    return Err(refused.into());
-                }
+                let bytes = &self.intake.bytes()[..len];
+                let parsed = controls::parse(&mut self.head, bytes, scanner.field_count());
+                parsed.inspect_err(|_| self.intake.give_up())?;
                 return Ok(());
             }
             let begun = *begun.get_or_insert_with(|| self.wire.begin());
@@ -237,7 +243,7 @@ impl Connection {
     /// From here on the request is not cut to make room, if all of it is there.
     fn note_whole(&mut self) {
         if self.intake.is_settled() {
-            self.deaf |= !self.wire.link().now_busy();
+            self.deaf |= !self.wire.link().begin_busy();
         }
     }
 
@@ -315,8 +321,8 @@ impl Connection {
 
     fn must_close(&self) -> bool {
         let worn_out = self.requests >= self.common.limits.requests_per_connection_max;
-        let stopping = self.common.connections.is_stopping();
-        worn_out || stopping || self.head.wants_close || !self.intake.is_settled()
+        let shut = self.deaf || self.common.connections.is_stopping(); // a next request would be lost
+        worn_out || shut || self.head.wants_close || !self.intake.is_settled()
     }
 
     fn take_body(&mut self, bytes_max: usize, wait: Wait) -> Result<(), BodyError> {
@@ -415,22 +421,17 @@ impl Exchange for Connection {
     }
 
     fn short_way(&self) -> Option<SendAtOnce> {
-        let (link, common) = (self.wire.share_link(), Arc::clone(&self.common));
-        Some(Box::new(move |response, head| {
-            if common.connections.is_stopping() {
-                return SentBytes::NOTHING;
-            }
-            let mut sent = send_at_once(&link.socket, response, head);
-            if sent.count == head.len() + response.body.len() {
-                link.now_idle();
-                sent.is_last = common.connections.is_stopping();
-            }
-            sent
-        }))
+        let connections = Arc::clone(&self.common.connections);
+        Some(short_way(self.wire.share_link(), connections))
     }
 
-    fn kept_outbox(&mut self) -> Option<&mut Option<OutboxReceiver>> {
+    fn kept_outbox(&mut self) -> Option<&mut Option<KeptOutbox>> {
         Some(&mut self.outbox)
+    }
+
+    fn write_earlier(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let sent = self.wire.write(&mut [IoSlice::new(bytes)]);
+        self.noting_departure(sent)
     }
 
     fn end_short_way(&mut self, rest: &[u8]) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! Bytes in, the head of one HTTP/1.1 request out, or the reason why it is refused.
 //!
-//! Pure. [`Scanner`] has found the end of the head and enforced the bounds; [`Head::parse`] runs `httparse` over the whole and adds
-//! the rules that it leaves out. What is ambiguous is refused, never guessed, because a proxy in front of us may have guessed
+//! Pure. A head that came whole is parsed in one pass ([`Head::parse_at_once`]); of any other `scan` finds the end and what is
+//! wrong first, and [`Head::parse`] follows. Both run `httparse` and add the rules that it leaves out. What is ambiguous is refused, never guessed, because a proxy in front of us may have guessed
 //! otherwise (request smuggling). Must not know sockets, threads, the clock or MCP. RFC 9112 §3, §5, §6.
 
 use std::mem::{self, MaybeUninit};
@@ -9,18 +9,49 @@ use std::{iter, str};
 
 use httparse::{Header, Request, Status};
 
-use super::body::BodyFraming;
-use super::scan::{
-    Refused, Scanner, TARGET_BYTES_MAX, TOO_MANY_FIELDS, bad, is_token_byte, refusal,
-};
+/// A request line has a method, a target and a version; real targets are a path.
+pub(super) const TARGET_BYTES_MAX: usize = 4 * 1024;
+
+/// Most header fields in one request. Real clients send about ten, proxies a few more.
+pub(super) const FIELDS_MAX: usize = 100;
+
+/// Why a request is refused, and with what status. The connection is closed after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) status: u16,
+    pub(super) reason: &'static str,
+}
+
+pub(super) const fn refusal(status: u16, reason: &'static str) -> Refused {
+    Refused { status, reason }
+}
+
+pub(super) const fn bad(reason: &'static str) -> Refused {
+    refusal(400, reason)
+}
+
+pub(super) const TOO_MANY_FIELDS: Refused = refusal(431, "the request has too many header fields");
+
+/// How the end of a body is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum BodyFraming {
+    /// There is none.
+    #[default]
+    Empty,
+    /// After this many bytes.
+    Length(u64),
+    /// After the chunk of size zero and its trailers.
+    Chunked,
+}
 
 /// Up to this many fields are parsed without asking the heap for room; real clients send about ten. No more, because the pages
 /// of stack that a connection has once touched are most of what it costs while it is idle.
 const FIELDS_ON_STACK: usize = 16;
 
+pub(super) const BAD_VALUE: Refused = bad("a header value is malformed");
 const MALFORMED: Refused = bad("the request head is malformed");
 
-/// A place in the text of the head.
+/// A range in the text of the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct ByteRange {
     start: u32,
@@ -31,7 +62,7 @@ impl ByteRange {
     /// Where `part` lies in `whole`, of which it must be a slice.
     fn of(part: &[u8], whole: &[u8]) -> ByteRange {
         let start = part.as_ptr() as usize - whole.as_ptr() as usize;
-        // A head is far below 4 GiB; were it not, the place would be another one within it.
+        // A head is far below 4 GiB; were it not, the range would be another one within it.
         ByteRange {
             start: start as u32,
             end: (start + part.len()) as u32,
@@ -39,14 +70,14 @@ impl ByteRange {
     }
 
     fn of_text(self, text: &str) -> &str {
-        let place = self.start as usize..self.end as usize;
-        text.get(place).unwrap_or_default()
+        let range = self.start as usize..self.end as usize;
+        text.get(range).unwrap_or_default()
     }
 }
 
 /// A header field, in a hash table with chains.
 #[derive(Debug)]
-struct FieldPlace {
+struct FieldRanges {
     name: ByteRange,
     value: ByteRange,
     /// The next field of the same chain, counted from one; zero after the last.
@@ -62,7 +93,7 @@ pub(super) fn chain(name: &[u8]) -> usize {
     (name.len() + 12 * letter(name.first()) + letter(name.last())) % CHAINS
 }
 
-/// What a request's head says: a copy of its text, and places in that. One value serves a connection's every request, so that its memory is used
+/// What a request's head says: a copy of its text, and ranges in that. One value serves a connection's every request, so that its memory is used
 /// again.
 #[derive(Debug, Default)]
 pub(super) struct Head {
@@ -78,7 +109,7 @@ pub(super) struct Head {
     method: ByteRange,
     target: ByteRange,
     /// The last first.
-    fields: Vec<FieldPlace>,
+    fields: Vec<FieldRanges>,
     /// The first field of each chain, counted from one; zero where there is none.
     chains: [u8; CHAINS],
 }
@@ -108,12 +139,12 @@ impl Head {
         is_good
     }
 
-    /// Parses the whole head that `scanner` has found.
-    pub(super) fn parse(&mut self, bytes: &[u8], scanner: &Scanner) -> Result<(), Refused> {
-        if scanner.field_count() <= FIELDS_ON_STACK {
+    /// Parses the whole head that a scanner has found, with so many fields.
+    pub(super) fn parse(&mut self, bytes: &[u8], field_count: usize) -> Result<(), Refused> {
+        if field_count <= FIELDS_ON_STACK {
             self.parse_short(bytes)?;
         } else {
-            let mut room = Vec::with_capacity(scanner.field_count());
+            let mut room = Vec::with_capacity(field_count);
             self.parse_into(bytes, room.spare_capacity_mut())?;
         }
         match self.len == bytes.len() {
@@ -207,7 +238,7 @@ impl Head {
         self.fields.reserve(headers.len());
         for (at, header) in (1..).zip(headers.iter().rev()) {
             let name = header.name.as_bytes();
-            self.fields.push(FieldPlace {
+            self.fields.push(FieldRanges {
                 name: ByteRange::of(name, bytes),
                 value: ByteRange::of(header.value, bytes),
                 next: mem::replace(&mut self.chains[chain(name)], at),
@@ -372,7 +403,7 @@ fn explain(error: httparse::Error, bytes: &[u8]) -> Refused {
     match error {
         Error::TooManyHeaders => TOO_MANY_FIELDS,
         Error::HeaderName => bad("a header name is malformed"),
-        Error::HeaderValue => bad("a header value is malformed"),
+        Error::HeaderValue => BAD_VALUE,
         Error::Version if names_other_version(bytes) => {
             refusal(505, "this server speaks HTTP/1.1 and HTTP/1.0")
         }
@@ -380,7 +411,7 @@ fn explain(error: httparse::Error, bytes: &[u8]) -> Refused {
     }
 }
 
-/// Whether the request line is well formed but for the version, which is one of HTTP. It is not ours, or nobody would ask.
+/// Whether the request line is well formed but for the version, which is one of HTTP, and none that is served here.
 fn names_other_version(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|byte| *byte == b'\n');
     let line = lines.find(|line| *line != b"\r").unwrap_or_default();
@@ -401,4 +432,9 @@ fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// RFC 3986 §3.2.2, a host and a port, less the comma: it is how a proxy joins two Host fields into one.
 fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte)
+}
+
+/// RFC 9110 §5.6.2.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

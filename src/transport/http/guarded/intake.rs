@@ -9,12 +9,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::body::{BodyFraming, Chunked};
-use super::head::Head;
+use super::body::Chunked;
+use super::head::{BodyFraming, Head};
 use super::socket::Wait;
 use super::wire::{Begun, Filled, READ_BYTES, Wire, earned};
 use crate::base::budget::Budget;
-use crate::base::heap;
 use crate::base::limits::Limits;
 use crate::transport::http::exchange::{Body, BodyError};
 
@@ -29,9 +28,6 @@ const BODY_READ_BYTES: usize = 64 * 1024;
 /// more. For a longer one the connection is closed.
 pub(super) const UNREAD_BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// After a longer body the heap is trimmed, once the connection is idle or at its end.
-const UNTRIMMED_BODY_BYTES_MAX: usize = 512 * 1024;
-
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     /// The present request's head, then what came behind it.
@@ -40,10 +36,8 @@ pub(super) struct Intake {
     taken: usize,
     extent: Extent,
     /// Where the body is in the buffer, unless it has come in pieces.
-    place: Range<usize>,
+    body_range: Range<usize>,
     pieced: Body,
-    /// A body was so long that the heap keeps much of it.
-    is_heavy: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,14 +48,6 @@ enum Extent {
     Unread,
     /// Where the next request begins will never be known.
     Broken,
-}
-
-/// At the end of the connection, after its socket.
-impl Drop for Intake {
-    fn drop(&mut self) {
-        self.forget_body();
-        self.release();
-    }
 }
 
 impl Intake {
@@ -103,6 +89,15 @@ impl Intake {
         };
     }
 
+    /// Whether the body of the present request has arrived, as far as that is seen at once.
+    pub(super) fn has_body(&self, head: &Head) -> bool {
+        match head.framing {
+            BodyFraming::Empty => true,
+            BodyFraming::Length(length) => (self.buffer.len() - self.taken) as u64 >= length,
+            BodyFraming::Chunked => false,
+        }
+    }
+
     /// Whether the present request has been read to its end, so that another can follow.
     pub(super) fn is_settled(&self) -> bool {
         self.extent == Extent::Whole
@@ -127,12 +122,9 @@ impl Intake {
         self.taken = 0;
     }
 
-    /// Gives the memory back to the heap, and after a long body that of the heap to the kernel. There must be nothing in it.
+    /// Gives the memory back to the heap. There must be nothing in it.
     pub(super) fn release(&mut self) {
         self.buffer = Vec::new();
-        if mem::take(&mut self.is_heavy) {
-            heap::trim();
-        }
     }
 
     /// The buffer, for a connection that will not need what is in it.
@@ -145,15 +137,14 @@ impl Intake {
     /// The body, as far as it has been read.
     pub(super) fn body(&self) -> &[u8] {
         match self.pieced.bytes.as_slice() {
-            [] => &self.buffer[self.place.clone()],
+            [] => &self.buffer[self.body_range.clone()],
             pieced => pieced,
         }
     }
 
     /// Gives the body's memory back, and what was charged for it.
     pub(super) fn forget_body(&mut self) {
-        self.place = 0..0;
-        self.is_heavy |= self.pieced.bytes.capacity() > UNTRIMMED_BODY_BYTES_MAX;
+        self.body_range = 0..0;
         self.pieced = Body::default();
     }
 
@@ -194,7 +185,7 @@ impl Intake {
         }
         let arrived = &self.buffer[self.taken..];
         if arrived.len() >= length {
-            self.place = self.taken..self.taken + length;
+            self.body_range = self.taken..self.taken + length;
             self.taken += length;
             return Ok(());
         }

@@ -11,7 +11,7 @@
 //! `IDLE` and `READING`: a request that is whole is never cut to make room, nor by a front that stops. Must not know HTTP.
 
 use std::net::Shutdown;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::socket::Socket;
@@ -19,7 +19,9 @@ use super::socket::Socket;
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) socket: Socket,
-    phase: AtomicU8,
+    phase: AtomicU64,
+    /// The phase of the last whole request. Only the owner looks.
+    last_busy: AtomicU64,
     opened: Instant,
     /// When it was last idle or began to read, in milliseconds after it was opened.
     since: AtomicU64,
@@ -27,13 +29,14 @@ pub(super) struct Link {
     known: AtomicBool,
 }
 
-const IDLE: u8 = 0;
-const READING: u8 = 1;
-const BUSY: u8 = 2;
+const IDLE: u64 = 0;
+const READING: u64 = 1;
 /// Its reading side has been shut: to make room, or because the front stops.
-const SHUT: u8 = 3;
+const SHUT: u64 = 2;
 /// Everything has been said; the client may still be reading it.
-const LINGERING: u8 = 4;
+const LINGERING: u64 = 3;
+/// This and all above it, another one for each request: *ABA*, a worker that is late must not take the next request for its own.
+const BUSY: u64 = 4;
 
 /// A client that has been served before may be this slow with its next request without being the first to make room.
 const SLOW: Duration = Duration::from_secs(1);
@@ -42,7 +45,8 @@ impl Link {
     pub(super) fn new(socket: Socket) -> Link {
         Link {
             socket,
-            phase: AtomicU8::new(IDLE),
+            phase: AtomicU64::new(IDLE),
+            last_busy: AtomicU64::new(BUSY),
             opened: Instant::now(),
             since: AtomicU64::new(0),
             known: AtomicBool::new(false),
@@ -51,9 +55,7 @@ impl Link {
 
     /// The owner waits for a request. The caller must look at `Connections::is_stopping` afterwards: either it sees that the front stops,
     /// or the front sees that it is idle.
-    ///
-    /// Also said by a worker whose answer has left, before the owner hears of it; saying it twice changes nothing.
-    pub(super) fn now_idle(&self) {
+    pub(super) fn begin_idle(&self) {
         self.stamp();
         let step = |phase| (phase != SHUT).then_some(IDLE);
         let _was_shut = self
@@ -61,17 +63,35 @@ impl Link {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
     }
 
+    /// For a worker that is about to send the answer: what tells its request from the next.
+    pub(super) fn request(&self) -> u64 {
+        self.phase()
+    }
+
+    /// The worker's answer has left. The owner may have gone on to the next request by then, or says the same once more.
+    pub(super) fn answered(&self, request: u64) {
+        if request >= BUSY {
+            self.stamp();
+            let relaxed = Ordering::Relaxed;
+            let _gone_on = self
+                .phase
+                .compare_exchange(request, IDLE, Ordering::SeqCst, relaxed);
+        }
+    }
+
     /// A request has begun to arrive. False if the reading side was shut at the same moment; what has arrived may still be answered, but
     /// the end of the stream says nothing about the client any more.
-    pub(super) fn now_reading(&self) -> bool {
+    pub(super) fn begin_reading(&self) -> bool {
         self.stamp();
         self.phase.swap(READING, Ordering::SeqCst) != SHUT
     }
 
-    /// The request is whole. False as for [`now_reading`](Self::now_reading).
-    pub(super) fn now_busy(&self) -> bool {
+    /// The request is whole. False as for [`begin_reading`](Self::begin_reading).
+    pub(super) fn begin_busy(&self) -> bool {
         self.known.store(true, Ordering::Relaxed);
-        self.phase.swap(BUSY, Ordering::SeqCst) != SHUT
+        let busy = self.last_busy.load(Ordering::Relaxed) + 1;
+        self.last_busy.store(busy, Ordering::Relaxed);
+        self.phase.swap(busy, Ordering::SeqCst) != SHUT
     }
 
     pub(super) fn now_lingering(&self) {
@@ -113,10 +133,10 @@ impl Link {
     /// Ends the connection whatever it is doing. True if an answer was lost by it.
     pub(super) fn cut(&self) -> bool {
         self.socket.shutdown(Shutdown::Both);
-        self.phase() == BUSY
+        self.phase() >= BUSY
     }
 
-    fn shut_from(&self, phase: u8) {
+    fn shut_from(&self, phase: u64) {
         let was = self
             .phase
             .compare_exchange(phase, SHUT, Ordering::SeqCst, Ordering::SeqCst);
@@ -125,7 +145,7 @@ impl Link {
         }
     }
 
-    fn phase(&self) -> u8 {
+    fn phase(&self) -> u64 {
         self.phase.load(Ordering::SeqCst)
     }
 
@@ -138,7 +158,7 @@ impl Link {
     /// A request is being read or answered.
     #[cfg(test)]
     pub(super) fn is_at_work(&self) -> bool {
-        matches!(self.phase(), READING | BUSY)
+        matches!(self.phase(), READING | BUSY..)
     }
 
     /// What [`close_if_idle`](Self::close_if_idle) does, with something else happening between its two steps.
@@ -147,5 +167,30 @@ impl Link {
         assert_eq!(self.phase.swap(SHUT, Ordering::SeqCst), IDLE);
         between();
         self.socket.shutdown(Shutdown::Read);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// A worker says late that its answer has left: the next request is whole by then, and is not taken for idle.
+    #[test]
+    fn an_answer_ends_no_request_but_its_own() {
+        let (socket, _peer) = UnixStream::pair().expect("a pair of sockets");
+        let link = Link::new(Socket::Unix(socket));
+        assert!(link.begin_busy());
+        let first = link.request();
+        link.answered(first);
+        assert!(!link.is_at_work());
+        assert!(link.begin_reading() && link.begin_busy());
+        link.answered(first);
+        assert!(link.is_at_work());
+        link.close_unless_busy();
+        assert!(!link.is_shut());
+        link.answered(link.request());
+        assert!(!link.is_at_work());
     }
 }

@@ -1,7 +1,7 @@
 //! Accepts connections until it is told to stop, and says no to those that there is no room for.
 //!
-//! It never waits for a peer: a refusal is one write that does not block, and the refused connection is kept open for a moment
-//! without a thread, so that its client can read why. Must not know HTTP beyond that one answer.
+//! Never blocked by a peer: a refusal is one write that does not block, and the refused connection is kept open for a moment
+//! without a thread, so that its client can read why. For the threads of connections that make room it waits a moment. Must not know HTTP beyond that one answer.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,15 +14,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::answer::error_body;
 use super::bound::Listener;
-use super::link::Link;
-use super::registry::{Connections, NotAdmitted};
+use super::registry::{Connections, Live, NotAdmitted};
 use super::socket::{Socket, Wait};
 use crate::base::limits::Limits;
 use crate::base::log;
 use crate::base::log_rate::LogRate;
 use crate::base::waiting::after;
+use crate::transport::http::refusal::{HttpRefusal, JSON};
 use crate::transport::http::response::{Framing, date_now, write_head};
 
 /// The waits after accepting has failed: doubled with every further failure, so that neither a short want nor a long one costs much.
@@ -45,10 +44,10 @@ impl Accept for Listener {
 }
 
 /// The thread that accepts. Dropping it closes the listener.
-pub(super) struct Acceptor<A, L> {
+pub(super) struct Acceptor<A> {
     listener: A,
     /// What a connection's thread does.
-    live: L,
+    live: Live,
     connections: Arc<Connections>,
     limits: Arc<Limits>,
     /// Becomes readable when there is something to look at besides the listener: the front stops.
@@ -59,14 +58,10 @@ pub(super) struct Acceptor<A, L> {
     retry: Backoff,
 }
 
-impl<A, L> Acceptor<A, L>
-where
-    A: Accept,
-    L: Fn(Arc<Link>) + Clone + Send + 'static,
-{
+impl<A: Accept> Acceptor<A> {
     pub(super) fn new(
         listener: A,
-        live: L,
+        live: Live,
         connections: Arc<Connections>,
         limits: Arc<Limits>,
         wake: UnixStream,
@@ -249,21 +244,21 @@ impl Lingering {
 /// One write that does not block: a new connection has room for so little, and one that has not is no client. For a web page it has no CORS fields: whose page
 /// it is stands in a head, which nobody waits for here, and `*` would tell every page of the web that there is a server.
 fn say_no(socket: &Socket) {
-    let body = error_body(
-        503,
-        "The server has no room for another connection; try again later",
-    );
-    let fields = [("Retry-After", "1"), ("Content-Type", "application/json")];
+    let refusal =
+        HttpRefusal::busy("The server has no room for another connection; try again later");
+    let body = refusal.body();
+    let fields: Vec<_> = refusal.fields().chain([JSON]).collect();
+    let framing = Framing::Length(body.len());
     let mut answer = Vec::with_capacity(512);
     write_head(
         &mut answer,
-        503,
+        refusal.status,
         &fields,
-        Framing::Length(body.len()),
+        framing,
         true,
         &date_now(),
     );
-    answer.extend_from_slice(body.as_bytes());
+    answer.extend_from_slice(&body);
     let _ = socket.send_now(&[IoSlice::new(&answer)]);
     socket.shutdown(Shutdown::Write);
 }
@@ -292,14 +287,4 @@ fn concerns_one_connection(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionReset | Interrupted
     )
-}
-
-/// The other end of an acceptor's `wake`.
-pub(super) struct Waker(pub(super) UnixStream);
-
-impl Waker {
-    pub(super) fn wake(&self) {
-        // Shutting it down is readable for ever, cannot fail for want of room, and may be done twice.
-        let _ = self.0.shutdown(Shutdown::Both);
-    }
 }

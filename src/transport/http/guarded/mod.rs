@@ -3,7 +3,7 @@
 //! One thread per connection, which owns its socket; every wait has a deadline and every size a bound; what is ambiguous is refused.
 //! It must not know MCP. In reading order, each knowing only those before it:
 //!
-//! - `scan`, `head`, `body`: bytes to values, pure;
+//! - `head`, `scan`, `body`: bytes to values, pure;
 //! - `socket`, `bound`: the operating system, and the bell that wakes a connection's owner;
 //! - `link`: how far a connection has got, for others to see;
 //! - `registry`: which connections are open, and the threads they run on;
@@ -16,6 +16,7 @@ mod answer;
 mod body;
 mod bound;
 mod connection;
+mod controls;
 mod head;
 mod intake;
 mod link;
@@ -28,7 +29,7 @@ mod tests;
 mod wire;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,8 +38,7 @@ use std::time::Instant;
 
 use self::bound::LocalAddr;
 use self::connection::Common;
-use self::link::Link;
-use self::listener::{Acceptor, Waker};
+use self::listener::Acceptor;
 use self::registry::Connections;
 use super::exchange::Serve;
 use crate::base::budget::Budget;
@@ -47,11 +47,12 @@ use crate::transport::front::{Front, Unfinished};
 
 pub(crate) use self::bound::Listener;
 
-/// A running front. Dropping it without [`join`](GuardedFront::join) stops it and cuts every connection, but waits for nobody.
+/// A running front. Dropping it without [`join`](GuardedFront::join) stops it and cuts every connection, and waits for its acceptor alone.
 pub(crate) struct GuardedFront {
     address: LocalAddr,
     connections: Arc<Connections>,
-    waker: Waker,
+    /// The other end of the acceptor's `wake`.
+    waker: UnixStream,
     /// Taken by the first thread that stops accepting.
     acceptor: Mutex<Option<JoinHandle<()>>>,
 }
@@ -80,7 +81,7 @@ impl GuardedFront {
             memory,
             slips: Mutex::default(),
         });
-        let live = move |link: Arc<Link>| connection::live(link, Arc::clone(&common), &*serve);
+        let live = Arc::new(move |link| connection::live(link, Arc::clone(&common), &*serve));
         let acceptor = Acceptor::new(listener, live, Arc::clone(&connections), limits, wake)?;
         let thread = thread::Builder::new()
             .name("mcp-accept".to_owned())
@@ -88,7 +89,7 @@ impl GuardedFront {
         Ok(GuardedFront {
             address,
             connections,
-            waker: Waker(waker),
+            waker,
             acceptor: Mutex::new(Some(thread)),
         })
     }
@@ -97,7 +98,8 @@ impl GuardedFront {
     /// one whose request has begun to arrive answers it with `Connection: close` and ends. Stopping twice does nothing more.
     pub(crate) fn stop_accepting(&self) {
         self.connections.announce_stop();
-        self.waker.wake();
+        // Readable for ever, cannot fail for want of room, and may be done twice.
+        let _ = self.waker.shutdown(Shutdown::Both);
         let mut acceptor = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(acceptor) = acceptor.take() {
             // It never waits for a peer, so this is short. A panic in it was reported there, and its end is what we want.
@@ -123,6 +125,10 @@ impl Front for GuardedFront {
             LocalAddr::Tcp(address) => Some(*address),
             LocalAddr::Unix(_) => None,
         }
+    }
+
+    fn stop(&mut self) {
+        self.stop_accepting();
     }
 
     fn finish(self: Box<Self>, deadline: Instant) -> Unfinished {

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::link::Link;
 use super::socket::Socket;
+use crate::base::heap;
+use crate::base::log;
 use crate::base::waiting::after;
 
 /// Address space for a connection's thread; only touched pages cost memory. It must hold the parser of a message `json_depth_max` deep.
@@ -25,11 +27,17 @@ const SPARE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What has not arrived whole when the front stops was never accepted, and may still do so for this long.
 const HALF_REQUEST_GRACE: Duration = Duration::from_millis(400);
 
+/// How long the threads of connections that were cut may take to end: they only have to notice.
+const CUT_GRACE: Duration = Duration::from_secs(1);
+
 /// How long a connection that is to make room may take. It only has to wake and to close.
 const EVICTION_PATIENCE: Duration = Duration::from_millis(100);
 
 /// So many connections are asked to make room for a new one. The second is needed when a request of the first arrived at the same moment.
 const EVICTIONS_MAX: usize = 3;
+
+/// What a thread runs for a connection that it owns.
+pub(super) type Live = Arc<dyn Fn(Arc<Link>) + Send + Sync>;
 
 /// Why a connection was not admitted; its socket comes back.
 #[derive(Debug)]
@@ -96,15 +104,12 @@ impl Connections {
     }
 
     /// Has a thread own this connection and run `live` for it: a spare one, or a new one.
-    pub(super) fn admit<L>(
+    pub(super) fn admit(
         self: &Arc<Self>,
         socket: Socket,
         connections_max: usize,
-        live: &L,
-    ) -> Result<(), NotAdmitted>
-    where
-        L: Fn(Arc<Link>) + Clone + Send + 'static,
-    {
+        live: &Live,
+    ) -> Result<(), NotAdmitted> {
         // Held until the thread is in the table, so that a thread that ends at once finds itself there.
         let mut table = self.make_room(connections_max);
         if !table.has_room(connections_max) {
@@ -145,17 +150,17 @@ impl Connections {
         table
     }
 
-    fn start_thread<L>(
+    fn start_thread(
         self: &Arc<Self>,
         table: &mut ConnectionTable,
         first: (u64, Arc<Link>),
-        live: &L,
-    ) -> io::Result<()>
-    where
-        L: Fn(Arc<Link>) + Clone + Send + 'static,
-    {
+        live: &Live,
+    ) -> io::Result<()> {
+        if !heap::has_room_for_thread(STACK_BYTES) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         let number = table.started;
-        let (connections, live) = (Arc::clone(self), live.clone());
+        let (connections, live) = (Arc::clone(self), Arc::clone(live));
         let thread = thread::Builder::new()
             .name(format!("mcp-conn-{number}"))
             .stack_size(STACK_BYTES)
@@ -207,7 +212,7 @@ impl Connections {
     }
 
     /// After [`stop`](Self::stop): waits for every connection to end, cuts those that have not by `deadline`, and joins every thread. The
-    /// number that was cut at work. A thread that is inside `Serve::serve` is waited for without bound: it is the server's to end.
+    /// number that was cut at work. A thread that does not notice is left behind.
     pub(super) fn join(&self, deadline: Instant) -> usize {
         let mut table = self.wait_for_end(after(HALF_REQUEST_GRACE).min(deadline));
         for link in table.open.values() {
@@ -216,10 +221,15 @@ impl Connections {
         drop(table);
         drop(self.wait_for_end(deadline));
         let cut = self.cut();
-        table = self.lock();
-        while table.living > 0 {
-            let waited = self.left.wait(table);
-            table = waited.unwrap_or_else(PoisonError::into_inner);
+        let lives = |table: &mut ConnectionTable| table.living > 0;
+        let waited = self.left.wait_timeout_while(self.lock(), CUT_GRACE, lives);
+        table = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if table.living > 0 {
+            log::error!(
+                "{} connections do not end and are left behind",
+                table.living
+            );
+            return cut;
         }
         let last = table.ended.take();
         drop(table);

@@ -1,4 +1,4 @@
-//! Where the head of a request ends, found as its bytes arrive, and the bounds on its size.
+//! Where a head ends that comes in pieces, or what is wrong with one that is refused, found as its bytes arrive.
 //!
 //! Pure: "need more bytes" is a value, and every split of the same bytes gives the same result. Each byte is looked at once, so
 //! a client that sends a byte at a time costs no more than one that sends all at once. What the lines say is `head.rs`'s
@@ -6,29 +6,11 @@
 
 use memchr::memchr;
 
-/// A request line has a method, a target and a version; real targets are a path.
-pub(super) const TARGET_BYTES_MAX: usize = 4 * 1024;
-
-/// Most header fields in one request. Real clients send about ten, proxies a few more.
-pub(super) const FIELDS_MAX: usize = 100;
-
-/// Why a request is refused, and with what status. The connection is closed after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    pub(super) status: u16,
-    pub(super) reason: &'static str,
-}
-
-pub(super) const fn refusal(status: u16, reason: &'static str) -> Refused {
-    Refused { status, reason }
-}
-
-pub(super) const fn bad(reason: &'static str) -> Refused {
-    refusal(400, reason)
-}
+use super::head::{
+    FIELDS_MAX, Refused, TARGET_BYTES_MAX, TOO_MANY_FIELDS, bad, is_token_byte, refusal,
+};
 
 const HEAD_TOO_LONG: Refused = refusal(431, "the request head is too long");
-pub(super) const TOO_MANY_FIELDS: Refused = refusal(431, "the request has too many header fields");
 const TARGET_TOO_LONG: Refused = refusal(414, "the request target is too long");
 const NOT_A_METHOD: Refused = bad("a request begins with a method");
 const BARE_LINE_FEED: Refused = bad("a line ends without a carriage return");
@@ -107,9 +89,4 @@ impl Scanner {
         }
         Ok(())
     }
-}
-
-/// RFC 9110 §5.6.2.
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -2,7 +2,7 @@
 //!
 //! Everything of the guarded front that depends on the operating system stands here and in `bound.rs`. The socket stays in blocking
 //! mode all its life: what must not block says so call by call, because the mode belongs to the open file and not to the
-//! handle. Must not know HTTP, deadlines or what is being sent.
+//! handle. Must not know heads and bodies, deadlines or what is being sent.
 
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -13,7 +13,11 @@ fn check_head(
         fields.extend(value.map(|value| (*name, value)));
     }
     let head = Head(method, "/mcp", fields);
-    check(&head).map_err(|refusal| refusal.status)
+    let checked = check(&head).and_then(|verb| match verb {
+        Verb::Post => check_message(&head).map(|()| verb),
+        verb => Ok(verb),
+    });
+    checked.map_err(|refusal| refusal.status)
 }
 
 #[test]

@@ -130,7 +130,7 @@ impl Exchange for TinyExchange<'_> {
     }
 
     fn target(&self) -> &str {
-        self.request.as_ref().map_or("", |request| request.url())
+        self.request.as_ref().map_or("", target)
     }
 
     fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
@@ -216,5 +216,18 @@ impl Exchange for TinyExchange<'_> {
 
     fn close_after(&mut self) {
         self.close = true;
+    }
+}
+
+/// The target without scheme and authority, which a proxy may have left in (RFC 9112 §3.2.2). Whether they agree with `Host` is not
+/// looked at; `Host` is what counts.
+pub(crate) fn target(request: &Request) -> &str {
+    let target = request.url();
+    let rest = target
+        .strip_prefix("http://")
+        .or_else(|| target.strip_prefix("https://"));
+    match rest.map(|rest| rest.find('/').map(|at| &rest[at..])) {
+        None => target,
+        Some(path) => path.unwrap_or("/"),
     }
 }

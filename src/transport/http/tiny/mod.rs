@@ -11,7 +11,7 @@
 //!   no body.
 //! - When descriptors run out its accept loop ends for good; the server then shuts down, if tiny_http says so.
 //! - At the end it does not close idle connections; what is sent on one afterwards is not answered. `Connection: close` is left to the client to do.
-//! - In a burst of connections its own thread pool can leave some unanswered for seconds.
+//! - In a burst of connections its own thread pool can leave some unanswered until others end.
 //!
 //! Behind a proxy or on loopback that may do. Must not know MCP.
 
@@ -28,6 +28,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tiny_http::Request;
 
 use self::exchange::TinyExchange;
+pub(crate) use self::exchange::target;
+use crate::base::counted::Counted;
 use crate::base::error::Error;
 use crate::base::log;
 use crate::transport::front::{ClientEnd, Front, Unfinished};
@@ -39,6 +41,7 @@ use crate::transport::http::refusal::HttpRefusal;
 pub(crate) struct TinyFront {
     http: Arc<tiny_http::Server>,
     address: SocketAddr,
+    /// Its own; those of other fronts are connections of the server, too.
     exchanges: Arc<AtomicUsize>,
     taking: JoinHandle<()>,
     /// Disconnects once every thread has left.
@@ -62,11 +65,11 @@ impl TinyFront {
             .map_err(|source| unusable(std::io::Error::other(source)))?;
         let (http, endpoint) = (Arc::new(http), Arc::new(endpoint));
         let (alive, left) = bounded(0);
-        let exchanges = Arc::clone(endpoint.engine.connections());
-        let taken = Arc::clone(&http);
+        let exchanges = Arc::default();
+        let (taken, open) = (Arc::clone(&http), Arc::clone(&exchanges));
         let name = "mcp-http";
         let taking = thread::Builder::new().name(name.into()).spawn(move || {
-            take(&taken, &endpoint, &alive);
+            take(&taken, &endpoint, &open, &alive);
             end.ended();
         });
         Ok(TinyFront {
@@ -80,15 +83,19 @@ impl TinyFront {
 }
 
 /// Gives each request a thread, until somebody unblocks the server or its accept loop has died.
-fn take(http: &tiny_http::Server, endpoint: &Arc<Endpoint>, alive: &Sender<Infallible>) {
+fn take(
+    http: &tiny_http::Server,
+    endpoint: &Arc<Endpoint>,
+    exchanges: &Arc<AtomicUsize>,
+    alive: &Sender<Infallible>,
+) {
     loop {
         let request = match http.recv() {
             Ok(request) => request,
             Err(_) if endpoint.engine.is_draining() => return,
             Err(error) => return log::error!("tiny_http accepts no more connections: {error}"),
         };
-        let open = endpoint.engine.connections().load(Ordering::Relaxed);
-        if open >= endpoint.limits.exchanges_max {
+        if exchanges.load(Ordering::Relaxed) >= endpoint.limits.exchanges_max {
             let busy = HttpRefusal::busy("Too many requests are under way; try again in a second");
             let mut exchange = TinyExchange::new(request, endpoint.engine.bodies());
             if let Err(error) = endpoint.refuse(&mut exchange, &busy) {
@@ -97,7 +104,7 @@ fn take(http: &tiny_http::Server, endpoint: &Arc<Endpoint>, alive: &Sender<Infal
             continue;
         }
         let (endpoint, alive) = (Arc::clone(endpoint), alive.clone());
-        let exchange = ExchangeCount::new(endpoint.engine.connections());
+        let exchange = [exchanges, endpoint.engine.connections()].map(Counted::one);
         let serve = move || {
             let _until_the_end = (alive, exchange);
             endpoint.serve(&mut TinyExchange::new(request, endpoint.engine.bodies()));
@@ -111,24 +118,8 @@ fn take(http: &tiny_http::Server, endpoint: &Arc<Endpoint>, alive: &Sender<Infal
 
 /// Serves one request to its end, on the caller's thread.
 pub(crate) fn answer(endpoint: &Endpoint, request: Request) {
-    let _counted = ExchangeCount::new(endpoint.engine.connections());
+    let _counted = Counted::one(endpoint.engine.connections());
     endpoint.serve(&mut TinyExchange::new(request, endpoint.engine.bodies()));
-}
-
-/// One exchange under way, also if serving it panics.
-struct ExchangeCount(Arc<AtomicUsize>);
-
-impl ExchangeCount {
-    fn new(exchanges: &Arc<AtomicUsize>) -> Self {
-        exchanges.fetch_add(1, Ordering::Relaxed);
-        ExchangeCount(Arc::clone(exchanges))
-    }
-}
-
-impl Drop for ExchangeCount {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Front for TinyFront {
@@ -136,16 +127,21 @@ impl Front for TinyFront {
         Some(self.address)
     }
 
-    /// Until here it has taken whatever came, and the engine has refused new calls. Takes no more, waits for every exchange to end, and frees
-    /// the port.
-    fn finish(self: Box<Self>, deadline: Instant) -> Unfinished {
+    fn stop(&mut self) {
         self.http.unblock();
-        if self.taking.join().is_err() {
+    }
+
+    /// Waits for every exchange to end, and frees the port.
+    fn finish(self: Box<Self>, deadline: Instant) -> Unfinished {
+        let everyone_left =
+            self.left.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected);
+        // Else the thread that takes requests may be refusing one whose body does not come, and is left behind.
+        if everyone_left && self.taking.join().is_err() {
             log::error!("the thread that takes HTTP requests ended by panicking");
         }
-        let unfinished = match self.left.recv_deadline(deadline) {
-            Err(RecvTimeoutError::Disconnected) => 0,
-            _ => self.exchanges.load(Ordering::Relaxed).max(1),
+        let unfinished = match everyone_left {
+            true => 0,
+            false => self.exchanges.load(Ordering::Relaxed).max(1),
         };
         drop(self.http);
         // tiny_http ends its accept thread in its own time and cannot be joined, so the port is watched instead.

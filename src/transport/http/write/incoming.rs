@@ -3,26 +3,39 @@
 //! Must not know what is written, or in which form.
 
 use std::io;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use crate::base::limits::Limits;
 use crate::base::waiting::{after, look_and_yield};
-use crate::outbox::{Item, OutboxReceiver, Pending, Rings, ShortWay, Wake};
+use crate::outbox::{Item, Outbox, OutboxReceiver, Pending, Rings, ShortWay, Wake};
+use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::{Exchange, Heard, Heeds};
+use crate::transport::http::write::earlier;
 
 /// What comes out of an outbox, with what its silence means.
 pub(in crate::transport::http) struct Incoming<'a> {
     pub(super) limits: &'a Limits,
     pub(super) receiver: OutboxReceiver,
+    /// Whether the first that comes is the end of the exchange before.
+    pub(super) follows: bool,
     /// Whether a client that leaves ends this.
     watches: bool,
     /// What is heeded of the client: of what has been seen already nothing more.
     heeds: Heeds,
-    /// An answer that goes the short way may find its client's next word waking this thread, which is how it costs one wake-up.
+    /// An answer that goes the short way need not wake this thread: its next request does, so that each exchange costs one wake-up.
     sleeps_on: bool,
+    /// The client has sent something else meanwhile.
+    has_bytes: bool,
     /// When something must be said, so that the client sees that the call lives.
     speak_at: Instant,
+    /// When what has been gathered must leave, whatever else comes; `None` while nothing has been.
+    leave_at: Option<Instant>,
 }
+
+/// How long an event may wait for others to leave with. Events that come for as long as it takes would else keep it: each grants ten more yields, and beside
+/// busy threads one yield takes up to two milliseconds. A write this often costs nothing beside what it carries, and nobody sees the delay.
+const GATHER_MAX: Duration = Duration::from_millis(5);
 
 /// How often a client that may leave is looked for where there is no descriptor left to hear of it by.
 const LOOK: Duration = Duration::from_millis(100);
@@ -34,6 +47,8 @@ pub(super) enum Next {
     Idle,
     /// It has been silent for too long.
     Silent,
+    /// The answer is leaving by the short way, and the client has sent something else meanwhile.
+    Leaving,
 }
 
 /// What ends a wait, if another look at the outbox finds nothing.
@@ -48,11 +63,31 @@ impl<'a> Incoming<'a> {
         Incoming {
             limits,
             receiver,
+            follows: false,
             watches: false,
             heeds: Heeds::Nothing,
             sleeps_on: false,
+            has_bytes: false,
             speak_at: after(limits.stream_after),
+            leave_at: None,
         }
+    }
+
+    /// Ends the exchange before, if it has not ended.
+    pub(in crate::transport::http) fn settle<E: Exchange>(
+        &mut self,
+        endpoint: &Endpoint,
+        exchange: &mut E,
+    ) -> io::Result<()> {
+        if mem::take(&mut self.follows) {
+            earlier::end(endpoint, exchange, self.receiver.recv(None))?;
+        }
+        Ok(())
+    }
+
+    /// Where what comes is put in.
+    pub(in crate::transport::http) fn outbox(&self) -> Outbox {
+        self.receiver.outbox()
     }
 
     /// A client that leaves ends this, from now on.
@@ -89,21 +124,21 @@ impl<'a> Incoming<'a> {
         has_gathered: bool,
     ) -> io::Result<Next> {
         if has_gathered {
-            return Ok(self.gather());
+            return Ok(look_and_yield(|| self.gather(Instant::now())).unwrap_or(Next::Idle));
         }
+        self.leave_at = None;
         match exchange.bell() {
             Some(wake) => self.hear(exchange, &wake),
             None => self.look(exchange),
         }
     }
 
-    /// What is there already, or comes while others run for a moment.
-    fn gather(&self) -> Next {
-        let come = || match self.receiver.recv(Some(Instant::now())) {
-            Item::TimedOut => None,
-            item => Some(Next::Item(item)),
-        };
-        look_and_yield(come).unwrap_or(Next::Idle)
+    /// What can leave with what has been gathered, or that it is time for that to leave.
+    fn gather(&mut self, now: Instant) -> Option<Next> {
+        if now >= *self.leave_at.get_or_insert(now + GATHER_MAX) {
+            return Some(Next::Idle);
+        }
+        self.receiver.recv_more().map(Next::Item)
     }
 
     /// Waits for the outbox and for the client in one place.
@@ -121,13 +156,16 @@ impl<'a> Incoming<'a> {
             };
             let heard = match (self.receiver.try_recv(wake, rings), over) {
                 (Ok(item), _) => return Ok(Next::Item(item)),
-                (Err(Pending::Sending), _) => exchange.wait(Heeds::Nothing, None),
+                // The client is quicker than the worker's last step.
+                (Err(Pending::Sending), None) if self.has_bytes => return Ok(Next::Leaving),
+                (Err(Pending::Sending), Some(_)) => break,
+                (Err(Pending::Sending), None) if !self.sleeps_on => break,
                 (Err(Pending::Nothing), Some(Over::Silence)) => return Ok(Next::Silent),
                 (Err(Pending::Nothing), Some(Over::Departure)) => {
                     let _known = exchange.client_left();
                     return Err(io::ErrorKind::ConnectionAborted.into());
                 }
-                (Err(Pending::Nothing), None) => {
+                (Err(_), None) => {
                     let mut time = self.speak_at - now;
                     if self.sleeps_on {
                         // It may be idle by then, and keeps nothing while it is.
@@ -136,12 +174,7 @@ impl<'a> Incoming<'a> {
                     exchange.wait(self.heeds, Some(time))
                 }
             };
-            if heard == Heard::Bytes
-                && self.sleeps_on
-                && let Some(item) = self.let_worker_finish(wake)
-            {
-                return Ok(Next::Item(item));
-            }
+            self.has_bytes |= heard == Heard::Bytes;
             // Judged only after another look at the outbox: a client that has been answered may leave.
             match heard {
                 Heard::Bell => continue,
@@ -152,12 +185,8 @@ impl<'a> Incoming<'a> {
             }
             self.sleeps_on = false;
         }
-    }
-
-    /// A client can be quicker with its next request than the worker with noting that its answer has left: that is no reason to sleep once more.
-    fn let_worker_finish(&self, wake: &Wake) -> Option<Item> {
-        look_and_yield(|| (!self.receiver.is_sending()).then_some(()))?;
-        self.receiver.try_recv(wake, Rings::Never).ok()
+        // Only the sender's last step is waited for.
+        Ok(Next::Item(self.receiver.recv(None)))
     }
 
     /// Waits for the outbox, and looks for the client from time to time.
@@ -175,6 +204,63 @@ impl<'a> Incoming<'a> {
                 Item::TimedOut => {}
                 item => return Ok(Next::Item(item)),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::budget::Budget;
+    use crate::outbox::{EventKind, new_outbox, outbox_on, source};
+    use crate::transport::http::exchange::tests::Head;
+
+    #[test]
+    fn law_13_what_is_gathered_is_charged_until_it_has_left() {
+        let account = Budget::whole(usize::MAX);
+        let (outbox, receiver) = outbox_on(&account, 1, 100_000);
+        let (_canceller, call) = source();
+        let limits = Limits::default();
+        let mut incoming = Incoming::new(&limits, receiver);
+        let mut exchange = Head("POST", "/", Vec::new());
+        for _ in 0..8 {
+            outbox.send_event(vec![b'x'; 2000], EventKind::Message, &call);
+        }
+        let all = account.used();
+        for number in 0..8 {
+            let next = incoming.next(&mut exchange, number > 0);
+            assert!(matches!(next, Ok(Next::Item(Item::Event(_)))));
+            assert_eq!(account.used(), all);
+        }
+        let next = incoming.next(&mut exchange, true);
+        assert!(matches!(next, Ok(Next::Idle)), "now they are sent");
+        outbox.send_event("next".into(), EventKind::Message, &call);
+        let next = incoming.next(&mut exchange, false);
+        assert!(matches!(next, Ok(Next::Item(Item::Event(_)))));
+        assert!(account.used() < all);
+    }
+
+    #[test]
+    fn events_that_never_cease_are_not_gathered_for_ever() {
+        let (outbox, receiver) = new_outbox(1, 1000);
+        let (_canceller, call) = source();
+        let limits = Limits::default();
+        let mut incoming = Incoming::new(&limits, receiver);
+        let mut exchange = Head("POST", "/", Vec::new());
+        let start = Instant::now();
+        for begin in [start, start + 10 * GATHER_MAX] {
+            let mut gathered = Vec::new();
+            for millis in 0..10 {
+                outbox.send_event("event".into(), EventKind::Message, &call);
+                gathered.push(incoming.gather(begin + Duration::from_millis(millis)));
+            }
+            let (before, after) = gathered.split_at(5);
+            let is_item = |next: &Option<Next>| matches!(next, Some(Next::Item(Item::Event(_))));
+            assert!(before.iter().all(is_item));
+            assert!(after.iter().all(|next| matches!(next, Some(Next::Idle))));
+            // They leave, and with the next one it begins anew.
+            let next = incoming.next(&mut exchange, false);
+            assert!(is_item(&next.ok()));
         }
     }
 }

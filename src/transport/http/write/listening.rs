@@ -5,8 +5,8 @@
 use std::io;
 use std::time::Instant;
 
+use crate::base::counted::Counted;
 use crate::outbox::Item;
-use crate::transport::http::endpoint::StreamPlace;
 use crate::transport::http::exchange::Exchange;
 use crate::transport::http::write::incoming::{Incoming, Next};
 use crate::transport::http::write::plain::HttpReply;
@@ -25,11 +25,11 @@ impl<'a, E: Exchange> ListeningStream<'a, E> {
     /// ended, and what the client has not heard.
     pub(in crate::transport::http) fn write(
         reply: HttpReply<'a, E>,
-        place: StreamPlace,
+        permit: Counted,
         mut incoming: Incoming<'_>,
     ) -> (io::Result<()>, impl Iterator<Item = Vec<u8>>) {
         incoming.watch();
-        let (written, gathered) = match EventStream::open(reply, place) {
+        let (written, gathered) = match EventStream::open(reply, permit) {
             Err(error) => (Err(error), Vec::new()),
             Ok(stream) => {
                 let gathered = Vec::new();
@@ -65,7 +65,7 @@ impl<'a, E: Exchange> ListeningStream<'a, E> {
                     return Ok(());
                 }
                 Next::Item(_) => {}
-                Next::Idle => self.send(incoming)?,
+                Next::Idle | Next::Leaving => self.send(incoming)?,
                 Next::Silent => {
                     self.stream.unsent.extend_from_slice(sse::HEARTBEAT);
                     self.send(incoming)?;

@@ -1,10 +1,12 @@
 //! What an exchange says: everything that comes out of its outbox, written as it comes.
 //!
 //! Three things can be written, each in its file: `plain`, one JSON body; `stream`, events until the answer; `resumable`, events that a client
-//! can come back for. An answer is plain JSON if it comes first; the first event, or a settled wait, turns it into a stream. `listening` is the
+//! can come back for. An answer is plain JSON if it comes first; the first event, or a silence of `stream_after`, turns it into a stream. `listening` is the
 //! stream of what belongs to no request. Must not know what the messages mean. Specification: `basic/transports` ("Sending Messages to the
 //! Server") of revision 2025-11-25.
 
+mod earlier;
+mod fields;
 mod incoming;
 mod listening;
 mod plain;
@@ -12,7 +14,9 @@ mod resumable;
 mod stream;
 
 use std::io;
+use std::mem;
 
+pub(super) use self::earlier::settle;
 pub(super) use self::incoming::Incoming;
 pub(super) use self::listening::ListeningStream;
 pub(super) use self::plain::HttpReply;
@@ -20,11 +24,11 @@ pub(super) use self::resumable::ResumableStream;
 
 use self::incoming::Next;
 use self::stream::EventStream;
+use crate::base::counted::Counted;
 use crate::engine::Accepted;
 use crate::observe::access::Outcome;
 use crate::outbox::Item;
 use crate::protocol::errors::ErrorObject;
-use crate::transport::http::endpoint::StreamPlace;
 use crate::transport::http::exchange::Exchange;
 
 /// Writes whatever answers an accepted message, in the form that its first word asks for. An error means that the client has gone.
@@ -43,24 +47,25 @@ pub(super) fn write<E: Exchange>(
     }
     // Once it could not become a stream it stays silent until it can answer as plain JSON.
     let mut may_stream = true;
-    let (next, place) = loop {
-        let next = incoming.next(reply.exchange, false)?;
-        let place = match &next {
-            Next::Item(
-                Item::Answer(_) | Item::Rest(_) | Item::Sent | Item::NoAnswer(_) | Item::Finished,
-            ) => {
+    let (next, permit) = loop {
+        let Some(next) = next_of(&mut reply, &mut incoming)? else {
+            continue;
+        };
+        let permit = match &next {
+            Next::Item(item) if is_end(item) => {
                 reply.keep(incoming.receiver);
                 return end_plain(reply, next, accepted);
             }
+            Next::Leaving => return reply.leave(incoming.receiver),
             Next::Idle | Next::Item(Item::Superseded) => continue,
             Next::Item(Item::Detach) if !can_pause(accepted) => continue,
             // A request of ours opens the stream whatever else is open: a worker waits for its answer, and there are not many of those.
-            Next::Item(Item::Request(_)) => Some(StreamPlace::insist(reply.endpoint)),
-            _ => reply.stream_place().filter(|_| may_stream),
+            Next::Item(Item::Request { .. }) => Some(Counted::one(&reply.endpoint.streams)),
+            _ => reply.stream_permit().filter(|_| may_stream),
         };
-        match (place, &next) {
-            (Some(place), _) => break (next, place),
-            (None, Next::Item(Item::Opening(_))) => refuse_stream(&reply, accepted),
+        match (permit, &next) {
+            (Some(permit), _) => break (next, permit),
+            (None, Next::Item(Item::Opening { .. })) => refuse_stream(&reply, accepted),
             (None, _) => incoming.spoke(),
         }
         may_stream = false;
@@ -68,9 +73,27 @@ pub(super) fn write<E: Exchange>(
     incoming.take_back();
     match accepted {
         Accepted::InSession(streams) => {
-            ResumableStream::open(reply, place, streams, &incoming)?.write(incoming, next)
+            ResumableStream::open(reply, permit, streams, &incoming)?.write(incoming, next)
         }
-        _ => EventStream::open(reply, place)?.write(incoming, next),
+        _ => EventStream::open(reply, permit)?.write(incoming, next),
+    }
+}
+
+/// What comes next for this exchange; `None` if that was the end of the exchange before.
+fn next_of<E: Exchange>(
+    reply: &mut HttpReply<'_, E>,
+    incoming: &mut Incoming<'_>,
+) -> io::Result<Option<Next>> {
+    let next = match incoming.next(reply.exchange, false)? {
+        Next::Leaving if !reply.can_leave(incoming) => Next::Item(incoming.receiver.recv(None)),
+        next => next,
+    };
+    match next {
+        Next::Item(item) if mem::take(&mut incoming.follows) => {
+            let beside = earlier::end(reply.endpoint, reply.exchange, item)?;
+            Ok(beside.map(Next::Item))
+        }
+        next => Ok(Some(next)),
     }
 }
 
@@ -88,15 +111,23 @@ fn end_plain<E: Exchange>(
             };
             reply.answer(answer, opened)
         }
-        Next::Item(Item::Sent) => reply.exchange.end_short_way(b""),
+        Next::Item(Item::Sent(_)) => reply.exchange.end_short_way(b""),
         Next::Item(Item::Rest(rest)) => reply.end_answer(&rest),
         // The call was cancelled. A request must be answered with JSON or a stream, and there is nothing to say.
-        Next::Item(Item::NoAnswer(Some(access))) => match reply.stream_place() {
-            Some(place) => EventStream::open(reply, place)?.end_unanswered(&access),
+        Next::Item(Item::NoAnswer(Some(access))) => match reply.stream_permit() {
+            Some(permit) => EventStream::open(reply, permit)?.end_unanswered(&access),
             None => reply.end_unanswered(&access),
         },
         _ => reply.acknowledge(),
     }
+}
+
+/// Whether nothing follows it, so that it makes no stream.
+fn is_end(item: &Item) -> bool {
+    matches!(
+        item,
+        Item::Answer(_) | Item::Rest(_) | Item::Sent(_) | Item::NoAnswer(_) | Item::Finished
+    )
 }
 
 fn can_pause(accepted: &Accepted) -> bool {

@@ -5,20 +5,16 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::base::counted::Counted;
 use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{Answer, OutboxReceiver, Rest, ShortSent, ShortWay};
-use crate::protocol::errors::ErrorCode;
-use crate::transport::http::callers::cors_fields;
-use crate::transport::http::endpoint::{Endpoint, StreamPlace};
-use crate::transport::http::exchange::{Exchange, HttpResponse};
+use crate::transport::http::endpoint::Endpoint;
+use crate::transport::http::exchange::{Exchange, HttpResponse, KeptOutbox};
 use crate::transport::http::policy::status;
-use crate::transport::http::refusal::HttpRefusal;
-
-/// More fields than these no answer has, besides what the front adds.
-const FIELDS_MAX: usize = 12;
-
-const JSON: (&str, &str) = ("Content-Type", "application/json");
-const RETRY_AFTER: (&str, &str) = ("Retry-After", "1");
+use crate::transport::http::refusal::{HttpRefusal, JSON};
+use crate::transport::http::write::earlier::settle;
+use crate::transport::http::write::fields::{FIELDS_MAX, answer_fields, collect};
+use crate::transport::http::write::incoming::Incoming;
 
 /// The answer to one exchange that has not begun yet.
 pub(in crate::transport::http) struct HttpReply<'a, E> {
@@ -29,27 +25,51 @@ pub(in crate::transport::http) struct HttpReply<'a, E> {
     pub(in crate::transport::http) origin: Option<&'a str>,
 }
 
-impl<E: Exchange> HttpReply<'_, E> {
-    /// A place for an event stream, if the client can be sent one and not too many are open.
-    pub(super) fn stream_place(&self) -> Option<StreamPlace> {
+impl<'a, E: Exchange> HttpReply<'a, E> {
+    /// A permit for an event stream, if the client can be sent one and not too many are open.
+    pub(super) fn stream_permit(&self) -> Option<Counted> {
         let can_stream = self.exchange.can_stream();
-        can_stream.then(|| StreamPlace::take(self.endpoint))?
+        can_stream.then(|| self.endpoint.stream_permit())?
     }
 
     /// What the exchange reads from. One that is used again has a short way without a page's origin.
-    pub(in crate::transport::http) fn outbox(&mut self) -> OutboxReceiver {
+    pub(in crate::transport::http) fn incoming(&mut self) -> io::Result<Incoming<'a>> {
+        let endpoint = self.endpoint;
+        if self.origin.is_some() || !self.exchange.has_short_way() {
+            settle(endpoint, self.exchange)?;
+        }
         let kept = self.exchange.kept_outbox().and_then(Option::take);
-        let kept = kept.filter(|_| self.origin.is_none());
-        kept.unwrap_or_else(|| self.endpoint.outbox(self.exchange.can_stream()))
+        let (receiver, follows) = match kept.filter(|_| self.origin.is_none()) {
+            Some(KeptOutbox::AsNew(receiver)) => (receiver, false),
+            Some(KeptOutbox::Leaving(receiver)) => (receiver, true),
+            None => (endpoint.outbox(self.exchange.can_stream()), false),
+        };
+        let mut incoming = Incoming::new(&endpoint.limits, receiver);
+        incoming.follows = follows;
+        Ok(incoming)
     }
 
     /// Keeps it for the next exchange on this connection, if it can be used again.
     pub(super) fn keep(&mut self, outbox: OutboxReceiver) {
         if self.origin.is_none()
-            && let Some(place) = self.exchange.kept_outbox()
+            && let Some(kept) = self.exchange.kept_outbox()
         {
-            *place = outbox.renew();
+            *kept = outbox.renew().map(KeptOutbox::AsNew);
         }
+    }
+
+    /// Whether the next exchange may begin before the answer of this one is known to have left.
+    pub(super) fn can_leave(&mut self, incoming: &Incoming<'_>) -> bool {
+        let is_kept = self.origin.is_none() && self.exchange.kept_outbox().is_some();
+        is_kept && !incoming.follows && incoming.receiver.is_leaving()
+    }
+
+    /// Ends this exchange and leaves the end of its answer to the next one.
+    pub(super) fn leave(self, outbox: OutboxReceiver) -> io::Result<()> {
+        if let Some(kept) = self.exchange.kept_outbox() {
+            *kept = Some(KeptOutbox::Leaving(outbox));
+        }
+        self.exchange.end_short_way(b"")
     }
 
     /// The terminal message as plain JSON.
@@ -68,8 +88,8 @@ impl<E: Exchange> HttpReply<'_, E> {
         sent
     }
 
-    /// What [`answer`](Self::answer) does, done by another thread, if it can be: in this exchange, and in others to whose answers no page's origin belongs. While the server drains it is not, for the owner then closes the
-    /// connection with it.
+    /// What sends [`answer`](Self::answer) from another thread. It serves later exchanges of the connection, too, unless a page's origin belongs
+    /// to this one. While the server drains it sends nothing, for the owner then closes the connection with the answer.
     pub(super) fn short_way(&self) -> Option<ShortWay> {
         let mut send = self.exchange.short_way()?;
         let mut head = Vec::new();
@@ -94,8 +114,8 @@ impl<E: Exchange> HttpReply<'_, E> {
                 _ if sent.count == 0 => ShortSent::Nothing(answer),
                 Some(from) if from == answer.body.len() => {
                     engine.observer().ended(&answer.access, Some(status));
-                    match sent.is_last {
-                        true => ShortSent::AllAndLast,
+                    match sent.wakes_owner {
+                        true => ShortSent::AllAndWake,
                         false => ShortSent::All,
                     }
                 }
@@ -157,7 +177,7 @@ impl<E: Exchange> HttpReply<'_, E> {
         fields: impl IntoIterator<Item = (&'f str, &'f str)>,
         body: &[u8],
     ) -> io::Result<()> {
-        self.begin();
+        self.begin()?;
         let mut all = [("", ""); FIELDS_MAX];
         let count = collect(&mut all, self.tag, self.origin, fields);
         self.exchange.respond(&HttpResponse {
@@ -169,7 +189,7 @@ impl<E: Exchange> HttpReply<'_, E> {
 
     /// Opens an event stream, whose events are for the caller to write.
     pub(super) fn begin_stream(&mut self) -> io::Result<()> {
-        self.begin();
+        self.begin()?;
         let fields = [
             ("Cache-Control", "no-cache, no-transform"),
             // Otherwise a proxy may hold events back.
@@ -180,43 +200,12 @@ impl<E: Exchange> HttpReply<'_, E> {
         self.exchange.begin_stream(&all[..count])
     }
 
-    /// While the server drains, a connection ends with its answer.
-    fn begin(&mut self) {
+    /// Nothing is written before the end of the exchange before. While the server drains, a connection ends with its answer.
+    fn begin(&mut self) -> io::Result<()> {
+        settle(self.endpoint, self.exchange)?;
         if self.endpoint.engine.is_draining() {
             self.exchange.close_after();
         }
+        Ok(())
     }
-}
-
-/// The fields that a terminal message has besides those that every answer has.
-fn answer_fields<'f>(
-    answer: &Answer,
-    opens: Option<&'f str>,
-) -> impl Iterator<Item = (&'f str, &'f str)> + use<'f> {
-    let is_refused = answer.error == Some(ErrorCode::OVERLOADED);
-    let session = opens.map(|session| ("Mcp-Session-Id", session));
-    let retry = is_refused.then_some(RETRY_AFTER);
-    [Some(JSON), session, retry].into_iter().flatten()
-}
-
-/// Puts the fields of this answer behind those that every answer has. How many there are.
-#[expect(clippy::map_identity, reason = "it shortens the lifetime of the items")]
-fn collect<'all, 'f: 'all>(
-    all: &mut [(&'all str, &'all str); FIELDS_MAX],
-    tag: &'all RequestTag,
-    origin: Option<&'all str>,
-    fields: impl IntoIterator<Item = (&'f str, &'f str)>,
-) -> usize {
-    let every = [("X-Request-Id", tag.as_str())];
-    let cors = origin.map(cors_fields).into_iter().flatten();
-    let fields = fields.into_iter().map(|(name, value)| (name, value));
-    let mut count = 0;
-    for (place, field) in all
-        .iter_mut()
-        .zip(every.into_iter().chain(cors).chain(fields))
-    {
-        *place = field;
-        count += 1;
-    }
-    count
 }

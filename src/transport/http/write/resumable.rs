@@ -6,9 +6,9 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::base::counted::Counted;
 use crate::legacy::{Cursor, OpenStream, Streams};
 use crate::outbox::{Answer, Item, OutboxReceiver};
-use crate::transport::http::endpoint::StreamPlace;
 use crate::transport::http::exchange::Exchange;
 use crate::transport::http::write::incoming::{Incoming, Next};
 use crate::transport::http::write::plain::HttpReply;
@@ -34,11 +34,11 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
     /// Opens the stream that answers a request.
     pub(super) fn open(
         reply: HttpReply<'a, E>,
-        place: StreamPlace,
+        permit: Counted,
         streams: &Arc<Streams>,
         incoming: &Incoming<'_>,
     ) -> io::Result<Self> {
-        let mut stream = EventStream::open(reply, place)?;
+        let mut stream = EventStream::open(reply, permit)?;
         let open = streams.open(incoming.receiver.outbox());
         // Clients of older revisions may take an event without a message for a broken one.
         if open.can_pause() {
@@ -54,13 +54,13 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
     /// Opens another connection for a stream with what its client has not heard.
     pub(in crate::transport::http) fn open_again(
         reply: HttpReply<'a, E>,
-        place: StreamPlace,
+        permit: Counted,
         from: Cursor,
         unheard: &[(Cursor, Vec<u8>)],
         can_pause: bool,
     ) -> io::Result<Self> {
         let retry = reply.endpoint.limits.retry_hint;
-        let mut stream = EventStream::open(reply, place)?;
+        let mut stream = EventStream::open(reply, permit)?;
         // Where the client stands has not changed, but so it hears at once that it is heard.
         match can_pause {
             true => sse::write_priming(&mut stream.unsent, from, retry),
@@ -128,7 +128,7 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
                 Next::Item(Item::Detach) if self.can_pause() => return Ok(Written::Paused),
                 Next::Item(Item::Superseded) => return Ok(Written::Paused),
                 Next::Item(item) => self.event(&item, incoming)?,
-                Next::Idle => self.stream.send(incoming)?,
+                Next::Idle | Next::Leaving => self.stream.send(incoming)?,
                 Next::Silent => self.stream.heartbeat(incoming)?,
             }
             let has_gathered = !self.stream.unsent.is_empty();
@@ -141,9 +141,12 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
     }
 
     fn event(&mut self, item: &Item, incoming: &mut Incoming<'_>) -> io::Result<()> {
-        if let Item::Event(message) | Item::Opening(message) | Item::Request(message) = item {
+        if let Item::Event(message)
+        | Item::Opening { message, .. }
+        | Item::Request { message, .. } = item
+        {
             self.write_id(message);
-            sse::write_event(&mut self.stream.unsent, message);
+            self.stream.put(message)?;
         }
         self.stream.send_if_due(item, incoming)
     }

@@ -3,10 +3,12 @@
 //! Must not know sessions. Specification: `basic/transports/streamable-http` ("Sending Messages") of revision 2026-07-28.
 
 use std::io;
+use std::mem;
 
+use crate::base::counted::Counted;
 use crate::observe::access::Access;
 use crate::outbox::{Answer, Item};
-use crate::transport::http::endpoint::{Endpoint, StreamPlace};
+use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::Exchange;
 use crate::transport::http::write::incoming::{Incoming, Next};
 use crate::transport::http::write::plain::HttpReply;
@@ -23,19 +25,19 @@ pub(super) struct EventStream<'a, E> {
     pub(super) unsent: Vec<u8>,
     /// Events on their way there; empty in between.
     events: Vec<Vec<u8>>,
-    /// Its place among the streams that may be open, given back when it is dropped.
-    _place: StreamPlace,
+    /// Its permit among the streams that may be open, given back when it is dropped.
+    _permit: Counted,
 }
 
 impl<'a, E: Exchange> EventStream<'a, E> {
-    pub(super) fn open(mut reply: HttpReply<'a, E>, place: StreamPlace) -> io::Result<Self> {
+    pub(super) fn open(mut reply: HttpReply<'a, E>, permit: Counted) -> io::Result<Self> {
         reply.begin_stream()?;
         Ok(EventStream {
             endpoint: reply.endpoint,
             exchange: reply.exchange,
             unsent: Vec::new(),
             events: Vec::new(),
-            _place: place,
+            _permit: permit,
         })
     }
 
@@ -48,7 +50,7 @@ impl<'a, E: Exchange> EventStream<'a, E> {
                 Next::Item(Item::NoAnswer(Some(access))) => return self.end_unanswered(&access),
                 Next::Item(Item::NoAnswer(None) | Item::Finished) => return self.end(),
                 Next::Item(item) => self.event(&item, &mut incoming)?,
-                Next::Idle => self.send(&mut incoming)?,
+                Next::Idle | Next::Leaving => self.send(&mut incoming)?,
                 Next::Silent => self.heartbeat(&mut incoming)?,
             }
             next = incoming.next(self.exchange, !self.unsent.is_empty())?;
@@ -56,28 +58,31 @@ impl<'a, E: Exchange> EventStream<'a, E> {
     }
 
     fn event(&mut self, item: &Item, incoming: &mut Incoming<'_>) -> io::Result<()> {
-        if let Item::Event(message) | Item::Opening(message) | Item::Request(message) = item {
-            sse::write_event(&mut self.unsent, message);
+        if let Item::Event(message)
+        | Item::Opening { message, .. }
+        | Item::Request { message, .. } = item
+        {
+            self.put(message)?;
         }
         if let Item::Event(_) = item {
             // What has come meanwhile, under one lock.
             let room = WRITE_BYTES_MAX.saturating_sub(self.unsent.len());
             incoming.receiver.take_events(&mut self.events, room);
-            for message in self.events.drain(..) {
-                sse::write_event(&mut self.unsent, &message);
+            for message in mem::take(&mut self.events) {
+                self.put(&message)?;
             }
         }
         self.send_if_due(item, incoming)
     }
 
-    /// Sends what has been gathered if it is much, or if somebody waits for it.
+    /// Sends what has been gathered if it is much, if somebody waits for it, or if its charge ends with the item.
     pub(super) fn send_if_due(
         &mut self,
         item: &Item,
         incoming: &mut Incoming<'_>,
     ) -> io::Result<()> {
-        let is_waited_for = matches!(item, Item::Request(_));
-        if is_waited_for || self.unsent.len() >= WRITE_BYTES_MAX {
+        let is_due = matches!(item, Item::Request { .. } | Item::Opening { .. });
+        if is_due || self.unsent.len() >= WRITE_BYTES_MAX {
             return self.send(incoming);
         }
         Ok(())
@@ -101,16 +106,24 @@ impl<'a, E: Exchange> EventStream<'a, E> {
         ended
     }
 
-    /// Ends with this message. A long one is written from where it lies, for a copy of it would be on nobody's account.
-    pub(super) fn finish_with(&mut self, message: &[u8]) -> io::Result<()> {
+    /// Puts a message behind what waits. A long one is written from where it lies, for a copy of it would be on nobody's account.
+    pub(super) fn put(&mut self, message: &[u8]) -> io::Result<()> {
         if message.len() < WRITE_BYTES_MAX {
             sse::write_event(&mut self.unsent, message);
-            return self.exchange.finish(&self.unsent);
+            return Ok(());
         }
         self.unsent.extend_from_slice(sse::EVENT_START);
         self.exchange.send(&self.unsent)?;
+        self.unsent.clear();
         self.exchange.send(message)?;
-        self.exchange.finish(sse::EVENT_END)
+        self.unsent.extend_from_slice(sse::EVENT_END);
+        Ok(())
+    }
+
+    /// Ends with this message.
+    pub(super) fn finish_with(&mut self, message: &[u8]) -> io::Result<()> {
+        self.put(message)?;
+        self.exchange.finish(&self.unsent)
     }
 
     /// The call was cancelled: the stream ends without an answer.

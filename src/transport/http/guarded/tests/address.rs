@@ -129,6 +129,25 @@ fn of_servers_that_start_together_one_gets_the_path() {
 }
 
 /// A live server that is too busy to accept is a live server, and to find that out takes no wait.
+/// Somebody else who may write to the directory can keep a server from its path, but not have it spin or wait.
+#[test]
+fn what_stands_where_the_lock_should_is_an_error() {
+    let directory = Directory::new("lock");
+    let [path, lock, other] = ["s", ".s.lock", "other"].map(|name| directory.0.join(name));
+    let is_refused = || {
+        let (path, (say, refused)) = (path.clone(), std::sync::mpsc::channel());
+        std::thread::spawn(move || say.send(Listener::bind_unix(&path, 0o600).is_err()));
+        refused.recv_timeout(PATIENCE)
+    };
+    std::fs::write(&other, "").expect("a file can be made");
+    std::os::unix::fs::symlink(&other, &lock).expect("a link can be made");
+    assert_eq!(is_refused(), Ok(true), "a link");
+    std::fs::remove_file(&lock).expect("it is there");
+    let made = std::process::Command::new("mkfifo").arg(&lock).status();
+    assert!(made.is_ok_and(|made| made.success()), "a pipe can be made");
+    assert_eq!(is_refused(), Ok(true), "a pipe");
+}
+
 #[test]
 fn a_live_server_with_a_full_backlog_is_not_taken_over() {
     let directory = Directory::new("backlog");
@@ -145,7 +164,13 @@ fn a_live_server_with_a_full_backlog_is_not_taken_over() {
             Err(error) => break assert_eq!(error, rustix::io::Errno::AGAIN),
         }
     }
-    let refused = Listener::bind_unix(&path, 0o600).expect_err("somebody listens there");
+    let (told, answer) = unbounded();
+    let starting = path.clone();
+    std::thread::spawn(move || told.send(Listener::bind_unix(&starting, 0o600)));
+    let bound = answer.recv_timeout(PATIENCE);
+    let refused = bound
+        .expect("to look whether somebody listens takes no wait")
+        .expect_err("somebody listens there");
     assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     assert_eq!(directory.names(), ["s"]);
 }

@@ -125,8 +125,14 @@ fn a_body_earns_time_as_it_comes() {
 fn an_idle_connection_is_closed_without_a_word() {
     let site = Site::new(patient().idle_timeout(SHORT));
     let mut never_spoke = site.connect();
-    let mut spoke = site.connect();
-    assert_eq!(spoke.get("/x").status, 404);
+    // On a slow machine a client's time may be over before it has spoken.
+    let mut spoke = loop {
+        let mut client = site.connect();
+        if client.try_send(get("/x")) && client.stream.peek(&mut [0]).is_ok_and(|count| count > 0) {
+            break client;
+        }
+    };
+    assert_eq!(spoke.answer().status, 404);
     site.entered("/x");
     spoke.expect_end();
     never_spoke.expect_end();
@@ -323,7 +329,7 @@ fn a_request_that_arrives_while_the_process_is_suspended_is_answered() {
 }
 
 /// What the suspended server gives a client: more than this test takes but for the time in which the server does not run.
-const ITS_TIME: Duration = Duration::from_secs(3);
+const ITS_TIME: Duration = Duration::from_secs(8);
 
 /// A server in a process of its own, which can be suspended.
 struct Suspended {

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::super::connection::{self, Common};
-use super::super::registry::Connections;
+use super::super::registry::{Connections, Live};
 use super::super::socket::Socket;
 use super::*;
 
@@ -370,6 +370,7 @@ fn connect_by_packets(site: &Site) -> (Client<UnixStream>, Arc<Connections>) {
         slips: Mutex::default(),
     });
     let live = move |link| connection::live(link, Arc::clone(&common), &*toy);
+    let live: Live = Arc::new(live);
     let admitted = connections.admit(Socket::Unix(ours.into()), 1, &live);
     admitted.expect("there is room");
     let stream = UnixStream::from(theirs);

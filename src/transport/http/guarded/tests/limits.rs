@@ -1,7 +1,7 @@
 //! Each bound over the wire, at its edge and one past it.
 
+use super::super::head::{FIELDS_MAX, TARGET_BYTES_MAX};
 use super::super::intake::UNREAD_BODY_BYTES_MAX;
-use super::super::scan::{FIELDS_MAX, TARGET_BYTES_MAX};
 use super::*;
 use crate::transport::http::exchange::FREE_BODY_BYTES;
 

@@ -2,8 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::body::BodyFraming;
-use super::super::head::Version;
+use super::super::head::{BodyFraming, Version};
 use super::head::{Said, feed};
 
 /// For whole heads of the origin form. `None`: not accepted.

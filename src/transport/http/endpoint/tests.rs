@@ -1,4 +1,4 @@
-//! Who may call: every rule with a name that it takes and one that it does not.
+//! Who may call, and where: every rule with a name that it takes and one that it does not, and every path with what is served there.
 
 use super::*;
 use crate::transport::http::exchange::tests::Head;
@@ -6,7 +6,11 @@ use crate::transport::http::exchange::tests::Head;
 fn callers(loopback: bool, hosts: &[&str], origins: &[&str]) -> Result<Callers, String> {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let (hosts, origins): (Vec<String>, Vec<String>) = (owned(hosts), owned(origins));
-    Callers::new(loopback, &hosts, &origins)
+    let reach = match loopback {
+        true => Reach::ThisMachine,
+        false => Reach::Network,
+    };
+    Callers::new(reach, &hosts, &origins)
 }
 
 #[test]
@@ -185,4 +189,38 @@ fn a_page_may_send_what_is_read_and_nothing_else() {
         readable_fields(&head),
         "content-type, MCP-Protocol-Version, mcp-param-city, Mcp-Session-Id"
     );
+}
+
+#[test]
+fn a_target_leads_to_what_is_served_there() {
+    let paths = Paths::new([("/mcp", Route::Mcp), ("/up/", Route::Health)]);
+    let paths = paths.expect("these can be asked for");
+    for (target, route) in [
+        ("/mcp", Some(Route::Mcp)),
+        ("/mcp/", Some(Route::Mcp)),
+        ("/mcp?x=1", Some(Route::Mcp)),
+        ("/mcp/?x=/", Some(Route::Mcp)),
+        ("/up", Some(Route::Health)),
+        ("/up/", Some(Route::Health)),
+        ("/mcp//", None),
+        ("//mcp", None),
+        ("/MCP", None),
+        ("/mcp/x", None),
+        ("/", None),
+        ("", None),
+    ] {
+        assert_eq!(paths.find(target), route, "{target}");
+    }
+    let root = Paths::new([("/", Route::Mcp)]).expect("the root is a path");
+    assert_eq!(root.find("/?x"), Some(Route::Mcp));
+}
+
+#[test]
+fn a_path_that_nobody_could_ask_for_is_a_mistake() {
+    for path in ["mcp", "", "/a b", "/é", "/a?b", "/a#b", "/a\n"] {
+        let mistake = Paths::new([(path, Route::Mcp)]).expect_err("it cannot be asked for");
+        assert!(mistake.contains(path), "{mistake}");
+    }
+    let twice = Paths::new([("/a", Route::Mcp), ("/a/", Route::Health)]);
+    assert!(twice.is_err_and(|mistake| mistake.contains("`/a/`")));
 }

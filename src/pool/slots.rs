@@ -1,7 +1,7 @@
-//! The places of a pool and the line in front of them, as data: who holds which, who waits, and who gets what is free.
+//! The slots of a pool and the line in front of them, as data: who holds which, who waits, and who gets what is free.
 //!
-//! Everything here happens under the table's lock, and nothing of it is the embedder's code. A place that becomes free is handed to the first in line whom it
-//! fits, who then has it: nobody is woken to look again, so no wake-up can be lost. Must not know what lies in a place.
+//! Everything here happens under the table's lock, and nothing of it is the embedder's code. A slot that becomes free is handed to the first in line whom it
+//! fits, who then has it: nobody is woken to look again, so no wake-up can be lost. Must not know what lies in a slot.
 
 use std::collections::BTreeMap;
 use std::panic::Location;
@@ -16,20 +16,21 @@ use crate::pool::report::{Claimed, PoolWaiter, PooledResource};
 
 /// Everything that the lock guards.
 pub(super) struct PoolState {
-    pub(super) places: Vec<ResourceSlot>,
+    pub(super) slots: Vec<ResourceSlot>,
     /// By their tickets, which are drawn in the order of arrival.
     pub(super) line: BTreeMap<u64, Waiter>,
     last_ticket: u64,
     last_claim: u64,
 }
 
-/// A place for one resource.
+/// A slot for one resource.
 pub(super) struct ResourceSlot {
     pub(super) name: Arc<str>,
-    pub(super) occupancy: Occupancy,
+    /// The claim on it, if there is one.
+    pub(super) holding: Option<Holding>,
     /// Whether a resource lies on the shelf, or is in use.
     pub(super) is_made: bool,
-    /// Whether its external lock is ours.
+    /// Whether its external lock is ours. Without a claim it is being given back, and the slot is nobody's until then.
     pub(super) is_locked: bool,
     /// Who has the external lock, as far as it is known.
     pub(super) elsewhere: Option<String>,
@@ -44,17 +45,7 @@ pub(super) struct Failed {
     pub(super) again: Instant,
 }
 
-pub(super) enum Occupancy {
-    Free,
-    /// Somebody has a claim on it and uses it.
-    Used(Holding),
-    /// Somebody has a claim on it, and does not use it.
-    Kept(Holding),
-    /// Nobody has it, and its external lock is being given back.
-    Leaving,
-}
-
-/// A claim on a place.
+/// A claim on a slot.
 pub(super) struct Holding {
     /// Grows, so that a late guard can be told from the present one.
     pub(super) claim: u64,
@@ -64,11 +55,13 @@ pub(super) struct Holding {
     pub(super) since: Instant,
     pub(super) at: &'static Location<'static>,
     pub(super) is_warned: bool,
+    /// Whether the resource is with its call; else it lies there, kept for what comes next.
+    pub(super) in_use: bool,
 }
 
 /// What somebody wants. Immutable.
 pub(super) struct Want {
-    /// For each place whether it fits.
+    /// For each slot whether it fits.
     pub(super) fits: Vec<bool>,
     pub(super) call: Holder,
     /// What the call is part of: what is kept for one of these is free for it.
@@ -82,30 +75,30 @@ pub(super) struct Waiter {
     since: Instant,
     /// What it has got; then it only has to notice.
     pub(super) got: Option<Grant>,
-    /// Places whose external lock somebody else has, and when to ask again. Until then nobody behind may have them either.
-    paused: Vec<(usize, Instant)>,
+    /// Slots whose external lock somebody else has, and when to ask again. Until then nobody behind may have them either.
+    paused: BTreeMap<usize, Instant>,
     wake: Sender<()>,
 }
 
 /// A claim that has been granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Grant {
-    pub(super) place: usize,
+    pub(super) slot: usize,
     pub(super) claim: u64,
 }
 
 impl PoolState {
     pub(super) fn new(names: impl Iterator<Item = Arc<str>>) -> Self {
-        let place = |name| ResourceSlot {
+        let slot = |name| ResourceSlot {
             name,
-            occupancy: Occupancy::Free,
+            holding: None,
             is_made: false,
             is_locked: false,
             elsewhere: None,
             failed: None,
         };
         PoolState {
-            places: names.map(place).collect(),
+            slots: names.map(slot).collect(),
             line: BTreeMap::new(),
             last_ticket: 0,
             last_claim: 0,
@@ -119,7 +112,7 @@ impl PoolState {
             want,
             since: Instant::now(),
             got: None,
-            paused: Vec::new(),
+            paused: BTreeMap::new(),
             wake,
         };
         self.line.insert(self.last_ticket, waiter);
@@ -136,33 +129,35 @@ impl PoolState {
         if self.line.values().all(|waiter| waiter.got.is_some()) {
             return;
         }
-        let rank = |place: &ResourceSlot| match &place.occupancy {
-            Occupancy::Kept(_) => Some(0),
-            Occupancy::Free if place.is_made => Some(1),
-            Occupancy::Free if place.may_be_made(now) => Some(2),
-            _ => None,
+        let rank = |slot: &ResourceSlot| match &slot.holding {
+            Some(holding) => (!holding.in_use).then_some(0),
+            None if slot.is_locked => None,
+            None if slot.is_made => Some(1),
+            None => slot.may_be_made(now).then_some(2),
         };
-        let ranks: Vec<_> = self.places.iter().map(rank).collect();
+        let ranks: Vec<_> = self.slots.iter().map(rank).collect();
         for rank in 0..3 {
-            for place in (0..ranks.len()).filter(|place| ranks[*place] == Some(rank)) {
-                self.hand_out(place, now);
+            for slot in (0..ranks.len()).filter(|slot| ranks[*slot] == Some(rank)) {
+                self.hand_out(slot, now);
             }
         }
     }
 
     fn hand_out(&mut self, at: usize, now: Instant) {
-        let place = &mut self.places[at];
-        let first = self.line.values_mut().find(|waiter| {
-            waiter.got.is_none() && waiter.want.fits[at] && place.is_open_to(waiter)
-        });
-        let Some(waiter) = first.filter(|waiter| waiter.pause_of(at).is_none_or(|end| end <= now))
+        let slot = &mut self.slots[at];
+        let first = self
+            .line
+            .values_mut()
+            .find(|waiter| waiter.got.is_none() && waiter.want.fits[at] && slot.is_open_to(waiter));
+        let Some(waiter) =
+            first.filter(|waiter| waiter.paused.get(&at).is_none_or(|end| *end <= now))
         else {
             return;
         };
         self.last_claim += 1;
-        place.grant(&waiter.want, self.last_claim);
+        slot.grant(&waiter.want, self.last_claim);
         waiter.got = Some(Grant {
-            place: at,
+            slot: at,
             claim: self.last_claim,
         });
         // It is full when the waiter has not noticed an earlier one, and then it will.
@@ -178,70 +173,59 @@ impl PoolState {
 
     /// The claim, if it is still good.
     pub(super) fn holding(&mut self, grant: Grant) -> Option<&mut Holding> {
-        let holding = self.places[grant.place].holding_mut()?;
-        (holding.claim == grant.claim).then_some(holding)
+        let holding = self.slots[grant.slot].holding.as_mut();
+        holding.filter(|holding| holding.claim == grant.claim)
     }
 
-    /// Ends the use of a place: it stays with what its claim is kept for, as long as that lives, or is free.
+    /// Ends the use of a slot: it stays with what its claim is kept for, as long as that lives, or is free.
     pub(super) fn end_use(&mut self, at: usize) -> Option<usize> {
-        let place = &mut self.places[at];
-        let kept_for = place
-            .holding()
-            .and_then(|holding| holding.kept_for.as_ref());
-        if kept_for.is_none_or(Holder::is_over) {
-            return self.vacate(at);
+        let holding = self.slots[at].holding.as_mut();
+        let kept = holding.filter(|holding| {
+            let kept_for = holding.kept_for.as_ref();
+            kept_for.is_some_and(|holder| !holder.is_over())
+        });
+        match kept {
+            Some(holding) => {
+                holding.in_use = false;
+                None
+            }
+            None => self.vacate(at),
         }
-        let occupancy = std::mem::replace(&mut place.occupancy, Occupancy::Free);
-        place.occupancy = match occupancy {
-            Occupancy::Used(holding) => Occupancy::Kept(holding),
-            other => other,
-        };
-        None
     }
 
     /// Takes back a claim that is kept by nobody. Without an external lock it is free now; else that has to be given back first.
     pub(super) fn vacate(&mut self, at: usize) -> Option<usize> {
-        let place = &mut self.places[at];
-        place.occupancy = match place.is_locked {
-            true => Occupancy::Leaving,
-            false => Occupancy::Free,
-        };
-        place.is_locked.then_some(at)
+        let slot = &mut self.slots[at];
+        slot.holding = None;
+        slot.is_locked.then_some(at)
     }
 
     /// Revokes a claim. A resource that is in use stays with its late user, so another will have to be made.
     pub(super) fn take_back(&mut self, at: usize) -> Option<usize> {
-        let place = &mut self.places[at];
-        if matches!(place.occupancy, Occupancy::Used(_)) {
-            place.is_made = false;
-        }
+        let slot = &mut self.slots[at];
+        let in_use = slot.holding.as_ref().is_some_and(|holding| holding.in_use);
+        slot.is_made &= !in_use;
         self.vacate(at)
     }
 
     /// Looks, and says when it is worth to look again without having been woken: a pause or a time of back-off ends. What has ended by now has been
-    /// looked at; the end of the claim that has the place wakes the next.
+    /// looked at; the end of the claim that has the slot wakes the next.
     pub(super) fn next_look(&mut self, ticket: u64) -> Option<Instant> {
         let now = Instant::now();
         self.deal_at(now);
         let waiter = self.line.get(&ticket)?;
-        let fitting = self.places.iter().zip(&waiter.want.fits);
-        let failed = fitting.filter_map(|(place, fits)| place.failed.as_ref().filter(|_| *fits));
-        let paused = waiter.paused.iter().map(|(_, end)| *end);
+        let fitting = self.slots.iter().zip(&waiter.want.fits);
+        let failed = fitting.filter_map(|(slot, fits)| slot.failed.as_ref().filter(|_| *fits));
+        let paused = waiter.paused.values().copied();
         let ends = failed.map(|failed| failed.again).chain(paused);
         ends.filter(|end| *end > now).min()
     }
 
     /// Who has what fits, in a sentence. With the times it is for those who give up; without, it changes only when something happens.
-    pub(super) fn holders(&self, want: &Want, with_times: bool) -> String {
+    pub(super) fn holders(&self, want: &Want, said: fn(&ResourceSlot) -> String) -> String {
         const SHOWN_MAX: usize = 4;
-        let fitting = self
-            .places
-            .iter()
-            .zip(&want.fits)
-            .filter(|(_, fits)| **fits);
-        let mut said: Vec<_> = fitting
-            .map(|(place, _)| place.sentence(with_times))
-            .collect();
+        let fitting = self.slots.iter().zip(&want.fits).filter(|(_, fits)| **fits);
+        let mut said: Vec<_> = fitting.map(|(slot, _)| said(slot)).collect();
         let more = said.len().saturating_sub(SHOWN_MAX);
         said.truncate(SHOWN_MAX);
         let mut text = said.join(", ");
@@ -258,23 +242,23 @@ impl PoolState {
                 .filter(|waiter| waiter.got.is_none() && waiter.want.fits[at])
                 .count()
         };
-        let shown = |(at, place): (usize, &ResourceSlot)| PooledResource {
-            name: place.name.to_string(),
-            claimed: place.holding().map(|holding| Claimed {
+        let shown = |(at, slot): (usize, &ResourceSlot)| PooledResource {
+            name: slot.name.to_string(),
+            claimed: slot.holding.as_ref().map(|holding| Claimed {
                 holder: holding.holder().clone(),
                 label: holding.label.to_string(),
                 held_for: holding.since.elapsed(),
                 at: holding.at,
-                in_use: matches!(place.occupancy, Occupancy::Used(_)),
+                in_use: holding.in_use,
             }),
-            held_elsewhere: place.elsewhere.clone(),
-            problem: place
+            held_elsewhere: slot.elsewhere.clone(),
+            problem: slot
                 .failed
                 .as_ref()
                 .map(|failed| failed.problem.to_string()),
             waiting: waits_for(at),
         };
-        self.places.iter().enumerate().map(shown).collect()
+        self.slots.iter().enumerate().map(shown).collect()
     }
 
     pub(super) fn waiting(&self) -> Vec<PoolWaiter> {
@@ -289,30 +273,16 @@ impl PoolState {
 
     /// What is held by what has this life, and for how long.
     pub(super) fn held_by(&self, span: &Span) -> Vec<(Arc<str>, Duration)> {
-        let held = self.places.iter().filter_map(|place| {
-            let holding = place.holding()?;
+        let held = self.slots.iter().filter_map(|slot| {
+            let holding = slot.holding.as_ref()?;
             let is_theirs = holding.holder().has_span(span);
-            is_theirs.then(|| (Arc::clone(&place.name), holding.since.elapsed()))
+            is_theirs.then(|| (Arc::clone(&slot.name), holding.since.elapsed()))
         });
         held.collect()
     }
 }
 
 impl ResourceSlot {
-    pub(super) fn holding(&self) -> Option<&Holding> {
-        match &self.occupancy {
-            Occupancy::Used(holding) | Occupancy::Kept(holding) => Some(holding),
-            Occupancy::Free | Occupancy::Leaving => None,
-        }
-    }
-
-    pub(super) fn holding_mut(&mut self) -> Option<&mut Holding> {
-        match &mut self.occupancy {
-            Occupancy::Used(holding) | Occupancy::Kept(holding) => Some(holding),
-            Occupancy::Free | Occupancy::Leaving => None,
-        }
-    }
-
     fn may_be_made(&self, now: Instant) -> bool {
         self.failed
             .as_ref()
@@ -320,46 +290,44 @@ impl ResourceSlot {
     }
 
     fn is_open_to(&self, waiter: &Waiter) -> bool {
-        match &self.occupancy {
-            Occupancy::Free => true,
-            Occupancy::Kept(holding) => waiter.want.part_of.contains(holding.holder()),
-            Occupancy::Used(_) | Occupancy::Leaving => false,
+        match &self.holding {
+            Some(holding) => !holding.in_use && waiter.want.part_of.contains(holding.holder()),
+            None => !self.is_locked,
         }
     }
 
     /// A claim begins, or one that was kept goes on.
     fn grant(&mut self, want: &Want, claim: u64) {
-        let holding = Holding {
+        let call = || want.call.clone();
+        let holding = self.holding.get_or_insert_with(|| Holding {
             claim,
-            call: want.call.clone(),
+            call: call(),
             kept_for: None,
             label: "".into(),
             since: Instant::now(),
             at: want.at,
             is_warned: false,
-        };
-        let before = std::mem::replace(&mut self.occupancy, Occupancy::Used(holding));
-        if let Occupancy::Kept(kept) = before {
-            self.occupancy = Occupancy::Used(Holding {
-                claim,
-                call: want.call.clone(),
-                ..kept
-            });
-        }
+            in_use: true,
+        });
+        (holding.claim, holding.call, holding.in_use) = (claim, call(), true);
         self.elsewhere = None;
     }
 
-    fn sentence(&self, with_times: bool) -> String {
+    /// Who has it, and for how long.
+    pub(super) fn sentence_with_time(&self) -> String {
+        let since = self.holding.as_ref().map(|holding| holding.since.elapsed());
+        let since = since.map(|since| format!(" since {:.1} s", since.as_secs_f32()));
+        self.sentence() + &since.unwrap_or_default()
+    }
+
+    /// Who has it.
+    pub(super) fn sentence(&self) -> String {
         let name = &self.name;
-        if let Some(holding) = self.holding() {
+        if let Some(holding) = &self.holding {
             let holder = holding.holder();
             let mut text = format!("{name} is held by {holder}");
             if !holding.label.is_empty() {
                 text.push_str(&format!(" for {:?}", holding.label));
-            }
-            if with_times {
-                let seconds = holding.since.elapsed().as_secs_f32();
-                text.push_str(&format!(" since {seconds:.1} s"));
             }
             return text;
         }
@@ -376,20 +344,21 @@ impl Holding {
     pub(super) fn holder(&self) -> &Holder {
         self.kept_for.as_ref().unwrap_or(&self.call)
     }
+
+    /// A line for the log.
+    pub(super) fn said(&self, what: &str) -> String {
+        let (holder, seconds) = (self.holder(), self.since.elapsed().as_secs_f32());
+        format!(
+            "{what} by {holder} for {seconds:.1} s, claimed at {}",
+            self.at
+        )
+    }
 }
 
 impl Waiter {
-    /// Takes the waiter back into the line, at its old place, because somebody else has this place's external lock.
-    pub(super) fn pause(&mut self, place: usize, until: Instant) {
+    /// Takes the waiter back into the line, where it stood, because somebody else has this slot's external lock.
+    pub(super) fn pause(&mut self, slot: usize, until: Instant) {
         self.got = None;
-        self.paused.retain(|(paused, _)| *paused != place);
-        self.paused.push((place, until));
-    }
-
-    fn pause_of(&self, place: usize) -> Option<Instant> {
-        let mut paused = self.paused.iter();
-        paused
-            .find(|(paused, _)| *paused == place)
-            .map(|(_, end)| *end)
+        self.paused.insert(slot, until);
     }
 }

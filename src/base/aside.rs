@@ -1,4 +1,4 @@
-//! Runs code of the embedder that may hang on a thread of its own: checks, destructors, locks that are given back.
+//! Runs code of the embedder that may hang on a thread of its own: checks, destructors, locks that are given back. It holds no clock and no connection then.
 //!
 //! A thread that is idle is used again and ends after a while; one that hangs is left behind, and how many of those there are is what a pool must not let
 //! grow. Must not know what it runs.
@@ -10,17 +10,19 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::panics;
+use crate::base::panics::Lock;
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// The threads `mcp-aside` of one pool.
+/// The threads `mcp-aside` of one pool, or of the workspaces.
 pub(crate) struct AsideThreads {
     /// Without a buffer: what can be sent has an idle thread at the other end.
     hand_over: Sender<Work>,
     take: Receiver<Work>,
+    /// Whose code it is, as the log names it when that panics.
+    what: &'static str,
     /// Work that has not returned.
     running: AtomicUsize,
     /// More than this must not run at once.
@@ -31,23 +33,25 @@ pub(crate) struct AsideThreads {
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl AsideThreads {
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    pub(crate) fn new(what: &'static str, most: usize) -> Arc<Self> {
         let (hand_over, take) = bounded(0);
         Arc::new(AsideThreads {
             hand_over,
             take,
+            what,
             running: AtomicUsize::new(0),
             most,
         })
     }
 
     /// Whether as much hangs as may: then nothing should be begun that may have to be thrown away.
-    pub(super) fn is_stuck(&self) -> bool {
+    pub(crate) fn is_stuck(&self) -> bool {
         self.running.load(Ordering::Relaxed) >= self.most
     }
 
     /// Runs it elsewhere; here when no thread can be started.
-    pub(super) fn run(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
+    pub(crate) fn run(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
+        self.running.fetch_add(1, Ordering::Relaxed);
         let started = self.start(move || {
             work();
             true
@@ -57,13 +61,28 @@ impl AsideThreads {
         }
     }
 
-    /// The same for what says whether it is to be counted off here, or by somebody else. It comes back when no thread can be started.
+    /// Runs it elsewhere, or not at all: when as much hangs as may, or no thread can be started. Then it is dropped.
+    pub(crate) fn try_run(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
+        let one_more = |running| (running < self.most).then_some(running + 1);
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        if self.running.fetch_update(set, fetch, one_more).is_err() {
+            return;
+        }
+        let started = self.start(move || {
+            work();
+            true
+        });
+        if started.is_err() {
+            self.running.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The same for what is counted by now, and says whether it is to be counted off here, or by somebody else. It comes back when no thread can be started.
     fn start(self: &Arc<Self>, work: impl FnOnce() -> bool + Send + 'static) -> Result<(), Work> {
-        self.running.fetch_add(1, Ordering::Relaxed);
         let aside = Arc::clone(self);
         let work: Work = Box::new(move || {
             let ends_here = panics::catch(work).unwrap_or_else(|panic| {
-                log::error!(detail: &panic.backtrace().to_string(), "a resource panicked: {panic}");
+                log::error!(detail: &panic.backtrace().to_string(), "{} panicked: {panic}", aside.what);
                 true
             });
             if ends_here {
@@ -95,7 +114,7 @@ impl AsideThreads {
 
     /// Runs it elsewhere and waits so long for what it returns. `None` when it has panicked, or hangs, or cannot be run, for which it would need a thread of
     /// its own; `give_up` ends the wait as well.
-    pub(super) fn ask<R: Send + 'static>(
+    pub(crate) fn ask<R: Send + 'static>(
         self: &Arc<Self>,
         patience: Duration,
         give_up: &Receiver<std::convert::Infallible>,
@@ -103,13 +122,14 @@ impl AsideThreads {
     ) -> Option<R> {
         // Without a buffer: what comes too late is dropped there and not here.
         let (answer, answered) = bounded(0);
+        self.running.fetch_add(1, Ordering::Relaxed);
         // An error means that nobody waits: then it hangs until what came out has been dropped as well.
         let started = self.start(move || answer.send(work()).is_err());
         if let Err(unrun) = started {
             // Run here it would wait for ever for this thread to take the answer. What it holds is dropped.
             self.running.fetch_sub(1, Ordering::Relaxed);
             if let Err(panic) = panics::catch(|| drop(unrun)) {
-                log::error!("a resource panicked while it was dropped: {panic}");
+                log::error!("{} panicked while it was dropped: {panic}", self.what);
             }
             return None;
         }
@@ -141,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PATIENCE: Duration = Duration::from_secs(60);
     const ALONE: &str = "MCP_THREADS_TEST_ALONE";
 
     /// Says when it is dropped.
@@ -183,8 +203,9 @@ mod tests {
     }
 
     fn without_threads() {
-        let aside = AsideThreads::new(1);
+        let aside = AsideThreads::new("a test", 1);
         let (dropped, is_dropped) = bounded(2);
+        let (ran, has_run) = bounded(1);
         let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux has it");
         let pages = statm.split(' ').next().and_then(|pages| pages.parse().ok());
         let bytes: u64 = pages.map(|pages: u64| pages * 4096).expect("a number");
@@ -198,9 +219,11 @@ mod tests {
         let (found, thrown) = (Resourceful(dropped.clone()), Resourceful(dropped));
         let asked = aside.ask(PATIENCE, &never(), move || found);
         aside.run(move || drop(thrown));
+        aside.try_run(move || ran.send(()).expect("the test listens"));
         setrlimit(Resource::As, before).expect("and be raised again");
         assert!(is_scarce, "else this tests nothing");
         assert!(asked.is_none());
+        assert!(has_run.try_recv().is_err(), "it may wait for a thread");
         assert!(is_dropped.try_iter().count() == 2, "nothing is kept");
         assert!(!aside.is_stuck());
     }

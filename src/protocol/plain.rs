@@ -1,0 +1,435 @@
+//! A request as nearly every client writes it, read in one pass over its text.
+//!
+//! A fast path: names are told apart by comparing bytes, and what stays raw is checked in passing, so that nothing is looked at twice. Whatever is out of the
+//! ordinary (line breaks, an escape in a name, a member twice, one that is seldom sent, a `null`, deep nesting, a mistake) is left to the slow path, which reads
+//! part by part and says what is wrong. Pure.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::base::limits::Limits;
+use crate::protocol::id::RequestId;
+use crate::protocol::jsonrpc::Request;
+use crate::protocol::meta::{Meta, Params};
+use crate::protocol::raw;
+use crate::protocol::text::Text;
+
+/// What nests deeper is out of the ordinary: skipping it recurses.
+const DEPTH_MAX: usize = 32;
+
+/// A whole request and its parameters, within the bounds of a message. `None` if anything about it is out of the ordinary.
+pub(crate) fn request<'a>(
+    text: &'a str,
+    limits: &Limits,
+) -> Option<(Request<'a>, Box<Params<'a>>)> {
+    let text = text.trim_end_matches([' ', '\t', '\r', '\n']);
+    // Two values begin at least two bytes apart.
+    let may_have_too_many = text.len() / 2 >= limits.json_values_max;
+    if may_have_too_many || has_control(text.as_bytes()) {
+        return None;
+    }
+    let mut json = PlainText {
+        text,
+        at: 0,
+        depth_left: limits.json_depth_max.min(DEPTH_MAX),
+    };
+    let (mut version, mut id, mut method, mut params) = (None, None, None, None);
+    json.object(|json, name| match name {
+        "jsonrpc" => json.text(&mut version),
+        "id" => json.id(&mut id),
+        "method" => json.text(&mut method),
+        "params" if params.is_none() => {
+            params = Some(Box::default());
+            json.params(params.as_mut()?)
+        }
+        _ => None,
+    })?;
+    json.rest().is_empty().then_some(())?;
+    version.filter(|version| version.0 == "2.0")?;
+    let request = Request {
+        id: id?,
+        method: method?.0,
+        params: None,
+    };
+    Some((request, params?))
+}
+
+/// Whether one of these bytes is a control character. All are looked at, without a branch, so that the compiler makes vector instructions of it.
+fn has_control(bytes: &[u8]) -> bool {
+    const STRIDE: usize = 256;
+    let least = |stride: &[u8]| stride.iter().fold(u8::MAX, |least, byte| least.min(*byte));
+    bytes.chunks(STRIDE).any(|stride| least(stride) < b' ')
+}
+
+/// A text without control characters on its way through.
+struct PlainText<'a> {
+    text: &'a str,
+    /// Where what has not been read yet begins.
+    at: usize,
+    /// How many lists and objects may be opened within those that are open.
+    depth_left: usize,
+}
+
+impl<'a> PlainText<'a> {
+    fn params(&mut self, params: &mut Params<'a>) -> Option<()> {
+        self.object(|json, name| match name {
+            "name" => json.text(&mut params.name),
+            "arguments" => json.raw(&mut params.arguments),
+            "_meta" if params.meta.is_none() => json.meta(params.meta.insert(Meta::default())),
+            "uri" => json.text(&mut params.uri),
+            "cursor" => json.text(&mut params.cursor),
+            "inputResponses" => json.raw(&mut params.input_responses),
+            "requestState" => json.text(&mut params.request_state),
+            "taskId" => json.text(&mut params.task_id),
+            _ => None,
+        })
+    }
+
+    fn meta(&mut self, meta: &mut Meta<'a>) -> Option<()> {
+        self.object(|json, name| match name {
+            "io.modelcontextprotocol/protocolVersion" => json.text(&mut meta.protocol_version),
+            "io.modelcontextprotocol/clientCapabilities" => json.raw(&mut meta.client_capabilities),
+            "io.modelcontextprotocol/clientInfo" => json.raw(&mut meta.client_info),
+            "io.modelcontextprotocol/logLevel" => json.value(&mut meta.log_level),
+            "progressToken" => json.value(&mut meta.progress_token),
+            "traceparent" => json.raw(&mut meta.traceparent),
+            "tracestate" => json.raw(&mut meta.tracestate),
+            "baggage" => json.raw(&mut meta.baggage),
+            _ => json.skip(),
+        })
+    }
+
+    /// An object, whose members `read` takes, each behind its name.
+    fn object(&mut self, mut read: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
+        self.members([b'{', b'}'], |json| {
+            let name = json.string()?;
+            json.take(b':')?;
+            read(json, name)
+        })
+    }
+
+    /// What stands between these brackets, whose members `read` takes.
+    fn members(
+        &mut self,
+        [open, close]: [u8; 2],
+        mut read: impl FnMut(&mut Self) -> Option<()>,
+    ) -> Option<()> {
+        self.take(open)?;
+        self.depth_left = self.depth_left.checked_sub(1)?;
+        if self.take(close).is_none() {
+            loop {
+                read(self)?;
+                if self.take(b',').is_none() {
+                    break self.take(close)?;
+                }
+            }
+        }
+        self.depth_left += 1;
+        Some(())
+    }
+
+    /// This byte, if it is the next one behind white space.
+    fn take(&mut self, byte: u8) -> Option<()> {
+        self.skip_white_space();
+        let is_next = self.next() == Some(byte);
+        self.at += usize::from(is_next);
+        is_next.then_some(())
+    }
+
+    /// All other white space is control characters.
+    fn skip_white_space(&mut self) {
+        while self.next() == Some(b' ') {
+            self.at += 1;
+        }
+    }
+
+    fn next(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        &self.text.as_bytes()[self.at..]
+    }
+
+    /// A string without escapes.
+    fn string(&mut self) -> Option<&'a str> {
+        self.take(b'"')?;
+        let end = self.at + clean_len(self.rest())?;
+        let string = self.text.get(self.at..end)?;
+        self.at = end;
+        // Here white space is no white space.
+        (self.next() == Some(b'"')).then_some(())?;
+        self.at = end + 1;
+        Some(string)
+    }
+
+    fn text(&mut self, into: &mut Option<Text<'a>>) -> Option<()> {
+        let text = Text(Cow::Borrowed(self.string()?));
+        into.replace(text).is_none().then_some(())
+    }
+
+    fn id(&mut self, into: &mut Option<RequestId>) -> Option<()> {
+        self.skip_white_space();
+        let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit());
+        let digits = digits.count();
+        let is_short = (1..=18).contains(&digits) && (digits == 1 || self.next() != Some(b'0'));
+        if !is_short {
+            return self.value(into);
+        }
+        let end = self.at + digits;
+        let id = self.text.get(self.at..end)?.parse::<i64>().ok()?;
+        self.at = end;
+        into.replace(id.into()).is_none().then_some(())
+    }
+
+    /// Any value but `null`, as serde_json reads it.
+    fn value<T: Deserialize<'a>>(&mut self, into: &mut Option<T>) -> Option<()> {
+        let value: Option<T> = serde_json::from_str(self.json()?).ok()?;
+        into.replace(value?).is_none().then_some(())
+    }
+
+    /// Any value but `null`, as it is.
+    fn raw(&mut self, into: &mut Option<&'a RawValue>) -> Option<()> {
+        let json = self.json().filter(|json| *json != "null")?;
+        into.replace(raw::of(json)?).is_none().then_some(())
+    }
+
+    /// The text of any value.
+    fn json(&mut self) -> Option<&'a str> {
+        self.skip_white_space();
+        let from = self.at;
+        self.skip()?;
+        self.text.get(from..self.at)
+    }
+
+    /// Goes behind a value.
+    fn skip(&mut self) -> Option<()> {
+        self.skip_white_space();
+        match self.next()? {
+            b'"' => self.skip_string(),
+            b'{' => self.members([b'{', b'}'], |json| {
+                json.skip_string()?;
+                json.take(b':')?;
+                json.skip()
+            }),
+            b'[' => self.members([b'[', b']'], Self::skip),
+            b'-' | b'0'..=b'9' => self.skip_number(),
+            _ => {
+                let words = ["true", "false", "null"].map(str::as_bytes);
+                let word = words.iter().find(|word| self.rest().starts_with(word))?;
+                self.at += word.len();
+                Some(())
+            }
+        }
+    }
+
+    fn skip_string(&mut self) -> Option<()> {
+        self.take(b'"')?;
+        loop {
+            self.at += clean_len(self.rest())?;
+            match self.rest() {
+                [b'"', ..] => break self.at += 1,
+                [
+                    _,
+                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't',
+                    ..,
+                ] => self.at += 2,
+                [_, b'u', digits @ ..] => {
+                    let digits = digits.first_chunk::<4>()?;
+                    digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
+                    self.at += 6;
+                }
+                _ => return None,
+            }
+        }
+        Some(())
+    }
+
+    fn skip_number(&mut self) -> Option<()> {
+        let one_of = |json: &mut Self, bytes: &[u8]| {
+            let is_one = json.next().is_some_and(|next| bytes.contains(&next));
+            json.at += usize::from(is_one);
+            is_one
+        };
+        let digits = |json: &mut Self| {
+            let digits = json.rest().iter().take_while(|byte| byte.is_ascii_digit());
+            let count = digits.count();
+            json.at += count;
+            (count > 0).then_some(count)
+        };
+        one_of(self, b"-");
+        let leads_with_zero = self.next() == Some(b'0');
+        (digits(self)? == 1 || !leads_with_zero).then_some(())?;
+        if one_of(self, b".") {
+            digits(self)?;
+        }
+        if one_of(self, b"eE") {
+            one_of(self, b"+-");
+            digits(self)?;
+        }
+        Some(())
+    }
+}
+
+/// How many bytes stand before the first quote or backslash, if there is one. First looks at eight at once, in a word: names are short.
+fn clean_len(bytes: &[u8]) -> Option<usize> {
+    const LOWEST: u64 = u64::from_ne_bytes([1; 8]);
+    const SHORT: usize = 48;
+    let words = bytes[..bytes.len().min(SHORT)].chunks_exact(8);
+    let mut looked_at = 0;
+    for word in words {
+        let word = u64::from_le_bytes(word.try_into().ok()?);
+        let is = |byte: u8| {
+            let differs = word ^ (LOWEST * u64::from(byte));
+            differs.wrapping_sub(LOWEST) & !differs
+        };
+        // Each byte that is found has its highest bit set. What was borrowed can set others, but only behind the first.
+        let found = (is(b'"') | is(b'\\')) & (LOWEST << 7);
+        if found != 0 {
+            return Some(looked_at + found.trailing_zeros() as usize / 8);
+        }
+        looked_at += 8;
+    }
+    let found = memchr::memchr2(b'"', b'\\', &bytes[looked_at..]);
+    found.map(|at| looked_at + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::jsonrpc::{Message, parse_message};
+
+    const PLAIN: [&str; 6] = [
+        r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"arguments":{"a":[0, -1,2.5e-7,10E+3,1e2],"b":true,"c":false,"d":null,"":"\u00e9\ud800\/\b\f\n\r\t\\"}}} "#,
+        r#"{ "jsonrpc" : "2.0" , "id" : 1 , "method" : "x" , "params" : { "arguments" : [ [ ] , { } , { "a" : [ 1 , 2 ] } ] , "_meta" : { "x" : [ null ] } } }"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{}}"#,
+        r#"{"params":{"name":"a","arguments":{"a\"b":[1]},"_meta":{}}, "method":"é","id":"\u0031","jsonrpc":"2.0"} "#,
+        r#"{"jsonrpc":"2.0","id":-1,"method":"x","params":{"_meta":{"progressToken":7,"a/b":{}},"inputResponses":3,"requestState":"s"}}"#,
+        r#"{"jsonrpc":"2.0","id":999999999999999999999,"method":"x","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"v","io.modelcontextprotocol/clientCapabilities":{"a":1},"io.modelcontextprotocol/clientInfo":[],"io.modelcontextprotocol/logLevel":"debug","traceparent":"00","tracestate":4,"baggage":""},"uri":"u","cursor":"c","taskId":"t"}}"#,
+    ];
+
+    /// Whether it is read here; if so, as the slow path reads it.
+    fn is_read_alike(json: &str) -> bool {
+        let Some((request, params)) = request(json, &Limits::default()) else {
+            return false;
+        };
+        let Ok(Message::Request(expected)) = parse_message(json.as_bytes()) else {
+            panic!("{json} is no request");
+        };
+        let expected_params = Params::parse(expected.params).expect(json);
+        assert_eq!(request.id, expected.id, "{json}");
+        assert_eq!(request.method, expected.method, "{json}");
+        let shown = format!("{params:?}");
+        assert_eq!(shown, format!("{expected_params:?}"), "{json}");
+        true
+    }
+
+    #[test]
+    fn a_plain_request_is_read_as_the_slow_path_reads_it() {
+        for json in PLAIN {
+            assert!(is_read_alike(json), "{json}");
+        }
+        let with = |params: &str| {
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{{params}}}}}"#)
+        };
+        for json in [
+            r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":null}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":[]}"#,
+            r#"{"jsonrpc":"2.0","id":null,"method":"x","params":{}}"#,
+            r#"{"jsonrpc":"2.0","id":01,"method":"x","params":{}}"#,
+            r#"{"jsonrpc":"1.0","id":1,"method":"x","params":{}}"#,
+            r#"{"id":1,"method":"x","params":{}}"#,
+            r#"{"jsonrpc":"2.0","method":"x","params":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{},"result":1}"#,
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"x","params":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{}} x"#,
+            r#"["2.0",1,"x",{}]"#,
+            "",
+            &with(r#""name":1"#),
+            &with(r#""name":"a","name":"b""#),
+            &with(r#""name":null,"name":"b""#),
+            &with(r#""arguments":{},"arguments":{}"#),
+            &with(r#""_meta":{},"_meta":{}"#),
+            &with(r#""_meta":{"progressToken":1,"progressToken":2}"#),
+            &with(r#""_meta":["2026-07-28"]"#),
+            &with("\"_meta\":{\"a\u{1}\":1}"),
+            &with("\"arguments\":{\"a\":\"\u{1f}\"}"),
+            &with("\n"),
+            &with(r#""arguments":null"#),
+            &with(r#""arguments":{"a":01}"#),
+            &with(r#""arguments":{"a":-}"#),
+            &with(r#""arguments":{"a":1.}"#),
+            &with(r#""arguments":{"a":.5}"#),
+            &with(r#""arguments":{"a":1e}"#),
+            &with(r#""arguments":{"a":+1}"#),
+            &with(r#""arguments":{"a":"\x"}"#),
+            &with(r#""arguments":{"a":"\u12g4"}"#),
+            &with(r#""arguments":{"a":tru}"#),
+            &with(r#""arguments":{"a":nulll}"#),
+            &with(r#""arguments":{"a":[1,]}"#),
+            &with(r#""arguments":{"a":1,}"#),
+            &with(r#""arguments":{"a"}"#),
+            &with(r#""arguments":{1:2}"#),
+            &with(r#""arguments":[1}"#),
+        ] {
+            assert!(!is_read_alike(json), "{json}");
+        }
+    }
+
+    #[test]
+    fn law_9_what_breaks_a_bound_is_left_to_the_slow_path() {
+        let nested = |depth: usize| {
+            let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{"arguments":{open}{close}}}}}"#
+            )
+        };
+        let is_read = |json: &str, limits: &Limits| request(json, limits).is_some();
+        // Two levels are the message and its parameters.
+        for depth_max in [3, 10, DEPTH_MAX, 1000] {
+            let limits = Limits::default().json_depth_max(depth_max);
+            let most = depth_max.min(DEPTH_MAX) - 2;
+            assert!(is_read(&nested(most), &limits), "{depth_max}");
+            assert!(!is_read(&nested(most + 1), &limits), "{depth_max}");
+        }
+        let json = PLAIN[2];
+        let limits = |values_max| Limits::default().json_values_max(values_max);
+        assert!(is_read(json, &limits(json.len())));
+        assert!(!is_read(json, &limits(json.len() / 2)));
+    }
+
+    #[test]
+    fn what_ends_a_clean_stretch_is_found_wherever_it_stands() {
+        for end in [b'"', b'\\'] {
+            for len in 0..80 {
+                for clean in [b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xff] {
+                    let mut bytes = vec![clean; len];
+                    assert_eq!(clean_len(&bytes), None, "{bytes:?}");
+                    bytes.extend([end, clean, end, clean, clean]);
+                    assert_eq!(clean_len(&bytes), Some(len), "{bytes:?}");
+                }
+            }
+        }
+    }
+
+    /// However a text is damaged, nothing is read that the slow path refuses, or reads differently.
+    #[test]
+    fn what_is_damaged_is_left_to_the_slow_path() {
+        let mut read = 0;
+        for json in PLAIN {
+            for (at, char) in json.char_indices() {
+                let (before, after) = (&json[..at], &json[at + char.len_utf8()..]);
+                for other in [
+                    "", "\"", "\\", "{", "}", "[", "]", ",", ":", "0", "-", ".", "e", "u", " ",
+                    "\n", "\u{1}", "é",
+                ] {
+                    read += usize::from(is_read_alike(&format!("{before}{other}{after}")));
+                }
+            }
+        }
+        assert!(read > 0, "some damage does no harm");
+    }
+}

@@ -1,0 +1,161 @@
+//! A job store of the embedder that hangs: what has to wait for it, and that nothing else does.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use mcp_threads::{Execution, JobStore, Limits, Server, StoreError, StoredJob, Tool};
+use serde_json::{Value, json};
+
+use crate::desk_jobs::request;
+use crate::harness::{Gate, PATIENCE, PipeClient, Served, code, modern, text};
+
+/// What waits, who is told that it does, and what lets it go on.
+type StoreGate = (&'static str, Sender<()>, Receiver<()>);
+
+/// Keeps records in memory, and may wait where it is told to.
+#[derive(Clone, Default)]
+struct Hanging {
+    kept: Arc<Mutex<HashMap<String, StoredJob>>>,
+    gate: Arc<Mutex<Option<StoreGate>>>,
+}
+
+impl Hanging {
+    /// From now on this waits. What tells that it does, and what lets it go on.
+    fn hang(&self, what: &'static str) -> (Receiver<()>, Sender<()>) {
+        let ((begun, begins), (go, goes)) = (unbounded(), unbounded());
+        *self.gate.lock().expect("not poisoned") = Some((what, begun, goes));
+        (begins, go)
+    }
+
+    fn pass(&self, what: &str) {
+        let gate = self.gate.lock().expect("not poisoned").clone();
+        if let Some((hangs, begun, go)) = gate
+            && hangs == what
+        {
+            let _test_is_over = begun.send(());
+            let _test_is_over = go.recv();
+        }
+    }
+}
+
+impl JobStore for Hanging {
+    fn insert(&self, job: &StoredJob) -> Result<bool, StoreError> {
+        let mut kept = self.kept.lock().expect("not poisoned");
+        let is_new = !kept.contains_key(&job.id);
+        kept.entry(job.id.clone()).or_insert_with(|| job.clone());
+        Ok(is_new)
+    }
+    fn replace(&self, job: &StoredJob) -> Result<bool, StoreError> {
+        let mut kept = self.kept.lock().expect("not poisoned");
+        let before = kept.get_mut(&job.id);
+        let before = before.filter(|before| before.revision + 1 == job.revision);
+        Ok(before.map(|before| *before = job.clone()).is_some())
+    }
+    fn load(&self, id: &str) -> Result<Option<StoredJob>, StoreError> {
+        self.pass("load");
+        Ok(self.kept.lock().expect("not poisoned").get(id).cloned())
+    }
+    fn remove(&self, id: &str) -> Result<bool, StoreError> {
+        self.pass("remove");
+        let removed = self.kept.lock().expect("not poisoned").remove(id);
+        Ok(removed.is_some())
+    }
+    fn for_each(&self, visit: &mut dyn FnMut(StoredJob)) -> Result<(), StoreError> {
+        let all: Vec<_> = self
+            .kept
+            .lock()
+            .expect("not poisoned")
+            .values()
+            .cloned()
+            .collect();
+        all.into_iter().for_each(visit);
+        Ok(())
+    }
+}
+
+fn server(store: &Hanging, gate: &Gate, limits: Limits) -> Server {
+    let deaf = gate.door();
+    Server::new("it", "1.0.0")
+        .limits(limits)
+        .job_store(store.clone())
+        .register(
+            Tool::new("dig")
+                .execution(Execution::Background)
+                .handler(|_: Value| "dug"),
+        )
+        .register(
+            Tool::new("deaf")
+                .liveness(Duration::from_millis(500))
+                .handler(move |_: Value| {
+                    deaf.pass("deaf");
+                    "too late"
+                }),
+        )
+}
+
+fn dig(client: &mut PipeClient) -> String {
+    let call = request("tools/call", json!({ "name": "dig", "arguments": {} }));
+    let answer = client.ask(&call);
+    let id = &answer["result"]["taskId"];
+    id.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
+/// Whatever hangs, this comes back.
+#[track_caller]
+fn has_stats(served: &Served) {
+    let handle = served.handle();
+    let (told, tells) = bounded(1);
+    thread::spawn(move || told.send(handle.stats().lanes.len()));
+    let lanes = tells.recv_timeout(PATIENCE);
+    assert!(lanes.expect("`stats` waits for no store") >= 2);
+}
+
+#[test]
+fn law_6_neither_the_clock_nor_stats_wait_for_a_store_that_forgets_what_has_expired() {
+    let (gate, store) = (Gate::new(), Hanging::default());
+    let limits = Limits::default().job_ttl(Duration::from_millis(1));
+    let (served, mut client) = Served::pipe(server(&store, &gate, limits));
+    let (begins, go) = store.hang("remove");
+    dig(&mut client);
+    begins.recv_timeout(PATIENCE).expect("it is forgotten");
+    has_stats(&served);
+    // The watchdog is kept by the clock's thread.
+    let deaf = json!({ "name": "deaf", "arguments": {} });
+    let answer = client.ask(&modern(1, "tools/call", deaf));
+    assert_eq!(code(&answer), 504, "{answer}");
+    gate.let_go(1);
+    drop(go);
+    served.stop();
+}
+
+#[test]
+fn law_6_nobody_waits_for_a_store_in_which_another_client_s_task_is_looked_up() {
+    let (gate, store) = (Gate::new(), Hanging::default());
+    let (served, mut client) = Served::pipe(server(&store, &gate, Limits::default()));
+    let id = dig(&mut client);
+    let status = |client: &mut PipeClient| {
+        let answer = client.ask(&request("tasks/get", json!({ "taskId": id })));
+        answer["result"]["status"].clone()
+    };
+    while status(&mut client) != "completed" {
+        thread::yield_now();
+    }
+    let (begins, go) = store.hang("load");
+    let listen = json!({ "notifications": { "taskIds": [id] } });
+    client.send(&request("subscriptions/listen", listen));
+    // Whether it has the task, and then how that is.
+    begins.recv_timeout(PATIENCE).expect("it is looked up");
+    go.send(()).expect("it waits");
+    begins.recv_timeout(PATIENCE).expect("it is read");
+    has_stats(&served);
+    drop(go);
+    client.recv();
+    let told = client.recv();
+    assert_eq!(told["params"]["status"], "completed", "{told}");
+    assert_eq!(text(&told["params"]), "dug");
+    client.close();
+    served.stop();
+}
