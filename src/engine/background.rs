@@ -70,20 +70,24 @@ pub(super) struct NewJob {
 }
 
 impl Starter {
-    /// Makes a job and answers the call with it, or refuses.
-    pub(super) fn order(&self, call: &Arc<Call>, new: NewJob) {
-        let (Some(jobs), Some(lanes)) = (&self.shared.desk.jobs, self.lanes.upgrade()) else {
-            return refuse(call, &shutting_down());
-        };
+    /// What the first attempt of a job is handed in with. Taken first: who is asked before there is a job, and answers, is not refused then.
+    pub(super) fn reserve(&self, order: &Order) -> Result<Ticket<QueuedCall>, ErrorObject> {
+        let lanes = self.lanes.upgrade().ok_or_else(shutting_down)?;
         let lane = &lanes[self.shared.desk.jobs_lane];
         // A job in a workspace waits there first, and its turn is in that queue.
-        let ticket = match new.order.workspace {
+        let ticket = match order.workspace {
             None => lane.reserve(),
             Some(_) => lane.ticket().ok_or(LaneRefusal::Closed),
         };
-        let ticket = match ticket {
-            Ok(ticket) => ticket,
-            Err(refusal) => return refuse(call, &lane_refused(refusal, lane.name())),
+        ticket.map_err(|refusal| lane_refused(refusal, lane.name()))
+    }
+
+    /// Makes a job and answers the call with it, or refuses.
+    pub(super) fn order(&self, call: &Arc<Call>, new: NewJob, ticket: Ticket<QueuedCall>) {
+        let shared = &self.shared;
+        let is_over = shared.has_no_patience_with(shared.desk.jobs_lane);
+        let Some(jobs) = shared.desk.jobs.as_ref().filter(|_| !is_over) else {
+            return refuse(call, &shutting_down());
         };
         let id = match jobs.create(new.order, new.carried) {
             Ok(id) => id,

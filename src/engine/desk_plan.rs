@@ -49,7 +49,9 @@ impl DeskPlan {
             closes_broken,
         } = self;
         let mut tools = registrations.iter().flatten();
-        check_workspaces(tools.clone(), maker.as_ref())?;
+        for tool in tools.clone() {
+            check_workspace(tool, maker.as_ref())?;
+        }
         let has_jobs = tools.any(|tool| tool.callable.desk.execution != Execution::Inline);
         let (jobs, interrupted) = match has_jobs {
             true => open_jobs(store, limits, memory).map(|(jobs, again)| (Some(jobs), again))?,
@@ -94,24 +96,33 @@ fn open_jobs(
     Ok((Arc::new(jobs), again))
 }
 
-/// Sees to it that each tool gets the workspace that it wants.
-fn check_workspaces<'a>(
-    tools: impl Iterator<Item = &'a Registration>,
-    maker: Option<&Maker>,
-) -> Result<(), Error> {
-    for tool in tools {
-        let work = tool.callable.desk;
-        let problem = match (maker, work.access, work.wanted) {
-            (None, Some(_), _) => {
-                Some("it is in a workspace; say what that is with `Server::workspaces`".into())
-            }
-            (Some(maker), _, Some(wanted)) => maker.problem(&wanted),
-            _ => None,
-        };
-        if let Some(problem) = problem {
-            let name = &tool.callable.name;
-            return Err(Error::configuration(format!("tool `{name}`: {problem}")));
-        }
+/// Sees to it that a tool which is added while serving finds at the desk what it needs.
+pub(super) fn check_added(tool: &Registration, desk: &Desk) -> Result<(), Error> {
+    if tool.callable.desk.execution != Execution::Inline && desk.jobs.is_none() {
+        let problem = "it may run in the background, and no tool could when the server was started; have one that may at the start, or start the server anew";
+        return Err(unmet(tool, problem));
     }
-    Ok(())
+    let maker = desk.workspaces.as_ref().map(|(_, maker)| &**maker);
+    check_workspace(tool, maker)
+}
+
+/// Sees to it that a tool gets the workspace that it wants.
+fn check_workspace(tool: &Registration, maker: Option<&Maker>) -> Result<(), Error> {
+    let work = tool.callable.desk;
+    match (maker, work.access, work.wanted) {
+        (None, Some(_), _) => {
+            let problem = "it is in a workspace; say what that is with `Server::workspaces`";
+            Err(unmet(tool, problem))
+        }
+        (Some(maker), _, Some(wanted)) => match maker.problem(&wanted) {
+            Some(problem) => Err(unmet(tool, &problem)),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn unmet(tool: &Registration, problem: &str) -> Error {
+    let name = &tool.callable.name;
+    Error::configuration(format!("tool `{name}`: {problem}"))
 }

@@ -200,12 +200,7 @@ impl Engine {
 
     /// Carries a call out as planned. Says whether it is under way.
     #[inline(never)]
-    fn carry_out(
-        &self,
-        plan: Plan,
-        lane: &RunningLane<QueuedCall>,
-        mut queued: QueuedCall,
-    ) -> bool {
+    fn carry_out(&self, plan: Plan, lane: &RunningLane<QueuedCall>, queued: QueuedCall) -> bool {
         match plan {
             Plan::Lane => self.submit(lane, queued),
             Plan::Workspace(key, access) => match lane.ticket() {
@@ -217,21 +212,7 @@ impl Engine {
                     false
                 }
             },
-            Plan::Job(new) => match queued.handler_call.callable.before_job.clone() {
-                None => {
-                    self.starter().order(&queued.control.call, *new);
-                    queued.control.call.is_a_job()
-                }
-                Some(before) => {
-                    let starter = self.starter();
-                    queued.handler_call.callable = before;
-                    queued.control.precedes_job = true;
-                    queued.handler_call.then = Some(Box::new(move |call, carried| {
-                        starter.order(call, NewJob { carried, ..*new });
-                    }));
-                    self.submit(lane, queued)
-                }
-            },
+            Plan::Job(new) => self.make_job(*new, lane, queued),
             Plan::Here => {
                 run_here(queued);
                 false
@@ -241,6 +222,33 @@ impl Engine {
                 true
             }
         }
+    }
+
+    /// Makes a job of a call, now or when what comes before it has run.
+    fn make_job(
+        &self,
+        new: NewJob,
+        lane: &RunningLane<QueuedCall>,
+        mut queued: QueuedCall,
+    ) -> bool {
+        let starter = self.starter();
+        let ticket = match starter.reserve(&new.order) {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                queued.control.call.fail(&error, Outcome::Refused);
+                return false;
+            }
+        };
+        let Some(before) = queued.handler_call.callable.before_job.clone() else {
+            starter.order(&queued.control.call, new, ticket);
+            return queued.control.call.is_a_job();
+        };
+        queued.handler_call.callable = before;
+        queued.control.precedes_job = true;
+        queued.handler_call.then = Some(Box::new(move |call, carried| {
+            starter.order(call, NewJob { carried, ..new }, ticket);
+        }));
+        self.submit(lane, queued)
     }
 
     fn run_when_changed(&self, id: Arc<str>, changes: u64, until: Instant, queued: QueuedCall) {

@@ -23,7 +23,7 @@ use crate::base::waiting::after;
 use crate::desk::Desk;
 use crate::engine::background::{Lanes, Standing, Starter};
 use crate::engine::catalogue::{Catalogue, IfTaken};
-use crate::engine::desk_plan::DeskPlan;
+use crate::engine::desk_plan::{DeskPlan, check_added};
 use crate::engine::desk_tools;
 use crate::engine::errors::shutting_down;
 use crate::engine::identity::Identity;
@@ -158,6 +158,7 @@ impl Engine {
     /// Adds something while serving, at the end of its list, or in the place of that of its name.
     pub(crate) fn put(&self, registration: Registration, if_taken: IfTaken) -> Result<(), Error> {
         let kind = registration.kind;
+        check_added(&registration, &self.shared.desk)?;
         self.shared.catalogue.put(registration, if_taken)?;
         self.shared.liveness.look_soon();
         self.publish(Change::List(kind));

@@ -751,6 +751,39 @@ fn law_12_jobs_have_a_drain_deadline_of_their_own() {
     assert_eq!(report.abandoned_handlers, 0);
 }
 
+/// Whoever was asked first, and has answered, is not refused then.
+#[test]
+fn law_12_a_call_that_was_accepted_becomes_a_job_while_the_server_drains() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server(&gate));
+    client.send(&request("tools/call", json!({ "name": "guarded" })));
+    assert_eq!(gate.began(), "before");
+    let handle = served.handle();
+    let ended = std::thread::spawn(move || served.shutdown(crate::harness::PATIENCE));
+    until("it drains", || handle.stats().draining);
+    gate.let_go(1);
+    let answer = client.answer("request");
+    assert_eq!(answer["result"]["resultType"], "task", "{answer}");
+    client.close();
+    let report = ended.join().expect("it ends");
+    assert_eq!(report.abandoned_handlers, 0);
+    assert_eq!(handle.stats().jobs.completed, 1);
+}
+
+/// And nobody is asked for a job that there is no room for.
+#[test]
+fn a_job_has_its_permit_before_what_comes_before_it_runs() {
+    let gate = Gate::new();
+    let (_served, mut client) = Served::pipe(server(&gate));
+    order(&mut client, "gate");
+    assert_eq!(gate.began(), "gate");
+    order(&mut client, "gate"); // it waits: one worker, and a queue of one
+    let answer = client.ask(&request("tools/call", json!({ "name": "guarded" })));
+    assert_eq!(code(&answer), 503, "{answer}");
+    assert!(gate.nobody_came());
+    gate.let_go(2);
+}
+
 #[test]
 fn law_12_a_wait_for_a_job_does_not_hold_the_drain() {
     let gate = Gate::new();

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use mcp_threads::{
-    Claim, Limits, Prompt, Reporter, RequestContext, Resource, ResourceTemplate, RunningServer,
-    Server, ServerHandle, TestClient, Tool,
+    Claim, Execution, Limits, Prompt, Reporter, RequestContext, Resource, ResourceTemplate,
+    RunningServer, Server, ServerHandle, TestClient, Tool,
 };
 use serde_json::{Value, json};
 
@@ -170,6 +170,15 @@ fn a_tool_that_could_not_be_registered_cannot_be_added() {
         (
             tool("odd").input_schema(json!({ "type": "array" })),
             vec!["`odd`", "object"],
+        ),
+        // What the desk needs is there from the start or not at all.
+        (
+            tool("job").execution(Execution::EitherWay),
+            vec!["`job`", "background"],
+        ),
+        (
+            tool("desk").in_workspace(),
+            vec!["`desk`", "Server::workspaces"],
         ),
     ];
     for (tool, words) in rows {
