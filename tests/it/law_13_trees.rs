@@ -362,8 +362,8 @@ fn law_13_bodies_leave_nothing_on_their_connections() {
         .modern(&call)
         .body(with_bulk(&call, &format!("[{}]", bulk("0"))));
     let mut open = Vec::new();
-    costs_at_most(&server, first, (64 * MIB, LEFT), "48 connections", || {
-        for _ in 0..48 {
+    costs_at_most(&server, first, (64 * MIB, LEFT), "24 connections", || {
+        for _ in 0..24 {
             let mut client = TcpStream::connect(http.address()).expect("it listens");
             client.write_all(&post.bytes()).expect("it reads");
             let mut status = [0; 12];
