@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::log;
 use crate::handler::command::missing_program;
-use crate::handler::{Elicited, RequestContext, ToolError};
+use crate::handler::{AskError, Elicited, RequestContext, ToolError};
 use crate::pool::ResourcePool;
 use crate::protocol::results::ReadResourceResult;
 use crate::protocol::types::{CallToolResult, ResourceContents};
@@ -29,6 +29,9 @@ pub(super) type Pools = Arc<BTreeMap<String, ResourcePool<(), usize>>>;
 
 /// The longest question, in characters: a person reads all of it.
 const QUESTION_CHARS_MAX: usize = 2000;
+
+/// Under which a call keeps, for the job that it becomes, that it runs without having asked.
+const UNASKED: &str = "unasked";
 
 /// The longest file that is read as a resource.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -129,14 +132,6 @@ fn confirm<S>(
             "A person has to confirm this, and the question is longer than {QUESTION_CHARS_MAX} characters. Nothing was run."
         )));
     }
-    if !cx.client().supports_elicitation() {
-        return match spec.runs_unasked {
-            true => Ok(()),
-            false => Err(ToolError::new(format!(
-                "A person has to confirm this (\"{question}\"), and this client cannot ask one: it does not support elicitation. Nothing was run."
-            ))),
-        };
-    }
     let schema = json!({
         "type": "object",
         "properties": { "confirm": { "type": "boolean", "title": "Yes, do it" } },
@@ -145,12 +140,29 @@ fn confirm<S>(
     // By what was asked: an answer to another question, from before a link or the file changed, is none to this one.
     let [a, b, c, d, ..] = hmac_sha256::Hash::hash(question.as_bytes());
     let key = format!("confirm-{:08x}", u32::from_be_bytes([a, b, c, d]));
-    match cx.elicit_with::<Confirmed>(&key, &question, schema)? {
-        Elicited::Accepted(Confirmed { confirm: true }) => Ok(()),
-        _ => Err(ToolError::new(format!(
-            "The person did not confirm \"{question}\". Nothing was run."
-        ))),
+    // Asked before it is known who can be: a job has the answer that its call was given, and may have no client any more.
+    let is_unheard = match cx.elicit_with::<Confirmed>(&key, &question, schema) {
+        Ok(Elicited::Accepted(Confirmed { confirm: true })) => return Ok(()),
+        Ok(_) => {
+            return Err(ToolError::new(format!(
+                "The person did not confirm \"{question}\". Nothing was run."
+            )));
+        }
+        Err(AskError::Unsupported { .. }) => false,
+        Err(AskError::NotHere) => true,
+        Err(error) => return Err(error.into()),
+    };
+    // Who was asked something else has not let this run, so a job runs unasked only if its call would have.
+    if spec.runs_unasked && cx.keep(UNASKED, || !is_unheard) {
+        return Ok(());
     }
+    let why = match is_unheard {
+        true => "nobody can be asked any more",
+        false => "this client cannot ask one: it does not support elicitation",
+    };
+    Err(ToolError::new(format!(
+        "A person has to confirm this (\"{question}\"), and {why}. Nothing was run."
+    )))
 }
 
 impl Filling {

@@ -95,6 +95,8 @@ mod scripts_check;
 mod scripts_edges;
 #[cfg(feature = "cli")]
 mod scripts_example;
+#[cfg(all(unix, feature = "cli"))]
+mod scripts_jobs;
 #[cfg(feature = "cli")]
 mod scripts_journey;
 #[cfg(feature = "cli")]

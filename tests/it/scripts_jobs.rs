@@ -1,0 +1,125 @@
+//! Scripts that are background jobs and ask first: the answer is there for the job, whatever its client can follow.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::{Value, json};
+
+use crate::asking::accept;
+use crate::harness::message::legacy_call;
+use crate::harness::talk::{introduce, is_question, reply_to};
+use crate::harness::{PipeClient, Place, text, until};
+
+const JOBS: &str = r##"
+[[tool]]
+name = "asks"
+description = "Asks first, and is a job."
+run = ["echo", "job done"]
+confirm = "Begin?"
+job = true
+
+[[tool]]
+name = "prints"
+description = "Asks first, where it can, and is a job."
+run = ["cat", "{file}"]
+confirm = "Print {file}?"
+confirm_else = "run"
+job = true
+[tool.args.file]
+path = { inside = "data", kind = "file" }
+
+[[tool]]
+name = "waits"
+description = "Takes a worker until there is a file `go`."
+shell = 'mkdir "run.$$"; until [ -e go ]; do sleep 0.01; done'
+job = true
+"##;
+
+/// The workers of the lane `jobs`.
+const WORKERS: usize = 4;
+
+fn place(name: &str) -> Place {
+    let place = Place::new(&format!("jobs-{name}"), JOBS);
+    place.write("data/note", 0o644, "a note");
+    place.write("data/other", 0o644, "another note");
+    symlink("note", place.0.join("data/chosen")).expect("a link can be made");
+    place
+}
+
+/// Begins a job. A question on the way is expected to be this one, and confirmed.
+#[track_caller]
+fn begin(client: &mut PipeClient, tool: &str, arguments: &Value, question: Option<&str>) -> Value {
+    client.send(&legacy_call("begin", tool, arguments.clone()));
+    let mut said = client.recv();
+    if let Some(question) = question {
+        assert!(is_question(&said), "{said}");
+        let asked = said["params"]["message"].as_str().unwrap_or_default();
+        assert!(asked.contains(question), "{said}");
+        client.send(&reply_to(&said, accept(json!({ "confirm": true }))));
+        said = client.recv();
+    }
+    let job = said["result"]["structuredContent"]["job"].clone();
+    assert!(job.is_string(), "{said}");
+    job
+}
+
+#[track_caller]
+fn result_of(client: &mut PipeClient, job: &Value) -> String {
+    let mut said = String::new();
+    until("the job has ended", || {
+        let result = client.ask(&legacy_call("ends", "job_result", json!({ "job": job })));
+        text(&result).clone_into(&mut said);
+        !said.contains("has not ended")
+    });
+    said
+}
+
+#[test]
+fn a_job_that_a_person_has_confirmed_runs_for_a_client_without_tasks() {
+    let place = place("confirmed");
+    let (mut running, mut client) = place.serve();
+    introduce(&mut client, &json!({ "elicitation": {} }));
+    let job = begin(&mut client, "asks", &json!({}), Some("Begin?"));
+    assert_eq!(result_of(&mut client, &job), "job done\n");
+    let file = json!({ "file": "note" });
+    let job = begin(&mut client, "prints", &file, Some("data/note?"));
+    assert_eq!(result_of(&mut client, &job), "a note");
+    // Who cannot be asked at all is not asked by the job either.
+    introduce(&mut client, &json!({}));
+    let job = begin(&mut client, "prints", &file, None);
+    assert_eq!(result_of(&mut client, &job), "a note");
+    client.close();
+    running.exits_well();
+}
+
+#[test]
+fn a_job_does_not_run_by_the_answer_to_another_question() {
+    let place = place("swapped");
+    let (mut running, mut client) = place.serve();
+    introduce(&mut client, &json!({ "elicitation": {} }));
+    let waiting: Vec<_> = (0..WORKERS)
+        .map(|_| begin(&mut client, "waits", &json!({}), None))
+        .collect();
+    until("no worker is idle", || {
+        let entries = fs::read_dir(&place.0).expect("it is there").flatten();
+        let names = entries.map(|entry| entry.file_name());
+        let started = names.filter(|name| name.to_string_lossy().starts_with("run."));
+        started.count() == WORKERS
+    });
+    let file = json!({ "file": "chosen" });
+    let job = begin(&mut client, "prints", &file, Some("data/note?"));
+    let link = place.0.join("data/chosen");
+    fs::remove_file(&link).expect("it is there");
+    symlink("other", &link).expect("a link can be made");
+    place.write("go", 0o644, "");
+    let said = result_of(&mut client, &job);
+    assert!(
+        said.contains("data/other?") && said.contains("Nothing was run"),
+        "{said}"
+    );
+    for job in waiting {
+        result_of(&mut client, &job);
+    }
+    client.close();
+    running.exits_well();
+}
