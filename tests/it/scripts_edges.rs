@@ -378,3 +378,25 @@ fn a_script_that_somebody_else_can_write_is_found_wherever_its_interpreter_stand
         assert_eq!(run(runs).stdout, "data\n", "{runs}");
     }
 }
+
+const OVERRIDDEN: &str = r##"
+[defaults]
+env = { T = { from = "IT_SCRIPTS_NOT_SET" }, S = { value = "hunter22", secret = true } }
+
+[[tool]]
+name = "own"
+description = "Has values of its own."
+shell = 'echo "$T $S hunter22"'
+env = { T = "x", S = { value = "y", secret = false } }
+"##;
+
+#[test]
+fn a_default_variable_that_a_tool_writes_anew_need_not_be_there_and_hides_nothing() {
+    let place = Place::new("overridden", OVERRIDDEN);
+    let said = place.run(["call", "own"]);
+    assert_eq!(
+        (said.stdout.as_str(), said.status.code()),
+        ("x y hunter22\n", Some(0)),
+        "{said:#?}"
+    );
+}

@@ -59,7 +59,10 @@ impl<'b> Defaults<'b> {
     pub(super) fn command(&self, table: &Table<'_>, arguments: &[Argument]) -> Option<CommandSpec> {
         let run = self.run(table, arguments);
         let (own, default) = (Settings::read(table, self.base), &self.settings);
-        let env = [&default.env[..], &own.env].concat();
+        // A default that is written anew is none: its source need not be there, and its secret is nobody's.
+        let mut env = default.env.clone();
+        env.retain(|rule| own.env.iter().all(|own| own.name != rule.name));
+        env.extend_from_slice(&own.env);
         let stdin = stdin(table, arguments);
         match &run {
             Some(Run::Shell(_)) => check_variables(table, arguments, &env),
