@@ -13,7 +13,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::base::log;
-use crate::handler::command::missing_program;
 use crate::handler::{AskError, Elicited, RequestContext, ToolError};
 use crate::pool::ResourcePool;
 use crate::protocol::results::ReadResourceResult;
@@ -104,7 +103,7 @@ pub(super) fn requirements(spec: &ToolSpec, base: &Path) -> Vec<String> {
             let problem = || format!("the environment variable `{name}` is not set");
             return std::env::var_os(name).is_none().then(problem);
         }
-        missing_program(match word.contains('/') {
+        spec.command.missing_program(match word.contains('/') {
             true => base.join(word),
             false => PathBuf::from(word),
         })

@@ -3,9 +3,12 @@
 //! What a model writes becomes one word of a program, a part of one, an environment variable or the input; nothing of it is ever read as a command.
 //! Must not know the file's syntax.
 
+use std::ffi::{OsStr, OsString};
+
 use serde_json::{Map, Value};
 
 use crate::base::setters::set;
+use crate::handler::command::missing_program;
 use crate::handler::{CommandOutput, Progress, RequestContext, RunCommand, ToolError};
 use crate::scripts::argument::{Argument, plain};
 use crate::scripts::environment::{Mask, inherited};
@@ -33,6 +36,26 @@ pub(super) struct CommandEnd {
     /// Why it was ended before its own end.
     pub(super) problem: Option<String>,
     pub(super) mask: Mask,
+}
+
+impl CommandSpec {
+    /// Why it could not start this program, which it would look for with its own `PATH` and from its own directory; `None` when it could.
+    pub(super) fn missing_program(&self, program: impl AsRef<OsStr>) -> Option<String> {
+        let path = self.env.iter().rfind(|rule| rule.name == "PATH");
+        // One that has no value is said where all variables are.
+        let path = path.and_then(|rule| rule.value().ok());
+        missing_program(program, &self.cwd, path.map(OsString::from).as_ref())
+    }
+
+    /// What it needs and does not find on this machine, in sentences: variables, files with secrets, its program.
+    pub(super) fn missing(&self) -> Vec<String> {
+        let variables = self.env.iter().filter_map(|rule| rule.value().err());
+        let program = match &self.run {
+            Run::Argv(program, _) => self.missing_program(program),
+            Run::Shell(_) => None,
+        };
+        variables.chain(program).collect()
+    }
 }
 
 /// What fills the placeholders.

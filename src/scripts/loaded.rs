@@ -12,7 +12,6 @@ use crate::base::error::Result;
 use crate::base::log;
 use crate::base::setters::set;
 use crate::handler::Fork;
-use crate::handler::command::missing_program;
 use crate::handler::registration::{Register, Registration, sealed};
 use crate::lane::Lane;
 use crate::pool::ResourcePool;
@@ -21,7 +20,7 @@ use crate::scripts::argument::schema::schema;
 use crate::scripts::call::{Pools, requirements};
 use crate::scripts::mistake::Mistakes;
 use crate::scripts::offer::FileOffer;
-use crate::scripts::spec::{CommandSpec, File, OfferSpec, PLACES_MAX, Run, ToolSpec, file};
+use crate::scripts::spec::{CommandSpec, File, OfferSpec, PLACES_MAX, ToolSpec, file};
 use crate::scripts::table::Notes;
 use crate::scripts::trust;
 use crate::server::{Server, ServerHandle};
@@ -142,6 +141,16 @@ impl Scripts {
     /// The URIs of the resources, in the order of the file.
     pub fn resources(&self) -> impl Iterator<Item = &str> {
         self.file.names(OfferKind::Resource)
+    }
+
+    /// What the resource of this URI needs and does not find on this machine, in sentences: its program, environment variables, files with secrets.
+    pub fn missing_for_resource(&self, uri: &str) -> Vec<String> {
+        let key = (OfferKind::Resource, uri);
+        let mut offers = self.file.offers.iter();
+        let command = offers
+            .find(|offer| offer.key() == key)
+            .and_then(OfferSpec::command);
+        command.map_or(Vec::new(), CommandSpec::missing)
     }
 
     /// The names of the prompts, in the order of the file.
@@ -277,11 +286,7 @@ impl ScriptTool<'_> {
     /// What it needs and does not find on this machine, in sentences: programs, environment variables, files with secrets.
     pub fn missing(&self) -> Vec<String> {
         let mut missing = requirements(self.spec, self.base);
-        let env = self.spec.command.env.iter();
-        missing.extend(env.filter_map(|rule| rule.value().err()));
-        if let Run::Argv(program, _) = &self.spec.command.run {
-            missing.extend(missing_program(program));
-        }
+        missing.extend(self.spec.command.missing());
         missing
     }
 }

@@ -92,6 +92,8 @@ mod scripts;
 #[cfg(feature = "cli")]
 mod scripts_check;
 #[cfg(all(unix, feature = "cli"))]
+mod scripts_doctor;
+#[cfg(all(unix, feature = "cli"))]
 mod scripts_edges;
 #[cfg(feature = "cli")]
 mod scripts_example;

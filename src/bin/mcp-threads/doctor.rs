@@ -1,24 +1,38 @@
 //! `doctor`: is everything there, and does the server answer. Says what to do.
 
 use std::iter;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::time::Duration;
 
-use mcp_threads::{ScriptTool, Scripts};
+use mcp_threads::Scripts;
 use serde_json::json;
 
 use crate::client::StdioClient;
+use crate::heard::HeardChild;
 use crate::terminal::{counted, say};
 use crate::{ExitResult, Problem, ScriptFile, named};
 
 /// What was looked at and is well, or what is wrong.
 type Finding = Result<String, String>;
 
+/// How long the server may take for all that it is asked.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 pub(crate) fn run(file: &ScriptFile) -> ExitResult {
     let scripts = file.load()?;
     let server =
         || serve_and_ask(file, &scripts).map_err(|problem| format!("the server: {problem}"));
     let findings = iter::once_with(|| Ok(mistakes(file, &scripts)))
-        .chain(scripts.tools().flat_map(needs))
+        .chain(
+            scripts
+                .tools()
+                .flat_map(|tool| needs(tool.name(), tool.missing())),
+        )
+        .chain(
+            scripts
+                .resources()
+                .flat_map(|uri| needs(uri, scripts.missing_for_resource(uri))),
+        )
         .chain(iter::once_with(server));
     let mut problems = 0;
     for finding in findings {
@@ -56,9 +70,7 @@ fn mistakes(file: &ScriptFile, scripts: &Scripts) -> String {
     }
 }
 
-fn needs(tool: ScriptTool<'_>) -> Vec<Finding> {
-    let name = tool.name();
-    let missing = tool.missing();
+fn needs(name: &str, missing: Vec<String>) -> Vec<Finding> {
     if missing.is_empty() {
         return vec![Ok(format!("`{name}` has what it needs"))];
     }
@@ -77,24 +89,35 @@ fn serve_and_ask(file: &ScriptFile, scripts: &Scripts) -> Result<String, Problem
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn();
     let mut server = EndedChild(child?);
     let stdin = server.0.stdin.take().ok_or("it has no stdin")?;
     let stdout = server.0.stdout.take().ok_or("it has no stdout")?;
-    let mut client = StdioClient::new(stdout, stdin, false);
-    client.initialize()?;
-    let listed = client.ask("tools/list", json!({}), |_| {})?;
-    let count = listed["tools"].as_array().map_or(0, Vec::len);
+    let stderr = server.0.stderr.take().ok_or("it has no stderr")?;
+    let mut heard = HeardChild::new(stdout, stderr, PATIENCE);
     let expected = scripts.tools().count();
-    // A long list comes in pages.
-    if count == 0 && expected > 0 {
-        return Err(format!("it lists no tools, and the file has {expected}").into());
-    }
+    // The end of its input, behind the questions, is the end of a server that is well: then it has said all.
+    ask(&mut heard, stdin, expected).map_err(|problem| match heard.last_lines() {
+        said if said.is_empty() => problem,
+        said => format!("{problem}; it said:\n{said}").into(),
+    })?;
     Ok(format!(
         "the server starts, and answers clients of both eras ({})",
         counted(expected, "tool")
     ))
+}
+
+fn ask(heard: &mut HeardChild, stdin: ChildStdin, expected: usize) -> Result<(), Problem> {
+    let mut client = StdioClient::new(heard, stdin, false);
+    client.initialize()?;
+    let listed = client.ask("tools/list", json!({}), |_| {})?;
+    let count = listed["tools"].as_array().map_or(0, Vec::len);
+    // A long list comes in pages.
+    match count == 0 && expected > 0 {
+        true => Err(format!("it lists no tools, and the file has {expected}").into()),
+        false => Ok(()),
+    }
 }
 
 /// A child that is ended.

@@ -14,10 +14,14 @@ mod plumbing;
 mod run;
 mod supervisor;
 
-/// Why a program cannot be started, in a sentence; `None` when it is there.
+/// Why a program could not be started in a directory, with this `PATH` or the server's own, in a sentence; `None` when it is there.
 #[cfg(feature = "scripts")]
-pub(crate) fn missing_program(program: impl AsRef<std::ffi::OsStr>) -> Option<String> {
-    culprit::find(program.as_ref(), None, None).err()
+pub(crate) fn missing_program(
+    program: impl AsRef<std::ffi::OsStr>,
+    directory: &std::path::Path,
+    path: Option<&std::ffi::OsString>,
+) -> Option<String> {
+    culprit::find(program.as_ref(), Some(directory), path).err()
 }
 
 #[cfg(feature = "scripts")]
