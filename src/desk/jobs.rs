@@ -21,13 +21,14 @@ use crate::desk::job_table::{JobEntry, JobTable, Stop};
 use crate::desk::record::{
     AnswerEffect, Carried, JobOutcome, JobRecord, JobStatus, Order, Question,
 };
+use crate::desk::store::guarded::Guarded;
 use crate::desk::store::{JobStore, StoreError, StoredJob};
 use crate::protocol::errors::{ErrorCode, ErrorObject};
 
 /// The jobs of one server.
 pub(crate) struct Jobs {
     limits: Arc<Limits>,
-    store: Box<dyn JobStore>,
+    store: Guarded,
     /// This run of the server; what another one has left running will not go on.
     boot: String,
     bytes: Arc<Budget>,
@@ -76,7 +77,7 @@ impl Jobs {
     ) -> Result<(Self, Vec<Arc<str>>), StoreError> {
         let jobs = Jobs {
             limits,
-            store,
+            store: Guarded::new(store),
             boot: Uuid::new_v4().to_string(),
             bytes,
             table: Lock::default(),

@@ -1,4 +1,4 @@
-//! A job store of the embedder that hangs: what has to wait for it, and that nothing else does.
+//! A job store of the embedder that hangs or panics: what has to wait for it or fails, and that nothing else does.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -10,16 +10,17 @@ use mcp_threads::{Execution, JobStore, Limits, Server, StoreError, StoredJob, To
 use serde_json::{Value, json};
 
 use crate::desk_jobs::request;
-use crate::harness::{Gate, PATIENCE, PipeClient, Served, code, modern, text};
+use crate::harness::{Gate, PATIENCE, PipeClient, Served, code, modern, text, until};
 
 /// What waits, who is told that it does, and what lets it go on.
 type StoreGate = (&'static str, Sender<()>, Receiver<()>);
 
-/// Keeps records in memory, and may wait where it is told to.
+/// Keeps records in memory, and may wait, or panic once, where it is told to.
 #[derive(Clone, Default)]
 struct Hanging {
     kept: Arc<Mutex<HashMap<String, StoredJob>>>,
     gate: Arc<Mutex<Option<StoreGate>>>,
+    panics: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl Hanging {
@@ -30,7 +31,23 @@ impl Hanging {
         (begins, go)
     }
 
+    /// The next time, this panics.
+    fn panic(&self, what: &'static str) {
+        *self.panics.lock().expect("not poisoned") = Some(what);
+    }
+
+    fn has_panicked(&self) -> bool {
+        self.panics.lock().expect("not poisoned").is_none()
+    }
+
     fn pass(&self, what: &str) {
+        let panics = || {
+            let mut panics = self.panics.lock().expect("not poisoned");
+            panics.take_if(|panics| *panics == what).is_some()
+        };
+        if panics() {
+            panic!("a fault in `{what}`");
+        }
         let gate = self.gate.lock().expect("not poisoned").clone();
         if let Some((hangs, begun, go)) = gate
             && hangs == what
@@ -43,12 +60,14 @@ impl Hanging {
 
 impl JobStore for Hanging {
     fn insert(&self, job: &StoredJob) -> Result<bool, StoreError> {
+        self.pass("insert");
         let mut kept = self.kept.lock().expect("not poisoned");
         let is_new = !kept.contains_key(&job.id);
         kept.entry(job.id.clone()).or_insert_with(|| job.clone());
         Ok(is_new)
     }
     fn replace(&self, job: &StoredJob) -> Result<bool, StoreError> {
+        self.pass("replace");
         let mut kept = self.kept.lock().expect("not poisoned");
         let before = kept.get_mut(&job.id);
         let before = before.filter(|before| before.revision + 1 == job.revision);
@@ -96,9 +115,19 @@ fn server(store: &Hanging, gate: &Gate, limits: Limits) -> Server {
         )
 }
 
+fn try_dig(client: &mut PipeClient) -> Value {
+    client.ask(&request(
+        "tools/call",
+        json!({ "name": "dig", "arguments": {} }),
+    ))
+}
+
+fn look(client: &mut PipeClient, id: &str) -> Value {
+    client.ask(&request("tasks/get", json!({ "taskId": id })))
+}
+
 fn dig(client: &mut PipeClient) -> String {
-    let call = request("tools/call", json!({ "name": "dig", "arguments": {} }));
-    let answer = client.ask(&call);
+    let answer = try_dig(client);
     let id = &answer["result"]["taskId"];
     id.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
 }
@@ -156,6 +185,36 @@ fn law_6_nobody_waits_for_a_store_in_which_another_client_s_task_is_looked_up() 
     let told = client.recv();
     assert_eq!(told["params"]["status"], "completed", "{told}");
     assert_eq!(text(&told["params"]), "dug");
+    client.close();
+    served.stop();
+}
+
+/// On a pipe one thread reads everything, and a job's record is behind a lock.
+#[test]
+fn law_8_a_panic_in_a_store_fails_one_access_and_nothing_else() {
+    let (gate, store) = (Gate::new(), Hanging::default());
+    let (served, mut client) = Served::pipe(server(&store, &gate, Limits::default()));
+    let completes = |client: &mut PipeClient, id: &str| {
+        until("the job has ended", || {
+            look(client, id)["result"]["status"] == "completed"
+        });
+    };
+
+    store.panic("insert");
+    let refused = try_dig(&mut client);
+    assert!(refused["error"].is_object(), "{refused}");
+    let id = dig(&mut client);
+    completes(&mut client, &id);
+
+    store.panic("load");
+    let failed = look(&mut client, &id);
+    assert!(failed["error"].is_object(), "{failed}");
+    assert_eq!(text(&look(&mut client, &id)["result"]), "dug");
+
+    store.panic("replace");
+    let late = dig(&mut client);
+    until("its end was tried", || store.has_panicked());
+    completes(&mut client, &late);
     client.close();
     served.stop();
 }

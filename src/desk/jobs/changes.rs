@@ -9,7 +9,7 @@ use crate::base::log;
 use crate::desk::job_table::JobState;
 use crate::desk::jobs::{Jobs, NotKept, Room, failed, now_ms};
 use crate::desk::record::{JobOutcome, JobRecord};
-use crate::desk::store::{StoreError, StoredJob};
+use crate::desk::store::{JobStore, StoreError, StoredJob};
 use crate::protocol::errors::{ErrorCode, ErrorObject};
 
 const TAKEN: &str = "its record was changed by somebody else";
