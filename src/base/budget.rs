@@ -105,6 +105,12 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Whether so many bytes would fit into this account, those above it aside, if so many others were given back.
+    pub(crate) fn would_fit(&self, bytes: usize, given_back: usize) -> bool {
+        let rest = self.used().saturating_sub(given_back);
+        rest.saturating_add(bytes) <= self.bytes_max
+    }
+
     fn take(&self, bytes: usize) -> Result<(), OverBudget> {
         if self.whole.is_none() && !heap::is_to_be_had(bytes) {
             return Err(OverBudget::Process);

@@ -23,6 +23,8 @@ pub(crate) struct JobTable {
     pub(crate) by_owner: HashMap<Option<Arc<str>>, usize>,
     /// What has ended, by when it may be forgotten.
     pub(crate) ended: BTreeSet<(u64, Arc<str>)>,
+    /// What is charged for all of that.
+    pub(crate) ended_bytes: usize,
     /// What has ended and could not be stored yet, by when that is tried again.
     pub(crate) unstored: VecDeque<Arc<str>>,
 }
@@ -113,6 +115,19 @@ impl JobTable {
             if *count == 0 {
                 self.by_owner.remove(owner);
             }
+        }
+    }
+
+    /// From now on it may be forgotten, for which so much is charged.
+    pub(crate) fn add_ended(&mut self, ends: (u64, Arc<str>), charged: usize) {
+        if self.ended.insert(ends) {
+            self.ended_bytes += charged;
+        }
+    }
+
+    pub(crate) fn remove_ended(&mut self, ends: &(u64, Arc<str>), charged: usize) {
+        if self.ended.remove(ends) {
+            self.ended_bytes -= charged;
         }
     }
 

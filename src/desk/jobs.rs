@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
-use crate::base::budget::{Budget, Charge, OverBudget};
+use crate::base::budget::Budget;
 use crate::base::life::Span;
 use crate::base::limits::Limits;
 use crate::base::log;
@@ -56,7 +56,7 @@ enum Room {
 /// Why a job, or what it was given, is not kept.
 #[derive(Debug)]
 pub(crate) enum NotKept {
-    /// There is no room for it, and nothing has ended that could make some.
+    /// There is no room for it, and what has ended could not make enough.
     Full,
     Store(StoreError),
 }
@@ -129,12 +129,14 @@ impl Jobs {
                 Ok(true) | Err(NotKept::Full) => {}
             }
         }
-        let expires = state.record.expires_ms;
+        let (expires, charged) = (state.record.expires_ms, state.charge.bytes());
         state.record.outcome = None;
         drop(state);
         let mut table = self.table.lock();
         table.reserve(entry.owner.clone());
-        table.ended.extend(expires.map(|at| (at, Arc::clone(&id))));
+        if let Some(at) = expires {
+            table.add_ended((at, Arc::clone(&id)), charged);
+        }
         table.by_id.insert(Arc::clone(&id), entry);
         Ok(runs_again.then_some(id))
     }
@@ -163,56 +165,6 @@ impl Jobs {
         let entry = Arc::new(JobEntry::new(record, 1, charge));
         self.table.lock().by_id.insert(Arc::clone(&id), entry);
         Ok(id)
-    }
-
-    /// Reserves an entry, for which the oldest of what has ended makes room.
-    fn reserve(&self, owner: Option<Arc<str>>, bytes: usize) -> Result<Charge, NotKept> {
-        loop {
-            // Before the table is locked, for what may be dropped to make room for it is.
-            let charged = self.bytes.charge(bytes);
-            let mut table = self.table.lock();
-            let own = table.by_owner.get(&owner).copied().unwrap_or_default();
-            let oldest = match own >= self.limits.jobs_of_one_max {
-                true => table.oldest_of(&owner),
-                false => table.ended.first().cloned(),
-            };
-            let has_room =
-                own < self.limits.jobs_of_one_max && table.reserved < self.limits.jobs_max;
-            match charged {
-                Ok(charge) if has_room => {
-                    table.reserve(owner);
-                    return Ok(charge);
-                }
-                // It is not jobs that take the memory of the server: results do not go for that.
-                Err(OverBudget::Whole | OverBudget::Process) => return Err(NotKept::Full),
-                Ok(_) | Err(OverBudget::Own) => {}
-            }
-            drop(table);
-            let Some((_, oldest)) = oldest else {
-                return Err(NotKept::Full);
-            };
-            self.forget(&oldest);
-        }
-    }
-
-    fn forget(&self, id: &str) {
-        let entry = self.table.lock().by_id.remove(id);
-        if let Some(entry) = entry {
-            let ends = {
-                let mut state = entry.lock();
-                // Now, though somebody may still look at it: the thread that makes room would go on to the next.
-                state.charge.shrink(usize::MAX);
-                let expires = state.record.expires_ms.unwrap_or_default();
-                (expires, Arc::clone(&state.record.id))
-            };
-            let mut table = self.table.lock();
-            table.ended.remove(&ends);
-            table.unstored.retain(|id| *id != ends.1);
-            table.release(&entry.owner);
-        }
-        if let Err(error) = self.store.remove(id) {
-            log::error!("a job that has expired could not be removed from the store: {error}");
-        }
     }
 
     /// Shows a job to somebody who knows its id. Unknown and expired are the same.
@@ -404,6 +356,7 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 mod changes;
+mod room;
 mod sweep;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,6 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use crate::base::budget::{Charge, OverBudget};
 use crate::base::log;
 use crate::desk::job_table::JobState;
 use crate::desk::jobs::{Jobs, NotKept, Room, failed, now_ms};
@@ -51,11 +50,12 @@ impl Jobs {
     /// It may be seen that it has ended, and it may be forgotten when its time has come.
     fn tell_end(&self, mut state: MutexGuard<'_, JobState>, ended: &JobRecord) {
         state.ending = None;
+        let charged = state.charge.bytes();
         drop(state);
         let expires = ended.expires_ms.unwrap_or_default();
         let mut table = self.table.lock();
         table.unstored.retain(|id| *id != ended.id);
-        table.ended.insert((expires, Arc::clone(&ended.id)));
+        table.add_ended((expires, Arc::clone(&ended.id)), charged);
         drop(table);
         self.announce(ended);
     }
@@ -112,7 +112,8 @@ impl Jobs {
     ) -> Result<bool, NotKept> {
         let body = serde_json::to_vec(record).expect("a record is JSON");
         let (len, charged) = (record.status.kept_bytes(body.len()), state.charge.bytes());
-        if !self.grow(&mut state.charge, len.saturating_sub(charged)) && room == Room::IfThereIs {
+        let has_grown = self.grow(&mut state.charge, len.saturating_sub(charged), room);
+        if !has_grown && room == Room::IfThereIs {
             return Err(NotKept::Full);
         }
         let is_ours = self.replace(state, record, body)?;
@@ -147,18 +148,6 @@ impl Jobs {
         }
         state.revision = stored.revision;
         Ok(true)
-    }
-
-    /// Charges so many bytes more; the oldest of what has ended makes room, unless it is not jobs that take the memory of the server.
-    fn grow(&self, charge: &mut Charge, more: usize) -> bool {
-        while let Err(short) = charge.grow(more) {
-            let oldest = self.table.lock().ended.first().cloned();
-            let (OverBudget::Own, Some((_, oldest))) = (short, oldest) else {
-                return false;
-            };
-            self.forget(&oldest);
-        }
-        true
     }
 
     /// Tells of a change, without the lock.

@@ -63,6 +63,41 @@ fn law_13_results_that_nobody_fetches_make_room_for_each_other() {
 }
 
 #[test]
+fn law_13_no_result_goes_for_what_would_not_fit_all_the_same() {
+    let jobs = jobs(rules(10));
+    let create = |bytes: usize| {
+        let arguments = raw(&json!("x".repeat(bytes)));
+        let order = Order {
+            arguments: Some(arguments),
+            ..order()
+        };
+        jobs.create(order, Carried::default())
+    };
+    let kept = create(10).expect("there is room");
+    assert!(jobs.end(&kept, done("kept")));
+    // What lives is charged three times.
+    let lives = create(MANY_BYTES / 4).expect("there is room");
+    let refused = create(MANY_BYTES / 10);
+    assert!(matches!(refused, Err(NotKept::Full)), "{refused:?}");
+    assert!(jobs.ask(&lives, [question("long")], Carried::default()));
+    let long = accepted("x".repeat(MANY_BYTES / 10));
+    let refused = jobs.answer(&lives, |_| Some(long.clone()));
+    assert!(matches!(refused, Some(Err(NotKept::Full))), "{refused:?}");
+    assert!(result(&jobs, &kept).is_some(), "it was promised");
+
+    let fits = MANY_BYTES / 13;
+    let others: Vec<_> = (0..2).map(|_| create(fits)).collect();
+    assert!(
+        matches!(&others[..], [Ok(_), Err(NotKept::Full)]),
+        "{others:?}"
+    );
+    let first = others[0].as_ref().expect("it fits");
+    assert!(jobs.end(first, done(&"x".repeat(100_000))));
+    create(fits).expect("what has ended makes room");
+    assert_eq!(status(&jobs, first), None);
+}
+
+#[test]
 fn law_9_one_owner_cannot_take_every_entry() {
     let jobs = jobs(rules(3).jobs_of_one_max(1));
     let of = |session: &str| Order {
