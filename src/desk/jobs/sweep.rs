@@ -43,12 +43,20 @@ impl Jobs {
             };
             ended.expire_after(now_ms(), self.keep_ms());
             let body = serde_json::to_vec(&ended).expect("a record is JSON");
+            let len = ended.status.kept_bytes(body.len());
             match self.replace(&mut state, &ended, body) {
-                Ok(true) => {
-                    log::warn!("the end of a job that waited in memory is stored now");
-                    self.settle(state, ended);
+                Ok(is_ours) => {
+                    // It was charged as what lives until now.
+                    let charged = state.charge.bytes();
+                    state.charge.shrink(charged.saturating_sub(len));
+                    match is_ours {
+                        true => {
+                            log::warn!("the end of a job that waited in memory is stored now");
+                            self.settle(state, ended);
+                        }
+                        false => self.lose(state),
+                    }
                 }
-                Ok(false) => self.lose(state),
                 Err(_) => {
                     let mut table = self.table.lock();
                     let refused = table.unstored.pop_front();

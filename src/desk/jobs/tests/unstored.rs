@@ -176,8 +176,9 @@ fn law_13_a_result_that_can_neither_be_stored_nor_charged_is_not_kept() {
     assert!(why.contains("no room"), "{why}");
 }
 
-#[test]
-fn a_count_of_the_jobs_waits_for_no_store() {
+/// What is seen while the store takes its time with the end of a job.
+#[track_caller]
+fn seen_while_stored<T: Send>(see: impl FnOnce(&Jobs, &str) -> T + Send) -> T {
     let ((begun, starts), (go, goes)) = (unbounded(), bounded(1));
     let medium = Medium {
         gate: Some((begun, goes)),
@@ -185,23 +186,48 @@ fn a_count_of_the_jobs_waits_for_no_store() {
     };
     let jobs = jobs_on(rules(10), medium);
     let id = create(&jobs);
-    thread::scope(|scope| {
+    let seen = thread::scope(|scope| {
         let ending = scope.spawn(|| jobs.end(&id, done("slow")));
         starts.recv().expect("it writes");
-        let (counted, counts) = bounded(1);
-        let jobs = &jobs;
-        let id = &id;
-        scope.spawn(move || {
-            let seen = (jobs.counts().working, jobs.changes(id));
-            counted.send(seen).expect("the test listens");
-        });
+        let (told, tells) = bounded(1);
+        let (jobs, id) = (&jobs, &id);
+        scope.spawn(move || told.send(see(jobs, id)).expect("the test listens"));
         let patience = Duration::from_secs(20);
-        let seen = counts.recv_timeout(patience);
+        let seen = tells.recv_timeout(patience);
         go.send(()).expect("it waits");
-        assert_eq!(seen.expect("nobody waits for a disk"), (1, Some(0)));
         assert!(ending.join().expect("it does not panic"));
+        seen.expect("nobody waits for a disk")
     });
     assert_eq!(jobs.counts().completed, 1);
+    seen
+}
+
+#[test]
+fn a_count_of_the_jobs_waits_for_no_store() {
+    let seen = seen_while_stored(|jobs, id| (jobs.counts().working, jobs.changes(id)));
+    assert_eq!(seen, (1, Some(0)));
+}
+
+#[test]
+fn law_13_an_end_that_is_stored_late_is_charged_like_any() {
+    let charged = |is_full: bool| {
+        let (memory, medium) = (Budget::whole(usize::MAX), Medium::default());
+        let jobs = jobs_in(&memory, rules(10), medium.clone());
+        let order = Order {
+            arguments: Some(raw(&json!("x".repeat(10_000)))),
+            ..order()
+        };
+        let id = jobs.create(order, Carried::default());
+        let id = id.expect("there is room");
+        medium.is_full.store(is_full, Ordering::Relaxed);
+        assert!(jobs.end(&id, done("1")));
+        medium.is_full.store(false, Ordering::Relaxed);
+        jobs.sweep();
+        assert!(result(&jobs, &id).is_some());
+        memory.used()
+    };
+    // Both records are as long: ids and times have as many digits.
+    assert_eq!(charged(true), charged(false));
 }
 
 #[test]
