@@ -306,12 +306,13 @@ impl Jobs {
         let entries: Vec<_> = self.table.lock().by_id.values().map(Arc::clone).collect();
         let mut listed: Vec<_> = entries
             .iter()
-            .filter_map(|entry| {
+            // Before any is locked: who changes another's may wait for the store.
+            .filter(|entry| entry.owner.as_deref() == Some(listed_in))
+            .map(|entry| {
                 let state = entry.lock();
                 let record = &state.record;
                 let order = (Reverse(record.created_ms), Arc::clone(&record.id));
-                let is_listed = record.order.listed_in.as_deref() == Some(listed_in);
-                is_listed.then(|| (order, show(record)))
+                (order, show(record))
             })
             .collect();
         listed.sort_by(|(a, _), (b, _)| a.cmp(b));

@@ -209,6 +209,12 @@ fn a_count_of_the_jobs_waits_for_no_store() {
 }
 
 #[test]
+fn law_6_a_list_waits_for_no_store_that_has_a_job_of_somebody_else() {
+    let listed = seen_while_stored(|jobs, _| jobs.list("another", |_| ()));
+    assert_eq!(listed, []);
+}
+
+#[test]
 fn law_13_an_end_that_is_stored_late_is_charged_like_any() {
     let charged = |is_full: bool| {
         let (memory, medium) = (Budget::whole(usize::MAX), Medium::default());
