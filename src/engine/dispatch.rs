@@ -342,8 +342,13 @@ fn kept_bytes(params: &Params<'_>) -> usize {
     let meta = params.meta.as_ref();
     // As they came, as they travel on, and as the handler has them.
     let answers = [params.input_responses; 3];
+    let typed = params
+        .context
+        .as_ref()
+        .and_then(|context| context.arguments);
     let raw = [
         params.arguments,
+        typed,
         meta.and_then(|meta| meta.client_info),
         meta.and_then(|meta| meta.client_capabilities),
     ];
@@ -352,8 +357,15 @@ fn kept_bytes(params: &Params<'_>) -> usize {
         .chain(answers)
         .flatten()
         .map(|raw| raw.get().len());
-    let state = params.request_state.as_ref();
-    CALL_BYTES + raw.sum::<usize>() + state.map_or(0, |state| state.0.len())
+    let texts = [
+        params.request_state.as_ref(),
+        params.argument.as_ref().map(|argument| &argument.value),
+        // As what was named, and as the values of a template's variables.
+        params.uri.as_ref(),
+        params.uri.as_ref(),
+    ];
+    let texts = texts.into_iter().flatten().map(|text| text.0.len());
+    CALL_BYTES + raw.chain(texts).sum::<usize>()
 }
 
 pub(super) fn named<'a>(member: &str, text: Option<&'a Text<'_>>) -> Result<&'a str, ErrorObject> {

@@ -605,6 +605,40 @@ fn law_13_a_small_call_is_on_no_account() {
     served.stop();
 }
 
+/// What has no arguments keeps what it was asked: a URI, and what was typed.
+#[test]
+fn law_13_the_uris_and_the_typing_of_calls_that_wait_are_charged() {
+    use mcp_threads::{Completing, ResourceTemplate};
+    let long = "x".repeat(3_000_000);
+    let typed = json!({
+        "ref": { "type": "ref/resource", "uri": "it://{rest}" },
+        "argument": { "name": "rest", "value": long },
+    });
+    let read = json!({ "uri": format!("it://{long}") });
+    for (method, params) in [("completion/complete", typed), ("resources/read", read)] {
+        let gate = Gate::new();
+        let limits = Limits::default().memory_bytes_max(12 * 1024 * 1024);
+        let server = probes(&gate).workers(1).limits(limits).register(
+            ResourceTemplate::new("it://{rest}", "rest")
+                .complete("rest", |_: Completing| Vec::<String>::new())
+                .handler(|_: Value| "read"),
+        );
+        let (served, mut client) = Served::pipe(server);
+        client.send(&call(0, "gate", json!({})));
+        gate.began();
+        for id in 1..=6 {
+            client.send(&modern(id, method, params.clone()));
+        }
+        assert_eq!(code(&client.answer(6)), 503, "{method}");
+        assert!(served.main().queued >= 1, "{method}");
+        gate.let_go(1);
+        for id in 0..=5 {
+            client.answer(id);
+        }
+        served.stop();
+    }
+}
+
 /// A call that waits keeps its arguments, and so does one whose client has left until its turn comes: both are on the server's account.
 #[cfg(all(feature = "http", unix))]
 #[test]
