@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::life::{Life, Span};
 use crate::base::panics::Lock;
+use crate::desk::waste::Waste;
 use crate::handler::workspace::{AccessMode, Cell};
 
 /// A call that wants a workspace.
@@ -34,6 +35,8 @@ pub(crate) struct Workspace {
     pub(crate) since: Instant,
     queue_len_max: usize,
     closes_broken: bool,
+    /// Takes what a call leaves that was the last to have it: its worker must not run the destructor, which may hang after the answer.
+    waste: Arc<Waste>,
     state: Lock<WorkspaceState>,
 }
 
@@ -85,13 +88,19 @@ pub(crate) struct WorkspaceStatus {
 }
 
 impl Workspace {
-    pub(crate) fn new(name: Arc<str>, queue_len_max: usize, closes_broken: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        name: Arc<str>,
+        queue_len_max: usize,
+        closes_broken: bool,
+        waste: Arc<Waste>,
+    ) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Workspace {
             name,
             since: now,
             queue_len_max,
             closes_broken,
+            waste,
             state: Lock::new(WorkspaceState {
                 generation: 0,
                 cell: Cell::default(),
@@ -300,13 +309,17 @@ impl Seat {
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        let cell = mem::take(&mut self.cell);
         let mut state = self.workspace.state.lock();
         if state.generation != self.generation {
+            drop(state);
+            self.workspace.waste.throw_away(vec![cell]);
             return;
         }
-        if self.cell.is_poisoned() {
+        if cell.is_poisoned() {
             state.panics += 1;
-            drop(self.workspace.renew(state));
+            let left = self.workspace.renew(state);
+            self.workspace.waste.throw_away(vec![left, cell]);
             return;
         }
         if let Some(at) = state
@@ -316,7 +329,12 @@ impl Drop for Turn {
         {
             state.inside.remove(at);
         }
+        // Even where another call has it as well: of two that leave at once, each would see the other.
+        let left = state.is_closed.then_some(cell);
         self.workspace.hand_on(state);
+        if left.is_some() {
+            self.workspace.waste.throw_away(left.into_iter().collect());
+        }
     }
 }
 

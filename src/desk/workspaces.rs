@@ -28,10 +28,10 @@ pub(crate) struct Workspaces {
     closes_broken: bool,
     by_key: Lock<HashMap<Key, Arc<Workspace>>>,
     /// What they were.
-    pub(crate) waste: Waste,
+    pub(crate) waste: Arc<Waste>,
 }
 
-/// A workspace that has been closed. Dropped, it drops the value, unless a call is still inside: then that call does.
+/// A workspace that has been closed. Dropped, it drops the value, unless a call is still inside: then that goes to the waste with the call.
 pub(crate) struct Closed {
     pub(crate) workspace: Arc<Workspace>,
     pub(crate) value: Cell,
@@ -66,7 +66,7 @@ impl Workspaces {
             limits,
             closes_broken,
             by_key: Lock::default(),
-            waste: Waste::default(),
+            waste: Arc::default(),
         }
     }
 
@@ -109,7 +109,12 @@ impl Workspaces {
             return Err(NoWorkspace::TooMany);
         }
         let name = Arc::clone(&key.name);
-        let opened = Workspace::new(name, limits.workspace_queue_len_max, self.closes_broken);
+        let opened = Workspace::new(
+            name,
+            limits.workspace_queue_len_max,
+            self.closes_broken,
+            Arc::clone(&self.waste),
+        );
         by_key.insert(key, Arc::clone(&opened));
         Ok(opened)
     }

@@ -412,3 +412,49 @@ fn law_6_destructors_that_hang_keep_neither_the_urgent_lane_nor_the_end() {
     assert_eq!(code(&client.answer("wait")), 503);
     releases.lock().expect("not poisoned").clear();
 }
+
+/// What was the last of a workspace goes with the call inside, whose worker answers others afterwards.
+fn leaves_a_stuck_value(breaks: bool) {
+    let gate = Gate::new();
+    let door = gate.door();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let only = std::sync::Mutex::new(Some(released));
+    let server = Server::new("it", "1.0.0")
+        .lane(mcp_threads::Lane::new("main").workers(1))
+        .workspaces(move |_, _| {
+            let released = only.lock().expect("not poisoned").take();
+            Ok::<_, String>(Stuck(released.expect("it is made once").into()))
+        })
+        .register(Tool::new("inside").in_workspace().handler(
+            move |_: &mut Context, _: &mut Stuck, _: Value| {
+                door.pass("inside");
+                assert!(!breaks, "on purpose");
+                "was inside"
+            },
+        ))
+        .tool("plain", "Needs a worker.", |_: Value| "plain");
+    let (served, mut client) = Served::pipe(server);
+    client.send(&call("inside", "inside", json!({ "workspace": "a" })));
+    assert_eq!(gate.began(), "inside");
+    if !breaks {
+        let closed = client.ask(&call("1", "close_workspace", json!({ "workspace": "a" })));
+        assert!(text(&closed).contains("inside"), "{closed}");
+    }
+    gate.let_go(1);
+    let answer = client.answer("inside");
+    assert_eq!(answer["error"].is_object(), breaks, "{answer}");
+    assert_eq!(text(&client.ask(&call("2", "plain", json!({})))), "plain");
+    drop(release);
+    client.close();
+    served.stop();
+}
+
+#[test]
+fn law_3_a_destructor_that_hangs_behind_a_closed_workspace_keeps_no_worker() {
+    leaves_a_stuck_value(false);
+}
+
+#[test]
+fn law_3_a_destructor_that_hangs_behind_a_panic_keeps_no_worker() {
+    leaves_a_stuck_value(true);
+}

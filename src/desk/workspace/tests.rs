@@ -49,7 +49,7 @@ impl Desk {
     fn new(queue_len_max: usize) -> Self {
         let (happens, happened) = unbounded();
         Desk {
-            workspace: Workspace::new("desk".into(), queue_len_max, false),
+            workspace: Workspace::new("desk".into(), queue_len_max, false, Arc::default()),
             happens,
             happened,
         }
