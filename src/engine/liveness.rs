@@ -1,7 +1,8 @@
 //! What becomes of a call that gives no sign of life: it is logged and cancelled, and given up if that does not help.
 //!
-//! The lanes' watchdog finds it, on the clock's thread, which runs no code of the embedder's: the hook of [`Server::on_stalled`](crate::Server::on_stalled)
-//! has a thread of its own, and what may drop a handler's values is dropped aside. Must not know how silence is measured.
+//! The lanes' watchdog finds it, on the clock's thread, which runs no code of the embedder's but a store of jobs, that is told of a job which is given up:
+//! the hook of [`Server::on_stalled`](crate::Server::on_stalled) has a thread of its own, and what may drop a handler's values is dropped aside.
+//! Must not know how silence is measured.
 
 use std::sync::Arc;
 use std::time::Duration;
