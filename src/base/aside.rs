@@ -82,7 +82,7 @@ impl AsideThreads {
         let aside = Arc::clone(self);
         let work: Work = Box::new(move || {
             let ends_here = panics::catch(work).unwrap_or_else(|panic| {
-                log::error!(detail: &panic.backtrace().to_string(), "{} panicked: {panic}", aside.what);
+                log::error!(detail: &panic.backtrace(), "{} panicked: {panic}", aside.what);
                 true
             });
             if ends_here {

@@ -5,12 +5,13 @@
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::heap::FREED_ELSEWHERE_MAX;
 use crate::base::panics::Lock;
+use crate::base::waiting::after;
 
 /// Says whether a call has been cancelled. Clones belong to the same call.
 ///
@@ -154,14 +155,8 @@ impl CancellationToken {
 
     /// Waits for the cancellation, at most this long. Returns whether the call has been cancelled.
     pub fn wait(&self, longest: Duration) -> bool {
-        let Some(deadline) = Instant::now().checked_add(longest) else {
-            let Err(_) = self.channel().recv();
-            return self.is_cancelled();
-        };
-        match self.channel().recv_deadline(deadline) {
-            Err(RecvTimeoutError::Timeout) => self.is_cancelled(),
-            Err(RecvTimeoutError::Disconnected) => self.is_cancelled(),
-        }
+        let Err(_) = self.channel().recv_deadline(after(longest));
+        self.is_cancelled()
     }
 }
 

@@ -30,45 +30,32 @@ enum ErrorKind {
 }
 
 impl Error {
+    fn of(kind: ErrorKind, what: impl Into<String>, source: Option<io::Error>) -> Self {
+        let what = what.into();
+        Error { kind, what, source }
+    }
+
     pub(crate) fn configuration(what: impl Into<String>) -> Self {
-        Error {
-            kind: ErrorKind::Configuration,
-            what: what.into(),
-            source: None,
-        }
+        Error::of(ErrorKind::Configuration, what, None)
     }
 
     pub(crate) fn bind(address: impl fmt::Display, source: io::Error) -> Self {
-        Error {
-            kind: ErrorKind::Bind,
-            what: format!("cannot listen on {address}"),
-            source: Some(source),
-        }
+        let what = format!("cannot listen on {address}");
+        Error::of(ErrorKind::Bind, what, Some(source))
     }
 
     pub(crate) fn spawn(thread: &str, source: io::Error) -> Self {
-        Error {
-            kind: ErrorKind::Spawn,
-            what: format!("cannot start the thread `{thread}`"),
-            source: Some(source),
-        }
+        let what = format!("cannot start the thread `{thread}`");
+        Error::of(ErrorKind::Spawn, what, Some(source))
     }
 
     #[cfg(feature = "ctrlc")]
     pub(crate) fn signal(what: impl Into<String>) -> Self {
-        Error {
-            kind: ErrorKind::Signal,
-            what: what.into(),
-            source: None,
-        }
+        Error::of(ErrorKind::Signal, what, None)
     }
 
     pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
-        Error {
-            kind: ErrorKind::Io,
-            what: what.into(),
-            source: Some(source),
-        }
+        Error::of(ErrorKind::Io, what, Some(source))
     }
 
     /// Whether the configuration is wrong: a name is used twice, a schema is invalid, a lane does not exist.

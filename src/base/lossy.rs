@@ -5,13 +5,13 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::{Arc, Condvar, MutexGuard};
+use std::sync::{Arc, Condvar};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base::panics::Lock;
 
-/// The producer side. Clones lead to the same queue. The thread behind it lives as long as the process.
+/// The producer side. The thread behind it lives as long as the process.
 pub(crate) struct Lossy<T>(Arc<LossyQueue<T>>);
 
 struct LossyQueue<T> {
@@ -51,12 +51,6 @@ pub(crate) enum Received<T> {
 
 const HELD: &str = "no code panics while it holds a lossy queue";
 
-impl<T> Clone for Lossy<T> {
-    fn clone(&self) -> Self {
-        Lossy(Arc::clone(&self.0))
-    }
-}
-
 impl<T: Send + 'static> Lossy<T> {
     /// Starts the thread of this name, which deals with one after the other. If it cannot be started, everything is dropped: to wait instead is
     /// what this is against.
@@ -85,7 +79,7 @@ impl<T: Send + 'static> Lossy<T> {
 
     /// Puts something in that counts as so many bytes, or drops it. Never waits.
     pub(crate) fn put(&self, item: T, bytes: usize) {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         if state.bytes + bytes > self.0.bytes_max {
             state.lost.items += 1;
             state.lost.bytes = state.lost.bytes.saturating_add(bytes);
@@ -104,7 +98,7 @@ impl<T: Send + 'static> Lossy<T> {
     pub(crate) fn settle(&self, deadline: Instant) {
         const STUCK: Duration = Duration::from_millis(500);
         let left = || deadline.saturating_duration_since(Instant::now());
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         while !state.is_settled() && !left().is_zero() {
             let progress = state.progress;
             let patience = left().min(STUCK);
@@ -128,12 +122,8 @@ impl<T> Backlog<T> {
 }
 
 impl<T> LossyQueue<T> {
-    fn lock(&self) -> MutexGuard<'_, Backlog<T>> {
-        self.state.lock()
-    }
-
     fn deal_for_ever(&self, mut deal: impl FnMut(Received<T>)) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             let item = match state.waiting.pop_front() {
                 Some((item, bytes)) => {
@@ -152,7 +142,7 @@ impl<T> LossyQueue<T> {
             state.is_busy = true;
             drop(state);
             deal(item);
-            state = self.lock();
+            state = self.state.lock();
             state.progress += 1;
             self.dealt.notify_all();
         }
@@ -181,7 +171,7 @@ mod tests {
             items.recv_timeout(PATIENCE).expect("it is dealt with")
         };
         lossy.put(0, 100);
-        while !lossy.0.lock().is_busy {
+        while !lossy.0.state.lock().is_busy {
             thread::yield_now();
         }
         // Ten fit behind what is being dealt with.
@@ -189,7 +179,10 @@ mod tests {
             lossy.put(number, 100);
         }
         lossy.settle(Instant::now() + PATIENCE);
-        assert!(lossy.0.lock().is_busy, "it gives up on what stands still");
+        assert!(
+            lossy.0.state.lock().is_busy,
+            "it gives up on what stands still"
+        );
         for number in 0..=10 {
             assert_eq!(next(), Received::One(number));
         }
@@ -201,7 +194,7 @@ mod tests {
         lossy.put(15, 1000);
         assert_eq!(next(), Received::One(15));
         // Nothing is left. It gives up on a thread that is not run for half a second, as on one that stands still.
-        while lossy.0.lock().is_busy {
+        while lossy.0.state.lock().is_busy {
             lossy.settle(Instant::now() + PATIENCE);
         }
     }

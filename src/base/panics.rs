@@ -100,20 +100,11 @@ impl fmt::Display for Panic {
 
 impl Panic {
     /// Where it happened, for the end of a log line; nothing if nobody asked for it.
-    pub(crate) fn backtrace(&self) -> impl fmt::Display {
-        struct Shown<'a>(Option<&'a Trace>);
-        impl fmt::Display for Shown<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self.0 {
-                    Some(Trace {
-                        location,
-                        backtrace,
-                    }) => write!(f, " at {location}\n{backtrace}"),
-                    None => Ok(()),
-                }
-            }
-        }
-        Shown(self.trace.as_ref())
+    pub(crate) fn backtrace(&self) -> String {
+        let trace = self.trace.as_ref();
+        trace.map_or_else(String::new, |trace| {
+            format!(" at {}\n{}", trace.location, trace.backtrace)
+        })
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Pulse {
     end: AtomicU8,
     /// How many signs it has given. Only ever grows.
     signs: AtomicU64,
-    /// How many waits it is in now; see [`Pulse::waiting`].
+    /// How many waits it is in now; see [`Pulse::begin_wait`].
     waits: AtomicUsize,
     said: Lock<PulseDetails>,
 }
@@ -109,15 +109,6 @@ impl Pulse {
         self.waits.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The same for as long as the guard lives.
-    pub(crate) fn waiting(&self, what: impl Into<Cow<'static, str>>) -> Paused<'_> {
-        let number = self.begin_wait(what.into());
-        Paused {
-            pulse: self,
-            number,
-        }
-    }
-
     /// Whether it waits in the library itself.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waits.load(Ordering::Relaxed) > 0
@@ -127,19 +118,6 @@ impl Pulse {
     pub(crate) fn waits_for(&self) -> Option<String> {
         let said = self.said.lock();
         said.waits_for.last().map(|(_, what)| what.to_string())
-    }
-}
-
-/// A wait that pauses a pulse. Dropped, it is over.
-#[derive(Debug)]
-pub(crate) struct Paused<'a> {
-    pulse: &'a Pulse,
-    number: u64,
-}
-
-impl Drop for Paused<'_> {
-    fn drop(&mut self) {
-        self.pulse.end_wait(self.number);
     }
 }
 
@@ -171,13 +149,12 @@ mod tests {
     fn a_sign_is_counted_and_a_wait_is_not() {
         let pulse = Pulse::default();
         pulse.beat(ALIVE, Location::caller());
-        let outer = pulse.waiting("a host");
-        let inner = pulse.waiting("a sleep");
+        let [outer, inner] = ["a host", "a sleep"].map(|what| pulse.begin_wait(what.into()));
         assert_eq!((pulse.signs(), pulse.is_waiting()), (1, true));
         assert_eq!(pulse.waits_for().as_deref(), Some("a sleep"));
-        drop(outer);
+        pulse.end_wait(outer);
         assert_eq!(pulse.waits_for().as_deref(), Some("a sleep"));
-        drop(inner);
+        pulse.end_wait(inner);
         assert_eq!((pulse.signs(), pulse.is_waiting()), (1, false));
         let last = pulse.last().expect("there was one").to_string();
         assert!(last.starts_with("alive at src/base/pulse.rs:"), "{last}");

@@ -13,11 +13,10 @@ use crate::base::lossy::{Lossy, Received};
 const BYTES_MAX: usize = 256 * 1024;
 
 /// Writes to stderr without ever waiting; see [`log_lossy`].
-#[derive(Clone)]
-pub(crate) struct LossyStderr(Lossy<Box<[u8]>>);
+pub(crate) struct LossyStderr(&'static Lossy<Box<[u8]>>);
 
 /// The process's, made by the first who asks.
-static STDERR: OnceLock<LossyStderr> = OnceLock::new();
+static STDERR: OnceLock<Lossy<Box<[u8]>>> = OnceLock::new();
 
 /// A writer to stderr that never waits, for a logger: what nobody reads in time is dropped, and how much it was stands where it is missing.
 ///
@@ -41,9 +40,9 @@ pub fn log_lossy() -> impl Write + Send + Sync + 'static {
 
 /// The process's one.
 pub(crate) fn stderr() -> LossyStderr {
-    let made = STDERR.get_or_init(|| {
+    LossyStderr(STDERR.get_or_init(|| {
         let mut at_line_start = true;
-        LossyStderr(Lossy::start("mcp-stderr", BYTES_MAX, move |item: Received<Box<[u8]>>| {
+        Lossy::start("mcp-stderr", BYTES_MAX, move |item: Received<Box<[u8]>>| {
             match item {
                 Received::One(bytes) => {
                     at_line_start = bytes.last() == Some(&b'\n');
@@ -55,15 +54,14 @@ pub(crate) fn stderr() -> LossyStderr {
                     write_all(format!("{rest}(nobody read stderr: {bytes} bytes in {writes} writes are missing here)\n").as_bytes());
                 }
             }
-        }))
-    });
-    made.clone()
+        })
+    }))
 }
 
 /// Waits until everything has been written, as far as that can be waited for.
 pub(crate) fn settle(deadline: Instant) {
     if let Some(stderr) = STDERR.get() {
-        stderr.0.settle(deadline);
+        stderr.settle(deadline);
     }
 }
 

@@ -71,7 +71,7 @@ fn drop_all(kept: &Lock<VecDeque<Cell>>) {
     let next = || kept.lock().pop_front();
     while let Some(cell) = next() {
         if let Err(panic) = panics::catch(|| drop(cell)) {
-            log::error!(detail: &panic.backtrace().to_string(), "a workspace panicked while it was dropped: {panic}");
+            log::error!(detail: &panic.backtrace(), "a workspace panicked while it was dropped: {panic}");
         }
     }
 }

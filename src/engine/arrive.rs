@@ -123,7 +123,7 @@ impl Engine {
         ingress: &Ingress<'_>,
     ) -> Accepted {
         match footing {
-            Footing::Modern => match modern::admit(method, &asked.params, ingress.via.mirrored()) {
+            Footing::Modern => match modern::admit(method, &asked.params, ingress.via.fields()) {
                 Ok(method) => self.serve_modern(method, asked, ingress),
                 Err(error) => {
                     asked.refuse(Admission::Malformed, &error);

@@ -118,12 +118,8 @@ impl Starter {
             let text = format!(
                 "Job {id} has begun. Ask `job_status` how it goes, and `job_result` for its result."
             );
-            let made = json!({ "job": &**id });
-            let mut result = CallToolResult::text(text);
-            // As with every structured result, for who reads texts alone.
-            let as_text = ContentBlock::text(made.to_string());
-            result.content.push(as_text);
-            result.structured_content = Some(made);
+            let mut result = CallToolResult::structured(json!({ "job": &**id }));
+            result.content.insert(0, ContentBlock::text(text));
             return answer_with(call, &Reply::Tool(result), server_info);
         };
         let body = jobs.look(id, |record| {
@@ -201,7 +197,6 @@ impl Starter {
             id: Arc::clone(id),
             jobs: Arc::clone(jobs),
             restartable: order.restartable,
-            observer: Arc::clone(&shared.observer),
         });
         let call = Call::new(facts, callable.liveness, port);
         let info = info_of(&order, &callable, tag);

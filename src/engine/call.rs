@@ -31,7 +31,7 @@ use crate::base::pulse::Pulse;
 use crate::engine::errors::internal_error;
 use crate::engine::reply::{Asked, Refusal, ReplyPort, afford};
 use crate::observe::access::{self, Access, Outcome, RequestTag, Traceparent};
-use crate::outbox::{Admission, Answer, EventSource, Outbox};
+use crate::outbox::{Answer, EventSource, Outbox};
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::id::RequestId;
 use crate::protocol::meta::Params;
@@ -218,7 +218,7 @@ impl Call {
         let Some((open, access)) = self.end(outcome) else {
             return false;
         };
-        let answer = self.message(body, error, access);
+        let answer = Answer::new(body, error, self.facts.era, access);
         let answer = afford(answer, &self.facts.id, &open.port);
         open.port.send(answer);
         true
@@ -290,21 +290,10 @@ impl Call {
             ReplyPort::Record(record) => record.fail(error, &access),
             port => {
                 let body = jsonrpc::error_response(Some(&self.facts.id), error);
-                port.send(self.message(body, Some(error.code), access));
+                port.send(Answer::new(body, Some(error.code), self.facts.era, access));
             }
         }
         true
-    }
-
-    fn message(&self, body: Vec<u8>, error: Option<i64>, access: Access) -> Answer {
-        Answer {
-            body,
-            error,
-            admission: Admission::Admitted,
-            era: self.facts.era,
-            access,
-            charge: None,
-        }
     }
 
     /// Takes the port for the answer, if it is still there. The id is free again before the answer can be read, because its reader may use

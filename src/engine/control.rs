@@ -104,11 +104,8 @@ impl Control {
 
     /// Asks a session's client on the call's own stream, and waits.
     fn ask_now(&self, asks: &Asks, key: &str, ask: &Ask) -> Result<Box<RawValue>, AskError> {
-        let waits = self.waits();
-        let _permit = waits.take().ok_or_else(|| AskError::TooMany {
-            lane: waits.lane().to_owned(),
-            most: waits.most(),
-        })?;
+        let permit = self.waits().take();
+        let _permit = permit.map_err(|(lane, most)| AskError::TooMany { lane, most })?;
         let pending = asks.open(&self.shared.asks)?;
         let request = jsonrpc::request(&pending.id(), ask.method, &ask.params);
         let charge = self.shared.memory.charge(request.len());
@@ -122,9 +119,9 @@ impl Control {
         // Nobody reads there any more, if it has gone nowhere.
         let unread = sent.ok_or(AskError::Cancelled)?.ok_or(AskError::Left)?;
         let patience = self.shared.limits.ask_timeout;
-        let paused = self.call.pulse.waiting("an answer of the client");
+        let wait = self.call.pulse.begin_wait("an answer of the client".into());
         let answer = pending.wait(self.call.token(), &unread, patience);
-        drop(paused);
+        self.call.pulse.end_wait(wait);
         // Has been sent already if the call has ended.
         self.call.with_outbox(|outbox, call| {
             let taken_back = call.taken_back.lock().take();

@@ -18,7 +18,7 @@ use crate::engine::ingress::Via;
 use crate::engine::lifecycle::Engine;
 use crate::engine::planning::{Plan, Unplanned};
 use crate::engine::reply::Asked;
-use crate::engine::rounds::Retry;
+use crate::engine::rounds::Rounds;
 use crate::engine::work::QueuedCall;
 use crate::handler::client::{Client, ClientSource};
 use crate::handler::control::RequestInfo;
@@ -28,8 +28,8 @@ use crate::lane::{LaneRefusal, RunningLane, WorkItem};
 use crate::observe::access::{self, Outcome};
 use crate::protocol::errors::{ErrorObject, shortened};
 use crate::protocol::meta::{Params, TraceContext};
+use crate::protocol::modern::{Field, HeaderFields};
 use crate::protocol::offer::OfferKind;
-use crate::protocol::param_headers::{Field, HeaderFields};
 use crate::protocol::raw;
 use crate::protocol::text::Text;
 use crate::protocol::types::{CallToolResult, LoggingLevel};
@@ -166,7 +166,7 @@ impl Engine {
         kept: Option<Charge>,
     ) -> Option<QueuedCall> {
         let is_retry = asked.era == Era::Modern && asked.params.is_retry();
-        let retry = is_retry.then(|| Retry::read(&asked.params, &self.shared.rounds));
+        let rounds = is_retry.then(|| Rounds::read(&asked.params, &self.shared.rounds));
         let trace = asked.params.meta.as_ref().and_then(TraceContext::read);
         let tag = asked.tag.clone();
         let (facts, port, params) = asked.into_call(caller.owner);
@@ -192,8 +192,8 @@ impl Engine {
             (_, asking) => asking,
         };
         let control = Control::new(call, info, asking, found.callable.lane, &self.shared);
+        *control.rounds.lock() = rounds.map(Box::new);
         let mut queued = QueuedCall::new(control, found.callable, found.arguments);
-        queued.handler_call.retry = retry;
         queued.handler_call.kept = kept;
         Some(queued)
     }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::base::owner::Owner;
 use crate::engine::call::CallsInFlight;
 use crate::engine::control::Asking;
-use crate::engine::dispatch::Caller;
+use crate::engine::dispatch::{Caller, named};
 use crate::engine::errors::over_budget;
 use crate::engine::identity::without_session;
 use crate::engine::ingress::{Accepted, Arrived, Footing, Ingress, Misplaced, Via};
@@ -68,7 +68,9 @@ impl Engine {
             }
             Method::Subscribe => self.watch(&asked, session),
             // To stop watching what was never watched is no mistake.
-            Method::Unsubscribe => watched_uri(&asked).map(|uri| session.watched.remove(uri)),
+            Method::Unsubscribe => {
+                named("uri", asked.params.uri.as_ref()).map(|uri| session.watched.remove(uri))
+            }
             Method::List(kind) => return self.list(kind, asked),
             // To the lane of what is called.
             Method::Call(_) | Method::Complete => {
@@ -171,7 +173,7 @@ impl Engine {
 
     /// `resources/subscribe` of the handshake era.
     fn watch(&self, asked: &Asked<'_>, session: &Session) -> Result<(), ErrorObject> {
-        let uri = watched_uri(asked)?;
+        let uri = named("uri", asked.params.uri.as_ref())?;
         self.shared.check_watchable(uri)?;
         if self.shared.catalogue.resource(uri).is_none() {
             return Err(ErrorObject::no_resource(uri));
@@ -247,9 +249,4 @@ impl Engine {
             Arrived::Batch(_) => {}
         }
     }
-}
-
-fn watched_uri<'a>(asked: &'a Asked<'_>) -> Result<&'a str, ErrorObject> {
-    let uri = asked.params.uri.as_ref().map(|uri| &*uri.0);
-    uri.ok_or_else(|| ErrorObject::invalid_params("`uri` is missing"))
 }

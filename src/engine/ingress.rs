@@ -18,22 +18,20 @@ use crate::engine::reply::{Refusal, ReplyPort};
 use crate::engine::shared::Shared;
 use crate::handler::client::Client;
 use crate::legacy::{Listening, Session, Sessions, Streams};
-use crate::observe::access::{self, Observer, RequestTag};
+use crate::observe::access::{self, RequestTag};
 use crate::outbox::{Admission, Bounds, Outbox, OutboxReceiver, outbox};
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::jsonrpc::{Message, OneWay, Request};
 use crate::protocol::meta::Params;
-use crate::protocol::modern::Mirrored;
-use crate::protocol::param_headers::HeaderFields;
+use crate::protocol::modern::{HeaderFields, VERSION_FIELD};
 use crate::protocol::raw;
 use crate::protocol::text::Text;
 use crate::protocol::version::{Era, ProtocolVersion};
 
 /// What a message came by, as far as its meaning depends on it. An HTTP `Origin` is something else; the engine never sees it.
 pub(crate) enum Via<'a> {
-    /// Its own HTTP request: mirrored header fields, the session it names, and any other field.
+    /// Its own HTTP request: the session it names, and its header fields.
     Http {
-        mirrored: Mirrored<'a>,
         session_id: Option<&'a str>,
         fields: &'a dyn HeaderFields,
     },
@@ -42,13 +40,6 @@ pub(crate) enum Via<'a> {
 }
 
 impl<'a> Via<'a> {
-    pub(super) fn mirrored(&self) -> Option<&Mirrored<'a>> {
-        match self {
-            Via::Http { mirrored, .. } => Some(mirrored),
-            Via::Pipe(_) => None,
-        }
-    }
-
     /// Whom a request without a session belongs to.
     pub(super) fn owner(&self) -> Owner {
         match self {
@@ -251,11 +242,9 @@ impl Engine {
             }),
             // Whatever version its header names, none has been negotiated yet.
             Via::Http { .. } if is_handshake => Ok(Footing::Handshake),
-            Via::Http {
-                mirrored,
-                session_id,
-                ..
-            } => self.footing_by_fields(mirrored.version, *session_id),
+            Via::Http { session_id, fields } => {
+                self.footing_by_fields(fields.value(VERSION_FIELD), *session_id)
+            }
         }
     }
 
@@ -284,11 +273,6 @@ impl Engine {
 
 /// What a transport asks of the engine besides [`accept`](Engine::accept).
 impl Engine {
-    /// Who sees every request's end.
-    pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
-        &self.shared.observer
-    }
-
     /// A way out for one exchange or one pipe, on which so many answers may wait.
     pub(crate) fn outbox(&self, answers_max: usize) -> (Outbox, OutboxReceiver) {
         let bytes_max = self.shared.limits.outbox_bytes_max;
@@ -296,7 +280,7 @@ impl Engine {
             answers_max,
             bytes_max,
         };
-        outbox(bounds, self.shared.waiting.clone(), &self.shared.observer)
+        outbox(bounds, self.shared.waiting.clone())
     }
 
     /// The account of the bodies that arrive, for the transports to charge.

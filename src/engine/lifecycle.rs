@@ -35,7 +35,6 @@ use crate::engine::work::QueuedCall;
 use crate::handler::registration::Registration;
 use crate::lane::{Lane, RunningLane};
 use crate::legacy::{SessionTable, Sessions};
-use crate::observe::access::AccessLog;
 use crate::outbox::Accounts;
 use crate::pool::table::PoolTable;
 use crate::protocol::errors::ErrorObject;
@@ -297,7 +296,6 @@ fn share(
         bodies: memory.of_peer(most / 2),
         waiting,
         memory,
-        observer: Arc::new(AccessLog),
         identity,
         catalogue,
         state,

@@ -84,8 +84,7 @@ impl Shared {
         let wanted =
             wanted.ok_or_else(|| ErrorObject::invalid_params("`notifications` is missing"))?;
         let most = self.limits.subscription_uris_max;
-        let uris: Vec<Text<'_>> =
-            raw::list("resourceSubscriptions", wanted.resource_subscriptions, most)?;
+        let uris = raw::texts("resourceSubscriptions", wanted.resource_subscriptions, most)?;
         if uris.len() > most {
             return Err(ErrorObject::invalid_params(format!(
                 "One subscription may watch at most {most} resources"
@@ -123,7 +122,7 @@ impl Shared {
             return Err(tasks_required());
         }
         let most = self.limits.subscription_uris_max;
-        let ids: Vec<Text<'_>> = raw::list("taskIds", Some(task_ids), most)?;
+        let ids = raw::texts("taskIds", Some(task_ids), most)?;
         if ids.len() > most {
             let message = format!("One subscription may follow at most {most} tasks");
             return Err(ErrorObject::invalid_params(message));

@@ -9,7 +9,7 @@ use crate::legacy::Session;
 use crate::protocol::errors::shortened;
 use crate::protocol::jsonrpc::{Notification, OneWay, Response};
 use crate::protocol::meta::Params;
-use crate::protocol::modern;
+use crate::protocol::modern::{VERSION_FIELD, supported};
 use crate::protocol::version::Era;
 
 impl Engine {
@@ -36,9 +36,9 @@ impl Engine {
             Ok(Footing::Legacy(session)) => self.take(message, Some(&session), ingress),
             Ok(Footing::Modern | Footing::Handshake) => {
                 // Its body names no version, so that its header field is all there is to go by.
-                let mirrored = ingress.via.mirrored();
-                let version = mirrored.and_then(|mirrored| mirrored.version);
-                match version.map_or(Ok(()), modern::supported) {
+                let fields = ingress.via.fields();
+                let version = fields.and_then(|fields| fields.value(VERSION_FIELD));
+                match version.map_or(Ok(()), supported) {
                     Ok(()) => self.take(message, None, ingress),
                     Err(error) => refusal.send(&error, port),
                 }

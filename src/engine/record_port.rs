@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::desk::jobs::{Jobs, failed};
 use crate::desk::record::JobOutcome;
-use crate::observe::access::{Access, Observer, Outcome};
+use crate::observe::access::{Access, Outcome};
 use crate::outbox::Answer;
 use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::raw;
@@ -19,7 +19,6 @@ pub(crate) struct RecordPort {
     pub(crate) jobs: Arc<Jobs>,
     /// Whether it runs again when a server's end has interrupted it.
     pub(crate) restartable: bool,
-    pub(crate) observer: Arc<dyn Observer>,
 }
 
 impl RecordPort {
@@ -50,12 +49,12 @@ impl RecordPort {
 
     fn end(self, outcome: JobOutcome, access: &Access) {
         self.jobs.end(&self.id, outcome);
-        self.observer.ended(access, None);
+        access.ended(None);
     }
 
     /// The attempt has ended, and the job goes on later.
     pub(crate) fn pause(self, access: &Access) {
-        self.observer.ended(access, None);
+        access.ended(None);
     }
 }
 

@@ -79,14 +79,7 @@ impl Asked<'_> {
             traceparent: meta::logged_trace(self.params.meta.as_ref()),
             ..Access::immediate(self.tag.clone(), self.method, Outcome::Ok)
         };
-        let answer = Answer {
-            body,
-            error: None,
-            admission: Admission::Admitted,
-            era: self.era,
-            access,
-            charge: None,
-        };
+        let answer = Answer::new(body, None, self.era, access);
         let answer = afford(answer, &self.id, &self.port);
         self.port.send(answer);
     }
@@ -150,48 +143,37 @@ impl<'a> Refusal<'a> {
         } else {
             Outcome::Error
         };
+        let body = jsonrpc::error_response(self.id, error);
+        let access = Access {
+            traceparent: self.traceparent,
+            ..Access::immediate(self.tag.clone(), self.method, outcome).because(&error.message)
+        };
         port.send(Answer {
-            body: jsonrpc::error_response(self.id, error),
-            error: Some(error.code),
             admission: self.admission,
-            era: self.era,
-            access: Access {
-                traceparent: self.traceparent,
-                ..Access::immediate(self.tag.clone(), self.method, outcome).because(&error.message)
-            },
-            charge: None,
+            ..Answer::new(body, Some(error.code), self.era, access)
         });
     }
 }
 
 /// Puts what an answer costs on its client's account. When there is no room it becomes the refusal that says so.
-pub(super) fn afford(answer: Answer, id: &RequestId, port: &ReplyPort) -> Answer {
+pub(super) fn afford(mut answer: Answer, id: &RequestId, port: &ReplyPort) -> Answer {
     let is_alone = matches!(port, ReplyPort::Outbox(_));
     if is_alone && answer.body.len() <= FREE_ANSWER_BYTES {
         return answer;
     }
-    match port
+    let charged = port
         .outbox()
-        .map(|outbox| outbox.charge_answer(answer.body.len()))
-    {
-        Some(Ok(charge)) => Answer {
-            charge: Some(charge),
-            ..answer
-        },
+        .map(|outbox| outbox.charge_answer(answer.body.len()));
+    match charged {
+        Some(Ok(charge)) => answer.charge = Some(charge),
         Some(Err(account)) => {
             let error = over_budget(account);
-            let outcome = Outcome::Refused;
-            Answer {
-                body: jsonrpc::error_response(Some(id), &error),
-                error: Some(error.code),
-                access: Access {
-                    outcome,
-                    ..answer.access
-                },
-                ..answer
-            }
+            answer.body = jsonrpc::error_response(Some(id), &error);
+            answer.error = Some(error.code);
+            answer.access.outcome = Outcome::Refused;
         }
         // Nobody reads it.
-        None => answer,
+        None => {}
     }
+    answer
 }

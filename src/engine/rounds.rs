@@ -45,33 +45,13 @@ impl RoundRules {
     }
 }
 
-/// What a client sends when it comes back.
-#[derive(Debug, Default)]
-pub(crate) struct Retry {
-    pub(crate) responses: Option<Box<RawValue>>,
-    pub(crate) state: Option<String>,
-}
-
-impl Retry {
-    /// What a modern client comes back with.
-    pub(super) fn read(params: &Params<'_>, rules: &RoundRules) -> Box<Retry> {
-        let state = params.request_state.as_ref();
-        Box::new(Retry {
-            responses: params.input_responses.map(raw::owned),
-            // What is longer than any that was given out need not be kept to be refused.
-            state: state.map(|Text(state)| match state.len() <= rules.state_len_max() {
-                true => state.to_string(),
-                false => String::new(),
-            }),
-        })
-    }
-}
-
 /// One attempt. What a client gave stays the text that it is until a handler knows its type.
 #[derive(Debug, Default)]
 pub(crate) struct Rounds {
     /// An object with what this attempt was given; what it does not ask for is ignored.
     given: Option<Box<RawValue>>,
+    /// The state that a modern client came back with, until it is opened.
+    sealed: Option<String>,
     /// What travels on.
     pub(super) carried: Carried,
     /// What this attempt has asked.
@@ -96,18 +76,32 @@ pub(crate) struct InputRequired<'a> {
 }
 
 impl Rounds {
-    /// Takes what the client came back with.
+    /// What a modern client comes back with.
+    pub(super) fn read(params: &Params<'_>, rules: &RoundRules) -> Self {
+        let state = params.request_state.as_ref();
+        Rounds {
+            // Anything but an object answers nothing, and the client is asked again.
+            given: params.input_responses.map(raw::owned),
+            // What is longer than any that was given out need not be kept to be refused.
+            sealed: state.map(|Text(state)| match state.len() <= rules.state_len_max() {
+                true => state.to_string(),
+                false => String::new(),
+            }),
+            ..Rounds::default()
+        }
+    }
+
+    /// Opens the state that the client came back with.
     ///
     /// # Errors
     ///
-    /// When the state is not one that this server gave out for this very request, or has expired.
-    pub(crate) fn resume(
+    /// When it is not one that this server gave out for this very request, or has expired.
+    pub(crate) fn open(
         &mut self,
-        retry: Retry,
         bound_to: &Binding<'_>,
         rules: &RoundRules,
     ) -> Result<(), ErrorObject> {
-        if let Some(state) = retry.state {
+        if let Some(state) = self.sealed.take() {
             let refuse = |why: &str| {
                 ErrorObject::invalid_params(format!("`requestState` {why}; start again without it"))
             };
@@ -119,8 +113,6 @@ impl Rounds {
             self.carried = serde_json::from_slice(&payload)
                 .map_err(|_| refuse("is of another version of this server"))?;
         }
-        // Anything but an object answers nothing, and the client is asked again.
-        self.given = retry.responses;
         Ok(())
     }
 
@@ -322,19 +314,17 @@ mod tests {
         answer.get().to_owned()
     }
 
-    fn retry(responses: &Value, state: Option<String>) -> Retry {
-        Retry {
-            responses: Some(raw(responses)),
-            state,
+    fn retry(responses: &Value, state: Option<String>) -> Rounds {
+        Rounds {
+            given: Some(raw(responses)),
+            sealed: state,
+            ..Rounds::default()
         }
     }
 
     /// What one attempt that asks for these keys leaves for the next: the state, and what is asked.
-    fn attempt(retry: Retry, keys: &[&str]) -> (Option<String>, Vec<String>) {
-        let mut rounds = Rounds::default();
-        rounds
-            .resume(retry, &BINDING, &rules())
-            .expect("the state is ours");
+    fn attempt(mut rounds: Rounds, keys: &[&str]) -> (Option<String>, Vec<String>) {
+        rounds.open(&BINDING, &rules()).expect("the state is ours");
         for key in keys {
             let _unanswered = rounds.ask(key, ask(), None);
         }
@@ -346,7 +336,7 @@ mod tests {
     #[test]
     fn answers_gather_from_round_to_round() {
         let answered = |key: &str| json!({ key: { "roots": [] } });
-        let (state, pending) = attempt(Retry::default(), &["a", "b", "c"]);
+        let (state, pending) = attempt(Rounds::default(), &["a", "b", "c"]);
         assert_eq!((state, pending.len()), (None, 3));
         let (state, pending) = attempt(retry(&answered("b"), None), &["a", "b", "c"]);
         assert_eq!(pending, ["a", "c"]);
@@ -383,11 +373,8 @@ mod tests {
         let mut rounds = Rounds::default();
         rounds.keep("number", raw(&json!(7)));
         let state = rounds.sealed(&BINDING, &rules()).expect("it fits");
-        let mut again = Rounds::default();
-        let first = retry(&json!({ "a": { "roots": [1] } }), state);
-        again
-            .resume(first, &BINDING, &rules())
-            .expect("the state is ours");
+        let mut again = retry(&json!({ "a": { "roots": [1] } }), state);
+        again.open(&BINDING, &rules()).expect("the state is ours");
         assert_eq!(
             again.kept("number").map(|kept| kept.get().to_owned()),
             Some("7".into())
@@ -395,10 +382,8 @@ mod tests {
         assert!(again.kept("other").is_none());
         assert_eq!(answer(&mut again), r#"{"roots":[1]}"#);
         let state = again.sealed(&BINDING, &rules()).expect("it fits");
-        let second = retry(&json!({ "a": { "roots": [2] } }), state);
-        let mut last = Rounds::default();
-        last.resume(second, &BINDING, &rules())
-            .expect("the state is ours");
+        let mut last = retry(&json!({ "a": { "roots": [2] } }), state);
+        last.open(&BINDING, &rules()).expect("the state is ours");
         assert_eq!(answer(&mut last), r#"{"roots":[2]}"#);
     }
 
@@ -407,9 +392,8 @@ mod tests {
         let rules = rules();
         let expires = SystemTime::now() + rules.state_ttl;
         for payload in [&b""[..], b"7", b"{\"a\":7}", b"\xff"] {
-            let mut rounds = Rounds::default();
             let state = rules.sealer.seal(payload, expires, &BINDING);
-            let refused = rounds.resume(retry(&json!({}), Some(state)), &BINDING, &rules);
+            let refused = retry(&json!({}), Some(state)).open(&BINDING, &rules);
             let message = refused.expect_err("it cannot be read").message;
             assert!(message.contains("another version"), "{message}");
         }

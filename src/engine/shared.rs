@@ -25,7 +25,6 @@ use crate::engine::subscriptions::{Subscriptions, notification};
 use crate::handler::command::children::Children;
 use crate::lane::{Meter, Waits};
 use crate::legacy::{AskCounter, SessionTable, Sessions};
-use crate::observe::access::Observer;
 use crate::outbox::Accounts;
 use crate::pool::table::PoolTable;
 use crate::protocol::offer::{Change, OfferKind};
@@ -41,8 +40,6 @@ pub(crate) struct Shared {
     pub(crate) bodies: Arc<Budget>,
     /// The accounts of what waits to be read. Events have a quarter, so that clients that do not read take nobody else's answers.
     pub(crate) waiting: Accounts,
-    /// Sees every request's end.
-    pub(crate) observer: Arc<dyn Observer>,
     pub(crate) identity: Identity,
     pub(crate) catalogue: Catalogue,
     /// Whether arguments may be spelled otherwise than their schema has it.
@@ -119,6 +116,7 @@ impl Shared {
 
     /// A snapshot of everything that runs or waits. Never waits for a handler.
     pub(crate) fn stats(&self) -> Stats {
+        let (jobs, workspaces) = (&self.desk.jobs, &self.desk.workspaces);
         Stats {
             lanes: self.meters.iter().map(|meter| meter()).collect(),
             connections: self.connections.load(Ordering::Relaxed),
@@ -126,17 +124,8 @@ impl Shared {
             sessions: self.sessions.len(),
             asks: self.asks.open(),
             subscriptions: self.subscriptions.len(),
-            jobs: self
-                .desk
-                .jobs
-                .as_ref()
-                .map(|jobs| jobs.counts())
-                .unwrap_or_default(),
-            workspaces: self
-                .desk
-                .workspaces
-                .as_ref()
-                .map_or(0, |(workspaces, _)| workspaces.len()),
+            jobs: jobs.as_ref().map(|jobs| jobs.counts()).unwrap_or_default(),
+            workspaces: workspaces.as_ref().map_or(0, |(all, _)| all.len()),
             draining: self.draining.load(Ordering::Acquire),
         }
     }
@@ -154,7 +143,7 @@ impl Shared {
                 Change::List(_) => true,
             };
             if wants {
-                session.announce(notification(change, None));
+                session.streams.announce(notification(change, None));
             }
         }
     }

@@ -249,7 +249,7 @@ mod tests {
     use crate::desk::record::{Carried, Order};
     use crate::desk::store::memory::MemoryStore;
     use crate::engine::reply::{Asked, ReplyPort};
-    use crate::observe::access::{AccessLog, Observer, RequestTag};
+    use crate::observe::access::RequestTag;
     use crate::outbox::{Accounts, Bounds, Item, OutboxReceiver, outbox};
     use crate::protocol::meta::Params;
     use crate::protocol::version::Era;
@@ -270,8 +270,7 @@ mod tests {
             answers: Arc::clone(answers),
             events: Budget::whole(usize::MAX),
         };
-        let observer: Arc<dyn Observer> = Arc::new(AccessLog);
-        let (outbox, receiver) = outbox(bounds, accounts, &observer);
+        let (outbox, receiver) = outbox(bounds, accounts);
         let wants = Wants {
             tools_list_changed: false,
             prompts_list_changed: false,

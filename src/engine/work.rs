@@ -18,7 +18,7 @@ use crate::engine::call::{Call, Facts, Responder};
 use crate::engine::control::Control;
 use crate::engine::encode;
 use crate::engine::errors::{internal_error, shutting_down, silent, wedged};
-use crate::engine::rounds::{Retry, Rounds};
+use crate::engine::rounds::Rounds;
 use crate::engine::seal::Binding;
 use crate::handler::client::ClientSource;
 use crate::handler::control::CallControl;
@@ -44,8 +44,6 @@ pub(crate) struct HandlerCall {
     pub(crate) callable: Arc<Callable>,
     /// `None` stands for `{}`.
     arguments: Option<Box<RawValue>>,
-    /// What a modern client came back with.
-    pub(super) retry: Option<Box<Retry>>,
     /// What it costs until it has been executed.
     pub(super) kept: Option<Charge>,
     /// What becomes of it when its handler has returned without an error; then the result itself is dropped.
@@ -93,7 +91,6 @@ impl QueuedCall {
                 _responder: Responder(Arc::clone(&control.call)),
                 callable,
                 arguments,
-                retry: None,
                 kept: None,
                 then: None,
                 turn: None,
@@ -115,10 +112,9 @@ impl HandlerCall {
             call.abort(&shutting_down());
             return WorkEnd::Cancelled;
         }
-        let retry = self.retry.take();
         // Unwind safety: what the handler leaves half done when it panics is its own fork of the state, which is dropped with it, or shared
         // by its author's choice.
-        let result = panics::catch(|| self.invoke(control, retry));
+        let result = panics::catch(|| self.invoke(control));
         // From here on nobody else ends the call for its silence; or else somebody has, and this worker has been written off.
         let is_given_up = !call.pulse.try_return();
         if !is_given_up {
@@ -127,7 +123,7 @@ impl HandlerCall {
         match result {
             Err(panic) => {
                 log::error!(
-                    detail: &panic.backtrace().to_string(),
+                    detail: &panic.backtrace(),
                     "{} `{}` panicked: {panic} request_id={}",
                     call.facts.method,
                     self.callable.name,
@@ -154,17 +150,9 @@ impl HandlerCall {
     }
 
     /// Gives the attempt what earlier ones left for it, and calls the handler.
-    fn invoke(
-        &self,
-        control: &Arc<Control>,
-        retry: Option<Box<Retry>>,
-    ) -> Result<Reply, ErrorObject> {
-        if let Some(retry) = retry {
-            let mut rounds = control.rounds.lock();
-            let rules = &control.shared.rounds;
-            rounds
-                .get_or_insert_default()
-                .resume(*retry, &self.binding(control), rules)?;
+    fn invoke(&self, control: &Arc<Control>) -> Result<Reply, ErrorObject> {
+        if let Some(rounds) = &mut *control.rounds.lock() {
+            rounds.open(&self.binding(control), &control.shared.rounds)?;
         }
         let handler = &self.callable.handler;
         let control: Arc<dyn CallControl> = Arc::<Control>::clone(control);

@@ -75,28 +75,10 @@ impl ArgumentRules {
         json: &str,
         call: &dyn CallControl,
     ) -> Result<(T, Option<TreeCharge>), Unread> {
-        self.hold(json, call, |json| read(json, &call.tree_room()))
-    }
-
-    /// Checks a value that nobody reads.
-    ///
-    /// # Errors
-    ///
-    /// Why it does not fit.
-    pub(crate) fn check(&self, json: &str, call: &dyn CallControl) -> Result<(), Unread> {
-        self.hold(json, call, |_| Ok(()))
-    }
-
-    fn hold<T>(
-        &self,
-        json: &str,
-        call: &dyn CallControl,
-        read: impl Fn(&str) -> Result<T, Unread>,
-    ) -> Result<T, Unread> {
         let attempt = |json: &str| {
             #[cfg(feature = "validate")]
             self.validate(json, &call.tree_room())?;
-            read(json)
+            read(json, &call.tree_room())
         };
         let tried = attempt(json);
         if !matches!(tried, Err(Unread::Unfit(_))) {

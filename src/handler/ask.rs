@@ -120,24 +120,22 @@ impl AskError {
 
     /// The error that the client's program is told, for what it has to mend itself.
     pub(crate) fn protocol_error(&self) -> Option<ErrorObject> {
-        match self {
+        let (code, data) = match self {
             AskError::Unsupported {
                 required,
                 era: Era::Modern,
-            } => Some(
-                ErrorObject::new(ErrorCode::MISSING_CLIENT_CAPABILITY, self.to_string())
-                    .with_data(json!({ "requiredCapabilities": required })),
-            ),
-            AskError::TooMany { lane, .. } => Some(
-                ErrorObject::new(ErrorCode::OVERLOADED, self.to_string())
-                    .with_data(json!({ "lane": lane, "retryAfterMs": 1000 })),
-            ),
-            AskError::NoRoom => Some(
-                ErrorObject::new(ErrorCode::OVERLOADED, self.to_string())
-                    .with_data(json!({ "retryAfterMs": 1000 })),
-            ),
-            _ => None,
-        }
+            } => {
+                let data = json!({ "requiredCapabilities": required });
+                (ErrorCode::MISSING_CLIENT_CAPABILITY, data)
+            }
+            AskError::TooMany { lane, .. } => {
+                let data = json!({ "lane": lane, "retryAfterMs": 1000 });
+                (ErrorCode::OVERLOADED, data)
+            }
+            AskError::NoRoom => return Some(ErrorObject::overloaded(self.to_string())),
+            _ => return None,
+        };
+        Some(ErrorObject::new(code, self.to_string()).with_data(data))
     }
 }
 

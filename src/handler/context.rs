@@ -164,7 +164,7 @@ impl<S> RequestContext<S> {
     ///
     /// [`Cancelled`] when the call was cancelled before or while it slept.
     pub fn sleep(&self, duration: Duration) -> Result<(), Cancelled> {
-        let _paused = self.call.pulse().waiting("a sleep");
+        let _paused = self.waiting("a sleep");
         if self.call.cancellation().wait(duration) {
             Err(Cancelled)
         } else {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -150,7 +150,7 @@ where
     }
 
     fn call(&self, _: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
-        invocation.check()?;
+        let (IgnoredAny, _) = invocation.read()?;
         Ok(self())
     }
 }
@@ -168,7 +168,7 @@ where
     }
 
     fn call(&self, template: &S, invocation: Invocation<'_>) -> Result<R, NotCalled> {
-        invocation.check()?;
+        let (IgnoredAny, _) = invocation.read()?;
         Ok(self(&mut invocation.context(template)))
     }
 }
@@ -211,12 +211,6 @@ impl Invocation<'_> {
     pub(crate) fn read<A: DeserializeOwned>(&self) -> Result<(A, Option<TreeCharge>), NotCalled> {
         let read = self.rules.read(self.arguments.get(), &*self.call);
         read.map_err(Into::into)
-    }
-
-    /// Holds arguments to their rules that the handler does not take.
-    fn check(&self) -> Result<(), NotCalled> {
-        let checked = self.rules.check(self.arguments.get(), &*self.call);
-        checked.map_err(Into::into)
     }
 }
 

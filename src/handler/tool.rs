@@ -238,9 +238,9 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
 
 impl<S> Tool<S> {
     pub(crate) fn into_registration(mut self, template: &Arc<S>) -> Result<Registration, String> {
-        let rules = self.rules()?;
         let name = self.draft.shown.name.clone();
         let of_tool = |problem| format!("tool `{name}`: {problem}");
+        let rules = self.rules().map_err(of_tool)?;
         self.draft.rules = Arc::clone(&rules);
         #[cfg_attr(feature = "validate", expect(unused_mut))]
         let mut registration = self.draft.register(OfferKind::Tool, template)?;
@@ -248,7 +248,7 @@ impl<S> Tool<S> {
         let mut registration = checked(registration)?;
         let schema = registration.shown.input_schema.as_ref();
         let mirrors = ParamHeaders::from_schema(schema.unwrap_or(&Value::Null));
-        let mirrors = mirrors.map_err(|slip| of_tool(slip.to_string()))?;
+        let mirrors = mirrors.map_err(of_tool)?;
         registration.callable.desk = self.desk;
         registration.callable.before_job = self.before_job.map(|build| {
             let name = Arc::clone(&registration.callable.name);
@@ -271,30 +271,29 @@ impl<S> Tool<S> {
 
     /// What the arguments are held to, once nothing is found wrong with the tool, and its schemas are as they are shown.
     fn rules(&mut self) -> Result<Arc<ArgumentRules>, String> {
-        let name = self.draft.shown.name.clone();
         let shown = &mut self.draft.shown;
         if self.hints != ToolAnnotations::default() {
             shown.annotations = Some(Hints::Tool(mem::take(&mut self.hints)));
         }
         let full = shown.input_schema.clone().unwrap_or(Value::Bool(true));
-        let of_tool = |problem| format!("tool `{name}`: {problem}");
-        self.make_portable().map_err(of_tool)?;
+        self.make_portable()?;
         if let Some(problem) = problem(&self.draft.shown) {
             return Err(problem);
         }
         let is_zero = self.liveness.is_some_and(|liveness| liveness.is_zero());
         let zero = is_zero.then_some("a liveness of zero is one that no handler could keep");
         if let Some(problem) = self.desk.problem().or(zero) {
-            return Err(of_tool(problem.to_owned()));
+            return Err(problem.to_owned());
         }
         warn(&self.draft.shown);
         if cfg!(not(feature = "validate")) && !self.is_input_written && promises(&full) {
             log::warn!(
-                "the arguments of tool `{name}` have bounds in their schema (`range`, `length`, `pattern`) that only the feature `validate` checks"
+                "the arguments of tool `{}` have bounds in their schema (`range`, `length`, `pattern`) that only the feature `validate` checks",
+                self.draft.shown.name
             );
         }
         let rules = ArgumentRules::of_schema(full, self.is_input_written);
-        let rules = rules.map_err(|problem| of_tool(format!("its input schema: {problem}")))?;
+        let rules = rules.map_err(|problem| format!("its input schema: {problem}"))?;
         Ok(Arc::new(rules))
     }
 
@@ -351,25 +350,19 @@ fn problem(shown: &Shown) -> Option<String> {
     let name = &shown.name;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     if !(1..=128).contains(&name.len()) || !name.bytes().all(allowed) {
-        return Some(format!(
-            "tool `{name}`: a name has 1 to 128 of the characters A-Z a-z 0-9 _ - ."
-        ));
+        return Some("a name has 1 to 128 of the characters A-Z a-z 0-9 _ - .".into());
     }
     let input = shown.input_schema.as_ref()?;
     if input.get("type") != Some(&Value::from("object")) {
-        return Some(format!(
-            "tool `{name}`: its input schema must be an object with \"type\": \"object\"; let the handler take a struct"
-        ));
+        let message = "its input schema must be an object with \"type\": \"object\"; let the handler take a struct";
+        return Some(message.into());
     }
     let output = shown.output_schema.as_ref();
     if output.is_some_and(|output| !output.is_object()) {
-        return Some(format!(
-            "tool `{name}`: its output schema must be an object"
-        ));
+        return Some("its output schema must be an object".into());
     }
     let schemas = [Some(input), output];
-    let slip = schemas.into_iter().flatten().find_map(schema_slip)?;
-    Some(format!("tool `{name}`: {slip}"))
+    schemas.into_iter().flatten().find_map(schema_slip)
 }
 
 /// Says once what clients are known to refuse, though it is allowed.

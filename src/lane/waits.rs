@@ -24,16 +24,13 @@ impl Waits {
         })
     }
 
-    pub(crate) fn lane(&self) -> &str {
-        &self.lane
-    }
-
-    pub(crate) fn most(&self) -> usize {
-        self.most
-    }
-
-    /// Takes a permit. `None` when there is none; nobody waits for one.
-    pub(crate) fn take(&self) -> Option<Counted> {
-        Counted::one_of(&self.taken, self.most)
+    /// Takes a permit. Nobody waits for one.
+    ///
+    /// # Errors
+    ///
+    /// The lane's name and its maximum, when there is none.
+    pub(crate) fn take(&self) -> Result<Counted, (String, usize)> {
+        let permit = Counted::one_of(&self.taken, self.most);
+        permit.ok_or_else(|| (self.lane.to_string(), self.most))
     }
 }

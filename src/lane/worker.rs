@@ -269,7 +269,7 @@ impl<W: WorkItem> SharedLane<W> {
         caught
             .map_err(|panic| {
                 log::error!(
-                    detail: &panic.backtrace().to_string(),
+                    detail: &panic.backtrace(),
                     "an item of lane `{}` panicked outside of its handler: {panic}",
                     self.lane.name
                 );

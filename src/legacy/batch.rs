@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::base::budget::Charge;
 use crate::base::panics::Lock;
 use crate::observe::access::{Access, Outcome, RequestTag};
-use crate::outbox::{Admission, Answer, AnswerSlot, Outbox};
+use crate::outbox::{Answer, AnswerSlot, Outbox};
 use crate::protocol::version::Era;
 
 /// One request's part of a batch. Dropped unused, it counts as answered with nothing.
@@ -59,26 +59,20 @@ pub(crate) fn split(slot: AnswerSlot, members: usize, tag: RequestTag) -> Vec<Me
 impl Member {
     /// Adds the answer to the array. Never waits.
     pub(crate) fn send(mut self, answer: Answer) {
-        self.tell(&answer.access);
+        // The array leaves as one; that this part of it has ended, nobody else will tell.
+        answer.access.ended(None);
         self.used = true;
         self.batch.gather(Some((&answer.body, answer.charge)));
     }
 
     /// Ends the request without an answer.
     pub(crate) fn withdraw(self, access: &Access) {
-        self.tell(access);
+        access.ended(None);
     }
 
     /// Where events of the same request go.
     pub(crate) fn outbox(&self) -> Option<&Outbox> {
         self.batch.outbox.as_ref()
-    }
-
-    /// The array leaves as one; that this part of it has ended, nobody else will tell.
-    fn tell(&self, access: &Access) {
-        if let Some(outbox) = self.outbox() {
-            outbox.observer().ended(access, None);
-        }
     }
 }
 
@@ -117,12 +111,8 @@ impl Batch {
         body.push(b']');
         let access = Access::immediate(gathered.tag.clone(), "batch", Outcome::Ok);
         slot.send(Answer {
-            body,
-            error: None,
-            admission: Admission::Admitted,
-            era: Era::Legacy,
-            access,
             charge: gathered.charge.take(),
+            ..Answer::new(body, None, Era::Legacy, access)
         });
     }
 }

@@ -126,11 +126,6 @@ impl Session {
         self.state.lock().log_level = level;
     }
 
-    /// Sends a notification that belongs to no request, once. On HTTP it waits until the client listens.
-    pub(crate) fn announce(&self, notification: Vec<u8>) {
-        self.streams.announce(notification);
-    }
-
     /// Cancels its calls and lets go of everything it keeps.
     pub(super) fn end(&self) {
         self.calls.cancel_all();

@@ -1,6 +1,6 @@
 //! The trail of one request: its request id, what is known of it at its end, and the line that the access log has of it.
 //!
-//! The engine fills in what happened, the transport adds the status, and each [`Observer`] sees it once. Must not know how either works.
+//! The engine fills in what happened, the transport adds the status, and the access log has it once. Must not know how either works.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -183,12 +183,6 @@ impl fmt::Display for Traceparent {
     }
 }
 
-/// Sees every request's end, on the thread that knows it first, and never waits. The access log is one; metrics are another.
-pub(crate) trait Observer: fmt::Debug + Send + Sync {
-    /// Transports without a status of their own pass `None`.
-    fn ended(&self, access: &Access, status: Option<u16>);
-}
-
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -270,15 +264,14 @@ impl Access {
     }
 }
 
-/// The access log: a line for each request, through [`log`] with the target `mcp_threads::access`.
-#[derive(Debug)]
-pub(crate) struct AccessLog;
-
-impl Observer for AccessLog {
-    fn ended(&self, access: &Access, status: Option<u16>) {
+impl Access {
+    /// Writes the request's line of the access log, through [`log`] with the target `mcp_threads::access`. The thread that knows of its end first calls it,
+    /// once. It never waits. Transports without a status of their own pass `None`.
+    pub(crate) fn ended(&self, status: Option<u16>) {
         if !is_logged() {
             return;
         }
+        let access = self;
         let trail = &*access.tag.0;
         let asker = trail.asker.get();
         // Quoted and escaped, so that what it quotes of the client forges nothing.

@@ -19,6 +19,20 @@ pub(crate) struct Answer {
     pub(crate) charge: Option<Charge>,
 }
 
+impl Answer {
+    /// The answer of a request that was admitted.
+    pub(crate) fn new(body: Vec<u8>, error: Option<i64>, era: Era, access: Access) -> Self {
+        Answer {
+            body,
+            error,
+            admission: Admission::Admitted,
+            era,
+            access,
+            charge: None,
+        }
+    }
+}
+
 /// How far a request got before it was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
@@ -30,7 +44,7 @@ pub(crate) enum Admission {
     UnknownSession,
 }
 
-/// Sends an answer as far as that needs no waiting, and tells the observer of its end if all of it has left. It never waits, and tries once.
+/// Sends an answer as far as that needs no waiting, and tells of its end if all of it has left. It never waits, and tries once.
 pub(crate) type ShortWay = Box<dyn FnMut(Answer) -> ShortSent + Send>;
 
 /// What has become of an answer on the short way.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::budget::{Budget, Charge};
 use crate::base::cancel::CancellationToken;
 use crate::base::panics::Lock;
-use crate::observe::access::{Access, Observer};
+use crate::observe::access::Access;
 use crate::outbox::answer::{Answer, Rest};
 
 /// What an event is.
@@ -354,9 +354,9 @@ impl Queue {
     }
 
     /// Nobody will read what is in it, so nobody else will tell of the ends.
-    pub(super) fn ended_unread(self, observer: &dyn Observer) {
+    pub(super) fn ended_unread(self) {
         for (_, firm) in self.firm {
-            firm.ended_unread(observer);
+            firm.ended_unread();
         }
     }
 
@@ -389,7 +389,7 @@ impl Firm {
     }
 
     /// Nobody will read it, so nobody else will tell of its end.
-    pub(super) fn ended_unread(self, observer: &dyn Observer) {
+    pub(super) fn ended_unread(self) {
         if let Firm::Answer(Answer { access, .. })
         | Firm::Rest(Rest {
             answer: Answer { access, .. },
@@ -397,7 +397,7 @@ impl Firm {
         })
         | Firm::NoAnswer(Some(access)) = self
         {
-            observer.ended(&access, None);
+            access.ended(None);
         }
     }
 }

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use crate::base::budget::Budget;
 use crate::base::waiting::look_and_yield;
-use crate::observe::access::Observer;
 use crate::outbox::answer::{Answer, ShortWay};
 use crate::outbox::queue::{Firm, Popped};
 use crate::outbox::writer::{
@@ -38,12 +37,8 @@ pub(crate) enum Rings {
 }
 
 /// A new outbox within these bounds, on these accounts.
-pub(crate) fn outbox(
-    bounds: Bounds,
-    accounts: Accounts,
-    observer: &Arc<dyn Observer>,
-) -> (Outbox, OutboxReceiver) {
-    let shared = Arc::new(SharedOutbox::new(bounds, accounts, observer));
+pub(crate) fn outbox(bounds: Bounds, accounts: Accounts) -> (Outbox, OutboxReceiver) {
+    let shared = Arc::new(SharedOutbox::new(bounds, accounts));
     (Outbox(Arc::clone(&shared)), OutboxReceiver(shared))
 }
 
@@ -270,6 +265,6 @@ impl Drop for OutboxReceiver {
         if room_waited_for {
             self.0.room.notify_all();
         }
-        unread.ended_unread(&*self.0.observer);
+        unread.ended_unread();
     }
 }

@@ -60,7 +60,7 @@ impl SharedOutbox {
             }
             Some(rest) if state.receiver_gone => {
                 drop(state);
-                rest.ended_unread(&*self.observer);
+                rest.ended_unread();
                 return None;
             }
             Some(mut rest) => {

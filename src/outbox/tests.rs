@@ -12,19 +12,12 @@ use crossbeam_channel::TryRecvError;
 use super::*;
 use crate::base::budget::{Budget, Charge};
 use crate::base::cancel::{Canceller, cancellation};
-use crate::observe::access::{Access, AccessLog, Observer, Outcome, RequestTag};
+use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::protocol::version::Era;
 
 pub(crate) fn answer(text: &str) -> Answer {
     let access = Access::immediate(RequestTag::fresh(None), "test", Outcome::Ok);
-    Answer {
-        body: text.into(),
-        error: None,
-        admission: Admission::Admitted,
-        era: Era::Modern,
-        access,
-        charge: None,
-    }
+    Answer::new(text.into(), None, Era::Modern, access)
 }
 
 pub(crate) fn new_outbox(answers_max: usize, bytes_max: usize) -> (Outbox, OutboxReceiver) {
@@ -44,8 +37,7 @@ pub(crate) fn outbox_on(
         answers: Arc::clone(account),
         events: Arc::clone(account),
     };
-    let observer: Arc<dyn Observer> = Arc::new(AccessLog);
-    outbox(bounds, accounts, &observer)
+    outbox(bounds, accounts)
 }
 
 fn charge(bytes: usize) -> Charge {

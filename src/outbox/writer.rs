@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::budget::{Budget, Charge, OverBudget};
-use crate::observe::access::{Access, Observer};
+use crate::observe::access::Access;
 use crate::outbox::answer::{Answer, Pace, Rest, ShortWay};
 use crate::outbox::queue::{EventKind, EventSource, Firm, Queue};
 
@@ -62,8 +62,6 @@ pub(crate) enum Item {
 #[derive(Debug)]
 pub(super) struct SharedOutbox {
     pub(super) bounds: Bounds,
-    /// Sees what nobody reads any more; the receiver's owner tells it of the rest.
-    pub(super) observer: Arc<dyn Observer>,
     pub(super) state: Mutex<OutboxState>,
     /// Signalled when the receiver has something to do; only it waits here, unless it waits elsewhere.
     pub(super) readable: Condvar,
@@ -138,10 +136,9 @@ impl fmt::Debug for OutboxState {
 }
 
 impl SharedOutbox {
-    pub(super) fn new(bounds: Bounds, accounts: Accounts, observer: &Arc<dyn Observer>) -> Self {
+    pub(super) fn new(bounds: Bounds, accounts: Accounts) -> Self {
         SharedOutbox {
             bounds,
-            observer: Arc::clone(observer),
             state: Mutex::new(OutboxState {
                 queue: Queue::default(),
                 accounts,
@@ -181,7 +178,7 @@ impl SharedOutbox {
     pub(super) fn answer_long(&self, mut state: MutexGuard<'_, OutboxState>, mut firm: Firm) {
         if state.receiver_gone {
             drop(state);
-            return firm.ended_unread(&*self.observer);
+            return firm.ended_unread();
         }
         state.answers += 1;
         state.charge(&mut firm);
@@ -263,11 +260,6 @@ impl OutboxState {
 }
 
 impl Outbox {
-    /// Who is told of the end of each request that is answered here.
-    pub(crate) fn observer(&self) -> &dyn Observer {
-        &*self.0.observer
-    }
-
     /// Waits until there is room for one more answer to wait to be read, and takes its slot. `None` when the receiver has gone.
     pub(crate) fn reserve_in_room(&self) -> Option<AnswerSlot> {
         let mut state = self.0.lock();

@@ -219,11 +219,8 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
 
 /// One of the permits of a lane for calls that wait.
 fn permit_to_wait<S>(cx: &RequestContext<S>) -> Result<Counted, ClaimError> {
-    let permits = cx.control().waits();
-    permits.take().ok_or_else(|| ClaimError::TooMany {
-        lane: permits.lane().to_owned(),
-        most: permits.most(),
-    })
+    let permit = cx.control().waits().take();
+    permit.map_err(|(lane, most)| ClaimError::TooMany { lane, most })
 }
 
 /// Waits in line until it has got something.

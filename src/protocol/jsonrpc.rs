@@ -4,10 +4,9 @@
 //! knows their shape. Specification: `basic/index` ("Messages") of each revision.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde::Serialize;
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess};
+use serde::de::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::base::limits::Limits;
@@ -93,10 +92,9 @@ pub(crate) fn parse_frame(bytes: &[u8], batch_len_max: usize) -> Result<Message<
     if !is_array(bytes) {
         return parse_message(bytes);
     }
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    raw::items(&mut json, batch_len_max)
-        .and_then(|members| json.end().map(|()| Message::Batch(members)))
-        .map_err(|error| unreadable(bytes, &error))
+    let list: &RawValue =
+        serde_json::from_slice(bytes).map_err(|error| unreadable(bytes, &error))?;
+    Ok(Message::Batch(raw::items(list.get(), batch_len_max)))
 }
 
 fn is_array(bytes: &[u8]) -> bool {
@@ -210,36 +208,16 @@ fn unreadable(bytes: &[u8], error: &serde_json::Error) -> Malformed {
 /// The id of a request of which only the beginning can be read: the rest is cut off or broken. `None` for what may be a response, because an
 /// error under its id could reach another request.
 pub(crate) fn glimpse(bytes: &[u8]) -> Option<RequestId> {
-    #[derive(Default)]
-    struct Seen {
-        id: Option<RequestId>,
-        is_request: bool,
-        is_response: bool,
-    }
-    impl<'de> de::Visitor<'de> for &mut Seen {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a message")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-            while let Some(Text(key)) = map.next_key()? {
-                self.is_request |= matches!(&*key, "method" | "params");
-                self.is_response |= matches!(&*key, "result" | "error");
-                if key == "id" {
-                    self.id = RequestId::read(map.next_value()?);
-                } else {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-            Ok(())
-        }
-    }
-    let mut seen = Seen::default();
+    let (mut id, mut is_request, mut is_response) = (None, false, false);
+    let text = bytes.utf8_chunks().next()?.valid();
     // An error is where the readable part ends.
-    let _broken = serde_json::Deserializer::from_slice(bytes).deserialize_map(&mut seen);
-    seen.id.filter(|_| seen.is_request && !seen.is_response)
+    let _broken = raw::each(text, |key, value| match key.as_deref() {
+        Some("id") => id = RequestId::read(value),
+        Some("method" | "params") => is_request = true,
+        Some("result" | "error") => is_response = true,
+        _ => {}
+    });
+    id.filter(|_| is_request && !is_response)
 }
 
 /// A whole result response, in this buffer; `write` appends the result.

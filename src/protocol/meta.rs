@@ -292,16 +292,11 @@ impl TraceContext {
             baggage,
         }))
     }
-
-    /// The part that may stand in the access log, if it is what it should be.
-    pub(crate) fn logged(&self) -> Option<Traceparent> {
-        Traceparent::parse(self.traceparent.as_deref()?)
-    }
 }
 
-/// The part of a request's trace that may stand in the access log.
+/// The part of a request's trace that may stand in the access log, if it is what it should be.
 pub(crate) fn logged_trace(meta: Option<&Meta<'_>>) -> Option<Traceparent> {
-    TraceContext::read(meta?)?.logged()
+    Traceparent::parse(TraceContext::read(meta?)?.traceparent.as_deref()?)
 }
 
 fn text(raw: &RawValue) -> Option<Text<'_>> {

@@ -15,37 +15,57 @@ use crate::protocol::meta::{Params, check_introduction};
 use crate::protocol::offer::OfferKind;
 use crate::protocol::version::{Era, Method, ProtocolVersion};
 
-/// The header fields that mirror parts of the body. A transport without headers has none to check.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Mirrored<'a> {
-    pub(crate) version: Option<&'a str>,
-    pub(crate) method: Option<&'a str>,
-    pub(crate) name: Option<&'a str>,
-    /// The first of these fields that stands more than once, although nobody can say then which of its values was acted on.
-    pub(crate) repeated: Option<&'static str>,
+/// What a request has under the name of a header field that may stand only once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field<'a> {
+    Absent,
+    /// Without the blanks around it, and not decoded.
+    One(&'a str),
+    Repeated,
 }
 
-/// Checks a modern request and finds its method.
+/// The header fields of a request, by name.
+pub(crate) trait HeaderFields {
+    /// Names compare without case.
+    fn field<'a>(&'a self, name: &'a str) -> Field<'a>;
+
+    /// Its one value. Of a field that stands twice there is none, which is no version either.
+    fn value<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        match self.field(name) {
+            Field::Absent => None,
+            Field::One(value) => Some(value),
+            Field::Repeated => Some(""),
+        }
+    }
+}
+
+/// The header fields that mirror parts of every body.
+const MIRRORS: [&str; 3] = [VERSION_FIELD, "Mcp-Method", "Mcp-Name"];
+pub(crate) const VERSION_FIELD: &str = "MCP-Protocol-Version";
+
+/// Checks a modern request and finds its method. A transport without header fields has none to check.
 pub(crate) fn admit(
     method: &str,
     params: &Params<'_>,
-    mirrored: Option<&Mirrored<'_>>,
+    fields: Option<&dyn HeaderFields>,
 ) -> Result<Method, ErrorObject> {
     let version = required_metadata(params)?;
+    let mirrored = fields.map(|fields| MIRRORS.map(|name| fields.field(name)));
     if let Some(mirrored) = mirrored {
-        if let Some(name) = mirrored.repeated {
-            return Err(mismatch(format!("{name} stands more than once")));
+        // Nobody can say which of its values was acted on.
+        if let Some(at) = mirrored.iter().position(|field| *field == Field::Repeated) {
+            return Err(mismatch(format!("{} stands more than once", MIRRORS[at])));
         }
-        must_match("MCP-Protocol-Version", mirrored.version, version)?;
+        must_match(MIRRORS[0], mirrored[0], version)?;
     }
     supported(version)?;
     if let Some(mirrored) = mirrored {
-        must_match("Mcp-Method", mirrored.method, method)?;
+        must_match(MIRRORS[1], mirrored[1], method)?;
     }
     let method =
         Method::find(method, Era::Modern).ok_or_else(|| ErrorObject::method_not_found(method))?;
     if let (Some(mirrored), Some(name)) = (mirrored, mirrored_name(method, params)) {
-        name_must_match(mirrored.name, name)?;
+        name_must_match(mirrored[2], name)?;
     }
     Ok(method)
 }
@@ -103,38 +123,34 @@ fn mirrored_name<'a>(method: Method, params: &'a Params<'_>) -> Option<Option<&'
     }
 }
 
-fn name_must_match(header: Option<&str>, body: Option<&str>) -> Result<(), ErrorObject> {
-    let Some(raw) = header else {
+fn name_must_match(header: Field<'_>, body: Option<&str>) -> Result<(), ErrorObject> {
+    let Field::One(raw) = header else {
         return Err(mismatch(
             "Mcp-Name is missing; it mirrors `params.name`, `params.uri` or `params.taskId`".into(),
         ));
     };
     let header = decoded("Mcp-Name", raw).map_err(mismatch)?;
-    match body {
-        // The method's own check says what is missing.
-        None => Ok(()),
-        Some(body) if *header == *body => Ok(()),
-        Some(body) => Err(mismatch(format!(
-            "Mcp-Name header value '{}' does not match body value '{}'",
-            shortened(&header),
-            shortened(body)
-        ))),
+    // The method's own check says what is missing.
+    body.map_or(Ok(()), |body| {
+        must_match(MIRRORS[2], Field::One(&header), body)
+    })
+}
+
+fn must_match(name: &str, header: Field<'_>, body: &str) -> Result<(), ErrorObject> {
+    match header {
+        Field::One(header) if header == body => Ok(()),
+        Field::One(header) => Err(mismatch(differ(name, header, body))),
+        _ => Err(mismatch(absent(name, body))),
     }
 }
 
-fn must_match(name: &str, header: Option<&str>, body: &str) -> Result<(), ErrorObject> {
-    match header {
-        Some(header) if header == body => Ok(()),
-        Some(header) => Err(mismatch(format!(
-            "{name} header value '{}' does not match body value '{}'",
-            shortened(header),
-            shortened(body)
-        ))),
-        None => Err(mismatch(format!(
-            "{name} is missing; the body says '{}'",
-            shortened(body)
-        ))),
-    }
+pub(super) fn differ(name: &str, header: &str, body: &str) -> String {
+    let (header, body) = (shortened(header), shortened(body));
+    format!("{name} header value '{header}' does not match body value '{body}'")
+}
+
+pub(super) fn absent(name: &str, body: &str) -> String {
+    format!("{name} is missing; the body says '{}'", shortened(body))
 }
 
 /// What a client hears when a header field and the body differ.
@@ -173,18 +189,21 @@ mod tests {
 
     const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
 
+    struct Headers<'a>([Option<&'a str>; 3]);
+
+    impl HeaderFields for Headers<'_> {
+        fn field<'a>(&'a self, name: &'a str) -> Field<'a> {
+            let at = MIRRORS.iter().position(|known| *known == name);
+            at.and_then(|at| self.0[at])
+                .map_or(Field::Absent, Field::One)
+        }
+    }
+
     fn admitted(method: &str, params: &str, headers: [Option<&str>; 3]) -> Result<Method, i64> {
         let raw =
             serde_json::value::RawValue::from_string(params.to_owned()).expect("the row is JSON");
         let params = Params::parse(Some(&raw)).map_err(|error| error.code)?;
-        let [version, name_of_method, name] = headers;
-        let mirrored = Mirrored {
-            version,
-            method: name_of_method,
-            name,
-            repeated: None,
-        };
-        admit(method, &params, Some(&mirrored)).map_err(|error| error.code)
+        admit(method, &params, Some(&Headers(headers))).map_err(|error| error.code)
     }
 
     #[test]

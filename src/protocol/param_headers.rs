@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::protocol::errors::{ErrorObject, shortened};
-use crate::protocol::modern::{decoded, mismatch};
+use crate::protocol::modern::{Field, absent, decoded, differ, mismatch};
 use crate::protocol::number::Decimal;
 use crate::protocol::raw;
 use crate::protocol::subschemas::{below, subschemas};
@@ -35,21 +35,6 @@ struct MirroredProperty {
     /// The field that mirrors it, such as `Mcp-Param-Region`.
     field: Option<String>,
     members: Vec<MirroredProperty>,
-}
-
-/// What a request has under the name of a header field that may stand only once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field<'a> {
-    Absent,
-    /// Without the blanks around it, and not decoded.
-    One(&'a str),
-    Repeated,
-}
-
-/// The header fields of a request, by name.
-pub(crate) trait HeaderFields {
-    /// Names compare without case.
-    fn field<'a>(&'a self, name: &'a str) -> Field<'a>;
 }
 
 impl ParamHeaders {
@@ -234,10 +219,7 @@ fn check_field(field: &str, header: Field<'_>, value: Option<&RawValue>) -> Resu
     let header = match (header, value) {
         (Field::Absent, None) => return Ok(()),
         (Field::Absent, Some(value)) => {
-            return Err(format!(
-                "{field} is missing; the body says '{}'",
-                shortened(&shown(value))
-            ));
+            return Err(absent(field, &shown(value)));
         }
         (Field::Repeated, _) => return Err(format!("{field} stands more than once")),
         (Field::One(header), _) => header,
@@ -245,11 +227,7 @@ fn check_field(field: &str, header: Field<'_>, value: Option<&RawValue>) -> Resu
     let header = decoded(field, header)?;
     match value {
         Some(value) if says(&header, value) => Ok(()),
-        Some(value) => Err(format!(
-            "{field} header value '{}' does not match body value '{}'",
-            shortened(&header),
-            shortened(&shown(value))
-        )),
+        Some(value) => Err(differ(field, &header, &shown(value))),
         None => Err(format!(
             "{field} header value '{}' has no value in the body to match",
             shortened(&header)

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::{Ipv6Addr, TcpListener, ToSocketAddrs};
 #[cfg(all(feature = "http", unix))]
-use std::{path::Path, sync::Arc};
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
 use crate::base::setters::setters;
@@ -26,13 +27,14 @@ impl SharedServer {
     /// An endpoint for one more front.
     pub(super) fn endpoint(&self, reach: Reach) -> Result<Endpoint> {
         let (paths, callers, overload) = self.serving.http.rules(reach)?;
-        Ok(Endpoint::new(
-            &self.engine,
+        Ok(Endpoint {
+            engine: Arc::clone(&self.engine),
             paths,
             callers,
             overload,
-            &self.limits,
-        ))
+            limits: Arc::clone(&self.limits),
+            streams: Arc::clone(self.engine.streams()),
+        })
     }
 
     #[cfg(all(feature = "http", unix))]

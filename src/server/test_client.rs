@@ -208,11 +208,11 @@ impl TestClient {
                     self.events.push(parsed(&event));
                 }
                 Item::Answer(answer) => {
-                    outbox.observer().ended(&answer.access, None);
+                    answer.access.ended(None);
                     return outcome(parsed(&answer.body));
                 }
                 Item::NoAnswer(access) => {
-                    access.inspect(|access| outbox.observer().ended(access, None));
+                    access.inspect(|access| access.ended(None));
                 }
                 Item::Finished => {
                     let message = "The request was cancelled and has no answer";

@@ -20,7 +20,7 @@ use crate::base::heap;
 use crate::base::limits::Limits;
 use crate::base::log;
 use crate::engine::{Pipe, Refusal, ReplyPort, Via};
-use crate::observe::access::{Access, Observer, Peer, RequestTag};
+use crate::observe::access::{Access, Peer, RequestTag};
 use crate::outbox::{
     AnswerSlot, Item, Outbox, OutboxReceiver, Pace, Rest, ShortSent, ShortWay, short_way_is_on,
 };
@@ -74,8 +74,7 @@ impl PipeFront {
             (ears.write_now, Some(ears.wake), Some(ears.gone))
         });
         if let Some(write_now) = write_now.filter(|_| short_way_is_on()) {
-            let observer = Arc::clone(client.engine.observer());
-            answers.set_short_way(Some(short_way(write_now, observer)));
+            answers.set_short_way(Some(short_way(write_now)));
         }
         let reader = Reader {
             lines: Lines::new(read, limits.line_bytes_max, Arc::clone(&over)),
@@ -226,12 +225,12 @@ fn refuse_long_line(slot: AnswerSlot, tag: &RequestTag, bytes_max: usize, beginn
 }
 
 /// How an answer is written by the thread that made it.
-fn short_way(mut write_now: WriteNow, observer: Arc<dyn Observer>) -> ShortWay {
+fn short_way(mut write_now: WriteNow) -> ShortWay {
     Box::new(move |mut answer| {
         answer.body.push(b'\n');
         match write_now(&answer.body) {
             Ok(count) if count == answer.body.len() => {
-                observer.ended(&answer.access, None);
+                answer.access.ended(None);
                 ShortSent::All
             }
             Ok(from) if from > 0 => ShortSent::Part(Rest { answer, from }),
@@ -325,9 +324,8 @@ impl<W: Write> Writer<W> {
     }
 
     fn end_requests(&mut self) {
-        let outbox = self.answers.outbox();
         for (_, access) in self.sent.drain(..) {
-            outbox.observer().ended(&access, None);
+            access.ended(None);
         }
     }
 

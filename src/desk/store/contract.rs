@@ -34,29 +34,19 @@ fn job(id: &str) -> StoredJob {
 
 fn keeps_what_it_was_given(store: &impl JobStore) {
     let load = |id: &str| store.load(id).expect("`load` works");
+    let insert = |job: &StoredJob| store.insert(job).expect("`insert` works");
+    let remove = |id: &str| store.remove(id).expect("`remove` works");
     assert_eq!(load("a"), None, "an empty store has nothing");
-    assert!(
-        !store.remove("a").expect("`remove` works"),
-        "there was nothing to remove"
-    );
+    assert!(!remove("a"), "there was nothing to remove");
     let (a, mut b) = (job("a"), job("b"));
     b.body = vec![b' '; 1 << 20];
-    assert!(
-        store.insert(&a).expect("`insert` works"),
-        "a new record is kept"
-    );
-    assert!(
-        store.insert(&b).expect("`insert` works"),
-        "a body of 1 MiB is kept"
-    );
+    assert!(insert(&a), "a new record is kept");
+    assert!(insert(&b), "a body of 1 MiB is kept");
     let other = StoredJob {
         boot: "boot-2".into(),
         ..job("a")
     };
-    assert!(
-        !store.insert(&other).expect("`insert` works"),
-        "an id is taken once"
-    );
+    assert!(!insert(&other), "an id is taken once");
     assert_eq!(
         load("a").as_ref(),
         Some(&a),
@@ -73,7 +63,7 @@ fn keeps_what_it_was_given(store: &impl JobStore) {
         .expect("`for_each` works");
     seen.sort_by(|a, b| a.id.cmp(&b.id));
     assert_eq!(seen, [a, b], "`for_each` shows every record once");
-    assert!(store.remove("a").expect("`remove` works"), "it was there");
+    assert!(remove("a"), "it was there");
     assert_eq!(load("a"), None, "what was removed has gone");
 }
 

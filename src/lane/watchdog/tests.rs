@@ -125,10 +125,10 @@ fn law_7_a_wait_in_the_library_pauses_the_count_and_does_not_reset_it() {
     let mut watched = Watched::new(1, |lane| lane);
     let item = watched.start(1);
     watched.look_times(1 + 7);
-    let wait = item.pulse.waiting("its turn");
+    let wait = item.pulse.begin_wait("its turn".into());
     watched.look_times(100);
     assert_eq!(watched.told(), None);
-    drop(wait);
+    item.pulse.end_wait(wait);
     watched.look(ON_TIME);
     assert_eq!(watched.told(), Some((1, Told::Stalled)));
     watched.let_go(1);

@@ -6,7 +6,7 @@ use std::thread;
 use super::*;
 use crate::base::waiting::after;
 use crate::observe::access::{Access, Outcome, RequestTag};
-use crate::outbox::{self, Admission, Answer, EventKind, Item};
+use crate::outbox::{self, Answer, EventKind, Item};
 use crate::protocol::version::Era;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -233,14 +233,8 @@ fn a_client_that_comes_back_supersedes_the_connection_that_has_the_stream() {
     };
     carrying.join().expect("it does not panic");
     let slot = outbox.reserve().expect("the receiver lives");
-    slot.send(Answer {
-        body: b"answer".to_vec(),
-        error: None,
-        admission: Admission::Admitted,
-        era: Era::Legacy,
-        access: Access::immediate(RequestTag::fresh(None), "test", Outcome::Ok),
-        charge: None,
-    });
+    let access = Access::immediate(RequestTag::fresh(None), "test", Outcome::Ok);
+    slot.send(Answer::new(b"answer".to_vec(), None, Era::Legacy, access));
     assert!(matches!(receiver.recv(Some(after(LONG))), Item::Answer(_)));
 }
 

@@ -119,7 +119,7 @@ fn law_13_what_waits_makes_room_and_then_sessions_that_are_idle() {
         sessions.find(&id).expect("it lives")
     });
     for session in &opened {
-        session.announce(vec![0; 1000]);
+        session.streams.announce(vec![0; 1000]);
     }
     let waits = || {
         opened

@@ -12,7 +12,6 @@ use std::sync::atomic::AtomicUsize;
 use crate::base::counted::Counted;
 use crate::base::limits::Limits;
 use crate::engine::Engine;
-use crate::observe::access::Access;
 use crate::outbox::OutboxReceiver;
 use crate::protocol::errors::shortened;
 use crate::transport::http::exchange::{Exchange, Field, single};
@@ -23,36 +22,14 @@ use crate::transport::http::refusal::HttpRefusal;
 pub(crate) struct Endpoint {
     pub(crate) engine: Arc<Engine>,
     pub(crate) paths: Paths,
-    pub(super) callers: Callers,
-    pub(super) overload: Overload,
+    pub(crate) callers: Callers,
+    pub(crate) overload: Overload,
     pub(crate) limits: Arc<Limits>,
     /// Event streams open now.
-    pub(super) streams: Arc<AtomicUsize>,
+    pub(crate) streams: Arc<AtomicUsize>,
 }
 
 impl Endpoint {
-    pub(crate) fn new(
-        engine: &Arc<Engine>,
-        paths: Paths,
-        callers: Callers,
-        overload: Overload,
-        limits: &Arc<Limits>,
-    ) -> Self {
-        Endpoint {
-            engine: Arc::clone(engine),
-            paths,
-            callers,
-            overload,
-            limits: Arc::clone(limits),
-            streams: Arc::clone(engine.streams()),
-        }
-    }
-
-    /// Tells of the end of a request.
-    pub(super) fn ended(&self, access: &Access, status: u16) {
-        self.engine.observer().ended(access, Some(status));
-    }
-
     /// A permit for one more event stream, if not too many are open.
     pub(super) fn stream_permit(&self) -> Option<Counted> {
         Counted::one_of(&self.streams, self.limits.streams_max)

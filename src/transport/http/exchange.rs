@@ -11,10 +11,10 @@ use std::time::Duration;
 use crate::base::budget::{Budget, Charge};
 use crate::base::heap;
 use crate::outbox::{OutboxReceiver, Wake};
-use crate::protocol::param_headers::HeaderFields;
+use crate::protocol::modern::HeaderFields;
 use crate::transport::http::refusal::HttpRefusal;
 
-pub(crate) use crate::protocol::param_headers::Field;
+pub(crate) use crate::protocol::modern::Field;
 
 /// One HTTP request whose head has been read, and how to answer it.
 ///

@@ -22,39 +22,21 @@ use crate::transport::http::write::{HttpReply, Incoming, ListeningStream, Resuma
 /// write to a client that has gone; waiting costs nobody but the client that asks.
 const RELIEF_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a `GET` asks for, with the permit for its stream.
-struct GetRequest {
-    streams: Arc<Streams>,
-    /// One of the session's permits for them.
-    carried: Counted,
-    permit: Counted,
-    /// Behind which event it goes on; `None` to listen.
-    from: Option<Cursor>,
-}
+/// The session's streams, a permit of the server and one of the session, and behind which event it goes on; `None` to listen.
+type Wanted = (Arc<Streams>, [Counted; 2], Option<Cursor>);
 
 impl Endpoint {
     pub(super) fn get<E: Exchange>(&self, reply: HttpReply<'_, E>) -> io::Result<()> {
-        let asked = match self.asked(reply.exchange, reply.tag) {
-            Ok(asked) => asked,
-            Err(refusal) => return reply.refuse(&refusal),
-        };
-        let GetRequest {
-            streams,
-            carried: _carried,
-            permit,
-            from,
-        } = asked;
-        match from {
-            None => self.listen(reply, &streams, permit),
-            Some(from) => self.resume(reply, &streams, permit, from),
+        match self.asked(reply.exchange, reply.tag) {
+            Ok((streams, [permit, _carried], None)) => self.listen(reply, &streams, permit),
+            Ok((streams, [permit, _carried], Some(from))) => {
+                self.resume(reply, &streams, permit, from)
+            }
+            Err(refusal) => reply.refuse(&refusal),
         }
     }
 
-    fn asked<E: Exchange>(
-        &self,
-        exchange: &E,
-        tag: &RequestTag,
-    ) -> Result<GetRequest, HttpRefusal> {
+    fn asked<E: Exchange>(&self, exchange: &E, tag: &RequestTag) -> Result<Wanted, HttpRefusal> {
         if self.engine.legacy_sessions() == Sessions::Stateless {
             return Err(method_not_allowed(NO_SESSIONS));
         }
@@ -85,12 +67,7 @@ impl Endpoint {
             None => None,
             Some(last) => Some(Cursor::parse(last).ok_or_else(nothing_behind)?),
         };
-        Ok(GetRequest {
-            streams,
-            carried,
-            permit,
-            from,
-        })
+        Ok((streams, [permit, carried], from))
     }
 
     /// A stream of what belongs to no request. Its events have no ids: what it does not hear waits for the next one anyway.

@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::protocol::text::write_json;
+
 /// How the end of a body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
@@ -26,14 +28,13 @@ pub(crate) fn write_head(
     fields: &[(&str, &str)],
     framing: Framing,
     close: bool,
-    date: &[u8],
 ) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    write_number(out, usize::from(status));
+    write_json(out, &status);
     out.push(b' ');
     out.extend_from_slice(reason(status).as_bytes());
     out.extend_from_slice(b"\r\nDate: ");
-    out.extend_from_slice(date);
+    out.extend_from_slice(&date_now());
     out.extend_from_slice(b"\r\n");
     for (name, value) in fields {
         out.extend_from_slice(name.as_bytes());
@@ -44,7 +45,7 @@ pub(crate) fn write_head(
     match framing {
         Framing::Length(length) => {
             out.extend_from_slice(b"Content-Length: ");
-            write_number(out, length);
+            write_json(out, &length);
             out.extend_from_slice(b"\r\n");
         }
         Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -75,7 +76,7 @@ pub(crate) fn write_last_chunk(out: &mut Vec<u8>) {
 type Date = [u8; 29];
 
 /// The present as an HTTP date, formatted once a second on each thread that sends.
-pub(crate) fn date_now() -> Date {
+fn date_now() -> Date {
     thread_local! {
         static LAST: Cell<(u64, Date)> = const { Cell::new((0, *b"Thu, 01 Jan 1970 00:00:00 GMT")) };
     }
@@ -90,20 +91,6 @@ pub(crate) fn date_now() -> Date {
         LAST.set((second, date));
     }
     date
-}
-
-fn write_number(out: &mut Vec<u8>, mut number: usize) {
-    let mut digits = [0_u8; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[start..]);
 }
 
 fn reason(status: u16) -> &'static str {
@@ -144,11 +131,13 @@ mod tests {
             &[("Retry-After", "1")],
             Framing::Length(120),
             true,
-            b"DATE",
         );
+        let head = String::from_utf8(out).expect("ASCII");
+        let (before, date) = head.split_once("Date: ").expect("it has a date");
+        assert_eq!(before, "HTTP/1.1 503 Service Unavailable\r\n");
         assert_eq!(
-            String::from_utf8(out).expect("ASCII"),
-            "HTTP/1.1 503 Service Unavailable\r\nDate: DATE\r\nRetry-After: 1\r\nContent-Length: 120\r\nConnection: close\r\n\r\n"
+            &date[size_of::<Date>()..],
+            "\r\nRetry-After: 1\r\nContent-Length: 120\r\nConnection: close\r\n\r\n"
         );
     }
 

@@ -11,7 +11,6 @@ use crate::base::log;
 use crate::engine::{Accepted, Via};
 use crate::legacy::Sessions;
 use crate::observe::access::{Outcome, Peer, RequestTag};
-use crate::protocol::modern::Mirrored;
 use crate::transport::http::endpoint::{Endpoint, Route, readable_fields};
 use crate::transport::http::exchange::{BodyError, Exchange, Field, Serve, single};
 use crate::transport::http::policy::{self, ALLOW, NO_SESSIONS, Verb, method_not_allowed};
@@ -163,7 +162,6 @@ impl Endpoint {
         let slot = incoming.outbox().reserve();
         let slot = slot.expect("the receiver is still here");
         let via = Via::Http {
-            mirrored: mirrored(&*reply.exchange),
             session_id,
             fields: &*reply.exchange,
         };
@@ -203,30 +201,6 @@ fn preflight<E: Exchange>(mut reply: HttpReply<'_, E>) -> io::Result<()> {
     let sent = reply.empty(204, allowed.into_iter().chain(told));
     reply.ended("OPTIONS", Outcome::Ok, 204);
     sent
-}
-
-/// The fields that mirror the body. Of one that stands twice there is no value, which is no version either.
-fn mirrored<E: Exchange>(exchange: &E) -> Mirrored<'_> {
-    let mut repeated = None;
-    let mut value = |name| match single(exchange, name) {
-        Field::Absent => None,
-        Field::One(value) => Some(value),
-        Field::Repeated => {
-            repeated.get_or_insert(name);
-            Some("")
-        }
-    };
-    let (version, method, name) = (
-        value("MCP-Protocol-Version"),
-        value("Mcp-Method"),
-        value("Mcp-Name"),
-    );
-    Mirrored {
-        version,
-        method,
-        name,
-        repeated,
-    }
 }
 
 fn refuse_body<E: Exchange>(reply: HttpReply<'_, E>, error: &BodyError) -> io::Result<()> {

@@ -12,9 +12,7 @@ use super::registry::Connections;
 use super::socket::Socket;
 use super::wire::Wire;
 use crate::transport::http::exchange::{HttpResponse, SendAtOnce, SentBytes};
-use crate::transport::http::response::{
-    Framing, date_now, write_chunk, write_head, write_last_chunk,
-};
+use crate::transport::http::response::{Framing, write_chunk, write_head, write_last_chunk};
 
 /// A longer body is handed to the kernel from where it lies; a shorter one is cheaper to copy behind its head. The buffers for that are kept as long as
 /// their connection is busy, so they are small.
@@ -181,8 +179,7 @@ impl ResponseWriter {
 
     fn write_head(&mut self, status: u16, fields: &[(&str, &str)], framing: Framing) {
         self.out.clear();
-        let date = date_now();
-        write_head(&mut self.out, status, fields, framing, self.close, &date);
+        write_head(&mut self.out, status, fields, framing, self.close);
     }
 
     /// Writes what is pending and these two behind it; then the answer is in state `after`, unless that failed.
@@ -216,7 +213,7 @@ pub(super) fn short_way(link: Arc<Link>, connections: Arc<Connections>) -> SendA
         if connections.is_stopping() {
             return SentBytes::NOTHING;
         }
-        let request = link.request();
+        let request = link.phase();
         let mut sent = send_at_once(&link.socket, response, head);
         if sent.count == head.len() + response.body.len() {
             link.answered(request);
@@ -237,15 +234,7 @@ fn send_at_once(socket: &Socket, response: &HttpResponse<'_>, head: &mut Vec<u8>
     head.clear();
     head.reserve(HEAD_BYTES + copied);
     let framing = Framing::Length(body.len());
-    let date = date_now();
-    write_head(
-        head,
-        response.status,
-        response.fields,
-        framing,
-        false,
-        &date,
-    );
+    write_head(head, response.status, response.fields, framing, false);
     let len = head.len();
     head.extend_from_slice(&body[..copied]);
     let parts = [&**head, &body[copied..]].map(IoSlice::new);

@@ -17,6 +17,7 @@ use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use uuid::Uuid;
 
+use super::listener::Accept;
 use super::socket::Socket;
 use crate::base::waiting::after;
 
@@ -104,23 +105,22 @@ impl Listener {
         }
         Ok(rustix::net::listen(self, BACKLOG_LEN)?)
     }
+}
 
-    /// The next connection that waits, in blocking mode; `WouldBlock` if none does.
-    pub(super) fn accept(&self) -> io::Result<Socket> {
-        let socket = match self {
+impl Accept for Listener {
+    /// In blocking mode.
+    fn accept(&self) -> io::Result<Socket> {
+        let (fd, peer) = match self {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
-                Socket::Tcp(stream, peer)
+                (stream.into(), Some(peer))
             }
-            Listener::Unix(listener, _) => Socket::Unix(listener.accept()?.0),
+            Listener::Unix(listener, _) => (listener.accept()?.0.into(), None),
         };
         // Linux gives it a mode of its own; elsewhere it takes after the listener.
         #[cfg(not(target_os = "linux"))]
-        match &socket {
-            Socket::Tcp(stream, _) => stream.set_nonblocking(false)?,
-            Socket::Unix(stream) => stream.set_nonblocking(false)?,
-        }
-        Ok(socket)
+        ioctl_fionbio(&fd, false)?;
+        Ok(Socket { fd, peer })
     }
 }
 

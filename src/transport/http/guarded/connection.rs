@@ -225,7 +225,7 @@ impl Connection {
         loop {
             if let Some(len) = scanner.scan(self.intake.bytes(), bytes_max)? {
                 let bytes = &self.intake.bytes()[..len];
-                let parsed = controls::parse(&mut self.head, bytes, scanner.field_count());
+                let parsed = controls::parse(&mut self.head, bytes);
                 parsed.inspect_err(|_| self.intake.give_up())?;
                 return Ok(());
             }
@@ -351,7 +351,7 @@ impl Exchange for Connection {
     }
 
     fn peer(&self) -> Option<SocketAddr> {
-        self.wire.socket().peer()
+        self.wire.socket().peer
     }
 
     fn read_body(&mut self, bytes_max: usize) -> Result<(), BodyError> {

@@ -5,11 +5,11 @@
 use super::head::{BAD_VALUE, Head, Refused};
 
 /// Parses a whole head as [`Head::parse`] does; control characters in `Mcp-*` fields are let through, as replacement characters.
-pub(super) fn parse(head: &mut Head, bytes: &[u8], field_count: usize) -> Result<(), Refused> {
-    match head.parse(bytes, field_count) {
+pub(super) fn parse(head: &mut Head, bytes: &[u8]) -> Result<(), Refused> {
+    match head.parse(bytes) {
         Err(BAD_VALUE) => {
             let marked = with_controls_marked(bytes).ok_or(BAD_VALUE)?;
-            head.parse(&marked, field_count)?;
+            head.parse(&marked)?;
             head.len = bytes.len();
             Ok(())
         }

@@ -125,7 +125,8 @@ impl Head {
     /// Parses a head that has come in one piece with CRLF after each line, as nearly all do, in one pass. False if it is another, or none yet: then
     /// it is for a scanner to say what it is.
     pub(super) fn parse_at_once(&mut self, bytes: &[u8], bytes_max: usize) -> bool {
-        let is_good = self.parse_short(bytes).is_ok()
+        let mut room = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
+        let is_good = self.parse_into(bytes, &mut room).is_ok()
             && self.len <= bytes_max.min(TARGET_BYTES_MAX)
             && is_token_byte(bytes[0])
             && bytes[..self.len].ends_with(b"\r\n\r\n")
@@ -139,24 +140,15 @@ impl Head {
         is_good
     }
 
-    /// Parses the whole head that a scanner has found, with so many fields.
-    pub(super) fn parse(&mut self, bytes: &[u8], field_count: usize) -> Result<(), Refused> {
-        if field_count <= FIELDS_ON_STACK {
-            self.parse_short(bytes)?;
-        } else {
-            let mut room = Vec::with_capacity(field_count);
-            self.parse_into(bytes, room.spare_capacity_mut())?;
-        }
+    /// Parses the whole head that a scanner has found.
+    pub(super) fn parse(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        let mut room = Vec::with_capacity(FIELDS_MAX);
+        self.parse_into(bytes, room.spare_capacity_mut())?;
         match self.len == bytes.len() {
             true => Ok(()),
             // The two disagree about where the head ends: exactly what must not happen.
             false => Err(MALFORMED),
         }
-    }
-
-    fn parse_short(&mut self, bytes: &[u8]) -> Result<(), Refused> {
-        let mut room = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
-        self.parse_into(bytes, &mut room)
     }
 
     pub(super) fn method(&self) -> &str {
@@ -333,15 +325,9 @@ fn content_length(value: &[u8]) -> Result<BodyFraming, Refused> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(bad("the Content-Length is not a number"));
     }
-    let overflow = bad("the Content-Length is too large to be one");
-    let mut length: u64 = 0;
-    for digit in value {
-        length = length
-            .checked_mul(10)
-            .and_then(|tens| tens.checked_add(u64::from(digit - b'0')))
-            .ok_or(overflow)?;
-    }
-    Ok(BodyFraming::Length(length))
+    let digits = str::from_utf8(value).unwrap_or_default();
+    let length = digits.parse().map(BodyFraming::Length);
+    length.map_err(|_| bad("the Content-Length is too large to be one"))
 }
 
 /// `chunked`, and only that. A coding before it is one we do not have; anything else is not delimited at all.

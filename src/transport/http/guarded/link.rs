@@ -10,9 +10,10 @@
 //! The owner makes every step but those to `SHUT`, and except that a worker which has sent the answer makes the step to `IDLE`. Those to `SHUT` leave only
 //! `IDLE` and `READING`: a request that is whole is never cut to make room, nor by a front that stops. Must not know HTTP.
 
-use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use rustix::net::Shutdown;
 
 use super::socket::Socket;
 
@@ -61,11 +62,6 @@ impl Link {
         let _was_shut = self
             .phase
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
-    }
-
-    /// For a worker that is about to send the answer: what tells its request from the next.
-    pub(super) fn request(&self) -> u64 {
-        self.phase()
     }
 
     /// The worker's answer has left. The owner may have gone on to the next request by then, or says the same once more.
@@ -145,7 +141,8 @@ impl Link {
         }
     }
 
-    fn phase(&self) -> u64 {
+    /// For a worker that is about to send the answer: what tells its request from the next.
+    pub(super) fn phase(&self) -> u64 {
         self.phase.load(Ordering::SeqCst)
     }
 
@@ -180,9 +177,12 @@ mod tests {
     #[test]
     fn an_answer_ends_no_request_but_its_own() {
         let (socket, _peer) = UnixStream::pair().expect("a pair of sockets");
-        let link = Link::new(Socket::Unix(socket));
+        let link = Link::new(Socket {
+            fd: socket.into(),
+            peer: None,
+        });
         assert!(link.begin_busy());
-        let first = link.request();
+        let first = link.phase();
         link.answered(first);
         assert!(!link.is_at_work());
         assert!(link.begin_reading() && link.begin_busy());
@@ -190,7 +190,7 @@ mod tests {
         assert!(link.is_at_work());
         link.close_unless_busy();
         assert!(!link.is_shut());
-        link.answered(link.request());
+        link.answered(link.phase());
         assert!(!link.is_at_work());
     }
 }

@@ -6,15 +6,14 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::Shutdown;
 
-use super::bound::Listener;
 use super::registry::{Connections, Live, NotAdmitted};
 use super::socket::{Socket, Wait};
 use crate::base::limits::Limits;
@@ -22,7 +21,7 @@ use crate::base::log;
 use crate::base::log_rate::LogRate;
 use crate::base::waiting::after;
 use crate::transport::http::refusal::{HttpRefusal, JSON};
-use crate::transport::http::response::{Framing, date_now, write_head};
+use crate::transport::http::response::{Framing, write_head};
 
 /// The waits after accepting has failed: doubled with every further failure, so that neither a short want nor a long one costs much.
 const RETRY_MIN: Duration = Duration::from_millis(5);
@@ -35,12 +34,6 @@ pub(super) const REFUSED_MAX: usize = 64;
 pub(super) trait Accept: AsFd {
     /// The next connection that waits; `WouldBlock` if none does.
     fn accept(&self) -> io::Result<Socket>;
-}
-
-impl Accept for Listener {
-    fn accept(&self) -> io::Result<Socket> {
-        Listener::accept(self)
-    }
 }
 
 /// The thread that accepts. Dropping it closes the listener.
@@ -250,14 +243,7 @@ fn say_no(socket: &Socket) {
     let fields: Vec<_> = refusal.fields().chain([JSON]).collect();
     let framing = Framing::Length(body.len());
     let mut answer = Vec::with_capacity(512);
-    write_head(
-        &mut answer,
-        refusal.status,
-        &fields,
-        framing,
-        true,
-        &date_now(),
-    );
+    write_head(&mut answer, refusal.status, &fields, framing, true);
     answer.extend_from_slice(&body);
     let _ = socket.send_now(&[IoSlice::new(&answer)]);
     socket.shutdown(Shutdown::Write);

@@ -62,11 +62,6 @@ impl Scanner {
         Ok(None)
     }
 
-    /// How many header lines there are in the head that was found.
-    pub(super) fn field_count(&self) -> usize {
-        self.lines.saturating_sub(1)
-    }
-
     /// Refuses a request line as soon as its bytes so far cannot become a good one: what does not speak HTTP (TLS, say) need
     /// not wait for the head deadline.
     fn check_request_line(&self, bytes: &[u8], head_bytes_max: usize) -> Result<(), Refused> {

@@ -5,23 +5,23 @@
 //! handle. Must not know heads and bodies, deadlines or what is being sent.
 
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, sockopt};
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
 use crate::base::log;
 use crate::transport::http::exchange::{Heard, Heeds};
 
 #[derive(Debug)]
-pub(super) enum Socket {
-    /// With the address of the peer.
-    Tcp(TcpStream, SocketAddr),
-    Unix(UnixStream),
+pub(super) struct Socket {
+    pub(super) fd: OwnedFd,
+    /// Where the peer is; a Unix-domain socket has no address.
+    pub(super) peer: Option<SocketAddr>,
 }
 
 /// Whether a read waits for bytes, as long as the read timeout says, or takes only those that have arrived.
@@ -46,10 +46,7 @@ const DEAD_PEER_TIMEOUT: Duration = Duration::from_secs(90);
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Socket::Tcp(stream, _) => stream.as_fd(),
-            Socket::Unix(stream) => stream.as_fd(),
-        }
+        self.fd.as_fd()
     }
 }
 
@@ -57,17 +54,10 @@ impl Socket {
     /// Sends small writes at once and has the kernel notice a peer that vanished. Best effort: a socket that refuses an option
     /// is a connection that has ended, and reading it will say so.
     pub(super) fn prepare(&self) {
-        let Socket::Tcp(stream, _) = self else { return };
-        if let Err(error) = set_tcp_options(stream) {
+        if self.peer.is_some()
+            && let Err(error) = self.set_tcp_options()
+        {
             log::debug!("cannot set the options of a connection: {error}");
-        }
-    }
-
-    /// Where the peer is; a Unix-domain socket has no address.
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Socket::Tcp(_, peer) => Some(*peer),
-            Socket::Unix(_) => None,
         }
     }
 
@@ -99,10 +89,11 @@ impl Socket {
     }
 
     pub(super) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
-        match self {
-            Socket::Tcp(stream, _) => stream.set_read_timeout(Some(timeout)),
-            Socket::Unix(stream) => stream.set_read_timeout(Some(timeout)),
-        }
+        Ok(sockopt::set_socket_timeout(
+            self,
+            Timeout::Recv,
+            Some(timeout),
+        )?)
     }
 
     /// Waits until something can be sent. False when the time is over first.
@@ -152,10 +143,7 @@ impl Socket {
     /// Ends one or both directions, also under a thread that is reading or writing.
     pub(super) fn shutdown(&self, how: Shutdown) {
         // The only failure is that there is nothing left to shut down.
-        let _ = match self {
-            Socket::Tcp(stream, _) => stream.shutdown(how),
-            Socket::Unix(stream) => stream.shutdown(how),
-        };
+        let _ = rustix::net::shutdown(self, how);
     }
 
     /// Has the kernel forget what the peer did not read as soon as the socket is closed, instead of offering it for minutes.
@@ -173,23 +161,23 @@ impl Socket {
             Err(error) => Err(error.into()),
         }
     }
-}
 
-/// Three probes: the first after two thirds of the time, the others in what is left.
-fn set_tcp_options(stream: &TcpStream) -> io::Result<()> {
-    let whole_seconds = |time: Duration| Duration::from_secs(time.as_secs().max(1));
-    stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, whole_seconds(DEAD_PEER_TIMEOUT / 3 * 2))?;
-    sockopt::set_tcp_keepintvl(stream, whole_seconds(DEAD_PEER_TIMEOUT / 9))?;
-    sockopt::set_tcp_keepcnt(stream, 3)?;
-    // Probes stop while an answer is unacknowledged; this bounds that case.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        let millis = u32::try_from(DEAD_PEER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
-        sockopt::set_tcp_user_timeout(stream, millis)?;
+    /// Three probes: the first after two thirds of the time, the others in what is left.
+    fn set_tcp_options(&self) -> io::Result<()> {
+        let whole_seconds = |time: Duration| Duration::from_secs(time.as_secs().max(1));
+        sockopt::set_tcp_nodelay(self, true)?;
+        sockopt::set_socket_keepalive(self, true)?;
+        sockopt::set_tcp_keepidle(self, whole_seconds(DEAD_PEER_TIMEOUT / 3 * 2))?;
+        sockopt::set_tcp_keepintvl(self, whole_seconds(DEAD_PEER_TIMEOUT / 9))?;
+        sockopt::set_tcp_keepcnt(self, 3)?;
+        // Probes stop while an answer is unacknowledged; this bounds that case.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            let millis = u32::try_from(DEAD_PEER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+            sockopt::set_tcp_user_timeout(self, millis)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// An eventfd on Linux.

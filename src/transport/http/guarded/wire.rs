@@ -5,9 +5,10 @@
 //! count: the peer could do nothing about it. Must not know HTTP.
 
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rustix::net::Shutdown;
 
 use super::link::Link;
 use super::socket::{Socket, Wait};

@@ -11,9 +11,7 @@ use tiny_http::{HTTPVersion, Request};
 use crate::base::budget::Budget;
 use crate::base::log;
 use crate::transport::http::exchange::{Body, BodyError, Exchange, HttpResponse};
-use crate::transport::http::response::{
-    Framing, date_now, write_chunk, write_head, write_last_chunk,
-};
+use crate::transport::http::response::{Framing, write_chunk, write_head, write_last_chunk};
 
 /// One request of tiny_http.
 pub(super) struct TinyExchange<'a> {
@@ -55,7 +53,7 @@ impl<'a> TinyExchange<'a> {
 
     fn head(&mut self, status: u16, fields: &[(&str, &str)], framing: Framing) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
-        write_head(&mut out, status, fields, framing, self.close, &date_now());
+        write_head(&mut out, status, fields, framing, self.close);
         out
     }
 

@@ -8,7 +8,7 @@ use crate::outbox::{Answer, Item, Rest};
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::{Exchange, KeptOutbox};
 use crate::transport::http::policy::status;
-use crate::transport::http::response::{Framing, date_now, write_head};
+use crate::transport::http::response::{Framing, write_head};
 use crate::transport::http::write::fields::{FIELDS_MAX, answer_fields, collect};
 
 /// Ends the exchange before, if it has not ended. Waits for nothing but its sender's last step, and to write what that has not sent.
@@ -41,7 +41,7 @@ pub(super) fn end<E: Exchange>(
     };
     let status = status(&rest.answer, &endpoint.overload);
     let sent = exchange.write_earlier(rest.bytes());
-    endpoint.ended(&rest.answer.access, status);
+    rest.answer.access.ended(Some(status));
     sent.map(|()| None)
 }
 
@@ -54,14 +54,7 @@ fn whole(endpoint: &Endpoint, mut answer: Answer) -> Rest {
         let count = collect(&mut all, &answer.access.tag, None, fields);
         let status = status(&answer, &endpoint.overload);
         let framing = Framing::Length(answer.body.len());
-        write_head(
-            &mut head,
-            status,
-            &all[..count],
-            framing,
-            false,
-            &date_now(),
-        );
+        write_head(&mut head, status, &all[..count], framing, false);
     }
     answer.body.splice(..0, head);
     Rest { answer, from: 0 }

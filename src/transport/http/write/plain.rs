@@ -76,7 +76,7 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
     pub(super) fn answer(mut self, answer: Answer, opens: Option<&str>) -> io::Result<()> {
         let status = status(&answer, &self.endpoint.overload);
         let sent = self.respond(status, answer_fields(&answer, opens), &answer.body);
-        self.endpoint.ended(&answer.access, status);
+        answer.access.ended(Some(status));
         sent
     }
 
@@ -84,7 +84,7 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
     pub(super) fn end_answer(self, rest: &Rest) -> io::Result<()> {
         let sent = self.exchange.end_short_way(rest.bytes());
         let status = status(&rest.answer, &self.endpoint.overload);
-        self.endpoint.ended(&rest.answer.access, status);
+        rest.answer.access.ended(Some(status));
         sent
     }
 
@@ -113,7 +113,7 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
             match sent.count.checked_sub(head.len()) {
                 _ if sent.count == 0 => ShortSent::Nothing(answer),
                 Some(from) if from == answer.body.len() => {
-                    engine.observer().ended(&answer.access, Some(status));
+                    answer.access.ended(Some(status));
                     match sent.wakes_owner {
                         true => ShortSent::AllAndWake,
                         false => ShortSent::All,
@@ -137,7 +137,7 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
     /// There is no answer, for the reason that this line says.
     pub(super) fn end_unanswered(mut self, access: &Access) -> io::Result<()> {
         let sent = self.empty(202, []);
-        self.endpoint.ended(access, 202);
+        access.ended(Some(202));
         sent
     }
 
@@ -148,8 +148,7 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
         outcome: Outcome,
         status: u16,
     ) {
-        let access = Access::immediate(self.tag.clone(), method, outcome);
-        self.endpoint.ended(&access, status);
+        Access::immediate(self.tag.clone(), method, outcome).ended(Some(status));
     }
 
     /// Answers with a status, fields and nothing else.
@@ -166,8 +165,7 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
         let fields = [JSON].into_iter().chain(refusal.fields());
         let sent = self.respond(refusal.status, fields, &refusal.body());
         let access = Access::immediate(self.tag.clone(), "-", Outcome::Refused);
-        self.endpoint
-            .ended(&access.because(refusal.reason()), refusal.status);
+        access.because(refusal.reason()).ended(Some(refusal.status));
         sent
     }
 

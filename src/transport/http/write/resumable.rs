@@ -118,7 +118,7 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
                     // Nor is there anything to come back for.
                     self.open = None;
                     self.finish()?;
-                    access.inspect(|access| self.stream.endpoint.ended(access, 200));
+                    access.inspect(|access| access.ended(Some(200)));
                     return Ok(Written::All);
                 }
                 Next::Item(Item::Finished) => {
@@ -175,7 +175,7 @@ impl<'a, E: Exchange> ResumableStream<'a, E> {
             }
             _ => {}
         }
-        self.stream.endpoint.ended(&answer.access, 200);
+        answer.access.ended(Some(200));
         ended.map(|()| Written::All)
     }
 

@@ -8,7 +8,6 @@ use std::mem;
 use crate::base::counted::Counted;
 use crate::observe::access::Access;
 use crate::outbox::{Answer, Item};
-use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::Exchange;
 use crate::transport::http::write::incoming::{Incoming, Next};
 use crate::transport::http::write::plain::HttpReply;
@@ -19,7 +18,6 @@ pub(super) const WRITE_BYTES_MAX: usize = 64 * 1024;
 
 /// An open event stream.
 pub(super) struct EventStream<'a, E> {
-    pub(super) endpoint: &'a Endpoint,
     pub(super) exchange: &'a mut E,
     /// Events that wait for others to leave with.
     pub(super) unsent: Vec<u8>,
@@ -33,7 +31,6 @@ impl<'a, E: Exchange> EventStream<'a, E> {
     pub(super) fn open(mut reply: HttpReply<'a, E>, permit: Counted) -> io::Result<Self> {
         reply.begin_stream()?;
         Ok(EventStream {
-            endpoint: reply.endpoint,
             exchange: reply.exchange,
             unsent: Vec::new(),
             events: Vec::new(),
@@ -102,7 +99,7 @@ impl<'a, E: Exchange> EventStream<'a, E> {
 
     fn answer(mut self, answer: &Answer) -> io::Result<()> {
         let ended = self.finish_with(&answer.body);
-        self.endpoint.ended(&answer.access, 200);
+        answer.access.ended(Some(200));
         ended
     }
 
@@ -128,9 +125,8 @@ impl<'a, E: Exchange> EventStream<'a, E> {
 
     /// The call was cancelled: the stream ends without an answer.
     pub(super) fn end_unanswered(self, access: &Access) -> io::Result<()> {
-        let endpoint = self.endpoint;
         let ended = self.end();
-        endpoint.ended(access, 200);
+        access.ended(Some(200));
         ended
     }
 

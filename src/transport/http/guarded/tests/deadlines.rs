@@ -275,7 +275,10 @@ fn lingering_ends() {
 #[test]
 fn what_has_arrived_is_read_even_when_the_time_is_over() {
     let (ours, theirs) = UnixStream::pair().expect("descriptors");
-    let link = Arc::new(Link::new(Socket::Unix(ours)));
+    let link = Arc::new(Link::new(Socket {
+        fd: ours.into(),
+        peer: None,
+    }));
     let mut wire = Wire::new(link, Arc::new(patient()));
     let mut client = Client::new(theirs);
     let over = (wire.begin(), Duration::ZERO);

@@ -35,7 +35,7 @@ fn scan(bytes: &[u8], cuts: &[usize]) -> Result<Option<Said>, Refused> {
             continue;
         };
         let mut head = Head::default();
-        head.parse(&bytes[..len], scanner.field_count())?;
+        head.parse(&bytes[..len])?;
         return Ok(Some(Said::of(&head)));
     }
     Ok(None)
@@ -172,7 +172,7 @@ fn one_value_parses_many_heads_without_remembering_the_last() {
         let mut scanner = Scanner::default();
         let len = scanner.scan(bytes, HEAD_BYTES_MAX);
         assert_eq!(len, Ok(Some(bytes.len())));
-        head.parse(bytes, scanner.field_count()).expect("good");
+        head.parse(bytes).expect("good");
         let x = head.fields("x").count();
         (head.framing, head.wants_close, head.expects_continue, x)
     };

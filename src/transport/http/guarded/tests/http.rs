@@ -371,7 +371,14 @@ fn connect_by_packets(site: &Site) -> (Client<UnixStream>, Arc<Connections>) {
     });
     let live = move |link| connection::live(link, Arc::clone(&common), &*toy);
     let live: Live = Arc::new(live);
-    let admitted = connections.admit(Socket::Unix(ours.into()), 1, &live);
+    let admitted = connections.admit(
+        Socket {
+            fd: ours,
+            peer: None,
+        },
+        1,
+        &live,
+    );
     admitted.expect("there is room");
     let stream = UnixStream::from(theirs);
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
