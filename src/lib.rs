@@ -89,6 +89,7 @@
 //! mcp-conn-<n>, mcp-pipe-reader ── a cancellation, an answer to a
 //!                                  question: a channel in the call ─▶ mcp-<lane>-<n>, if its handler waits for it
 //! mcp-clock ── what is idle, late or silent: cancels it ────────────▶ the thread that waits for it
+//! mcp-clock, a shutdown ── what may hang: an errand ────────────────▶ mcp-aside
 //! mcp-signals, or the end of a pipe ── stop: a channel ─────────────▶ the thread in `join` or `wait_for_ctrl_c`
 //! ```
 //!
@@ -96,7 +97,8 @@
 //! `server/shared.rs`:
 //!
 //! 1. No call, no front and no program is let in any more; streams that listen end; fronts stop accepting, and hear what belongs to accepted calls.
-//! 2. Background jobs run to their own deadline, if they have one, then all lanes to the drain's. What is queued or runs after that is cancelled.
+//! 2. Background jobs run to their own deadline, if they have one, then all lanes, and the ends of jobs that no worker stores, to the drain's. What is queued
+//!    or runs after that is cancelled.
 //! 3. Child processes are killed and reaped. A handler that does not return within `cancel_grace` is abandoned, and counted.
 //! 4. Fronts write what is left to write, close idle connections at once and half requests after a moment, and join their threads.
 //! 5. The log and stderr are written out.

@@ -16,7 +16,7 @@ use crate::base::panics::Lock;
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// The threads `mcp-aside` of one pool, or of the workspaces.
+/// The threads `mcp-aside` of one pool, or of one list of errands.
 pub(crate) struct AsideThreads {
     /// Without a buffer: what can be sent has an idle thread at the other end.
     hand_over: Sender<Work>,

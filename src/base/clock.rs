@@ -1,8 +1,8 @@
 //! The one thread that ticks: whatever must happen from time to time, without anybody asking for it.
 //!
-//! A tick is short and waits for nothing but a store of jobs; it finds what is due (an idle session, a silent call) and says so. One that panics is logged and goes on
-//! ticking. A tick knows how late it is, so that a thread that was not run, or a machine that slept, is not taken for time that has passed. Must not know
-//! what ticks.
+//! A tick is short and waits for nothing: it finds what is due (an idle session, a silent call) and says so; what comes of that and may hang is an errand. One
+//! that panics is logged and goes on ticking. A tick knows how late it is, so that a thread that was not run, or a machine that slept, is not taken for time
+//! that has passed. Must not know what ticks.
 
 use std::convert::Infallible;
 use std::thread::{self, JoinHandle};

@@ -8,6 +8,7 @@ pub(crate) mod budget;
 pub(crate) mod cancel;
 pub(crate) mod clock;
 pub(crate) mod counted;
+pub(crate) mod errands;
 pub(crate) mod error;
 pub(crate) mod heap;
 pub(crate) mod in_flight;

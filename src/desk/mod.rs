@@ -7,7 +7,6 @@ pub(crate) mod job_table;
 pub(crate) mod jobs;
 pub(crate) mod record;
 pub(crate) mod store;
-pub(crate) mod waste;
 pub(crate) mod watch;
 pub(crate) mod wire;
 pub(crate) mod workspace;
@@ -20,10 +19,10 @@ use std::time::Duration;
 use self::jobs::Jobs;
 use self::watch::JobWatch;
 use self::workspaces::Workspaces;
+use crate::base::errands::Errands;
 use crate::handler::workspace::Maker;
 
 /// What a server has of all this.
-#[derive(Default)]
 pub(crate) struct Desk {
     /// There when something may run in the background.
     pub(crate) jobs: Option<Arc<Jobs>>,
@@ -38,4 +37,7 @@ pub(crate) struct Desk {
     /// Whether a drain has waited for as long: no job begins any more.
     pub(crate) is_over: AtomicBool,
     pub(crate) watch: JobWatch,
+    /// What answers those who waited for a job, and ends jobs, where no worker does: both may wait for the store. A job keeps its place until it has ended,
+    /// and while as many errands are left as calls may wait, no more do.
+    pub(crate) errands: Arc<Errands>,
 }

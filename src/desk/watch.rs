@@ -5,13 +5,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::base::errands::Errand;
 use crate::base::panics::Lock;
 
 /// What waits.
 struct JobWaiter {
     job: Arc<str>,
     until: Instant,
-    done: Box<dyn FnOnce() + Send>,
+    done: Errand,
 }
 
 #[derive(Default)]
@@ -33,7 +34,7 @@ impl JobWatch {
         until: Instant,
         waiting_max: usize,
         is_news: impl FnOnce() -> bool,
-        done: Box<dyn FnOnce() + Send>,
+        done: Errand,
     ) {
         let mut watched = self.0.lock();
         if watched.is_over || watched.waiting.len() >= waiting_max {
@@ -54,30 +55,27 @@ impl JobWatch {
 
     /// The job has changed.
     pub(crate) fn wake(&self, job: &str) {
-        self.take(|waiting| *waiting.job == *job);
+        let due = self.take(|waiting| *waiting.job == *job);
+        due.into_iter().for_each(|done| done());
     }
 
-    /// Ends the waits whose time has come.
-    pub(crate) fn sweep(&self) {
+    /// Ends the waits whose time has come. What comes back is to be done where that may take time, for it looks at the job.
+    pub(crate) fn sweep(&self) -> Vec<Errand> {
         let now = Instant::now();
-        self.take(|waiting| waiting.until <= now);
+        self.take(|waiting| waiting.until <= now)
     }
 
-    /// Ends every wait, now and later.
-    pub(crate) fn end(&self) {
+    /// Ends every wait, now and later. What comes back is to be done like that of a sweep.
+    pub(crate) fn end(&self) -> Vec<Errand> {
         self.0.lock().is_over = true;
-        self.take(|_| true);
+        self.take(|_| true)
     }
 
-    fn take(&self, is_due: impl Fn(&JobWaiter) -> bool) {
-        // Done without the lock, because it may come back here.
-        let due: Vec<_> = self
-            .0
-            .lock()
-            .waiting
-            .extract_if(.., |waiting| is_due(waiting))
-            .collect();
-        due.into_iter().for_each(|waiting| (waiting.done)());
+    fn take(&self, is_due: impl Fn(&JobWaiter) -> bool) -> Vec<Errand> {
+        let mut watched = self.0.lock();
+        let due = watched.waiting.extract_if(.., |waiting| is_due(waiting));
+        // Collected, for what is done may come back here and must not find the lock held.
+        due.map(|waiting| waiting.done).collect()
     }
 }
 
@@ -105,7 +103,7 @@ mod tests {
         assert_eq!(count(), 0);
         park("b", true);
         assert_eq!(count(), 2, "both who wait for it");
-        watch.end();
+        watch.end().into_iter().for_each(|done| done());
         assert_eq!(count(), 3);
         park("c", false);
         assert_eq!(count(), 4, "nobody waits any more");

@@ -11,9 +11,9 @@ use std::mem;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::base::errands::{Errands, dropping};
 use crate::base::life::{Life, Span};
 use crate::base::panics::Lock;
-use crate::desk::waste::Waste;
 use crate::handler::workspace::{AccessMode, Cell};
 
 /// A call that wants a workspace.
@@ -36,7 +36,7 @@ pub(crate) struct Workspace {
     queue_len_max: usize,
     closes_broken: bool,
     /// Takes what a call leaves that was the last to have it: its worker must not run the destructor, which may hang after the answer.
-    waste: Arc<Waste>,
+    waste: Arc<Errands>,
     state: Lock<WorkspaceState>,
 }
 
@@ -92,7 +92,7 @@ impl Workspace {
         name: Arc<str>,
         queue_len_max: usize,
         closes_broken: bool,
-        waste: Arc<Waste>,
+        waste: Arc<Errands>,
     ) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Workspace {
@@ -313,13 +313,13 @@ impl Drop for Turn {
         let mut state = self.workspace.state.lock();
         if state.generation != self.generation {
             drop(state);
-            self.workspace.waste.throw_away(vec![cell]);
+            self.workspace.waste.run([dropping(cell)]);
             return;
         }
         if cell.is_poisoned() {
             state.panics += 1;
             let left = self.workspace.renew(state);
-            self.workspace.waste.throw_away(vec![left, cell]);
+            self.workspace.waste.run([left, cell].map(dropping));
             return;
         }
         if let Some(at) = state
@@ -332,8 +332,8 @@ impl Drop for Turn {
         // Even where another call has it as well: of two that leave at once, each would see the other.
         let left = state.is_closed.then_some(cell);
         self.workspace.hand_on(state);
-        if left.is_some() {
-            self.workspace.waste.throw_away(left.into_iter().collect());
+        if let Some(cell) = left {
+            self.workspace.waste.run([dropping(cell)]);
         }
     }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::base::errands::Errands;
 use crate::base::limits::Limits;
 use crate::base::owner::PIPE;
 use crate::base::panics::Lock;
-use crate::desk::waste::Waste;
 use crate::desk::workspace::Workspace;
 use crate::handler::workspace::Cell;
 
@@ -28,7 +28,7 @@ pub(crate) struct Workspaces {
     closes_broken: bool,
     by_key: Lock<HashMap<Key, Arc<Workspace>>>,
     /// What they were.
-    pub(crate) waste: Arc<Waste>,
+    pub(crate) waste: Arc<Errands>,
 }
 
 /// A workspace that has been closed. Dropped, it drops the value, unless a call is still inside: then that goes to the waste with the call.
@@ -66,7 +66,7 @@ impl Workspaces {
             limits,
             closes_broken,
             by_key: Lock::default(),
-            waste: Arc::default(),
+            waste: Arc::new(Errands::new("the destructor of a workspace")),
         }
     }
 
@@ -188,7 +188,7 @@ mod tests {
     use crossbeam_channel::{Receiver, unbounded};
 
     use super::*;
-    use crate::desk::waste::HANGING_MAX;
+    use crate::base::errands::{HANGING_MAX, dropping};
     use crate::desk::workspace::{Turn, Visitor, WorkspaceStatus};
     use crate::handler::workspace::{AccessMode, ValueCell};
 
@@ -296,7 +296,7 @@ mod tests {
         for _ in 0..HANGING_MAX + 3 {
             let value = Hanging(may.clone());
             let cell = ValueCell::holding(Box::new(value));
-            workspaces.waste.throw_away(vec![cell]);
+            workspaces.waste.run([dropping(cell)]);
         }
         assert_eq!(workspaces.mint().err(), Some(NoWorkspace::TooMany));
         drop(release);

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use serde_json::json;
 
+use crate::base::errands::Errand;
 use crate::base::log;
 use crate::base::owner::Owner;
 use crate::base::panics::Lock;
@@ -196,6 +197,7 @@ impl Starter {
         let port = ReplyPort::Record(RecordPort {
             id: Arc::clone(id),
             jobs: Arc::clone(jobs),
+            errands: Arc::clone(&shared.desk.errands),
             restartable: order.restartable,
         });
         let call = Call::new(facts, callable.liveness, port);
@@ -339,7 +341,18 @@ impl Visitor for Visit {
         }
         let problem =
             "The workspace was closed while this call waited for it; open one and try again";
-        self.starter.tell(&self.queued.control.call, problem.into());
+        let is_job = self.queued.control.record.is_some();
+        let errands = Arc::clone(&self.starter.shared.desk.errands);
+        let tell = move || {
+            // All of it: the call must not be dropped before it is answered.
+            let visit = self;
+            let call = &visit.queued.control.call;
+            visit.starter.tell(call, problem.into());
+        };
+        match is_job {
+            true => errands.run([Box::new(tell) as Errand]),
+            false => tell(),
+        }
     }
 }
 

@@ -287,7 +287,7 @@ impl Call {
             access = access.because(&error.message);
         }
         match open.port {
-            ReplyPort::Record(record) => record.fail(error, &access),
+            ReplyPort::Record(record) => record.fail(error, access),
             port => {
                 let body = jsonrpc::error_response(Some(&self.facts.id), error);
                 port.send(Answer::new(body, Some(error.code), self.facts.era, access));

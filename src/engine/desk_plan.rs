@@ -3,15 +3,18 @@
 //! Must not know what a job is.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::base::budget::Budget;
+use crate::base::errands::Errands;
 use crate::base::error::Error;
 use crate::base::limits::Limits;
 use crate::desk::Desk;
 use crate::desk::jobs::Jobs;
 use crate::desk::store::JobStore;
 use crate::desk::store::memory::MemoryStore;
+use crate::desk::watch::JobWatch;
 use crate::desk::workspaces::Workspaces;
 use crate::engine::background::JOBS_LANE;
 use crate::handler::registration::{Execution, Registration};
@@ -73,7 +76,9 @@ impl DeskPlan {
                 let workspaces = Workspaces::new(Arc::clone(limits), closes_broken);
                 (workspaces, Arc::new(maker))
             }),
-            ..Desk::default()
+            is_over: AtomicBool::new(false),
+            watch: JobWatch::default(),
+            errands: Arc::new(Errands::new("what waits for a job store")),
         };
         Ok((desk, interrupted))
     }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::base::errands::dropping;
 use crate::base::life::Span;
 use crate::base::owner::Owner;
 use crate::desk::record::{JobOutcome, JobRecord, JobStatus};
@@ -284,7 +285,7 @@ fn close_workspace(
     let closed = workspaces.close(&key);
     let closed = closed.ok_or_else(|| no_workspace(NoWorkspace::Unknown, &key))?;
     let busy = closed.workspace.look().busy_with;
-    workspaces.waste.throw_away_and_wait(vec![closed.value]);
+    workspaces.waste.run_and_wait([dropping(closed.value)]);
     shared.sweep_pools();
     Ok(match busy.is_empty() {
         true => "Closed".to_owned(),

@@ -255,8 +255,15 @@ impl Engine {
         let desk = &self.shared.desk;
         let (jobs, seen) = (desk.jobs.clone(), Arc::clone(&id));
         let is_news = move || jobs.is_none_or(|jobs| jobs.changes(&seen) != Some(changes));
+        let call = Arc::downgrade(&queued.control.call);
+        let mut parked = self.shared.parked.lock();
+        parked.retain(|call| call.upgrade().is_some_and(|call| !call.has_ended()));
+        parked.push(call);
+        drop(parked);
         let run = Box::new(move || run_here(queued));
+        // While a store hangs, those who gave up waiting leave their errands.
         let most = self.shared.limits.exchanges_max;
+        let most = most.saturating_sub(desk.errands.len());
         desk.watch.park(id, until, most, is_news, run);
     }
 

@@ -14,6 +14,7 @@ use crossbeam_channel::Receiver;
 use crate::base::budget::Budget;
 use crate::base::cancel::{CancellationToken, Canceller, cancellation};
 use crate::base::clock::Clock;
+use crate::base::errands::dropping;
 use crate::base::error::Error;
 use crate::base::limits::Limits;
 use crate::base::log;
@@ -137,7 +138,8 @@ impl Engine {
         }
         // After the lanes, so that a server that says that it drains takes no call any more.
         self.shared.draining.store(true, Ordering::Release);
-        self.shared.desk.watch.end();
+        let desk = &self.shared.desk;
+        desk.errands.run(desk.watch.end());
         self.shared.sessions.end_listening();
         self.shared
             .subscriptions
@@ -197,7 +199,8 @@ impl Engine {
             .iter()
             .filter(|lane| lane.close(deadline, hurry) > 0)
             .collect();
-        if late.is_empty() {
+        let errands = &self.shared.desk.errands;
+        if errands.settle(deadline, hurry) == 0 && late.is_empty() {
             self.end_children(after(KILLED_GRACE));
             return self.left_behind();
         }
@@ -206,6 +209,12 @@ impl Engine {
         let (deadline, last) = (after(grace), after(grace.saturating_add(KILLED_GRACE)));
         let never = crossbeam_channel::never();
         late.retain(|lane| lane.close(deadline, &never) > 0);
+        match errands.settle(deadline, &never) {
+            0 => {}
+            left => {
+                log::error!("the job store hangs: {left} ends of jobs or waits for one are left")
+            }
+        }
         // A handler whose command has ignored its SIGTERM for all of the grace returns when the command is dead.
         self.end_children(last);
         let late: usize = late.iter().map(|lane| abandon(lane, last)).sum();
@@ -257,9 +266,13 @@ impl Engine {
         for lane in &*self.lanes {
             abort_all(lane, &error);
         }
+        for call in self.shared.waiting_for_jobs() {
+            call.abort(&error);
+        }
         // Last, for a value may take its time while it is dropped.
         if let Some((workspaces, closed)) = closed {
-            workspaces.waste.throw_away_and_wait(closed);
+            let closed = closed.into_iter().map(dropping);
+            workspaces.waste.run_and_wait(closed);
         }
     }
 }
@@ -309,6 +322,7 @@ fn share(
         liveness,
         desk,
         pools: plan.pools,
+        parked: Lock::default(),
         meters: lanes.iter().map(RunningLane::meter).collect(),
         waits: lanes.iter().map(RunningLane::waits).cloned().collect(),
         #[cfg(unix)]

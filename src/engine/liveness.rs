@@ -1,6 +1,6 @@
 //! What becomes of a call that gives no sign of life: it is logged and cancelled, and given up if that does not help.
 //!
-//! The lanes' watchdog finds it, on the clock's thread, which runs no code of the embedder's but a store of jobs, that is told of a job which is given up:
+//! The lanes' watchdog finds it, on the clock's thread, which runs no code of the embedder's: the end of a job is an errand, as its store may hang,
 //! the hook of [`Server::on_stalled`](crate::Server::on_stalled) has a thread of its own, and what may drop a handler's values is dropped aside.
 //! Must not know how silence is measured.
 
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Tick;
+use crate::base::errands::dropping;
 use crate::base::log;
 use crate::base::pulse::Pulse;
 use crate::engine::background::Lanes;
@@ -67,8 +68,7 @@ impl Running for Arc<Control> {
             .give_up(&silent(&self.call.facts.tag, silence.silent_for, given_up));
         let workspaces = self.shared.desk.workspaces.as_ref();
         if let (Some(seat), Some((workspaces, _))) = (self.seat.get(), workspaces) {
-            let left = seat.give_up().into_iter();
-            workspaces.waste.throw_away(left.collect());
+            workspaces.waste.run(seat.give_up().map(dropping));
         }
         self.shared.forfeit(self.call.token());
         // Of one that was found silent it has been told before.

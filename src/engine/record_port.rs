@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use crate::base::errands::{Errand, Errands};
 use crate::desk::jobs::{Jobs, failed};
 use crate::desk::record::JobOutcome;
 use crate::observe::access::{Access, Outcome};
@@ -17,37 +18,46 @@ use crate::protocol::raw;
 pub(crate) struct RecordPort {
     pub(crate) id: Arc<str>,
     pub(crate) jobs: Arc<Jobs>,
+    pub(crate) errands: Arc<Errands>,
     /// Whether it runs again when a server's end has interrupted it.
     pub(crate) restartable: bool,
 }
 
 impl RecordPort {
     /// Ends the job with the result that its call was answered with.
-    pub(crate) fn send(self, answer: &Answer) {
+    pub(crate) fn send(self, answer: Answer) {
         let response: &RawValue =
             serde_json::from_slice(&answer.body).expect("an answer is a response");
         let result = raw::member(response, "result").expect("an error is told by `fail`");
         let outcome = JobOutcome::Result(raw::owned(result).into());
-        self.end(outcome, &answer.access);
+        self.end(outcome, answer.access);
     }
 
     /// Ends the job with the error of its call, unless it may run again because it was interrupted.
-    pub(crate) fn fail(self, error: &ErrorObject, access: &Access) {
+    pub(crate) fn fail(self, error: &ErrorObject, access: Access) {
         // Not what was refused for another reason with the same code: nobody would run that again before the next start.
         let is_interrupted =
             error.code == ErrorCode::OVERLOADED && access.outcome == Outcome::Cancelled;
-        match self.restartable && is_interrupted {
-            true => self.pause(access),
-            false => self.end(failed(error), access),
+        if self.restartable && is_interrupted {
+            return self.pause(&access);
+        }
+        let outcome = failed(error);
+        match access.outcome {
+            // No worker says so, but the clock, a shutdown, or a thread that serves clients; and the store may hang.
+            Outcome::Abandoned | Outcome::Cancelled | Outcome::Refused => {
+                let errands = Arc::clone(&self.errands);
+                errands.run([Box::new(|| self.end(outcome, access)) as Errand]);
+            }
+            _ => self.end(outcome, access),
         }
     }
 
     /// The call was cancelled, and so is the job, if it has not ended.
-    pub(crate) fn withdraw(self, access: &Access) {
+    pub(crate) fn withdraw(self, access: Access) {
         self.end(JobOutcome::Cancelled, access);
     }
 
-    fn end(self, outcome: JobOutcome, access: &Access) {
+    fn end(self, outcome: JobOutcome, access: Access) {
         self.jobs.end(&self.id, outcome);
         access.ended(None);
     }

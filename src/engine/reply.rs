@@ -35,7 +35,7 @@ impl ReplyPort {
         match self {
             ReplyPort::Outbox(slot) => slot.send(answer),
             ReplyPort::Batch(member) => member.send(answer),
-            ReplyPort::Record(record) => record.send(&answer),
+            ReplyPort::Record(record) => record.send(answer),
         }
     }
 
@@ -44,7 +44,7 @@ impl ReplyPort {
         match self {
             ReplyPort::Outbox(slot) => slot.withdraw(access),
             ReplyPort::Batch(member) => member.withdraw(&access),
-            ReplyPort::Record(record) => record.withdraw(&access),
+            ReplyPort::Record(record) => record.withdraw(access),
         }
     }
 

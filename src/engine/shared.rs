@@ -3,8 +3,8 @@
 //! A call reaches the server by this and not by the engine, which owns the lanes and so the calls. Must not know how calls arrive or run.
 
 use std::any::Any;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,9 +13,11 @@ use crate::base::budget::Budget;
 use crate::base::cancel::CancellationToken;
 use crate::base::clock::Tick;
 use crate::base::limits::Limits;
+use crate::base::panics::Lock;
 use crate::base::stats::Stats;
 use crate::desk::Desk;
 use crate::desk::wire::EXTENSION;
+use crate::engine::call::Call;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::identity::Identity;
 use crate::engine::rounds::RoundRules;
@@ -62,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) liveness: Liveness,
     /// Background jobs and workspaces.
     pub(crate) desk: Desk,
+    /// Calls that wait for a change of a job, or for their errand after that. Those that have ended go with the next that comes.
+    pub(crate) parked: Lock<Vec<Weak<Call>>>,
     /// What its handlers share and the server looks after.
     pub(crate) pools: Vec<Arc<PoolTable>>,
     /// The process groups of the commands that handlers run.
@@ -112,6 +116,13 @@ impl Shared {
         let desk = &self.desk;
         let is_of_jobs = || lane == desk.jobs_lane && desk.is_over.load(Ordering::SeqCst);
         self.hurry.is_cancelled() || is_of_jobs()
+    }
+
+    /// The calls that wait for a change of a job.
+    pub(crate) fn waiting_for_jobs(&self) -> Vec<Arc<Call>> {
+        let parked = self.parked.lock();
+        let living = parked.iter().filter_map(Weak::upgrade);
+        living.filter(|call| !call.has_ended()).collect()
     }
 
     /// A snapshot of everything that runs or waits. Never waits for a handler.

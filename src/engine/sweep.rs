@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::base::aside::AsideThreads;
 use crate::base::cancel::CancellationToken;
 use crate::base::clock::Tick;
+use crate::base::errands::dropping;
 use crate::base::log;
 use crate::base::owner::SESSION;
 use crate::engine::shared::Shared;
@@ -19,11 +20,11 @@ impl Shared {
     /// Looks the desk over from time to time.
     pub(super) fn sweep_desk(self: &Arc<Self>) -> Tick {
         let shared = Arc::downgrade(self);
-        // A store may hang, and nothing else of this may wait for it.
+        // A store may hang, and nothing else of this may wait for it. One at a time: of errands there would be another with each tick.
         let aside = AsideThreads::new("the sweep of jobs", 1);
         Tick::every(DESK_INTERVAL, move || {
             if let Some(shared) = shared.upgrade() {
-                shared.desk.watch.sweep();
+                shared.desk.errands.run(shared.desk.watch.sweep());
                 shared.sweep_workspaces();
                 shared.sweep_pools();
                 if let Some(jobs) = &shared.desk.jobs
@@ -49,9 +50,8 @@ impl Shared {
         for closed in &closed {
             log::debug!("the workspace `{}` is closed", closed.workspace.name);
         }
-        workspaces
-            .waste
-            .throw_away(closed.into_iter().map(|closed| closed.value).collect());
+        let closed = closed.into_iter().map(|closed| dropping(closed.value));
+        workspaces.waste.run(closed);
     }
 
     /// Gives back what was kept for what has ended, and looks for what is held too long.

@@ -11,7 +11,6 @@ use serde_json::value::RawValue;
 use crate::base::budget::Charge;
 use crate::base::log;
 use crate::base::panics;
-use crate::desk::jobs::failed;
 use crate::desk::record::Carried;
 use crate::desk::workspace::Turn;
 use crate::engine::call::{Call, Facts, Responder};
@@ -64,10 +63,6 @@ impl WorkItem for QueuedCall {
 
     fn turn_away(self, lane: &str) {
         let error = wedged(lane);
-        // What is refused may be tried again, but nobody tries a job again.
-        if let Some((jobs, id)) = &self.control.record {
-            jobs.end(id, failed(&error));
-        }
         self.control.call.fail(&error, Outcome::Refused);
     }
 

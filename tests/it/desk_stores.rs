@@ -6,11 +6,13 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use mcp_threads::{Execution, JobStore, Limits, Server, StoreError, StoredJob, Tool};
+use mcp_threads::{
+    DrainReport, Execution, JobStatus, JobStore, Lane, Limits, Server, StoreError, StoredJob, Tool,
+};
 use serde_json::{Value, json};
 
 use crate::desk_jobs::request;
-use crate::harness::{Gate, PATIENCE, PipeClient, Served, code, modern, text, until};
+use crate::harness::{Gate, PATIENCE, PipeClient, Served, call, code, text, until};
 
 /// What waits, who is told that it does, and what lets it go on.
 type StoreGate = (&'static str, Sender<()>, Receiver<()>);
@@ -96,14 +98,25 @@ impl JobStore for Hanging {
 }
 
 fn server(store: &Hanging, gate: &Gate, limits: Limits) -> Server {
-    let deaf = gate.door();
+    let (deaf, mute) = (gate.door(), gate.door());
     Server::new("it", "1.0.0")
-        .limits(limits)
+        .limits(limits.stall_grace(Duration::from_millis(50)))
         .job_store(store.clone())
+        .job_tools()
+        .lane(Lane::new("jobs").workers(1))
         .register(
             Tool::new("dig")
                 .execution(Execution::Background)
                 .handler(|_: Value| "dug"),
+        )
+        .register(
+            Tool::new("mute")
+                .execution(Execution::Background)
+                .liveness(Duration::from_millis(200))
+                .handler(move |_: Value| {
+                    mute.pass("mute");
+                    "too late"
+                }),
         )
         .register(
             Tool::new("deaf")
@@ -115,11 +128,9 @@ fn server(store: &Hanging, gate: &Gate, limits: Limits) -> Server {
         )
 }
 
-fn try_dig(client: &mut PipeClient) -> Value {
-    client.ask(&request(
-        "tools/call",
-        json!({ "name": "dig", "arguments": {} }),
-    ))
+fn try_order(client: &mut PipeClient, tool: &str) -> Value {
+    let params = json!({ "name": tool, "arguments": {} });
+    client.ask(&request("tools/call", params))
 }
 
 fn look(client: &mut PipeClient, id: &str) -> Value {
@@ -127,7 +138,11 @@ fn look(client: &mut PipeClient, id: &str) -> Value {
 }
 
 fn dig(client: &mut PipeClient) -> String {
-    let answer = try_dig(client);
+    order(client, "dig")
+}
+
+fn order(client: &mut PipeClient, tool: &str) -> String {
+    let answer = try_order(client, tool);
     let id = &answer["result"]["taskId"];
     id.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
 }
@@ -151,13 +166,9 @@ fn law_6_neither_the_clock_nor_stats_wait_for_a_store_that_forgets_what_has_expi
     dig(&mut client);
     begins.recv_timeout(PATIENCE).expect("it is forgotten");
     has_stats(&served);
-    // The watchdog is kept by the clock's thread.
-    let deaf = json!({ "name": "deaf", "arguments": {} });
-    let answer = client.ask(&modern(1, "tools/call", deaf));
-    assert_eq!(code(&answer), 504, "{answer}");
-    gate.let_go(1);
+    finds_the_deaf(&mut client);
     drop(go);
-    served.stop();
+    end(served, client, &gate, 1);
 }
 
 #[test]
@@ -201,7 +212,7 @@ fn law_8_a_panic_in_a_store_fails_one_access_and_nothing_else() {
     };
 
     store.panic("insert");
-    let refused = try_dig(&mut client);
+    let refused = try_order(&mut client, "dig");
     assert!(refused["error"].is_object(), "{refused}");
     let id = dig(&mut client);
     completes(&mut client, &id);
@@ -217,4 +228,107 @@ fn law_8_a_panic_in_a_store_fails_one_access_and_nothing_else() {
     completes(&mut client, &late);
     client.close();
     served.stop();
+}
+
+/// A call that waits so long for a job to change.
+fn wait_for(job: &str, seconds: f64) -> Value {
+    let arguments = json!({ "job": job, "wait_seconds": seconds });
+    call("waits", "job_status", arguments)
+}
+
+/// The watchdog is kept by the clock's thread, which has to be at work.
+#[track_caller]
+fn finds_the_deaf(client: &mut PipeClient) {
+    let answer = client.ask(&call("deaf", "deaf", json!({})));
+    assert_eq!(code(&answer), 504, "{answer}");
+}
+
+/// Lets so many handlers go, and ends the server when their threads have ended.
+#[track_caller]
+fn end(served: Served, mut client: PipeClient, gate: &Gate, held: usize) {
+    gate.let_go(held);
+    until("nobody is left behind", || {
+        served.stats().lanes.iter().all(|lane| lane.abandoned == 0)
+    });
+    client.close();
+    served.stop();
+}
+
+/// Shuts down elsewhere; what says how it went.
+fn shut_down(served: Served, deadline: Duration) -> Receiver<DrainReport> {
+    let (told, tells) = bounded(1);
+    thread::spawn(move || told.send(served.shutdown(deadline)));
+    tells
+}
+
+#[test]
+fn law_7_the_clock_looks_at_no_job_for_those_whose_wait_is_over() {
+    let (gate, store) = (Gate::new(), Hanging::default());
+    let (served, mut client) = Served::pipe(server(&store, &gate, Limits::default()));
+    let (begins, go) = store.hang("replace");
+    let id = dig(&mut client);
+    begins.recv_timeout(PATIENCE).expect("its end is stored");
+    client.send(&wait_for(&id, 0.01));
+    finds_the_deaf(&mut client);
+    drop(go);
+    let status = client.answer("waits");
+    let status = &status["result"]["structuredContent"]["status"];
+    assert_eq!(status, "completed");
+    end(served, client, &gate, 1);
+}
+
+#[test]
+fn law_7_the_clock_stores_no_end_of_a_job_that_it_has_found_silent() {
+    let (gate, store) = (Gate::new(), Hanging::default());
+    let (served, mut client) = Served::pipe(server(&store, &gate, Limits::default()));
+    let (begins, go) = store.hang("replace");
+    let id = order(&mut client, "mute");
+    begins.recv_timeout(PATIENCE).expect("its end is stored");
+    finds_the_deaf(&mut client);
+    drop(go);
+    until("the job has failed", || {
+        look(&mut client, &id)["result"]["status"] == "failed"
+    });
+    end(served, client, &gate, 2);
+}
+
+#[test]
+fn law_12_a_shutdown_waits_no_longer_for_a_store_than_for_handlers() {
+    let (gate, store) = (Gate::new(), Hanging::default());
+    let (served, mut client) = Served::pipe(server(&store, &gate, Limits::default()));
+    let (begins, go) = store.hang("replace");
+    let (first, queued) = (dig(&mut client), dig(&mut client));
+    begins.recv_timeout(PATIENCE).expect("its end is stored");
+    client.send(&wait_for(&first, 30.0));
+    // Behind it, so that it has been taken.
+    client.ask(&request("ping", json!({})));
+    let ended = shut_down(served, Duration::from_secs(1));
+    let refused = client.answer("waits");
+    assert_eq!(code(&refused), 503, "{refused}");
+    ended.recv_timeout(PATIENCE).expect("it ends");
+    drop(go);
+    until("what was queued has failed, too", || {
+        let kept = store.kept.lock().expect("not poisoned");
+        kept[&queued].status == JobStatus::Failed
+    });
+}
+
+#[test]
+fn law_12_a_shutdown_waits_for_an_end_of_a_job_that_no_worker_stores() {
+    let (gate, store) = (Gate::new(), Hanging::default());
+    let (served, mut client) = Served::pipe(server(&store, &gate, Limits::default()));
+    let (begins, go) = store.hang("replace");
+    let id = order(&mut client, "mute");
+    begins.recv_timeout(PATIENCE).expect("its end is stored");
+    gate.let_go(1);
+    let handle = served.handle();
+    client.close();
+    let ended = shut_down(served, PATIENCE);
+    until("it drains", || handle.stats().draining);
+    // Time for a shutdown that does not wait; it is the store's turn all the while.
+    assert!(ended.recv_timeout(Duration::from_millis(300)).is_err());
+    drop(go);
+    ended.recv_timeout(PATIENCE).expect("it ends");
+    let kept = store.kept.lock().expect("not poisoned");
+    assert_eq!(kept[&id].status, JobStatus::Failed);
 }

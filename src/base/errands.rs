@@ -1,0 +1,178 @@
+//! Errands: what is due and may hang, for it runs the embedder's code or waits for a job store. Neither the clock, nor a thread that serves clients, nor a
+//! shutdown does it itself.
+//!
+//! Threads aside do one after the other. What stands behind one that hangs is taken up by the next sweep, on another thread, until as many hang as may; then
+//! it is kept. Nothing is refused, for all of it is owed; so what makes errands has a bound, and lets nothing new in while too many are left. Must not know
+//! what an errand does.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
+
+use crate::base::aside::AsideThreads;
+use crate::base::log;
+use crate::base::panics;
+use crate::base::panics::Lock;
+
+/// Errands that may hang at once. Each keeps a thread and its stack until the process ends, so it is a number that any machine bears; when so many hang
+/// they have one fault in common, which no further thread mends.
+pub(crate) const HANGING_MAX: usize = 64;
+
+/// How long one waits for errands who would like to know them done.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(crate) type Errand = Box<dyn FnOnce() + Send>;
+
+/// What waits to be done, and the threads that do it.
+pub(crate) struct Errands {
+    aside: Arc<AsideThreads>,
+    list: Arc<ErrandList>,
+}
+
+struct ErrandList {
+    /// What they are, as the log names them when one panics.
+    what: &'static str,
+    left: Lock<VecDeque<Errand>>,
+    /// Brought and not done.
+    open: AtomicUsize,
+    /// Says that another is done, to who waits for that.
+    done: (Sender<()>, Receiver<()>),
+}
+
+/// Drops this.
+pub(crate) fn dropping(value: impl Send + 'static) -> Errand {
+    Box::new(move || drop(value))
+}
+
+impl Errands {
+    pub(crate) fn new(what: &'static str) -> Self {
+        let list = ErrandList {
+            what,
+            left: Lock::default(),
+            open: AtomicUsize::new(0),
+            done: bounded(1),
+        };
+        Errands {
+            aside: AsideThreads::new(what, HANGING_MAX),
+            list: Arc::new(list),
+        }
+    }
+
+    /// Has these done, and what could not be begun before: each sweep comes here, with nothing if need be.
+    pub(crate) fn run(&self, errands: impl IntoIterator<Item = Errand>) {
+        self.bring(errands);
+        if self.len() > 0 {
+            let list = Arc::clone(&self.list);
+            self.aside.try_run(move || list.run());
+        }
+    }
+
+    /// The same, and waits until it is done, as a rule: not for what takes its time.
+    pub(crate) fn run_and_wait(&self, errands: impl IntoIterator<Item = Errand>) {
+        self.bring(errands);
+        if self.len() > 0 && !self.aside.is_stuck() {
+            let list = Arc::clone(&self.list);
+            let _in_time = self.aside.ask(PATIENCE, &never(), move || list.run());
+        }
+    }
+
+    fn bring(&self, errands: impl IntoIterator<Item = Errand>) {
+        let mut left = self.list.left.lock();
+        let before = left.len();
+        left.extend(errands);
+        let brought = left.len() - before;
+        self.list.open.fetch_add(brought, Ordering::SeqCst);
+    }
+
+    /// Waits until everything is done, `until` has passed or `hurry` disconnects. One waits at a time. Says how many are not done.
+    pub(crate) fn settle(&self, until: Instant, hurry: &Receiver<Infallible>) -> usize {
+        while self.list.open.load(Ordering::SeqCst) > 0 {
+            select! {
+                recv(self.list.done.1) -> _ => {}
+                recv(hurry) -> _ => break,
+                recv(at(until)) -> _ => break,
+            }
+        }
+        self.list.open.load(Ordering::SeqCst)
+    }
+
+    /// How many nobody has begun.
+    pub(crate) fn len(&self) -> usize {
+        self.list.left.lock().len()
+    }
+}
+
+impl ErrandList {
+    fn run(&self) {
+        let next = || self.left.lock().pop_front();
+        while let Some(errand) = next() {
+            if let Err(panic) = panics::catch(errand) {
+                log::error!(detail: &panic.backtrace(), "{} panicked: {panic}", self.what);
+            }
+            self.open.fetch_sub(1, Ordering::SeqCst);
+            let _told_already = self.done.0.try_send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+
+    const TEST_PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Says that it is being dropped, hangs until it may, says that it was, and panics.
+    struct Hanging {
+        says: Sender<&'static str>,
+        may: Receiver<()>,
+    }
+
+    impl Drop for Hanging {
+        fn drop(&mut self) {
+            self.says.send("begins").expect("the test listens");
+            // An error: the test has released all of them.
+            let _released = self.may.recv();
+            self.says.send("ends").expect("the test listens");
+            panic!("on purpose");
+        }
+    }
+
+    #[test]
+    fn errands_that_hang_cost_a_bounded_number_of_threads_and_nothing_is_lost() {
+        let (says, said) = unbounded();
+        let (release, may) = unbounded();
+        let errand = || {
+            dropping(Hanging {
+                says: says.clone(),
+                may: may.clone(),
+            })
+        };
+        let hear = || said.recv_timeout(TEST_PATIENCE).expect("it goes on");
+        let errands = Errands::new("a test");
+        // One sweep takes one thread, however much it brings.
+        errands.run((0..100).map(|_| errand()));
+        assert_eq!((hear(), errands.len()), ("begins", 99));
+        for _ in 1..HANGING_MAX {
+            errands.run([]);
+            assert_eq!(hear(), "begins", "what stands behind is not held up");
+        }
+        // Nothing is done here, and no more is begun.
+        for _ in 0..100 {
+            errands.run([errand()]);
+        }
+        assert_eq!(errands.len(), 200 - HANGING_MAX);
+        assert!(errands.aside.is_stuck() && said.is_empty(), "{said:?}");
+        assert_eq!(errands.settle(Instant::now(), &never()), 200);
+        drop(release);
+        let end = Instant::now() + TEST_PATIENCE;
+        assert_eq!(errands.settle(end, &never()), 0);
+        let (begun, ended): (Vec<_>, Vec<_>) = said.try_iter().partition(|what| *what == "begins");
+        assert_eq!((begun.len(), ended.len()), (200 - HANGING_MAX, 200));
+    }
+}
