@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::base::errands::{Errand, Errands, dropping};
 use crate::base::error::Error;
 use crate::base::log;
+use crate::base::panics::Lock;
 use crate::engine::listing::{ListItem, Listing, Style};
 use crate::handler::registration::{Callable, Registration};
 use crate::protocol::offer::OfferKind;
@@ -31,6 +33,10 @@ pub(crate) struct Catalogue {
     shortest_liveness: AtomicU64,
     /// By kind.
     offers: [Offers; OfferKind::ALL.len()],
+    /// What is offered no longer, until nobody else has it: so the thread that lets go of it last, which may be the clock's or a client's, never runs the
+    /// author's destructor.
+    removed: Lock<Vec<Arc<Callable>>>,
+    waste: Errands,
 }
 
 impl Catalogue {
@@ -53,15 +59,21 @@ impl Catalogue {
             lanes,
             shortest_liveness: AtomicU64::new(u64::MAX),
             offers: OfferKind::ALL.map(offers),
+            removed: Lock::default(),
+            waste: Errands::new("the destructor of a handler"),
         }
     }
 
-    /// Takes one more, or one in the place of that of its name.
+    /// Takes one more, or one in the place of that of its name, which comes back to be [discarded](Self::discard).
     ///
     /// # Errors
     ///
     /// When its lane does not exist or its name is taken; the error names it.
-    pub(crate) fn put(&self, registration: Registration, if_taken: IfTaken) -> Result<(), Error> {
+    pub(crate) fn put(
+        &self,
+        registration: Registration,
+        if_taken: IfTaken,
+    ) -> Result<Option<Arc<Callable>>, Error> {
         let lane = self
             .lanes
             .iter()
@@ -86,6 +98,34 @@ impl Catalogue {
             log::warn!("more than {TOOLS_MAX} tools: some clients refuse, or leave out, the rest");
         }
         added.map_err(Error::configuration)
+    }
+
+    /// Has what is offered no longer dropped when nobody uses it any more; if that is now, it is done by then, as a rule.
+    pub(crate) fn discard(&self, callable: Arc<Callable>) {
+        let mut removed = self.removed.lock();
+        // What is called by itself may be used for longer.
+        removed.extend(
+            callable
+                .completers
+                .values()
+                .chain(&callable.before_job)
+                .cloned(),
+        );
+        removed.push(callable);
+        drop(removed);
+        self.waste.run_and_wait(self.unused());
+    }
+
+    /// Has dropped what nobody uses any more.
+    pub(crate) fn sweep(&self) {
+        self.waste.run(self.unused());
+    }
+
+    fn unused(&self) -> Vec<Errand> {
+        let mut removed = self.removed.lock();
+        // Nobody can find them, so a count of one does not grow again.
+        let unused = removed.extract_if(.., |callable| Arc::strong_count(callable) == 1);
+        unused.map(dropping).collect()
     }
 
     /// The shortest liveness that anything has, or had when it was offered.
@@ -223,10 +263,10 @@ impl Offers {
         registration: Registration,
         lane: usize,
         if_taken: IfTaken,
-    ) -> Result<(), String> {
+    ) -> Result<Option<Arc<Callable>>, String> {
         let item = ListItem::render(&registration.shown);
         let callable = Arc::new(registration.callable.on_lane(lane));
-        let before = self.change(|state| {
+        let replaced = self.change(|state| {
             let name = Arc::clone(&callable.name);
             let before = state.by_name.get(&name);
             let before = before.map(|offer| (offer.ordinal, offer.enabled));
@@ -244,14 +284,13 @@ impl Offers {
             state.registered += u64::from(before.is_none());
             Ok(state.by_name.insert(name, offer))
         })?;
-        drop(before);
-        Ok(())
+        Ok(replaced.map(|offer| offer.callable))
     }
 
-    /// Forgets one. False when there is none of that name.
-    pub(crate) fn remove(&self, name: &str) -> bool {
+    /// Forgets one, which comes back to be [discarded](Catalogue::discard). `None` when there is none of that name.
+    pub(crate) fn remove(&self, name: &str) -> Option<Arc<Callable>> {
         let removed = self.change(|state| state.by_name.remove(name).ok_or(()));
-        removed.is_ok()
+        removed.ok().map(|offer| offer.callable)
     }
 
     /// Offers one, or keeps it back. `None` when there is none of that name, else whether that changes anything.

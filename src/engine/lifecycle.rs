@@ -160,18 +160,23 @@ impl Engine {
     pub(crate) fn put(&self, registration: Registration, if_taken: IfTaken) -> Result<(), Error> {
         let kind = registration.kind;
         check_added(&registration, &self.shared.desk)?;
-        self.shared.catalogue.put(registration, if_taken)?;
+        let replaced = self.shared.catalogue.put(registration, if_taken)?;
         self.shared.liveness.look_soon();
         self.publish(Change::List(kind));
+        // After it has been told, for a destructor may take its time.
+        if let Some(callable) = replaced {
+            self.shared.catalogue.discard(callable);
+        }
         Ok(())
     }
 
     pub(crate) fn remove(&self, kind: OfferKind, name: &str) -> bool {
-        let removed = self.shared.catalogue.offers(kind).remove(name);
-        if removed {
-            self.publish(Change::List(kind));
-        }
-        removed
+        let Some(removed) = self.shared.catalogue.offers(kind).remove(name) else {
+            return false;
+        };
+        self.publish(Change::List(kind));
+        self.shared.catalogue.discard(removed);
+        true
     }
 
     /// Offers something or keeps it back. False when there is none of that kind and name.

@@ -27,6 +27,7 @@ impl Shared {
                 shared.desk.errands.run(shared.desk.watch.sweep());
                 shared.sweep_workspaces();
                 shared.sweep_pools();
+                shared.catalogue.sweep();
                 if let Some(jobs) = &shared.desk.jobs
                     && jobs.has_to_be_swept()
                 {

@@ -106,7 +106,7 @@ impl Callable {
 
 /// A handler with everything but the call filled in: what the engine stores and runs.
 ///
-/// Its captures may panic when they are dropped, and then panic nobody: the last who holds it may be any thread, a connection's, a worker's or the clock's.
+/// Its captures may panic when they are dropped, and then panic nobody: at the end of a server the last who holds it may be any thread.
 pub(crate) struct BoundHandler(Option<Box<RunHandler>>);
 
 type RunHandler =

@@ -132,7 +132,8 @@ impl<S> ServerHandle<S> {
         self.engine.remove(kind, name)
     }
 
-    /// Removes a tool and notifies the subscribed clients. Calls that have been accepted still run. Returns whether there was a tool of this name.
+    /// Removes a tool and notifies the subscribed clients. Calls that have been accepted still run, and what its handler holds is dropped after the last of
+    /// them, on a thread of its own; without any, this waits up to a second for that. Returns whether there was a tool of this name.
     pub fn remove_tool(&self, name: &str) -> bool {
         self.remove(OfferKind::Tool, name)
     }

@@ -10,6 +10,7 @@ use mcp_threads::{
 };
 use serde_json::{Value, json};
 
+use crate::harness::gate::Door;
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 use crate::harness::on_every_front;
 use crate::harness::{
@@ -272,6 +273,54 @@ fn a_handler_is_dropped_with_its_tool_and_may_look_at_the_tools_then() {
     });
     handle.add_tool(twin).expect_err("the name is taken");
     assert!(is_dropped.load(Ordering::Relaxed));
+}
+
+/// Hangs when it is dropped.
+struct Hangs(Door);
+
+impl Drop for Hangs {
+    fn drop(&mut self) {
+        self.0.pass("destructor");
+    }
+}
+
+#[test]
+fn law_6_a_destructor_that_hangs_holds_neither_the_news_nor_the_thread_that_let_go_last() {
+    let gate = Gate::new();
+    let (served, mut client) = Served::pipe(server());
+    client.initialize("2025-11-25");
+    let (handle, hangs) = (served.handle(), Hangs(gate.door()));
+    let idle = Tool::new("idle").handler(move |_: Value| {
+        let _held = &hangs;
+        "idle"
+    });
+    handle.add_tool(idle).expect("it can be added");
+    assert_eq!(told(&mut client), 1);
+    let remover = handle.clone();
+    let removed = thread::spawn(move || remover.remove_tool("idle"));
+    assert_eq!(gate.began(), "destructor");
+    assert_eq!(
+        told(&mut client),
+        1,
+        "it is told before anything is dropped"
+    );
+
+    let (own, hangs) = (handle.clone(), Hangs(gate.door()));
+    let fleeting = Tool::new("fleeting").inline().handler(move |_: Value| {
+        let _held = &hangs;
+        own.remove_tool("fleeting").to_string()
+    });
+    handle.add_tool(fleeting).expect("it can be added");
+    assert_eq!(told(&mut client), 1);
+    let answer = client.ask(&call(1, "fleeting", json!({})));
+    assert_eq!(text(&answer), "true");
+    assert_eq!(gate.began(), "destructor");
+    // On a pipe one thread reads everything, the pings behind this, too.
+    assert_eq!(told(&mut client), 1);
+    gate.let_go(2);
+    assert!(removed.join().expect("it does not panic"));
+    client.close();
+    served.stop();
 }
 
 /// Pages are never mixed and calls never confused while tools change as fast as they can.
