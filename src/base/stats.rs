@@ -22,8 +22,12 @@ pub struct Stats {
     pub subscriptions: usize,
     /// Background jobs that are kept, by how far they are.
     pub jobs: JobCounts,
+    /// Calls of `job_status` that wait for their job to change. They hold no worker.
+    pub waiting_for_jobs: usize,
     /// Open workspaces.
     pub workspaces: usize,
+    /// Calls that wait for their turn in a workspace, those of background jobs included. They hold no worker.
+    pub waiting_for_workspaces: usize,
     /// Whether the server is shutting down.
     pub draining: bool,
 }

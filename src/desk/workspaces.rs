@@ -174,6 +174,12 @@ impl Workspaces {
         closed
     }
 
+    /// How many calls wait for their turn in one.
+    pub(crate) fn waiting(&self) -> usize {
+        let all: Vec<_> = self.by_key.lock().values().map(Arc::clone).collect();
+        all.iter().map(|workspace| workspace.look().waiting).sum()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_key.lock().len()
     }

@@ -136,7 +136,9 @@ impl Shared {
             asks: self.asks.open(),
             subscriptions: self.subscriptions.len(),
             jobs: jobs.as_ref().map(|jobs| jobs.counts()).unwrap_or_default(),
+            waiting_for_jobs: self.waiting_for_jobs().len(),
             workspaces: workspaces.as_ref().map_or(0, |(all, _)| all.len()),
+            waiting_for_workspaces: workspaces.as_ref().map_or(0, |(all, _)| all.waiting()),
             draining: self.draining.load(Ordering::Acquire),
         }
     }

@@ -792,12 +792,8 @@ fn law_12_a_wait_for_a_job_does_not_hold_the_drain() {
     assert_eq!(gate.began(), "gate");
     let wait = json!({ "job": id, "wait_seconds": 30 });
     client.send(&call("waits", "job_status", wait));
-    // Behind it, so that it has been taken.
-    assert_eq!(
-        text(&client.ask(&call("plain", "plain", json!({})))),
-        "plain"
-    );
     let handle = served.handle();
+    until("it waits", || handle.stats().waiting_for_jobs == 1);
     let ended = std::thread::spawn(move || served.shutdown(crate::harness::PATIENCE));
     let status = client.answer("waits");
     assert_eq!(
@@ -805,6 +801,7 @@ fn law_12_a_wait_for_a_job_does_not_hold_the_drain() {
         "{status}"
     );
     assert!(handle.stats().draining);
+    assert_eq!(handle.stats().waiting_for_jobs, 0);
     gate.let_go(1);
     client.close();
     let report = ended.join().expect("it ends");

@@ -300,8 +300,7 @@ fn law_12_a_shutdown_waits_no_longer_for_a_store_than_for_handlers() {
     let (first, queued) = (dig(&mut client), dig(&mut client));
     begins.recv_timeout(PATIENCE).expect("its end is stored");
     client.send(&wait_for(&first, 30.0));
-    // Behind it, so that it has been taken.
-    client.ask(&request("ping", json!({})));
+    until("it waits", || served.stats().waiting_for_jobs == 1);
     let ended = shut_down(served, Duration::from_secs(1));
     let refused = client.answer("waits");
     assert_eq!(code(&refused), 503, "{refused}");

@@ -114,6 +114,7 @@ fn law_2_the_queue_of_a_workspace_is_bounded_and_a_cancelled_call_leaves_it() {
     client.send(&work("waits", "a"));
     let full = client.ask(&work("full", "a"));
     assert_eq!(code(&full), 503, "{full}");
+    assert_eq!(served.stats().waiting_for_workspaces, 1);
     client.send(&cancel("waits"));
     client.send(&work("next", "a"));
     let listed = client.ask(&call("list", "list_workspaces", json!({})));
