@@ -76,6 +76,11 @@ pub(crate) trait Exchange {
         None
     }
 
+    /// Whether the thread that sends the answer knows which exchange it is of, so that the next may begin meanwhile.
+    fn can_leave(&self) -> bool {
+        false
+    }
+
     /// Where an outbox is kept from one exchange to the next, if it is.
     fn kept_outbox(&mut self) -> Option<&mut Option<KeptOutbox>> {
         None

@@ -208,12 +208,13 @@ impl ResponseWriter {
 }
 
 /// Sends whole answers on any thread, after which the connection stays open. The owner must not be writing.
-pub(super) fn short_way(link: Arc<Link>, connections: Arc<Connections>) -> SendAtOnce {
+pub(super) fn short_way(link: Arc<Link>, connections: &Arc<Connections>) -> SendAtOnce {
+    let connections = Arc::clone(connections);
     Box::new(move |response, head| {
         if connections.is_stopping() {
             return SentBytes::NOTHING;
         }
-        let request = link.phase();
+        let request = link.request();
         let mut sent = send_at_once(&link.socket, response, head);
         if sent.count == head.len() + response.body.len() {
             link.answered(request);

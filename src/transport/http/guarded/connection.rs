@@ -226,8 +226,7 @@ impl Connection {
             if let Some(len) = scanner.scan(self.intake.bytes(), bytes_max)? {
                 let bytes = &self.intake.bytes()[..len];
                 let parsed = controls::parse(&mut self.head, bytes);
-                parsed.inspect_err(|_| self.intake.give_up())?;
-                return Ok(());
+                return parsed.inspect_err(|_| self.intake.give_up()).map_err(Some);
             }
             let begun = *begun.get_or_insert_with(|| self.wire.begin());
             let time = self.common.limits.head_timeout;
@@ -256,8 +255,7 @@ impl Connection {
         let is_owed = self.answer.is_pending() && !self.left;
         if outcome.is_err() || is_owed {
             let slips = self.common.slips.lock();
-            let count = slips.unwrap_or_else(PoisonError::into_inner).again();
-            if let Some(count) = count {
+            if let Some(count) = slips.unwrap_or_else(PoisonError::into_inner).again() {
                 log::error!("{count} HTTP request(s) ended in a panic or without an answer");
             }
         }
@@ -280,10 +278,9 @@ impl Connection {
 
     /// How to close after everything has been said. If nothing is left to read, closing cannot cause a reset.
     fn end(&self) -> End {
-        if self.intake.is_settled() && !self.wire.socket().is_readable() {
-            End::Close
-        } else {
-            End::Linger
+        match self.intake.is_settled() && !self.wire.socket().is_readable() {
+            true => End::Close,
+            false => End::Linger,
         }
     }
 
@@ -421,8 +418,11 @@ impl Exchange for Connection {
     }
 
     fn short_way(&self) -> Option<SendAtOnce> {
-        let connections = Arc::clone(&self.common.connections);
-        Some(short_way(self.wire.share_link(), connections))
+        Some(short_way(self.wire.share_link(), &self.common.connections))
+    }
+
+    fn can_leave(&self) -> bool {
+        self.wire.link().is_being_answered()
     }
 
     fn kept_outbox(&mut self) -> Option<&mut Option<KeptOutbox>> {

@@ -23,6 +23,8 @@ pub(super) struct Link {
     phase: AtomicU64,
     /// The phase of the last whole request. Only the owner looks.
     last_busy: AtomicU64,
+    /// The phase of the request whose answer a worker has begun to send.
+    answering: AtomicU64,
     opened: Instant,
     /// When it was last idle or began to read, in milliseconds after it was opened.
     since: AtomicU64,
@@ -48,6 +50,7 @@ impl Link {
             socket,
             phase: AtomicU64::new(IDLE),
             last_busy: AtomicU64::new(BUSY),
+            answering: AtomicU64::new(IDLE),
             opened: Instant::now(),
             since: AtomicU64::new(0),
             known: AtomicBool::new(false),
@@ -62,6 +65,18 @@ impl Link {
         let _was_shut = self
             .phase
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
+    }
+
+    /// For a worker that is about to send the answer: what tells its request from the next.
+    pub(super) fn request(&self) -> u64 {
+        let request = self.phase();
+        self.answering.store(request, Ordering::SeqCst);
+        request
+    }
+
+    /// Whether the worker that sends this request's answer knows whose it is. The owner asks, and goes on to no other request before.
+    pub(super) fn is_being_answered(&self) -> bool {
+        self.answering.load(Ordering::SeqCst) == self.last_busy.load(Ordering::Relaxed)
     }
 
     /// The worker's answer has left. The owner may have gone on to the next request by then, or says the same once more.
@@ -141,8 +156,7 @@ impl Link {
         }
     }
 
-    /// For a worker that is about to send the answer: what tells its request from the next.
-    pub(super) fn phase(&self) -> u64 {
+    fn phase(&self) -> u64 {
         self.phase.load(Ordering::SeqCst)
     }
 
@@ -182,15 +196,18 @@ mod tests {
             peer: None,
         });
         assert!(link.begin_busy());
-        let first = link.phase();
+        assert!(!link.is_being_answered());
+        let first = link.request();
+        assert!(link.is_being_answered());
         link.answered(first);
         assert!(!link.is_at_work());
         assert!(link.begin_reading() && link.begin_busy());
+        assert!(!link.is_being_answered());
         link.answered(first);
         assert!(link.is_at_work());
         link.close_unless_busy();
         assert!(!link.is_shut());
-        link.answered(link.phase());
+        link.answered(link.request());
         assert!(!link.is_at_work());
     }
 }

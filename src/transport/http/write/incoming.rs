@@ -157,7 +157,9 @@ impl<'a> Incoming<'a> {
             let heard = match (self.receiver.try_recv(wake, rings), over) {
                 (Ok(item), _) => return Ok(Next::Item(item)),
                 // The client is quicker than the worker's last step.
-                (Err(Pending::Sending), None) if self.has_bytes => return Ok(Next::Leaving),
+                (Err(Pending::Sending), None) if self.has_bytes && exchange.can_leave() => {
+                    return Ok(Next::Leaving);
+                }
                 (Err(Pending::Sending), Some(_)) => break,
                 (Err(Pending::Sending), None) if !self.sleeps_on => break,
                 (Err(Pending::Nothing), Some(Over::Silence)) => return Ok(Next::Silent),
@@ -210,10 +212,97 @@ impl<'a> Incoming<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::{iter, thread};
+
+    use crossbeam_channel::{Sender, bounded};
+
     use super::*;
     use crate::base::budget::Budget;
-    use crate::outbox::{EventKind, new_outbox, outbox_on, source};
+    use crate::outbox::{EventKind, ShortSent, answer, new_outbox, outbox_on, source};
     use crate::transport::http::exchange::tests::Head;
+    use crate::transport::http::exchange::{BodyError, HttpResponse};
+
+    /// Its client has sent the next request while a worker, which has taken the right to send, does not know yet which request it answers: it goes on when
+    /// the owner has asked for that.
+    struct Pipelined(Sender<()>);
+
+    impl Exchange for Pipelined {
+        fn method(&self) -> &str {
+            "POST"
+        }
+        fn target(&self) -> &str {
+            "/"
+        }
+        fn fields<'a>(&'a self, _: &'a str) -> impl Iterator<Item = &'a str> {
+            iter::empty()
+        }
+        fn peer(&self) -> Option<SocketAddr> {
+            None
+        }
+        fn read_body(&mut self, _: usize) -> Result<(), BodyError> {
+            Ok(())
+        }
+        fn body(&self) -> &[u8] {
+            b""
+        }
+        fn forget_body(&mut self) {}
+        fn respond(&mut self, _: &HttpResponse<'_>) -> io::Result<()> {
+            Ok(())
+        }
+        fn begin_stream(&mut self, _: &[(&str, &str)]) -> io::Result<()> {
+            Ok(())
+        }
+        fn send(&mut self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+        fn finish(&mut self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+        fn bell(&mut self) -> Option<Wake> {
+            Some(Arc::new(|| {}))
+        }
+        fn wait(&mut self, _: Heeds, _: Option<Duration>) -> Heard {
+            Heard::Bytes
+        }
+        fn can_leave(&self) -> bool {
+            self.0.send(()).expect("the worker waits");
+            false
+        }
+        fn client_left(&mut self) -> bool {
+            false
+        }
+        fn close_after(&mut self) {}
+    }
+
+    /// *Lost ownership*: it would take the next request for its own, and say of that that it has been answered.
+    #[test]
+    fn the_next_exchange_does_not_begin_before_the_worker_knows_which_it_answers() {
+        let (outbox, receiver) = new_outbox(1, 100_000);
+        let limits = Limits::default();
+        let (takes, taken) = bounded(1);
+        let (go, goes) = bounded(1);
+        let mut incoming = Incoming::new(&limits, receiver);
+        incoming.offer(|| {
+            Some(Box::new(move |_| {
+                takes.send(()).expect("the test waits");
+                goes.recv().expect("the owner asks");
+                ShortSent::All
+            }))
+        });
+        let slot = outbox.reserve().expect("the receiver lives");
+        // The owner waits, and while it does the worker takes the right to send.
+        let mut exchange = Pipelined(go);
+        let wake = exchange.bell().expect("it has one");
+        let waits = incoming.receiver.try_recv(&wake, Rings::ForItems);
+        assert!(matches!(waits, Err(Pending::Nothing)));
+        let worker = thread::spawn(move || slot.send(answer("first")));
+        taken.recv().expect("the worker sends");
+        let next = incoming.next(&mut exchange, false);
+        assert!(matches!(next, Ok(Next::Item(Item::Sent(1)))));
+        worker.join().expect("it has sent");
+    }
 
     #[test]
     fn law_13_what_is_gathered_is_charged_until_it_has_left() {
