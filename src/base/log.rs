@@ -2,19 +2,20 @@
 //!
 //! A logger is the program's, and may wait for a disk, or for a reader of stderr that never comes. So lines go into a bounded queue, and one thread of the
 //! process, started by the first line, hands them on; what does not fit is dropped and counted. No worker, no connection and no shutdown stands
-//! still for a log line. A file that logs says `use crate::base::log`, and then `log::warn!(..)` and its kin, as with the crate of that name.
+//! still for a log line. Only whether it wants one it is asked where that is written, with locks held: one that panics then, or what a line quotes, spoils
+//! nothing but the line. A file that logs says `use crate::base::log`, and then `log::warn!(..)` and its kin, as with the crate of that name.
 //!
 //! *Log injection*: what peers and handlers made may stand in a line, but not end it or dress it up: control characters, escapes and what turns the
 //! direction of text are shown and not sent. Must not know what happened.
 
-use std::fmt::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fmt::{self, Write};
 use std::sync::OnceLock;
 use std::time::Instant;
 
 use crate::base::lossy::{Lossy, Received};
+use crate::base::panics;
 
-pub(crate) use ::log::{Level, log_enabled};
+pub(crate) use ::log::Level;
 
 /// The most bytes of lines that wait for the logger.
 const BYTES_MAX: usize = 1024 * 1024;
@@ -33,9 +34,18 @@ pub(crate) struct CallSite {
 
 static LINES: OnceLock<Lossy<(CallSite, String)>> = OnceLock::new();
 
+/// Whether the logger wants such lines; not if it panics.
+pub(crate) fn is_wanted(level: Level, target: &str) -> bool {
+    let mut about = ::log::Metadata::builder();
+    let about = about.level(level).target(target).build();
+    let asked = || panics::catch(|| ::log::logger().enabled(&about)).unwrap_or(false);
+    level <= ::log::STATIC_MAX_LEVEL && level <= ::log::max_level() && asked()
+}
+
 /// Queues a line, and behind it a detail of our own making that may have many. Never waits.
-pub(crate) fn put(site: CallSite, text: &str, detail: &str) {
-    let mut line = shown(text);
+pub(crate) fn put(site: CallSite, text: fmt::Arguments<'_>, detail: &str) {
+    let text = panics::catch(|| text.to_string());
+    let mut line = shown(&text.unwrap_or_else(|panic| format!("this line panicked: {panic}")));
     line.push_str(detail);
     let bytes = line.len() + size_of::<CallSite>();
     let lines = LINES.get_or_init(|| Lossy::start("mcp-log", BYTES_MAX, hand_on));
@@ -67,7 +77,7 @@ fn hand_on(item: Received<(CallSite, String)>) {
         }
     };
     // A logger that panics must not end all logging.
-    let _panicked = catch_unwind(AssertUnwindSafe(|| {
+    let _panicked = panics::catch(|| {
         ::log::logger().log(
             &::log::Record::builder()
                 .level(site.level)
@@ -78,7 +88,7 @@ fn hand_on(item: Received<(CallSite, String)>) {
                 .args(format_args!("{text}"))
                 .build(),
         );
-    }));
+    });
 }
 
 /// The text as it may stand in a line.
@@ -124,7 +134,7 @@ pub(crate) fn is_unseen(char: char) -> bool {
 /// Logs at a level: `at!(Warn, target: T, detail: D, "format", ..)`, target and detail as you like.
 macro_rules! at {
     ($level:ident, target: $target:expr, detail: $detail:expr, $($text:tt)+) => {
-        if $crate::base::log::log_enabled!(target: $target, $crate::base::log::Level::$level) {
+        if $crate::base::log::is_wanted($crate::base::log::Level::$level, $target) {
             $crate::base::log::put(
                 $crate::base::log::CallSite {
                     level: $crate::base::log::Level::$level,
@@ -133,7 +143,7 @@ macro_rules! at {
                     file: file!(),
                     line: line!(),
                 },
-                &format!($($text)+),
+                format_args!($($text)+),
                 $detail,
             );
         }

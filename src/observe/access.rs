@@ -85,7 +85,7 @@ impl fmt::Display for Peer {
 
 /// Whether anybody reads the access log, so that what only stands there must be found out.
 pub(crate) fn is_logged() -> bool {
-    log::log_enabled!(target: TARGET, log::Level::Info)
+    log::is_wanted(log::Level::Info, TARGET)
 }
 
 impl RequestTag {

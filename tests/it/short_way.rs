@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use crate::harness::child::{self, example};
 use crate::harness::message::cancel;
 use crate::harness::{
-    Dice, Gate, Http, PATIENCE, PipeClient, Served, alone, call, is_alone, patient, probes, text,
-    until,
+    Dice, Gate, Http, PATIENCE, PipeClient, Served, alone, call, is_alone, legacy_call, patient,
+    probes, text, until,
 };
 
 /// One kept connection, on which requests are written and answers read byte by byte as HTTP wants it.
@@ -158,6 +158,59 @@ fn an_answer_costs_one_wake_up() {
         }
         let slept = sleeps_of_connection() - before;
         assert!(slept < CALLS * 3 / 2, "{slept} sleeps for {CALLS} calls");
+        served.stop();
+    });
+}
+
+/// A logger that panics once, when it has been asked so often whether it wants a line.
+struct Panicking(AtomicI64);
+
+impl log::Log for Panicking {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        let left = self.0.fetch_sub(1, Ordering::SeqCst);
+        assert_ne!(left, 1, "the logger panics");
+        true
+    }
+
+    fn log(&self, _: &log::Record<'_>) {}
+
+    fn flush(&self) {}
+}
+
+/// It is asked on the threads that read, on workers, and between an answer that has left and the word that it has.
+#[test]
+fn law_08_a_logger_that_panics_spoils_no_answer_and_ends_no_reader() {
+    const TEST: &str = "short_way::law_08_a_logger_that_panics_spoils_no_answer_and_ends_no_reader";
+    alone(TEST, || {
+        static LOGGER: Panicking = Panicking(AtomicI64::new(0));
+        log::set_logger(&LOGGER).expect("the test has no other logger");
+        log::set_max_level(log::LevelFilter::Info);
+        let (served, http) = guarded(server(&Gate::new()));
+        let mut kept = Kept::open(http);
+        let (piped, mut pipe) = Served::pipe(server(&Gate::new()));
+        for asked in 1..=12_u64 {
+            let arm = || LOGGER.0.store(asked.cast_signed(), Ordering::SeqCst);
+            // Long enough that the worker sends the answer.
+            let arguments = json!({ "bytes": 9, "us": 2000 });
+            arm();
+            for id in [2 * asked, 2 * asked + 1] {
+                let answer = kept.ask(&call(id, "repeat", arguments.clone()));
+                assert_eq!(
+                    (&answer["id"], text(&answer)),
+                    (&json!(id), "xxxxxxxxx"),
+                    "at {asked}"
+                );
+            }
+            arm();
+            for message in [
+                call(1, "repeat", arguments),
+                legacy_call(2, "repeat", json!({})),
+            ] {
+                assert_eq!(pipe.ask(&message)["id"], message["id"], "at {asked}");
+            }
+        }
+        pipe.close();
+        piped.stop();
         served.stop();
     });
 }
@@ -472,11 +525,7 @@ fn assert_lines_are_whole(mut client: PipeClient) {
     };
     for id in 1..=CALLS {
         let text = format!("echo{}", "e".repeat(dice.roll(3) as usize * 2500));
-        client.send(&crate::harness::legacy_call(
-            id,
-            "echo",
-            json!({ "text": text }),
-        ));
+        client.send(&legacy_call(id, "echo", json!({ "text": text })));
         open += 1;
         if dice.roll(20) == 0 {
             cancelled[id as usize] = true;
