@@ -223,13 +223,12 @@ impl Jobs {
         })
     }
 
-    /// Says how it goes. Not stored: after a crash nobody asks.
-    pub(crate) fn tell(&self, id: &str, message: String) {
-        let Some(entry) = self.entry(id) else { return };
+    /// Says how it goes; what is then to be announced. Not stored: after a crash nobody asks.
+    pub(crate) fn say(&self, id: &str, message: String) -> Option<JobRecord> {
+        let entry = self.entry(id)?;
         let mut state = entry.lock();
-        if !state.has_ended() && state.say(|record| record.tell(message, now_ms())) {
-            self.publish(state);
-        }
+        let is_said = !state.has_ended() && state.say(|record| record.tell(message, now_ms()));
+        is_said.then(|| state.record.clone())
     }
 
     /// Ends an attempt that asked something. `false` when the job has ended meanwhile. If its questions cannot be stored, nobody can answer them, and it

@@ -179,17 +179,17 @@ impl CallControl for Control {
     }
 
     fn progress(&self, progress: Progress) {
-        // Held while it is sent: reports of two threads must leave in the order of their numbers.
+        // Held until it is said: reports of two threads must leave in the order of their numbers.
         let mut last = self.last_progress.lock();
         let Some(progress) = progress.after(&mut last) else {
             return;
         };
-        match (&self.record, &self.info.progress_token) {
-            (Some((jobs, id)), _) => jobs.tell(id, progress.into_sentence()),
-            (None, Some(token)) => {
-                self.send_event(progress.notification(token), EventKind::Progress);
-            }
-            (None, None) => {}
+        if let Some((jobs, id)) = &self.record {
+            let said = jobs.say(id, progress.into_sentence());
+            drop(last);
+            said.iter().for_each(|record| jobs.announce(record));
+        } else if let Some(token) = &self.info.progress_token {
+            self.send_event(progress.notification(token), EventKind::Progress);
         }
     }
 

@@ -351,7 +351,8 @@ mod tests {
         let id = jobs
             .create(order, Carried::default())
             .expect("there is room");
-        jobs.tell(&id, "half of it".into());
+        let said = jobs.say(&id, "half of it".into());
+        jobs.announce(&said.expect("it works"));
         jobs.cancel(&id).expect("it is there");
         let (half, cancelled) = (told.recv().expect("told"), told.recv().expect("told"));
         let open = Subscriptions::default();

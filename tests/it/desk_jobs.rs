@@ -1,7 +1,10 @@
 //! Background jobs as clients have them: tasks of the extension, job tools for everybody else. The handlers are those of the reference server's kind.
 
+use std::sync::OnceLock;
+use std::thread;
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use mcp_threads::{
     AskError, Cancelled, ErrorObject, Execution, Json, Lane, Limits, RequestContext, RunCommand,
     Server, Tool, ToolError,
@@ -12,7 +15,9 @@ use crate::asking::accept;
 use crate::harness::message::{cancel, legacy_call};
 use crate::harness::served::CANCEL_GRACE;
 use crate::harness::talk::{introduce, modern_with, reply_to};
-use crate::harness::{Gate, PipeClient, Served, call, code, legacy, logs, text, until};
+use crate::harness::{
+    Gate, PATIENCE, PipeClient, Served, alone, call, code, legacy, logs, text, until,
+};
 
 type Context = RequestContext;
 
@@ -741,7 +746,7 @@ fn law_12_jobs_have_a_drain_deadline_of_their_own() {
     client.send(&crate::harness::modern("inline", "tools/call", inline));
     assert_eq!(gate.began(), "inline");
     let handle = served.handle();
-    let ended = std::thread::spawn(move || served.shutdown(crate::harness::PATIENCE));
+    let ended = thread::spawn(move || served.shutdown(PATIENCE));
     until("the job is cut", || handle.stats().jobs.failed == 1);
     // The call, which is no job, is still let finish; the job may take a place on its way out.
     gate.let_go(1000);
@@ -759,7 +764,7 @@ fn law_12_a_call_that_was_accepted_becomes_a_job_while_the_server_drains() {
     client.send(&request("tools/call", json!({ "name": "guarded" })));
     assert_eq!(gate.began(), "before");
     let handle = served.handle();
-    let ended = std::thread::spawn(move || served.shutdown(crate::harness::PATIENCE));
+    let ended = thread::spawn(move || served.shutdown(PATIENCE));
     until("it drains", || handle.stats().draining);
     gate.let_go(1);
     let answer = client.answer("request");
@@ -794,7 +799,7 @@ fn law_12_a_wait_for_a_job_does_not_hold_the_drain() {
     client.send(&call("waits", "job_status", wait));
     let handle = served.handle();
     until("it waits", || handle.stats().waiting_for_jobs == 1);
-    let ended = std::thread::spawn(move || served.shutdown(crate::harness::PATIENCE));
+    let ended = thread::spawn(move || served.shutdown(PATIENCE));
     let status = client.answer("waits");
     assert_eq!(
         status["result"]["structuredContent"]["status"], "working",
@@ -845,4 +850,65 @@ fn a_job_that_has_begun_keeps_the_schema_of_the_results() {
     let result = client.ask(&legacy_call(3, "either", json!({})));
     assert_eq!(result["result"]["structuredContent"], json!({ "sum": 3 }));
     end(served, client);
+}
+
+/// Keeps the thread `first` where it asks whether a line is wanted.
+struct Keeping(OnceLock<(Sender<()>, Receiver<()>)>);
+
+impl log::Log for Keeping {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        if thread::current().name() == Some("first") {
+            let (kept, go) = self.0.get().expect("set before");
+            kept.send(()).expect("the test listens");
+            let _test_is_over = go.recv();
+        }
+        false
+    }
+
+    fn log(&self, _: &log::Record<'_>) {}
+
+    fn flush(&self) {}
+}
+
+/// A report of a job wakes the calls that wait for a change of it, and they are answered on the thread that reports.
+#[test]
+fn law_06_a_report_does_not_wait_while_others_are_told_of_the_one_before() {
+    const TEST: &str =
+        "desk_jobs::law_06_a_report_does_not_wait_while_others_are_told_of_the_one_before";
+    alone(TEST, || {
+        static LOGGER: Keeping = Keeping(OnceLock::new());
+        let ((keep, kept), (go, goes)) = (unbounded(), unbounded());
+        assert!(LOGGER.0.set((keep, goes)).is_ok());
+        log::set_logger(&LOGGER).expect("the test has no other logger");
+        log::set_max_level(log::LevelFilter::Info);
+        let gate = Gate::new();
+        let (door, (report, reported)) = (gate.door(), unbounded());
+        let reports = move |cx: &mut Context, _: Value| {
+            door.pass("reports");
+            let first = cx.reporter();
+            thread::scope(|scope| {
+                let first = thread::Builder::new()
+                    .name("first".into())
+                    .spawn_scoped(scope, move || first.progress(1.0));
+                kept.recv().expect("it tells those who wait");
+                cx.progress(2.0);
+                report.send(()).expect("the test listens");
+                first.expect("it starts").join().expect("it has reported");
+            });
+        };
+        let job = Tool::new("reports").execution(Execution::Background);
+        let (served, mut client) = Served::pipe(server(&gate).register(job.handler(reports)));
+        let id = order(&mut client, "reports");
+        assert_eq!(gate.began(), "reports");
+        let wait = json!({ "job": id, "wait_seconds": 30 });
+        client.send(&call("waits", "job_status", wait));
+        // Behind it, so that it has been taken.
+        client.ask(&call("plain", "plain", json!({})));
+        gate.let_go(1);
+        assert_eq!(reported.recv_timeout(PATIENCE), Ok(()));
+        drop(go);
+        client.answer("waits");
+        client.close();
+        served.stop();
+    });
 }

@@ -158,7 +158,8 @@ impl Jobs {
         true
     }
 
-    fn announce(&self, record: &JobRecord) {
+    /// Tells everybody how it is now, which may be to answer them: under no lock.
+    pub(crate) fn announce(&self, record: &JobRecord) {
         if let Some(tell) = self.on_change.get() {
             tell(record);
         }
