@@ -62,7 +62,10 @@ impl Member {
         // The array leaves as one; that this part of it has ended, nobody else will tell.
         answer.access.ended(None);
         self.used = true;
-        self.batch.gather(Some((&answer.body, answer.charge)));
+        // A refusal comes uncharged, and waits for the others.
+        let charge = || self.outbox()?.charge_answer(answer.body.len()).ok();
+        let charge = answer.charge.or_else(charge);
+        self.batch.gather(Some((&answer.body, charge)));
     }
 
     /// Ends the request without an answer.
@@ -100,19 +103,67 @@ impl Batch {
         if gathered.missing > 0 {
             return;
         }
-        let Some(slot) = gathered.slot.take() else {
-            return;
-        };
-        if gathered.body.is_empty() {
-            // Only notifications, or everything was cancelled: the slot says so by being dropped.
-            return;
+        let (slot, mut body) = (gathered.slot.take(), mem::take(&mut gathered.body));
+        let (tag, charge) = (gathered.tag.clone(), gathered.charge.take());
+        // An answer may reach the kernel: no lock may be held over it. If there are only notifications, or everything was cancelled, the slot says so by being
+        // dropped.
+        drop(gathered);
+        if let Some(slot) = slot.filter(|_| !body.is_empty()) {
+            body.push(b']');
+            let access = Access::immediate(tag, "batch", Outcome::Ok);
+            slot.send(Answer {
+                charge,
+                ..Answer::new(body, None, Era::Legacy, access)
+            });
         }
-        let mut body = mem::take(&mut gathered.body);
-        body.push(b']');
-        let access = Access::immediate(gathered.tag.clone(), "batch", Outcome::Ok);
-        slot.send(Answer {
-            charge: gathered.charge.take(),
-            ..Answer::new(body, None, Era::Legacy, access)
-        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+    use crate::base::budget::Budget;
+    use crate::outbox::{Item, Rings, ShortSent, answer, outbox_on};
+
+    #[test]
+    fn law_13_an_answer_that_waits_for_the_rest_of_its_batch_is_charged() {
+        let account = Budget::whole(1_000_000);
+        let (outbox, receiver) = outbox_on(&account, 1, 1_000_000);
+        let slot = outbox.reserve().expect("the receiver lives");
+        let mut members = split(slot, 2, RequestTag::fresh(None));
+        let before = account.used();
+        let uncharged = answer("a refusal");
+        assert!(uncharged.charge.is_none());
+        members.pop().expect("two").send(uncharged);
+        assert_eq!(account.used(), before + "a refusal".len());
+        drop(members);
+        let gathered = receiver.recv(None);
+        assert!(matches!(&gathered, Item::Answer(array) if array.body == b"[a refusal]"));
+    }
+
+    /// Who answers may wait for the kernel, or for the program's logger.
+    #[test]
+    fn a_batch_is_not_locked_while_its_array_is_sent() {
+        let (outbox, receiver) = outbox_on(&Budget::whole(1_000_000), 1, 1_000_000);
+        let slot = outbox.reserve().expect("the receiver lives");
+        let member = split(slot, 1, RequestTag::fresh(None)).pop().expect("one");
+        let batch = Arc::clone(&member.batch);
+        let (found, finds) = unbounded();
+        receiver.set_short_way(Some(Box::new(move |_| {
+            let (batch, found) = (Arc::clone(&batch), found.clone());
+            let looking = thread::spawn(move || found.send(batch.gathered.lock().missing));
+            assert_eq!(finds.recv_timeout(Duration::from_secs(20)), Ok(0));
+            looking.join().expect("it has looked").expect("it is heard");
+            ShortSent::All
+        })));
+        let waits = receiver.try_recv(&(Arc::new(|| {}) as _), Rings::ForItems);
+        assert!(waits.is_err());
+        member.send(answer("one"));
+        assert!(matches!(receiver.recv(None), Item::Sent(1)));
     }
 }
