@@ -16,6 +16,7 @@ use crate::engine::planning::{declares_tasks, tasks_required};
 use crate::engine::reply::Asked;
 use crate::engine::shared::Shared;
 use crate::engine::subscriptions::{Wants, id_bytes};
+use crate::observe::access::Outcome;
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::meta::{Params, SubscriptionFilter};
 use crate::protocol::offer::{Change, OfferKind};
@@ -52,15 +53,15 @@ impl Engine {
         };
         let owner = via.owner();
         let task_ids = wants.task_ids.clone();
+        let (facts, port, _) = asked.into_call(owner.clone());
+        let call = Call::registered(facts, None, port, via.calls())?;
         let opened = shared.subscriptions.open(&owner, |open| {
-            if let Err(error) = shared.has_room(open, via) {
-                asked.fail(&error);
-                return None;
-            }
-            let (facts, port, _) = asked.into_call(owner.clone());
-            let call = Call::registered(facts, None, port, via.calls())?;
-            Some((call, wants, charges))
-        })?;
+            shared.has_room(open, via)?;
+            Ok((Arc::clone(&call), wants, charges))
+        });
+        // Without the lock: a refusal may be sent on this thread.
+        let refused = opened.map_err(|error| call.fail(&error, Outcome::Refused));
+        let opened = refused.ok()?;
         // Else a client that comes after the end of a task would wait for ever. Looked at without the lock of the others' subscriptions: it may wait for a store.
         if let Some(jobs) = &shared.desk.jobs {
             let server_info = &shared.identity.server_info;

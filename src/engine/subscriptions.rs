@@ -134,11 +134,11 @@ impl Subscriptions {
     }
 
     /// Opens one more, if `admit` lets it: `admit` is told how many its owner has open, under the lock that ending all of them takes. It is charged for what it keeps, and for its acknowledgement until that has been read.
-    pub(super) fn open(
+    pub(super) fn open<E>(
         &self,
         owner: &Owner,
-        admit: impl FnOnce(usize) -> Option<(Arc<Call>, Wants, [Charge; 2])>,
-    ) -> Option<Arc<Call>> {
+        admit: impl FnOnce(usize) -> Result<(Arc<Call>, Wants, [Charge; 2]), E>,
+    ) -> Result<Arc<Call>, E> {
         let mut open = self.0.lock();
         prune(&mut open);
         let owned = open.iter().filter(|one| one.call.facts.owner == *owner);
@@ -151,7 +151,7 @@ impl Subscriptions {
             wants,
             _kept: kept,
         });
-        Some(call)
+        Ok(call)
     }
 
     /// Ends every stream with its result.
@@ -290,10 +290,10 @@ mod tests {
         };
         let admit = |_| {
             let (facts, port, _) = asked.into_call(Owner::Nobody);
-            Some((Call::new(facts, None, port), wants, charges))
+            Ok::<_, ()>((Call::new(facts, None, port), wants, charges))
         };
         let opened = open.open(&Owner::Nobody, admit);
-        assert!(opened.is_some());
+        assert!(opened.is_ok());
         receiver
     }
 

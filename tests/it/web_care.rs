@@ -355,7 +355,7 @@ fn assert_may_read(reply: &Reply, origin: &str) {
         ("Vary", "Origin"),
         (
             "Access-Control-Expose-Headers",
-            "Mcp-Session-Id, X-Request-Id",
+            "Mcp-Session-Id, Retry-After, X-Request-Id",
         ),
     ] {
         assert_eq!(reply.field(name), Some(value), "{origin}: {name}");

@@ -290,7 +290,7 @@ pub(super) fn cors_fields(origin: &str) -> [(&str, &str); 3] {
         ("Vary", "Origin"),
         (
             "Access-Control-Expose-Headers",
-            "Mcp-Session-Id, X-Request-Id",
+            "Mcp-Session-Id, Retry-After, X-Request-Id",
         ),
     ]
 }
