@@ -11,13 +11,12 @@ use serde_json::json;
 use crate::base::errands::Errand;
 use crate::base::log;
 use crate::base::owner::Owner;
-use crate::base::panics::Lock;
 use crate::desk::jobs::{NotKept, failed};
 use crate::desk::record::{Carried, Order};
 use crate::desk::wire::{Task, TaskView};
 use crate::desk::workspace::{Outside, Turn, Visitor};
 use crate::desk::workspaces::{Key, NoWorkspace};
-use crate::engine::call::{Call, Facts};
+use crate::engine::call::{Call, Facts, HandlerInput};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
 use crate::engine::errors::{internal_error, lane_refused, shutting_down};
@@ -208,16 +207,16 @@ impl Starter {
             None => Asking::Never,
         };
         let control = Control {
-            rounds: Lock::new(Some(Box::new(Rounds::carrying(carried)))),
             record: Some((Arc::clone(jobs), Arc::clone(id))),
             ..Control::new(call, info, asking, shared.desk.jobs_lane, shared)
         };
         // A job that has been accepted runs; what its arguments take, its record is charged for.
-        QueuedCall::new(
-            control,
-            callable,
-            order.arguments.as_deref().map(raw::owned),
-        )
+        let input = HandlerInput {
+            arguments: order.arguments.as_deref().map(raw::owned),
+            rounds: Some(Box::new(Rounds::carrying(carried))),
+            _kept: None,
+        };
+        QueuedCall::new(control, callable, input)
     }
 
     /// Lets a call into its workspace, now or when its turn has come; or answers why not.

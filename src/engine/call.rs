@@ -16,11 +16,13 @@
 //! cancelled call. A call that has ended may still run: its worker is busy until the handler returns. Must not know lanes, handlers or
 //! transports.
 
+use std::mem;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
+use crate::base::budget::Charge;
 use crate::base::cancel::{CancellationToken, Canceller, cancellation};
 use crate::base::in_flight::{self, Cancel, DuplicateId};
 use crate::base::life::Span;
@@ -30,6 +32,7 @@ use crate::base::panics::Lock;
 use crate::base::pulse::Pulse;
 use crate::engine::errors::internal_error;
 use crate::engine::reply::{Asked, Refusal, ReplyPort, afford};
+use crate::engine::rounds::Rounds;
 use crate::observe::access::{self, Access, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Answer, EventSource, Outbox};
 use crate::protocol::errors::ErrorObject;
@@ -77,8 +80,19 @@ struct CallState {
     started_at: Option<Instant>,
     /// How long it had been silent when it was cancelled for that.
     stalled: Option<Duration>,
-    /// What was allocated where the call arrived, and is freed with it.
-    left: Option<Box<RawValue>>,
+    /// Until its handler begins, or it ends before that. Afterwards what was allocated where the call arrived, and is freed with it.
+    input: HandlerInput,
+}
+
+/// What a handler is to have.
+#[derive(Debug, Default)]
+pub(super) struct HandlerInput {
+    /// `None` stands for `{}`.
+    pub(super) arguments: Option<Box<RawValue>>,
+    /// What a modern client came back with, or what earlier attempts have left.
+    pub(super) rounds: Option<Box<Rounds>>,
+    /// What they cost until the call has been executed.
+    pub(super) _kept: Option<Charge>,
 }
 
 /// Arguments up to this size live as long as their call, which may be a little longer than its handler needs them.
@@ -155,7 +169,7 @@ impl Call {
                 queued_at: Instant::now(),
                 started_at: None,
                 stalled: None,
-                left: None,
+                input: HandlerInput::default(),
             }),
         })
     }
@@ -188,18 +202,28 @@ impl Call {
         self.source.get().map_or(0, |source| source.dropped())
     }
 
-    /// Marks the moment its handler begins. False if it has been answered or cancelled.
-    pub(crate) fn start(&self) -> bool {
+    /// Keeps this for its handler, unless it has ended.
+    pub(super) fn give(&self, input: HandlerInput) {
+        let mut state = self.state.lock();
+        if state.open.is_some() {
+            state.input = input;
+        }
+    }
+
+    /// Marks the moment its handler begins, which takes its input. `None` if it has been answered or cancelled.
+    pub(super) fn start(&self) -> Option<HandlerInput> {
         let mut state = self.state.lock();
         state.started_at = Some(Instant::now());
-        state.open.is_some()
+        state.open.as_ref()?;
+        Some(mem::take(&mut state.input))
     }
 
     /// Takes what its handler needs no more. Where the call itself is freed by the thread it arrived on, so is this, if it is small; see
     /// [`CallsInFlight`].
     pub(crate) fn leave(&self, arguments: Option<Box<RawValue>>) {
         if self.registry.is_some() {
-            self.state.lock().left = arguments.filter(|raw| raw.get().len() <= LEFT_BYTES_MAX);
+            let small = arguments.filter(|raw| raw.get().len() <= LEFT_BYTES_MAX);
+            self.state.lock().input.arguments = small;
         }
     }
 
@@ -297,12 +321,15 @@ impl Call {
     }
 
     /// Takes the port for the answer, if it is still there. The id is free again before the answer can be read, because its reader may use
-    /// it at once.
+    /// it at once; so is what the input takes of a call that has not begun, though its place in the queue is not.
     fn end(&self, outcome: Outcome) -> Option<(OpenCall, Access)> {
-        let (open, queued_at, started_at) = {
+        let (open, queued_at, started_at, unread) = {
             let mut state = self.state.lock();
-            (state.open.take()?, state.queued_at, state.started_at)
+            let open = state.open.take()?;
+            let unread = mem::take(&mut state.input);
+            (open, state.queued_at, state.started_at, unread)
         };
+        drop(unread);
         let taken_back = self.source.get().and_then(|of| of.taken_back.lock().take());
         if let (Some(taken_back), Some(outbox)) = (taken_back, open.port.outbox()) {
             // Of no call, for what belongs to one that is cancelled is not sent.

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::base::budget::Charge;
 use crate::base::owner::Owner;
 use crate::engine::background::{NewJob, Standing};
-use crate::engine::call::{Call, CallsInFlight, Facts};
+use crate::engine::call::{Call, CallsInFlight, Facts, HandlerInput};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
 use crate::engine::errors::{lane_refused, over_budget, shutting_down};
@@ -136,12 +136,15 @@ impl Engine {
         method: Method,
         asked: &Asked<'_>,
         caller: &Caller<'_>,
-    ) -> Result<(Callee, Plan, Option<Charge>), Unplanned> {
+    ) -> Result<(Callee, Plan, Option<[Charge; 2]>), Unplanned> {
         let shared = &self.shared;
         let (params, era) = (&asked.params, asked.era);
-        let bytes = Some(kept_bytes(params)).filter(|bytes| *bytes > FREE_CALL_BYTES);
-        let kept = bytes.map(|bytes| shared.memory.charge(bytes));
-        let kept = kept.transpose().map_err(over_budget)?;
+        let bytes @ [input, rest] = kept_bytes(params);
+        let charge = |bytes| shared.memory.charge(bytes).map_err(over_budget);
+        let kept = match bytes.iter().sum::<usize>() > FREE_CALL_BYTES {
+            true => Some([charge(input)?, charge(rest)?]),
+            false => None,
+        };
         let mut found = self.look_up(method, params, era, caller.headers)?;
         let Callee {
             callable,
@@ -163,7 +166,7 @@ impl Engine {
         found: Callee,
         asked: Asked<'_>,
         caller: Caller<'_>,
-        kept: Option<Charge>,
+        kept: Option<[Charge; 2]>,
     ) -> Option<QueuedCall> {
         let is_retry = asked.era == Era::Modern && asked.params.is_retry();
         let rounds = is_retry.then(|| Rounds::read(&asked.params, &self.shared.rounds));
@@ -192,9 +195,14 @@ impl Engine {
             (_, asking) => asking,
         };
         let control = Control::new(call, info, asking, found.callable.lane, &self.shared);
-        *control.rounds.lock() = rounds.map(Box::new);
-        let mut queued = QueuedCall::new(control, found.callable, found.arguments);
-        queued.handler_call.kept = kept;
+        let (kept, rest) = kept.map(Into::into).unzip();
+        let input = HandlerInput {
+            arguments: found.arguments,
+            rounds: rounds.map(Box::new),
+            _kept: kept,
+        };
+        let mut queued = QueuedCall::new(control, found.callable, input);
+        queued.handler_call.kept = rest;
         Some(queued)
     }
 
@@ -227,7 +235,7 @@ impl Engine {
     /// Makes a job of a call, now or when what comes before it has run.
     fn make_job(
         &self,
-        new: NewJob,
+        mut new: NewJob,
         lane: &RunningLane<QueuedCall>,
         mut queued: QueuedCall,
     ) -> bool {
@@ -245,7 +253,10 @@ impl Engine {
         };
         queued.handler_call.callable = before;
         queued.control.precedes_job = true;
-        queued.handler_call.then = Some(Box::new(move |call, carried| {
+        // Kept once: until then by the call.
+        new.order.arguments = None;
+        queued.handler_call.then = Some(Box::new(move |call, carried, arguments| {
+            new.order.arguments = arguments.map(Into::into);
             starter.order(call, NewJob { carried, ..new }, ticket);
         }));
         self.submit(lane, queued)
@@ -344,35 +355,30 @@ fn run_here(queued: QueuedCall) {
     run(&|| ());
 }
 
-/// What is kept of a request until it has been executed, in bytes.
-fn kept_bytes(params: &Params<'_>) -> usize {
+/// What is kept of a request until it has been executed, in bytes: its handler's input, which goes with the end of a call that waits, and all else.
+fn kept_bytes(params: &Params<'_>) -> [usize; 2] {
     let meta = params.meta.as_ref();
+    let context = params.context.as_ref();
     // As they came, as they travel on, and as the handler has them.
     let answers = [params.input_responses; 3];
-    let typed = params
-        .context
-        .as_ref()
-        .and_then(|context| context.arguments);
-    let raw = [
+    let typed = [
         params.arguments,
-        typed,
+        context.and_then(|context| context.arguments),
+    ];
+    // Of the call, and of the job that it may become.
+    let client = [
         meta.and_then(|meta| meta.client_info),
         meta.and_then(|meta| meta.client_capabilities),
     ];
-    let raw = raw
-        .into_iter()
-        .chain(answers)
-        .flatten()
-        .map(|raw| raw.get().len());
-    let texts = [
-        params.request_state.as_ref(),
-        params.argument.as_ref().map(|argument| &argument.value),
-        // As what was named, and as the values of a template's variables.
-        params.uri.as_ref(),
-        params.uri.as_ref(),
-    ];
-    let texts = texts.into_iter().flatten().map(|text| text.0.len());
-    CALL_BYTES + raw.chain(texts).sum::<usize>()
+    let raw = |raw: &[Option<&RawValue>]| raw.iter().flatten().map(|raw| raw.get().len()).sum();
+    let (answers, typed, client): (usize, usize, usize) =
+        (raw(&answers), raw(&typed), raw(&client));
+    let text = |text: Option<&Text<'_>>| text.map_or(0, |text| text.0.len());
+    let value = text(params.argument.as_ref().map(|argument| &argument.value));
+    // As what was named, and as the values of a template's variables.
+    let uri = text(params.uri.as_ref());
+    let input = answers + typed + text(params.request_state.as_ref()) + value + uri;
+    [input, CALL_BYTES + 2 * client + uri]
 }
 
 pub(super) fn named<'a>(member: &str, text: Option<&'a Text<'_>>) -> Result<&'a str, ErrorObject> {

@@ -13,7 +13,7 @@ use crate::base::log;
 use crate::base::panics;
 use crate::desk::record::Carried;
 use crate::desk::workspace::Turn;
-use crate::engine::call::{Call, Facts, Responder};
+use crate::engine::call::{Call, Facts, HandlerInput, Responder};
 use crate::engine::control::Control;
 use crate::engine::encode;
 use crate::engine::errors::{internal_error, shutting_down, silent, wedged};
@@ -41,9 +41,9 @@ pub(crate) struct QueuedCall {
 pub(crate) struct HandlerCall {
     _responder: Responder,
     pub(crate) callable: Arc<Callable>,
-    /// `None` stands for `{}`.
-    arguments: Option<Box<RawValue>>,
-    /// What it costs until it has been executed.
+    /// Empty until it begins.
+    input: HandlerInput,
+    /// What all else costs until it has been executed.
     pub(super) kept: Option<Charge>,
     /// What becomes of it when its handler has returned without an error; then the result itself is dropped.
     pub(super) then: Option<Then>,
@@ -51,8 +51,8 @@ pub(crate) struct HandlerCall {
     pub(super) turn: Option<Box<Turn>>,
 }
 
-/// Goes on with a call, and with what was asked and kept in it.
-pub(crate) type Then = Box<dyn FnOnce(&Arc<Call>, Carried) + Send>;
+/// Goes on with a call, with what was asked and kept in it, and with its arguments.
+pub(crate) type Then = Box<dyn FnOnce(&Arc<Call>, Carried, Option<Box<RawValue>>) + Send>;
 
 impl WorkItem for QueuedCall {
     type Running = Arc<Control>;
@@ -76,16 +76,13 @@ impl WorkItem for QueuedCall {
 }
 
 impl QueuedCall {
-    pub(super) fn new(
-        control: Control,
-        callable: Arc<Callable>,
-        arguments: Option<Box<RawValue>>,
-    ) -> Self {
+    pub(super) fn new(control: Control, callable: Arc<Callable>, input: HandlerInput) -> Self {
+        control.call.give(input);
         QueuedCall {
             handler_call: HandlerCall {
                 _responder: Responder(Arc::clone(&control.call)),
                 callable,
-                arguments,
+                input: HandlerInput::default(),
                 kept: None,
                 then: None,
                 turn: None,
@@ -99,9 +96,11 @@ impl HandlerCall {
     fn run(mut self, control: &Arc<Control>, returned: &dyn Fn()) -> WorkEnd {
         let call = &control.call;
         // What its client has been told is over must not begin.
-        if !call.start() {
+        let Some(input) = call.start() else {
             return WorkEnd::Cancelled;
-        }
+        };
+        self.input = input;
+        *control.rounds.lock() = self.input.rounds.take();
         // Happens-before: a drain that has lost patience may have looked for this call after it left the queue and before it was seen running.
         if control.shared.has_no_patience_with(control.lane) {
             call.abort(&shutting_down());
@@ -138,7 +137,7 @@ impl HandlerCall {
             _ if call.has_ended() => WorkEnd::Cancelled,
             Ok(result) => {
                 let ended = self.conclude(control, in_time(call, result));
-                call.leave(self.arguments.take());
+                call.leave(self.input.arguments.take());
                 ended
             }
         }
@@ -151,7 +150,7 @@ impl HandlerCall {
         }
         let handler = &self.callable.handler;
         let control: Arc<dyn CallControl> = Arc::<Control>::clone(control);
-        match &self.arguments {
+        match &self.input.arguments {
             Some(arguments) => handler.call(control, arguments),
             None => {
                 let empty = RawValue::from_string("{}".into()).expect("an empty object is JSON");
@@ -189,7 +188,7 @@ impl HandlerCall {
                     answered: _charged,
                     ..
                 } = rounds.map_or_else(Rounds::default, |rounds| *rounds);
-                then(&control.call, carried);
+                then(&control.call, carried, self.input.arguments.take());
                 WorkEnd::Done
             }
             _ => self.answer(control, result),
@@ -243,7 +242,7 @@ impl HandlerCall {
         Binding {
             method: call.facts.method,
             target: &info.target,
-            arguments: self.arguments.as_deref(),
+            arguments: self.input.arguments.as_deref(),
         }
     }
 }

@@ -84,9 +84,10 @@ pub(crate) fn server(gate: &Gate) -> Server {
                 .before_job(|cx: &mut Context, _: Value| {
                     cx.elicit::<Sure>("sure", "Sure?").map(drop)
                 })
-                .handler(|cx: &mut Context, _: Value| {
+                .handler(|cx: &mut Context, args: Value| {
                     let sure = cx.elicit::<Sure>("sure", "Sure?")?.accepted();
-                    Ok::<_, AskError>(sure.is_some_and(|answer| answer.sure).to_string())
+                    let sure = sure.is_some_and(|answer| answer.sure);
+                    Ok::<_, AskError>(format!("{sure} {}", args["who"]))
                 }),
         )
 }
@@ -304,7 +305,7 @@ fn law_13_an_answer_for_which_there_is_no_room_is_refused_and_can_be_given_again
 fn what_is_asked_before_there_is_a_job_is_asked_by_rounds() {
     let gate = Gate::new();
     let (served, mut client) = Served::pipe(server(&gate));
-    let params = json!({ "name": "first", "arguments": {} });
+    let params = json!({ "name": "first", "arguments": { "who": 7 } });
     let first = client.ask(&request("tools/call", params.clone()));
     assert_eq!(first["result"]["resultType"], "input_required", "{first}");
     assert!(first["result"].get("taskId").is_none());
@@ -317,7 +318,7 @@ fn what_is_asked_before_there_is_a_job_is_asked_by_rounds() {
         .expect("it has an id")
         .to_owned();
     let ended = until_status(&mut client, &id, "completed");
-    assert_eq!(ended["result"]["content"][0]["text"], "true");
+    assert_eq!(ended["result"]["content"][0]["text"], "true 7");
     end(served, client);
 }
 
@@ -599,7 +600,7 @@ fn what_a_session_was_asked_before_there_was_a_job_is_there_for_the_job() {
         client.send(&reply_to(&question, answer));
         let made = client.recv();
         let result = result_of(&mut client, &made, |tool, args| legacy_call(1, tool, args));
-        assert_eq!(text(&result), sure.to_string(), "{result}");
+        assert_eq!(text(&result), format!("{sure} null"), "{result}");
     }
     end(served, client);
 }
