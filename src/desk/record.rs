@@ -82,7 +82,7 @@ pub(crate) struct Order {
     pub(crate) capabilities: Option<Arc<RawValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) client_info: Option<Arc<RawValue>>,
-    /// Whether its client is of the handshake era, whose results have another form.
+    /// Whether its client is of the handshake era.
     #[serde(default)]
     pub(crate) is_legacy: bool,
     /// Whether a restart may run it again from its beginning.
@@ -108,7 +108,7 @@ pub(crate) struct Carried {
     pub(crate) kept: BTreeMap<String, Box<RawValue>>,
 }
 
-/// How a job ended, rendered once.
+/// How a job ended, rendered once, for the modern era.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum JobOutcome {

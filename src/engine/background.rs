@@ -37,7 +37,7 @@ use crate::protocol::offer::OfferKind;
 use crate::protocol::raw;
 use crate::protocol::text::Text;
 use crate::protocol::types::{CallToolResult, ContentBlock};
-use crate::protocol::version::ProtocolVersion;
+use crate::protocol::version::{Era, ProtocolVersion};
 
 /// The lane that background jobs run on.
 pub(crate) const JOBS_LANE: &str = "jobs";
@@ -185,7 +185,8 @@ impl Starter {
         tag.note_asker(era.as_str(), name.as_ref().map(|Text(name)| &**name));
         let facts = Facts {
             id: RequestId::String((&**id).into()),
-            era,
+            // Of whichever era its client is: the record is fetched in both, and what the older one does not know is left out then.
+            era: Era::Modern,
             method: "tools/call",
             name: Some(Arc::clone(&callable.name)),
             lane: Some(JOBS_LANE.into()),

@@ -2,6 +2,8 @@
 //!
 //! Must not know who computed a result, or where it goes.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -10,6 +12,8 @@ use crate::base::heap;
 use crate::handler::registration::Reply;
 use crate::protocol::id::RequestId;
 use crate::protocol::jsonrpc;
+use crate::protocol::meta::SERVER_INFO_KEY;
+use crate::protocol::raw;
 use crate::protocol::text::{write_json, write_text};
 use crate::protocol::types::{CallToolResult, ContentBlock};
 use crate::protocol::version::Era;
@@ -68,7 +72,8 @@ fn write_result(
             }
             result.meta.as_ref()
         }
-        Reply::Rendered(result) => return heap::append(out, result.get().as_bytes()),
+        Reply::Rendered(result) if modern => return heap::append(out, result.get().as_bytes()),
+        Reply::Rendered(result) => return write_for_legacy(out, result),
         Reply::Completion(completion) => {
             write_member(out, "{\"completion\":", completion);
             None
@@ -90,6 +95,37 @@ fn write_tool_result(out: &mut Vec<u8>, result: &CallToolResult, era: Era) {
     if result.is_error {
         out.extend_from_slice(b",\"isError\":true");
     }
+}
+
+/// A tool's result as it was rendered for the modern era, without what only that era knows.
+fn write_for_legacy(out: &mut Vec<u8>, result: &RawValue) {
+    out.push(b'{');
+    raw::each(result.get(), |name, value| {
+        let name = name.unwrap_or_default();
+        let mut meta = BTreeMap::<String, &RawValue>::new();
+        match &*name {
+            "resultType" => return,
+            "structuredContent" if !value.get().starts_with('{') => return,
+            "_meta" => {
+                meta = serde_json::from_str(value.get()).unwrap_or_default();
+                meta.remove(SERVER_INFO_KEY);
+                if meta.is_empty() {
+                    return;
+                }
+            }
+            _ => {}
+        }
+        if !out.ends_with(b"{") {
+            out.push(b',');
+        }
+        write_text(out, &name);
+        out.push(b':');
+        match meta.is_empty() {
+            true => heap::append(out, value.get().as_bytes()),
+            false => write_json(out, &meta),
+        }
+    });
+    out.push(b'}');
 }
 
 /// The beginning of a tool's result. Text, which most of them are, takes the fast way.

@@ -149,7 +149,7 @@ pub(crate) enum Reply {
     Prompt(GetPromptResult),
     Resource(ReadResourceResult),
     Completion(Completion),
-    /// The result of a tool that was rendered before, by a background job.
+    /// The result of a tool that was rendered before, for the modern era, by a background job.
     Rendered(Box<RawValue>),
 }
 

@@ -215,7 +215,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         self
     }
 
-    /// As [`handler`](Self::handler), for a result that is on record as it was sent.
+    /// As [`handler`](Self::handler), for a result that is on record as it was rendered.
     pub(crate) fn rendered<Shape: 'static, H>(mut self, handler: H) -> Self
     where
         H: Handler<S, Shape, Output = Result<Box<RawValue>, ToolError>>,

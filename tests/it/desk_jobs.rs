@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use mcp_threads::{
-    AskError, Cancelled, ErrorObject, Execution, Json, Lane, Limits, RequestContext, RunCommand,
-    Server, Tool, ToolError,
+    AskError, CallToolResult, Cancelled, ErrorObject, Execution, Json, Lane, Limits,
+    RequestContext, RunCommand, Server, Tool, ToolError,
 };
 use serde_json::{Value, json};
 
@@ -912,4 +912,76 @@ fn law_06_a_report_does_not_wait_while_others_are_told_of_the_one_before() {
         client.close();
         served.stop();
     });
+}
+
+/// Who ordered a job decides nothing about the form in which its result is fetched.
+#[test]
+fn the_result_of_a_job_has_the_form_of_the_era_it_is_fetched_in() {
+    let structured = json!([1, { "a": 2 }]);
+    let result = |structured: Value, own: Option<Value>| {
+        let mut result = CallToolResult::text("x");
+        result.structured_content = Some(structured);
+        result.meta = own.map(|own| serde_json::from_value(own).expect("an object"));
+        result
+    };
+    let tool = |name: &str| Tool::new(name).execution(Execution::EitherWay);
+    let list = structured.clone();
+    let server = Server::new("it", "1.0.0")
+        .job_tools()
+        .register(tool("list").handler(move |_: Value| result(list.clone(), None)))
+        .register(tool("own").handler(move |_: Value| {
+            result(
+                json!({ "resultType": "mine" }),
+                Some(json!({ "its/own": [] })),
+            )
+        }));
+    let (served, mut client) = Served::pipe(server);
+    client.initialize("2025-03-26");
+    let content = json!([{ "type": "text", "text": "x" }]);
+    let about = json!({ "name": "it", "version": "1.0.0" });
+    let about = |own: Value| {
+        let mut meta = json!({ "io.modelcontextprotocol/serverInfo": about });
+        meta.as_object_mut()
+            .expect("one")
+            .extend(own.as_object().expect("one").clone());
+        meta
+    };
+    for (tool, modern, legacy) in [
+        (
+            "list",
+            json!({ "content": content, "structuredContent": structured, "resultType": "complete", "_meta": about(json!({})) }),
+            json!({ "content": content }),
+        ),
+        (
+            "own",
+            json!({ "content": content, "structuredContent": { "resultType": "mine" }, "resultType": "complete", "_meta": about(json!({ "its/own": [] })) }),
+            json!({ "content": content, "structuredContent": { "resultType": "mine" }, "_meta": { "its/own": [] } }),
+        ),
+    ] {
+        let ordered = client.ask(&legacy_call("order", tool, json!({ "background": true })));
+        let ordered = &ordered["result"]["structuredContent"]["job"];
+        let ordered = ordered.as_str().expect("it has an id").to_owned();
+        for id in [ordered, order(&mut client, tool)] {
+            let got = until_status(&mut client, &id, "completed");
+            assert_eq!(got["result"], modern, "tasks/get of {tool}");
+            let listen = json!({ "notifications": { "taskIds": [id] } });
+            client.send(&modern_with(
+                "stream",
+                "subscriptions/listen",
+                listen,
+                &follows(),
+            ));
+            let [_acknowledged, told] = [client.recv(), client.recv()];
+            assert_eq!(told["params"]["result"], modern, "{told}");
+            client.send(&cancel("stream"));
+            let which = json!({ "job": id });
+            let fetched = client.ask(&call("fetch", "job_result", which.clone()));
+            assert_eq!(fetched["result"], modern);
+            let fetch = legacy_call("fetch", "job_result", which);
+            assert_eq!(client.ask(&fetch)["result"], legacy);
+            client.send(&json!([fetch]));
+            assert_eq!(client.recv()[0]["result"], legacy);
+        }
+    }
+    end(served, client);
 }
