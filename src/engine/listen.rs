@@ -64,15 +64,10 @@ impl Engine {
         let opened = refused.ok()?;
         // Else a client that comes after the end of a task would wait for ever. Looked at without the lock of the others' subscriptions: it may wait for a store.
         if let Some(jobs) = &shared.desk.jobs {
-            let server_info = &shared.identity.server_info;
             let records = task_ids
                 .iter()
                 .filter_map(|id| jobs.look(id, JobRecord::clone));
-            records.for_each(|record| {
-                shared
-                    .subscriptions
-                    .tell_task(&opened, jobs, &record, server_info);
-            });
+            records.for_each(|record| shared.subscriptions.tell_task(&opened, jobs, &record));
         }
         Some(opened)
     }

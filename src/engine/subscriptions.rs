@@ -98,13 +98,13 @@ impl Subscriptions {
 
     /// Tells of a job's change every stream that has subscribed to it; not of one that another has followed, for that is told by who made it, and
     /// nobody shall hear of it before this one.
-    pub(super) fn publish_task(&self, jobs: &Jobs, record: &JobRecord, server_info: &RawValue) {
+    pub(super) fn publish_task(&self, jobs: &Jobs, record: &JobRecord) {
         let mut open = self.0.lock();
         prune(&mut open);
         let follows = |one: &&Subscription| one.wants.task_ids.contains(&*record.id);
         let mut following = open.iter().filter(follows).peekable();
         if following.peek().is_some() && jobs.is_newest(record) {
-            following.for_each(|one| send_task(&one.call, record, server_info));
+            following.for_each(|one| send_task(&one.call, record));
         }
     }
 
@@ -120,16 +120,10 @@ impl Subscriptions {
     }
 
     /// Tells one stream how a task is that it follows, unless that has changed since it was looked at: then it is told of the change.
-    pub(super) fn tell_task(
-        &self,
-        call: &Call,
-        jobs: &Jobs,
-        record: &JobRecord,
-        server_info: &RawValue,
-    ) {
+    pub(super) fn tell_task(&self, call: &Call, jobs: &Jobs, record: &JobRecord) {
         let _in_order = self.0.lock();
         if jobs.is_newest(record) {
-            send_task(call, record, server_info);
+            send_task(call, record);
         }
     }
 
@@ -177,8 +171,8 @@ impl Subscriptions {
 }
 
 /// The state of a task, as one stream is told of it.
-fn send_task(call: &Call, record: &JobRecord, server_info: &RawValue) {
-    let meta = subscription_meta(&call.facts.id, Some(server_info));
+fn send_task(call: &Call, record: &JobRecord) {
+    let meta = subscription_meta(&call.facts.id, None);
     let meta = to_raw_value(&meta).expect("it is JSON");
     let task = Task::now(record, TaskView::Announced, &meta);
     let message = jsonrpc::notification("notifications/tasks", &task);
@@ -358,8 +352,8 @@ mod tests {
         let open = Subscriptions::default();
         let memory = Budget::whole(usize::MAX);
         let receiver = follow(&open, &memory, [(&*id).into()].into());
-        open.publish_task(&jobs, &cancelled, &server_info());
-        open.publish_task(&jobs, &half, &server_info());
+        open.publish_task(&jobs, &cancelled);
+        open.publish_task(&jobs, &half);
         let read = read(&receiver);
         assert_eq!(read.len(), 2, "{read:?}");
         assert!(read[1].contains("cancelled"), "{read:?}");

@@ -81,8 +81,7 @@ impl Shared {
                     shared.sweep_pools();
                 }
                 if let Some(jobs) = &shared.desk.jobs {
-                    let server_info = &shared.identity.server_info;
-                    shared.subscriptions.publish_task(jobs, record, server_info);
+                    shared.subscriptions.publish_task(jobs, record);
                 }
             }
         });

@@ -476,10 +476,8 @@ fn a_stream_is_told_of_the_tasks_it_follows_and_at_once_of_their_present_state()
         (&params["taskId"], &params["status"]),
         (&json!(ended), &json!("completed"))
     );
-    assert_eq!(
-        params["_meta"]["io.modelcontextprotocol/subscriptionId"],
-        "stream"
-    );
+    let meta = json!({ "io.modelcontextprotocol/subscriptionId": "stream" });
+    assert_eq!(params["_meta"], meta, "who the server is, results say");
     assert!(
         params.get("resultType").is_none() && params["result"]["isError"] == true,
         "{told}"
