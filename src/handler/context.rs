@@ -99,7 +99,7 @@ impl<S> RequestContext<S> {
     }
 
     /// A header field of the HTTP request, one of those that [`Server::request_header`](crate::Server::request_header) names. `None` if the request has none or
-    /// several of this name, and on a pipe and in a background job.
+    /// several of this name, and on a pipe and in a background job. Bytes of it that are not UTF-8 are read as Latin-1.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.call.info().headers.iter();
         let found = headers.find(|(known, _)| known.eq_ignore_ascii_case(name))?;

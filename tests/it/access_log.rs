@@ -214,17 +214,17 @@ fn refused_cancelled_and_streamed_calls_have_their_line_too() {
         let id = |name: &str| format!("{}-{name}", front.name);
         let running = session
             .post(&legacy_call(1, "wait", json!({})))
-            .field("X-Request-Id", &id("cancelled"))
+            .field("X-Request-Id", id("cancelled"))
             .connect();
         gate.began();
         let queued = http
             .modern(&call(2, "echo", json!({})))
-            .field("X-Request-Id", &id("queued"))
+            .field("X-Request-Id", id("queued"))
             .connect();
         served.until_main("one waits", |main| main.queued == 1);
         let reply = http
             .modern(&call(3, "echo", json!({})))
-            .field("X-Request-Id", &id("refused"))
+            .field("X-Request-Id", id("refused"))
             .send();
         assert_eq!(reply.request_id(), id("refused"));
         assert_line(
@@ -243,10 +243,7 @@ fn refused_cancelled_and_streamed_calls_have_their_line_too() {
         let queued_us: u64 = queued[5].1.parse().expect("a number");
         assert!(queued_us > 0, "it has waited: {queued:?}");
         let talk = with_meta(call(4, "id", json!({})), json!({ "progressToken": 1 }));
-        let reply = http
-            .modern(&talk)
-            .field("X-Request-Id", &id("known"))
-            .send();
+        let reply = http.modern(&talk).field("X-Request-Id", id("known")).send();
         assert_eq!(text(&reply.message()), id("known"), "the handler knows it");
         served.stop();
     });

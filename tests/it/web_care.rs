@@ -219,7 +219,7 @@ fn a_health_check_tells_a_server_that_serves_from_one_that_drains() {
         let probe = http
             .bare("GET", "/healthz")
             .field("Host", "10.1.2.3:8080")
-            .field("X-Request-Id", &format!("{}-probe", front.name));
+            .field("X-Request-Id", format!("{}-probe", front.name));
         let nameless = probe.clone().without("Host").without("X-Request-Id");
         for probe in [probe.clone(), nameless] {
             // The guarded front needs a Host of HTTP/1.1, whatever it is; a refusal is news.

@@ -24,7 +24,7 @@ pub(crate) struct Ask {
     method: String,
     target: String,
     version: &'static str,
-    fields: Vec<(String, String)>,
+    fields: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
     /// Whether `Content-Length` is sent.
     framed: bool,
@@ -97,7 +97,7 @@ impl Http {
             method: method.into(),
             target: target.into(),
             version: "HTTP/1.1",
-            fields: vec![("Host".into(), self.0.to_string())],
+            fields: vec![("Host".into(), self.0.to_string().into())],
             body: Vec::new(),
             framed: true,
         }
@@ -196,15 +196,13 @@ impl Session {
 
 impl Ask {
     /// Sets a header field, instead of one that is there.
-    pub(crate) fn field(mut self, name: &str, value: &str) -> Self {
-        self = self.without(name);
-        self.fields.push((name.into(), value.into()));
-        self
+    pub(crate) fn field(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.without(name).and_field(name, value)
     }
 
     /// Adds a header field beside one that is there.
-    pub(crate) fn and_field(mut self, name: &str, value: &str) -> Self {
-        self.fields.push((name.into(), value.into()));
+    pub(crate) fn and_field(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.fields.push((name.into(), value.as_ref().into()));
         self
     }
 
@@ -281,7 +279,8 @@ impl Ask {
         let line = format!("{} {} {}\r\n", self.method, self.target, self.version);
         let mut bytes = line.into_bytes();
         for (name, value) in &self.fields {
-            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+            let line = [name.as_bytes(), b": ", value, b"\r\n"];
+            bytes.extend(line.concat());
         }
         if self.framed {
             bytes.extend_from_slice(format!("Content-Length: {}\r\n", self.body.len()).as_bytes());

@@ -1,15 +1,19 @@
-//! Heads with control characters in `Mcp-*` fields, which have rules and a refusal of their own.
+//! Heads with control characters in `Mcp-*` fields, which have rules and a refusal of their own, and with values that are not UTF-8.
 //!
-//! Pure. Must not know what those fields say. Specification: `basic/transports/streamable-http` ("Server Validation") of revision 2026-07-28.
+//! Pure. Must not know what those fields say. RFC 9110 §5.5 (obs-text). Specification: `basic/transports/streamable-http` ("Server Validation") of revision 2026-07-28.
 
-use super::head::{BAD_VALUE, Head, Refused};
+use super::head::{BAD_VALUE, Head, NOT_UTF8, Refused};
 
-/// Parses a whole head as [`Head::parse`] does; control characters in `Mcp-*` fields are let through, as replacement characters.
+/// Parses a whole head as [`Head::parse`] does; control characters in `Mcp-*` fields are let through, as replacement characters, and bytes that are not
+/// UTF-8 in any field, as Latin-1.
 pub(super) fn parse(head: &mut Head, bytes: &[u8]) -> Result<(), Refused> {
     match head.parse(bytes) {
-        Err(BAD_VALUE) => {
-            let marked = with_controls_marked(bytes).ok_or(BAD_VALUE)?;
-            head.parse(&marked)?;
+        Err(why @ (BAD_VALUE | NOT_UTF8)) => {
+            let marked = in_utf8(&with_controls_marked(bytes));
+            if marked.len() == bytes.len() {
+                return Err(why);
+            }
+            head.parse(marked.as_bytes())?;
             head.len = bytes.len();
             Ok(())
         }
@@ -18,8 +22,8 @@ pub(super) fn parse(head: &mut Head, bytes: &[u8]) -> Result<(), Refused> {
 }
 
 /// The head with a replacement character for each control character in the values of `Mcp-*` fields: they go on to the rules of those fields, which
-/// refuse what is not ASCII under the request's id. `None` if there is none.
-fn with_controls_marked(bytes: &[u8]) -> Option<Vec<u8>> {
+/// refuse what is not ASCII under the request's id.
+fn with_controls_marked(bytes: &[u8]) -> Vec<u8> {
     let mut marked = Vec::with_capacity(bytes.len() + 64);
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let is_mcp = (line.get(..4)).is_some_and(|start| start.eq_ignore_ascii_case(b"mcp-"));
@@ -33,5 +37,15 @@ fn with_controls_marked(bytes: &[u8]) -> Option<Vec<u8>> {
             }
         }
     }
-    (marked.len() > bytes.len()).then_some(marked)
+    marked
+}
+
+/// The head with a letter of Latin-1 for each byte that is not UTF-8: opaque in most fields, refused like any that is not ASCII in `Mcp-*` fields.
+fn in_utf8(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() + 64);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().copied().map(char::from));
+    }
+    text
 }

@@ -49,6 +49,7 @@ pub(super) enum BodyFraming {
 const FIELDS_ON_STACK: usize = 16;
 
 pub(super) const BAD_VALUE: Refused = bad("a header value is malformed");
+pub(super) const NOT_UTF8: Refused = bad("the request head is not UTF-8");
 const MALFORMED: Refused = bad("the request head is malformed");
 
 /// A range in the text of the head.
@@ -203,7 +204,7 @@ impl Head {
         };
         match str::from_utf8(&bytes[..self.len]) {
             Ok(text) => self.text.push_str(text),
-            Err(_) => return Err(bad("the request head is not UTF-8")),
+            Err(_) => return Err(NOT_UTF8),
         }
         self.version = match request.version {
             Some(0) => Version::Http10,

@@ -11,6 +11,7 @@
 //!   no body.
 //! - When descriptors run out its accept loop ends for good; the server then shuts down, if tiny_http says so.
 //! - At the end it does not close idle connections; what is sent on one afterwards is not answered. `Connection: close` is left to the client to do.
+//! - To a head that is not ASCII it says nothing, and closes the connection.
 //! - In a burst of connections its own thread pool can leave some unanswered until others end.
 //!
 //! Behind a proxy or on loopback that may do. Must not know MCP.
