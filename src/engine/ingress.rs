@@ -240,7 +240,8 @@ impl Engine {
                 None if is_ping => Footing::Handshake,
                 None => Footing::Modern,
             }),
-            // Whatever version its header names, none has been negotiated yet.
+            // Whatever version its header names, none has been negotiated yet: Java's SDK and Agora send their own newest, which we may not know, and
+            // would not get as far as being told ours by a 400.
             Via::Http { .. } if is_handshake => Ok(Footing::Handshake),
             Via::Http { session_id, fields } => {
                 self.footing_by_fields(fields.value(VERSION_FIELD), *session_id)
