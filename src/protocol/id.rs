@@ -106,7 +106,8 @@ impl<'de> Deserialize<'de> for RequestId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?;
         RequestId::read(raw).ok_or_else(|| {
-            de::Error::custom("an id must be a string of at most 1024 bytes or an integer")
+            let wanted = "a string of at most 1024 bytes or an integer";
+            de::Error::custom(format!("`progressToken` and `requestId` must be {wanted}"))
         })
     }
 }

@@ -117,6 +117,7 @@ pub(crate) fn parse_message(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
 
 /// The fields of any message. `Option<&RawValue>` would read `null` as absent, and a `null` id is not an absent one.
 #[derive(serde::Deserialize)]
+#[serde(expecting = "an object")]
 struct Envelope<'a> {
     #[serde(borrow)]
     jsonrpc: Option<Text<'a>>,

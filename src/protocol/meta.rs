@@ -29,7 +29,7 @@ pub(crate) const SUBSCRIPTION_ID_KEY: &str = "io.modelcontextprotocol/subscripti
 
 /// The parameters of any request or notification that this library serves.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 pub(crate) struct Params<'a> {
     #[serde(borrow, default, deserialize_with = "object", rename = "_meta")]
     pub(crate) meta: Option<Meta<'a>>,

@@ -93,6 +93,16 @@ fn check(answer: &Value, sent: &str, code: i64, id: &Option<Value>) {
         .as_str()
         .expect("it says what is wrong");
     assert!(message.len() > 10, "it says what is wrong: {message}");
+    assert!(
+        !message.contains("struct"),
+        "in a client's words: {message}"
+    );
+    let is_of_the_token = sent.contains("progressToken");
+    assert_eq!(
+        message.contains("`progressToken`"),
+        is_of_the_token,
+        "{message}"
+    );
 }
 
 #[test]
