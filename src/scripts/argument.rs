@@ -66,7 +66,7 @@ impl Argument {
         let least = self.range[0].as_ref().and_then(Number::as_f64);
         let is_default = || {
             let default = self.absent().ok().flatten();
-            default.is_some_and(|default| self.filling(&default) == *given)
+            default.is_some_and(|default| self.filling(&default, usize::MAX) == *given)
         };
         self.allow_dash
             || !self.one_of.is_empty()
@@ -75,46 +75,46 @@ impl Argument {
     }
 
     /// The value that the script gets for this one; a sentence without a subject when it does not fit.
-    pub(super) fn check(&self, value: &Value) -> Result<Value, String> {
-        if !self.is_array {
-            return self.check_one(value);
-        }
-        let Some(items) = value.as_array() else {
-            return Err(format!("is a list, not {}", named(value)));
+    pub(super) fn check(&self, value: Value) -> Result<Value, String> {
+        let mut items = match value {
+            value if !self.is_array => return self.check_one(value),
+            Value::Array(items) => items,
+            value => return Err(format!("is a list, not {}", named(&value))),
         };
         if let Some(bounds) = outside(items.len(), self.items) {
             return Err(format!("has {} items; {bounds}", items.len()));
         }
-        let items = (1..).zip(items).map(|(number, item)| {
-            let checked = self.check_one(item);
-            checked.map_err(|problem| format!("has an item {number} that {problem}"))
-        });
-        items.collect()
+        for (number, item) in (1..).zip(&mut items) {
+            let checked = self.check_one(item.take());
+            *item = checked.map_err(|problem| format!("has an item {number} that {problem}"))?;
+        }
+        Ok(items.into())
     }
 
-    fn check_one(&self, value: &Value) -> Result<Value, String> {
+    fn check_one(&self, mut value: Value) -> Result<Value, String> {
         let (fits, wanted) = match self.kind {
             ArgumentType::String => (value.is_string(), "a string"),
             ArgumentType::Path => (value.is_string(), "a path"),
-            ArgumentType::Integer => (is_integer(value), "an integer"),
+            ArgumentType::Integer => (is_integer(&value), "an integer"),
             ArgumentType::Number => (value.is_number(), "a number"),
             ArgumentType::Boolean => (value.is_boolean(), "true or false"),
             ArgumentType::Object => (value.is_object(), "an object"),
         };
         if !fits {
-            return Err(format!("is {wanted}, not {}", named(value)));
+            return Err(format!("is {wanted}, not {}", named(&value)));
         }
         // A program is given `3`, also for `3.0`.
-        let integer = (self.kind == ArgumentType::Integer).then(|| whole(value));
-        let mut value = integer.as_ref().unwrap_or(value);
+        if self.kind == ArgumentType::Integer {
+            value = whole(value);
+        }
         if !self.one_of.is_empty() {
             let mut one_of = self.one_of.iter();
-            let Some(one) = one_of.find(|one| is_same(one, value)) else {
+            let Some(one) = one_of.find(|one| is_same(one, &value)) else {
                 let list: Vec<_> = self.one_of.iter().map(Value::to_string).collect();
                 let list = list.join(", ");
-                return Err(format!("is one of {list}, not {}", short(value)));
+                return Err(format!("is one of {list}, not {}", short(&value)));
             };
-            value = one;
+            value = one.clone();
         }
         if let Some(number) = value.as_f64() {
             let range = self.range.each_ref();
@@ -123,9 +123,9 @@ impl Argument {
                 return Err(format!("is {value}; {bounds}"));
             }
         }
-        match value.as_str() {
-            Some(text) => self.check_text(text).map(Value::from),
-            None => Ok(value.clone()),
+        match value {
+            Value::String(text) => self.check_text(text).map(Value::from),
+            value => Ok(value),
         }
     }
 
@@ -156,7 +156,7 @@ impl Argument {
         })
     }
 
-    fn check_text(&self, text: &str) -> Result<String, String> {
+    fn check_text(&self, text: String) -> Result<String, String> {
         let length = text.chars().count();
         if let Some(bounds) = outside(length, self.length) {
             return Err(format!("has {length} characters; {bounds}"));
@@ -165,13 +165,13 @@ impl Argument {
             return Err("has a NUL character, which no program can be given".to_owned());
         }
         let pattern = self.pattern.as_ref();
-        if let Some(pattern) = pattern.filter(|pattern| !pattern.whole.is_match(text)) {
+        if let Some(pattern) = pattern.filter(|pattern| !pattern.whole.is_match(&text)) {
             let (pattern, text) = (&pattern.text, short(&text.into()));
             return Err(format!("does not match `{pattern}`: {text}"));
         }
         match &self.path {
-            Some(rule) => rule.check(text),
-            None => Ok(text.to_owned()),
+            Some(rule) => rule.check(&text),
+            None => Ok(text),
         }
     }
 
@@ -180,16 +180,16 @@ impl Argument {
         if self.required {
             return Err("is missing".to_owned());
         }
-        let default = self.default.as_ref().map(|default| self.check(default));
+        let default = self.default.clone().map(|default| self.check(default));
         let problem = |problem| format!("has a default that {problem}");
         default.transpose().map_err(problem)
     }
 
-    /// The text that a placeholder is filled with.
-    pub(super) fn filling(&self, value: &Value) -> Filling {
+    /// The text that a placeholder is filled with, of a list that of so many items at most.
+    pub(super) fn filling(&self, value: &Value, items_max: usize) -> Filling {
         match value {
             Value::Array(items) if self.is_array => {
-                Filling::Many(items.iter().map(plain).collect())
+                Filling::Many(items.iter().take(items_max).map(plain).collect())
             }
             _ => Filling::One(plain(value)),
         }
@@ -202,15 +202,15 @@ const UNKNOWN_NAMED_MAX: usize = 5;
 /// Checks all arguments of a call, and gives back what the script gets: those given and the defaults. All that is wrong, in sentences.
 pub(super) fn check_all(
     arguments: &[Argument],
-    given: &Value,
+    given: Value,
 ) -> Result<Map<String, Value>, String> {
-    let given = match given {
+    let mut given = match given {
         Value::Object(given) => given,
-        Value::Null => &Map::new(),
+        Value::Null => Map::new(),
         other => {
             return Err(format!(
                 "The arguments are an object, not {}.",
-                named(other)
+                named(&other)
             ));
         }
     };
@@ -218,7 +218,7 @@ pub(super) fn check_all(
     let mut problems = Vec::new();
     for argument in arguments {
         let name = &argument.name;
-        let value = match given.get(name).filter(|value| !value.is_null()) {
+        let value = match given.remove(name).filter(|value| !value.is_null()) {
             Some(value) => argument.check(value).map(Some),
             None => argument.absent(),
         };
@@ -227,8 +227,7 @@ pub(super) fn check_all(
             Err(problem) => problems.push(format!("`{name}` {problem}.")),
         }
     }
-    let is_known = |name: &String| arguments.iter().any(|known| known.name == *name);
-    let mut unknown_names = given.keys().filter(|name| !is_known(name));
+    let mut unknown_names = given.keys();
     let named = unknown_names.by_ref().take(UNKNOWN_NAMED_MAX);
     problems.extend(named.map(|name| unknown(name, arguments)));
     match unknown_names.count() {
@@ -263,10 +262,10 @@ fn is_same(one: &Value, other: &Value) -> bool {
     one == other || (is_float && one.is_number() && one.as_f64() == other.as_f64())
 }
 
-fn whole(value: &Value) -> Value {
+fn whole(value: Value) -> Value {
     match value.as_f64() {
         Some(float) if value.is_f64() => (float as i64).into(),
-        _ => value.clone(),
+        _ => value,
     }
 }
 
@@ -321,7 +320,7 @@ mod tests {
         let given: Map<String, Value> = (0..1000)
             .map(|number| (format!("name{number}"), Value::Null))
             .collect();
-        let why = check_all(&[], &Value::Object(given)).expect_err("none of them is known");
+        let why = check_all(&[], Value::Object(given)).expect_err("none of them is known");
         assert_eq!(why.matches("is no argument").count(), 5, "{why}");
         assert!(why.ends_with("995 more are none either."), "{why}");
     }

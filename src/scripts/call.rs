@@ -10,15 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::base::log;
 use crate::handler::{AskError, Elicited, RequestContext, ToolError};
 use crate::pool::ResourcePool;
+use crate::protocol::errors::ErrorObject;
 use crate::protocol::results::ReadResourceResult;
 use crate::protocol::types::{CallToolResult, ResourceContents};
 use crate::scripts::argument::check_all;
-use crate::scripts::command::{Prepared, fillings};
+use crate::scripts::command::{ITEMS_MAX, Prepared, fillings, json};
 use crate::scripts::spec::{Output, ResourceSpec, Source, ToolSpec};
 use crate::scripts::template::Filling;
 
@@ -41,11 +42,12 @@ pub(super) fn call<S>(
     base: &Path,
     pools: &Pools,
     cx: &mut RequestContext<S>,
-    given: &Value,
+    given: Value,
 ) -> Result<CallToolResult, ToolError> {
-    let confirmed = ready(spec, base, cx, given)?;
     // Its own turn first, so that it holds nothing of others while it waits for that.
     let turns = spec.turns();
+    let waits = spec.confirm.is_some() || turns.is_some() || !spec.claims.is_empty();
+    let confirmed = waits.then(|| ready(spec, base, cx, &given)).transpose()?;
     let claimed = turns.iter().map(|(name, size)| (name, size));
     let mut claims = Vec::new();
     for (name, size) in claimed.chain(&spec.claims) {
@@ -59,32 +61,57 @@ pub(super) fn call<S>(
     }
     // A person and a pool take their time, and a link may point elsewhere by now.
     let (values, prepared) = prepare(spec, base, given)?;
-    if values != confirmed {
+    if confirmed.is_some_and(|confirmed| confirmed != digest(&values)) {
         return Err(ToolError::new(
             "What the arguments name has changed meanwhile. Nothing was run.",
         ));
     }
+    drop(values);
     let ended = prepared.run(cx, &spec.output)?;
     Ok(ended.answer(spec))
 }
 
-/// Everything up to the start of the program; the arguments that it will get.
+/// Of the arguments that a program gets.
+fn digest(values: &Map<String, Value>) -> [u8; 32] {
+    hmac_sha256::Hash::hash(json(values).as_bytes())
+}
+
+/// What a copy of a tree takes, or a little more.
+fn tree_bytes(value: &Value) -> usize {
+    let below: usize = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(tree_bytes).sum(),
+        Value::Object(members) => {
+            let member = |(name, value): (&String, _)| 64 + name.len() + tree_bytes(value);
+            members.iter().map(member).sum()
+        }
+        _ => 0,
+    };
+    size_of::<Value>() + below
+}
+
+/// Everything up to the start of the program; a digest of the arguments that it will get.
 pub(super) fn ready<S>(
     spec: &ToolSpec,
     base: &Path,
     cx: &mut RequestContext<S>,
     given: &Value,
-) -> Result<Map<String, Value>, ToolError> {
-    let (values, _) = prepare(spec, base, given)?;
-    confirm(spec, cx, &values)?;
-    Ok(values)
+) -> Result<[u8; 32], ToolError> {
+    let charged = cx.control().tree_room().hold(tree_bytes(given));
+    let charged = charged.ok_or_else(|| ToolError::protocol(ErrorObject::no_memory()))?;
+    let (values, _) = prepare(spec, base, given.clone())?;
+    let seen = digest(&values);
+    let question = question(spec, &values);
+    drop((values, charged));
+    question.map_or(Ok(()), |question| confirm(spec, cx, &question))?;
+    Ok(seen)
 }
 
 /// Everything that nobody has to be asked for.
 fn prepare(
     spec: &ToolSpec,
     base: &Path,
-    given: &Value,
+    given: Value,
 ) -> Result<(Map<String, Value>, Prepared), ToolError> {
     let values = check_all(&spec.arguments, given).map_err(ToolError::new)?;
     let missing = requirements(spec, base);
@@ -111,27 +138,29 @@ pub(super) fn requirements(spec: &ToolSpec, base: &Path) -> Vec<String> {
     missing.collect()
 }
 
-/// Asks the person, if the file says so.
+/// What a person is asked, if the file says so.
+fn question(spec: &ToolSpec, values: &Map<String, Value>) -> Option<String> {
+    let question = spec.confirm.as_ref()?;
+    let shown = fillings(&spec.arguments, values, ITEMS_MAX).into_iter();
+    Some(question.text(&shown.map(|(name, given)| (name, given.shown())).collect()))
+}
+
+/// Asks the person.
 fn confirm<S>(
     spec: &ToolSpec,
     cx: &mut RequestContext<S>,
-    values: &Map<String, Value>,
+    question: &str,
 ) -> Result<(), ToolError> {
     #[derive(Deserialize)]
     struct Confirmed {
         confirm: bool,
     }
-    let Some(question) = &spec.confirm else {
-        return Ok(());
-    };
-    let shown = fillings(&spec.arguments, values).into_iter();
-    let question = question.text(&shown.map(|(name, given)| (name, given.shown())).collect());
     if question.chars().count() > QUESTION_CHARS_MAX {
         return Err(ToolError::new(format!(
             "A person has to confirm this, and the question is longer than {QUESTION_CHARS_MAX} characters. Nothing was run."
         )));
     }
-    let schema = json!({
+    let schema = serde_json::json!({
         "type": "object",
         "properties": { "confirm": { "type": "boolean", "title": "Yes, do it" } },
         "required": ["confirm"],
@@ -140,7 +169,7 @@ fn confirm<S>(
     let [a, b, c, d, ..] = hmac_sha256::Hash::hash(question.as_bytes());
     let key = format!("confirm-{:08x}", u32::from_be_bytes([a, b, c, d]));
     // Asked before it is known who can be: a job has the answer that its call was given, and may have no client any more.
-    let is_unheard = match cx.elicit_with::<Confirmed>(&key, &question, schema) {
+    let is_unheard = match cx.elicit_with::<Confirmed>(&key, question, schema) {
         Ok(Elicited::Accepted(Confirmed { confirm: true })) => return Ok(()),
         Ok(_) => {
             return Err(ToolError::new(format!(

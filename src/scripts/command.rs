@@ -13,13 +13,16 @@ use crate::handler::{CommandOutput, Progress, RequestContext, RunCommand, ToolEr
 use crate::scripts::argument::{Argument, plain};
 use crate::scripts::environment::{Mask, inherited};
 use crate::scripts::spec::{CommandSpec, Output, Run, Stdin};
-use crate::scripts::template::{Fillings, Template, too_many, words_bytes};
+use crate::scripts::template::{Fillings, Template, WORD_BYTES, too_many, words_bytes};
 
 /// What all words of a program may take. No system passes on more.
 const ARGV_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What the lines of an input may take while they are put together: those of a long list.
 const STDIN_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// A list of so many items makes too many words of whatever it stands in, so that nobody needs more of it.
+pub(super) const ITEMS_MAX: usize = STDIN_BYTES_MAX / WORD_BYTES + 1;
 
 /// A command that can be run, and what must not be seen of what it says.
 pub(super) struct Prepared {
@@ -58,11 +61,15 @@ impl CommandSpec {
     }
 }
 
-/// What fills the placeholders.
-pub(super) fn fillings(arguments: &[Argument], values: &Map<String, Value>) -> Fillings {
+/// What fills the placeholders, of each list so many items.
+pub(super) fn fillings(
+    arguments: &[Argument],
+    values: &Map<String, Value>,
+    items_max: usize,
+) -> Fillings {
     let given = arguments.iter().filter_map(|argument| {
         let value = values.get(&argument.name)?;
-        Some((argument.name.clone(), argument.filling(value)))
+        Some((argument.name.clone(), argument.filling(value, items_max)))
     });
     given.collect()
 }
@@ -74,7 +81,7 @@ impl Prepared {
         arguments: &[Argument],
         values: &Map<String, Value>,
     ) -> Result<Self, String> {
-        let fillings = fillings(arguments, values);
+        let fillings = fillings(arguments, values, ITEMS_MAX);
         let mut command = match &spec.run {
             Run::Argv(program, words) => {
                 RunCommand::new(program).args(argv(words, arguments, &fillings)?)
@@ -170,8 +177,8 @@ fn with_environment(
     Ok((command, mask))
 }
 
-fn json(values: &Map<String, Value>) -> String {
-    Value::Object(values.clone()).to_string()
+pub(super) fn json(values: &Map<String, Value>) -> String {
+    serde_json::to_string(values).expect("values are JSON")
 }
 
 /// The environment variable of an argument of a shell line.

@@ -66,7 +66,7 @@ fn tool<S: Fork + Send + Sync + 'static>(
         });
     }
     tool.handler(move |cx: &mut RequestContext<S>, given: Value| {
-        call(&spec, &base, &pools, cx, &given)
+        call(&spec, &base, &pools, cx, given)
     })
 }
 
@@ -95,10 +95,10 @@ fn prompt<S: Fork + Send + Sync + 'static>(spec: &PromptSpec) -> Prompt<S> {
                     };
                     read.insert(name, value);
                 }
-                let values = check_all(&arguments, &Value::Object(read));
+                let values = check_all(&arguments, Value::Object(read));
                 let values = values
                     .map_err(|problem| ToolError::protocol(ErrorObject::invalid_params(problem)))?;
-                Ok::<_, ToolError>(text.text(&fillings(&arguments, &values)))
+                Ok::<_, ToolError>(text.text(&fillings(&arguments, &values, usize::MAX)))
             },
         )
         .arguments_schema(&schema(&spec.arguments))

@@ -22,7 +22,7 @@ pub(super) enum Filling {
 }
 
 /// What a word takes beside its text.
-const WORD_BYTES: usize = 64;
+pub(super) const WORD_BYTES: usize = 64;
 
 /// What words take, in bytes.
 pub(super) fn words_bytes(words: &[String]) -> usize {

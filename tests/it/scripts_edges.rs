@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use mcp_threads::{Scripts, Server};
+use mcp_threads::{Limits, Scripts, Server};
 use serde_json::{Value, json};
 
 use crate::harness::child::{self, Running};
-use crate::harness::{Place, Served, call, modern, text};
+use crate::harness::{Place, Served, call, code, modern, text};
 
 const SECRETS: &str = r##"
 [defaults]
@@ -214,6 +214,84 @@ fn law_13_a_program_s_words_have_a_bound_of_their_own() {
     client.close();
     running.exits_well();
 }
+
+/// What a list of so many numbers takes as a tree.
+const fn tree(items: usize) -> usize {
+    items * size_of::<Value>()
+}
+
+#[test]
+fn law_13_arguments_are_not_copied() {
+    const ITEMS: usize = 1 << 19;
+    let place = Place::new("copies", LISTS);
+    let (mut running, mut client) = place.serve();
+    for (tool, name, len) in [
+        ("counts", "all", 2 * ITEMS + 19),
+        ("lists", "items", 2 * ITEMS + 11),
+    ] {
+        let list = vec![0; ITEMS];
+        let (given, few) = match name {
+            "all" => (json!({ "all": { "items": list } }), json!({ "all": {} })),
+            _ => (json!({ "items": list }), json!({ "items": [] })),
+        };
+        client.ask(&call(1, tool, few));
+        let before = running.memory("VmHWM");
+        let answer = client.ask(&call(1, tool, given));
+        assert_eq!(
+            text(&answer).trim(),
+            len.to_string(),
+            "{tool}: {answer:.300}"
+        );
+        let grown = running.memory("VmHWM").saturating_sub(before);
+        // The tree, and texts of it.
+        assert!(
+            grown < tree(ITEMS) * 9 / 8 + (16 << 20),
+            "{tool}: it grew by {grown} bytes"
+        );
+    }
+    client.close();
+    running.exits_well();
+}
+
+#[test]
+fn law_13_the_copy_that_is_checked_before_a_call_waits_is_charged() {
+    const ITEMS: usize = 1 << 19;
+    let place = Place::new("charged", LISTS);
+    let scripts = Scripts::load_trusting(place.0.join("tools.toml")).expect("it is right");
+    let limits = Limits::default().memory_bytes_max(tree(ITEMS) * 3 / 2 + (4 << 20));
+    let (served, mut client) = Served::pipe(scripts.into_server().limits(limits));
+    let given = json!({ "all": { "items": vec![0; ITEMS] } });
+    let told = client.ask(&call(1, "counts", given.clone()));
+    assert!(told["result"]["isError"] != true, "{told:.300}");
+    let refused = client.ask(&call(1, "counts_alone", given));
+    assert_eq!(code(&refused), 503, "{refused:.300}");
+    client.close();
+    served.stop();
+}
+
+const LISTS: &str = r#"
+[[tool]]
+name = "counts"
+description = "Counts the bytes of its input."
+run = ["wc", "-c"]
+stdin = "json"
+args.all = { type = "object" }
+
+[[tool]]
+name = "counts_alone"
+description = "The same, and waits for its turn."
+run = ["wc", "-c"]
+stdin = "json"
+concurrency = 1
+args.all = { type = "object" }
+
+[[tool]]
+name = "lists"
+description = "Counts the bytes of all it is given, which is in no word of it."
+run = ["wc", "-c"]
+stdin = "json"
+args.items = { type = "array", items = "integer" }
+"#;
 
 fn tools(rows: &[(&str, &str)]) -> String {
     let tool = |(name, says): &(&str, &str)| {

@@ -85,7 +85,7 @@ impl Argument {
         if self.required {
             let problem = format!("{what} is required and has a default; leave one of them out");
             table.misplaced("default", problem);
-        } else if let Err(problem) = self.check(default) {
+        } else if let Err(problem) = self.check(default.clone()) {
             let problem = format!("the default of {what} does not fit: it {problem}");
             table.misplaced("default", problem);
         }
