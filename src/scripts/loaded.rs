@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::base::error::Result;
 use crate::base::log;
 use crate::base::setters::set;
-use crate::handler::Fork;
 use crate::handler::registration::{Register, Registration, sealed};
+use crate::handler::{Execution, Fork};
 use crate::lane::Lane;
 use crate::pool::ResourcePool;
 use crate::protocol::offer::OfferKind;
@@ -167,6 +167,14 @@ impl Scripts {
             .workers(WORKERS)
             .job_tools();
         set!(server, spec, title, instructions);
+        if self
+            .file
+            .tools()
+            .any(|tool| tool.execution != Execution::Inline)
+        {
+            // Nobody tries a job again, so any may wait for its turn; what holds a place is a call that runs, and needs no worker of this lane.
+            server = server.lane(Lane::new("jobs").queue(256).waiting(usize::MAX));
+        }
         server.register(self)
     }
 

@@ -11,6 +11,8 @@ use crate::harness::talk::{introduce, is_question, reply_to};
 use crate::harness::{PipeClient, Place, text, until};
 
 const JOBS: &str = r##"
+[pools.device]
+
 [[tool]]
 name = "asks"
 description = "Asks first, and is a job."
@@ -27,6 +29,20 @@ confirm_else = "run"
 job = true
 [tool.args.file]
 path = { inside = "data", kind = "file" }
+
+[[tool]]
+name = "alone"
+description = "May not run beside itself, and takes until there is a file `go`."
+shell = 'mkdir alone || exit 9; until [ -e go ]; do sleep 0.01; done; rmdir alone; echo done'
+concurrency = 1
+job = true
+
+[[tool]]
+name = "claims"
+description = "May not run beside another that claims the device."
+shell = 'mkdir device || exit 9; until [ -e go ]; do sleep 0.01; done; rmdir device; echo done'
+claims = ["device"]
+job = true
 
 [[tool]]
 name = "waits"
@@ -90,6 +106,27 @@ fn a_job_that_a_person_has_confirmed_runs_for_a_client_without_tasks() {
     assert_eq!(result_of(&mut client, &job), "a note");
     client.close();
     running.exits_well();
+}
+
+#[test]
+fn jobs_wait_for_their_turn_and_for_a_place_in_the_pool() {
+    for tool in ["alone", "claims"] {
+        let place = place(tool);
+        let (mut running, mut client) = place.serve();
+        introduce(&mut client, &json!({}));
+        let jobs = [(); 2 * WORKERS].map(|()| begin(&mut client, tool, &json!({}), None));
+        until("more have been begun than may run", || {
+            let list = client.ask(&legacy_call("list", "job_list", json!({})));
+            let jobs = list["result"]["structuredContent"]["jobs"].to_string();
+            jobs.matches("waiting for").count() == WORKERS - 1 || !jobs.contains("working")
+        });
+        place.write("go", 0o644, "");
+        for job in jobs {
+            assert_eq!(result_of(&mut client, &job), "done\n", "{tool}");
+        }
+        client.close();
+        running.exits_well();
+    }
 }
 
 #[test]
