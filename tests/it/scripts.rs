@@ -239,6 +239,15 @@ fn the_other_commands_say_what_they_are_for() {
     let config: Value = serde_json::from_str(&config.stdout).expect("JSON");
     let args = json!(["serve", "--stdio", place.0.join("tools.toml")]);
     assert_eq!(config["mcpServers"]["show"]["args"], args);
+    fs::create_dir(place.0.join("o\u{7f}d")).expect("it can be made");
+    fs::copy(
+        place.0.join("tools.toml"),
+        place.0.join("o\u{7f}d/tools.toml"),
+    )
+    .expect("it is there");
+    let codex = place.run(["config", "--client", "codex", "o\u{7f}d/tools.toml"]);
+    let is_toml = codex.stdout.contains(r"o\u007fd/tools.toml") && !codex.stdout.contains('\u{7f}');
+    assert!(is_toml, "TOML has no DEL in a string: {codex:#?}");
     let skill = place.run(["skill"]).stdout;
     assert!(
         skill.starts_with("---\nname: show\ndescription: \"Shows words.\"\n---\n"),

@@ -400,23 +400,30 @@ fn a_server_beyond_loopback_is_told_its_hosts() {
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_mistake() {
-    let place = Place::new("enough", &tools(&[("says", "one")]));
-    let words: [&[&str]; 6] = [
-        &["list"],
-        &["list", "--json"],
-        &["check"],
-        &["skill"],
-        &["config"],
-        &["call", "says"],
+    let fails = "[[tool]]\nname = \"fails\"\ndescription = \"Fails.\"\nshell = \"exit 3\"\n";
+    let place = Place::new("enough", &(tools(&[("says", "one")]) + fails));
+    let words: [(&[&str], i32); 7] = [
+        (&["list"], 0),
+        (&["list", "--json"], 0),
+        (&["check"], 0),
+        (&["skill"], 0),
+        (&["config"], 0),
+        (&["call", "says"], 0),
+        // Nobody has to read it for it to have failed.
+        (&["call", "--json", "fails"], 3),
     ];
-    for words in words {
+    for (words, code) in words {
         let (reader, writer) = std::io::pipe().expect("a pipe can be made");
         drop(reader);
         let mut command = place.command(words.iter().copied());
         command.stdin(std::process::Stdio::null()).stdout(writer);
         let mut running = child::start(command);
         let finished = running.wait();
-        assert_eq!(finished.status.code(), Some(0), "{words:?}: {finished:#?}");
+        assert_eq!(
+            finished.status.code(),
+            Some(code),
+            "{words:?}: {finished:#?}"
+        );
         let is_quiet = !finished.stderr.to_lowercase().contains("broken pipe");
         assert!(is_quiet, "{words:?}: {finished:#?}");
     }

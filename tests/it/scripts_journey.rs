@@ -134,7 +134,8 @@ fn init_makes_a_file_of_what_is_there() {
 #[test]
 fn whatever_init_finds_it_writes_a_file_without_mistakes() {
     let place = Place::new("init-all", "");
-    let just = "set shell := ['sh']\nx := 'a:b'\nalias b := build\n# Builds \"it\".\nbuild target='all the things' mode=x:\n    echo\n[confirm]\nwipe:\n    rm\n[private]\nhid:\n    x\ngreet +names: build\n    echo\nspaced a=('b' + 'c') $d='e':\n    x\n";
+    let just = "set shell := ['sh']\nx := 'a:b'\nalias b := build\n# Builds \"it\".\nbuild target='all the things' mode=x:\n    echo\n[confirm]\nwipe:\n    rm\n[private]\nhid:\n    x\ngreet +names: build\n    echo\nspaced a=('b' + 'c') $d='e' LONG='f':\n    x\n";
+    let just = just.replace("LONG", &"l".repeat(65));
     place.write("justfile", 0o644, just);
     let make = "CC = cc\nURL ?= http://x:80\nV := a:b\n.PHONY: all\nall: main.o ## Everything\nclean::\n\trm\nifeq ($(A),b:c)\nendif\ndefine X\nfoo: bar\nendef\n$(OUT): x\nmain.o: main.c\n";
     place.write("Makefile", 0o644, make);
@@ -188,6 +189,11 @@ fn whatever_init_finds_it_writes_a_file_without_mistakes() {
     );
     let odd = place.run(["call", "od-d", "--words", "{x}"]);
     assert_eq!(odd.stdout, "odd {x}\n", "{odd:#?}");
+    let refused = place.run(["call", "greet"]);
+    assert!(
+        refused.stderr.contains("names"),
+        "one or more: {refused:#?}"
+    );
     // What `just` puts into its shell lines may mean nothing to a shell, and an author's own words may.
     for value in [
         "a; rm -rf .",

@@ -202,21 +202,21 @@ fn confirm(message: &str) -> bool {
     read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes" | "Yes")
 }
 
-/// Prints the result, and ends as the tool did.
+/// Prints the result, and ends as the tool did, if it failed whether or not somebody has read that.
 fn show(result: &Value, as_json: bool) -> ExitResult {
     let failed = result["isError"] == true;
-    if as_json {
-        say(format!("{result:#}"))?;
+    let printed = if as_json {
+        say(format!("{result:#}"))
     } else {
         let mut to: Box<dyn Write> = match failed {
             true => Box::new(stderr()),
             false => Box::new(stdout()),
         };
-        for block in result["content"].as_array().into_iter().flatten() {
-            show_block(block, &mut *to)?;
-        }
-    }
+        let mut blocks = result["content"].as_array().into_iter().flatten();
+        blocks.try_for_each(|block| show_block(block, &mut *to))
+    };
     if !failed {
+        printed?;
         return Ok(ExitCode::SUCCESS);
     }
     // A tool with an `output_schema` says it beside its result, for the result is promised to be something else.

@@ -75,6 +75,8 @@ impl ClientKind {
             ClientKind::Codex => {
                 let (name, program, args) = (toml_key(name), json!(program), json!(args));
                 let text = format!("[mcp_servers.{name}]\ncommand = {program}\nargs = {args}");
+                // The one character that may stand in a string of JSON and in none of TOML.
+                let text = text.replace('\u{7f}', "\\u007f");
                 ("Codex: ~/.codex/config.toml", text)
             }
         }

@@ -22,8 +22,8 @@ pub(super) struct ToolDraft {
 pub(super) struct DraftArgument {
     pub(super) name: String,
     pub(super) default: Option<String>,
-    /// Whether it is a list of any length.
-    pub(super) is_list: bool,
+    /// Of a list, how many there are at least.
+    pub(super) items_min: Option<usize>,
     pub(super) pattern: Option<&'static str>,
 }
 
@@ -79,13 +79,16 @@ impl ToolDraft {
 impl DraftArgument {
     fn write(&self, text: &mut String) -> Result {
         writeln!(text, "\n[tool.args.{}]", self.name)?;
-        match (self.is_list, &self.default) {
-            (true, _) => writeln!(
+        match (self.items_min, &self.default) {
+            (Some(_), _) => writeln!(
                 text,
                 "type = \"array\"\n# description = \"What its words mean.\"\n# allow_dash = true    # if options may be given, too"
             )?,
-            (false, Some(default)) => writeln!(text, "default = {}", quoted(default))?,
-            (false, None) => writeln!(text, "required = true")?,
+            (None, Some(default)) => writeln!(text, "default = {}", quoted(default))?,
+            (None, None) => writeln!(text, "required = true")?,
+        }
+        if self.items_min > Some(0) {
+            writeln!(text, "min_items = 1\nrequired = true")?;
         }
         if let Some(pattern) = self.pattern {
             let why = "it is put into shell lines as it is: allow nothing that a shell reads";

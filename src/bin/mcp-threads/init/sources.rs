@@ -99,16 +99,17 @@ fn words(line: &str) -> Vec<&str> {
 
 fn just_argument(word: &str) -> Option<DraftArgument> {
     let is_list = word.starts_with(['*', '+']);
+    let items_min = usize::from(word.starts_with('+') && !word.contains('='));
     let word = word.trim_start_matches(['*', '+', '$']);
     let (name, default) = match word.split_once('=') {
         Some((name, default)) => (name, literal(default)),
         None => (word, None),
     };
-    is_plain(name).then(|| DraftArgument {
+    (is_plain(name) && name.len() <= 64).then(|| DraftArgument {
         name: name.to_owned(),
         // What is left out of a list of words is left out behind it as well; anything else has its place.
         default: default.filter(|_| !is_list),
-        is_list,
+        items_min: is_list.then_some(items_min),
         pattern: Some(HARMLESS),
     })
 }
@@ -239,7 +240,7 @@ fn program(file: &Path, directory: &str) -> Option<ToolDraft> {
     draft.arguments = vec![DraftArgument {
         name: "words".to_owned(),
         default: None,
-        is_list: true,
+        items_min: Some(0),
         pattern: None,
     }];
     Some(draft)
