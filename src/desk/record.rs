@@ -37,11 +37,12 @@ pub enum JobStatus {
 }
 
 impl JobStatus {
-    /// What a record of this length takes: what has ended is only in the store, what lives is there, in the table, and with the worker that runs it.
+    /// What a record of this length takes: what has ended is only in the store, what lives is there, in the table, and with the worker that runs it, and
+    /// may get a message, which is in no store.
     pub(crate) fn kept_bytes(self, len: usize) -> usize {
         match self.is_final() {
             true => len,
-            false => 3 * len,
+            false => 3 * len + MESSAGE_BYTES_MAX,
         }
     }
 

@@ -211,8 +211,8 @@ impl Scripts {
         if renewed.is_err() {
             for (kind, name) in done {
                 match old.offers.iter().find(|spec| spec.key() == (kind, name)) {
-                    // It was served a moment ago.
-                    Some(spec) => handle.replace(self.offer(spec))?,
+                    // It was served a moment ago; and what is told is why the newer one is not.
+                    Some(spec) => drop(handle.replace(self.offer(spec))),
                     None => drop(handle.remove(kind, name)),
                 }
             }

@@ -147,3 +147,20 @@ fn what_has_expired_is_gone() {
     assert_eq!(store.load(&id).expect("memory does not fail"), None);
     assert_eq!(jobs.counts(), JobCounts::default());
 }
+
+#[test]
+fn law_13_a_job_that_lives_is_charged_for_the_message_that_it_may_get() {
+    let (memory, store) = (Budget::whole(usize::MAX), Shared::default());
+    let jobs = jobs_in(&memory, rules(1), store.clone());
+    let id = jobs
+        .create(order(), Carried::default())
+        .expect("there is room");
+    let stored = store
+        .load(&id)
+        .expect("memory does not fail")
+        .expect("it is there");
+    assert_eq!(
+        memory.used(),
+        3 * stored.body.len() + record::MESSAGE_BYTES_MAX
+    );
+}
