@@ -36,15 +36,15 @@ pub(crate) fn request<'a>(
         depth_left: limits.json_depth_max.min(DEPTH_MAX),
     };
     let (mut version, mut id, mut method, mut params) = (None, None, None, None);
-    json.object(|json, name| match name {
-        "jsonrpc" => json.text(&mut version),
-        "id" => json.id(&mut id),
-        "method" => json.text(&mut method),
-        "params" if params.is_none() => {
+    json.object(|json| match () {
+        () if json.is_name(r#""jsonrpc""#) => json.text(&mut version),
+        () if json.is_name(r#""id""#) => json.id(&mut id),
+        () if json.is_name(r#""method""#) => json.text(&mut method),
+        () if params.is_none() && json.is_name(r#""params""#) => {
             params = Some(Box::default());
             json.params(params.as_mut()?)
         }
-        _ => None,
+        () => None,
     })?;
     json.rest().is_empty().then_some(())?;
     version.filter(|version| version.0 == "2.0")?;
@@ -74,40 +74,62 @@ struct PlainText<'a> {
 
 impl<'a> PlainText<'a> {
     fn params(&mut self, params: &mut Params<'a>) -> Option<()> {
-        self.object(|json, name| match name {
-            "name" => json.text(&mut params.name),
-            "arguments" => json.raw(&mut params.arguments),
-            "_meta" if params.meta.is_none() => json.meta(params.meta.insert(Meta::default())),
-            "uri" => json.text(&mut params.uri),
-            "cursor" => json.text(&mut params.cursor),
-            "inputResponses" => json.raw(&mut params.input_responses),
-            "requestState" => json.text(&mut params.request_state),
-            "taskId" => json.text(&mut params.task_id),
-            _ => None,
+        self.object(|json| match () {
+            () if json.is_name(r#""name""#) => json.text(&mut params.name),
+            () if json.is_name(r#""arguments""#) => json.raw(&mut params.arguments),
+            () if params.meta.is_none() && json.is_name(r#""_meta""#) => {
+                json.meta(params.meta.insert(Meta::default()))
+            }
+            () if json.is_name(r#""uri""#) => json.text(&mut params.uri),
+            () if json.is_name(r#""cursor""#) => json.text(&mut params.cursor),
+            () if json.is_name(r#""inputResponses""#) => json.raw(&mut params.input_responses),
+            () if json.is_name(r#""requestState""#) => json.text(&mut params.request_state),
+            () if json.is_name(r#""taskId""#) => json.text(&mut params.task_id),
+            () => None,
         })
     }
 
     fn meta(&mut self, meta: &mut Meta<'a>) -> Option<()> {
-        self.object(|json, name| match name {
-            "io.modelcontextprotocol/protocolVersion" => json.text(&mut meta.protocol_version),
-            "io.modelcontextprotocol/clientCapabilities" => json.raw(&mut meta.client_capabilities),
-            "io.modelcontextprotocol/clientInfo" => json.raw(&mut meta.client_info),
-            "io.modelcontextprotocol/logLevel" => json.value(&mut meta.log_level),
-            "progressToken" => json.value(&mut meta.progress_token),
-            "traceparent" => json.raw(&mut meta.traceparent),
-            "tracestate" => json.raw(&mut meta.tracestate),
-            "baggage" => json.raw(&mut meta.baggage),
-            _ => json.skip(),
+        self.object(|json| match () {
+            () if json.is_name(r#""io.modelcontextprotocol/protocolVersion""#) => {
+                json.text(&mut meta.protocol_version)
+            }
+            () if json.is_name(r#""io.modelcontextprotocol/clientCapabilities""#) => {
+                json.raw(&mut meta.client_capabilities)
+            }
+            () if json.is_name(r#""io.modelcontextprotocol/clientInfo""#) => {
+                json.raw(&mut meta.client_info)
+            }
+            () if json.is_name(r#""io.modelcontextprotocol/logLevel""#) => {
+                json.value(&mut meta.log_level)
+            }
+            () if json.is_name(r#""progressToken""#) => json.value(&mut meta.progress_token),
+            () if json.is_name(r#""traceparent""#) => json.raw(&mut meta.traceparent),
+            () if json.is_name(r#""tracestate""#) => json.raw(&mut meta.tracestate),
+            () if json.is_name(r#""baggage""#) => json.raw(&mut meta.baggage),
+            () => json
+                .string()
+                .and(json.take(b':'))
+                .and_then(|()| json.skip()),
         })
     }
 
-    /// An object, whose members `read` takes, each behind its name.
-    fn object(&mut self, mut read: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
+    /// An object, whose members `read` takes, from their names on.
+    fn object(&mut self, mut read: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.members([b'{', b'}'], |json| {
-            let name = json.string()?;
-            json.take(b':')?;
-            read(json, name)
+            json.skip_white_space();
+            read(json)
         })
+    }
+
+    /// Goes behind this name, given in its quotes, and its colon, if they are next. To compare takes less than to find where a name ends.
+    #[inline(always)]
+    fn is_name(&mut self, quoted: &str) -> bool {
+        let rest = self.rest().strip_prefix(quoted.as_bytes());
+        let colon = rest.map(<[u8]>::trim_ascii_start);
+        let value = colon.and_then(|rest| rest.strip_prefix(b":"));
+        self.at = value.map_or(self.at, |value| self.text.len() - value.len());
+        value.is_some()
     }
 
     /// What stands between these brackets, whose members `read` takes.
@@ -297,139 +319,4 @@ fn clean_len(bytes: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::jsonrpc::{Message, parse_message};
-
-    const PLAIN: [&str; 6] = [
-        r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"arguments":{"a":[0, -1,2.5e-7,10E+3,1e2],"b":true,"c":false,"d":null,"":"\u00e9\ud800\/\b\f\n\r\t\\"}}} "#,
-        r#"{ "jsonrpc" : "2.0" , "id" : 1 , "method" : "x" , "params" : { "arguments" : [ [ ] , { } , { "a" : [ 1 , 2 ] } ] , "_meta" : { "x" : [ null ] } } }"#,
-        r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{}}"#,
-        r#"{"params":{"name":"a","arguments":{"a\"b":[1]},"_meta":{}}, "method":"é","id":"\u0031","jsonrpc":"2.0"} "#,
-        r#"{"jsonrpc":"2.0","id":-1,"method":"x","params":{"_meta":{"progressToken":7,"a/b":{}},"inputResponses":3,"requestState":"s"}}"#,
-        r#"{"jsonrpc":"2.0","id":999999999999999999999,"method":"x","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"v","io.modelcontextprotocol/clientCapabilities":{"a":1},"io.modelcontextprotocol/clientInfo":[],"io.modelcontextprotocol/logLevel":"debug","traceparent":"00","tracestate":4,"baggage":""},"uri":"u","cursor":"c","taskId":"t"}}"#,
-    ];
-
-    /// Whether it is read here; if so, as the slow path reads it.
-    fn is_read_alike(json: &str) -> bool {
-        let Some((request, params)) = request(json, &Limits::default()) else {
-            return false;
-        };
-        let Ok(Message::Request(expected)) = parse_message(json.as_bytes()) else {
-            panic!("{json} is no request");
-        };
-        let expected_params = Params::parse(expected.params).expect(json);
-        assert_eq!(request.id, expected.id, "{json}");
-        assert_eq!(request.method, expected.method, "{json}");
-        let shown = format!("{params:?}");
-        assert_eq!(shown, format!("{expected_params:?}"), "{json}");
-        true
-    }
-
-    #[test]
-    fn a_plain_request_is_read_as_the_slow_path_reads_it() {
-        for json in PLAIN {
-            assert!(is_read_alike(json), "{json}");
-        }
-        let with = |params: &str| {
-            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{{params}}}}}"#)
-        };
-        for json in [
-            r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":null}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":[]}"#,
-            r#"{"jsonrpc":"2.0","id":null,"method":"x","params":{}}"#,
-            r#"{"jsonrpc":"2.0","id":01,"method":"x","params":{}}"#,
-            r#"{"jsonrpc":"1.0","id":1,"method":"x","params":{}}"#,
-            r#"{"id":1,"method":"x","params":{}}"#,
-            r#"{"jsonrpc":"2.0","method":"x","params":{}}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{},"result":1}"#,
-            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"x","params":{}}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{}} x"#,
-            r#"["2.0",1,"x",{}]"#,
-            "",
-            &with(r#""name":1"#),
-            &with(r#""name":"a","name":"b""#),
-            &with(r#""name":null,"name":"b""#),
-            &with(r#""arguments":{},"arguments":{}"#),
-            &with(r#""_meta":{},"_meta":{}"#),
-            &with(r#""_meta":{"progressToken":1,"progressToken":2}"#),
-            &with(r#""_meta":["2026-07-28"]"#),
-            &with("\"_meta\":{\"a\u{1}\":1}"),
-            &with("\"arguments\":{\"a\":\"\u{1f}\"}"),
-            &with("\n"),
-            &with(r#""arguments":null"#),
-            &with(r#""arguments":{"a":01}"#),
-            &with(r#""arguments":{"a":-}"#),
-            &with(r#""arguments":{"a":1.}"#),
-            &with(r#""arguments":{"a":.5}"#),
-            &with(r#""arguments":{"a":1e}"#),
-            &with(r#""arguments":{"a":+1}"#),
-            &with(r#""arguments":{"a":"\x"}"#),
-            &with(r#""arguments":{"a":"\u12g4"}"#),
-            &with(r#""arguments":{"a":tru}"#),
-            &with(r#""arguments":{"a":nulll}"#),
-            &with(r#""arguments":{"a":[1,]}"#),
-            &with(r#""arguments":{"a":1,}"#),
-            &with(r#""arguments":{"a"}"#),
-            &with(r#""arguments":{1:2}"#),
-            &with(r#""arguments":[1}"#),
-        ] {
-            assert!(!is_read_alike(json), "{json}");
-        }
-    }
-
-    #[test]
-    fn law_9_what_breaks_a_bound_is_left_to_the_slow_path() {
-        let nested = |depth: usize| {
-            let (open, close) = ("[".repeat(depth), "]".repeat(depth));
-            format!(
-                r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{"arguments":{open}{close}}}}}"#
-            )
-        };
-        let is_read = |json: &str, limits: &Limits| request(json, limits).is_some();
-        // Two levels are the message and its parameters.
-        for depth_max in [3, 10, DEPTH_MAX, 1000] {
-            let limits = Limits::default().json_depth_max(depth_max);
-            let most = depth_max.min(DEPTH_MAX) - 2;
-            assert!(is_read(&nested(most), &limits), "{depth_max}");
-            assert!(!is_read(&nested(most + 1), &limits), "{depth_max}");
-        }
-        let json = PLAIN[2];
-        let limits = |values_max| Limits::default().json_values_max(values_max);
-        assert!(is_read(json, &limits(json.len())));
-        assert!(!is_read(json, &limits(json.len() / 2)));
-    }
-
-    #[test]
-    fn what_ends_a_clean_stretch_is_found_wherever_it_stands() {
-        for end in [b'"', b'\\'] {
-            for len in 0..80 {
-                for clean in [b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xff] {
-                    let mut bytes = vec![clean; len];
-                    assert_eq!(clean_len(&bytes), None, "{bytes:?}");
-                    bytes.extend([end, clean, end, clean, clean]);
-                    assert_eq!(clean_len(&bytes), Some(len), "{bytes:?}");
-                }
-            }
-        }
-    }
-
-    /// However a text is damaged, nothing is read that the slow path refuses, or reads differently.
-    #[test]
-    fn what_is_damaged_is_left_to_the_slow_path() {
-        let mut read = 0;
-        for json in PLAIN {
-            for (at, char) in json.char_indices() {
-                let (before, after) = (&json[..at], &json[at + char.len_utf8()..]);
-                for other in [
-                    "", "\"", "\\", "{", "}", "[", "]", ",", ":", "0", "-", ".", "e", "u", " ",
-                    "\n", "\u{1}", "é",
-                ] {
-                    read += usize::from(is_read_alike(&format!("{before}{other}{after}")));
-                }
-            }
-        }
-        assert!(read > 0, "some damage does no harm");
-    }
-}
+mod tests;
