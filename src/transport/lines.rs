@@ -52,6 +52,8 @@ pub(super) fn write_whole(write: &mut impl Write, bytes: &[u8]) -> Result<(), (u
 pub(super) struct Lines<R> {
     read: BufReader<R>,
     pub(super) bytes_max: usize,
+    /// How much of what was read last stands behind the last line in it that is whole and not blank.
+    behind: usize,
     /// Set when nobody wants lines any more; looked at where the input makes no progress.
     over: Arc<AtomicBool>,
 }
@@ -71,6 +73,7 @@ impl<R: Read> Lines<R> {
         Lines {
             read: BufReader::with_capacity(CHUNK_BYTES_MAX, read),
             bytes_max,
+            behind: 0,
             over,
         }
     }
@@ -82,8 +85,7 @@ impl<R: Read> Lines<R> {
 
     /// Whether [`next`](Self::next) finds a line without reading: one that is not blank has been read to its end.
     pub(super) fn has_whole(&self) -> bool {
-        let unread = self.read.buffer().trim_ascii_start();
-        memchr::memchr(b'\n', unread).is_some()
+        self.read.buffer().len() > self.behind
     }
 
     /// Reads the next line that is not blank into `line`.
@@ -108,6 +110,7 @@ impl<R: Read> Lines<R> {
     fn read_one(&mut self, line: &mut Vec<u8>) -> io::Result<(bool, bool)> {
         let mut fits = true;
         loop {
+            let is_new = self.read.buffer().is_empty();
             let available = match self.read.fill_buf() {
                 Ok(available) => available,
                 Err(error) if is_transient(&error) && !self.over.load(Ordering::Acquire) => {
@@ -115,6 +118,10 @@ impl<R: Read> Lines<R> {
                 }
                 Err(error) => return Err(error),
             };
+            if is_new {
+                let last = memchr::memrchr(b'\n', available).unwrap_or(0);
+                self.behind = available.len() - available[..last].trim_ascii_end().len();
+            }
             let end = memchr::memchr(b'\n', available);
             let part = &available[..end.unwrap_or(available.len())];
             let room = self.bytes_max - line.len();
@@ -150,6 +157,7 @@ mod tests {
         let mut lines = Lines {
             read: BufReader::with_capacity(4, Pieces(input, piece)),
             bytes_max: 5,
+            behind: 0,
             over: Arc::default(),
         };
         let mut read = Vec::new();
