@@ -131,12 +131,17 @@ fn push(out: &mut Vec<u8>, clean: &str) {
 
 /// How many bytes at the beginning, in whole strides, are ASCII and not to be escaped: mostly all, found in one look.
 fn plain_len(bytes: &[u8]) -> usize {
-    let is_plain = |stride: &&[u8]| {
-        let look = |found, byte: &u8| found | (byte & 0x80) | u8::from(is_escaped(*byte));
-        stride.iter().fold(0, look) == 0
+    // Seen with a sign, what is no ASCII is less than a space as well.
+    let is_plain = |stride: &[u8]| {
+        let look = |found, byte: &u8| found | (byte.cast_signed() < 32) | is_escaped(*byte);
+        !stride.iter().fold(false, look)
     };
-    let plain = bytes.chunks(STRIDE).take_while(is_plain);
-    plain.map(<[u8]>::len).sum()
+    let (strides, rest) = bytes.as_chunks::<STRIDE>();
+    let plain = strides.iter().take_while(|stride| is_plain(&stride[..]));
+    match plain.count() {
+        plain if plain == strides.len() && is_plain(rest) => bytes.len(),
+        plain => plain * STRIDE,
+    }
 }
 
 fn first_to_escape(bytes: &[u8]) -> Option<usize> {
