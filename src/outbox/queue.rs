@@ -258,19 +258,23 @@ impl Queue {
 
     /// The answer that is all there is in it.
     pub(super) fn pop_lone_answer(&mut self) -> Option<Answer> {
-        if self.firm.len() != 1 || !self.events.iter().all(VecDeque::is_empty) {
+        match self.firm.len() {
+            1 => self.pop_answer(),
+            _ => None,
+        }
+    }
+
+    /// What was put in first, if that is an answer and there are no events.
+    pub(super) fn pop_answer(&mut self) -> Option<Answer> {
+        let is_answer = matches!(self.firm.front(), Some((_, Firm::Answer(_))));
+        if !is_answer || !self.events.iter().all(VecDeque::is_empty) {
             return None;
         }
-        match self.firm.pop_front()? {
-            (_, Firm::Answer(answer)) => {
-                self.bytes -= answer.body.len();
-                Some(answer)
-            }
-            other => {
-                self.firm.push_front(other);
-                None
-            }
-        }
+        let (_, Firm::Answer(answer)) = self.firm.pop_front()? else {
+            return None;
+        };
+        self.bytes -= answer.body.len();
+        Some(answer)
     }
 
     /// The events that were put in before everything else, about this many bytes of them.

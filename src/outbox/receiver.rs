@@ -169,6 +169,14 @@ impl OutboxReceiver {
         if mem::take(&mut state.superseded) {
             return Some(Item::Superseded);
         }
+        // Nearly always.
+        if !state.room_waited_for
+            && let Some(answer) = state.queue.pop_answer()
+        {
+            state.due -= 1;
+            state.answers -= 1;
+            return Some(Item::Answer(answer));
+        }
         let bytes = state.queue.bytes();
         let next = state.queue.pop();
         if state.room_waited_for && (next.is_some() || state.queue.bytes() < bytes) {
