@@ -42,10 +42,10 @@ struct Registry<Id> {
     ended: VecDeque<Arc<dyn Cancel>>,
 }
 
-/// *Folded multiply*, a fraction of what the hash of `std` takes. Ids are chosen by the client, but there are only as many as it has calls in flight, and it is
-/// the only one who waits for those that collide.
+/// *Folded multiply*, a fraction of what the hash of `std` takes. For keys that no client can make collide for others: its own ids, of which there are only as
+/// many as it has calls in flight, and the names that a server has registered.
 #[derive(Default)]
-struct Folded(u64);
+pub(crate) struct Folded(u64);
 
 impl Hasher for Folded {
     fn write(&mut self, bytes: &[u8]) {

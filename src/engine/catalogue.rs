@@ -6,6 +6,7 @@
 //! asks. Specification: `server/tools`, `server/prompts`, `server/resources` ("Listing ...").
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasherDefault;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
@@ -15,6 +16,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::errands::{Errand, Errands, dropping};
 use crate::base::error::Error;
+use crate::base::in_flight::Folded;
 use crate::base::log;
 use crate::base::panics::Lock;
 use crate::engine::listing::{ListItem, Listing, Style};
@@ -185,7 +187,7 @@ pub(crate) struct Offers {
 
 #[derive(Default)]
 struct OffersState {
-    by_name: HashMap<Arc<str>, Offer>,
+    by_name: HashMap<Arc<str>, Offer, BuildHasherDefault<Folded>>,
     /// How many have been registered, which gives each its ordinal in the list.
     registered: u64,
     /// Whether one of them has ever had a completer.
