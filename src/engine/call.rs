@@ -17,6 +17,7 @@
 //! transports.
 
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,8 @@ pub(crate) struct Call {
     /// The background job that it has become.
     pub(super) job: OnceLock<Arc<str>>,
     state: Lock<CallState>,
+    /// Whether nothing is open in it any more, for who only wants to know that. Set while the state is locked.
+    ended: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -171,11 +174,13 @@ impl Call {
                 stalled: None,
                 input: HandlerInput::default(),
             }),
+            ended: AtomicBool::new(false),
         })
     }
 
     fn refuse_duplicate(&self) {
         let open = self.state.lock().open.take();
+        self.ended.store(true, Ordering::Release);
         let OpenCall { port, .. } = open.expect("nobody else has seen it");
         let refusal = Refusal {
             id: Some(&self.facts.id),
@@ -229,7 +234,7 @@ impl Call {
 
     /// Whether it has been answered or cancelled.
     pub(crate) fn has_ended(&self) -> bool {
-        self.state.lock().open.is_none()
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Whether it has become a background job, whose id is its answer.
@@ -326,6 +331,7 @@ impl Call {
         let (open, queued_at, started_at, unread) = {
             let mut state = self.state.lock();
             let open = state.open.take()?;
+            self.ended.store(true, Ordering::Release);
             let unread = mem::take(&mut state.input);
             (open, state.queued_at, state.started_at, unread)
         };
