@@ -16,6 +16,7 @@
 //! cancelled call. A call that has ended may still run: its worker is busy until the handler returns. Must not know lanes, handlers or
 //! transports.
 
+use std::any::Any;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -85,6 +86,8 @@ struct CallState {
     stalled: Option<Duration>,
     /// Until its handler begins, or it ends before that. Afterwards what was allocated where the call arrived, and is freed with it.
     input: HandlerInput,
+    /// What it was queued in, for the same reason.
+    left: Option<Box<dyn Any + Send>>,
 }
 
 /// What a handler is to have.
@@ -173,6 +176,7 @@ impl Call {
                 started_at: None,
                 stalled: None,
                 input: HandlerInput::default(),
+                left: None,
             }),
             ended: AtomicBool::new(false),
         })
@@ -223,13 +227,18 @@ impl Call {
         Some(mem::take(&mut state.input))
     }
 
-    /// Takes what its handler needs no more. Where the call itself is freed by the thread it arrived on, so is this, if it is small; see
-    /// [`CallsInFlight`].
-    pub(crate) fn leave(&self, arguments: Option<Box<RawValue>>) {
-        if self.registry.is_some() {
-            let small = arguments.filter(|raw| raw.get().len() <= LEFT_BYTES_MAX);
-            self.state.lock().input.arguments = small;
-        }
+    /// Takes what its handler needs no more, and what it was queued in. Where the call itself is freed by the thread it arrived on, so is this, if it is
+    /// small; see [`CallsInFlight`].
+    pub(crate) fn leave(
+        &self,
+        arguments: Option<Box<RawValue>>,
+        queued: Option<Box<dyn Any + Send>>,
+    ) {
+        let stays = self.registry.is_some();
+        let small = arguments.filter(|raw| stays && raw.get().len() <= LEFT_BYTES_MAX);
+        let mut state = self.state.lock();
+        state.input.arguments = small;
+        state.left = queued;
     }
 
     /// Whether it has been answered or cancelled.

@@ -351,7 +351,7 @@ fn refuse(lane: &RunningLane<QueuedCall>, (refusal, queued): (LaneRefusal, Queue
 
 /// Runs a call on this thread.
 fn run_here(queued: QueuedCall) {
-    let (_control, run) = queued.begin();
+    let (_control, run) = queued.begin(None);
     run(&|| ());
 }
 

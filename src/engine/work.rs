@@ -22,7 +22,7 @@ use crate::engine::seal::Binding;
 use crate::handler::client::ClientSource;
 use crate::handler::control::CallControl;
 use crate::handler::registration::{Callable, Reply};
-use crate::lane::{WorkEnd, WorkItem};
+use crate::lane::{Queued, WorkEnd, WorkItem};
 use crate::observe::access::Outcome;
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::results::CacheHint;
@@ -47,6 +47,8 @@ pub(crate) struct HandlerCall {
     pub(super) kept: Option<Charge>,
     /// What becomes of it when its handler has returned without an error; then the result itself is dropped.
     pub(super) then: Option<Then>,
+    /// What it was queued in, once it has begun.
+    left: Option<Queued<QueuedCall>>,
     /// Its turn in a workspace. Dropped after the answer.
     pub(super) turn: Option<Box<Turn>>,
 }
@@ -66,7 +68,11 @@ impl WorkItem for QueuedCall {
         self.control.call.fail(&error, Outcome::Refused);
     }
 
-    fn begin(self) -> (Arc<Control>, impl FnOnce(&dyn Fn()) -> WorkEnd) {
+    fn begin(
+        mut self,
+        left: Option<Queued<Self>>,
+    ) -> (Arc<Control>, impl FnOnce(&dyn Fn()) -> WorkEnd) {
+        self.handler_call.left = left;
         let control = Arc::new(self.control);
         let running = Arc::clone(&control);
         (running, move |returned: &dyn Fn()| {
@@ -85,6 +91,7 @@ impl QueuedCall {
                 input: HandlerInput::default(),
                 kept: None,
                 then: None,
+                left: None,
                 turn: None,
             },
             control,
@@ -137,7 +144,8 @@ impl HandlerCall {
             _ if call.has_ended() => WorkEnd::Cancelled,
             Ok(result) => {
                 let ended = self.conclude(control, in_time(call, result));
-                call.leave(self.input.arguments.take());
+                let arguments = self.input.arguments.take();
+                call.leave(arguments, self.left.take().map(|left| left as _));
                 ended
             }
         }

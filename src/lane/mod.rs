@@ -34,4 +34,4 @@ pub(crate) use self::queue::{LaneRefusal, RunningLane, Ticket};
 pub(crate) use self::running::Meter;
 pub(crate) use self::waits::Waits;
 pub(crate) use self::watchdog::Watchdog;
-pub(crate) use self::worker::{Running, Silence, WorkEnd, WorkItem};
+pub(crate) use self::worker::{Queued, Running, Silence, WorkEnd, WorkItem};

@@ -11,13 +11,13 @@ use std::sync::{Arc, RwLock};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::lane::waits::Waits;
-use crate::lane::worker::{SharedLane, WorkItem};
+use crate::lane::worker::{Queued, SharedLane, WorkItem};
 
 /// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
 pub(crate) struct RunningLane<W: WorkItem> {
     pub(super) shared: Arc<SharedLane<W>>,
     /// `None` once closed. An item is sent under the lock, so each one was sent before the close, and is run, or is given back.
-    pub(super) submit: RwLock<Option<Sender<W>>>,
+    pub(super) submit: RwLock<Option<Sender<Queued<W>>>>,
     /// The permits for handlers that wait.
     pub(super) waits: Arc<Waits>,
     /// Disconnects once every worker has left its loop.
@@ -37,7 +37,7 @@ pub(crate) enum LaneRefusal {
 
 /// The right to hand in one item later that has been accepted now: the lane does not end before it has come, or this is dropped.
 pub(crate) struct Ticket<W: WorkItem> {
-    resume: Sender<W>,
+    resume: Sender<Queued<W>>,
     shared: Arc<SharedLane<W>>,
     /// Whether it has a permit already.
     has_permit: bool,
@@ -50,7 +50,7 @@ impl<W: WorkItem> Ticket<W> {
             self.shared.permits.take_anyway();
         }
         // The workers hold the other end for as long as this one lives.
-        let _workers_live = self.resume.send(item);
+        let _workers_live = self.resume.send(Box::new(Some(item)));
     }
 }
 
@@ -73,7 +73,7 @@ impl<W: WorkItem> RunningLane<W> {
             Some(_) if !self.shared.permits.take() => LaneRefusal::Full,
             Some(submit) => {
                 // The workers' end lives as long as this lane.
-                let _workers_live = submit.send(item);
+                let _workers_live = submit.send(Box::new(Some(item)));
                 return Ok(());
             }
         };
