@@ -35,7 +35,7 @@ use crate::base::pulse::Pulse;
 use crate::engine::errors::internal_error;
 use crate::engine::reply::{Asked, Refusal, ReplyPort, afford};
 use crate::engine::rounds::Rounds;
-use crate::observe::access::{self, Access, Outcome, RequestTag, Traceparent};
+use crate::observe::access::{Access, Details, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Answer, EventSource, Outbox};
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::id::RequestId;
@@ -355,20 +355,15 @@ impl Call {
         if let Some(registry) = &self.registry {
             registry.remove(&facts.id, self, now);
         }
-        // Its count is one that all threads share, and the line may have no reader.
-        let name = facts.name.as_ref().filter(|_| access::is_logged());
-        let access = Access {
-            tag: facts.tag.clone(),
-            method: facts.method,
-            name: name.map(Arc::clone),
+        let access = Access::new(&facts.tag, facts.method, outcome, || Details {
+            name: facts.name.clone(),
             lane: facts.lane.clone(),
-            outcome,
             queued: started_at.unwrap_or(now) - queued_at,
             running: started_at.map_or(Duration::ZERO, |started_at| now - started_at),
             dropped: self.dropped(),
             traceparent: facts.traceparent.clone(),
             reason: None,
-        };
+        });
         Some((open, access))
     }
 

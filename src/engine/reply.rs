@@ -7,7 +7,7 @@ use crate::base::heap;
 use crate::engine::errors::over_budget;
 use crate::engine::record_port::RecordPort;
 use crate::legacy::Member;
-use crate::observe::access::{Access, Outcome, RequestTag, Traceparent};
+use crate::observe::access::{Access, Details, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Admission, Answer, AnswerSlot, Outbox};
 use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::id::RequestId;
@@ -75,10 +75,10 @@ impl Asked<'_> {
         let room = heap::room(64 + result.len());
         let write = |out: &mut Vec<u8>| out.extend_from_slice(result);
         let body = jsonrpc::result_response(room, &self.id, write);
-        let access = Access {
+        let access = Access::new(self.tag, self.method, Outcome::Ok, || Details {
             traceparent: meta::logged_trace(self.params.meta.as_ref()),
-            ..Access::immediate(self.tag.clone(), self.method, Outcome::Ok)
-        };
+            ..Details::default()
+        });
         let answer = Answer::new(body, None, self.era, access);
         let answer = afford(answer, &self.id, &self.port);
         self.port.send(answer);
@@ -144,10 +144,11 @@ impl<'a> Refusal<'a> {
             Outcome::Error
         };
         let body = jsonrpc::error_response(self.id, error);
-        let access = Access {
+        let access = Access::new(self.tag, self.method, outcome, || Details {
             traceparent: self.traceparent,
-            ..Access::immediate(self.tag.clone(), self.method, outcome).because(&error.message)
-        };
+            ..Details::default()
+        });
+        let access = access.because(&error.message);
         port.send(Answer {
             admission: self.admission,
             ..Answer::new(body, Some(error.code), self.era, access)

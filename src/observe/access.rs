@@ -222,10 +222,17 @@ pub(crate) struct Access {
     pub(crate) tag: RequestTag,
     /// A name of the protocol, never a client's text: a log line must not be forged.
     pub(crate) method: &'static str,
+    pub(crate) outcome: Outcome,
+    /// What only its line says; `None` if nobody read the log when it ended. Boxed, because every answer is handed on with it.
+    details: Option<Box<Details>>,
+}
+
+/// What is known of it beside that.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Details {
     /// What was called, as its author registered it.
     pub(crate) name: Option<Arc<str>>,
     pub(crate) lane: Option<Arc<str>>,
-    pub(crate) outcome: Outcome,
     pub(crate) queued: Duration,
     pub(crate) running: Duration,
     /// How many of its events were dropped because they were not read in time.
@@ -237,67 +244,68 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// The same with the reason of a refusal.
-    pub(crate) fn because(self, reason: &str) -> Self {
-        const CHARS_MAX: usize = 200;
-        let reason = reason.chars().take(CHARS_MAX).collect::<String>();
+    pub(crate) fn new(
+        tag: &RequestTag,
+        method: &'static str,
+        outcome: Outcome,
+        details: impl FnOnce() -> Details,
+    ) -> Self {
         Access {
-            reason: Some(reason.into()),
-            ..self
+            tag: tag.clone(),
+            method,
+            outcome,
+            details: is_logged().then(|| Box::new(details())),
         }
+    }
+
+    /// The same with the reason of a refusal.
+    pub(crate) fn because(mut self, reason: &str) -> Self {
+        const CHARS_MAX: usize = 200;
+        if let Some(details) = &mut self.details {
+            let reason = reason.chars().take(CHARS_MAX).collect::<String>();
+            details.reason = Some(reason.into());
+        }
+        self
     }
 
     /// The line of something that never got as far as a lane.
     pub(crate) fn immediate(tag: RequestTag, method: &'static str, outcome: Outcome) -> Self {
-        Access {
-            tag,
-            method,
-            name: None,
-            lane: None,
-            outcome,
-            queued: Duration::ZERO,
-            running: Duration::ZERO,
-            dropped: 0,
-            traceparent: None,
-            reason: None,
-        }
+        Access::new(&tag, method, outcome, Details::default)
     }
-}
 
-impl Access {
     /// Writes the request's line of the access log, through [`log`] with the target `mcp_threads::access`. The thread that knows of its end first calls it,
     /// once. It never waits. Transports without a status of their own pass `None`.
     pub(crate) fn ended(&self, status: Option<u16>) {
         if !is_logged() {
             return;
         }
-        let access = self;
-        let trail = &*access.tag.0;
+        let details = self.details.clone().unwrap_or_default();
+        let trail = &*self.tag.0;
         let asker = trail.asker.get();
         // Quoted and escaped, so that what it quotes of the client forges nothing.
-        let reason = access.reason.as_deref();
+        let reason = details.reason.as_deref();
         let reason = reason.map_or_else(String::new, |reason| format!(" reason={reason:?}"));
         let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
-        let trace = access.traceparent.as_ref();
+        let trace = details.traceparent.as_ref();
         let trace = trace.map_or_else(String::new, |trace| format!(" traceparent={trace}"));
-        let dropped = match access.dropped {
+        let dropped = match details.dropped {
             0 => String::new(),
             dropped => format!(" dropped_events={dropped}"),
         };
         log::info!(
             target: TARGET,
             "method={} {}={} status={status} outcome={} lane={} queued_us={} running_us={} peer={} era={} client={} request_id={}{reason}{trace}{dropped}",
-            access.method,
-            kind(access.method),
-            access.name.as_deref().unwrap_or("-"),
-            access.outcome.as_str(),
-            access.lane.as_deref().unwrap_or("-"),
-            access.queued.as_micros(),
-            access.running.as_micros(),
+            self.method,
+            kind(self.method),
+            details.name.as_deref().unwrap_or("-"),
+            self.outcome.as_str(),
+            details.lane.as_deref().unwrap_or("-"),
+            details.queued.as_micros(),
+            details.running.as_micros(),
             trail.peer.as_ref().map_or("-".to_owned(), Peer::to_string),
             asker.map_or("-", |asker| asker.era),
             asker.and_then(|asker| asker.client.as_deref()).unwrap_or("-"),
-            access.tag
+            self.tag
         );
     }
 }
