@@ -1,4 +1,5 @@
-//! Runs code of the embedder that may hang on a thread of its own: checks, destructors, locks that are given back. It holds no clock and no connection then.
+//! Runs, on threads of its own, code of the embedder that may hang: checks, destructors, locks that are given back. While it hangs it holds up no clock and no
+//! connection.
 //!
 //! A thread that is idle is used again and ends after a while; one that hangs is left behind, and how many of those there are is what a pool must not let
 //! grow. Must not know what it runs.

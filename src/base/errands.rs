@@ -1,7 +1,7 @@
-//! Errands: what is due and may hang, for it runs the embedder's code or waits for a job store. Neither the clock, nor a thread that serves clients, nor a
-//! shutdown does it itself.
+//! Errands: what has become due and may hang, for it runs the embedder's code or waits for a job store. Neither the clock nor a shutdown does it itself,
+//! and a thread that serves clients only what a request brings about.
 //!
-//! Threads aside do one after the other. What stands behind one that hangs is taken up by the next sweep, on another thread, until as many hang as may; then
+//! Threads of their own, `mcp-aside`, do one after the other. What stands behind one that hangs is taken up by the next sweep, on another thread, until as many hang as may; then
 //! it is kept. Nothing is refused, for all of it is owed; so what makes errands has a bound, and lets nothing new in while too many are left. Must not know
 //! what an errand does.
 

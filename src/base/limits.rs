@@ -169,7 +169,7 @@ limits! {
     /// Background jobs that are kept at once, ended ones included. Default 20,000. Beyond it the job that ended first is forgotten; when none has ended,
     /// a new one is refused with `503`.
     jobs_max: usize = 20_000,
-    /// Background jobs of one principal, session or pipe, and of all those together that are nobody's. Default 10,000. Beyond it as for
+    /// Background jobs of one session or pipe, and of all those together that are nobody's. Default 10,000. Beyond it as for
     /// [`jobs_max`](Self::jobs_max), among their own.
     jobs_of_one_max: usize = 10_000,
     /// Bytes of background jobs: arguments, answers, results. Default 128 MiB; what has not ended counts three times, as often as it is kept. Beyond it

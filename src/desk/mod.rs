@@ -1,6 +1,13 @@
 //! The shared desk: background jobs, the store that keeps them, and workspaces.
 //!
-//! Below the engine, which runs jobs, gives calls their turns and answers for both. Must not know transports, or how a handler is run.
+//! Used by the engine, which runs jobs, gives calls their turns and answers for both. Must not know transports, or how a handler is run.
+//!
+//! - `record`: one job as data, and its moves; `wire`: how the tasks extension shows it;
+//! - `job_table`: which jobs there are; `jobs`: every job, with how one is stored and told (`jobs/changes`), what is forgotten for room (`jobs/room`) and
+//!   what time does (`jobs/sweep`);
+//! - `store`: where jobs are kept; `watch`: who waits for a change of one;
+//! - `arguments`: what the server takes out of a call's arguments;
+//! - `workspace`, `workspaces`: one, with its turns; and all of them.
 
 pub(crate) mod arguments;
 pub(crate) mod job_table;

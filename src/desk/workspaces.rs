@@ -1,6 +1,6 @@
 //! Which workspaces there are, and whose: found, opened by their first use, closed when they are idle or their owner has gone.
 //!
-//! An owner with an identity (a principal, a session, a pipe) names its workspaces as it likes; nobody else can find them. Without an identity a
+//! An owner with an identity (a session, a pipe) names its workspaces as it likes; nobody else can find them. Without an identity a
 //! workspace is found by its handle alone, which cannot be guessed and is minted here. Must not know what is kept in one, or what a call does.
 
 use std::collections::HashMap;

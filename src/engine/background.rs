@@ -1,8 +1,8 @@
-//! Background jobs: made of calls, run attempt by attempt, and given their turns in workspaces.
+//! Background jobs, made of calls and run attempt by attempt; and the turns in workspaces that jobs and plain calls are given.
 //!
 //! The order in which a job is made: a permit of its lane is reserved, the record is stored, its client is answered, the first attempt is handed in. Nothing
-//! is stored when the lane is full, and what is stored can be looked at before its id can be read. An attempt that asks ends; the answer brings
-//! the next one. Must not know what a client may do with a job.
+//! is stored when the lane is full, except for a job in a workspace, which waits in that queue; and what is stored can be looked at before its id can be
+//! read. An attempt that asks ends; the answer brings the next one. Must not know what a client may do with a job.
 
 use std::sync::{Arc, OnceLock, Weak};
 

@@ -1,7 +1,8 @@
 //! The server's own tools: open, list and close workspaces; look at background jobs, fetch their results, cancel them.
 //!
-//! They are listed last, and run on the thread that took the request, for none of them waits; but closing a workspace may drop its value, which is its
-//! author's code, so that runs on the lane `urgent`. Must not know how a job or a turn works.
+//! They are listed last, and run on the thread that took the request: they wait for no worker, handler or client, but for the store of jobs, and for who
+//! holds a job while it is stored. A `job_status` that waits runs where its wait ends. Closing a workspace may drop its value, which is its author's code,
+//! so that runs on the lane `urgent`. Must not know how a job or a turn works.
 
 use std::sync::Arc;
 

@@ -173,7 +173,7 @@ pub(super) fn afford(mut answer: Answer, id: &RequestId, port: &ReplyPort) -> An
             answer.error = Some(error.code);
             answer.access.outcome = Outcome::Refused;
         }
-        // Nobody reads it.
+        // A job's record is charged by the desk; anything else nobody reads.
         None => {}
     }
     answer

@@ -1,8 +1,8 @@
 //! What runs on a worker: call, catch, encode, answer.
 //!
 //! A [`HandlerCall`] is what is executed, a handler and its arguments, with the duty to answer; a [`QueuedCall`] is one with the control that its context
-//! reaches the server by. Everything here happens on the worker's thread; only a tool that is inline runs where its call arrived. Must not know how a lane
-//! queues, or how the answer travels.
+//! reaches the server by. A handler runs on the worker's thread; that of an inline tool where its call arrived, or where its wait for a job ends. `turn_away`
+//! and `answer_with` run wherever a call is refused or answered. Must not know how a lane queues, or how the answer travels.
 
 use std::sync::Arc;
 

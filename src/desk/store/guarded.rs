@@ -1,7 +1,7 @@
 //! A store of somebody's behind a catch: a panic in it is an error of one access.
 //!
-//! Stores are called on the threads that serve clients, under the lock of a job: a panic there would take the thread from all of them, and the job
-//! from everybody. Must not know what is kept.
+//! Stores are called by threads that serve clients, by workers and by threads aside, mostly under the lock of a job: a panic there would take the thread
+//! from all of them, and the job from everybody. Must not know what is kept.
 
 use crate::base::panics;
 use crate::desk::store::{JobStore, StoreError, StoredJob};

@@ -76,8 +76,8 @@ impl std::error::Error for StoreError {
 /// Keeps background jobs. Two come with the library: in memory, the default, and, with the feature `durable`, in a file that survives a crash.
 ///
 /// Each method is one atomic step: when it returns `Ok`, the change is visible to every other call and, in a durable store, survives a crash of the
-/// process. It is called from many threads at once, by threads that serve clients, and so must not wait for anything but its own medium. A panic in it
-/// is like an error of the medium.
+/// process. It is called from many threads at once, by threads that serve clients and by workers, and so must not wait for anything but its own medium: while
+/// a call of it hangs, so does the thread that made it, and if that reads a pipe, nothing else of it is read. A panic in it is like an error of the medium.
 /// [`check_job_store`](crate::check_job_store) tests a store of yours.
 ///
 /// # Several servers on one store
