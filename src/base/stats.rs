@@ -1,6 +1,6 @@
 //! Numbers to look at: [`Stats`], a snapshot of everything that runs or waits.
 //!
-//! Taking one costs a few loads and never waits for a handler.
+//! Taking one looks once at each worker, job, workspace and call that waits for a job. It never waits for a handler or a store.
 
 use serde::Serialize;
 
@@ -64,7 +64,7 @@ pub struct LaneStats {
     pub capacity: usize,
     /// Calls whose handler has returned.
     pub done: u64,
-    /// Calls refused because the lane was full or closed.
+    /// Calls refused because the lane was full or closed, or had no worker left: every one was wedged.
     pub refused: u64,
     /// Calls whose handler panicked.
     pub panicked: u64,

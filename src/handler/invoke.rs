@@ -34,8 +34,9 @@ use crate::protocol::tree::{TreeCharge, Unread};
 /// [`IntoPromptResult`](crate::IntoPromptResult), [`IntoResourceResult`](crate::IntoResourceResult) or `Into<`[`Completion`](crate::Completion)`>`.
 /// The context's type must be written out, so that the compiler sees its lifetime.
 ///
-/// A handler is called on a worker thread of its lane, by several threads at once. It may block. What it returns is the answer; a
-/// panic in it is a generic internal error for this one call, and the worker lives on.
+/// A handler is called on a worker thread of its lane, by several threads at once, and may block; that of a tool which is
+/// [`inline`](crate::Tool::inline) is called on the thread that has read the request, and must not wait. What it returns is the answer; a
+/// panic in it is a generic internal error for this one call, and the thread lives on.
 ///
 /// The trait is sealed: nobody but the library implements it. A function that passes handlers on names what it takes like this:
 ///

@@ -191,7 +191,7 @@ pub(crate) enum Outcome {
     ToolError,
     /// A JSON-RPC error.
     Error,
-    /// Refused because its lane was full or the server was draining.
+    /// Refused: there was no room or no worker for it, the server was draining, or a rule of HTTP forbade it.
     Refused,
     Panicked,
     Cancelled,
