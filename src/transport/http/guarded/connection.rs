@@ -16,8 +16,8 @@
 //!
 //! To linger is to read what a client still sends, for a moment: closing a socket with unread bytes resets it, and takes the answer with it.
 //!
-//! What the others may do meanwhile stands in `link.rs`. The thread that runs it owns the socket; nobody else reads it, and nobody else writes but a
-//! worker that sends a whole answer while this thread waits for it (the short way). It must not know lanes, handlers or MCP, nor who accepts connections.
+//! What the others may do meanwhile stands in `link.rs`. The thread that runs this loop owns the socket; nobody else reads it, and nobody else writes
+//! but a worker that sends an answer, as far as the kernel takes it at once, while this thread waits for it (the short way). It must not know lanes, handlers or MCP, nor who accepts connections.
 //!
 //! # When has a client left?
 //!
