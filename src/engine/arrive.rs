@@ -1,6 +1,6 @@
 //! Arrival: from bytes to a request under the rules of its era, and the table of the modern era's methods.
 //!
-//! Which era a message belongs to says `ingress`; what the handshake era does stands in `handshake`. Waits for nothing but a store of jobs, and
+//! `ingress` says which era a message belongs to; `handshake` has what the handshake era does. Waits for nothing but a store of jobs, and
 //! a tool that is inline.
 
 use serde_json::value::RawValue;

@@ -1,4 +1,4 @@
-//! What clients hear that are not served: an account or a lane without room, a handler that hangs or panicked, a server that ends.
+//! What clients that are not served are told: an account or a lane without room, a handler that hangs or panicked, a server that ends.
 //!
 //! Must not know how it is sent.
 
