@@ -200,7 +200,7 @@ impl OutboxReceiver {
         state.queue.push_front(Firm::Answer(answer));
     }
 
-    /// Puts what waits, and what will, on this account, and tells of what arrives from now on, after it and without a lock of this room. False when
+    /// Puts what waits, and what will, on this account, and tells of what arrives from now on, after it and without the outbox's lock. False when
     /// the account has no room.
     pub(crate) fn park(
         &self,

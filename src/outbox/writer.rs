@@ -1,7 +1,7 @@
-//! The bounded way out: where handlers and the engine put what a transport will write.
+//! The producer side of an outbox, the bounded way out: where handlers and the engine put what a transport will write. Who writes holds the `receiver`.
 //!
 //! The policy, written once. An *answer* has its slot reserved before the request is accepted, so it always fits and is never dropped.
-//! An *event* (progress, log) takes a slot if there is one; when there is none, others make room (see `queue`). Nobody who
+//! An *event* (progress, log) is put in if there is room; when there is none, others make it (see `queue`). Nobody who
 //! puts something in ever waits; only [`Outbox::reserve_in_room`] does, and it is called by the one thread that reads requests, which is how
 //! a client that does not read its answers is made to stop sending. Must not know which transport drains it.
 
@@ -87,7 +87,7 @@ pub(crate) struct Accounts {
 pub(super) struct OutboxState {
     pub(super) queue: Queue,
     pub(super) accounts: Accounts,
-    /// Told of each arrival, after it and without a lock of this room.
+    /// Told of each arrival, after it and without the outbox's lock.
     pub(super) on_arrival: Option<Wake>,
     /// Answers that have not been read: slots reserved, and those that are in the queue.
     pub(super) due: usize,
@@ -118,7 +118,7 @@ pub(super) struct OutboxState {
     pub(super) takes_no_requests: bool,
 }
 
-/// Told that something has arrived, without a lock of this room.
+/// Told that something has arrived, without the outbox's lock.
 pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// How a receiver waits.
