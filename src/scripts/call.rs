@@ -1,6 +1,6 @@
 //! What happens when a tool of a file is called, or a resource of it is read.
 //!
-//! Everything that can be refused is refused before the person is asked, so that nobody confirms what cannot be done. Must not know the file's syntax.
+//! Everything that can be refused without waiting is refused before the person is asked, so that nobody confirms what cannot be done. Must not know the file's syntax.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -90,7 +90,7 @@ fn tree_bytes(value: &Value) -> usize {
     size_of::<Value>() + below
 }
 
-/// Everything up to the start of the program; a digest of the arguments that it will get.
+/// Checks and asks; a digest of the arguments that the program is to get.
 pub(super) fn ready<S>(
     spec: &ToolSpec,
     base: &Path,

@@ -1,6 +1,7 @@
 //! What a file of scripts says, once it has been read: the server, its tools, resources and prompts.
 //!
-//! Two that are equal do the same, so that a reload can tell what has changed. Must not know the syntax, or how anything is run.
+//! Two that are equal do the same, so that a reload can tell what has changed. `file`, `tool` and `command` below read it; the
+//! types must not know the syntax, or how anything is run.
 
 mod command;
 pub(super) mod file;
