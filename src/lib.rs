@@ -51,15 +51,16 @@
 //! - The *transport* has one thread for each connection, which alone reads it, and writes what a worker did not send at once; a pipe has one that
 //!   reads and one that writes.
 //! - The *engine* answers cheap requests at once, on that thread, and there it also runs tools that never wait: those with
-//!   [`Tool::inline`], the server's own among them. Any other tool call goes to its tool's *lane*: a name, a fixed number of worker threads, a bounded
-//!   queue. A full lane refuses the call at once, by the JSON-RPC error code `503`; over HTTP with that status for modern clients and `200` for legacy
+//!   [`Tool::inline`], the server's own among them, which wait for nothing but the store of jobs. Every other call, of a tool, a prompt, a resource or a
+//!   completer, goes to the *lane* of what it calls, one in a workspace when its turn has come, a background job to `jobs`. A lane is a name, a fixed number of
+//!   worker threads, a bounded queue. A full lane refuses the call at once, by the JSON-RPC error code `503`; over HTTP with that status for modern clients and `200` for legacy
 //!   ones ([`Server::overload`]).
 //! - A *worker* forks the state, calls the handler, catches its panic, and gives the answer to the *outbox*. It never waits for a socket or a pipe: it
 //!   sends what the kernel takes at once, and the rest is for the thread that owns the connection.
 //!
 //! # The map
 //!
-//! A room of the source may use those above it in this table and none below it (`lane` does not use `outbox`, and `desk`, `pool` and `legacy` not
+//! A room of the source may use those that stand before it in this table and none behind it (`lane` does not use `outbox`, and `desk`, `pool` and `legacy` not
 //! each other); `tests/it/tidy.rs` keeps it so. Begin with the files named here.
 //!
 //! | room | what it does | begin with | threads it starts |
@@ -96,7 +97,7 @@
 //! The thread that ends the server (the one in `join`, in `shutdown`, or that drops it; `mcp-end` if that is a worker) drains it in one order, in
 //! `server/shared.rs`:
 //!
-//! 1. No call, no front and no program is let in any more; streams that listen end; fronts stop accepting, and hear what belongs to accepted calls.
+//! 1. No call that needs a lane, no front and no program is let in any more; streams that listen end; fronts stop accepting, and hear what belongs to accepted calls.
 //! 2. Background jobs run to their own deadline, if they have one, then all lanes, and the ends of jobs that no worker stores, to the drain's. What is queued
 //!    or runs after that is cancelled.
 //! 3. Child processes are killed and reaped. A handler that does not return within `cancel_grace` is abandoned, and counted.
