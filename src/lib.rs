@@ -104,7 +104,7 @@
 //! 4. Fronts write what is left to write, close idle connections at once and half requests after a moment, and join their threads.
 //! 5. The log and stderr are written out.
 //!
-//! One request told from its first byte to the last of its answer, what a disconnect does, and how to add a method, a front or a metric: [`internals`].
+//! One request told from its first byte to the last of its answer, a background job, what a disconnect does, and how to add a method, a front or a metric: [`internals`].
 //!
 //! # Words
 //!
@@ -198,6 +198,7 @@ pub mod model_schemas {}
 
 #[cfg(doc)]
 #[doc = include_str!("internals/worked_example.md")]
+#[doc = include_str!("internals/background_job.md")]
 #[doc = include_str!("internals/disconnects.md")]
 #[doc = include_str!("internals/how_to_add.md")]
 pub mod internals {}
