@@ -1,6 +1,6 @@
 //! Bytes in, the head of one HTTP/1.1 request out, or the reason why it is refused.
 //!
-//! Pure. A head that came whole, of at most 4 KiB and 16 fields, is parsed in one pass ([`Head::parse_at_once`]); of any other, and of one with a bare line
+//! Pure. A head that came whole, of at most 4 KiB and 16 fields, is parsed in one pass ([`Head::parse_at_once`]); of any other, such as one with a bare line
 //! feed, `scan` finds the end and what is wrong first, and [`Head::parse`] follows. Both run `httparse` and add the rules that it leaves out. What is ambiguous is refused, never guessed, because a proxy in front of us may have guessed
 //! otherwise (request smuggling). Must not know sockets, threads, the clock or MCP. RFC 9112 §3, §5, §6.
 
