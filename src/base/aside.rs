@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::panics;
-use crate::base::panics::Lock;
 
 type Work = Box<dyn FnOnce() + Send>;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::heap::FREED_ELSEWHERE_MAX;
-use crate::base::panics::Lock;
+use crate::base::lock::Lock;
 use crate::base::waiting::after;
 
 /// Says whether a call has been cancelled. Clones belong to the same call.

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
 use crate::base::error::Error;
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::panics;
-use crate::base::panics::Lock;
 use crate::base::waiting::after;
 
 /// Something that happens from time to time.

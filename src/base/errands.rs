@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
 use crate::base::aside::AsideThreads;
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::panics;
-use crate::base::panics::Lock;
 
 /// Errands that may hang at once. Each keeps a thread and its stack until the process ends, so it is a number that any machine bears; when so many hang
 /// they have one fault in common, which no further thread mends.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::life::{Life, Span};
-use crate::base::panics::Lock;
+use crate::base::lock::Lock;
 
 /// What a client may cancel by its id.
 pub(crate) trait Cancel: Send + Sync {

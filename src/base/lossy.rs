@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::base::panics::Lock;
+use crate::base::lock::Lock;
 
 /// The producer side. The thread behind it lives as long as the process.
 pub(crate) struct Lossy<T>(Arc<LossyQueue<T>>);

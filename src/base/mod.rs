@@ -15,6 +15,7 @@ pub(crate) mod in_flight;
 pub(crate) mod kernel;
 pub(crate) mod life;
 pub(crate) mod limits;
+pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod log_rate;
 pub(crate) mod lossy;

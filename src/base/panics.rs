@@ -1,5 +1,4 @@
-//! Unwind safety: a handler's panic, caught, with its message, and its backtrace if the program has asked for that; and the library's own mutex, [`Lock`],
-//! which is never poisoned, because nothing that may panic runs under it.
+//! Unwind safety: a handler's panic, caught, with its message, and its backtrace if the program has asked for that.
 //!
 //! Only the process's panic hook sees a backtrace, and a library does not take over the process: the hook is installed when
 //! [`log_backtraces`] is called by name, never by serving. Must not know what panicked.
@@ -8,7 +7,7 @@ use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::sync::{Mutex, MutexGuard, Once};
+use std::sync::Once;
 use std::{fmt, mem};
 
 /// What a handler threw.
@@ -105,24 +104,5 @@ impl Panic {
         trace.map_or_else(String::new, |trace| {
             format!(" at {}\n{}", trace.location, trace.backtrace)
         })
-    }
-}
-
-/// Why a lock is never poisoned: what is said where the standard library asks.
-pub(crate) const HELD: &str = "no code panics while it holds a lock of the library";
-
-/// A mutex under which no code panics.
-#[derive(Debug, Default)]
-pub(crate) struct Lock<T>(Mutex<T>);
-
-impl<T> Lock<T> {
-    pub(crate) const fn new(value: T) -> Self {
-        Lock(Mutex::new(value))
-    }
-
-    /// Waits for the lock.
-    #[track_caller]
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().expect(HELD)
     }
 }

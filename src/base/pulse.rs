@@ -10,7 +10,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::base::panics::Lock;
+use crate::base::lock::Lock;
 
 /// The signs of life of one call.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, MutexGuard};
 
 use crate::base::budget::Charge;
 use crate::base::life::Life;
-use crate::base::panics::Lock;
+use crate::base::lock::Lock;
 use crate::desk::record::{JobRecord, JobStatus};
 
 /// Stops the attempt that runs.

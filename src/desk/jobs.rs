@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::base::budget::Budget;
 use crate::base::life::Span;
 use crate::base::limits::Limits;
+use crate::base::lock::Lock;
 use crate::base::log;
-use crate::base::panics::Lock;
 use crate::base::stats::JobCounts;
 use crate::desk::job_table::{JobEntry, JobTable, Stop};
 use crate::desk::record::{

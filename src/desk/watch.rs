@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::errands::Errand;
-use crate::base::panics::Lock;
+use crate::base::lock::Lock;
 
 /// What waits.
 struct JobWaiter {

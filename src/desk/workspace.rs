@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::errands::{Errands, dropping};
 use crate::base::life::{Life, Span};
-use crate::base::panics::Lock;
+use crate::base::lock::Lock;
 use crate::handler::workspace::{AccessMode, Cell};
 
 /// A call that wants a workspace.

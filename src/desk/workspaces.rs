@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::base::errands::Errands;
 use crate::base::limits::Limits;
+use crate::base::lock::Lock;
 use crate::base::owner::PIPE;
-use crate::base::panics::Lock;
 use crate::desk::workspace::Workspace;
 use crate::handler::workspace::Cell;
 

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::base::cancel::CancellationToken;
 use crate::base::life::Span;
+use crate::base::lock::Lock;
 use crate::base::owner::Owner;
-use crate::base::panics::Lock;
 use crate::base::pulse::Pulse;
 use crate::base::stats::Stats;
 use crate::desk::jobs::Jobs;

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::value::RawValue;
 
 use crate::base::budget::Budget;
+use crate::base::lock::Lock;
 use crate::base::owner::Owner;
-use crate::base::panics::Lock;
 use crate::engine::call::{Call, CallsInFlight};
 use crate::engine::lifecycle::Engine;
 use crate::engine::reply::{Refusal, ReplyPort};

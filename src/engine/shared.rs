@@ -13,7 +13,7 @@ use crate::base::budget::Budget;
 use crate::base::cancel::CancellationToken;
 use crate::base::clock::Tick;
 use crate::base::limits::Limits;
-use crate::base::panics::Lock;
+use crate::base::lock::Lock;
 use crate::base::stats::Stats;
 use crate::desk::Desk;
 use crate::desk::wire::EXTENSION;

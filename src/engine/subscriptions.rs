@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::budget::Charge;
+use crate::base::lock::Lock;
 use crate::base::owner::Owner;
-use crate::base::panics::Lock;
 use crate::desk::jobs::Jobs;
 use crate::desk::record::JobRecord;
 use crate::desk::wire::{Task, TaskView};

@@ -14,9 +14,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::base::kernel::ThreadId;
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::panics;
-use crate::base::panics::Lock;
 use crate::base::pulse::Pulse;
 use crate::base::stats::LaneStats;
 use crate::base::waiting::look_and_yield;

@@ -7,7 +7,7 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::base::budget::Charge;
-use crate::base::panics::Lock;
+use crate::base::lock::Lock;
 use crate::observe::access::{Access, Outcome, RequestTag};
 use crate::outbox::{Answer, AnswerSlot, Outbox};
 use crate::protocol::version::Era;

@@ -29,7 +29,7 @@ use self::state::{Answering, Phase, StreamsState};
 use crate::base::budget::Budget;
 use crate::base::counted::Counted;
 use crate::base::limits::Limits;
-use crate::base::panics::{HELD, Lock};
+use crate::base::lock::{HELD, Lock};
 use crate::outbox::{Outbox, OutboxReceiver};
 use crate::protocol::version::ProtocolVersion;
 

@@ -8,9 +8,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::owner::Owner;
-use crate::base::panics::Lock;
 use crate::legacy::session::Session;
 
 type ById = HashMap<Arc<str>, Arc<Session>>;

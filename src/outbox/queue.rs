@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::base::budget::{Budget, Charge};
 use crate::base::cancel::CancellationToken;
-use crate::base::panics::Lock;
+use crate::base::lock::Lock;
 use crate::observe::access::Access;
 use crate::outbox::answer::{Answer, Rest};
 

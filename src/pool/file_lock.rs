@@ -12,8 +12,8 @@ use std::process;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::base::lock::Lock;
 use crate::base::log;
-use crate::base::panics::Lock;
 use crate::pool::external::ExternalLock;
 
 /// A lock file for each resource, in one directory, for the processes of one machine that share it; see

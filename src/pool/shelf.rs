@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::never;
 
 use crate::base::cancel::CancellationToken;
-use crate::base::panics::Lock;
+use crate::base::lock::Lock;
 use crate::pool::slots::Grant;
 use crate::pool::table::PoolTable;
 

@@ -9,7 +9,7 @@ use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 
-use crate::base::panics::Lock;
+use crate::base::lock::Lock;
 
 /// The newest state of something that is busy, for those who must not wait for it: `status` from what an engine last said of itself.
 ///

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::base::limits::Limits;
+use crate::base::lock::Lock;
 use crate::base::log;
-use crate::base::panics::Lock;
 use crate::base::stderr;
 use crate::base::waiting::after;
 use crate::engine::Engine;

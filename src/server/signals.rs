@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::base::error::{Error, Result};
+use crate::base::lock::Lock;
 use crate::base::log;
-use crate::base::panics::Lock;
 use crate::server::running::RunningServer;
 use crate::server::shared::SharedServer;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::base::panics::Lock;
+use crate::base::lock::Lock;
 use crate::desk::store::{JobStore, StoreError, StoredJob};
 
 /// Keeps background jobs in memory. The default.

@@ -13,8 +13,8 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
 };
 
+use crate::base::lock::{HELD, Lock};
 use crate::base::log;
-use crate::base::panics::{HELD, Lock};
 use crate::handler::command::launch::Launch;
 use crate::handler::command::supervisor::Supervisor;
 
