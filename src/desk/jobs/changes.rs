@@ -23,7 +23,7 @@ impl Jobs {
         }
         state.life.end();
         match self.write(&mut state, &ended, Room::Owed) {
-            Ok(true) => self.settle(state, ended),
+            Ok(true) => self.show_end(state, ended),
             Ok(false) => self.lose(state),
             Err(why) => self.hold_back(state, ended, &why),
         }
@@ -31,7 +31,7 @@ impl Jobs {
     }
 
     /// The end is in the store.
-    pub(super) fn settle(&self, mut state: MutexGuard<'_, JobState>, ended: JobRecord) {
+    pub(super) fn show_end(&self, mut state: MutexGuard<'_, JobState>, ended: JobRecord) {
         state.show(JobRecord {
             outcome: None,
             ..ended.clone()

@@ -52,7 +52,7 @@ impl Jobs {
                     match is_ours {
                         true => {
                             log::warn!("the end of a job that waited in memory is stored now");
-                            self.settle(state, ended);
+                            self.show_end(state, ended);
                         }
                         false => self.lose(state),
                     }

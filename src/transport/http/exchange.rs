@@ -112,7 +112,7 @@ pub(crate) trait Exchange {
 pub(crate) enum KeptOutbox {
     AsNew(OutboxReceiver),
     /// A worker is about to say that the answer has left. Its client has sent another request meanwhile, so most likely it has; if not, the rest is written
-    /// before anything else ([`Serve::settle`]).
+    /// before anything else ([`Serve::end_earlier`]).
     Leaving(OutboxReceiver),
 }
 
@@ -166,7 +166,7 @@ pub(crate) trait Serve: Send + Sync + 'static {
 
     /// Ends the exchange before, if its answer is still leaving: waits for the sender's last step, and writes what it has not sent. Before anything is written,
     /// and before the front waits for the client.
-    fn settle<E: Exchange>(&self, _exchange: &mut E) -> io::Result<()> {
+    fn end_earlier<E: Exchange>(&self, _exchange: &mut E) -> io::Result<()> {
         Ok(())
     }
 

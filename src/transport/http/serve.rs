@@ -15,7 +15,7 @@ use crate::transport::http::endpoint::{Endpoint, Route, readable_fields};
 use crate::transport::http::exchange::{BodyError, Exchange, Field, Serve, single};
 use crate::transport::http::policy::{self, ALLOW, NO_SESSIONS, Verb, method_not_allowed};
 use crate::transport::http::refusal::HttpRefusal;
-use crate::transport::http::write::{HttpReply, settle, write};
+use crate::transport::http::write::{HttpReply, end_earlier, write};
 
 /// What a header that may stand only once says; a refusal when it stands twice.
 pub(super) fn optional<'a, E: Exchange>(
@@ -59,8 +59,8 @@ impl Serve for Endpoint {
         }
     }
 
-    fn settle<E: Exchange>(&self, exchange: &mut E) -> io::Result<()> {
-        settle(self, exchange)
+    fn end_earlier<E: Exchange>(&self, exchange: &mut E) -> io::Result<()> {
+        end_earlier(self, exchange)
     }
 
     fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
@@ -154,7 +154,7 @@ impl Endpoint {
         let session_id = match checked {
             Ok(session_id) => session_id,
             Err(refusal) => {
-                incoming.settle(reply.endpoint, reply.exchange)?;
+                incoming.end_earlier(reply.endpoint, reply.exchange)?;
                 let refusal = refusal.of(reply.exchange.body());
                 return reply.refuse(&refusal);
             }

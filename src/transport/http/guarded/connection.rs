@@ -154,7 +154,7 @@ impl Connection {
             Ok(()) => {
                 self.intake.begin(&self.head);
                 if !self.intake.has_body(&self.head) {
-                    serve.settle(self).map_err(|_gone| End::Close)?;
+                    serve.end_earlier(self).map_err(|_gone| End::Close)?;
                 }
                 self.requests += 1;
                 self.answer.begin(&self.head);
@@ -177,7 +177,7 @@ impl Connection {
             false => Filled::TimedOut,
         };
         if filled == Filled::TimedOut {
-            serve.settle(self).map_err(|_gone| End::Close)?;
+            serve.end_earlier(self).map_err(|_gone| End::Close)?;
             filled = self.idle()?;
         }
         self.deaf |= !self.wire.link().begin_reading();
@@ -219,7 +219,7 @@ impl Connection {
         if self.head.parse_at_once(self.intake.bytes(), bytes_max) {
             return Ok(());
         }
-        serve.settle(self).map_err(|_gone| None)?;
+        serve.end_earlier(self).map_err(|_gone| None)?;
         let mut scanner = Scanner::default();
         let mut begun: Option<Begun> = None; // a head that comes in one piece never asks the clock
         loop {
@@ -241,7 +241,7 @@ impl Connection {
 
     /// From here on the request is not cut to make room, if all of it is there.
     fn note_whole(&mut self) {
-        if self.intake.is_settled() {
+        if self.intake.is_read_whole() {
             self.deaf |= !self.wire.link().begin_busy();
         }
     }
@@ -278,7 +278,7 @@ impl Connection {
 
     /// How to close after everything has been said. If nothing is left to read, closing cannot cause a reset.
     fn end(&self) -> End {
-        match self.intake.is_settled() && !self.wire.socket().is_readable() {
+        match self.intake.is_read_whole() && !self.wire.socket().is_readable() {
             true => End::Close,
             false => End::Linger,
         }
@@ -308,7 +308,7 @@ impl Connection {
 
     /// Settles, before an answer's head is written, what becomes of the connection after it.
     fn decide_close(&mut self) {
-        // A body that nobody has read and that has arrived is dropped. When that fails, `is_settled` says so.
+        // A body that nobody has read and that has arrived is dropped. When that fails, `is_read_whole` says so.
         let _ = self.take_body(UNREAD_BODY_BYTES_MAX, Wait::Never);
         self.intake.forget_body();
         if self.must_close() {
@@ -319,7 +319,7 @@ impl Connection {
     fn must_close(&self) -> bool {
         let worn_out = self.requests >= self.common.limits.requests_per_connection_max;
         let shut = self.deaf || self.common.connections.is_stopping(); // a next request would be lost
-        worn_out || shut || self.head.wants_close || !self.intake.is_settled()
+        worn_out || shut || self.head.wants_close || !self.intake.is_read_whole()
     }
 
     fn take_body(&mut self, bytes_max: usize, wait: Wait) -> Result<(), BodyError> {

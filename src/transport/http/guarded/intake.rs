@@ -99,7 +99,7 @@ impl Intake {
     }
 
     /// Whether the present request has been read to its end, so that another can follow.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_read_whole(&self) -> bool {
         self.extent == Extent::Whole
     }
 

@@ -12,7 +12,7 @@ use crate::transport::http::response::{Framing, write_head};
 use crate::transport::http::write::fields::{FIELDS_MAX, answer_fields, collect};
 
 /// Ends the exchange before, if it has not ended. Waits for nothing but its sender's last step, and to write what that has not sent.
-pub(in crate::transport::http) fn settle<E: Exchange>(
+pub(in crate::transport::http) fn end_earlier<E: Exchange>(
     endpoint: &Endpoint,
     exchange: &mut E,
 ) -> io::Result<()> {

@@ -74,7 +74,7 @@ impl<'a> Incoming<'a> {
     }
 
     /// Ends the exchange before, if it has not ended.
-    pub(in crate::transport::http) fn settle<E: Exchange>(
+    pub(in crate::transport::http) fn end_earlier<E: Exchange>(
         &mut self,
         endpoint: &Endpoint,
         exchange: &mut E,

@@ -16,7 +16,7 @@ mod stream;
 use std::io;
 use std::mem;
 
-pub(super) use self::earlier::settle;
+pub(super) use self::earlier::end_earlier;
 pub(super) use self::incoming::Incoming;
 pub(super) use self::listening::ListeningStream;
 pub(super) use self::plain::HttpReply;

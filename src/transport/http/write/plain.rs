@@ -12,7 +12,7 @@ use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::{Exchange, HttpResponse, KeptOutbox};
 use crate::transport::http::policy::status;
 use crate::transport::http::refusal::{HttpRefusal, JSON};
-use crate::transport::http::write::earlier::settle;
+use crate::transport::http::write::earlier::end_earlier;
 use crate::transport::http::write::fields::{FIELDS_MAX, answer_fields, collect};
 use crate::transport::http::write::incoming::Incoming;
 
@@ -36,7 +36,7 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
     pub(in crate::transport::http) fn incoming(&mut self) -> io::Result<Incoming<'a>> {
         let endpoint = self.endpoint;
         if self.origin.is_some() || !self.exchange.has_short_way() {
-            settle(endpoint, self.exchange)?;
+            end_earlier(endpoint, self.exchange)?;
         }
         let kept = self.exchange.kept_outbox().and_then(Option::take);
         let (receiver, follows) = match kept.filter(|_| self.origin.is_none()) {
@@ -200,7 +200,7 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
 
     /// Nothing is written before the end of the exchange before. While the server drains, a connection ends with its answer.
     fn begin(&mut self) -> io::Result<()> {
-        settle(self.endpoint, self.exchange)?;
+        end_earlier(self.endpoint, self.exchange)?;
         if self.endpoint.engine.is_draining() {
             self.exchange.close_after();
         }
