@@ -20,7 +20,7 @@ pub(crate) use crate::protocol::modern::Field;
 ///
 /// The endpoint calls [`read_body`](Exchange::read_body) at most once and then answers exactly once: by
 /// [`respond`](Exchange::respond), by [`begin_stream`](Exchange::begin_stream), any number of [`send`](Exchange::send)s and one
-/// [`finish`](Exchange::finish), or, where another thread has sent the answer ([`short_way`](Exchange::short_way)), by
+/// [`finish`](Exchange::finish), or, where another thread has sent the answer ([`send_at_once`](Exchange::send_at_once)), by
 /// [`end_short_way`](Exchange::end_short_way). An error from a write means that the client has gone.
 pub(crate) trait Exchange {
     /// The request's method as sent, such as `POST`.
@@ -72,7 +72,7 @@ pub(crate) trait Exchange {
     }
 
     /// What sends the answer from another thread: the same for every exchange of a connection.
-    fn short_way(&self) -> Option<SendAtOnce> {
+    fn send_at_once(&self) -> Option<SendAtOnce> {
         None
     }
 

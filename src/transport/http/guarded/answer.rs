@@ -1,6 +1,6 @@
 //! The answer to one request, from its first byte to its last, in as few writes as there are things to say.
 //!
-//! A complete answer is one write, by the owner or at once by another thread ([`short_way`]). A stream is one write for each `send`,
+//! A complete answer is one write, by the owner or at once by another thread ([`sends_now`]). A stream is one write for each `send`,
 //! which may be many events; its head goes with the first of them, its end with the last. It must not know where requests come from or what they ask.
 
 use std::io::{self, IoSlice, Write};
@@ -208,7 +208,7 @@ impl ResponseWriter {
 }
 
 /// Sends whole answers on any thread, after which the connection stays open. The owner must not be writing.
-pub(super) fn short_way(link: Arc<Link>, connections: &Arc<Connections>) -> SendAtOnce {
+pub(super) fn sends_now(link: Arc<Link>, connections: &Arc<Connections>) -> SendAtOnce {
     let connections = Arc::clone(connections);
     Box::new(move |response, head| {
         if connections.is_stopping() {

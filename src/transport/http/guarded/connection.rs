@@ -41,7 +41,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::answer::{ResponseWriter, short_way};
+use super::answer::{ResponseWriter, sends_now};
 use super::controls;
 use super::head::{Head, Refused, refusal};
 use super::intake::{BodySource, CUT_SHORT, Intake, UNREAD_BODY_BYTES_MAX};
@@ -417,8 +417,8 @@ impl Exchange for Connection {
         !is_last && !self.answer.is_head_only() && short_way_is_on()
     }
 
-    fn short_way(&self) -> Option<SendAtOnce> {
-        Some(short_way(self.wire.share_link(), &self.common.connections))
+    fn send_at_once(&self) -> Option<SendAtOnce> {
+        Some(sends_now(self.wire.share_link(), &self.common.connections))
     }
 
     fn can_leave(&self) -> bool {

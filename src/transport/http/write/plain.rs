@@ -91,7 +91,7 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
     /// What sends [`answer`](Self::answer) from another thread. It serves later exchanges of the connection, too, unless a page's origin belongs
     /// to this one. While the server drains it sends nothing, for the owner then closes the connection with the answer.
     pub(super) fn short_way(&self) -> Option<ShortWay> {
-        let mut send = self.exchange.short_way()?;
+        let mut send = self.exchange.send_at_once()?;
         let mut head = Vec::new();
         let engine = Arc::clone(&self.endpoint.engine);
         let overload = self.endpoint.overload;
