@@ -229,7 +229,7 @@ impl Call {
 
     /// Takes what its handler needs no more, and what it was queued in. Where the call itself is freed by the thread it arrived on, so is this, if it is
     /// small; see [`CallsInFlight`].
-    pub(crate) fn leave(
+    pub(crate) fn keep_arguments(
         &self,
         arguments: Option<Box<RawValue>>,
         queued: Option<Box<dyn Any + Send>>,

@@ -145,7 +145,7 @@ impl HandlerCall {
             Ok(result) => {
                 let ended = self.conclude(control, in_time(call, result));
                 let arguments = self.input.arguments.take();
-                call.leave(arguments, self.left.take().map(|left| left as _));
+                call.keep_arguments(arguments, self.left.take().map(|left| left as _));
                 ended
             }
         }

@@ -225,7 +225,7 @@ impl<W: WorkItem> SharedLane<W> {
     /// What the thread of a worker does, until there is nothing more to take or it has been abandoned.
     pub(super) fn work(&self, index: usize, generation: u64) {
         // Counted whichever way it leaves.
-        let _leaving = Leaving {
+        let _exit = WorkerExit {
             shared: self,
             index,
             generation,
@@ -291,13 +291,13 @@ impl<W: WorkItem> SharedLane<W> {
 }
 
 /// A worker on its way out.
-struct Leaving<'a, W: WorkItem> {
+struct WorkerExit<'a, W: WorkItem> {
     shared: &'a SharedLane<W>,
     index: usize,
     generation: u64,
 }
 
-impl<W: WorkItem> Drop for Leaving<'_, W> {
+impl<W: WorkItem> Drop for WorkerExit<'_, W> {
     fn drop(&mut self) {
         let mut held = self.shared.slots[self.index].lock();
         if held.generation != self.generation {
