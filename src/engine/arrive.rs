@@ -33,7 +33,7 @@ impl Engine {
             Ok(arrived) => arrived,
             Err(malformed) => {
                 ingress.refuse_malformed(&malformed, ReplyPort::Outbox(slot));
-                return Accepted::Plain;
+                return Accepted::NothingToDo;
             }
         };
         let footing = self.footing(&arrived, &ingress);
@@ -45,7 +45,7 @@ impl Engine {
             }
             Arrived::OneWay(message) => {
                 self.accept_one_way(message, footing, &ingress, ReplyPort::Outbox(slot));
-                Accepted::Plain
+                Accepted::NothingToDo
             }
             Arrived::Batch(members) => self.accept_batch(&members, footing, &ingress, slot),
         }
@@ -87,7 +87,7 @@ impl Engine {
             Ok(footing) => footing,
             Err(misplaced) => {
                 misplaced.refuse(refusal, port);
-                return Accepted::Plain;
+                return Accepted::NothingToDo;
             }
         };
         let params = match params {
@@ -98,7 +98,7 @@ impl Engine {
                     ..refusal
                 };
                 refusal.send(&error, port);
-                return Accepted::Plain;
+                return Accepted::NothingToDo;
             }
         };
         let asked = Asked {
@@ -127,7 +127,7 @@ impl Engine {
                 Ok(method) => self.serve_modern(method, asked, ingress),
                 Err(error) => {
                     asked.refuse(Admission::Malformed, &error);
-                    Accepted::Plain
+                    Accepted::NothingToDo
                 }
             },
             Footing::Legacy(session) => {
@@ -143,7 +143,7 @@ impl Engine {
     fn serve_modern(&self, method: Method, asked: Asked<'_>, ingress: &Ingress<'_>) -> Accepted {
         if !self.offers(method) {
             asked.fail(&ErrorObject::method_not_found(method.name()));
-            return Accepted::Plain;
+            return Accepted::NothingToDo;
         }
         match method {
             // Answered at once.
@@ -169,7 +169,7 @@ impl Engine {
             | Method::Subscribe
             | Method::Unsubscribe => asked.fail(&ErrorObject::method_not_found(method.name())),
         }
-        Accepted::Plain
+        Accepted::NothingToDo
     }
 
     /// Whether the server has declared what the method belongs to; one of a capability that was not declared is as good as unknown. Specification:

@@ -152,7 +152,7 @@ impl Engine {
             ..
         } = &mut found;
         let plan = match callable.desk {
-            desk if desk.is_plain() => Plan::Lane,
+            desk if desk.needs_only_lane() => Plan::Lane,
             desk if desk.runs_here => shared.at_once(callable, arguments.as_deref()),
             _ => shared.plan(callable, arguments, params, &caller.owner, era)?,
         };

@@ -107,7 +107,7 @@ impl Engine {
     ) -> Accepted {
         if method == "ping" {
             asked.acknowledge(Ok(()));
-            return Accepted::Plain;
+            return Accepted::NothingToDo;
         }
         match self.open_session(&asked, &ingress.via) {
             Ok((version, accepted)) => {
@@ -121,7 +121,7 @@ impl Engine {
             }
             Err(error) => {
                 asked.fail(&error);
-                Accepted::Plain
+                Accepted::NothingToDo
             }
         }
     }
@@ -144,7 +144,7 @@ impl Engine {
         check_introduction(asked.params.client_info, asked.params.capabilities)?;
         let version = negotiate(&requested.0);
         if self.is_stateless(via) {
-            return Ok((version, Accepted::Plain));
+            return Ok((version, Accepted::NothingToDo));
         }
         let client = Client::new(asked.params.client_info, asked.params.capabilities, version);
         let (owner, calls) = match via {
@@ -158,7 +158,7 @@ impl Engine {
             Via::Pipe(pipe) => {
                 let session = pipe.begin_session(session, asked.port.outbox().cloned());
                 shared.sessions.add_on_pipe(&session);
-                Accepted::Plain
+                Accepted::NothingToDo
             }
             Via::Http { .. } => {
                 let message =
@@ -210,7 +210,7 @@ impl Engine {
                     ..refusal
                 };
                 misplaced.refuse(refusal, port(slot));
-                return Accepted::Plain;
+                return Accepted::NothingToDo;
             }
             Ok(Footing::Legacy(session)) if session.version <= ProtocolVersion::V2025_03_26 => {
                 if (1..=most).contains(&members.len()) {
@@ -225,7 +225,7 @@ impl Engine {
             _ => "Batches exist only in revision 2025-03-26".into(),
         };
         refusal.send(&ErrorObject::invalid_request(message), port(slot));
-        Accepted::Plain
+        Accepted::NothingToDo
     }
 
     fn accept_member(

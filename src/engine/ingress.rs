@@ -126,7 +126,7 @@ impl Pipe {
 /// What has become of a message, as far as its transport must know besides what comes through the outbox.
 pub(crate) enum Accepted {
     /// Nothing that the transport can do anything about.
-    Plain,
+    NothingToDo,
     /// A modern call is under way, which ends when its client leaves.
     Call(Arc<Call>),
     /// It opened the session of this id.
@@ -139,13 +139,13 @@ impl Accepted {
     /// For a request that stands alone nobody can come back.
     pub(super) fn in_session(session: &Session) -> Self {
         match session.stands_alone() {
-            true => Accepted::Plain,
+            true => Accepted::NothingToDo,
             false => Accepted::InSession(Arc::clone(&session.streams)),
         }
     }
 
     pub(super) fn call(call: Option<Arc<Call>>) -> Self {
-        call.map_or(Accepted::Plain, Accepted::Call)
+        call.map_or(Accepted::NothingToDo, Accepted::Call)
     }
 }
 

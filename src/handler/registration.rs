@@ -218,7 +218,7 @@ pub(crate) struct DeskNeeds {
 
 impl DeskNeeds {
     /// Whether its lane is all that a call of it needs: no workspace, and never a background job.
-    pub(crate) fn is_plain(&self) -> bool {
+    pub(crate) fn needs_only_lane(&self) -> bool {
         !self.runs_here && self.access.is_none() && self.execution == Execution::Inline
     }
 
