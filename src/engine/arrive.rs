@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::engine::dispatch::Caller;
 use crate::engine::ingress::{Accepted, Arrived, Footing, Ingress, Misplaced, Via};
 use crate::engine::lifecycle::Engine;
-use crate::engine::reply::{Asked, Refusal, ReplyPort};
+use crate::engine::reply::{AnswerPort, Asked, Refusal};
 use crate::observe::access::RequestTag;
 use crate::outbox::{Admission, AnswerSlot};
 use crate::protocol::errors::{ErrorCode, ErrorObject};
@@ -32,7 +32,7 @@ impl Engine {
         let arrived = match self.read(bytes) {
             Ok(arrived) => arrived,
             Err(malformed) => {
-                ingress.refuse_malformed(&malformed, ReplyPort::Outbox(slot));
+                ingress.refuse_malformed(&malformed, AnswerPort::Outbox(slot));
                 return Accepted::NothingToDo;
             }
         };
@@ -40,11 +40,11 @@ impl Engine {
         ingress.note(&footing, &arrived);
         match arrived {
             Arrived::Request(request, params) => {
-                let port = ReplyPort::Outbox(slot);
+                let port = AnswerPort::Outbox(slot);
                 self.accept_request(request, params, footing, &ingress, port)
             }
             Arrived::OneWay(message) => {
-                self.accept_one_way(message, footing, &ingress, ReplyPort::Outbox(slot));
+                self.accept_one_way(message, footing, &ingress, AnswerPort::Outbox(slot));
                 Accepted::NothingToDo
             }
             Arrived::Batch(members) => self.accept_batch(&members, footing, &ingress, slot),
@@ -70,7 +70,7 @@ impl Engine {
         params: Result<Box<Params<'_>>, ErrorObject>,
         footing: Result<Footing, Misplaced>,
         ingress: &Ingress<'_>,
-        port: ReplyPort,
+        port: AnswerPort,
     ) -> Accepted {
         let era = match footing {
             Ok(Footing::Modern) => Era::Modern,
@@ -210,7 +210,7 @@ fn admission(era: Era, error: &ErrorObject, params: Option<&RawValue>) -> Admiss
 }
 
 impl Ingress<'_> {
-    pub(super) fn refuse_malformed(&self, malformed: &Malformed, port: ReplyPort) {
+    pub(super) fn refuse_malformed(&self, malformed: &Malformed, port: AnswerPort) {
         let refusal = Refusal {
             id: malformed.id.as_ref(),
             ..Refusal::new(&self.tag)

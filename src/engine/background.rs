@@ -21,7 +21,7 @@ use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
 use crate::engine::errors::{internal_error, lane_refused, shutting_down};
 use crate::engine::record_port::RecordPort;
-use crate::engine::reply::ReplyPort;
+use crate::engine::reply::AnswerPort;
 use crate::engine::rounds::Rounds;
 use crate::engine::shared::Shared;
 use crate::engine::work::{QueuedCall, answer_with};
@@ -194,7 +194,7 @@ impl Starter {
             owner: Owner::Nobody,
             traceparent: None,
         };
-        let port = ReplyPort::Record(RecordPort {
+        let port = AnswerPort::Record(RecordPort {
             id: Arc::clone(id),
             jobs: Arc::clone(jobs),
             errands: Arc::clone(&shared.desk.errands),

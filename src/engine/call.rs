@@ -33,7 +33,7 @@ use crate::base::log;
 use crate::base::owner::Owner;
 use crate::base::pulse::Pulse;
 use crate::engine::errors::internal_error;
-use crate::engine::reply::{Asked, Refusal, ReplyPort, afford};
+use crate::engine::reply::{AnswerPort, Asked, Refusal, afford};
 use crate::engine::rounds::Rounds;
 use crate::observe::access::{Access, Details, Outcome, RequestTag, Traceparent};
 use crate::outbox::{Answer, EventSource, Outbox};
@@ -106,14 +106,14 @@ const LEFT_BYTES_MAX: usize = 1024;
 
 #[derive(Debug)]
 struct OpenCall {
-    port: ReplyPort,
+    port: AnswerPort,
     /// `None` once the call has been cancelled for its silence; its answer is still to come.
     canceller: Option<Canceller>,
 }
 
 impl<'a> Asked<'a> {
     /// What is known of the call that it becomes, which runs no handler if nobody says so, the port for its answer, and its parameters.
-    pub(super) fn into_call(self, owner: Owner) -> (Facts, ReplyPort, Box<Params<'a>>) {
+    pub(super) fn into_call(self, owner: Owner) -> (Facts, AnswerPort, Box<Params<'a>>) {
         let facts = Facts {
             id: self.id,
             era: self.era,
@@ -130,7 +130,7 @@ impl<'a> Asked<'a> {
 
 impl Call {
     /// Opens a call that nobody can find by its id.
-    pub(super) fn new(facts: Facts, liveness: Option<Duration>, port: ReplyPort) -> Arc<Call> {
+    pub(super) fn new(facts: Facts, liveness: Option<Duration>, port: AnswerPort) -> Arc<Call> {
         Self::open(facts, liveness, port, None)
     }
 
@@ -139,7 +139,7 @@ impl Call {
     pub(super) fn registered(
         facts: Facts,
         liveness: Option<Duration>,
-        port: ReplyPort,
+        port: AnswerPort,
         registry: Option<&Arc<CallsInFlight>>,
     ) -> Option<Arc<Call>> {
         let call = Self::open(facts, liveness, port, registry.map(Arc::clone));
@@ -156,7 +156,7 @@ impl Call {
     fn open(
         facts: Facts,
         liveness: Option<Duration>,
-        port: ReplyPort,
+        port: AnswerPort,
         registry: Option<Arc<CallsInFlight>>,
     ) -> Arc<Call> {
         let (canceller, token) = cancellation();
@@ -272,7 +272,7 @@ impl Call {
         let Some((OpenCall { port, .. }, access)) = self.end(Outcome::Ok) else {
             return false;
         };
-        if let ReplyPort::Record(record) = port {
+        if let AnswerPort::Record(record) = port {
             record.pause(&access);
         }
         true
@@ -325,7 +325,7 @@ impl Call {
             access = access.because(&error.message);
         }
         match open.port {
-            ReplyPort::Record(record) => record.fail(error, access),
+            AnswerPort::Record(record) => record.fail(error, access),
             port => {
                 let body = jsonrpc::error_response(Some(&self.facts.id), error);
                 port.send(Answer::new(body, Some(error.code), self.facts.era, access));

@@ -16,7 +16,7 @@ use crate::engine::identity::without_session;
 use crate::engine::ingress::{Accepted, Arrived, Footing, Ingress, Misplaced, Via};
 use crate::engine::lifecycle::Engine;
 use crate::engine::planning::Unplanned;
-use crate::engine::reply::{Asked, Refusal, ReplyPort};
+use crate::engine::reply::{AnswerPort, Asked, Refusal};
 use crate::engine::subscriptions::URI_BYTES;
 use crate::handler::client::{Client, ClientSource};
 use crate::legacy::{Session, Sessions, negotiate, split};
@@ -202,7 +202,7 @@ impl Engine {
             era: Era::Legacy,
             ..Refusal::new(&ingress.tag)
         };
-        let port = |slot| ReplyPort::Outbox(slot);
+        let port = |slot| AnswerPort::Outbox(slot);
         let message = match footing {
             Err(misplaced) if misplaced.is_unknown_session() => {
                 let refusal = Refusal {
@@ -216,7 +216,7 @@ impl Engine {
                 if (1..=most).contains(&members.len()) {
                     let ports = split(slot, members.len(), ingress.tag.clone());
                     for (member, port) in members.iter().zip(ports) {
-                        self.accept_member(member, &session, ingress, ReplyPort::Batch(port));
+                        self.accept_member(member, &session, ingress, AnswerPort::Batch(port));
                     }
                     return Accepted::in_session(&session);
                 }
@@ -233,7 +233,7 @@ impl Engine {
         member: &RawValue,
         session: &Arc<Session>,
         ingress: &Ingress<'_>,
-        port: ReplyPort,
+        port: AnswerPort,
     ) {
         let arrived = match jsonrpc::parse_message(member.get().as_bytes()) {
             Ok(message) => Arrived::from(message),

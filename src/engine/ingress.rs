@@ -14,7 +14,7 @@ use crate::base::lock::Lock;
 use crate::base::owner::Owner;
 use crate::engine::call::{Call, CallsInFlight};
 use crate::engine::lifecycle::Engine;
-use crate::engine::reply::{Refusal, ReplyPort};
+use crate::engine::reply::{AnswerPort, Refusal};
 use crate::engine::shared::Shared;
 use crate::handler::client::Client;
 use crate::legacy::{Listening, Session, Sessions, Streams};
@@ -208,7 +208,7 @@ impl Misplaced {
         self.admission == Admission::UnknownSession
     }
 
-    pub(super) fn refuse(self, refusal: Refusal<'_>, port: ReplyPort) {
+    pub(super) fn refuse(self, refusal: Refusal<'_>, port: AnswerPort) {
         let Misplaced { admission, message } = self;
         let refusal = Refusal {
             admission,

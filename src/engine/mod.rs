@@ -64,4 +64,4 @@ pub(crate) use self::desk_plan::DeskPlan;
 pub(crate) use self::ingress::Accepted;
 pub(crate) use self::ingress::{Pipe, Via};
 pub(crate) use self::lifecycle::{Engine, EnginePlan};
-pub(crate) use self::reply::{Refusal, ReplyPort};
+pub(crate) use self::reply::{AnswerPort, Refusal};

@@ -4,7 +4,7 @@
 
 use crate::engine::ingress::{Footing, Ingress, Misplaced};
 use crate::engine::lifecycle::Engine;
-use crate::engine::reply::{Refusal, ReplyPort};
+use crate::engine::reply::{AnswerPort, Refusal};
 use crate::legacy::Session;
 use crate::protocol::errors::shortened;
 use crate::protocol::jsonrpc::{Notification, OneWay, Response};
@@ -18,7 +18,7 @@ impl Engine {
         message: OneWay<'_>,
         footing: Result<Footing, Misplaced>,
         ingress: &Ingress<'_>,
-        port: ReplyPort,
+        port: AnswerPort,
     ) {
         let refusal = Refusal::new(&ingress.tag);
         match footing {

@@ -1,6 +1,6 @@
 //! Answers that need no worker, and where any answer goes.
 //!
-//! A [`ReplyPort`] takes the one answer to one request. [`Asked`] is a request that was understood, on its way to an answer; [`Refusal`] is the one
+//! A [`AnswerPort`] takes the one answer to one request. [`Asked`] is a request that was understood, on its way to an answer; [`Refusal`] is the one
 //! builder of errors that no handler is asked for. Must not know what a method means, or who drains an outbox.
 
 use crate::base::heap;
@@ -20,7 +20,7 @@ const FREE_ANSWER_BYTES: usize = 4 * 1024;
 
 /// Where the answer to one request goes. Dropped unused, it says that no answer will come.
 #[derive(Debug)]
-pub(crate) enum ReplyPort {
+pub(crate) enum AnswerPort {
     /// To the client, by the connection or pipe it asked on.
     Outbox(AnswerSlot),
     /// Into the array that answers a batch.
@@ -29,31 +29,31 @@ pub(crate) enum ReplyPort {
     Record(RecordPort),
 }
 
-impl ReplyPort {
+impl AnswerPort {
     /// Sends the answer. Waits for no peer; that of a job is written to its store.
     pub(crate) fn send(self, answer: Answer) {
         match self {
-            ReplyPort::Outbox(slot) => slot.send(answer),
-            ReplyPort::Batch(member) => member.send(answer),
-            ReplyPort::Record(record) => record.send(answer),
+            AnswerPort::Outbox(slot) => slot.send(answer),
+            AnswerPort::Batch(member) => member.send(answer),
+            AnswerPort::Record(record) => record.send(answer),
         }
     }
 
     /// Ends the request without an answer, because it was cancelled.
     pub(crate) fn withdraw(self, access: Access) {
         match self {
-            ReplyPort::Outbox(slot) => slot.withdraw(access),
-            ReplyPort::Batch(member) => member.withdraw(&access),
-            ReplyPort::Record(record) => record.withdraw(access),
+            AnswerPort::Outbox(slot) => slot.withdraw(access),
+            AnswerPort::Batch(member) => member.withdraw(&access),
+            AnswerPort::Record(record) => record.withdraw(access),
         }
     }
 
     /// Where events of the same request go.
     pub(crate) fn outbox(&self) -> Option<&Outbox> {
         match self {
-            ReplyPort::Outbox(slot) => slot.outbox(),
-            ReplyPort::Batch(member) => member.outbox(),
-            ReplyPort::Record(_) => None,
+            AnswerPort::Outbox(slot) => slot.outbox(),
+            AnswerPort::Batch(member) => member.outbox(),
+            AnswerPort::Record(_) => None,
         }
     }
 }
@@ -64,7 +64,7 @@ pub(super) struct Asked<'a> {
     /// What stands in the access log; never a client's text.
     pub(super) method: &'static str,
     pub(super) params: Box<Params<'a>>,
-    pub(super) port: ReplyPort,
+    pub(super) port: AnswerPort,
     pub(super) tag: &'a RequestTag,
     pub(super) era: Era,
 }
@@ -137,7 +137,7 @@ impl<'a> Refusal<'a> {
         }
     }
 
-    pub(crate) fn send(self, error: &ErrorObject, port: ReplyPort) {
+    pub(crate) fn send(self, error: &ErrorObject, port: AnswerPort) {
         let outcome = if error.code == ErrorCode::OVERLOADED {
             Outcome::Refused
         } else {
@@ -157,8 +157,8 @@ impl<'a> Refusal<'a> {
 }
 
 /// Puts what an answer costs on its client's account. When there is no room it becomes the refusal that says so.
-pub(super) fn afford(mut answer: Answer, id: &RequestId, port: &ReplyPort) -> Answer {
-    let is_alone = matches!(port, ReplyPort::Outbox(_));
+pub(super) fn afford(mut answer: Answer, id: &RequestId, port: &AnswerPort) -> Answer {
+    let is_alone = matches!(port, AnswerPort::Outbox(_));
     if is_alone && answer.body.len() <= FREE_ANSWER_BYTES {
         return answer;
     }

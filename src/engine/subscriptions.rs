@@ -242,7 +242,7 @@ mod tests {
     use crate::base::limits::Limits;
     use crate::desk::record::{Carried, Order};
     use crate::desk::store::memory::MemoryStore;
-    use crate::engine::reply::{Asked, ReplyPort};
+    use crate::engine::reply::{AnswerPort, Asked};
     use crate::observe::access::RequestTag;
     use crate::outbox::{Accounts, Bounds, Item, OutboxReceiver, outbox};
     use crate::protocol::meta::Params;
@@ -278,7 +278,7 @@ mod tests {
             id: RequestId::String("follow".repeat(1024).into()),
             method: "subscriptions/listen",
             params: Params::parse(None).expect("none are good ones"),
-            port: ReplyPort::Outbox(outbox.reserve().expect("it is read")),
+            port: AnswerPort::Outbox(outbox.reserve().expect("it is read")),
             tag: &RequestTag::fresh(None),
             era: Era::Modern,
         };

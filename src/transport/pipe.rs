@@ -19,7 +19,7 @@ use crate::base::error::Error;
 use crate::base::heap;
 use crate::base::limits::Limits;
 use crate::base::log;
-use crate::engine::{Pipe, Refusal, ReplyPort, Via};
+use crate::engine::{AnswerPort, Pipe, Refusal, Via};
 use crate::observe::access::{Access, Peer, RequestTag};
 use crate::outbox::{
     AnswerSlot, Item, Outbox, OutboxReceiver, Pace, Rest, ShortSent, ShortWay, short_way_is_on,
@@ -221,7 +221,7 @@ fn refuse_long_line(slot: AnswerSlot, tag: &RequestTag, bytes_max: usize, beginn
         id: id.as_ref(),
         ..Refusal::new(tag)
     };
-    refusal.send(&error, ReplyPort::Outbox(slot));
+    refusal.send(&error, AnswerPort::Outbox(slot));
 }
 
 /// How an answer is written by the thread that made it.
