@@ -258,7 +258,7 @@ impl Jobs {
     }
 
     /// Takes answers by their keys, all of them or none. `None` for a job that is not there. After [`AnswerEffect::All`] it is to be run again.
-    pub(crate) fn answer(
+    pub(crate) fn take_answers(
         &self,
         id: &str,
         take: impl FnMut(&str) -> Option<Box<RawValue>>,
@@ -267,7 +267,7 @@ impl Jobs {
         let mut state = entry.lock();
         let mut answered = AnswerEffect::Nothing;
         let changed = self.change(&mut state, Room::IfThereIs, |record| {
-            answered = record.answer(take, now_ms());
+            answered = record.take_answers(take, now_ms());
             answered != AnswerEffect::Nothing
         });
         if matches!(changed, Ok(true)) {

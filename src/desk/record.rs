@@ -221,7 +221,7 @@ impl JobRecord {
     }
 
     /// Takes answers by their keys on the wire. What was not asked is ignored, whatever it looks like.
-    pub(crate) fn answer(
+    pub(crate) fn take_answers(
         &mut self,
         mut take: impl FnMut(&str) -> Option<Box<RawValue>>,
         now_ms: u64,

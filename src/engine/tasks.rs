@@ -61,7 +61,7 @@ impl Engine {
         // Taken first: an answer is not to be spent on a job that cannot go on any more.
         let ticket = self.lanes[self.shared.desk.jobs_lane].ticket();
         let ticket = ticket.ok_or_else(shutting_down)?;
-        let answered = jobs.answer(id, |key| raw::member(responses, key).map(raw::owned));
+        let answered = jobs.take_answers(id, |key| raw::member(responses, key).map(raw::owned));
         match answered {
             None => Err(unknown(id)),
             Some(Err(NotKept::Full)) => Err(ErrorObject::overloaded(

@@ -154,7 +154,7 @@ fn a_question_frees_the_worker_and_its_answer_queues_the_job_again() {
         jobs.begin(&id, nothing()).is_none(),
         "it waits for an answer"
     );
-    let answered = jobs.answer(&id, |key| key.starts_with("size-").then(|| accepted("big")));
+    let answered = jobs.take_answers(&id, |key| key.starts_with("size-").then(|| accepted("big")));
     assert!(
         matches!(answered, Some(Ok(AnswerEffect::All))),
         "{answered:?}"
@@ -184,7 +184,7 @@ fn a_job_whose_question_or_answer_the_store_does_not_take_says_so() {
     let waits = create();
     assert!(jobs.ask(&waits, [question("size")], Carried::default()));
     assert!(store.remove(&waits).expect("memory does not fail"));
-    let answered = jobs.answer(&waits, |_| Some(accepted("big")));
+    let answered = jobs.take_answers(&waits, |_| Some(accepted("big")));
     assert!(
         matches!(answered, Some(Err(NotKept::Store(_)))),
         "{answered:?}"
@@ -278,7 +278,7 @@ fn a_restart_keeps_what_ended_and_what_waits_and_fails_what_ran() {
         "and what to do"
     );
     assert_eq!(status(&after, &ids[3]), Some(JobStatus::Failed));
-    let answered = after.answer(&ids[1], |_| Some(accepted("big")));
+    let answered = after.take_answers(&ids[1], |_| Some(accepted("big")));
     assert!(
         matches!(answered, Some(Ok(AnswerEffect::All))),
         "it has waited through the restart: {answered:?}"

@@ -56,14 +56,20 @@ fn a_job_asks_is_answered_in_parts_and_goes_on() {
         "{keys:?}"
     );
     let only = |wanted: String| move |key: &str| (key == wanted).then(yes);
-    assert_eq!(job.answer(|_| None, 30), AnswerEffect::Nothing);
-    assert_eq!(job.answer(only(keys[0].clone()), 30), AnswerEffect::Some);
+    assert_eq!(job.take_answers(|_| None, 30), AnswerEffect::Nothing);
     assert_eq!(
-        job.answer(only(keys[0].clone()), 30),
+        job.take_answers(only(keys[0].clone()), 30),
+        AnswerEffect::Some
+    );
+    assert_eq!(
+        job.take_answers(only(keys[0].clone()), 30),
         AnswerEffect::Nothing,
         "it has gone"
     );
-    assert_eq!(job.answer(only(keys[1].clone()), 40), AnswerEffect::All);
+    assert_eq!(
+        job.take_answers(only(keys[1].clone()), 40),
+        AnswerEffect::All
+    );
     assert_eq!((job.status, job.updated_ms), (JobStatus::Working, 40));
     assert_eq!(job.carried.answers.len(), 2);
     assert!(job.ask([question("size")], Carried::clone(&job.carried), 50));
@@ -116,7 +122,7 @@ proptest! {
             match step {
                 Move::Tell => { job.tell("on".into(), now); }
                 Move::Ask => { job.ask([question("a")], Carried::default(), now); }
-                Move::Answer => { job.answer(|_| Some(yes()), now); }
+                Move::Answer => { job.take_answers(|_| Some(yes()), now); }
                 Move::Finish => { job.end(result(), now, KEEP); }
                 Move::Fail => {
                     let error = raw(&json!({ "code": 1, "message": "" }));

@@ -54,7 +54,7 @@ fn law_13_results_that_nobody_fetches_make_room_for_each_other() {
     assert!(jobs.ask(&waits, [question("long")], Carried::default()));
     let long = accepted("x".repeat(MANY_BYTES));
     let mut answer = |_: &str| Some(long.clone());
-    let refused = jobs.answer(&waits, &mut answer);
+    let refused = jobs.take_answers(&waits, &mut answer);
     assert!(
         matches!(refused, Some(Err(NotKept::Full))),
         "an answer is not owed room, and its client is told: {refused:?}"
@@ -81,7 +81,7 @@ fn law_13_no_result_goes_for_what_would_not_fit_all_the_same() {
     assert!(matches!(refused, Err(NotKept::Full)), "{refused:?}");
     assert!(jobs.ask(&lives, [question("long")], Carried::default()));
     let long = accepted("x".repeat(MANY_BYTES / 10));
-    let refused = jobs.answer(&lives, |_| Some(long.clone()));
+    let refused = jobs.take_answers(&lives, |_| Some(long.clone()));
     assert!(matches!(refused, Some(Err(NotKept::Full))), "{refused:?}");
     assert!(result(&jobs, &kept).is_some(), "it was promised");
 
