@@ -113,13 +113,14 @@
 //! | era | *modern*: a request says all there is to know of its client; *legacy*, the handshake era: a session remembers it |
 //! | fork | the copy of the state that one call has to itself ([`Fork`]) |
 //! | owner | who a request comes from, as far as it is known: a session, a pipe, or nobody; what is kept for it is found and charged by that; the owner of a connection is its thread |
-//! | answer | the one terminal message to a request: a *response* of JSON-RPC, with a *result* or an error; a *reply* is what a handler has made, before it is written |
+//! | answer | the one terminal message to a request: a *response* of JSON-RPC, with a *result* or an error; a *reply* is what a handler has made, before it is written; what a client says to a question of ours is *its* answer |
 //! | inline | [`Tool::inline`]: its handler runs on the thread that has read the request, and so never waits. [`Execution::Inline`] says something else: a call is answered with its result, and not with a job |
-//! | permit, slot | a permit is the right to be one of so many, such as the calls that a lane holds, given back by its drop; a slot is where one particular thing goes: an answer in an outbox, a resource in a pool |
+//! | permit, slot | a permit is the right to be one of so many, such as the calls that a lane holds, given back by its drop; a slot is where one particular thing goes: an answer in an outbox, a resource in a pool, a worker in its lane, an argument in a script's word |
 //! | outbox | what waits for one client, in order; the thread that writes to the client holds its receiver |
 //! | short way | an answer leaves on its worker, as far as the kernel takes it at once, because nothing waits in the outbox; the *long way* is by the queue and the thread that owns the client |
 //! | firm | of what waits in an outbox, what is never dropped: answers and questions |
 //! | tag | in the code, what a log (`request_id=`), an answer (`X-Request-Id`) and [`RequestContext::request_id`] call the request id; the `id` of JSON-RPC, which the client chose, is a `RequestId` |
+//! | room | a module of the source; elsewhere space |
 //! | seam | the trait `Exchange`, between the rules of MCP over HTTP and the fronts that read bytes |
 //! | bell | what wakes a connection's thread while it waits in `poll` for its client: an eventfd |
 //! | port | where the one answer to a request goes: an outbox, a batch, or a job's record; to take it is the right to answer |
