@@ -262,7 +262,7 @@ impl Drop for OutboxReceiver {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.receiver_gone = true;
-        state.read = None;
+        state.unread = None;
         state.waits = None;
         let unread = mem::take(&mut state.queue);
         let short_way = state.short_way.take();

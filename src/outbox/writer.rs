@@ -113,7 +113,7 @@ pub(super) struct OutboxState {
     pub(super) room_waited_for: bool,
     pub(super) receiver_gone: bool,
     /// Never sent on: dropped with the receiver, which those wait for whose requests are to be answered. Made for the first of them.
-    pub(super) read: Option<(Sender<Infallible>, Receiver<Infallible>)>,
+    pub(super) unread: Option<(Sender<Infallible>, Receiver<Infallible>)>,
     /// Nobody on the other side can answer a request of ours.
     pub(super) takes_no_requests: bool,
 }
@@ -155,7 +155,7 @@ impl SharedOutbox {
                 sent: 0,
                 room_waited_for: false,
                 receiver_gone: false,
-                read: None,
+                unread: None,
                 takes_no_requests: false,
             }),
             readable: Condvar::new(),
@@ -221,7 +221,7 @@ impl OutboxState {
         let told =
             self.closed || self.superseded || self.pace != Pace::Single || self.takes_no_requests;
         let left = self.detach_waits || self.sent > 0 || self.room_waited_for;
-        let asked = self.read.is_some() || self.on_arrival.is_some();
+        let asked = self.unread.is_some() || self.on_arrival.is_some();
         !told && !left && !asked && self.queue.is_empty()
     }
 
@@ -349,7 +349,7 @@ impl Outbox {
         if state.receiver_gone || state.takes_no_requests {
             return None;
         }
-        let unread = state.read.get_or_insert_with(|| bounded(0)).1.clone();
+        let unread = state.unread.get_or_insert_with(|| bounded(0)).1.clone();
         self.0
             .push(state, Firm::Request(bytes, charge, Arc::clone(source)));
         Some(unread)
