@@ -61,7 +61,7 @@ pub(super) fn method_not_allowed(message: &'static str) -> HttpRefusal {
     HttpRefusal::new(405, message).with("Allow", ALLOW)
 }
 
-const JSON: &str = "application/json";
+const JSON_TYPE: &str = "application/json";
 
 /// What nearly every client accepts, in these words: not worth being taken apart for each request.
 const JSON_AND_EVENTS: &str = "application/json, text/event-stream";
@@ -69,10 +69,10 @@ const JSON_AND_EVENTS: &str = "application/json, text/event-stream";
 fn check_content_type<E: Exchange>(exchange: &E) -> Result<(), HttpRefusal> {
     let is_json = |value: &str| {
         let media = value.split(';').next().unwrap_or_default().trim();
-        media.eq_ignore_ascii_case(JSON)
+        media.eq_ignore_ascii_case(JSON_TYPE)
     };
     match single(exchange, "Content-Type") {
-        Field::One(value) if value == JSON || is_json(value) => Ok(()),
+        Field::One(value) if value == JSON_TYPE || is_json(value) => Ok(()),
         _ => refuse(415, "Content-Type must be application/json"),
     }
 }
@@ -138,7 +138,7 @@ fn accepted<E: Exchange>(exchange: &E) -> (bool, bool) {
                 continue;
             }
             let is = |name: &str| media.eq_ignore_ascii_case(name);
-            json |= is(JSON) || is("application/*") || is("*/*");
+            json |= is(JSON_TYPE) || is("application/*") || is("*/*");
             events |= is("text/event-stream") || is("text/*") || is("*/*");
         }
     }

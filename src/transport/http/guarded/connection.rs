@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use super::answer::{ResponseWriter, sends_now};
 use super::controls;
-use super::head::{Head, Refused, refusal};
+use super::head::{Head, Refused, refused};
 use super::intake::{BodySource, CUT_SHORT, Intake, UNREAD_BODY_BYTES_MAX};
 use super::link::Link;
 use super::registry::Connections;
@@ -105,9 +105,9 @@ enum End {
     Linger,
 }
 
-const HEAD_TOO_SLOW: Refused = refusal(408, "The request head did not come in time");
-const HALF_A_HEAD: Refused = refusal(503, CUT_SHORT);
-const NOT_ANSWERED: Refused = refusal(500, "The request was not answered");
+const HEAD_TOO_SLOW: Refused = refused(408, "The request head did not come in time");
+const HALF_A_HEAD: Refused = refused(503, CUT_SHORT);
+const NOT_ANSWERED: Refused = refused(500, "The request was not answered");
 
 /// The whole life of a connection.
 pub(super) fn live<S: Serve>(link: Arc<Link>, common: Arc<Common>, serve: &S) {

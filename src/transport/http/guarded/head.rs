@@ -22,15 +22,15 @@ pub(super) struct Refused {
     pub(super) reason: &'static str,
 }
 
-pub(super) const fn refusal(status: u16, reason: &'static str) -> Refused {
+pub(super) const fn refused(status: u16, reason: &'static str) -> Refused {
     Refused { status, reason }
 }
 
 pub(super) const fn bad(reason: &'static str) -> Refused {
-    refusal(400, reason)
+    refused(400, reason)
 }
 
-pub(super) const TOO_MANY_FIELDS: Refused = refusal(431, "the request has too many header fields");
+pub(super) const TOO_MANY_FIELDS: Refused = refused(431, "the request has too many header fields");
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -270,7 +270,7 @@ impl Head {
             return Ok(()); // RFC 9110 §10.1.1: ignored
         }
         if !value.eq_ignore_ascii_case(b"100-continue") {
-            return Err(refusal(417, "the only expectation is 100-continue"));
+            return Err(refused(417, "the only expectation is 100-continue"));
         }
         self.expects_continue = true;
         Ok(())
@@ -340,7 +340,7 @@ fn transfer_encoding(value: &[u8]) -> Result<BodyFraming, Refused> {
     let chunked = list(value).filter(|coding| is_chunked(coding)).count();
     let well_formed = list(value).all(|coding| !coding.is_empty());
     if well_formed && chunked == 1 && list(value).last().is_some_and(is_chunked) {
-        return Err(refusal(501, "the only transfer coding is chunked"));
+        return Err(refused(501, "the only transfer coding is chunked"));
     }
     Err(bad("the Transfer-Encoding does not end the body"))
 }
@@ -354,7 +354,7 @@ fn origin_form<'t>(method: &str, target: &'t str, host: Option<&[u8]>) -> Result
         return Ok(target);
     }
     if method == "CONNECT" {
-        return Err(refusal(501, "this server is not a proxy"));
+        return Err(refused(501, "this server is not a proxy"));
     }
     let malformed = bad("the request target is malformed");
     let (scheme, rest) = target.split_once("://").ok_or(malformed)?;
@@ -392,7 +392,7 @@ fn explain(error: httparse::Error, bytes: &[u8]) -> Refused {
         Error::HeaderName => bad("a header name is malformed"),
         Error::HeaderValue => BAD_VALUE,
         Error::Version if names_other_version(bytes) => {
-            refusal(505, "this server speaks HTTP/1.1 and HTTP/1.0")
+            refused(505, "this server speaks HTTP/1.1 and HTTP/1.0")
         }
         _ => bad("the request line is malformed"),
     }

@@ -241,9 +241,9 @@ impl Connections {
 
     /// Waits until no connection is open, at most until `deadline`.
     fn wait_for_end(&self, deadline: Instant) -> MutexGuard<'_, ConnectionTable> {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let time = deadline.saturating_duration_since(Instant::now());
         let open = |table: &mut ConnectionTable| !table.open.is_empty();
-        let waited = self.left.wait_timeout_while(self.lock(), left, open);
+        let waited = self.left.wait_timeout_while(self.lock(), time, open);
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 

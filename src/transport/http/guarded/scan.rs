@@ -7,11 +7,11 @@
 use memchr::memchr;
 
 use super::head::{
-    FIELDS_MAX, Refused, TARGET_BYTES_MAX, TOO_MANY_FIELDS, bad, is_token_byte, refusal,
+    FIELDS_MAX, Refused, TARGET_BYTES_MAX, TOO_MANY_FIELDS, bad, is_token_byte, refused,
 };
 
-const HEAD_TOO_LONG: Refused = refusal(431, "the request head is too long");
-const TARGET_TOO_LONG: Refused = refusal(414, "the request target is too long");
+const HEAD_TOO_LONG: Refused = refused(431, "the request head is too long");
+const TARGET_TOO_LONG: Refused = refused(414, "the request target is too long");
 const NOT_A_METHOD: Refused = bad("a request begins with a method");
 const BARE_LINE_FEED: Refused = bad("a line ends without a carriage return");
 
