@@ -91,7 +91,7 @@ impl Subscriptions {
         for Subscription { call, wants, .. } in &*open {
             if wants.include(change) {
                 let message = notification(change, Some(&call.facts.id));
-                call.with_outbox(|outbox, token| outbox.announce(message, Some(token)));
+                call.with_outbox(|outbox, source| outbox.announce(message, Some(source)));
             }
         }
     }
@@ -139,7 +139,7 @@ impl Subscriptions {
         let (call, wants, [kept, said]) = admit(owned.count())?;
         call.start();
         let acknowledged = acknowledgement(&call.facts.id, &wants);
-        call.with_outbox(|outbox, token| outbox.send_opening(acknowledged, said, token));
+        call.with_outbox(|outbox, source| outbox.send_opening(acknowledged, said, source));
         open.push(Subscription {
             call: Arc::clone(&call),
             wants,
@@ -176,7 +176,7 @@ fn send_task(call: &Call, record: &JobRecord) {
     let meta = to_raw_value(&meta).expect("it is JSON");
     let task = Task::now(record, TaskView::Announced, &meta);
     let message = jsonrpc::notification("notifications/tasks", &task);
-    call.with_outbox(|outbox, token| outbox.announce(message, Some(token)));
+    call.with_outbox(|outbox, source| outbox.announce(message, Some(source)));
 }
 
 fn prune(open: &mut Vec<Subscription>) {
