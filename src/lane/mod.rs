@@ -23,15 +23,15 @@
 //! ones, which are bounded in number and in rate. With every worker wedged the lane refuses what comes and what waits.
 
 mod definition;
-mod queue;
-mod running;
+mod submit;
+mod threads;
 mod waits;
 mod watchdog;
 mod worker;
 
 pub use self::definition::Lane;
-pub(crate) use self::queue::{LaneRefusal, RunningLane, Ticket};
-pub(crate) use self::running::Meter;
+pub(crate) use self::submit::{LaneRefusal, RunningLane, Ticket};
+pub(crate) use self::threads::Meter;
 pub(crate) use self::waits::Waits;
 pub(crate) use self::watchdog::Watchdog;
 pub(crate) use self::worker::{Queued, Running, Silence, WorkEnd, WorkItem};

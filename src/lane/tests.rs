@@ -7,7 +7,7 @@ use crossbeam_channel::{Sender, never, unbounded};
 
 use super::*;
 use crate::base::pulse::Pulse;
-use crate::lane::queue::LaneRefusal;
+use crate::lane::submit::LaneRefusal;
 use crate::lane::worker::{Queued, Running, Silence, WorkEnd};
 
 /// Says that it has begun, and waits until it is let go.

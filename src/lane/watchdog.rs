@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::clock::Due;
 use crate::base::log;
-use crate::lane::queue::RunningLane;
+use crate::lane::submit::RunningLane;
 use crate::lane::worker::{Running, Silence, WorkItem};
 
 /// The shortest and the longest interval between two looks while anybody has a liveness.

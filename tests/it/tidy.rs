@@ -34,7 +34,7 @@ const THREAD_FILES: &[&str] = &[
     "base/lossy.rs",
     "desk/store/contract.rs",
     "engine/stalled.rs",
-    "lane/running.rs",
+    "lane/threads.rs",
     "handler/command/child.rs",
     "transport/pipe.rs",
     "transport/stdio.rs",
@@ -403,7 +403,7 @@ fn the_rules_find_what_they_forbid() {
             1,
         ),
         (
-            "lane/running.rs",
+            "lane/threads.rs",
             "//! Why.\nfn f() { std::thread::spawn(|| ()); }\n",
             0,
         ),

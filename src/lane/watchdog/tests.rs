@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::*;
 use crate::base::pulse::ALIVE;
 use crate::lane::Lane;
-use crate::lane::queue::LaneRefusal;
-use crate::lane::running::tests::{AtGate, Bench, Told, soon};
+use crate::lane::submit::LaneRefusal;
+use crate::lane::threads::tests::{AtGate, Bench, Told, soon};
 
 const LIVENESS: Duration = Duration::from_millis(80);
 const GRACE: Duration = Duration::from_millis(40);

@@ -15,7 +15,7 @@ use crate::base::error::Error;
 use crate::base::log;
 use crate::base::stats::LaneStats;
 use crate::lane::definition::Lane;
-use crate::lane::queue::{RunningLane, SENDING};
+use crate::lane::submit::{RunningLane, SENDING};
 use crate::lane::waits::Waits;
 use crate::lane::worker::{Permits, SharedLane, Slot, WorkItem};
 
