@@ -68,7 +68,7 @@
 //! | `base` | bounds, budgets, cancellation, the clock, panics, what may hang, the log | `limits.rs`, `budget.rs`, `cancel.rs` | `mcp-clock`, `mcp-aside`, `mcp-log`, `mcp-stderr` |
 //! | `observe` | what is told of a request at its end | `access.rs` | |
 //! | `protocol` | JSON-RPC and MCP as data and pure functions | `jsonrpc.rs`, `version.rs` | |
-//! | `outbox` | the bounded way out, and what is dropped when it is full | `writer.rs`, `queue.rs` | |
+//! | `outbox` | the bounded way out, and what is dropped when it is full | `producer.rs`, `queue.rs` | |
 //! | `lane` | workers, a bounded queue, and the watchdog that replaces a wedged worker | `submit.rs`, `worker.rs` | `mcp-<lane>-<n>` |
 //! | `handler` | what you write: tools, prompts, resources, their context and results | `tool.rs`, `context.rs`, `invoke.rs` | `mcp-child-pipes` |
 //! | `desk` | background jobs, workspaces, and the stores that keep jobs | `jobs.rs`, `workspace.rs` | |

@@ -9,10 +9,10 @@ use std::time::Instant;
 use crate::base::budget::Budget;
 use crate::base::waiting::look_and_yield;
 use crate::outbox::answer::{Answer, ShortWay};
-use crate::outbox::queue::{Firm, Popped};
-use crate::outbox::writer::{
+use crate::outbox::producer::{
     Accounts, Bounds, Item, Outbox, OutboxState, ReceiverWait, SharedOutbox, Wake,
 };
+use crate::outbox::queue::{Firm, Popped};
 
 /// The consumer side, owned by the one thread that writes.
 #[derive(Debug)]

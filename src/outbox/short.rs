@@ -7,8 +7,8 @@
 use crate::base::log;
 use crate::base::panics;
 use crate::outbox::answer::{Answer, Pace, ShortSent, ShortWay};
+use crate::outbox::producer::{OutboxState, SharedOutbox};
 use crate::outbox::queue::Firm;
-use crate::outbox::writer::{OutboxState, SharedOutbox};
 
 /// So much does not wait for the end of a burst.
 const BURST_BYTES: usize = 32 * 1024;
