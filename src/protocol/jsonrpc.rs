@@ -4,9 +4,10 @@
 //! knows their shape. Specification: `basic/index` ("Messages") of each revision.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Serialize;
-use serde::de::{Deserialize, Deserializer};
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
 
 use crate::base::limits::Limits;
@@ -209,16 +210,36 @@ fn unreadable(bytes: &[u8], error: &serde_json::Error) -> Malformed {
 /// The id of a request of which only the beginning can be read: the rest is cut off or broken. `None` for what may be a response, because an
 /// error under its id could reach another request.
 pub(crate) fn glimpse(bytes: &[u8]) -> Option<RequestId> {
-    let (mut id, mut is_request, mut is_response) = (None, false, false);
-    let text = bytes.utf8_chunks().next()?.valid();
+    #[derive(Default)]
+    struct Seen {
+        id: Option<RequestId>,
+        is_request: bool,
+        is_response: bool,
+    }
+    impl<'de> de::Visitor<'de> for &mut Seen {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a message")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(Text(key)) = map.next_key()? {
+                self.is_request |= matches!(&*key, "method" | "params");
+                self.is_response |= matches!(&*key, "result" | "error");
+                if key == "id" {
+                    self.id = RequestId::read(map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(())
+        }
+    }
+    let mut seen = Seen::default();
     // An error is where the readable part ends.
-    let _broken = raw::each(text, |key, value| match key.as_deref() {
-        Some("id") => id = RequestId::read(value),
-        Some("method" | "params") => is_request = true,
-        Some("result" | "error") => is_response = true,
-        _ => {}
-    });
-    id.filter(|_| is_request && !is_response)
+    let _broken = serde_json::Deserializer::from_slice(bytes).deserialize_map(&mut seen);
+    seen.id.filter(|_| seen.is_request && !seen.is_response)
 }
 
 /// A whole result response, in this buffer; `write` appends the result.
@@ -374,11 +395,13 @@ mod tests {
             (r#"{"method":"a","id":"x","params":{"a":"b"#, "-32700 \"x\""),
             (r#"{"id":7,"result":{"method": tru"#, "-32700 -"),
             (r#"{"id":7,"jsonrpc":"2.0""#, "-32700 -"),
+            (r#"{"id":7,"params":{"a":"cut"#, "-32700 7"),
+            (r#"{"id":7,"params":{},"result":{"a":"cut"#, "-32700 -"),
         ];
         for (bytes, expected) in rows {
             assert_eq!(&describe(bytes.as_bytes()), expected, "{bytes}");
         }
-        let cut = b"{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"a\",\"params\":{\"a\":\"\xff\"}}";
+        let cut = b"{\"jsonrpc\":\"2.0\",\"method\":\"a\",\"params\":{\"a\":\"\xff\"},\"id\":5}";
         assert_eq!(describe(cut), "-32700 5", "invalid UTF-8");
     }
 
