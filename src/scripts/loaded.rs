@@ -27,6 +27,8 @@ use crate::server::{Server, ServerHandle};
 
 /// How many scripts run at once on a server that serves nothing else. They wait for their programs and cost little.
 const WORKERS: usize = 64;
+/// Background scripts that run at once, or wait for their turn, which half of them may.
+const JOB_WORKERS: usize = 16;
 
 /// A file of scripts, read and checked: tools that are programs, resources and prompts. Unix only, feature `scripts`.
 ///
@@ -172,8 +174,8 @@ impl Scripts {
             .tools()
             .any(|tool| tool.execution != Execution::Inline)
         {
-            // Nobody tries a job again, so any may wait for its turn; what holds a place is a call that runs, and needs no worker of this lane.
-            server = server.lane(Lane::new("jobs").queue(256).waiting(usize::MAX));
+            // Half of them may wait for their turn, and nobody tries a job again that was refused.
+            server = server.lane(Lane::new("jobs").workers(JOB_WORKERS).queue(256));
         }
         server.register(self)
     }

@@ -52,7 +52,7 @@ job = true
 "##;
 
 /// The workers of the lane `jobs`.
-const WORKERS: usize = 4;
+const WORKERS: usize = 16;
 
 fn place(name: &str) -> Place {
     let place = Place::new(&format!("jobs-{name}"), JOBS);
@@ -114,11 +114,11 @@ fn jobs_wait_for_their_turn_and_for_a_place_in_the_pool() {
         let place = place(tool);
         let (mut running, mut client) = place.serve();
         introduce(&mut client, &json!({}));
-        let jobs = [(); 2 * WORKERS].map(|()| begin(&mut client, tool, &json!({}), None));
+        let jobs = [(); WORKERS / 2 + 1].map(|()| begin(&mut client, tool, &json!({}), None));
         until("more have been begun than may run", || {
             let list = client.ask(&legacy_call("list", "job_list", json!({})));
             let jobs = list["result"]["structuredContent"]["jobs"].to_string();
-            jobs.matches("waiting for").count() == WORKERS - 1 || !jobs.contains("working")
+            jobs.matches("waiting for").count() == WORKERS / 2 || !jobs.contains("working")
         });
         place.write("go", 0o644, "");
         for job in jobs {
