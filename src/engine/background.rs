@@ -342,12 +342,15 @@ impl Visitor for Visit {
         let problem =
             "The workspace was closed while this call waited for it; open one and try again";
         let is_job = self.queued.control.record.is_some();
-        let errands = Arc::clone(&self.starter.shared.desk.errands);
+        // The lane may close while the errand waits for a store.
+        let Visit {
+            queued, starter, ..
+        } = *self;
+        let errands = Arc::clone(&starter.shared.desk.errands);
         let tell = move || {
             // All of it: the call must not be dropped before it is answered.
-            let visit = self;
-            let call = &visit.queued.control.call;
-            visit.starter.tell(call, problem.into());
+            let queued = queued;
+            starter.tell(&queued.control.call, problem.into());
         };
         match is_job {
             true => errands.run([Box::new(tell) as Errand]),

@@ -194,8 +194,8 @@ impl Engine {
     }
 
     /// Lets what was accepted finish until `deadline` or until someone is in a hurry, cancels the rest, and waits `grace` for it. Says how many
-    /// handlers had not returned by then; their threads are given up.
-    pub(crate) fn drain(&self, deadline: Instant, grace: Duration) -> usize {
+    /// handlers had not returned by then, whose threads are given up, and how many errands the store of jobs has left undone.
+    pub(crate) fn drain(&self, deadline: Instant, grace: Duration) -> (usize, usize) {
         self.begin_drain();
         let hurry = self.shared.hurry.channel();
         self.drain_jobs(deadline, hurry);
@@ -207,23 +207,21 @@ impl Engine {
         let errands = &self.shared.desk.errands;
         if errands.settle(deadline, hurry) == 0 && late.is_empty() {
             self.end_children(after(KILLED_GRACE));
-            return self.left_behind();
+            return (self.left_behind(), 0);
         }
         self.cancel_all();
         // One deadline for all of them together, however many lanes there are.
         let (deadline, last) = (after(grace), after(grace.saturating_add(KILLED_GRACE)));
         let never = crossbeam_channel::never();
         late.retain(|lane| lane.close(deadline, &never) > 0);
-        match errands.settle(deadline, &never) {
-            0 => {}
-            left => {
-                log::error!("the job store hangs: {left} ends of jobs or waits for one are left")
-            }
+        let unstored = errands.settle(deadline, &never);
+        if unstored > 0 {
+            log::error!("the job store hangs: {unstored} ends of jobs or waits for one are left");
         }
         // A handler whose command has ignored its SIGTERM for all of the grace returns when the command is dead.
         self.end_children(last);
         let late: usize = late.iter().map(|lane| abandon(lane, last)).sum();
-        late + self.left_behind()
+        (late + self.left_behind(), unstored)
     }
 
     /// How many handlers had been given up before, and have not returned.

@@ -46,6 +46,8 @@ pub struct DrainReport {
     pub abandoned_connections: usize,
     /// Answers that could not be written, because writing failed: the client had left, or stdout is a file on a full disk.
     pub lost_answers: usize,
+    /// Ends of background jobs that their store, which hangs, has not taken, and calls of `job_status` that wait for it.
+    pub unstored_jobs: usize,
 }
 
 /// A running server, as it is known to all who may end it.
@@ -128,7 +130,7 @@ impl SharedServer {
         let mut fronts = self.fronts.lock().take().unwrap_or_default();
         // All ears stay open until the last accepted call has ended; what outlives the deadline is cancelled.
         let grace = self.limits.cancel_grace;
-        let abandoned_handlers = self.engine.drain(deadline, grace);
+        let (abandoned_handlers, unstored_jobs) = self.engine.drain(deadline, grace);
         // Every answer is in its outbox by now; a client that reads gets it in this time.
         let written = match self.engine.is_hurried() {
             true => after(grace),
@@ -139,6 +141,7 @@ impl SharedServer {
             abandoned_handlers,
             abandoned_connections: 0,
             lost_answers: 0,
+            unstored_jobs,
         };
         fronts.iter_mut().for_each(|front| front.stop());
         for front in fronts {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mcp_threads::{
-    DrainReport, Execution, JobStatus, JobStore, Lane, Limits, Server, StoreError, StoredJob, Tool,
+    DrainReport, Execution, JobStatus, JobStore, Lane, Limits, RequestContext, Server, StoreError,
+    StoredJob, Tool,
 };
 use serde_json::{Value, json};
 
@@ -304,7 +305,8 @@ fn law_12_a_shutdown_waits_no_longer_for_a_store_than_for_handlers() {
     let ended = shut_down(served, Duration::from_secs(1));
     let refused = client.answer("waits");
     assert_eq!(code(&refused), 503, "{refused}");
-    ended.recv_timeout(PATIENCE).expect("it ends");
+    let report = ended.recv_timeout(PATIENCE).expect("it ends");
+    assert!(report.unstored_jobs > 0, "{report:?}");
     drop(go);
     until("what was queued has failed, too", || {
         let kept = store.kept.lock().expect("not poisoned");
@@ -330,4 +332,37 @@ fn law_12_a_shutdown_waits_for_an_end_of_a_job_that_no_worker_stores() {
     ended.recv_timeout(PATIENCE).expect("it ends");
     let kept = store.kept.lock().expect("not poisoned");
     assert_eq!(kept[&id].status, JobStatus::Failed);
+}
+
+#[test]
+fn law_12_a_job_that_waited_for_a_closed_workspace_keeps_no_lane_open() {
+    let (gate, store) = (Gate::new(), Hanging::default());
+    let inside = gate.door();
+    let server = server(&store, &gate, Limits::default())
+        .workspaces(|_, _| Ok::<_, String>(()))
+        .register(
+            Tool::new("inside")
+                .in_workspace()
+                .execution(Execution::EitherWay)
+                .handler(move |_: &mut RequestContext, (): &mut (), _: Value| {
+                    inside.pass("inside");
+                    "was inside"
+                }),
+        );
+    let (served, mut client) = Served::pipe(server);
+    let workspace = json!({ "workspace": "a" });
+    client.send(&call("inside", "inside", workspace.clone()));
+    assert_eq!(gate.began(), "inside");
+    let queued = json!({ "name": "inside", "arguments": workspace });
+    let queued = client.ask(&request("tools/call", queued));
+    assert!(queued["result"]["taskId"].is_string(), "{queued}");
+    let (begins, go) = store.hang("replace");
+    client.ask(&call("close", "close_workspace", workspace));
+    begins.recv_timeout(PATIENCE).expect("its end is stored");
+    gate.let_go(1);
+    assert_eq!(text(&client.answer("inside")), "was inside");
+    let ended = shut_down(served, Duration::from_secs(1));
+    let report = ended.recv_timeout(PATIENCE).expect("it ends");
+    assert_eq!((report.abandoned_handlers, report.unstored_jobs), (0, 1));
+    drop(go);
 }
