@@ -102,7 +102,7 @@ impl Catalogue {
         added.map_err(Error::configuration)
     }
 
-    /// Has what is offered no longer dropped when nobody uses it any more; if that is now, it is done by then, as a rule.
+    /// Has what is offered no longer dropped when nobody uses it any more. Waits for no destructor: an inline handler may be what removes it (law 6).
     pub(crate) fn discard(&self, callable: Arc<Callable>) {
         let mut removed = self.removed.lock();
         // What is called by itself may be used for longer.
@@ -115,7 +115,7 @@ impl Catalogue {
         );
         removed.push(callable);
         drop(removed);
-        self.waste.run_and_wait(self.unused());
+        self.sweep();
     }
 
     /// Has dropped what nobody uses any more.

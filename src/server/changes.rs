@@ -133,7 +133,7 @@ impl<S> ServerHandle<S> {
     }
 
     /// Removes a tool and notifies the subscribed clients. Calls that have been accepted still run, and what its handler holds is dropped after the last of
-    /// them, on a thread of its own; without any, this waits up to a second for that. Returns whether there was a tool of this name.
+    /// them, on a thread of its own, for which this does not wait. Returns whether there was a tool of this name.
     pub fn remove_tool(&self, name: &str) -> bool {
         self.remove(OfferKind::Tool, name)
     }
