@@ -18,6 +18,7 @@
 //! Also try reading `notes://all`, completing `day` in `notes://{day}`, and getting the prompt `summary`.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use mcp_threads::schemars::{self, JsonSchema};
@@ -84,12 +85,13 @@ fn main() -> Result<()> {
     let server = notebook();
     if std::env::args().any(|argument| argument == "--stdio") {
         let running = server.serve_stdio()?;
-        eprintln!("serving on stdin and stdout");
+        let _never_fails = writeln!(mcp_threads::log_lossy(), "serving on stdin and stdout");
         return running.run_until_ctrl_c();
     }
     let address = std::env::args().nth(1);
     let running = server.serve_http(address.as_deref().unwrap_or("127.0.0.1:8080"))?;
-    eprintln!("listening on {}", running.url().expect("it serves HTTP"));
+    let url = running.url().expect("it serves HTTP");
+    let _never_fails = writeln!(mcp_threads::log_lossy(), "listening on {url}");
     running.run_until_ctrl_c()
 }
 

@@ -14,6 +14,7 @@
 //! `"background": true`, `job_status`; with another meanwhile: `fleet`, and `take_host` with the same `like`.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -97,10 +98,14 @@ fn main() -> Result<()> {
         Some(address) => server.serve_http(address)?,
         None => server.serve_stdio()?,
     };
-    match running.url() {
-        Some(url) => eprintln!("listening on {url}"),
-        None => eprintln!("serving on stdin and stdout; for HTTP add --http 127.0.0.1:8080"),
-    }
+    let mut stderr = mcp_threads::log_lossy();
+    let _never_fails = match running.url() {
+        Some(url) => writeln!(stderr, "listening on {url}"),
+        None => writeln!(
+            stderr,
+            "serving on stdin and stdout; for HTTP add --http 127.0.0.1:8080"
+        ),
+    };
     running.run_until_ctrl_c()
 }
 

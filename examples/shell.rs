@@ -14,6 +14,8 @@
 //! The command is a list of arguments, not a line for a shell, so nothing in it is interpreted; to use a shell, name it: `["sh", "-c", "..."]`.
 //! With `cargo run --example shell -- --http 127.0.0.1:8080` it serves HTTP instead. Do not let strangers reach it: it runs any program.
 
+use std::io::Write;
+
 use mcp_threads::schemars::{self, JsonSchema};
 use mcp_threads::{Json, RequestContext, RunCommand, Server, Tool, ToolError};
 use serde::{Deserialize, Serialize};
@@ -72,12 +74,13 @@ fn main() -> mcp_threads::Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] | ["--stdio"] => {
             let running = server().serve_stdio()?;
-            eprintln!("serving on stdin and stdout");
+            let _never_fails = writeln!(mcp_threads::log_lossy(), "serving on stdin and stdout");
             running.run_until_ctrl_c()
         }
         ["--http", address] => {
             let running = server().serve_http(address)?;
-            eprintln!("listening on {}", running.url().expect("it serves HTTP"));
+            let url = running.url().expect("it serves HTTP");
+            let _never_fails = writeln!(mcp_threads::log_lossy(), "listening on {url}");
             running.run_until_ctrl_c()
         }
         _ => {

@@ -12,6 +12,7 @@
 #[path = "server.rs"]
 mod server;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
     env_logger::Builder::from_default_env()
         .target(env_logger::Target::Pipe(Box::new(mcp_threads::log_lossy())))
         .init();
-    std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+    std::panic::set_hook(Box::new(|panic| log::error!("{:?}", panic.to_string())));
     if std::env::args().any(|argument| ["--help", "-h"].contains(&&*argument)) {
         #[expect(clippy::print_stdout, reason = "it serves nobody")]
         {
@@ -123,7 +124,7 @@ fn run(options: Options) -> mcp_threads::Result<()> {
     match options.http {
         None => {
             let running = server.serve_stdio()?;
-            eprintln!("serving on stdin and stdout");
+            let _never_fails = writeln!(mcp_threads::log_lossy(), "serving on stdin and stdout");
             running.run_until_ctrl_c()
         }
         Some(address) => {
@@ -132,7 +133,8 @@ fn run(options: Options) -> mcp_threads::Result<()> {
                 true => server.serve_tiny_http(&address)?,
                 _ => server.serve_http(&address)?,
             };
-            eprintln!("listening on {}", running.url().expect("it serves HTTP"));
+            let url = running.url().expect("it serves HTTP");
+            let _never_fails = writeln!(mcp_threads::log_lossy(), "listening on {url}");
             running.run_until_ctrl_c()
         }
     }

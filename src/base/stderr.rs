@@ -3,6 +3,7 @@
 //! A client may leave stderr unread; its pipe is then full after some 64 KiB, and the next thread that writes to it stands still for ever. There is
 //! one such way in a process, made when it is asked for by name. Must not know what is written.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -29,8 +30,11 @@ static STDERR: OnceLock<Lossy<Box<[u8]>>> = OnceLock::new();
 /// env_logger::Builder::from_default_env()
 ///     .target(env_logger::Target::Pipe(stderr))
 ///     .init();
-/// std::panic::set_hook(Box::new(|panic| log::error!("{panic}"))); // the standard one waits for stderr, too
+/// std::panic::set_hook(Box::new(|panic| log::error!("{:?}", panic.to_string()))); // the standard one waits for stderr, too
 /// ```
+///
+/// What a server says of itself, such as where it listens, goes there by `writeln!(mcp_threads::log_lossy(), ..)`: `eprintln!` waits for a reader, and panics
+/// where there can be none, as on a full disk.
 ///
 /// Up to 256 KiB wait for a slow reader. All writers of a process share one thread, which lives as long as the process; a server that ends gives it
 /// up to a second to write what is left, as long as it makes progress. Each call of `write` should be a whole line, as loggers do it.
@@ -74,6 +78,11 @@ impl Write for LossyStderr {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// A `writeln!` is one write, which no other comes between.
+    fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
+        self.write_all(text.to_string().as_bytes())
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A client may leave stderr unread; its pipe is full after 64 KiB.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
 use std::process::{ChildStderr, Command};
 
 use mcp_threads::Server;
@@ -82,6 +83,45 @@ fn law_10_over_http_an_unread_stderr_holds_nothing_up() {
         running.ends_by(Signal::TERM);
         assert_was_full(stderr);
     });
+}
+
+/// Ways in which nobody reads stderr: each fails, or waits, with the first byte.
+pub(crate) fn assert_serves_though_nobody_reads_stderr(command: impl Fn() -> Command) {
+    let (broken, full) = (io::pipe(), io::pipe());
+    let (broken, full) = (broken.expect("a pipe").1, full.expect("a pipe"));
+    rustix::io::ioctl_fionbio(&full.1, true).expect("it is a pipe");
+    while (&full.1).write(&[b'.'; 4096]).is_ok() {}
+    let more = (&full.1).write(b".").map_err(|error| error.kind());
+    assert_eq!(more, Err(ErrorKind::WouldBlock));
+    rustix::io::ioctl_fionbio(&full.1, false).expect("it is a pipe");
+    let disk = File::options().write(true).open("/dev/full");
+    for stderr in [
+        broken.into(),
+        full.1.into(),
+        disk.expect("it is there").into(),
+    ] {
+        let stderr: std::os::fd::OwnedFd = stderr;
+        let (mut running, mut client) = child::stdio_telling(command(), stderr);
+        let hello = crate::harness::message::initialize(1, "2025-11-25");
+        assert_eq!(client.ask(&hello)["id"], 1);
+        running.ends_by(Signal::TERM);
+    }
+}
+
+#[test]
+fn law_10_a_stderr_that_cannot_be_written_ends_no_server() {
+    for (example, arguments) in [
+        ("everything", &["--stdio"][..]),
+        ("shell", &["--stdio"]),
+        ("notes", &["--stdio"]),
+        ("operations", &[]),
+    ] {
+        assert_serves_though_nobody_reads_stderr(|| {
+            let mut command = child::example(example);
+            command.args(arguments);
+            command
+        });
+    }
 }
 
 /// Runs in a process of its own, with a logger that waits for stderr, as they do.

@@ -463,6 +463,14 @@ fn resources_and_prompts_are_what_the_file_says() {
 }
 
 #[test]
+fn serve_runs_on_though_nobody_reads_stderr() {
+    let place = place("unread");
+    crate::law_10_stderr::assert_serves_though_nobody_reads_stderr(|| {
+        place.command(["serve", "--stdio", "--http", "127.0.0.1:0"])
+    });
+}
+
+#[test]
 fn clients_are_told_that_the_file_has_changed() {
     let place = place("told");
     let (mut running, mut client) = serve(&place);

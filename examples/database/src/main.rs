@@ -86,12 +86,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     match arguments.next().as_deref() {
         Some("--stdio") => {
             let running = server.serve_stdio()?;
-            eprintln!("serving on stdin and stdout");
+            writeln!(mcp_threads::log_lossy(), "serving on stdin and stdout")?;
             running.run_until_ctrl_c()?;
         }
         address => {
             let running = server.serve_http(address.unwrap_or("127.0.0.1:8080"))?;
-            eprintln!("listening on {}", running.url().expect("it serves HTTP"));
+            let url = running.url().expect("it serves HTTP");
+            writeln!(mcp_threads::log_lossy(), "listening on {url}")?;
             running.run_until_ctrl_c()?;
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::terminal::say;
+use crate::terminal::{say, tell};
 use crate::{ExitResult, ScriptFile, shell_word};
 
 #[derive(Args)]
@@ -39,7 +39,7 @@ impl Config {
         let args: Vec<&str> = words.chain([&*file]).collect();
         let program = program.to_string_lossy();
         let (place, text) = self.client.entry(scripts.name(), &program, &args);
-        eprintln!("{place}");
+        tell(place);
         say(text)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -106,7 +106,7 @@ fn main() -> ExitCode {
         if error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
             return ExitCode::SUCCESS;
         }
-        eprintln!("{}", terminal::painted(&problem.to_string()));
+        terminal::tell(terminal::painted(&problem.to_string()));
         ExitCode::FAILURE
     })
 }
@@ -171,7 +171,7 @@ fn check(file: &ScriptFile, strict: bool) -> ExitResult {
     let scripts = file.load()?;
     let warnings = scripts.warnings();
     if !warnings.list.is_empty() {
-        eprintln!("{}", terminal::painted(&warnings.to_string()));
+        terminal::tell(terminal::painted(&warnings.to_string()));
         if strict {
             return Ok(ExitCode::FAILURE);
         }

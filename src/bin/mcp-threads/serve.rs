@@ -1,11 +1,12 @@
 //! `serve`: the server face, over stdio, HTTP, or both, with a file that may change meanwhile.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
 use clap::Args;
-use mcp_threads::{RunningServer, Scripts, ServerHandle};
+use mcp_threads::{RunningServer, Scripts, ServerHandle, log_lossy};
 
 use crate::terminal::counted;
 use crate::watch::Watch;
@@ -47,7 +48,7 @@ impl ServeCommand {
                     false => error.to_string(),
                 }
             })?;
-            say_where(&running, &scripts);
+            say_where(&running, &scripts)?;
         }
         if self.stdio || self.http.is_none() {
             running.serve_stdio()?;
@@ -75,20 +76,19 @@ impl ServeCommand {
 
 /// Logs without waiting for the reader of stderr, which a client may leave unread.
 fn log_to_stderr() {
-    let stderr = Box::new(mcp_threads::log_lossy());
+    let stderr = Box::new(log_lossy());
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"))
         .target(env_logger::Target::Pipe(stderr))
         .init();
 }
 
-fn say_where(running: &RunningServer, scripts: &Scripts) {
-    if let Some(url) = running.url() {
-        eprintln!(
-            "serving {} of {} at {url}",
-            counted(scripts.tools().count(), "tool"),
-            scripts.name()
-        );
-    }
+/// It waits for nobody who reads it either.
+fn say_where(running: &RunningServer, scripts: &Scripts) -> io::Result<()> {
+    let Some(url) = running.url() else {
+        return Ok(());
+    };
+    let (count, name) = (counted(scripts.tools().count(), "tool"), scripts.name());
+    writeln!(log_lossy(), "serving {count} of {name} at {url}")
 }
 
 /// A file that is served.

@@ -8,6 +8,11 @@ pub(crate) fn say(line: impl Display) -> io::Result<()> {
     writeln!(stdout(), "{line}")
 }
 
+/// Prints a line about what a command does. Nobody who reads it is no reason to fail.
+pub(crate) fn tell(line: impl Display) {
+    let _unread = writeln!(stderr(), "{line}");
+}
+
 /// Whether stderr is a terminal that shows colours.
 pub(crate) fn is_watched() -> bool {
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
@@ -54,7 +59,7 @@ impl ProgressLine {
 impl Drop for ProgressLine {
     fn drop(&mut self) {
         if self.is_open {
-            eprint!("\r\x1b[2K");
+            let _unread = write!(stderr(), "\r\x1b[2K");
         }
     }
 }

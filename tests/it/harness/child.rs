@@ -83,12 +83,10 @@ pub(crate) fn stdio_to(mut command: Command, stdout: impl Into<Stdio>) -> (Runni
 }
 
 /// The same with a stderr that nobody reads.
-pub(crate) fn stdio_unread(mut command: Command) -> (Running, PipeClient, ChildStderr) {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let (mut running, stderr) = start_unread(command);
-    let stdin = running.child.stdin.take().expect("stdin is a pipe");
-    let stdout = running.child.stdout.take().expect("stdout is a pipe");
-    (running, PipeClient::child(stdin, stdout), stderr)
+pub(crate) fn stdio_unread(command: Command) -> (Running, PipeClient, ChildStderr) {
+    let (mut running, client) = stdio_telling(command, Stdio::piped());
+    let stderr = running.child.stderr.take().expect("stderr is a pipe");
+    (running, client, stderr)
 }
 
 /// Starts a program that says where it listens, and reads no more of its stderr than that.
@@ -113,14 +111,32 @@ pub(crate) fn http_unread(mut command: Command) -> (Running, super::Http, ChildS
 
 fn start_unread(mut command: Command) -> (Running, ChildStderr) {
     command.stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the program can be started");
-    let stderr = child.stderr.take().expect("stderr is a pipe");
-    let running = Running {
-        child,
+    let mut running = start_bare(command);
+    let stderr = running.child.stderr.take().expect("stderr is a pipe");
+    (running, stderr)
+}
+
+/// A program with a client on its stdin and stdout, and a stderr of one's own.
+pub(crate) fn stdio_telling(
+    mut command: Command,
+    stderr: impl Into<Stdio>,
+) -> (Running, PipeClient) {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(stderr);
+    let mut running = start_bare(command);
+    let stdin = running.child.stdin.take().expect("stdin is a pipe");
+    let stdout = running.child.stdout.take().expect("stdout is a pipe");
+    (running, PipeClient::child(stdin, stdout))
+}
+
+fn start_bare(mut command: Command) -> Running {
+    Running {
+        child: command.spawn().expect("the program can be started"),
         stderr: Arc::default(),
         reading: None,
-    };
-    (running, stderr)
+    }
 }
 
 /// Runs a program to its end.

@@ -11,6 +11,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::init::draft::{DraftArgument, ToolDraft};
+use crate::terminal::tell;
 
 pub(super) const JUSTFILES: [&str; 3] = ["justfile", "Justfile", ".justfile"];
 pub(super) const MAKEFILES: [&str; 3] = ["GNUmakefile", "makefile", "Makefile"];
@@ -227,7 +228,9 @@ fn program(file: &Path, directory: &str) -> Option<ToolDraft> {
     if found.permissions().mode() & 0o111 == 0 {
         if text.starts_with("#!") {
             let shown = file.strip_prefix(".").unwrap_or(file).display();
-            eprintln!("left out: `{shown}` is not executable (`chmod +x` makes it so)");
+            tell(format!(
+                "left out: `{shown}` is not executable (`chmod +x` makes it so)"
+            ));
         }
         return None;
     }
