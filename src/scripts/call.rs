@@ -3,7 +3,6 @@
 //! Everything that can be refused without waiting is refused before the person is asked, so that nobody confirms what cannot be done. Must not know the file's syntax.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use crate::protocol::results::ReadResourceResult;
 use crate::protocol::types::{CallToolResult, ResourceContents};
 use crate::scripts::argument::check_all;
 use crate::scripts::command::{ITEMS_MAX, Prepared, fillings, json};
+use crate::scripts::environment::open;
 use crate::scripts::spec::{Output, ResourceSpec, Source, ToolSpec};
 use crate::scripts::template::Filling;
 
@@ -243,8 +243,7 @@ pub(super) fn read<S>(
 
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let read =
-        File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    let read = open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
     let shown = path.display();
     match read {
         Err(error) => Err(format!("`{shown}` cannot be read: {error}")),

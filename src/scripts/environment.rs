@@ -2,6 +2,8 @@
 //!
 //! Must not know which script it is.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
@@ -135,12 +137,21 @@ impl EnvRule {
                 }
             }),
             EnvValue::File(path) => {
-                let text = std::fs::read_to_string(path)
+                let text = open(path)
+                    .and_then(io::read_to_string)
                     .map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
                 let end = text.trim_end_matches('\n').trim_end_matches('\r').len();
                 Ok(text[..end].to_owned())
             }
         }
+    }
+}
+
+/// Opens a file to be read. To open a pipe would be to wait for its writer.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    match std::fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::other("it is no regular file")),
     }
 }
 

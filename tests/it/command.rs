@@ -122,7 +122,25 @@ fn a_command_that_cannot_start_names_the_culprit() {
     // Binary, with a first line that is not, as programs for several systems have it.
     let polyglot = file("polyglot", 0o755, b"MZqFpD='\n\0\x01\x02'");
     let by_plain = file("by_plain", 0o755, format!("#!{plain}\n").as_bytes());
+    let by_bare = file("by_bare", 0o755, format!("#!{bare}\n").as_bytes());
+    let by_directory = file("by_directory", 0o755, b"#!/etc\n");
+    let by_name = file("by_name", 0o755, b"#!sh\n");
+    let round = file(
+        "round",
+        0o755,
+        format!("#!{}/round\n", scratch.0.display()).as_bytes(),
+    );
+    let pipe = scratch.pipe("pipe");
     let rows = [
+        (json!([pipe]), "is no regular file"),
+        (json!([by_bare]), "the interpreter of `BARE`, `"),
+        (
+            json!([by_bare]),
+            "is a text without a first line that names its interpreter",
+        ),
+        (json!([by_directory]), "`/etc` is a directory"),
+        (json!([by_name]), ", `sh` does not exist"),
+        (json!([round]), "and so on"),
         (
             json!(["/no/such/program"]),
             "the file `/no/such/program` does not exist",
@@ -149,7 +167,7 @@ fn a_command_that_cannot_start_names_the_culprit() {
         (json!([polyglot]), "is no program that this system can run"),
         (
             json!([by_plain]),
-            "the interpreter of `BY`, `PLAIN`, is not executable",
+            "the interpreter of `BY`, `PLAIN` is not executable",
         ),
         (
             json!(["echo", "x", "hunter\0b"]),
@@ -164,7 +182,10 @@ fn a_command_that_cannot_start_names_the_culprit() {
         let answer = client.ask(&call(1, "run", json!({ "argv": argv })));
         assert_eq!(answer["result"]["isError"], true, "{expected}");
         let said = text(&answer);
-        let expected = expected.replace("LOST", &lost).replace("BY", &by_plain);
+        let expected = expected
+            .replace("LOST", &lost)
+            .replace("BARE", &by_bare)
+            .replace("BY", &by_plain);
         let expected = expected.replace("PLAIN", &plain);
         let program = argv[0].as_str().expect("a word");
         assert!(
@@ -195,6 +216,7 @@ fn a_command_that_cannot_start_names_the_culprit() {
     for (program, expected) in [
         ("./dos", "carriage return"),
         ("./bare", "names its interpreter"),
+        ("./by_name", "`sh` does not exist"),
     ] {
         let args = json!({ "argv": [program], "directory": scratch.0 });
         let answer = client.ask(&call(1, "run", args));

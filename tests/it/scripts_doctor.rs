@@ -2,7 +2,6 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::process::Command;
 
 use crate::harness::{Place, child};
 
@@ -26,9 +25,7 @@ fn doctor_says_why_the_server_does_not_start() {
 #[test]
 fn doctor_waits_for_no_server_that_never_answers() {
     let place = Place::empty("scripts-doctor-deaf");
-    let pipe = place.0.join("tools.toml");
-    let made = Command::new("mkfifo").arg(&pipe).status();
-    assert!(made.is_ok_and(|status| status.success()));
+    let pipe = place.pipe("tools.toml");
     let command = place.command(["doctor", "--trust"]);
     // Whoever opens it to read waits for who writes: the server does so for ever.
     let script = "[[tool]]\nname = 'one'\ndescription = 'One.'\nrun = ['true']\n";

@@ -462,6 +462,33 @@ fn resources_and_prompts_are_what_the_file_says() {
     running.exits_well();
 }
 
+/// To open a pipe is to wait for its writer, for ever if there is none.
+#[test]
+fn a_file_that_is_none_is_refused() {
+    let file = "[[tool]]\nname = 'one'\ndescription = 'One.'\nrun = ['true']\nenv = { A = { file = 'value' } }\n[[resource]]\nuri = 'runs://file'\nfile = 'value'\n";
+    let place = Place::new("pipe", file);
+    let value = place.write("value", 0o644, "valued");
+    let (mut running, mut client) = serve(&place);
+    let answer = client.ask(&call(1, "one", json!({})));
+    assert_ne!(answer["result"]["isError"], true, "{answer}");
+    fs::remove_file(value).expect("it is there");
+    place.pipe("value");
+    let answer = client.ask(&call(2, "one", json!({})));
+    assert!(text(&answer).contains("no regular file"), "{answer}");
+    let answer = client.ask(&modern(
+        3,
+        "resources/read",
+        json!({ "uri": "runs://file" }),
+    ));
+    let why = answer["error"]["message"].as_str();
+    assert!(
+        why.is_some_and(|why| why.contains("no regular file")),
+        "{answer}"
+    );
+    client.close();
+    running.exits_well();
+}
+
 #[test]
 fn serve_runs_on_though_nobody_reads_stderr() {
     let place = place("unread");

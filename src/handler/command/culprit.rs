@@ -20,6 +20,9 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// How much of a file is looked at: the longest first line of a script. Linux reads no more either.
 const BEGINNING_BYTES_MAX: u64 = 256;
 
+/// More interpreters that are scripts themselves than any system goes through.
+const INTERPRETERS_MAX: usize = 8;
+
 /// The file of a program. A name with a slash is a path from `directory`; one without is looked for in `path`, or in the server's own.
 ///
 /// # Errors
@@ -43,7 +46,7 @@ pub(super) fn find(
     if program.as_bytes().contains(&b'/') {
         let file = directory.unwrap_or(Path::new("")).join(program);
         let found = fs::metadata(&file).map_err(|error| about("the file", &file, &error))?;
-        return check(&file, &found).map(|()| file);
+        return check(&file, &found, directory, INTERPRETERS_MAX).map(|()| file);
     }
     let path = path.cloned().or_else(|| std::env::var_os("PATH"));
     let path = path.unwrap_or_else(|| DEFAULT_PATH.into());
@@ -51,7 +54,8 @@ pub(super) fn find(
     for place in std::env::split_paths(&path) {
         // A relative place is one from where the program will run.
         let file = directory.unwrap_or(Path::new("")).join(place).join(program);
-        match fs::metadata(&file).map(|found| check(&file, &found)) {
+        let check = |found| check(&file, &found, directory, INTERPRETERS_MAX);
+        match fs::metadata(&file).map(check) {
             Ok(Ok(())) => return Ok(file),
             Ok(Err(problem)) => barred = barred.or(Some(problem)),
             Err(_) => {}
@@ -63,11 +67,20 @@ pub(super) fn find(
     }))
 }
 
-/// Whether the system can be expected to run this file.
-fn check(file: &Path, found: &Metadata) -> Result<(), String> {
+/// Whether the system can be expected to run this file, from this directory.
+fn check(
+    file: &Path,
+    found: &Metadata,
+    directory: Option<&Path>,
+    interpreters_left: usize,
+) -> Result<(), String> {
     let shown = file.display();
     if found.is_dir() {
         return Err(format!("`{shown}` is a directory"));
+    }
+    // To open a pipe is to wait for its writer.
+    if !found.is_file() {
+        return Err(format!("`{shown}` is no regular file"));
     }
     if found.permissions().mode() & 0o111 == 0 {
         return Err(format!(
@@ -84,7 +97,7 @@ fn check(file: &Path, found: &Metadata) -> Result<(), String> {
     let mut lines = beginning.split(|byte| *byte == b'\n');
     let line = lines.next().unwrap_or_default();
     match line.strip_prefix(b"#!") {
-        Some(interpreter) => check_interpreter(file, interpreter),
+        Some(line) => check_interpreter(file, line, directory, interpreters_left),
         // All of it: there are binary programs that begin with a line of text.
         None if is_text(&beginning) => Err(format!(
             "`{shown}` is a text without a first line that names its interpreter, such as `#!/bin/sh`"
@@ -93,7 +106,12 @@ fn check(file: &Path, found: &Metadata) -> Result<(), String> {
     }
 }
 
-fn check_interpreter(file: &Path, line: &[u8]) -> Result<(), String> {
+fn check_interpreter(
+    file: &Path,
+    line: &[u8],
+    directory: Option<&Path>,
+    left: usize,
+) -> Result<(), String> {
     let shown = file.display();
     if line.last() == Some(&b'\r') {
         return Err(format!(
@@ -104,16 +122,18 @@ fn check_interpreter(file: &Path, line: &[u8]) -> Result<(), String> {
     let Some(word) = words.into_iter().find(|word| !word.is_empty()) else {
         return Err(format!("the first line of `{shown}` names no interpreter"));
     };
-    let interpreter = Path::new(OsStr::from_bytes(word));
+    // No name is looked for in PATH here: one without a slash is a file where the program runs.
+    let named = Path::new(OsStr::from_bytes(word));
+    let interpreter = directory.unwrap_or(Path::new("")).join(named);
     let of = format!("the interpreter of `{shown}`,");
-    match fs::metadata(interpreter) {
-        Err(error) if interpreter.is_absolute() => Err(about(&of, interpreter, &error)),
-        Ok(found) if found.permissions().mode() & 0o111 == 0 => Err(format!(
-            "{of} `{}`, is not executable",
-            interpreter.display()
-        )),
-        _ => Ok(()),
-    }
+    let found = fs::metadata(&interpreter).map_err(|error| about(&of, named, &error))?;
+    let Some(left) = left.checked_sub(1) else {
+        return Err(format!(
+            "{of} `{}`, is a script whose interpreter is a script, and so on",
+            named.display()
+        ));
+    };
+    check(&interpreter, &found, directory, left).map_err(|problem| format!("{of} {problem}"))
 }
 
 fn is_text(bytes: &[u8]) -> bool {

@@ -38,6 +38,17 @@ impl Place {
         fs::rename(&new, &path).expect("it is ours");
         path
     }
+
+    /// Makes a named pipe, which nobody writes to.
+    pub(crate) fn pipe(&self, name: &str) -> PathBuf {
+        let path = self.0.join(name);
+        let made = Command::new("mkfifo")
+            .args(["-m", "755"])
+            .arg(&path)
+            .status();
+        assert!(made.is_ok_and(|status| status.success()));
+        path
+    }
 }
 
 /// Writes a program from another process: the system runs none that somebody has open to write, and each process which another test starts meanwhile has
