@@ -69,6 +69,8 @@ impl Listener {
     /// a socket there that does not listen yet, and `path` is never without one while it is replaced. Of servers that start together one
     /// gets `path`, because they take turns by a lock.
     pub(crate) fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
+        // Nobody could connect to a longer path than an address holds.
+        SocketAddrUnix::new(path)?;
         let _turn = PathLock::take(path)?;
         if !is_free(path)? {
             return Err(io::ErrorKind::AddrInUse.into());

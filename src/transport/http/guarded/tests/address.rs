@@ -55,6 +55,15 @@ fn a_unix_socket_is_served_and_removed() {
     assert!(!path.exists());
 }
 
+/// It is made under a shorter name, and could be moved to one that no client can name.
+#[test]
+fn a_path_that_no_client_could_connect_to_is_refused() {
+    let directory = Directory::new("long");
+    let path = directory.0.join("s".repeat(120));
+    assert!(Listener::bind_unix(&path, 0o600).is_err());
+    assert_eq!(directory.names().len(), 0);
+}
+
 #[test]
 fn a_unix_socket_that_a_dead_server_left_is_replaced() {
     let path = socket_path("left-over");
