@@ -42,7 +42,9 @@ impl LineCutter {
             }
             match skipped.checked_sub(1) {
                 Some(fewer) => skipped = fewer,
-                None => show_line(&self.rest, &mut show),
+                // One that is too long may be cut in a character.
+                None if self.rest.len() < LINE_BYTES_MAX => show_line(&self.rest, &mut show),
+                None => show_line(&self.rest[..whole_characters(&self.rest)], &mut show),
             }
             self.rest.clear();
             self.due = None;
@@ -64,7 +66,7 @@ impl LineCutter {
     /// Shows what has not been shown of a line that has not ended.
     pub(super) fn show_rest(&mut self, show: impl FnMut(&str)) {
         if self.due.take().is_some() {
-            show_line(&self.rest, show);
+            show_line(&self.rest[..whole_characters(&self.rest)], show);
         }
     }
 }
@@ -76,9 +78,9 @@ fn show_line(line: &[u8], mut show: impl FnMut(&str)) {
     }
 }
 
-/// The text of a line: a character that is cut at its end is left out, and so are escape sequences and other control characters.
+/// The text of a line, without escape sequences and other control characters.
 fn shown(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&line[..whole_characters(line)]);
+    let text = String::from_utf8_lossy(line);
     let mut plain = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(char) = chars.next() {
@@ -160,6 +162,7 @@ mod tests {
             (b"\x1b]8;;http://x\x1b\\link\x1b(B\x1b7\n", &["link"]),
             ("\u{9b}2Kx\u{8}\ty\n".as_bytes(), &["x\ty"]),
             (b"bad \xff byte\n", &["bad \u{fffd} byte"]),
+            (b"no utf-8: caf\xe9\n", &["no utf-8: caf\u{fffd}"]),
             (
                 "cut \u{20ac}"
                     .as_bytes()
