@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
@@ -25,6 +25,9 @@ pub(crate) trait Front: Send {
     /// After [`stop`](Self::stop): lets what is left be written until the deadline, and joins its threads.
     fn finish(self: Box<Self>, deadline: Instant) -> Unfinished;
 }
+
+/// What has not arrived whole when a front stops was never accepted, and may still do so for this long.
+pub(crate) const HALF_REQUEST_GRACE: Duration = Duration::from_millis(400);
 
 /// What a front could not bring to an end.
 #[derive(Debug, Default)]

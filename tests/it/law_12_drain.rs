@@ -435,6 +435,36 @@ fn drained_with_two_halves() -> [String; 2] {
     })
 }
 
+/// The same on the other front, which hands a request on before its body is there; its client may be told nothing.
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_12_half_a_body_holds_no_drain_of_tiny_http() {
+    use std::io::Write;
+    let rows = [
+        ("Content-Length: 100000", "{"),
+        ("Transfer-Encoding: chunked", "5\r\n{"),
+        ("Content-Length: 100\r\nExpect: 100-continue", ""),
+    ];
+    for (field, body) in rows {
+        let running = Server::new("it", "1").serve_tiny_http("127.0.0.1:0");
+        let running = running.expect("it can start");
+        let address = running.addr().expect("it serves HTTP");
+        let mut client = std::net::TcpStream::connect(address).expect("it listens");
+        let head =
+            format!("POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json");
+        write!(client, "{head}\r\n{field}\r\n\r\n{body}").expect("it reads");
+        until("it is there", || running.stats().connections == 1);
+        let begun = Instant::now();
+        let report = running.shutdown(PATIENCE);
+        assert!(
+            begun.elapsed() < PATIENCE / 3,
+            "{field}: {:?}",
+            begun.elapsed()
+        );
+        assert_eq!(report.abandoned_connections, 0, "{field}");
+    }
+}
+
 /// The same order on a Unix-domain socket.
 #[cfg(all(feature = "http", unix))]
 #[test]

@@ -16,6 +16,7 @@ use super::socket::Socket;
 use crate::base::heap;
 use crate::base::log;
 use crate::base::waiting::after;
+use crate::transport::front::HALF_REQUEST_GRACE;
 
 /// Address space for a connection's thread; only touched pages cost memory. It must hold the parser of a message `json_depth_max` deep.
 const STACK_BYTES: usize = 256 * 1024;
@@ -23,9 +24,6 @@ const STACK_BYTES: usize = 256 * 1024;
 /// So long a thread without a connection waits for one. Long enough that clients which connect for each request find one, short enough that
 /// a crowd's threads are soon gone.
 const SPARE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What has not arrived whole when the front stops was never accepted, and may still do so for this long.
-const HALF_REQUEST_GRACE: Duration = Duration::from_millis(400);
 
 /// How long the threads of connections that were cut may take to end: they only have to notice.
 const CUT_GRACE: Duration = Duration::from_secs(1);

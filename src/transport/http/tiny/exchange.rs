@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tiny_http::{HTTPVersion, Request};
 
 use crate::base::budget::Budget;
+use crate::base::counted::Counted;
 use crate::base::log;
 use crate::transport::http::exchange::{Body, BodyError, Exchange, HttpResponse};
 use crate::transport::http::response::{Framing, write_chunk, write_head, write_last_chunk};
@@ -25,6 +26,8 @@ pub(super) struct TinyExchange<'a> {
     body: Body,
     writer: Option<Box<dyn Write + Send>>,
     close: bool,
+    /// Until the request has been read to its end.
+    pub(super) half: Option<Counted>,
     /// What its body is charged to.
     memory: &'a Arc<Budget>,
 }
@@ -47,6 +50,7 @@ impl<'a> TinyExchange<'a> {
             body: Body::default(),
             writer: None,
             close: false,
+            half: None,
             memory,
         }
     }
@@ -60,6 +64,7 @@ impl<'a> TinyExchange<'a> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(request) = self.request.take() {
             self.writer = Some(into_writer(request, self.read)?);
+            self.half = None;
         }
         let writer = self.writer.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         writer.write_all(bytes)?;
@@ -160,7 +165,10 @@ impl Exchange for TinyExchange<'_> {
         match declared {
             _ if arrived > bytes_max => Err(BodyError::TooLarge),
             Some(length) if arrived < length => Err(BodyError::Gone),
-            _ => Ok(()),
+            _ => {
+                self.half = None;
+                Ok(())
+            }
         }
     }
 

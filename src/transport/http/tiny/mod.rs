@@ -33,7 +33,8 @@ pub(crate) use self::exchange::target;
 use crate::base::counted::Counted;
 use crate::base::error::Error;
 use crate::base::log;
-use crate::transport::front::{ClientEnd, Front, Unfinished};
+use crate::base::waiting::after;
+use crate::transport::front::{ClientEnd, Front, HALF_REQUEST_GRACE, Unfinished};
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::Serve;
 use crate::transport::http::refusal::HttpRefusal;
@@ -44,6 +45,8 @@ pub(crate) struct TinyFront {
     address: SocketAddr,
     /// Its own; those of other fronts are connections of the server, too.
     exchanges: Arc<AtomicUsize>,
+    /// Those of them whose request has not arrived whole.
+    halves: Arc<AtomicUsize>,
     taking: JoinHandle<()>,
     /// Disconnects once every thread has left.
     left: Receiver<Infallible>,
@@ -66,8 +69,8 @@ impl TinyFront {
             .map_err(|source| unusable(std::io::Error::other(source)))?;
         let (http, endpoint) = (Arc::new(http), Arc::new(endpoint));
         let (alive, left) = bounded(0);
-        let exchanges = Arc::default();
-        let (taken, open) = (Arc::clone(&http), Arc::clone(&exchanges));
+        let (exchanges, halves) = <(Arc<_>, Arc<_>)>::default();
+        let (taken, open) = (Arc::clone(&http), [&exchanges, &halves].map(Arc::clone));
         let name = "mcp-http";
         let taking = thread::Builder::new().name(name.into()).spawn(move || {
             take(&taken, &endpoint, &open, &alive);
@@ -77,6 +80,7 @@ impl TinyFront {
             http,
             address,
             exchanges,
+            halves,
             taking: taking.map_err(|source| Error::spawn(name, source))?,
             left,
         })
@@ -87,7 +91,7 @@ impl TinyFront {
 fn take(
     http: &tiny_http::Server,
     endpoint: &Arc<Endpoint>,
-    exchanges: &Arc<AtomicUsize>,
+    [exchanges, halves]: &[Arc<AtomicUsize>; 2],
     alive: &Sender<Infallible>,
 ) {
     loop {
@@ -105,10 +109,13 @@ fn take(
             continue;
         }
         let (endpoint, alive) = (Arc::clone(endpoint), alive.clone());
-        let exchange = [exchanges, endpoint.engine.connections()].map(Counted::one);
+        let counted = [exchanges, endpoint.engine.connections()].map(Counted::one);
+        let half = Some(Counted::one(halves));
         let serve = move || {
-            let _until_the_end = (alive, exchange);
-            endpoint.serve(&mut TinyExchange::new(request, endpoint.engine.bodies()));
+            let _until_the_end = (alive, counted);
+            let mut exchange = TinyExchange::new(request, endpoint.engine.bodies());
+            exchange.half = half;
+            endpoint.serve(&mut exchange);
         };
         // Without a thread the request is dropped, and so answered with 500.
         if let Err(error) = thread::Builder::new().name("mcp-http".into()).spawn(serve) {
@@ -134,16 +141,30 @@ impl Front for TinyFront {
 
     /// Waits for every exchange to end, and frees the port.
     fn finish(self: Box<Self>, deadline: Instant) -> Unfinished {
-        let everyone_left =
-            self.left.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected);
+        let mut until = after(HALF_REQUEST_GRACE).min(deadline);
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        let everyone_left = loop {
+            if self.left.recv_deadline(until) == Err(RecvTimeoutError::Disconnected) {
+                break true;
+            }
+            let halves = count(&self.halves);
+            let no_others = halves > 0 && halves == count(&self.exchanges);
+            if until == deadline || (no_others && self.taking.is_finished()) {
+                break false;
+            }
+            until = after(HALF_REQUEST_GRACE).min(deadline);
+        };
+        let unfinished = match everyone_left {
+            true => 0,
+            false => {
+                let whole = count(&self.exchanges).saturating_sub(count(&self.halves));
+                whole.max(usize::from(!self.taking.is_finished()))
+            }
+        };
         // Else the thread that takes requests may be refusing one whose body does not come, and is left behind.
         if everyone_left && self.taking.join().is_err() {
             log::error!("the thread that takes HTTP requests ended by panicking");
         }
-        let unfinished = match everyone_left {
-            true => 0,
-            false => self.exchanges.load(Ordering::Relaxed).max(1),
-        };
         drop(self.http);
         // tiny_http ends its accept thread in its own time and cannot be joined, so the port is watched instead.
         let patience = Instant::now() + Duration::from_secs(1);
