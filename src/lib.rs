@@ -191,7 +191,10 @@ mod server;
 #[cfg(all(feature = "scripts", unix))]
 mod scripts;
 
-pub use {schemars, serde_json};
+// The crates whose types stand in signatures, so that a program can name these types without a dependency of its own.
+#[cfg(feature = "tiny-http")]
+pub use tiny_http;
+pub use {crossbeam_channel, schemars, serde_json};
 
 #[cfg(doc)]
 #[doc = include_str!("handler/model_schemas.md")]

@@ -15,10 +15,9 @@ use crate::base::waiting::after;
 
 /// Says whether a call has been cancelled. Clones belong to the same call.
 ///
-/// The example needs `crossbeam-channel = "0.5"` among your own dependencies.
-///
 /// ```
-/// # use mcp_threads::RequestContext;
+/// use mcp_threads::{RequestContext, crossbeam_channel};
+///
 /// fn handler(cx: &mut RequestContext) {
 ///     let work = crossbeam_channel::after(std::time::Duration::from_secs(5));
 ///     crossbeam_channel::select! {
@@ -146,7 +145,7 @@ impl CancellationToken {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// A channel that never carries a message and disconnects on cancellation, for `crossbeam_channel::select!`.
+    /// A channel that never carries a message and disconnects on cancellation, for [`select!`](crate::crossbeam_channel::select).
     ///
     /// It also disconnects once the call has been answered, so that a thread which outlives its call does not wait forever.
     pub fn channel(&self) -> &Receiver<Infallible> {

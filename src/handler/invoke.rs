@@ -56,7 +56,7 @@ use crate::protocol::tree::{TreeCharge, Unread};
 #[diagnostic::on_unimplemented(
     message = "this function cannot be a handler on a `Server<{S}>`",
     note = "a handler is `|| -> R`, `|args: A| -> R`, `|cx: &mut RequestContext<{S}>| -> R` or `|cx: &mut RequestContext<{S}>, args: A| -> R`: in this order, with every argument's type written out, and not `async`",
-    note = "`A` is a struct with `#[derive(serde::Deserialize, schemars::JsonSchema)]` that owns what it holds",
+    note = "if it is one of these already, its `A` has no `serde::Deserialize`: `A` is a struct with `#[derive(serde::Deserialize, schemars::JsonSchema)]` that owns what it holds",
     note = "the `S` of `RequestContext<S>` has to be the server's state: call `with_state` before registering handlers that use it"
 )]
 pub trait Handler<S, Shape>: Send + Sync + 'static {

@@ -44,8 +44,18 @@ const OF_A_HANDLER: &[(&str, &[&str])] = &[
         "#[derive(JsonSchema)] struct Mute { a: i64 } fn main() { server().tool(\"add\", \"\", |args: Mute| args.a); }",
         &[
             "this function cannot be a handler on a `Server<()>`",
-            "`A` is a struct with `#[derive(serde::Deserialize, schemars::JsonSchema)]` that owns what it holds",
+            "if it is one of these already, its `A` has no `serde::Deserialize`: `A` is a struct with `#[derive(serde::Deserialize, schemars::JsonSchema)]`",
         ],
+    ),
+    (
+        "#[derive(JsonSchema)] struct Mute { a: String }
+         fn main() { server().register(Prompt::new(\"add\").handler(|args: Mute| args.a)); }",
+        &["its `A` has no `serde::Deserialize`"],
+    ),
+    (
+        "#[derive(JsonSchema)] struct Mute { a: i64 }
+         fn main() { server().tool(\"add\", \"\", |cx: &mut RequestContext| { cx.elicit::<Mute>(\"key\", \"\")?; Ok::<_, ToolError>(()) }); }",
+        &["the trait `for<'de> serde::Deserialize<'de>` is not implemented for `Mute`"],
     ),
     (
         "#[derive(Deserialize)] struct Bare { a: i64 } fn main() { server().tool(\"add\", \"\", |args: Bare| args.a); }",
@@ -208,6 +218,27 @@ fn a_derive_without_the_name_schemars_is_mended_as_the_docs_and_its_error_say() 
         let (compiles, said) = COMPILER.check(&mended);
         assert!(compiles, "{mended}\n{said}");
     }
+}
+
+/// A program names what stands in a signature of the library, and has no dependency but this one and serde.
+const NAMES_ITS_TYPES: &str =
+    "fn main() { server().tool(\"wait\", \"\", |cx: &mut RequestContext| {
+    use mcp_threads::crossbeam_channel::{self, Receiver};
+    let cancelled: &Receiver<std::convert::Infallible> = cx.cancellation().channel();
+    crossbeam_channel::select! { recv(cancelled) -> _ => (), default => () }
+    mcp_threads::serde_json::Value::Null
+}); }";
+
+#[test]
+fn what_stands_in_a_signature_can_be_named_without_another_dependency() {
+    #[cfg_attr(not(feature = "tiny-http"), allow(unused_mut))]
+    let mut program = format!("{PREFACE}{NAMES_ITS_TYPES}");
+    #[cfg(feature = "tiny-http")]
+    program.push_str(
+        "fn front(mcp: &mcp_threads::Mount, request: mcp_threads::tiny_http::Request) { mcp.handle(request); }",
+    );
+    let (compiles, said) = COMPILER.check(&program);
+    assert!(compiles, "{said}");
 }
 
 static COMPILER: LazyLock<Compiler> = LazyLock::new(Compiler::of_this_test);

@@ -248,24 +248,44 @@ impl<E: Exchange> HeaderFields for E {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use crossbeam_channel::Sender;
+
     use super::*;
 
-    /// A request that is only a head: method, target, fields.
-    pub(crate) struct Head(
-        pub(crate) &'static str,
-        pub(crate) &'static str,
-        pub(crate) Vec<(&'static str, &'static str)>,
-    );
+    /// A request that is only a head.
+    #[derive(Default)]
+    pub(crate) struct TestExchange {
+        pub(crate) method: &'static str,
+        pub(crate) target: &'static str,
+        pub(crate) fields: Vec<(&'static str, &'static str)>,
+        /// Its client has sent the next request, and this is told when the owner asks whether that may begin.
+        pub(crate) next_waits: Option<Sender<()>>,
+    }
 
-    impl Exchange for Head {
+    impl TestExchange {
+        pub(crate) fn head(
+            method: &'static str,
+            target: &'static str,
+            fields: Vec<(&'static str, &'static str)>,
+        ) -> Self {
+            TestExchange {
+                method,
+                target,
+                fields,
+                next_waits: None,
+            }
+        }
+    }
+
+    impl Exchange for TestExchange {
         fn method(&self) -> &str {
-            self.0
+            self.method
         }
         fn target(&self) -> &str {
-            self.1
+            self.target
         }
         fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-            self.2
+            self.fields
                 .iter()
                 .filter(move |field| field.0.eq_ignore_ascii_case(name))
                 .map(|field| field.1)
@@ -291,6 +311,19 @@ pub(crate) mod tests {
         }
         fn finish(&mut self, _: &[u8]) -> io::Result<()> {
             Ok(())
+        }
+        fn bell(&mut self) -> Option<Wake> {
+            self.next_waits.as_ref()?;
+            Some(Arc::new(|| {}))
+        }
+        fn wait(&mut self, _: Heeds, _: Option<Duration>) -> Heard {
+            Heard::Bytes
+        }
+        fn can_leave(&self) -> bool {
+            if let Some(next_waits) = &self.next_waits {
+                next_waits.send(()).expect("somebody listens");
+            }
+            false
         }
         fn client_left(&mut self) -> bool {
             false

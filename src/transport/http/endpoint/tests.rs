@@ -1,7 +1,7 @@
 //! Who may call, and where: every rule with a name that it takes and one that it does not, and every path with what is served there.
 
 use super::*;
-use crate::transport::http::exchange::tests::Head;
+use crate::transport::http::exchange::tests::TestExchange;
 
 fn callers(loopback: bool, hosts: &[&str], origins: &[&str]) -> Result<Callers, String> {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -51,7 +51,7 @@ fn a_host_is_allowed_by_name_by_address_by_suffix_or_not_at_all() {
         (None, false, false),
     ] {
         let fields = host.map(|host| ("host", host)).into_iter().collect();
-        let head = Head("POST", "/mcp", fields);
+        let head = TestExchange::head("POST", "/mcp", fields);
         let checked = |callers: &Callers| callers.check_host(&head).is_ok();
         let all = (checked(&local), checked(&remote), checked(&any));
         assert_eq!(all, (on_loopback, beyond, true), "{host:?}");
@@ -85,7 +85,7 @@ fn an_origin_is_allowed_as_it_is_listed_and_hosts_widen_nothing() {
         ("localhost", false, false),
         ("", false, false),
     ] {
-        let head = Head("POST", "/mcp", vec![("origin", origin)]);
+        let head = TestExchange::head("POST", "/mcp", vec![("origin", origin)]);
         let checked = |callers: &Callers| callers.check_origin(&head).ok();
         let allowed = |is| {
             if is {
@@ -98,7 +98,7 @@ fn an_origin_is_allowed_as_it_is_listed_and_hosts_widen_nothing() {
         assert_eq!(all, (allowed(on_loopback), allowed(beyond)), "{origin}");
     }
     let strict = callers(true, &[], &[]).expect("nothing is listed");
-    let null = Head("POST", "/mcp", vec![("origin", "null")]);
+    let null = TestExchange::head("POST", "/mcp", vec![("origin", "null")]);
     assert!(strict.check_origin(&null).is_err(), "null only by name");
 }
 
@@ -144,7 +144,7 @@ fn a_rule_that_could_never_match_is_a_mistake() {
 
 #[test]
 fn a_refusal_names_what_came_and_the_option() {
-    let evil = Head(
+    let evil = TestExchange::head(
         "POST",
         "/mcp",
         vec![("host", "evil.example"), ("origin", "http://evil.example")],
@@ -180,7 +180,7 @@ fn a_refusal_names_what_came_and_the_option() {
 #[test]
 fn a_page_may_send_what_is_read_and_nothing_else() {
     let asked = "content-type, MCP-Protocol-Version,x-evil,mcp-param-city, cookie , Mcp-Session-Id";
-    let head = Head(
+    let head = TestExchange::head(
         "OPTIONS",
         "/mcp",
         vec![("access-control-request-headers", asked)],

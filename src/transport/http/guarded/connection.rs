@@ -42,10 +42,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::answer::{ResponseWriter, sends_now};
-use super::controls;
 use super::head::{Head, Refused, refused};
 use super::intake::{BodySource, CUT_SHORT, Intake, UNREAD_BODY_BYTES_MAX};
 use super::link::Link;
+use super::odd_bytes;
 use super::registry::Connections;
 use super::scan::Scanner;
 use super::socket::{Bell, Wait};
@@ -225,7 +225,7 @@ impl Connection {
         loop {
             if let Some(len) = scanner.scan(self.intake.bytes(), bytes_max)? {
                 let bytes = &self.intake.bytes()[..len];
-                let parsed = controls::parse(&mut self.head, bytes);
+                let parsed = odd_bytes::parse(&mut self.head, bytes);
                 return parsed.inspect_err(|_| self.intake.give_up()).map_err(Some);
             }
             let begun = *begun.get_or_insert_with(|| self.wire.begin());

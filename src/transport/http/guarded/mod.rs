@@ -3,7 +3,7 @@
 //! One thread per connection, which owns its socket; every wait has a deadline and every size a bound; what is ambiguous is refused.
 //! It must not know MCP. In reading order, each knowing only those before it:
 //!
-//! - `head`, `scan`, `controls` (odd characters), `body`: bytes to values, pure;
+//! - `head`, `scan`, `odd_bytes`, `body`: bytes to values, pure;
 //! - `socket`, `bound`: the operating system, and the bell that wakes a connection's owner;
 //! - `link`: how far a connection has got, for others to see;
 //! - `registry`: which connections are open, and the threads they run on;
@@ -16,11 +16,11 @@ mod answer;
 mod body;
 mod bound;
 mod connection;
-mod controls;
 mod head;
 mod intake;
 mod link;
 mod listener;
+mod odd_bytes;
 mod registry;
 mod scan;
 mod socket;

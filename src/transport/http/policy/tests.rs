@@ -1,7 +1,7 @@
 //! What each method needs in the head, with the status of its refusal.
 
 use super::*;
-use crate::transport::http::exchange::tests::Head;
+use crate::transport::http::exchange::tests::TestExchange;
 
 fn check_head(
     method: &'static str,
@@ -12,7 +12,7 @@ fn check_head(
         fields.retain(|field| field.0 != *name);
         fields.extend(value.map(|value| (*name, value)));
     }
-    let head = Head(method, "/mcp", fields);
+    let head = TestExchange::head(method, "/mcp", fields);
     let checked = check(&head).and_then(|verb| match verb {
         Verb::Post => check_message(&head).map(|()| verb),
         verb => Ok(verb),

@@ -212,71 +212,17 @@ impl<'a> Incoming<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-    use std::sync::Arc;
-    use std::{iter, thread};
+    use std::thread;
 
-    use crossbeam_channel::{Sender, bounded};
+    use crossbeam_channel::bounded;
 
     use super::*;
     use crate::base::budget::Budget;
     use crate::outbox::{EventKind, ShortSent, answer, new_outbox, outbox_on, source};
-    use crate::transport::http::exchange::tests::Head;
-    use crate::transport::http::exchange::{BodyError, HttpResponse};
+    use crate::transport::http::exchange::tests::TestExchange;
 
-    /// Its client has sent the next request while a worker, which has taken the right to send, does not know yet which request it answers: it goes on when
-    /// the owner has asked for that.
-    struct Pipelined(Sender<()>);
-
-    impl Exchange for Pipelined {
-        fn method(&self) -> &str {
-            "POST"
-        }
-        fn target(&self) -> &str {
-            "/"
-        }
-        fn fields<'a>(&'a self, _: &'a str) -> impl Iterator<Item = &'a str> {
-            iter::empty()
-        }
-        fn peer(&self) -> Option<SocketAddr> {
-            None
-        }
-        fn read_body(&mut self, _: usize) -> Result<(), BodyError> {
-            Ok(())
-        }
-        fn body(&self) -> &[u8] {
-            b""
-        }
-        fn forget_body(&mut self) {}
-        fn respond(&mut self, _: &HttpResponse<'_>) -> io::Result<()> {
-            Ok(())
-        }
-        fn begin_stream(&mut self, _: &[(&str, &str)]) -> io::Result<()> {
-            Ok(())
-        }
-        fn send(&mut self, _: &[u8]) -> io::Result<()> {
-            Ok(())
-        }
-        fn finish(&mut self, _: &[u8]) -> io::Result<()> {
-            Ok(())
-        }
-        fn bell(&mut self) -> Option<Wake> {
-            Some(Arc::new(|| {}))
-        }
-        fn wait(&mut self, _: Heeds, _: Option<Duration>) -> Heard {
-            Heard::Bytes
-        }
-        fn can_leave(&self) -> bool {
-            self.0.send(()).expect("the worker waits");
-            false
-        }
-        fn client_left(&mut self) -> bool {
-            false
-        }
-        fn close_after(&mut self) {}
-    }
-
-    /// *Lost ownership*: it would take the next request for its own, and say of that that it has been answered.
+    /// *Lost ownership*: a worker that has taken the right to send, and does not know yet which request it answers, would take the next one for its own, and say
+    /// of that that it has been answered.
     #[test]
     fn the_next_exchange_does_not_begin_before_the_worker_knows_which_it_answers() {
         let (outbox, receiver) = new_outbox(1, 100_000);
@@ -293,7 +239,10 @@ mod tests {
         });
         let slot = outbox.reserve().expect("the receiver lives");
         // The owner waits, and while it does the worker takes the right to send.
-        let mut exchange = Pipelined(go);
+        let mut exchange = TestExchange {
+            next_waits: Some(go),
+            ..TestExchange::default()
+        };
         let wake = exchange.bell().expect("it has one");
         let waits = incoming.receiver.try_recv(&wake, Rings::ForItems);
         assert!(matches!(waits, Err(Pending::Nothing)));
@@ -311,7 +260,7 @@ mod tests {
         let (_canceller, call) = source();
         let limits = Limits::default();
         let mut incoming = Incoming::new(&limits, receiver);
-        let mut exchange = Head("POST", "/", Vec::new());
+        let mut exchange = TestExchange::default();
         for _ in 0..8 {
             outbox.send_event(vec![b'x'; 2000], EventKind::Message, &call);
         }
@@ -335,7 +284,7 @@ mod tests {
         let (_canceller, call) = source();
         let limits = Limits::default();
         let mut incoming = Incoming::new(&limits, receiver);
-        let mut exchange = Head("POST", "/", Vec::new());
+        let mut exchange = TestExchange::default();
         let start = Instant::now();
         for begin in [start, start + 10 * GATHER_MAX] {
             let mut gathered = Vec::new();
