@@ -101,9 +101,10 @@ pub(crate) fn has_room_for_thread(stack_bytes: usize) -> bool {
     let Some(most) = address_space_max() else {
         return true;
     };
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').next().and_then(|pages| pages.parse().ok());
-    let used = pages.unwrap_or(0_u64) * rustix::param::page_size() as u64;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let size = size.and_then(|size| size.trim().trim_end_matches(" kB").parse().ok());
+    let used = 1024 * size.unwrap_or(0_u64);
     used + (stack_bytes + THREAD_BYTES) as u64 <= most
 }
 

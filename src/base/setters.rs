@@ -19,7 +19,7 @@ macro_rules! setters {
 }
 
 /// Calls the setters of these names with the members of the same names, as far as those are there.
-#[cfg(feature = "scripts")]
+#[cfg(all(feature = "scripts", unix))]
 macro_rules! set {
     ($builder:ident, $from:ident, $($setting:ident),+) => {
         $(if let Some(value) = $from.$setting.clone() {
@@ -28,6 +28,6 @@ macro_rules! set {
     };
 }
 
-#[cfg(feature = "scripts")]
+#[cfg(all(feature = "scripts", unix))]
 pub(crate) use set;
 pub(crate) use setters;

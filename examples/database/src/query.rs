@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, never, select};
 use mcp_threads::RequestContext;
+use mcp_threads::crossbeam_channel::{bounded, never, select};
 use mcp_threads::schemars::JsonSchema;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ErrorCode};
