@@ -3,7 +3,7 @@
 //! Must not know the file's syntax, or how anything is run.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -76,7 +76,9 @@ impl Scripts {
         // Before it is read: what nobody else can write is afterwards what was looked at.
         trust::problem(path).map_or(Ok(()), |problem| Err(refuse(problem)))?;
         let scripts = Self::load_trusting(path)?;
-        let problem = scripts.programs().find_map(|file| trust::problem(&file));
+        let commands = scripts.file.offers.iter().filter_map(OfferSpec::command);
+        let mut run = commands.flat_map(trust::files);
+        let problem = run.find_map(|file| trust::problem(&file));
         problem.map_or(Ok(scripts), |problem| Err(refuse(problem)))
     }
 
@@ -110,12 +112,6 @@ impl Scripts {
             }),
             None => Err(warnings),
         }
-    }
-
-    /// The files that are run: programs named by a path, and scripts that interpreters are given.
-    fn programs(&self) -> impl Iterator<Item = PathBuf> {
-        let commands = self.file.offers.iter().filter_map(OfferSpec::command);
-        commands.flat_map(CommandSpec::files)
     }
 
     /// What clients may dislike, though it works.

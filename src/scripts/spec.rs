@@ -8,9 +8,7 @@ pub(super) mod file;
 mod tool;
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -100,72 +98,6 @@ pub(super) struct CommandSpec {
     pub(super) liveness: Option<Duration>,
     pub(super) ok_codes: Vec<i32>,
     pub(super) output_max: usize,
-}
-
-/// Programs and words of a shell that run a file which they are given, with or without a version in their name.
-const INTERPRETERS: &str = ". source sh bash dash zsh ksh fish busybox pwsh python pypy uv perl ruby node deno bun tsx php lua luajit Rscript julia tclsh \
-    expect java go groovy guile osascript";
-
-impl CommandSpec {
-    /// The files that it runs, as far as they are named by paths: the program, what else can be run of that which it names, for there are programs that run
-    /// others (`env`, `timeout`, a shell line), and the files behind the name of an interpreter: the first, which is its script, and those below the
-    /// directory. What it is given from elsewhere, such as a log, is only read.
-    pub(super) fn files(&self) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        let words = match &self.run {
-            Run::Argv(program, words) => {
-                files.extend(program.is_absolute().then(|| program.clone()));
-                // One that is not there yet counts as well.
-                let mut plain = words.iter().filter_map(Template::plain);
-                let script = plain.find(|word| !word.starts_with('-'));
-                let is_name =
-                    |word: &&str| interprets(program) && !word.contains(char::is_whitespace);
-                files.extend(script.filter(is_name).map(|script| self.cwd.join(script)));
-                let plain = words.iter().filter_map(Template::plain);
-                let program = program.to_str().unwrap_or_default();
-                [program].into_iter().chain(plain).collect()
-            }
-            Run::Shell(line) => vec![line.as_str()],
-        };
-        let (mut is_interpreted, mut needs_script) = (false, false);
-        // A word may be a line for a shell.
-        let words = words
-            .into_iter()
-            .flat_map(|word| [word].into_iter().chain(parts(word)));
-        for word in words {
-            let file = self.cwd.join(word);
-            let found = file.metadata().ok().filter(Metadata::is_file);
-            let is_program =
-                |found: &Metadata| word.contains('/') && found.permissions().mode() & 0o111 != 0;
-            let is_script = is_interpreted && (needs_script || !word.starts_with('/'));
-            if found.is_some_and(|found| is_script || is_program(&found)) {
-                files.push(file);
-                needs_script = false;
-            }
-            if interprets(Path::new(word)) {
-                (is_interpreted, needs_script) = (true, true);
-            }
-        }
-        files
-    }
-}
-
-/// The words of a line for a shell.
-fn parts(line: &str) -> impl Iterator<Item = &str> {
-    let ends = |char: char| char.is_whitespace() || "\"'`;&|()<>$={}".contains(char);
-    line.split(ends).filter(|part| !part.is_empty())
-}
-
-fn interprets(program: &Path) -> bool {
-    let Some(name) = program.as_os_str().to_str() else {
-        return false;
-    };
-    let name = name.rsplit('/').next().unwrap_or_default();
-    let is_version = |char: char| char.is_ascii_digit() || char == '.';
-    let bare = name.trim_end_matches(is_version);
-    INTERPRETERS
-        .split_ascii_whitespace()
-        .any(|one| one == name || one == bare)
 }
 
 #[derive(Clone, Debug, PartialEq)]

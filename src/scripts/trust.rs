@@ -1,12 +1,16 @@
 //! Whether somebody else could have written a file or a script that this server would run.
 //!
-//! Looked at: the file, the scripts that it names by a path, the directories in which these stand, and those above them. Must not know what a script does.
+//! Looked at: the file, the programs and scripts that it names by a path, the directories in which these stand, and those above them. Must not know how a
+//! command is run.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{getegid, geteuid};
+
+use crate::scripts::spec::{CommandSpec, Run};
+use crate::scripts::template::Template;
 
 /// Why this file cannot be trusted, if it cannot.
 pub(super) fn problem(file: &Path) -> Option<String> {
@@ -67,4 +71,59 @@ fn others(found: &Metadata, is_above: bool) -> Option<String> {
     let is_own_group = found.gid() == getegid().as_raw() && found.gid() == found.uid();
     let is_open = mode & 0o020 != 0 && !is_own_group;
     is_open.then(|| format!("can be written by the group {}", found.gid()))
+}
+
+/// Programs and words of a shell that run a file which they are given, with or without a version in their name.
+const INTERPRETERS: &str = ". source sh bash dash zsh ksh fish busybox pwsh python pypy uv perl ruby node deno bun tsx php lua luajit Rscript julia tclsh \
+    expect java go groovy guile osascript";
+
+/// The files that a command runs, as far as they are named by paths: the program, what else can be run of that which it names, for there are programs that run
+/// others (`env`, `timeout`, a shell line), and the files behind the name of an interpreter: the first, which is its script, and those below the
+/// directory. What it is given from elsewhere, such as a log, is only read.
+pub(super) fn files(command: &CommandSpec) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let words: Vec<&str> = match &command.run {
+        Run::Argv(program, words) => {
+            files.extend(program.is_absolute().then(|| program.clone()));
+            let plain = || words.iter().filter_map(Template::plain);
+            // One that is not there yet counts as well.
+            let script = plain().find(|word| !word.starts_with('-'));
+            let script = script.filter(|word| !word.contains(char::is_whitespace));
+            let program = program.to_str().unwrap_or_default();
+            let script = script.filter(|_| interprets(program));
+            files.extend(script.map(|script| command.cwd.join(script)));
+            [program].into_iter().chain(plain()).collect()
+        }
+        Run::Shell(line) => vec![line],
+    };
+    let (mut is_interpreted, mut needs_script) = (false, false);
+    // A word may be a line for a shell.
+    let words = words.into_iter();
+    for word in words.flat_map(|word| [word].into_iter().chain(parts(word))) {
+        let file = command.cwd.join(word);
+        let found = file.metadata().ok().filter(Metadata::is_file);
+        let is_script = is_interpreted && (needs_script || !word.starts_with('/'));
+        let is_program = |found: Metadata| word.contains('/') && found.mode() & 0o111 != 0;
+        if found.is_some_and(|found| is_script || is_program(found)) {
+            files.push(file);
+            needs_script = false;
+        }
+        if interprets(word) {
+            (is_interpreted, needs_script) = (true, true);
+        }
+    }
+    files
+}
+
+/// The words of a line for a shell.
+fn parts(line: &str) -> impl Iterator<Item = &str> {
+    let ends = |char: char| char.is_whitespace() || "\"'`;&|()<>$={}".contains(char);
+    line.split(ends).filter(|part| !part.is_empty())
+}
+
+fn interprets(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or_default();
+    let bare = name.trim_end_matches(|char: char| char.is_ascii_digit() || char == '.');
+    let mut known = INTERPRETERS.split_ascii_whitespace();
+    known.any(|one| one == name || one == bare)
 }
