@@ -45,8 +45,9 @@ impl Identity {
     /// The result of `server/discover`.
     pub(crate) fn discover(&self, capabilities: Value) -> Vec<u8> {
         let mut out = Vec::new();
+        let versions = ProtocolVersion::ALL.iter();
         let result = DiscoverResult {
-            supported_versions: ProtocolVersion::ALL.map(ProtocolVersion::as_str),
+            supported_versions: versions.map(|version| version.as_str()).collect(),
             capabilities,
             instructions: self.instructions.as_deref(),
             modern: Cacheable::new(CacheHint::public(DISCOVER_TTL), &self.server_info),
@@ -81,7 +82,7 @@ pub(super) fn without_session(capabilities: &Value) -> Value {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DiscoverResult<'a> {
-    supported_versions: [&'a str; ProtocolVersion::ALL.len()],
+    supported_versions: Vec<&'a str>,
     capabilities: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     instructions: Option<&'a str>,

@@ -29,7 +29,7 @@ pub struct ErrorObject {
 
 /// The error codes this library sends. Specification: `basic/index` ("Error Codes").
 #[derive(Debug)]
-pub struct ErrorCode;
+pub enum ErrorCode {}
 
 impl ErrorCode {
     /// The bytes are not JSON.

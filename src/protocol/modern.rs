@@ -102,7 +102,7 @@ pub(crate) fn supported(version: &str) -> Result<(), ErrorObject> {
     }
     // Those of the handshake as well, unless it is one of them that is named where none of them can be.
     let is_fit = |one: &ProtocolVersion| known.is_none() || one.era() == Era::Modern;
-    let fit = ProtocolVersion::ALL.into_iter().filter(is_fit);
+    let fit = ProtocolVersion::ALL.iter().copied().filter(is_fit);
     let fit: Vec<_> = fit.map(ProtocolVersion::as_str).collect();
     Err(ErrorObject::new(
         ErrorCode::UNSUPPORTED_PROTOCOL_VERSION,

@@ -44,7 +44,7 @@ impl Era {
 
 impl ProtocolVersion {
     /// Those that clients shall use, newest first, as `server/discover` lists them: all but `2024-11-05`.
-    pub const ALL: [ProtocolVersion; 4] = [
+    pub const ALL: &[ProtocolVersion] = &[
         ProtocolVersion::V2026_07_28,
         ProtocolVersion::V2025_11_25,
         ProtocolVersion::V2025_06_18,
@@ -67,10 +67,8 @@ impl ProtocolVersion {
 
     /// The revision with this name, or `None` if it is not supported.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .chain([ProtocolVersion::V2024_11_05])
-            .find(|version| version.as_str() == name)
+        let mut all = Self::ALL.iter().chain(&[ProtocolVersion::V2024_11_05]);
+        all.find(|version| version.as_str() == name).copied()
     }
 
     /// The era the revision belongs to.

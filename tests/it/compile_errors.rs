@@ -226,6 +226,7 @@ const NAMES_ITS_TYPES: &str =
     use mcp_threads::crossbeam_channel::{self, Receiver};
     let cancelled: &Receiver<std::convert::Infallible> = cx.cancellation().channel();
     crossbeam_channel::select! { recv(cancelled) -> _ => (), default => () }
+    let revisions: &[mcp_threads::ProtocolVersion] = mcp_threads::ProtocolVersion::ALL;
     mcp_threads::serde_json::Value::Null
 }); }";
 

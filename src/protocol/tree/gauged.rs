@@ -50,24 +50,17 @@ impl<'g, T> Gauged<'g, T> {
     }
 }
 
+/// What JSON describes by itself (`true`) is asked for as anything, unless it is a name: asked for as it is, serde_json itself would make the error, with
+/// the whole value in it.
 macro_rules! deserialize {
-    ($($method:ident($($name:ident: $type:ty),*))*) => {$(
+    ($by_itself:literal: $($method:ident($($name:ident: $type:ty),*))*) => {$(
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Slip> {
             let visitor = self.on_the_same(visitor, self.is_tree);
-            self.inner.$method($($name,)* visitor).map_err(Slip::of)
-        }
-    )*};
-}
-
-/// What JSON describes by itself is asked for as anything: asked for as it is, serde_json itself would make the error, with the whole value in it.
-macro_rules! deserialize_self_described {
-    ($($method:ident($($name:ident: $type:ty),*))*) => {$(
-        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Slip> {
-            let visitor = self.on_the_same(visitor, self.is_tree);
-            if self.is_key {
-                return self.inner.$method($($name,)* visitor).map_err(Slip::of);
-            }
-            self.inner.deserialize_any(visitor).map_err(Slip::of)
+            let read = match $by_itself && !self.is_key {
+                true => self.inner.deserialize_any(visitor),
+                false => self.inner.$method($($name,)* visitor),
+            };
+            read.map_err(Slip::of)
         }
     )*};
 }
@@ -80,7 +73,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Gauged<'_, D> {
         self.inner.deserialize_any(visitor).map_err(Slip::of)
     }
 
-    deserialize_self_described! {
+    deserialize! { true:
         deserialize_bool() deserialize_f32() deserialize_f64()
         deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64()
         deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64()
@@ -105,7 +98,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Gauged<'_, D> {
         read.map_err(Slip::of)
     }
 
-    deserialize! {
+    deserialize! { false:
         deserialize_char() deserialize_i128() deserialize_u128()
         deserialize_str() deserialize_string() deserialize_bytes() deserialize_byte_buf()
         deserialize_option()
@@ -115,9 +108,9 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Gauged<'_, D> {
 }
 
 macro_rules! visit {
-    ($($method:ident: $type:ty,)*) => {$(
-        fn $method<E: de::Error>(self, value: $type) -> Result<V::Value, E> {
-            self.inner.$method::<Slip>(value).map_err(E::custom)
+    ($($method:ident($($value:ident: $type:ty)?))*) => {$(
+        fn $method<E: de::Error>(self $(, $value: $type)?) -> Result<V::Value, E> {
+            self.inner.$method::<Slip>($($value)?).map_err(E::custom)
         }
     )*};
 }
@@ -144,20 +137,13 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Gauged<'_, V> {
     }
 
     visit! {
-        visit_bool: bool, visit_char: char, visit_f32: f32, visit_f64: f64,
-        visit_i64: i64, visit_i128: i128, visit_u64: u64, visit_u128: u128,
-        visit_bytes: &[u8], visit_borrowed_bytes: &'de [u8],
+        visit_unit() visit_none() visit_bool(is: bool) visit_char(char: char)
+        visit_f32(number: f32) visit_f64(number: f64) visit_i64(number: i64) visit_u64(number: u64)
+        visit_i128(number: i128) visit_u128(number: u128)
+        visit_bytes(bytes: &[u8]) visit_borrowed_bytes(bytes: &'de [u8])
     }
 
     visit_text! { visit_str: &str, visit_borrowed_str: &'de str, visit_string: String, }
-
-    fn visit_unit<E: de::Error>(self) -> Result<V::Value, E> {
-        self.inner.visit_unit::<Slip>().map_err(E::custom)
-    }
-
-    fn visit_none<E: de::Error>(self) -> Result<V::Value, E> {
-        self.inner.visit_none::<Slip>().map_err(E::custom)
-    }
 
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
         let inner = self.around(inner, false);
