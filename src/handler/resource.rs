@@ -251,7 +251,6 @@ pub trait IntoResourceResult {
     ///
     /// What the client's program is told instead: an internal error with the sentence of a [`ToolError`], or the error of
     /// [`ToolError::protocol`].
-    #[doc(hidden)]
     fn into_resource_result(self) -> Result<Option<ReadResourceResult>, ErrorObject>;
 }
 
