@@ -231,6 +231,13 @@ impl Jobs {
         is_said.then(|| state.record.clone())
     }
 
+    /// Ends an attempt that is to begin anew.
+    pub(crate) fn pause(&self, id: &str) {
+        if let Some(entry) = self.entry(id) {
+            entry.lock().stop = None;
+        }
+    }
+
     /// Ends an attempt that asked something. `false` when the job has ended meanwhile. If its questions cannot be stored, nobody can answer them, and it
     /// has failed.
     pub(crate) fn ask(

@@ -2,7 +2,7 @@
 //!
 //! The order in which a job is made: a permit of its lane is reserved, the record is stored, its client is answered, the first attempt is handed in. Nothing
 //! is stored when the lane is full, except for a job in a workspace, which waits in that queue; and what is stored can be looked at before its id can be
-//! read. An attempt that asks ends; the answer brings the next one. Must not know what a client may do with a job.
+//! read. An attempt that asks ends; the answer brings the next one. One that may not wait on its worker ends, too, and the next stands in line for that. Must not know what a client may do with a job.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::base::errands::Errand;
 use crate::base::log;
 use crate::base::owner::Owner;
-use crate::desk::jobs::{NotKept, failed};
+use crate::desk::jobs::{Jobs, NotKept, failed};
 use crate::desk::record::{Carried, Order};
 use crate::desk::wire::{Task, TaskView};
 use crate::desk::workspace::{Outside, Turn, Visitor};
@@ -20,7 +20,7 @@ use crate::engine::call::{Call, Facts, HandlerInput};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
 use crate::engine::errors::{internal_error, lane_refused, shutting_down};
-use crate::engine::record_port::RecordPort;
+use crate::engine::record_port::{Again, RecordPort};
 use crate::engine::reply::AnswerPort;
 use crate::engine::rounds::Rounds;
 use crate::engine::shared::Shared;
@@ -58,6 +58,8 @@ pub(super) enum Standing {
     New,
     /// A job that has had its answers, or was interrupted by the end of another server.
     Accepted,
+    /// One whose attempt got no permit to wait.
+    Postponed,
 }
 
 /// A job to be made of a call.
@@ -152,7 +154,8 @@ impl Starter {
             return;
         };
         let workspace = order.workspace.clone();
-        let queued = self.attempt_of(id, order, attempt.carried, callable);
+        let port = self.port_of(id, jobs, &order, ticket.another());
+        let queued = self.attempt_of(port, order, attempt.carried, callable);
         let call = Arc::clone(&queued.control.call);
         // It is empty: nobody else has this lock.
         let _was_empty = running.set(Arc::downgrade(&call));
@@ -164,19 +167,46 @@ impl Starter {
                 let key = Key { owner, name };
                 self.enter(queued, ticket, &key, access, standing);
             }
+            _ if standing == Standing::Postponed => {
+                let waits = &self.shared.waits[self.shared.desk.jobs_lane];
+                waits.line_up(Box::new(move |permit| {
+                    *queued.control.permit.lock() = permit;
+                    ticket.submit(queued);
+                }));
+            }
             _ => ticket.submit(queued),
+        }
+    }
+
+    fn port_of(
+        &self,
+        id: &Arc<str>,
+        jobs: &Arc<Jobs>,
+        order: &Order,
+        next: Ticket<QueuedCall>,
+    ) -> RecordPort {
+        let again = order.workspace.is_none().then(|| {
+            let (starter, id) = (self.clone(), Arc::clone(id));
+            Box::new(move || starter.attempt(&id, next.hold(), Standing::Postponed)) as Again
+        });
+        RecordPort {
+            id: Arc::clone(id),
+            jobs: Arc::clone(jobs),
+            errands: Arc::clone(&self.shared.desk.errands),
+            restartable: order.restartable,
+            again,
         }
     }
 
     fn attempt_of(
         &self,
-        id: &Arc<str>,
+        port: RecordPort,
         order: Order,
         carried: Carried,
         callable: Arc<Callable>,
     ) -> QueuedCall {
         let shared = &self.shared;
-        let jobs = shared.desk.jobs.as_ref().expect("a job has a table");
+        let (id, jobs) = (Arc::clone(&port.id), Arc::clone(&port.jobs));
         let tag = RequestTag::fresh(None);
         let era = version_of(&order).era();
         let name = order.client_info.as_deref();
@@ -184,7 +214,7 @@ impl Starter {
         let name = name.and_then(|name| serde_json::from_str::<Text<'_>>(name.get()).ok());
         tag.note_asker(era.as_str(), name.as_ref().map(|Text(name)| &**name));
         let facts = Facts {
-            id: RequestId::String((&**id).into()),
+            id: RequestId::String((&*id).into()),
             // Of whichever era its client is: the record is fetched in both, and what the older one does not know is left out then.
             era: Era::Modern,
             method: "tools/call",
@@ -194,13 +224,7 @@ impl Starter {
             owner: Owner::Nobody,
             traceparent: None,
         };
-        let port = AnswerPort::Record(RecordPort {
-            id: Arc::clone(id),
-            jobs: Arc::clone(jobs),
-            errands: Arc::clone(&shared.desk.errands),
-            restartable: order.restartable,
-        });
-        let call = Call::new(facts, callable.liveness, port);
+        let call = Call::new(facts, callable.liveness, AnswerPort::Record(port));
         let info = info_of(&order, &callable, tag);
         // Who follows tasks has declared that, and nobody else can answer.
         let asking = match order.capabilities {
@@ -208,7 +232,7 @@ impl Starter {
             None => Asking::Never,
         };
         let control = Control {
-            record: Some((Arc::clone(jobs), Arc::clone(id))),
+            record: Some((jobs, id)),
             ..Control::new(call, info, asking, shared.desk.jobs_lane, shared)
         };
         // A job that has been accepted runs; what its arguments take, its record is charged for.

@@ -8,7 +8,7 @@
 //!                                                   fail (queued: its lane is full)
 //! ```
 //!
-//! A running call has two more ends: `pause`, when a job has asked its client and its worker is free until the answer, and `give_up`, when its handler
+//! A running call has two more ends: `pause`, when a job has asked its client, or may not wait on its worker, which is free until it goes on, and `give_up`, when its handler
 //! was silent, was told so (`stall`, which ends nothing), and has not returned in its grace.
 //!
 //! However a call ends (its handler returns or panics, the client cancels, the server shuts down, its job is lost), the first
@@ -33,6 +33,7 @@ use crate::base::log;
 use crate::base::owner::Owner;
 use crate::base::pulse::Pulse;
 use crate::engine::errors::internal_error;
+use crate::engine::record_port::RecordPort;
 use crate::engine::reply::{AnswerPort, Asked, Refusal, afford};
 use crate::engine::rounds::Rounds;
 use crate::observe::access::{Access, Details, Outcome, RequestTag, Traceparent};
@@ -267,15 +268,14 @@ impl Call {
         self.end_with(error, outcome, drop)
     }
 
-    /// Ends the attempt of a job that goes on later: nothing is answered. False if it has ended.
-    pub(crate) fn pause(&self) -> bool {
-        let Some((OpenCall { port, .. }, access)) = self.end(Outcome::Ok) else {
-            return false;
-        };
-        if let AnswerPort::Record(record) = port {
-            record.pause(&access);
+    /// Ends the attempt of a job that goes on later: nothing is answered. `None` if it has ended.
+    pub(crate) fn pause(&self) -> Option<RecordPort> {
+        let (OpenCall { port, .. }, access) = self.end(Outcome::Ok)?;
+        access.ended(None);
+        match port {
+            AnswerPort::Record(record) => Some(record),
+            AnswerPort::Outbox(_) | AnswerPort::Batch(_) => None,
         }
-        true
     }
 
     /// The client does not want it any more: no answer, and the handler is told.

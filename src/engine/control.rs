@@ -3,6 +3,7 @@
 //! Everything it sends goes by the call's port; questions go to a session's client at once, or end the attempt. Must not know how a lane
 //! runs, or transports.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
@@ -25,7 +26,7 @@ use crate::handler::command::children::Children;
 use crate::handler::control::{CallControl, RequestInfo};
 use crate::handler::progress::Progress;
 use crate::handler::workspace::Inside;
-use crate::lane::Waits;
+use crate::lane::{Permit, Waits};
 use crate::legacy::Asks;
 use crate::outbox::EventKind;
 use crate::protocol::jsonrpc;
@@ -52,6 +53,10 @@ pub(crate) struct Control {
     pub(crate) inside: OnceLock<Box<Inside>>,
     /// The same for the watchdog, which takes the place from it.
     pub(crate) seat: OnceLock<Seat>,
+    /// What it stood in line for, until its handler takes it.
+    pub(crate) permit: Lock<Option<Permit>>,
+    /// Whether its job is to begin anew.
+    pub(crate) is_postponed: AtomicBool,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -84,6 +89,8 @@ impl Control {
             record: None,
             inside: OnceLock::new(),
             seat: OnceLock::new(),
+            permit: Lock::default(),
+            is_postponed: AtomicBool::new(false),
             shared: Arc::clone(shared),
         }
     }
@@ -284,5 +291,15 @@ impl CallControl for Control {
 
     fn waits(&self) -> &Arc<Waits> {
         &self.shared.waits[self.lane]
+    }
+
+    fn handed_permit(&self) -> Option<Permit> {
+        self.permit.lock().take()
+    }
+
+    fn postpone(&self) {
+        // In a workspace it would have to wait for its turn again.
+        let can_wait = self.record.is_some() && self.inside.get().is_none();
+        self.is_postponed.store(can_wait, Ordering::Relaxed);
     }
 }

@@ -21,7 +21,11 @@ pub(crate) struct RecordPort {
     pub(crate) errands: Arc<Errands>,
     /// Whether it runs again when a server's end has interrupted it.
     pub(crate) restartable: bool,
+    /// Hands in the next attempt, which keeps its lane open. `None` where there is none that could wait outside of a workspace.
+    pub(crate) again: Option<Again>,
 }
+
+pub(crate) type Again = Box<dyn FnOnce() + Send>;
 
 impl RecordPort {
     /// Ends the job with the result that its call was answered with.
@@ -39,14 +43,18 @@ impl RecordPort {
         let is_interrupted =
             error.code == ErrorCode::OVERLOADED && access.outcome == Outcome::Cancelled;
         if self.restartable && is_interrupted {
-            return self.pause(&access);
+            return access.ended(None);
         }
         let outcome = failed(error);
         match access.outcome {
             // No worker says so, but the clock, a shutdown, or a thread that serves clients; and the store may hang.
             Outcome::Abandoned | Outcome::Cancelled | Outcome::Refused => {
-                let errands = Arc::clone(&self.errands);
-                errands.run([Box::new(|| self.end(outcome, access)) as Errand]);
+                let RecordPort { id, jobs, .. } = self;
+                let end = move || {
+                    jobs.end(&id, outcome);
+                    access.ended(None);
+                };
+                self.errands.run([Box::new(end) as Errand]);
             }
             _ => self.end(outcome, access),
         }
@@ -57,14 +65,17 @@ impl RecordPort {
         self.end(JobOutcome::Cancelled, access);
     }
 
-    fn end(self, outcome: JobOutcome, access: Access) {
+    fn end(mut self, outcome: JobOutcome, access: Access) {
+        // The lane may close while the store hangs.
+        self.again = None;
         self.jobs.end(&self.id, outcome);
         access.ended(None);
     }
 
-    /// The attempt has ended, and the job goes on later.
-    pub(crate) fn pause(self, access: &Access) {
-        access.ended(None);
+    /// The attempt, which is over, has done nothing: another one begins when it may wait.
+    pub(crate) fn postpone(self) {
+        self.jobs.pause(&self.id);
+        self.again.into_iter().for_each(|again| again());
     }
 }
 

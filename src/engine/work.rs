@@ -5,12 +5,15 @@
 //! and `answer_with` run wherever a call is refused or answered. Must not know how a lane queues, or how the answer travels.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
 use crate::base::budget::Charge;
 use crate::base::log;
 use crate::base::panics;
+use crate::base::waiting::after;
 use crate::desk::record::Carried;
 use crate::desk::workspace::Turn;
 use crate::engine::call::{Call, Facts, HandlerInput, Responder};
@@ -55,6 +58,10 @@ pub(crate) struct HandlerCall {
 
 /// Goes on with a call, with what was asked and kept in it, and with its arguments.
 pub(crate) type Then = Box<dyn FnOnce(&Arc<Call>, Carried, Option<Box<RawValue>>) + Send>;
+
+/// How long a job waits for memory that its arguments take, for all that it knows in vain, and how often it looks.
+const ROOM_PATIENCE: Duration = Duration::from_secs(60);
+const ROOM_INTERVAL: Duration = Duration::from_millis(250);
 
 impl WorkItem for QueuedCall {
     type Running = Arc<Control>;
@@ -115,7 +122,7 @@ impl HandlerCall {
         }
         // Unwind safety: what the handler leaves half done when it panics is its own fork of the state, which is dropped with it, or shared
         // by its author's choice.
-        let result = panics::catch(|| self.invoke(control));
+        let result = panics::catch(|| self.invoke_when_there_is_room(control));
         // From here on nobody else ends the call for its silence; or else somebody has, and this worker has been written off.
         let is_given_up = !call.pulse.try_return();
         if !is_given_up {
@@ -151,6 +158,39 @@ impl HandlerCall {
         }
     }
 
+    /// Calls the handler. A job whose arguments do not fit into the memory that is left tries again, as long as it may wait.
+    fn invoke_when_there_is_room(&self, control: &Arc<Control>) -> Result<Reply, ErrorObject> {
+        let Some((jobs, id)) = &control.record else {
+            return self.invoke(control);
+        };
+        let mut end = None;
+        loop {
+            let result = self.invoke(control);
+            // Told before its handler has done anything.
+            if result.as_ref().err() != Some(&ErrorObject::no_memory()) {
+                return result;
+            }
+            let handed = control.handed_permit();
+            let Some(permit) = handed.or_else(|| control.waits().take().ok()) else {
+                control.postpone();
+                return result;
+            };
+            let end = *end.get_or_insert_with(|| {
+                let said = jobs.say(id, "waiting for memory".into());
+                said.iter().for_each(|record| jobs.announce(record));
+                after(ROOM_PATIENCE)
+            });
+            let call = &control.call;
+            let wait = call.pulse.begin_wait("memory".into());
+            let is_over = call.token().wait(ROOM_INTERVAL) || Instant::now() >= end;
+            call.pulse.end_wait(wait);
+            if is_over {
+                return result;
+            }
+            *control.permit.lock() = Some(permit);
+        }
+    }
+
     /// Gives the attempt what earlier ones left for it, and calls the handler.
     fn invoke(&self, control: &Arc<Control>) -> Result<Reply, ErrorObject> {
         if let Some(rounds) = &mut *control.rounds.lock() {
@@ -167,7 +207,7 @@ impl HandlerCall {
         }
     }
 
-    /// A job keeps what it asks, and goes on when it is answered; a call that is to become a job does so now; all others are answered.
+    /// A job keeps what it asks, and goes on when it is answered, or when it may wait; a call that is to become a job does so now; all others are answered.
     fn conclude(&mut self, control: &Control, result: Result<Reply, ErrorObject>) -> WorkEnd {
         let then = self.then.take();
         let result = result.map_err(|error| match &mut *control.rounds.lock() {
@@ -183,10 +223,17 @@ impl HandlerCall {
         };
         match (&control.record, left_over, then) {
             (Some((jobs, id)), Some((questions, carried)), _) => {
-                match control.call.pause() && jobs.ask(id, questions, carried) {
+                match control.call.pause().is_some() && jobs.ask(id, questions, carried) {
                     true => WorkEnd::Done,
                     false => WorkEnd::Cancelled,
                 }
+            }
+            (Some(_), None, _) if control.is_postponed.load(Ordering::Relaxed) => {
+                let Some(port) = control.call.pause() else {
+                    return WorkEnd::Cancelled;
+                };
+                port.postpone();
+                WorkEnd::Done
             }
             (None, None, Some(then)) if is_success(&result) => {
                 let rounds = control.rounds.lock().take();

@@ -18,7 +18,7 @@ use crate::handler::client::ClientSource;
 use crate::handler::command::children::Children;
 use crate::handler::progress::Progress;
 use crate::handler::workspace::Inside;
-use crate::lane::Waits;
+use crate::lane::{Permit, Waits};
 use crate::observe::access::RequestTag;
 use crate::outbox::EventKind;
 use crate::protocol::meta::{ProgressToken, TraceContext};
@@ -68,6 +68,10 @@ pub(crate) trait CallControl: Send + Sync {
     fn session(&self) -> Option<Span>;
     /// The permits of its lane for handlers that wait.
     fn waits(&self) -> &Arc<Waits>;
+    /// The one of them for which its job stood in line, if it did, once.
+    fn handed_permit(&self) -> Option<Permit>;
+    /// Its handler has done nothing, could not get a permit, and leaves: a job stands in line for one and begins anew, instead of ending with what is returned.
+    fn postpone(&self);
 }
 
 /// The facts of one request that its handler may ask for. Immutable.

@@ -61,7 +61,7 @@ impl Lane {
 
         /// How many handlers may wait at once for a handshake-era client to answer a question or for a resource of a pool, for each of them keeps its worker. Default
         /// half of the workers; at least 1. The next one gets [`AskError::TooMany`](crate::AskError::TooMany) or
-        /// [`ClaimError::TooMany`](crate::ClaimError::TooMany).
+        /// [`ClaimError::TooMany`](crate::ClaimError::TooMany); a background job of a file of scripts goes back to the lane's queue.
         waiting(waiting_max: usize) => waiting_max = Some(waiting_max);
 
         /// How long a handler of this lane may give no sign of life before its call is cancelled and, if it does not return, its worker is replaced. Default

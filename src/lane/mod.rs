@@ -32,6 +32,6 @@ mod worker;
 pub use self::definition::Lane;
 pub(crate) use self::submit::{LaneRefusal, RunningLane, Ticket};
 pub(crate) use self::threads::Meter;
-pub(crate) use self::waits::Waits;
+pub(crate) use self::waits::{Permit, Waits};
 pub(crate) use self::watchdog::Watchdog;
 pub(crate) use self::worker::{Queued, Running, Silence, WorkEnd, WorkItem};

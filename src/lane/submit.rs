@@ -10,7 +10,6 @@ use std::sync::{Arc, RwLock};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::lane::waits::Waits;
 use crate::lane::worker::{Queued, SharedLane, WorkItem};
 
 /// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
@@ -18,8 +17,6 @@ pub(crate) struct RunningLane<W: WorkItem> {
     pub(super) shared: Arc<SharedLane<W>>,
     /// `None` once closed. An item is sent under the lock, so each one was sent before the close, and is run, or is given back.
     pub(super) submit: RwLock<Option<Sender<Queued<W>>>>,
-    /// The permits for handlers that wait.
-    pub(super) waits: Arc<Waits>,
     /// Disconnects once every worker has left its loop.
     pub(super) left: Receiver<Infallible>,
 }
@@ -44,6 +41,22 @@ pub(crate) struct Ticket<W: WorkItem> {
 }
 
 impl<W: WorkItem> Ticket<W> {
+    /// Another one, for the same item when it has run and comes back.
+    pub(crate) fn another(&self) -> Self {
+        Ticket {
+            resume: self.resume.clone(),
+            shared: Arc::clone(&self.shared),
+            has_permit: false,
+        }
+    }
+
+    /// The same with a permit: what waits for its lane elsewhere takes a place of its queue.
+    pub(crate) fn hold(mut self) -> Self {
+        self.shared.permits.take_anyway();
+        self.has_permit = true;
+        self
+    }
+
     /// Hands the item in. Never waits, never refused.
     pub(crate) fn submit(mut self, item: W) {
         if !mem::take(&mut self.has_permit) {

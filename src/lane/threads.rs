@@ -30,6 +30,7 @@ impl<W: WorkItem> RunningLane<W> {
         let shared = Arc::new(SharedLane {
             slots: slots.collect(),
             permits: Permits::new(workers, lane.capacity()),
+            waits: Waits::new(&lane.name, lane.waiting_max()),
             lane,
             take,
             living: AtomicUsize::new(workers),
@@ -40,7 +41,6 @@ impl<W: WorkItem> RunningLane<W> {
             cancelled: AtomicU64::new(0),
         });
         let running = RunningLane {
-            waits: Waits::new(&shared.lane.name, shared.lane.waiting_max()),
             shared,
             submit: RwLock::new(Some(submit)),
             left,
@@ -80,7 +80,7 @@ impl<W: WorkItem> RunningLane<W> {
     }
 
     pub(crate) fn waits(&self) -> &Arc<Waits> {
-        &self.waits
+        &self.shared.waits
     }
 
     /// Handles to what the workers run now, without those that have been abandoned.

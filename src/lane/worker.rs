@@ -6,8 +6,8 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::mem;
-use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::base::pulse::Pulse;
 use crate::base::stats::LaneStats;
 use crate::base::waiting::look_and_yield;
 use crate::lane::definition::Lane;
+use crate::lane::waits::Waits;
 
 /// A piece of work that a lane runs once.
 pub(crate) trait WorkItem: Sized + Send + 'static {
@@ -172,6 +173,8 @@ pub(super) struct SharedLane<W: WorkItem> {
     pub(super) take: Receiver<Queued<W>>,
     /// How much may wait.
     pub(super) permits: Permits,
+    /// The permits for handlers that wait, and what stands in line for one.
+    pub(super) waits: Arc<Waits>,
     /// One for each worker.
     pub(super) slots: Box<[Slot<W::Running>]>,
     /// Workers that can take an item now or later: those that have not left, without those that are wedged.
@@ -190,7 +193,7 @@ impl<W: WorkItem> SharedLane<W> {
             name: self.lane.name.to_string(),
             workers: self.living.load(Ordering::Relaxed),
             busy: self.running().len(),
-            queued: self.take.len(),
+            queued: self.take.len() + self.waits.lined_up(),
             capacity: self.lane.capacity(),
             done: self.slots.iter().map(|slot| slot.lock().done).sum(),
             refused: self.refused.load(Ordering::Relaxed),
@@ -209,6 +212,7 @@ impl<W: WorkItem> SharedLane<W> {
 
     /// What waits, to be taken out by others than workers.
     pub(super) fn waiting(&self) -> impl Iterator<Item = W> {
+        self.waits.end_line();
         let taken = self.take.try_iter();
         taken.filter_map(|queued| {
             self.permits.give_back();

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{at, select};
 
-use crate::base::counted::Counted;
 use crate::base::setters::setters;
 use crate::base::waiting::after;
 use crate::handler::RequestContext;
+use crate::lane::Permit;
 use crate::pool::claim::Claim;
 use crate::pool::error::ClaimError;
 use crate::pool::external::ExternalLock;
@@ -154,18 +154,31 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
         wait: Duration,
         fits: impl Fn(&K) -> bool,
     ) -> Result<Claim<T, K>, ClaimError> {
+        self.claim_with(cx, &mut None, wait, fits)
+    }
+
+    /// The same with this permit to wait. One that is taken stays there for the next claim.
+    #[track_caller]
+    pub(crate) fn claim_with<S>(
+        &self,
+        cx: &mut RequestContext<S>,
+        permit: &mut Option<Permit>,
+        wait: Duration,
+        fits: impl Fn(&K) -> bool,
+    ) -> Result<Claim<T, K>, ClaimError> {
         let want = Want {
             fits: self.shelf.keys.iter().map(fits).collect(),
             call: Holder::call(cx.control()),
             part_of: Holder::all_of(cx.control()),
             at: Location::caller(),
         };
-        self.seek(cx, wait, Arc::new(want))
+        self.seek(cx, permit, wait, Arc::new(want))
     }
 
     fn seek<S>(
         &self,
         cx: &mut RequestContext<S>,
+        permit: &mut Option<Permit>,
         wait: Duration,
         want: Arc<Want>,
     ) -> Result<Claim<T, K>, ClaimError> {
@@ -177,13 +190,12 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
         }
         let deadline = after(wait);
         let line = table.line_up(Arc::clone(&want));
-        let mut waiting = None;
         loop {
             let grant = match line.got() {
                 Some(grant) => grant,
                 None => {
-                    if waiting.is_none() && Instant::now() < deadline {
-                        waiting = Some(permit_to_wait(cx)?);
+                    if permit.is_none() && Instant::now() < deadline {
+                        *permit = Some(permit_to_wait(cx)?);
                     }
                     wait_in(&line, cx, table, &want, deadline)?
                 }
@@ -218,7 +230,7 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
 }
 
 /// One of the permits of a lane for calls that wait.
-fn permit_to_wait<S>(cx: &RequestContext<S>) -> Result<Counted, ClaimError> {
+fn permit_to_wait<S>(cx: &RequestContext<S>) -> Result<Permit, ClaimError> {
     let permit = cx.control().waits().take();
     permit.map_err(|(lane, most)| ClaimError::TooMany { lane, most })
 }

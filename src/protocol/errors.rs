@@ -78,7 +78,7 @@ impl ErrorObject {
         Self::new(ErrorCode::OVERLOADED, message).with_data(json!({ "retryAfterMs": 1000 }))
     }
 
-    /// What it would take does not fit the server's account.
+    /// What it would take does not fit the server's account. Of a call, only before its handler has done anything: a job begins again then.
     pub(crate) fn no_memory() -> Self {
         Self::overloaded("The server has no memory left for this; try again later")
     }

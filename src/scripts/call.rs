@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::base::log;
 use crate::handler::{AskError, Elicited, RequestContext, ToolError};
-use crate::pool::ResourcePool;
+use crate::pool::{ClaimError, ResourcePool};
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::results::ReadResourceResult;
 use crate::protocol::types::{CallToolResult, ResourceContents};
@@ -49,16 +49,25 @@ pub(super) fn call<S>(
     let waits = spec.confirm.is_some() || turns.is_some() || !spec.claims.is_empty();
     let confirmed = waits.then(|| ready(spec, base, cx, &given)).transpose()?;
     let claimed = turns.iter().map(|(name, size)| (name, size));
+    // One for all of them: two that give it to each other in between could go on for ever.
+    let mut permit = cx.control().handed_permit();
     let mut claims = Vec::new();
     for (name, size) in claimed.chain(&spec.claims) {
         let Some(pool) = pools.get(name) else {
             continue;
         };
-        let claim = pool.claim_where(cx, Duration::MAX, |place| place <= size);
-        let mut claim = claim.map_err(|error| ToolError::new(error.to_string()))?;
+        let claim = pool.claim_with(cx, &mut permit, Duration::MAX, |place| place <= size);
+        let mut claim = claim.map_err(|error| {
+            if matches!(error, ClaimError::TooMany { .. }) {
+                // Nothing has been run.
+                cx.control().postpone();
+            }
+            ToolError::new(error.to_string())
+        })?;
         claim.label(&spec.name);
         claims.push(claim);
     }
+    drop(permit);
     // A person and a pool take their time, and a link may point elsewhere by now.
     let (values, prepared) = prepare(spec, base, given)?;
     if confirmed.is_some_and(|confirmed| confirmed != digest(&values)) {

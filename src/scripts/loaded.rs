@@ -170,7 +170,6 @@ impl Scripts {
             .tools()
             .any(|tool| tool.execution != Execution::Inline)
         {
-            // Half of them may wait for their turn, and nobody tries a job again that was refused.
             server = server.lane(Lane::new("jobs").workers(JOB_WORKERS).queue(256));
         }
         server.register(self)

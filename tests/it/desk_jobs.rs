@@ -302,6 +302,35 @@ fn law_13_an_answer_for_which_there_is_no_room_is_refused_and_can_be_given_again
 }
 
 #[test]
+fn law_13_a_job_waits_for_the_memory_that_its_arguments_take() {
+    const ITEMS: usize = 1 << 18;
+    let (gate, tree) = (Gate::new(), ITEMS * size_of::<Value>());
+    let door = gate.door();
+    let holds = Tool::new("holds").execution(Execution::EitherWay);
+    let server = Server::new("it", "1.0.0")
+        .limits(Limits::default().memory_bytes_max(tree * 3 / 2 + (4 << 20)))
+        .register(holds.handler(move |_: Value| {
+            door.pass("holds");
+            "done"
+        }));
+    let (served, mut client) = Served::pipe(server);
+    let given = json!({ "items": vec![0; ITEMS] });
+    client.send(&call("first", "holds", given.clone()));
+    assert_eq!(gate.began(), "holds");
+    let params = json!({ "name": "holds", "arguments": given });
+    let job = client.ask(&request("tools/call", params));
+    let job = job["result"]["taskId"].as_str().expect("it is a task");
+    until("it waits for memory", || {
+        get(&mut client, job)["statusMessage"] == "waiting for memory"
+    });
+    assert!(gate.nobody_came());
+    gate.let_go(2);
+    assert_eq!(text(&client.answer("first")), "done");
+    until_status(&mut client, job, "completed");
+    end(served, client);
+}
+
+#[test]
 fn what_is_asked_before_there_is_a_job_is_asked_by_rounds() {
     let gate = Gate::new();
     let (served, mut client) = Served::pipe(server(&gate));

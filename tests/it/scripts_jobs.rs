@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::thread;
+use std::time::Duration;
 
+use mcp_threads::{Lane, Scripts};
 use serde_json::{Value, json};
 
 use crate::asking::accept;
 use crate::harness::message::legacy_call;
+use crate::harness::served::lane;
 use crate::harness::talk::{introduce, is_question, reply_to};
-use crate::harness::{PipeClient, Place, text, until};
+use crate::harness::{PATIENCE, PipeClient, Place, Served, text, until};
 
 const JOBS: &str = r##"
 [pools.device]
@@ -18,6 +22,12 @@ name = "asks"
 description = "Asks first, and is a job."
 run = ["echo", "job done"]
 confirm = "Begin?"
+job = true
+
+[[tool]]
+name = "asks_nobody"
+description = "Is a job."
+run = ["echo", "job done"]
 job = true
 
 [[tool]]
@@ -43,6 +53,14 @@ description = "May not run beside another that claims the device."
 shell = 'mkdir device || exit 9; until [ -e go ]; do sleep 0.01; done; rmdir device; echo done'
 claims = ["device"]
 job = true
+
+[[tool]]
+name = "counts"
+description = "One after the other, each writes down its number."
+shell = 'mkdir alone || exit 9; until [ -e go ]; do sleep 0.01; done; echo $ARG_N >> order; rmdir alone; echo done'
+concurrency = 1
+job = true
+args.n = { type = "integer" }
 
 [[tool]]
 name = "waits"
@@ -126,6 +144,100 @@ fn jobs_wait_for_their_turn_and_for_a_place_in_the_pool() {
         }
         client.close();
         running.exits_well();
+    }
+}
+
+/// The file's server in this process. Of three workers for jobs one runs `counts`, one may wait for its turn, and one is left.
+fn crowd(place: &Place, drain_deadline: Duration) -> (Served, PipeClient, Vec<Value>) {
+    let scripts = Scripts::load_trusting(place.0.join("tools.toml")).expect("it is right");
+    let lane = Lane::new("jobs").workers(3).queue(9);
+    let server = scripts.into_server().lane(lane);
+    let (served, mut client) = Served::pipe(server.job_drain_deadline(drain_deadline));
+    introduce(&mut client, &json!({}));
+    let job = |n: usize| {
+        let job = begin(&mut client, "counts", &json!({ "n": n }), None);
+        match n {
+            0 => until("the first runs", || place.0.join("alone").exists()),
+            1 => until("the second waits", || {
+                let status = legacy_call("look", "job_status", json!({ "job": job }));
+                text(&client.ask(&status)).contains("waiting for")
+            }),
+            _ => {}
+        }
+        job
+    };
+    let jobs = (0..CROWD).map(job).collect();
+    (served, client, jobs)
+}
+
+const CROWD: usize = 9;
+
+#[test]
+fn law_15_a_job_that_may_not_wait_for_its_turn_goes_back_to_its_queue() {
+    let place = place("crowd");
+    let (served, mut client, jobs) = crowd(&place, PATIENCE);
+    let other = begin(&mut client, "asks_nobody", &json!({}), None);
+    assert_eq!(result_of(&mut client, &other), "job done\n", "others go on");
+    // By the one worker that is left, so it has dealt with all before.
+    assert_eq!(lane(&served.stats(), "jobs").queued, CROWD - 2);
+    until("its worker is free", || {
+        lane(&served.stats(), "jobs").busy == 2
+    });
+    let cancel = legacy_call("cancel", "job_cancel", json!({ "job": jobs[4] }));
+    assert!(text(&client.ask(&cancel)).contains("cancelled"));
+    let more = legacy_call("more", "counts", json!({ "n": CROWD }));
+    let refused = (0..=CROWD).any(|_| client.ask(&more)["error"]["code"] == 503);
+    assert!(refused, "they stand in its queue, which is bounded");
+    place.write("go", 0o644, "");
+    for (n, job) in jobs.iter().enumerate() {
+        let said = result_of(&mut client, job);
+        assert_eq!(said == "done\n", n != 4, "{n}: {said}");
+    }
+    client.close();
+    served.stop();
+    assert_eq!(order(&place)[..CROWD - 1], [0, 1, 2, 3, 5, 6, 7, 8]);
+}
+
+/// The numbers that have been written down.
+fn order(place: &Place) -> Vec<usize> {
+    let order = fs::read_to_string(place.0.join("order")).expect("it is text");
+    let numbers = order.lines().map(|n| n.parse().expect("a number"));
+    numbers.collect()
+}
+
+#[test]
+fn law_12_a_drain_waits_for_jobs_that_went_back_to_their_queue() {
+    for ends_with_its_pipe in [false, true] {
+        let place = place("drained");
+        let (served, mut client, _) = crowd(&place, PATIENCE);
+        let handle = served.handle();
+        let ended = match ends_with_its_pipe {
+            false => thread::spawn(move || served.shutdown(PATIENCE)),
+            true => {
+                client.close();
+                thread::spawn(move || served.take().join())
+            }
+        };
+        until("it drains", || handle.stats().draining);
+        place.write("go", 0o644, "");
+        let report = ended.join().expect("it ends");
+        assert_eq!((report.abandoned_handlers, report.unstored_jobs), (0, 0));
+        assert_eq!(order(&place), Vec::from_iter(0..CROWD));
+    }
+}
+
+#[test]
+fn law_12_what_went_back_to_its_queue_is_recorded_when_a_drain_cuts_it() {
+    let short = Duration::from_millis(1);
+    for (of_jobs, of_all) in [(short, PATIENCE), (PATIENCE, short)] {
+        let place = place("cut");
+        let (served, mut client, _) = crowd(&place, of_jobs);
+        let handle = served.handle();
+        client.close();
+        let report = served.shutdown(of_all);
+        assert_eq!((report.abandoned_handlers, report.unstored_jobs), (0, 0));
+        let jobs = handle.stats().jobs;
+        assert_eq!((jobs.failed, jobs.working), (CROWD, 0), "{jobs:?}");
     }
 }
 
