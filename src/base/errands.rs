@@ -1,8 +1,8 @@
 //! Errands: what has become due and may hang, for it runs the embedder's code or waits for a job store. Neither the clock nor a shutdown does it itself,
 //! and a thread that serves clients only what a request brings about.
 //!
-//! Threads of their own, `mcp-aside`, do one after the other. What stands behind one that hangs is taken up by the next sweep, on another thread, until as many hang as may; then
-//! it is kept. Nothing is refused, for all of it is owed; so what makes errands has a bound, and lets nothing new in while too many are left. Must not know
+//! Threads of their own, `mcp-aside`, do one after the other, and another is started only when none is about to take the next. What stands behind one that hangs is taken up with
+//! the next that comes, or by the next sweep, on another thread, until as many hang as may; then it is kept. Nothing is refused, for all of it is owed; so what makes errands has a bound, and lets nothing new in while too many are left. Must not know
 //! what an errand does.
 
 use std::collections::VecDeque;
@@ -36,11 +36,24 @@ pub(crate) struct Errands {
 struct ErrandList {
     /// What they are, as the log names them when one panics.
     what: &'static str,
-    left: Lock<VecDeque<Errand>>,
+    left: Lock<Left>,
     /// Brought and not done.
     open: AtomicUsize,
     /// Says that another is done, to who waits for that.
     done: (Sender<()>, Receiver<()>),
+}
+
+#[derive(Default)]
+struct Left {
+    errands: VecDeque<Errand>,
+    /// Threads that are about to take one.
+    takers: usize,
+}
+
+/// Does one after the other.
+struct Taker {
+    list: Arc<ErrandList>,
+    is_counted: bool,
 }
 
 /// Drops this.
@@ -65,26 +78,37 @@ impl Errands {
     /// Has these done, and what could not be begun before: each sweep comes here, with nothing if need be.
     pub(crate) fn run(&self, errands: impl IntoIterator<Item = Errand>) {
         self.bring(errands);
-        if self.len() > 0 {
-            let list = Arc::clone(&self.list);
-            self.aside.try_run(move || list.run());
+        if let Some(taker) = self.taker(0) {
+            self.aside.try_run(move || taker.run());
         }
     }
 
     /// The same, and waits until it is done, as a rule: not for what takes its time.
     pub(crate) fn run_and_wait(&self, errands: impl IntoIterator<Item = Errand>) {
         self.bring(errands);
-        if self.len() > 0 && !self.aside.is_stuck() {
-            let list = Arc::clone(&self.list);
-            let _in_time = self.aside.ask(PATIENCE, &never(), move || list.run());
+        if !self.aside.is_stuck()
+            && let Some(taker) = self.taker(usize::MAX)
+        {
+            let _in_time = self.aside.ask(PATIENCE, &never(), move || taker.run());
         }
+    }
+
+    /// Another thread, if there is something to do and are no more than so many that are about to take it.
+    fn taker(&self, others_max: usize) -> Option<Taker> {
+        let mut left = self.list.left.lock();
+        let is_wanted = !left.errands.is_empty() && left.takers <= others_max;
+        left.takers += usize::from(is_wanted);
+        is_wanted.then(|| Taker {
+            list: Arc::clone(&self.list),
+            is_counted: true,
+        })
     }
 
     fn bring(&self, errands: impl IntoIterator<Item = Errand>) {
         let mut left = self.list.left.lock();
-        let before = left.len();
-        left.extend(errands);
-        let brought = left.len() - before;
+        let before = left.errands.len();
+        left.errands.extend(errands);
+        let brought = left.errands.len() - before;
         self.list.open.fetch_add(brought, Ordering::SeqCst);
     }
 
@@ -102,19 +126,37 @@ impl Errands {
 
     /// How many nobody has begun.
     pub(crate) fn len(&self) -> usize {
-        self.list.left.lock().len()
+        self.list.left.lock().errands.len()
     }
 }
 
-impl ErrandList {
-    fn run(&self) {
-        let next = || self.left.lock().pop_front();
-        while let Some(errand) = next() {
+impl Taker {
+    fn run(mut self) {
+        while let Some(errand) = self.take() {
+            let list = &self.list;
             if let Err(panic) = panics::catch(errand) {
-                log::error!(detail: &panic.backtrace(), "{} panicked: {panic}", self.what);
+                log::error!(detail: &panic.backtrace(), "{} panicked: {panic}", list.what);
             }
-            self.open.fetch_sub(1, Ordering::SeqCst);
-            let _told_already = self.done.0.try_send(());
+            list.open.fetch_sub(1, Ordering::SeqCst);
+            let _told_already = list.done.0.try_send(());
+            list.left.lock().takers += 1;
+            self.is_counted = true;
+        }
+    }
+
+    /// The next, or nothing more: counted off under one lock, so that what comes behind finds nobody who has seen the end.
+    fn take(&mut self) -> Option<Errand> {
+        let mut left = self.list.left.lock();
+        left.takers -= 1;
+        self.is_counted = false;
+        left.errands.pop_front()
+    }
+}
+
+impl Drop for Taker {
+    fn drop(&mut self) {
+        if self.is_counted {
+            self.list.left.lock().takers -= 1;
         }
     }
 }
@@ -141,6 +183,27 @@ mod tests {
             self.says.send("ends").expect("the test listens");
             panic!("on purpose");
         }
+    }
+
+    #[test]
+    fn no_thread_is_started_while_one_is_about_to_take_what_comes() {
+        let errands = Errands::new("a test");
+        let (says, said) = unbounded();
+        let errand = || {
+            let says = says.clone();
+            Box::new(move || says.send(()).expect("the test listens")) as Errand
+        };
+        errands.bring([errand()]);
+        let first = errands.taker(0).expect("somebody has to do it");
+        for _ in 1..256 {
+            errands.run([errand()]);
+        }
+        assert_eq!((errands.len(), said.len()), (256, 0), "the first takes all");
+        drop(first);
+        errands.run([]);
+        let end = Instant::now() + TEST_PATIENCE;
+        assert_eq!(errands.settle(end, &never()), 0);
+        assert_eq!(said.len(), 256);
     }
 
     #[test]
