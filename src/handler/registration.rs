@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::log;
 use crate::base::panics;
@@ -18,6 +18,7 @@ use crate::lane::Lane;
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::offer::OfferKind;
 use crate::protocol::param_headers::ParamHeaders;
+use crate::protocol::raw;
 use crate::protocol::results::{Completion, GetPromptResult, ReadResourceResult};
 use crate::protocol::types::{CallToolResult, ContentBlock};
 use crate::protocol::uri_template::UriTemplate;
@@ -165,9 +166,43 @@ impl Reply {
                 let messages = result.messages.iter_mut();
                 messages.for_each(|message| message.content.link_as_text());
             }
+            Reply::Rendered(result) if result.get().contains("\"resource_link\"") => {
+                if let Some(told) = rendered_links_as_text(result) {
+                    *result = told;
+                }
+            }
             Reply::Resource(_) | Reply::Completion(_) | Reply::Rendered(_) => {}
         }
     }
+}
+
+/// The same in a tool's result that is written already.
+fn rendered_links_as_text(result: &RawValue) -> Option<Box<RawValue>> {
+    let content = raw::member(result, "content")?;
+    let (mut told, mut rest) = (String::with_capacity(result.get().len()), result.get());
+    for block in raw::items(content.get(), usize::MAX) {
+        let (before, after) = rest.split_once(block.get())?;
+        let link = link_in_words(block);
+        told.extend([before, link.as_deref().unwrap_or(block.get())]);
+        rest = after;
+    }
+    RawValue::from_string(told + rest).ok()
+}
+
+fn link_in_words(block: &RawValue) -> Option<String> {
+    let mut members: BTreeMap<&str, &RawValue> = serde_json::from_str(block.get()).ok()?;
+    let said = |name| serde_json::from_str::<String>(members.get(name)?.get()).ok();
+    let (kind, name, uri) = (said("type")?, said("name")?, said("uri")?);
+    if kind != "resource_link" {
+        return None;
+    }
+    let texts = ["text", &format!("{name}: {uri}")].map(|text| to_raw_value(text).ok());
+    let [Some(kind), Some(text)] = &texts else {
+        return None;
+    };
+    members.retain(|name, _| matches!(*name, "annotations" | "_meta"));
+    members.extend([("type", &**kind), ("text", &**text)]);
+    serde_json::to_string(&members).ok()
 }
 
 impl std::fmt::Debug for Callable {

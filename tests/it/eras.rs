@@ -1,6 +1,8 @@
 //! Both eras on one endpoint and one pipe: the handshake, sessions, and who is served under which rules.
 
-use mcp_threads::{ContentBlock, Json, Prompt, PromptMessage, ResourceLink, Role, Server, Tool};
+use mcp_threads::{
+    ContentBlock, Execution, Json, Prompt, PromptMessage, ResourceLink, Role, Server, Tool,
+};
 use serde_json::{Value, json};
 
 use crate::harness::message::{cancel, initialize};
@@ -325,8 +327,10 @@ fn the_first_revision_is_told_of_links_in_words() {
     let make = || {
         let link = || ContentBlock::resource_link(ResourceLink::new("it://a", "A"));
         let prompt = Prompt::new("see").handler(move || PromptMessage::new(Role::User, link()));
+        let tool = Tool::new("see").execution(Execution::EitherWay);
         Server::new("it", "1")
-            .tool("see", "Links.", move || vec![link()])
+            .job_tools()
+            .register(tool.handler(move |_: Value| vec![ContentBlock::text("x"), link()]))
             .register(prompt)
     };
     for (version, expected) in [
@@ -339,7 +343,13 @@ fn the_first_revision_is_told_of_links_in_words() {
         let (served, mut client) = Served::pipe(make());
         client.initialize(version);
         let called = client.ask(&legacy_call(1, "see", json!({})));
-        assert_eq!(called["result"]["content"], json!([expected]));
+        let text = json!({ "type": "text", "text": "x" });
+        assert_eq!(called["result"]["content"], json!([text, expected]));
+        let job = client.ask(&legacy_call(1, "see", json!({ "background": true })));
+        let job = json!({ "job": job["result"]["structuredContent"]["job"], "wait_seconds": 30 });
+        client.ask(&legacy_call(1, "job_status", job.clone()));
+        let fetched = client.ask(&legacy_call(1, "job_result", job));
+        assert_eq!(fetched["result"]["content"], json!([text, expected]));
         let got = client.ask(&legacy(2, "prompts/get", json!({ "name": "see" })));
         assert_eq!(got["result"]["messages"][0]["content"], expected);
         client.close();
