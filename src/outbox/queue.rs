@@ -97,7 +97,7 @@ pub(super) struct Queue {
     charge: Option<Charge>,
 }
 
-/// What an event costs beside its bytes.
+/// What an event costs beside its buffer, which may have twice the room that it needs.
 const EVENT_BYTES: usize = 160;
 
 impl Queue {
@@ -132,7 +132,8 @@ impl Queue {
         account: &Arc<Budget>,
     ) -> bool {
         loop {
-            if self.bytes + bytes.len() <= bytes_max && self.pay(bytes.len() + EVENT_BYTES, account)
+            if self.bytes + bytes.len() <= bytes_max
+                && self.pay(bytes.capacity() + EVENT_BYTES, account)
             {
                 let source = source.map(Arc::clone);
                 self.insert(Event {
@@ -170,7 +171,7 @@ impl Queue {
 
     fn insert(&mut self, event: Event) {
         self.bytes += event.bytes.len();
-        self.cost += event.bytes.len() + EVENT_BYTES;
+        self.cost += event.bytes.capacity() + EVENT_BYTES;
         if let (EventKind::Progress, Some(source)) = (event.kind, &event.source) {
             source.progress.fetch_add(1, Ordering::Relaxed);
         }
@@ -204,7 +205,7 @@ impl Queue {
             source.dropped.fetch_add(1, Ordering::Relaxed);
         }
         let bytes = self.take_out(event);
-        self.give_back(bytes.len() + EVENT_BYTES);
+        self.give_back(bytes.capacity() + EVENT_BYTES);
         true
     }
 
@@ -312,7 +313,7 @@ impl Queue {
         let source = event.source.as_ref();
         let is_sent = source.is_none_or(|source| source.is_wanted());
         let bytes = self.take_out(event);
-        let cost = bytes.len() + EVENT_BYTES;
+        let cost = bytes.capacity() + EVENT_BYTES;
         if !is_sent {
             self.give_back(cost);
             return None;

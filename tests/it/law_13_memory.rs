@@ -603,6 +603,17 @@ fn law_13_events_that_nobody_reads() {
     });
 }
 
+/// Whatever room was made for more of it while it was written.
+#[test]
+fn law_13_events_of_any_length_that_nobody_reads() {
+    let name = "law_13_events_of_any_length_that_nobody_reads";
+    let limits = Limits::default().memory_bytes_max(256 * MIB);
+    with_server(name, limits, |row| {
+        let _unread = row.says_unread(8, json!({ "times": 15_000, "bytes": 700 }));
+        row.holds_at_most(64 * MIB);
+    });
+}
+
 /// One that is long and half written counts as much as those that wait.
 #[test]
 fn law_13_long_events_that_nobody_reads() {
