@@ -85,17 +85,22 @@ pub(crate) struct Shared {
 const SWEEP_INTERVALS: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(30)];
 
 impl Shared {
-    /// Sees to it that sessions make room when memory runs short.
+    /// Sees to it that sessions make room when memory runs short. What requests take comes and goes: for that none ends, or one client with answers that it
+    /// does not read would end those of all others.
     pub(crate) fn make_room_on_shortage(self: &Arc<Self>) {
-        for account in [&self.memory, &self.kept] {
+        let on_shortage = |account: &Arc<Budget>, make_room: fn(&SessionTable, usize)| {
             let shared = Arc::downgrade(self);
             account.on_shortage(move |bytes| {
                 if let Some(shared) = shared.upgrade() {
                     shared.subscriptions.prune();
-                    shared.sessions.free(bytes);
+                    make_room(&shared.sessions, bytes);
                 }
             });
-        }
+        };
+        on_shortage(&self.memory, |sessions, bytes| {
+            sessions.forget_what_waits(bytes);
+        });
+        on_shortage(&self.kept, SessionTable::free);
     }
 
     /// Ends the sessions that nobody asks for any more.

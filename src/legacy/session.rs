@@ -3,8 +3,8 @@
 //! ```text
 //!                initialize             next message              idle_timeout (the clock) | DELETE | pipe closed
 //!  (handshake) ─────────────▶ UNUSED ────────────────▶ USED ◀─┐ ──────────────────────────────────────────────▶ ENDED
-//!                                │                       └────┘   sessions_max or memory_bytes_max: one that is      ▲
-//!                                └───── goes first ──────────────  idle makes room, the longest idle first ──────────┘
+//!                                │                       └────┘   sessions_max: the longest idle makes room; half of   ▲
+//!                                └───── goes first ────────────── memory_bytes_max: the idle one that keeps the most ─┘
 //! ```
 //!
 //! A session is idle while no message comes, no call of it is under way and no stream is open. Its end cancels its calls, closes the questions it was

@@ -143,35 +143,50 @@ impl SessionTable {
         }
     }
 
-    /// Frees so many bytes, if that can be: what waits for clients to come back or to listen, those who have been idle the longest first, and then
-    /// whole sessions that are idle.
-    pub(crate) fn free(&self, bytes: usize) {
+    /// Forgets what waits for clients to come back or to listen, those who have been idle the longest first, until so many bytes are free. How many are.
+    pub(crate) fn forget_what_waits(&self, bytes: usize) -> usize {
         let now = Instant::now();
         let all = self.by_id.lock();
-        let mut sessions: Vec<_> = all
-            .iter()
-            .map(|(id, session)| (session.idle_for(now), Arc::clone(id), Arc::clone(session)))
+        let sessions = all.values();
+        let mut sessions: Vec<_> = sessions
+            .map(|session| (session.idle_for(now), Arc::clone(session)))
             .collect();
         drop(all);
-        sessions.sort_unstable_by_key(|(idle_for, ..)| Reverse(*idle_for));
+        sessions.sort_unstable_by_key(|(idle_for, _)| Reverse(*idle_for));
         let mut freed = 0;
-        for (_, _, session) in &sessions {
+        for (_, session) in sessions {
             if freed >= bytes {
-                return;
+                break;
             }
             let used = session.memory.used();
             session.streams.forget_what_waits();
             freed += used.saturating_sub(session.memory.used());
         }
-        for (_, id, session) in sessions {
-            if freed >= bytes {
-                return;
-            }
-            if !session.idle_for(Instant::now()).is_zero() {
-                freed += session.memory.used();
-                log::info!("an idle session ends, because the server keeps as much as it may");
-                self.end(&id);
-            }
+        freed
+    }
+
+    /// Frees so many bytes of what sessions keep, if that can be: what waits, and then an idle session whose end alone is enough, so that none ends for
+    /// next to nothing. Unused ones go first, then whichever keeps the most.
+    pub(crate) fn free(&self, bytes: usize) {
+        let missing = bytes.saturating_sub(self.forget_what_waits(bytes));
+        if missing == 0 {
+            return;
+        }
+        let now = Instant::now();
+        let all = self.by_id.lock();
+        let enough = all.iter().filter_map(|(id, session)| {
+            let keeps = session.memory.used();
+            let rate = session.dispensable(now).filter(|_| keeps >= missing)?;
+            let is_new = (rate.is_adopted, rate.is_unused);
+            Some((is_new, keeps, rate.idle_for, Arc::clone(id)))
+        });
+        let ends = enough.max();
+        drop(all);
+        if let Some((_, keeps, _, id)) = ends {
+            log::info!(
+                "an idle session that keeps {keeps} bytes ends, because the server keeps as much as it may"
+            );
+            self.end(&id);
         }
     }
 

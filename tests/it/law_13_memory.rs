@@ -417,6 +417,22 @@ fn law_13_subscriptions() {
     });
 }
 
+/// What clients do not read comes and goes: for that no session ends, which keeps less than is wanted and would free next to nothing.
+#[test]
+fn law_13_no_session_ends_for_answers_that_nobody_reads() {
+    let name = "law_13_no_session_ends_for_answers_that_nobody_reads";
+    let limits = Limits::default().memory_bytes_max(64 * MIB);
+    with_server(name, limits, |row| {
+        let session = row.http.initialize(VERSION);
+        let big = call(1, "big", json!({ "bytes": 8 * MIB }));
+        let _unread: Vec<_> = (0..12).map(|_| row.http.modern(&big).connect()).collect();
+        row.until("all are answered", |stats| stats["done"] == 13);
+        let ping = legacy(2, "ping", json!({}));
+        assert_eq!(session.post(&ping).send().status, 200);
+        assert_eq!(row.stats()["sessions"], 1);
+    });
+}
+
 /// They are on one share, so that sessions which nobody asks for make room for a subscription as they do for a session.
 #[test]
 fn law_13_idle_sessions_make_room_for_a_subscription() {

@@ -136,11 +136,14 @@ fn law_13_what_waits_makes_room_and_then_sessions_that_are_idle() {
         2,
         "then the session that is idle the longest"
     );
-    sessions.free(usize::MAX);
+    sessions.free(SESSION_BYTES + 1);
+    assert_eq!(sessions.len(), 2, "none whose end would not be enough");
+    sessions.free(SESSION_BYTES);
+    sessions.free(SESSION_BYTES);
     assert_eq!(sessions.len(), 1, "one whose client listens is not idle");
     drop(listened);
     drop(opened);
-    sessions.free(usize::MAX);
+    sessions.free(SESSION_BYTES);
     assert_eq!((sessions.len(), memory.used()), (0, 0));
 }
 
