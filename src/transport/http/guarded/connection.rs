@@ -323,8 +323,8 @@ impl Connection {
     }
 
     fn take_body(&mut self, bytes_max: usize, wait: Wait) -> Result<(), BodyError> {
-        let (limits, memory) = (&self.common.limits, &self.common.memory);
-        let mut source = BodySource::new(&mut self.wire, &self.head, limits, memory, wait);
+        let (memory, connections) = (&self.common.memory, &*self.common.connections);
+        let mut source = BodySource::new(&mut self.wire, &self.head, memory, connections, wait);
         self.intake.read_body(&self.head, bytes_max, &mut source)
     }
 

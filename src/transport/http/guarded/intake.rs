@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use super::body::Chunked;
 use super::head::{BodyFraming, Head};
+use super::registry::Connections;
 use super::socket::Wait;
 use super::wire::{Begun, Filled, READ_BYTES, Wire, earned};
 use crate::base::budget::Budget;
-use crate::base::limits::Limits;
 use crate::transport::http::exchange::{Body, BodyError};
 
 /// Less room than this is not worth a read.
@@ -167,7 +167,10 @@ impl Intake {
         };
         match read {
             Ok(()) => self.extent = Extent::Whole,
-            Err(_) => self.forget_body(),
+            Err(_) => {
+                self.forget_body();
+                source.connections.gave_memory_back();
+            }
         }
         read
     }
@@ -191,14 +194,14 @@ impl Intake {
         }
         let body = &mut self.pieced;
         let room = length.min(arrived.len().max(BODY_READ_BYTES));
-        body.make_room(room, source.memory)?;
+        source.make_room(body, room)?;
         body.bytes.extend_from_slice(arrived);
         self.taken = self.buffer.len();
         while body.bytes.len() < length {
             let arrived = body.bytes.len();
             if arrived == body.bytes.capacity() {
                 let step = arrived.max(BODY_READ_BYTES);
-                body.make_room(step.min(length - arrived), source.memory)?;
+                source.make_room(body, step.min(length - arrived))?;
             }
             source.fill(&mut body.bytes, arrived)?;
         }
@@ -219,7 +222,7 @@ impl Intake {
             let input = &self.buffer[self.taken..];
             if body.bytes.capacity() - body.bytes.len() < input.len() {
                 let step = body.bytes.len().max(input.len());
-                body.make_room(step, source.memory)?;
+                source.make_room(body, step)?;
             }
             let decoded = decoder.decode(input, &mut body.bytes, bytes_max)?;
             self.taken += decoded.consumed;
@@ -237,14 +240,16 @@ impl Intake {
 /// Where the rest of a body comes from, how long it may take, and what it is charged to.
 pub(super) struct BodySource<'a> {
     wire: &'a mut Wire,
-    limits: &'a Limits,
     memory: &'a Arc<Budget>,
+    connections: &'a Connections,
     /// Whether to wait for what has not arrived.
     wait: Wait,
     /// The client waits to be told that its body is wanted.
     continue_due: bool,
     /// When waiting began. A body that came with its head never asks the clock.
     begun: Option<Begun>,
+    /// How much had arrived when it last kept up.
+    marked: usize,
 }
 
 /// To a client of which half a request was there when the front needed its place, or stopped.
@@ -255,18 +260,28 @@ impl<'a> BodySource<'a> {
     pub(super) fn new(
         wire: &'a mut Wire,
         head: &Head,
-        limits: &'a Limits,
         memory: &'a Arc<Budget>,
+        connections: &'a Connections,
         wait: Wait,
     ) -> BodySource<'a> {
         BodySource {
             wire,
-            limits,
             memory,
+            connections,
             wait,
             continue_due: head.expects_continue,
             begun: None,
+            marked: 0,
         }
+    }
+
+    /// Makes so much more room for a body. Where there is no memory, a request that dawdles makes it.
+    fn make_room(&self, body: &mut Body, more: usize) -> Result<(), BodyError> {
+        body.make_room(more, self.memory).or_else(|_| {
+            self.connections
+                .end_slowest_request(|| self.memory.would_fit(more, 0));
+            body.make_room(more, self.memory)
+        })
     }
 
     /// Reads once. `arrived` bytes of content have earned their time.
@@ -274,8 +289,13 @@ impl<'a> BodySource<'a> {
         let filled = if self.wait == Wait::ForBytes {
             self.ask_for_body()?;
             let begun = *self.begun.get_or_insert_with(|| self.wire.begin());
-            let rate = self.limits.body_bytes_per_second_min;
-            let time = earned(self.limits.body_timeout, arrived, rate);
+            let limits = &self.wire.limits;
+            let rate = limits.body_bytes_per_second_min;
+            if arrived - self.marked >= rate {
+                self.marked = arrived;
+                self.wire.link().stamp();
+            }
+            let time = earned(limits.body_timeout, arrived, rate);
             self.wire.fill(into, begun, time)
         } else {
             self.wire.fill_now(into)

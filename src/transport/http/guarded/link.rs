@@ -26,7 +26,7 @@ pub(super) struct Link {
     /// The phase of the request whose answer a worker has begun to send.
     answering: AtomicU64,
     opened: Instant,
-    /// When it was last idle or began to read, in milliseconds after it was opened.
+    /// When it was last idle, began to read or had read another `body_bytes_per_second_min`, in milliseconds after it was opened.
     since: AtomicU64,
     /// A whole request has come at least once.
     known: AtomicBool,
@@ -136,9 +136,14 @@ impl Link {
             IDLE | READING if !self.known.load(Ordering::Relaxed) => Some((0, self.opened)),
             LINGERING => Some((1, since)),
             IDLE => Some((2, since)),
-            READING if since.elapsed() >= SLOW => Some((3, since)),
-            _ => None,
+            _ => Some((3, self.dawdles_since()?)),
         }
+    }
+
+    /// Since when a request has been arriving that is slow, so that it may make room for one that is not.
+    pub(super) fn dawdles_since(&self) -> Option<Instant> {
+        let since = self.opened + Duration::from_millis(self.since.load(Ordering::Relaxed));
+        (self.phase() == READING && since.elapsed() >= SLOW).then_some(since)
     }
 
     /// Ends the connection whatever it is doing. True if an answer was lost by it.
@@ -160,7 +165,8 @@ impl Link {
         self.phase.load(Ordering::SeqCst)
     }
 
-    fn stamp(&self) {
+    /// It is idle, or not slow.
+    pub(super) fn stamp(&self) {
         let millis = self.opened.elapsed().as_millis();
         let millis = u64::try_from(millis).unwrap_or(u64::MAX);
         self.since.store(millis, Ordering::Relaxed);

@@ -50,7 +50,7 @@ pub(super) struct Connections {
     /// How many are open, with those of other fronts. Readable without the lock.
     count: Arc<AtomicUsize>,
     table: Mutex<ConnectionTable>,
-    /// Signalled when a connection or a thread has left the table.
+    /// Signalled when a connection or a thread has left the table, or half a body has been dropped.
     left: Condvar,
     /// Signalled when a connection waits for a spare thread.
     work: Condvar,
@@ -146,6 +146,29 @@ impl Connections {
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         table
+    }
+
+    /// Ends the request that has been arriving the longest, if one dawdles, and waits a moment for what it held, until `has_room`. Its client gets `503`.
+    pub(super) fn end_slowest_request(&self, has_room: impl Fn() -> bool) {
+        let table = self.lock();
+        let slow = table
+            .open
+            .values()
+            .filter_map(|link| Some((link.dawdles_since()?, link)));
+        if let Some((_, link)) = slow.min_by_key(|(since, _)| *since) {
+            link.close_unless_busy();
+            let has_none = |_: &mut ConnectionTable| !has_room();
+            drop(
+                self.left
+                    .wait_timeout_while(table, EVICTION_PATIENCE, has_none),
+            );
+        }
+    }
+
+    /// A body that will never be whole has been dropped. Under the lock, or who has just looked for room would miss it: a lost wake-up.
+    pub(super) fn gave_memory_back(&self) {
+        let _locked = self.lock();
+        self.left.notify_all();
     }
 
     fn start_thread(

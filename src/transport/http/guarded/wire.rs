@@ -44,7 +44,7 @@ pub(super) struct Begun {
 #[derive(Debug)]
 pub(super) struct Wire {
     link: Arc<Link>,
-    limits: Arc<Limits>,
+    pub(super) limits: Arc<Limits>,
     /// What the socket's read timeout is set to. Zero before it is first set.
     read_timeout: Duration,
     /// The time in which the process did not run, as far as it was noticed here.
