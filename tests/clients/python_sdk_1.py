@@ -88,10 +88,13 @@ class Connection1(Connection):
 
     async def abandon(self, tool, arguments, seconds):
         """Cancels a call. This SDK has no method for that: the notification is written by hand, and no answer follows it."""
-        cancelled = types.CancelledNotificationParams(requestId=self.session._request_id, reason="the test")  # ids count up
+        number = self.session._request_id  # ids count up
+        cancelled = types.CancelledNotificationParams(requestId=number, reason="the test")
         notification = types.CancelledNotification(method="notifications/cancelled", params=cancelled)
         async with anyio.create_task_group() as group:
             group.start_soon(self.call, tool, arguments)
+            while self.session._request_id == number:  # or the first question for the status would take that id
+                await anyio.sleep(0)
             with anyio.fail_after(30 * seconds):
                 while (await self.status())["active"] != 1:
                     await anyio.sleep(0.02)

@@ -171,7 +171,8 @@ async def ping_is_answered(c):
 
 
 async def cancelling_frees_the_worker(c):
-    await c.abandon("sleep", {"ms": 30_000}, seconds=1)
+    """It would sleep for longer than a step may take."""
+    await c.abandon("sleep", {"ms": 90_000}, seconds=1)
     await c.wait_until_idle(seconds=30)
 
 
