@@ -59,18 +59,19 @@ async function fastCallOvertakesSlowOne(c) {
 }
 
 /**
- * Of what comes in one piece with the answer this SDK loses the last event: it handles answers at once and notifications a moment later
- * (https://github.com/modelcontextprotocol/typescript-sdk/issues/2580).
+ * Of what comes in one piece with the answer this SDK loses the events: it handles answers at once and notifications a moment later
+ * (https://github.com/modelcontextprotocol/typescript-sdk/issues/2580). On a busy machine that can be all of them.
  */
 async function progressArrivesInOrder(c) {
     const seen = [];
     const onprogress = ({ progress, total, message }) => seen.push([progress, total, message]);
     assert.equal(await c.text('progress', { n: 4, delay_ms: 20 }, { onprogress }), '4 steps');
-    assert.deepEqual(seen.slice(0, 3), [1, 2, 3].map((step) => [step, 4, 'working']));
-    assert.deepEqual(seen.slice(3), c.faults.splice(0).some(isLateProgress) ? [] : [[4, 4, 'working']]);
+    const late = c.faults.splice(0).map(({ message }) => Number(LATE_PROGRESS.exec(message)?.[1]));
+    assert.deepEqual(late, [1, 2, 3, 4].slice(seen.length));
+    assert.deepEqual(seen, [1, 2, 3, 4].slice(0, seen.length).map((step) => [step, 4, 'working']));
 }
 
-const isLateProgress = ({ message }) => /progress notification for an unknown token: .*"progress":4,/.test(message);
+const LATE_PROGRESS = /progress notification for an unknown token: .*"progress":(\d),/;
 
 async function logMessagesArriveInOrder(c) {
     c.logs.length = 0;
