@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::base::budget::Charge;
 use crate::base::owner::Owner;
 use crate::engine::background::{NewJob, Standing};
-use crate::engine::call::{Call, CallsInFlight, Facts, HandlerInput};
+use crate::engine::call::{Call, CallsInFlight, HandlerInput};
 use crate::engine::control::{Asking, Control};
 use crate::engine::encode;
 use crate::engine::errors::{lane_refused, over_budget, shutting_down};
@@ -99,7 +99,14 @@ impl Engine {
         caller: Caller<'_>,
     ) -> Option<Arc<Call>> {
         let can_be_found = caller.registry.is_some();
-        let (plan, queued) = self.open(method, asked, caller)?;
+        let (found, plan, kept) = match self.prepare(method, &asked, &caller) {
+            Ok(prepared) => prepared,
+            Err(unplanned) => {
+                self.tell_unplanned(unplanned, asked);
+                return None;
+            }
+        };
+        let queued = self.open(method, found, asked, caller, kept)?;
         let lane = &self.lanes[queued.control.lane];
         // Its transport holds one that cannot be found.
         let call = (!can_be_found).then(|| Arc::clone(&queued.control.call));
@@ -110,27 +117,9 @@ impl Engine {
         call.filter(|_| is_under_way)
     }
 
-    /// Finds what a request calls, and opens the call. Out of line: what handing it in needs of a connection's stack is not to stand below this.
+    /// Finds the callable, and how it is to be called. Out of line like [`open`](Self::open): what the one needs of a connection's stack is not to stand
+    /// below the other.
     #[inline(never)]
-    fn open(
-        &self,
-        method: Method,
-        asked: Asked<'_>,
-        caller: Caller<'_>,
-    ) -> Option<(Plan, QueuedCall)> {
-        match self.prepare(method, &asked, &caller) {
-            Ok((found, plan, kept)) => {
-                let queued = self.open_call(method, found, asked, caller, kept)?;
-                Some((plan, queued))
-            }
-            Err(unplanned) => {
-                self.tell_unplanned(unplanned, asked);
-                None
-            }
-        }
-    }
-
-    /// Finds the callable, and how it is to be called.
     fn prepare(
         &self,
         method: Method,
@@ -160,7 +149,8 @@ impl Engine {
     }
 
     /// Opens the call, with what its worker needs. `None` when it has been refused.
-    fn open_call(
+    #[inline(never)]
+    fn open(
         &self,
         method: Method,
         found: Callee,
@@ -172,12 +162,10 @@ impl Engine {
         let rounds = is_retry.then(|| Rounds::read(&asked.params, &self.shared.rounds));
         let trace = asked.params.meta.as_ref().and_then(TraceContext::read);
         let tag = asked.tag.clone();
-        let (facts, port, params) = asked.into_call(caller.owner);
-        let facts = Facts {
-            name: Some(Arc::clone(&found.callable.name)),
-            lane: access::is_logged().then(|| Arc::clone(self.lanes[found.callable.lane].name())),
-            ..facts
-        };
+        let (mut facts, port, params) = asked.into_call(caller.owner);
+        facts.name = Some(Arc::clone(&found.callable.name));
+        facts.lane =
+            access::is_logged().then(|| Arc::clone(self.lanes[found.callable.lane].name()));
         let call = Call::registered(facts, found.callable.liveness, port, caller.registry)?;
         let info = RequestInfo {
             tag,
@@ -351,7 +339,7 @@ fn refuse(lane: &RunningLane<QueuedCall>, (refusal, queued): (LaneRefusal, Queue
 
 /// Runs a call on this thread.
 fn run_here(queued: QueuedCall) {
-    let (_control, run) = queued.begin(None);
+    let (_control, run) = queued.begin();
     run(&|| ());
 }
 

@@ -4,6 +4,7 @@
 //! reaches the server by. A handler runs on the worker's thread; that of an inline tool where its call arrived, or where its wait for a job ends. `turn_away`
 //! and `answer_with` run wherever a call is refused or answered. Must not know how a lane queues, or how the answer travels.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -25,16 +26,18 @@ use crate::engine::seal::Binding;
 use crate::handler::client::ClientSource;
 use crate::handler::control::CallControl;
 use crate::handler::registration::{Callable, Reply};
-use crate::lane::{Queued, WorkEnd, WorkItem};
+use crate::lane::{WorkEnd, WorkItem};
 use crate::observe::access::Outcome;
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::results::CacheHint;
 use crate::protocol::version::ProtocolVersion;
 
-/// A call on its way to a worker.
-///
-/// Its control is shared only once it has begun: what is allocated and freed by one thread, its worker, costs a fraction of what goes from thread to thread.
-pub(crate) struct QueuedCall {
+/// A call on its way to a worker. Boxed where it is opened: handed on by value it would be written once for each hand, and on the stack of a connection's thread,
+/// which is cold where there are many. Empty once it has begun, and freed by the thread it was opened on.
+pub(crate) struct QueuedCall(Box<Option<WaitingCall>>);
+
+/// What waits. Its control is shared only once it has begun: what is allocated and freed by one thread, its worker, costs a fraction of what goes from thread to thread.
+pub(crate) struct WaitingCall {
     pub(crate) handler_call: HandlerCall,
     pub(crate) control: Control,
 }
@@ -51,7 +54,7 @@ pub(crate) struct HandlerCall {
     /// What becomes of it when its handler has returned without an error; then the result itself is dropped.
     pub(super) then: Option<Then>,
     /// What it was queued in, once it has begun.
-    left: Option<Queued<QueuedCall>>,
+    left: Option<QueuedCall>,
     /// Its turn in a workspace. Dropped after the answer.
     pub(super) turn: Option<Box<Turn>>,
 }
@@ -75,34 +78,52 @@ impl WorkItem for QueuedCall {
         self.control.call.fail(&error, Outcome::Refused);
     }
 
-    fn begin(
-        mut self,
-        left: Option<Queued<Self>>,
-    ) -> (Arc<Control>, impl FnOnce(&dyn Fn()) -> WorkEnd) {
-        self.handler_call.left = left;
-        let control = Arc::new(self.control);
+    fn begin(mut self) -> (Arc<Control>, impl FnOnce(&dyn Fn()) -> WorkEnd) {
+        let WaitingCall {
+            mut handler_call,
+            control,
+        } = self.0.take().expect(WAITS);
+        handler_call.left = Some(self);
+        let control = Arc::new(control);
         let running = Arc::clone(&control);
         (running, move |returned: &dyn Fn()| {
-            self.handler_call.run(&control, returned)
+            handler_call.run(&control, returned)
         })
+    }
+}
+
+const WAITS: &str = "only what has begun is empty";
+
+impl Deref for QueuedCall {
+    type Target = WaitingCall;
+
+    fn deref(&self) -> &WaitingCall {
+        self.0.as_ref().as_ref().expect(WAITS)
+    }
+}
+
+impl DerefMut for QueuedCall {
+    fn deref_mut(&mut self) -> &mut WaitingCall {
+        self.0.as_mut().as_mut().expect(WAITS)
     }
 }
 
 impl QueuedCall {
     pub(super) fn new(control: Control, callable: Arc<Callable>, input: HandlerInput) -> Self {
         control.call.give(input);
-        QueuedCall {
-            handler_call: HandlerCall {
-                _responder: Responder(Arc::clone(&control.call)),
-                callable,
-                input: HandlerInput::default(),
-                kept: None,
-                then: None,
-                left: None,
-                turn: None,
-            },
+        let handler_call = HandlerCall {
+            _responder: Responder(Arc::clone(&control.call)),
+            callable,
+            input: HandlerInput::default(),
+            kept: None,
+            then: None,
+            left: None,
+            turn: None,
+        };
+        QueuedCall(Box::new(Some(WaitingCall {
+            handler_call,
             control,
-        }
+        })))
     }
 }
 
@@ -152,7 +173,7 @@ impl HandlerCall {
             Ok(result) => {
                 let ended = self.conclude(control, in_time(call, result));
                 let arguments = self.input.arguments.take();
-                call.keep_arguments(arguments, self.left.take().map(|left| left as _));
+                call.keep_arguments(arguments, self.left.take().map(|left| left.0 as _));
                 ended
             }
         }

@@ -34,4 +34,4 @@ pub(crate) use self::submit::{LaneRefusal, RunningLane, Ticket};
 pub(crate) use self::threads::Meter;
 pub(crate) use self::waits::{Permit, Waits};
 pub(crate) use self::watchdog::Watchdog;
-pub(crate) use self::worker::{Queued, Running, Silence, WorkEnd, WorkItem};
+pub(crate) use self::worker::{Running, Silence, WorkEnd, WorkItem};

@@ -10,13 +10,13 @@ use std::sync::{Arc, RwLock};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::lane::worker::{Queued, SharedLane, WorkItem};
+use crate::lane::worker::{SharedLane, WorkItem};
 
 /// A lane at work. Owns its threads; [`close`](RunningLane::close) ends them.
 pub(crate) struct RunningLane<W: WorkItem> {
     pub(super) shared: Arc<SharedLane<W>>,
     /// `None` once closed. An item is sent under the lock, so each one was sent before the close, and is run, or is given back.
-    pub(super) submit: RwLock<Option<Sender<Queued<W>>>>,
+    pub(super) submit: RwLock<Option<Sender<W>>>,
     /// Disconnects once every worker has left its loop.
     pub(super) left: Receiver<Infallible>,
 }
@@ -34,7 +34,7 @@ pub(crate) enum LaneRefusal {
 
 /// The right to hand in one item later that has been accepted now: the lane does not end before it has come, or this is dropped.
 pub(crate) struct Ticket<W: WorkItem> {
-    resume: Sender<Queued<W>>,
+    resume: Sender<W>,
     shared: Arc<SharedLane<W>>,
     /// Whether it has a permit already.
     has_permit: bool,
@@ -63,7 +63,7 @@ impl<W: WorkItem> Ticket<W> {
             self.shared.permits.take_anyway();
         }
         // The workers hold the other end for as long as this one lives.
-        let _workers_live = self.resume.send(Box::new(Some(item)));
+        let _workers_live = self.resume.send(item);
     }
 }
 
@@ -86,7 +86,7 @@ impl<W: WorkItem> RunningLane<W> {
             Some(_) if !self.shared.permits.take() => LaneRefusal::Full,
             Some(submit) => {
                 // The workers' end lives as long as this lane.
-                let _workers_live = submit.send(Box::new(Some(item)));
+                let _workers_live = submit.send(item);
                 return Ok(());
             }
         };

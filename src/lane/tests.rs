@@ -8,7 +8,7 @@ use crossbeam_channel::{Sender, never, unbounded};
 use super::*;
 use crate::base::pulse::Pulse;
 use crate::lane::submit::LaneRefusal;
-use crate::lane::worker::{Queued, Running, Silence, WorkEnd};
+use crate::lane::worker::{Running, Silence, WorkEnd};
 
 /// Says that it has begun, and waits until it is let go.
 pub(in crate::lane) struct Gate {
@@ -91,7 +91,7 @@ impl WorkItem for Gate {
         self.seen.tell(Told::TurnedAway, Duration::ZERO);
     }
 
-    fn begin(self, _: Option<Queued<Self>>) -> (AtGate, impl FnOnce(&dyn Fn()) -> WorkEnd) {
+    fn begin(self) -> (AtGate, impl FnOnce(&dyn Fn()) -> WorkEnd) {
         (self.seen.clone(), move |returned: &dyn Fn()| {
             self.run(returned)
         })

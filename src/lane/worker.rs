@@ -23,25 +23,18 @@ use crate::base::waiting::look_and_yield;
 use crate::lane::definition::Lane;
 use crate::lane::waits::Waits;
 
-/// A piece of work that a lane runs once.
+/// A piece of work that a lane runs once. A small one, for a queue of large items is written once through all of the cache.
 pub(crate) trait WorkItem: Sized + Send + 'static {
     /// What others may hold of an item while it runs.
     type Running: Running;
     /// Whether nobody wants it any more, so that it is dropped instead of run.
     fn is_stale(&self) -> bool;
     /// Begins it on the worker's thread: a handle to it, and what runs it and says how it ended. That calls what it is given when the handler has returned and
-    /// can no longer be given up: another item may have the permit from then on, before anybody can read the answer. What it was queued in, now empty, is best
-    /// freed by the thread that submitted it.
-    fn begin(
-        self,
-        left: Option<Queued<Self>>,
-    ) -> (Self::Running, impl FnOnce(&dyn Fn()) -> WorkEnd);
+    /// can no longer be given up: another item may have the permit from then on, before anybody can read the answer.
+    fn begin(self) -> (Self::Running, impl FnOnce(&dyn Fn()) -> WorkEnd);
     /// It will not run, because no worker of its lane is left: ends it.
     fn turn_away(self, lane: &str);
 }
-
-/// An item that waits. Boxed, because a queue of large items is written once through all of the cache; never empty while it waits.
-pub(crate) type Queued<W> = Box<Option<W>>;
 
 /// An item while it runs, as the watchdog has it. Nothing here waits, and nothing runs its author's code.
 pub(crate) trait Running: Clone + Send {
@@ -170,7 +163,7 @@ impl<R> Slot<R> {
 pub(super) struct SharedLane<W: WorkItem> {
     pub(super) lane: Lane,
     /// What waits. Disconnects when the lane is closed, nothing may come back to it and everything has been taken, which sends the workers home.
-    pub(super) take: Receiver<Queued<W>>,
+    pub(super) take: Receiver<W>,
     /// How much may wait.
     pub(super) permits: Permits,
     /// The permits for handlers that wait, and what stands in line for one.
@@ -213,15 +206,11 @@ impl<W: WorkItem> SharedLane<W> {
     /// What waits, to be taken out by others than workers.
     pub(super) fn waiting(&self) -> impl Iterator<Item = W> {
         self.waits.end_line();
-        let taken = self.take.try_iter();
-        taken.filter_map(|queued| {
-            self.permits.give_back();
-            *queued
-        })
+        self.take.try_iter().inspect(|_| self.permits.give_back())
     }
 
     /// The next item. `None` when there will be none.
-    fn next(&self) -> Option<Queued<W>> {
+    fn next(&self) -> Option<W> {
         let item = look_and_yield(|| self.take.try_recv().ok());
         item.or_else(|| self.take.recv().ok())
     }
@@ -236,9 +225,7 @@ impl<W: WorkItem> SharedLane<W> {
         };
         let slot = &self.slots[index];
         slot.lock().thread_id = ThreadId::current();
-        while let Some(mut queued) = self.next()
-            && let Some(item) = queued.take()
-        {
+        while let Some(item) = self.next() {
             let occupied = Occupied {
                 permits: &self.permits,
                 is_free: Cell::new(false),
@@ -250,7 +237,7 @@ impl<W: WorkItem> SharedLane<W> {
                 self.cancelled.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
-            let (running, run) = item.begin(Some(queued));
+            let (running, run) = item.begin();
             {
                 let mut held = slot.lock();
                 held.running = Some(running);
