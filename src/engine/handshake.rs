@@ -40,7 +40,8 @@ impl<'a> Caller<'a> {
 }
 
 impl Engine {
-    /// The table of the handshake era.
+    /// The table of the handshake era. Out of line, like all that a modern call does not need: each connection has a stack of its own.
+    #[inline(never)]
     pub(super) fn serve_legacy(
         &self,
         method: &str,
@@ -99,6 +100,7 @@ impl Engine {
     }
 
     /// `initialize`, and the `ping` that may come before it.
+    #[inline(never)]
     pub(super) fn shake_hands(
         &self,
         method: &str,
@@ -188,7 +190,7 @@ impl Engine {
         }
     }
 
-    /// The array of its members' answers. Only revision 2025-03-26 has batches. Out of line, because each connection has a stack of its own.
+    /// The array of its members' answers. Only revision 2025-03-26 has batches.
     #[inline(never)]
     pub(super) fn accept_batch(
         &self,

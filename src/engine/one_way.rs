@@ -13,6 +13,7 @@ use crate::protocol::modern::{VERSION_FIELD, supported};
 use crate::protocol::version::Era;
 
 impl Engine {
+    #[inline(never)]
     pub(super) fn accept_one_way(
         &self,
         message: OneWay<'_>,

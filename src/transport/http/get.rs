@@ -26,6 +26,7 @@ const RELIEF_TIMEOUT: Duration = Duration::from_secs(5);
 type Wanted = (Arc<Streams>, [Counted; 2], Option<Cursor>);
 
 impl Endpoint {
+    #[inline(never)]
     pub(super) fn get<E: Exchange>(&self, reply: HttpReply<'_, E>) -> io::Result<()> {
         match self.asked(reply.exchange, reply.tag) {
             Ok((streams, [permit, _carried], None)) => self.listen(reply, &streams, permit),

@@ -188,6 +188,7 @@ impl Endpoint {
 }
 
 /// Tells a browser what a page of an accepted origin may send.
+#[inline(never)]
 fn preflight<E: Exchange>(mut reply: HttpReply<'_, E>) -> io::Result<()> {
     let readable = readable_fields(reply.exchange);
     let allowed = [("Allow", ALLOW)];

@@ -71,6 +71,17 @@ pub(super) fn write<E: Exchange>(
         may_stream = false;
     };
     incoming.take_back();
+    stream((reply, permit), incoming, next, accepted)
+}
+
+/// The same from the first event on. Out of line, because each connection has a stack of its own.
+#[inline(never)]
+fn stream<E: Exchange>(
+    (reply, permit): (HttpReply<'_, E>, Counted),
+    incoming: Incoming<'_>,
+    next: Next,
+    accepted: &Accepted,
+) -> io::Result<()> {
     match accepted {
         Accepted::InSession(streams) => {
             ResumableStream::open(reply, permit, streams, &incoming)?.write(incoming, next)
