@@ -55,7 +55,7 @@ const OF_A_HANDLER: &[(&str, &[&str])] = &[
     (
         "#[derive(JsonSchema)] struct Mute { a: i64 }
          fn main() { server().tool(\"add\", \"\", |cx: &mut RequestContext| { cx.elicit::<Mute>(\"key\", \"\")?; Ok::<_, ToolError>(()) }); }",
-        &["the trait `for<'de> serde::Deserialize<'de>` is not implemented for `Mute`"],
+        &["the trait bound `Mute: serde::de::DeserializeOwned` is not satisfied"],
     ),
     (
         "#[derive(Deserialize)] struct Bare { a: i64 } fn main() { server().tool(\"add\", \"\", |args: Bare| args.a); }",
