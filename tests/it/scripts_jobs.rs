@@ -222,7 +222,10 @@ fn law_12_a_drain_waits_for_jobs_that_went_back_to_their_queue() {
         place.write("go", 0o644, "");
         let report = ended.join().expect("it ends");
         assert_eq!((report.abandoned_handlers, report.unstored_jobs), (0, 0));
-        assert_eq!(order(&place), Vec::from_iter(0..CROWD));
+        let mut all = order(&place);
+        // The last of them may still have been on their way to the line, where others overtake them.
+        all.sort_unstable();
+        assert_eq!(all, Vec::from_iter(0..CROWD));
     }
 }
 
