@@ -212,16 +212,26 @@ fn a_command_that_cannot_start_names_the_culprit() {
         let said = text(&answer);
         assert!(said.contains(expected), "{said}");
     }
+    file("busy", 0o755, b"#!/bin/sh\n");
+    let mut writer = std::fs::File::options();
+    let open = writer.append(true).open(scratch.0.join("busy"));
+    let _open = open.expect("it is ours");
     // In another directory, where a shell goes first.
     for (program, expected) in [
         ("./dos", "carriage return"),
         ("./bare", "names its interpreter"),
         ("./by_name", "`sh` does not exist"),
+        // What only the system finds, and tells the shell.
+        ("./busy", "/busy: Text file busy"),
     ] {
         let args = json!({ "argv": [program], "directory": scratch.0 });
         let answer = client.ask(&call(1, "run", args));
         let said = text(&answer);
-        assert!(said.contains(expected), "{said}");
+        let begins = format!("Cannot run `{program}`: ");
+        assert!(
+            said.starts_with(&begins) && said.contains(expected),
+            "{said}"
+        );
     }
     client.close();
     served.stop();

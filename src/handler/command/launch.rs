@@ -2,8 +2,9 @@
 //!
 //! A session of its own has no terminal, so a program that asks for a password on `/dev/tty` fails at once instead of being stopped for ever.
 //! `posix_spawn` does all of it without copying the page tables of a large server, as `fork` would. It has no working directory that could be
-//! asked for everywhere, so a command with one is started by a shell that does nothing but `cd` and `exec`. Where there is no such flag or no
-//! `posix_spawn` in reach, the child has a process group of its own and keeps the terminal. Must not know what becomes of the process.
+//! asked for everywhere, so a command with one is started by a shell that does nothing but `cd` and `exec`, and says under a name of its own why it
+//! could not. Where there is no such flag or no `posix_spawn` in reach, the child has a process group of its own and keeps the terminal. Must not know what
+//! becomes of the process.
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
@@ -30,6 +31,16 @@ pub(super) struct Launch {
 
 /// Goes to the directory that is its first argument and becomes the program behind it, which is not told where the server is.
 const IN_DIRECTORY: &str = r#"cd -- "$1" && unset OLDPWD && shift && exec "$@""#;
+
+/// What it is called in its own messages, and no program is.
+const IN_DIRECTORY_NAME: &str = "mcp-threads-cd";
+
+/// Why the shell has become no program, if it has not, by what was said on stderr.
+pub(super) fn why_not_started(stderr: &str) -> Option<String> {
+    let line = stderr.strip_prefix(IN_DIRECTORY_NAME)?.lines().next()?;
+    let said = line.trim_start_matches(": ");
+    Some(format!("the shell that goes to its directory says: {said}"))
+}
 
 impl Launch {
     pub(super) fn new(program: OsString) -> Self {
@@ -63,7 +74,9 @@ impl Launch {
         let mut file = path.as_path();
         if let Some(directory) = directory.as_deref().filter(|path| !is_here(path)) {
             file = "/bin/sh".as_ref();
-            first = ["sh", "-c", IN_DIRECTORY, "sh"].map(OsStr::new).to_vec();
+            first = ["sh", "-c", IN_DIRECTORY, IN_DIRECTORY_NAME]
+                .map(OsStr::new)
+                .to_vec();
             first.extend([directory.as_os_str(), path.as_os_str()]);
         }
         let env = env.iter().map(|(name, value)| {

@@ -14,7 +14,7 @@ use crate::base::pulse;
 use crate::base::setters::setters;
 use crate::handler::command::child::{Cause, Child, ChildEvent, Patience};
 use crate::handler::command::kept::Kept;
-use crate::handler::command::launch::Launch;
+use crate::handler::command::launch::{Launch, why_not_started};
 use crate::handler::command::lines::LineCutter;
 use crate::handler::context::RequestContext;
 use crate::handler::progress::Progress;
@@ -313,7 +313,10 @@ impl RunCommand {
         let output = Box::new(CommandOutput::of(heard, status, started.elapsed()));
         match cause {
             _ if cx.cancelled() => Err(CommandError::Cancelled),
-            None => Ok(*output),
+            None => match why_not_started(&output.stderr) {
+                Some(problem) => Err(not_started(problem)),
+                None => Ok(*output),
+            },
             Some(Cause::Cancelled) => Err(CommandError::Cancelled),
             Some(Cause::TimedOut) => Err(CommandError::TimedOut { program, output }),
             Some(Cause::Silent) => Err(CommandError::Silent { program, output }),
