@@ -408,9 +408,9 @@ fn a_reader_that_has_seen_enough_is_no_mistake() {
         (&["check"], 0),
         (&["skill"], 0),
         (&["config"], 0),
-        (&["call", "says"], 0),
-        // Nobody has to read it for it to have failed.
-        (&["call", "--json", "fails"], 3),
+        // What nobody will read is not waited for.
+        (&["call", "says"], 141),
+        (&["call", "--json", "fails"], 141),
     ];
     for (words, code) in words {
         let (reader, writer) = std::io::pipe().expect("a pipe can be made");
@@ -426,6 +426,32 @@ fn a_reader_that_has_seen_enough_is_no_mistake() {
         );
         let is_quiet = !finished.stderr.to_lowercase().contains("broken pipe");
         assert!(is_quiet, "{words:?}: {finished:#?}");
+    }
+    // It need not be written for it to have failed.
+    let mut command = place.command(["call", "--json", "fails"]);
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    command.stdin(std::process::Stdio::null());
+    command.stdout(full.expect("Linux has it"));
+    assert_eq!(child::start(command).wait().status.code(), Some(3));
+}
+
+#[test]
+fn a_call_is_cancelled_when_the_reader_of_its_result_leaves() {
+    let runs = "shell = 'echo runs as $$; exec sleep 6000'\noutput = 'lines'";
+    for kind in ["", "job = true"] {
+        let tool = format!("[[tool]]\nname = 'x'\ndescription = 'x'\n{runs}\n{kind}\n");
+        let place = Place::new("leaves", &tool);
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        let mut command = place.command(["call", "x"]);
+        command.stdin(std::process::Stdio::null()).stdout(writer);
+        let mut running = child::start(command);
+        let said = running.said("runs as ");
+        drop(reader);
+        let finished = running.wait();
+        assert_eq!(finished.status.code(), Some(141), "{finished:#?}");
+        assert_eq!(finished.stderr.trim_end(), said, "it ends quietly");
+        let pid = said.trim_start_matches("runs as ").parse();
+        assert!(!child::is_alive(pid.expect("a number")));
     }
 }
 

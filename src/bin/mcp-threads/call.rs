@@ -1,6 +1,7 @@
 //! `call`: the command-line face. A tool runs as a client would see it.
 
-use std::io::{IsTerminal, Write, stderr, stdin, stdout};
+use std::io::{self, IsTerminal, Read, Write, stderr, stdin, stdout};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,10 +9,12 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, Args, Command};
 use mcp_threads::{ScriptTool, Scripts};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
 use serde_json::{Map, Value, json};
 
 use crate::client::StdioClient;
-use crate::terminal::{ProgressLine, say};
+use crate::terminal::{ProgressLine, is_unread, say};
 use crate::{DEFAULT_FILE, ExitResult, Problem, Trust, enter};
 
 /// Under which clap knows the option `--args`, which no argument of a tool is called.
@@ -51,8 +54,11 @@ impl CallCommand {
             return Err(format!("there is no tool `{name}`; there are {names}").into());
         };
         let arguments = arguments(&tool, words)?;
-        let result = call(scripts.clone(), name, &arguments, self.yes)?;
-        show(&result, self.json)
+        match call(scripts.clone(), name, &arguments, self.yes) {
+            // As a shell says of what SIGPIPE has ended: the tool has not come to its end.
+            Err(problem) if is_unread(&problem) => Ok(ExitCode::from(141)),
+            result => show(&result?, self.json),
+        }
     }
 }
 
@@ -180,7 +186,8 @@ fn call(
         .into_server()
         .serve_pipe(theirs.try_clone()?, theirs)?;
     let is_watched = stdin().is_terminal() && stderr().is_terminal();
-    let mut client = StdioClient::new(ours.try_clone()?, ours, confirmed || is_watched);
+    let heard = WhileRead(ours.try_clone()?);
+    let mut client = StdioClient::new(heard, ours, confirmed || is_watched);
     let mut line = ProgressLine::default();
     let result = client.call(
         name,
@@ -194,9 +201,28 @@ fn call(
     result
 }
 
+/// What the server says, as long as somebody may read the result.
+struct WhileRead(UnixStream);
+
+impl Read for WhileRead {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let stdout = stdout();
+        let watched = [
+            (&stdout as &dyn AsFd, PollFlags::empty()),
+            (&self.0, PollFlags::IN),
+        ];
+        let mut watched = watched.map(|(fd, events)| PollFd::from_borrowed_fd(fd.as_fd(), events));
+        retry_on_intr(|| poll(&mut watched, None))?;
+        match watched[0].revents().is_empty() {
+            true => self.0.read(into),
+            false => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
+
 fn confirm(message: &str) -> bool {
-    eprint!("{message} [y/N] ");
-    let _unread = stderr().flush();
+    let mut stderr = stderr();
+    let _unread = write!(stderr, "{message} [y/N] ").and_then(|()| stderr.flush());
     let mut line = String::new();
     let read = stdin().read_line(&mut line);
     read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes" | "Yes")
@@ -229,7 +255,7 @@ fn show(result: &Value, as_json: bool) -> ExitResult {
     Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
-fn show_block(block: &Value, to: &mut dyn Write) -> std::io::Result<()> {
+fn show_block(block: &Value, to: &mut dyn Write) -> io::Result<()> {
     let text = match block["text"].as_str() {
         Some(text) => text.to_owned(),
         None => {

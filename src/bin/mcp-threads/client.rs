@@ -1,6 +1,6 @@
 //! A client of our own, for the tools that are called here and the server that is looked at: one JSON message a line, revision 2026-07-28.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::thread;
 use std::time::Duration;
 
@@ -151,6 +151,7 @@ impl<R: Read, W: Write> StdioClient<R, W> {
             Ok(0) => Err("the server has ended without an answer".into()),
             Ok(_) => serde_json::from_str(&line)
                 .map_err(|error| format!("the server did not send JSON: {error}: {line}").into()),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(error.into()),
             Err(error) => Err(format!("the server cannot be heard: {error}").into()),
         }
     }

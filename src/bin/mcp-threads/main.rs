@@ -101,9 +101,7 @@ fn main() -> ExitCode {
         Command::Skill(skill) => skill.run(),
     };
     outcome.unwrap_or_else(|problem| {
-        // Who has seen enough, such as `head`, closes the pipe.
-        let error = problem.downcast_ref::<io::Error>();
-        if error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        if terminal::is_unread(&problem) {
             return ExitCode::SUCCESS;
         }
         terminal::tell(terminal::painted(&problem.to_string()));

@@ -3,9 +3,17 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write, stderr, stdout};
 
+use crate::Problem;
+
 /// Prints a line of what a command is for. Who has seen enough has closed the pipe, which is an error here and none to `main`.
 pub(crate) fn say(line: impl Display) -> io::Result<()> {
     writeln!(stdout(), "{line}")
+}
+
+/// Whether nobody reads stdout any more: who has seen enough, such as `head`, closes the pipe.
+pub(crate) fn is_unread(problem: &Problem) -> bool {
+    let error = problem.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Prints a line about what a command does. Nobody who reads it is no reason to fail.
