@@ -231,6 +231,12 @@ impl Jobs {
         is_said.then(|| state.record.clone())
     }
 
+    /// What is charged for it, until it has ended.
+    pub(crate) fn charged(&self, id: &str) -> usize {
+        let entry = self.entry(id);
+        entry.map_or(0, |entry| entry.lock().charge.bytes())
+    }
+
     /// Ends an attempt that is to begin anew.
     pub(crate) fn pause(&self, id: &str) {
         if let Some(entry) = self.entry(id) {

@@ -206,7 +206,12 @@ impl CallControl for Control {
     }
 
     fn tree_room(&self) -> TreeRoom<'_> {
-        TreeRoom::new(&self.shared.limits, &self.shared.memory)
+        let Shared { limits, memory, .. } = &*self.shared;
+        let mut room = TreeRoom::new(limits, memory);
+        if let Some((jobs, id)) = &self.record {
+            room.left_max = limits.memory_bytes_max.saturating_sub(jobs.charged(id));
+        }
+        room
     }
 
     fn is_lenient(&self) -> bool {

@@ -16,6 +16,7 @@ use crate::handler::{AskError, Elicited, RequestContext, ToolError};
 use crate::pool::{ClaimError, ResourcePool};
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::results::ReadResourceResult;
+use crate::protocol::tree::Unread;
 use crate::protocol::types::{CallToolResult, ResourceContents};
 use crate::scripts::argument::check_all;
 use crate::scripts::command::{ITEMS_MAX, Prepared, fillings, json};
@@ -107,7 +108,10 @@ pub(super) fn ready<S>(
     given: &Value,
 ) -> Result<[u8; 32], ToolError> {
     let charged = cx.control().tree_room().hold(tree_bytes(given));
-    let charged = charged.ok_or_else(|| ToolError::protocol(ErrorObject::no_memory()))?;
+    let charged = charged.map_err(|unread| match unread {
+        Unread::NoMemory => ToolError::protocol(ErrorObject::no_memory()),
+        never => ToolError::new(format!("Invalid arguments: {}", never.into_sentence())),
+    })?;
     let (values, _) = prepare(spec, base, given.clone())?;
     let seen = digest(&values);
     let question = question(spec, &values);

@@ -331,6 +331,28 @@ fn law_13_a_job_waits_for_the_memory_that_its_arguments_take() {
 }
 
 #[test]
+fn law_13_a_job_whose_arguments_take_more_memory_than_there_is_does_not_wait_for_it() {
+    let holds = Tool::new("holds").execution(Execution::EitherWay);
+    let server = Server::new("it", "1.0.0")
+        .limits(Limits::default().memory_bytes_max(8 << 20))
+        .register(holds.handler(|_: Value| "done"));
+    let (served, mut client) = Served::pipe(server);
+    let given = json!({ "items": vec![0; 1 << 18] });
+    let params = json!({ "name": "holds", "arguments": given });
+    let job = client.ask(&request("tools/call", params));
+    let job = job["result"]["taskId"].as_str().expect("it is a task");
+    let mut said = Value::Null;
+    until("it has ended", || {
+        said = get(&mut client, job);
+        assert_ne!(said["statusMessage"], "waiting for memory");
+        said["status"] != "working"
+    });
+    assert_eq!(said["result"]["isError"], true, "{said}");
+    assert!(said.to_string().contains("memory_bytes_max"), "{said}");
+    end(served, client);
+}
+
+#[test]
 fn what_is_asked_before_there_is_a_job_is_asked_by_rounds() {
     let gate = Gate::new();
     let (served, mut client) = Served::pipe(server(&gate));

@@ -429,7 +429,7 @@ fn a_reader_that_has_seen_enough_is_no_mistake() {
     }
     // It need not be written for it to have failed.
     let mut command = place.command(["call", "--json", "fails"]);
-    let full = std::fs::File::options().write(true).open("/dev/full");
+    let full = fs::File::options().write(true).open("/dev/full");
     command.stdin(std::process::Stdio::null());
     command.stdout(full.expect("Linux has it"));
     assert_eq!(child::start(command).wait().status.code(), Some(3));

@@ -31,9 +31,19 @@ pub(crate) enum Unread {
     TooLarge(usize),
     /// It would take more than the server has left.
     NoMemory,
+    /// It would take more than the server ever has left.
+    TooLargeForAll,
 }
 
 impl Unread {
+    /// For want of so many bytes, where there can never be more than these. What others always keep is taken to be a step.
+    pub(super) fn for_want_of(bytes: usize, left_max: usize) -> Self {
+        match bytes.saturating_add(STEP_BYTES) > left_max {
+            true => Unread::TooLargeForAll,
+            false => Unread::NoMemory,
+        }
+    }
+
     pub(crate) fn into_sentence(self) -> String {
         match self {
             Unread::Unfit(problem) => problem,
@@ -41,6 +51,10 @@ impl Unread {
                 "as a tree they would take more than {most} bytes (`Limits::json_tree_bytes_max`)"
             ),
             Unread::NoMemory => "the server has no memory left for it; try again later".into(),
+            Unread::TooLargeForAll => {
+                "they would take more memory than the server has (`Limits::memory_bytes_max`)"
+                    .into()
+            }
         }
     }
 }
@@ -72,16 +86,18 @@ impl TreeCharge {
 pub(super) struct Gauge<'r> {
     bytes_max: usize,
     memory: &'r Arc<Budget>,
+    left_max: usize,
     used: Cell<usize>,
     charge: RefCell<Option<TreeCharge>>,
     refused: Cell<Option<Unread>>,
 }
 
 impl<'r> Gauge<'r> {
-    pub(super) fn new(bytes_max: usize, memory: &'r Arc<Budget>) -> Self {
+    pub(super) fn new(bytes_max: usize, memory: &'r Arc<Budget>, left_max: usize) -> Self {
         Gauge {
             bytes_max,
             memory,
+            left_max,
             used: Cell::new(0),
             charge: RefCell::new(None),
             refused: Cell::new(None),
@@ -132,11 +148,11 @@ impl<'r> Gauge<'r> {
             return Err(self.refuse(Unread::TooLarge(most)));
         }
         let mut held = self.charge.borrow_mut();
-        let charged = held.as_ref().map_or(0, |held| held.charge.bytes());
-        if used <= charged {
+        let before = held.as_ref().map_or(0, |held| held.charge.bytes());
+        if used <= before {
             return Ok(());
         }
-        let more = STEP_BYTES.max(used - charged);
+        let more = STEP_BYTES.max(used - before);
         let charged = match &mut *held {
             Some(held) => {
                 held.trim.get_or_insert_with(HeapTrim::new);
@@ -146,7 +162,7 @@ impl<'r> Gauge<'r> {
                 *held = Some(TreeCharge { charge, trim: None });
             }),
         };
-        charged.map_err(|_| self.refuse(Unread::NoMemory))
+        charged.map_err(|_| self.refuse(Unread::for_want_of(before + more, self.left_max)))
     }
 
     /// Remembers why; the text of the error that ends the reading does not matter.

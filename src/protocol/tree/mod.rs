@@ -32,6 +32,8 @@ pub(crate) struct TreeRoom<'a> {
     bytes_max: usize,
     /// The account of the whole server.
     memory: &'a Arc<Budget>,
+    /// What that can ever have left, for who waits when there is none, and must not do so in vain.
+    pub(crate) left_max: usize,
 }
 
 /// A text no longer than this is read without looking, for whatever it becomes is small: in all workers together some 20 MiB.
@@ -44,12 +46,15 @@ impl<'a> TreeRoom<'a> {
         TreeRoom {
             bytes_max: limits.json_tree_bytes_max,
             memory,
+            left_max: usize::MAX,
         }
     }
 
-    /// Charges so many bytes of text. `None` when the server has no more.
-    pub(crate) fn hold(&self, bytes: usize) -> Option<Charge> {
-        self.memory.charge(bytes).ok()
+    /// Charges so many bytes of text, or of a copy.
+    pub(crate) fn hold(&self, bytes: usize) -> Result<Charge, Unread> {
+        let charged = self.memory.charge(bytes);
+        // There is at least as much already that it is a copy of.
+        charged.map_err(|_| Unread::for_want_of(2 * bytes, self.left_max))
     }
 
     /// Reads a value. What it takes stays charged until the charge is dropped.
@@ -73,7 +78,7 @@ impl<'a> TreeRoom<'a> {
         json: &str,
         read: impl FnOnce(Gauged<'_, &mut TextDeserializer<'_>>) -> Result<T, Slip>,
     ) -> Result<(T, Option<TreeCharge>), Unread> {
-        let gauge = Gauge::new(self.bytes_max, self.memory);
+        let gauge = Gauge::new(self.bytes_max, self.memory, self.left_max);
         let mut text = serde_json::Deserializer::from_str(json);
         let read = read(Gauged::new(&mut text, &gauge));
         gauge.judge(read)
