@@ -48,6 +48,14 @@ concurrency = 1
 job = true
 
 [[tool]]
+name = "confirmed"
+description = "The same, and asks first."
+shell = 'mkdir alone || exit 9; until [ -e go ]; do sleep 0.01; done; rmdir alone; echo done'
+confirm = "Begin?"
+concurrency = 1
+job = true
+
+[[tool]]
 name = "claims"
 description = "May not run beside another that claims the device."
 shell = 'mkdir device || exit 9; until [ -e go ]; do sleep 0.01; done; rmdir device; echo done'
@@ -196,6 +204,31 @@ fn law_15_a_job_that_may_not_wait_for_its_turn_goes_back_to_its_queue() {
     client.close();
     served.stop();
     assert_eq!(order(&place)[..CROWD - 1], [0, 1, 2, 3, 5, 6, 7, 8]);
+}
+
+#[test]
+fn a_job_that_a_person_has_confirmed_keeps_the_answer_when_it_goes_back_to_its_queue() {
+    let place = place("back");
+    let scripts = Scripts::load_trusting(place.0.join("tools.toml")).expect("it is right");
+    let (served, mut client) = Served::pipe(
+        scripts
+            .into_server()
+            .lane(Lane::new("jobs").workers(3).queue(9)),
+    );
+    introduce(&mut client, &json!({ "elicitation": {} }));
+    // One of three runs, one waits for it, and one goes back.
+    let jobs = [(); 3].map(|()| begin(&mut client, "confirmed", &json!({}), Some("Begin?")));
+    let handle = served.handle();
+    until("one has gone back", || {
+        let lane = lane(&handle.stats(), "jobs");
+        (lane.busy, lane.queued) == (2, 1)
+    });
+    place.write("go", 0o644, "");
+    for job in &jobs {
+        assert_eq!(result_of(&mut client, job), "done\n");
+    }
+    client.close();
+    served.stop();
 }
 
 /// The numbers that have been written down.
