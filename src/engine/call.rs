@@ -268,12 +268,11 @@ impl Call {
         self.end_with(error, outcome, drop)
     }
 
-    /// Ends the attempt of a job that goes on later: nothing is answered. `None` if it has ended.
-    pub(crate) fn pause(&self) -> Option<RecordPort> {
+    /// Ends the attempt of a job that goes on later: nothing is answered, and its line is the caller's to write. `None` if it has ended.
+    pub(crate) fn pause(&self) -> Option<(RecordPort, Access)> {
         let (OpenCall { port, .. }, access) = self.end(Outcome::Ok)?;
-        access.ended(None);
         match port {
-            AnswerPort::Record(record) => Some(record),
+            AnswerPort::Record(record) => Some((record, access)),
             AnswerPort::Outbox(_) | AnswerPort::Batch(_) => None,
         }
     }

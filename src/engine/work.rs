@@ -244,17 +244,22 @@ impl HandlerCall {
         };
         match (&control.record, left_over, then) {
             (Some((jobs, id)), Some((questions, carried)), _) => {
-                match control.call.pause().is_some() && jobs.ask(id, questions, carried) {
+                let is_asked = control.call.pause().is_some_and(|(_, access)| {
+                    access.ended(None);
+                    jobs.ask(id, questions, carried)
+                });
+                match is_asked {
                     true => WorkEnd::Done,
                     false => WorkEnd::Cancelled,
                 }
             }
             (Some(_), None, _) if control.is_postponed.load(Ordering::Relaxed) => {
-                let Some(port) = control.call.pause() else {
+                // Nothing has ended, so nothing is told: another attempt will be.
+                let Some((port, _)) = control.call.pause() else {
                     return WorkEnd::Cancelled;
                 };
                 port.postpone();
-                WorkEnd::Done
+                WorkEnd::Postponed
             }
             (None, None, Some(then)) if is_success(&result) => {
                 let rounds = control.rounds.lock().take();

@@ -64,6 +64,8 @@ pub(crate) enum WorkEnd {
     Panicked,
     /// The watchdog has ended it before, and counted it.
     GivenUp,
+    /// It has done nothing, and comes back.
+    Postponed,
 }
 
 /// How much a lane takes: one item for each idle worker, and so many more as its queue may hold. One counter, no lock. *False sharing*: what is only read
@@ -258,7 +260,7 @@ impl<W: WorkItem> SharedLane<W> {
             held.done += u64::from(ended == WorkEnd::Done);
             drop(held);
             match ended {
-                WorkEnd::Done | WorkEnd::GivenUp => 0,
+                WorkEnd::Done | WorkEnd::GivenUp | WorkEnd::Postponed => 0,
                 WorkEnd::Cancelled => self.cancelled.fetch_add(1, Ordering::Relaxed),
                 WorkEnd::Panicked => self.panicked.fetch_add(1, Ordering::Relaxed),
             };

@@ -12,7 +12,7 @@ use crate::asking::accept;
 use crate::harness::message::legacy_call;
 use crate::harness::served::lane;
 use crate::harness::talk::{introduce, is_question, reply_to};
-use crate::harness::{PATIENCE, PipeClient, Place, Served, text, until};
+use crate::harness::{PATIENCE, PipeClient, Place, Served, logs, text, until};
 
 const JOBS: &str = r##"
 [pools.device]
@@ -208,6 +208,7 @@ fn law_15_a_job_that_may_not_wait_for_its_turn_goes_back_to_its_queue() {
 
 #[test]
 fn a_job_that_a_person_has_confirmed_keeps_the_answer_when_it_goes_back_to_its_queue() {
+    logs::keep();
     let place = place("back");
     let scripts = Scripts::load_trusting(place.0.join("tools.toml")).expect("it is right");
     let (served, mut client) = Served::pipe(
@@ -229,6 +230,14 @@ fn a_job_that_a_person_has_confirmed_keeps_the_answer_when_it_goes_back_to_its_q
     }
     client.close();
     served.stop();
+    assert_eq!(lane(&handle.stats(), "jobs").done, 3);
+    let lines = || {
+        let lines = logs::lines_with(" tool=confirmed ").into_iter();
+        let lines = lines.filter(|line| line.text.contains(" lane=jobs "));
+        lines.count()
+    };
+    until("all are in the access log", || lines() >= jobs.len());
+    assert_eq!(lines(), jobs.len(), "each job has ended once");
 }
 
 /// The numbers that have been written down.
