@@ -83,7 +83,16 @@ impl Errands {
         }
     }
 
-    /// The same, and waits until it is done, as a rule: not for what takes its time.
+    /// The last sweep: what is left is done here if no thread can be started, for nobody comes again, and it may hold what this belongs to.
+    pub(crate) fn end(&self) {
+        if !self.aside.is_stuck()
+            && let Some(taker) = self.taker(0)
+        {
+            self.aside.run(move || taker.run());
+        }
+    }
+
+    /// Has these done, as [`run`](Self::run) does, and waits until it is done, as a rule: not for what takes its time.
     pub(crate) fn run_and_wait(&self, errands: impl IntoIterator<Item = Errand>) {
         self.bring(errands);
         if !self.aside.is_stuck()
@@ -104,7 +113,7 @@ impl Errands {
         })
     }
 
-    fn bring(&self, errands: impl IntoIterator<Item = Errand>) {
+    pub(crate) fn bring(&self, errands: impl IntoIterator<Item = Errand>) {
         let mut left = self.list.left.lock();
         let before = left.errands.len();
         left.errands.extend(errands);

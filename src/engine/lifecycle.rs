@@ -45,12 +45,18 @@ use crate::protocol::types::Implementation;
 
 /// The engine: what its calls share, and the lanes that run them.
 pub(crate) struct Engine {
-    pub(super) shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     pub(super) lanes: Arc<Lanes>,
     /// `None` once it has fired.
     hurrier: Lock<Option<Canceller>>,
     /// Ends what has been idle too long.
     _clock: Clock,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shared.desk.errands.end();
+    }
 }
 
 /// What the engine is made of, before its threads start.

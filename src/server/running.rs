@@ -242,7 +242,23 @@ impl Drop for RunningServer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::errands::dropping;
     use crate::server::builder::Server;
+
+    #[test]
+    fn what_nobody_could_begin_before_the_end_does_not_keep_the_server() {
+        let running = Server::new("it", "1").start().expect("it can start");
+        running.shared.end(Duration::ZERO);
+        let shared = Arc::clone(&running.shared.engine.shared);
+        let errands = Arc::clone(&shared.desk.errands);
+        let kept = Arc::downgrade(&shared);
+        // As where no thread could be started for it.
+        errands.bring([dropping(shared)]);
+        drop((running, errands));
+        while kept.strong_count() > 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
 
     #[test]
     fn law_12_a_client_that_leaves_while_its_pipe_starts_leaves_no_call_behind() {
