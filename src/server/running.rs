@@ -30,6 +30,9 @@ use crate::transport::stdio;
 /// `shutdown` does with the [`drain_deadline`](crate::Server::drain_deadline); on a worker of a server, which cannot wait for itself, that happens on a
 /// thread of its own. [`detach`](Self::detach) lets it run on.
 ///
+/// What handlers have captured, and the state, is dropped with the last of the server, its handles and the calls that have not returned, by the thread that
+/// lets go of it, which may be one that serves. Nothing bounds how long a destructor takes there, so let it wait for nobody.
+///
 /// ```
 /// # #[cfg(feature = "http")] {
 /// use mcp_threads::Server;
