@@ -140,8 +140,9 @@ impl RunningServer {
     /// It is for comparison, and for systems that are not Unix; for anything else [`serve_http`](Self::serve_http) is better. What tiny_http 0.12 cannot
     /// do: it has no bound on the length of a header line, no deadline for a slow head, body or reader, no cap on connections, and it notices
     /// that a client has left only when a write fails. Running out of descriptors ends its accept loop for good. It reads a refused body to its
-    /// end before the refusal goes out, closes a connection whose head is not ASCII without an answer, and half a body holds its memory for as long as its client likes. At the end idle connections are not closed. In a burst of connections its thread pool can leave some
-    /// unanswered for seconds. On loopback, or behind a proxy that has these bounds, that may do.
+    /// end before the refusal goes out, closes a connection whose head is not ASCII without an answer, and half a body holds its memory for as long as its client likes.
+    /// It takes in all that a client sends ahead of answers which it does not read, and everybody else waits behind that. At the end idle connections are not
+    /// closed. In a burst of connections its thread pool can leave some unanswered for seconds. On loopback, or behind a proxy that has these bounds, that may do.
     ///
     /// # Errors
     ///

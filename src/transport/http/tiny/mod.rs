@@ -11,7 +11,9 @@
 //!   no body.
 //! - When descriptors run out its accept loop ends for good; the server then shuts down, if tiny_http says so.
 //! - At the end it does not close idle connections; what is sent on one afterwards is not answered. `Connection: close` is left to the client to do.
-//! - To a head that is not ASCII it says nothing, and closes the connection.
+//! - It takes in all that a client sends ahead of answers which it does not read: some thousands of requests on each of twenty connections kept everybody
+//!   else waiting for half a minute and longer.
+//! - To a head that is not ASCII it says nothing, and closes the connection. It answers any other malformed one itself, with an empty `400` and no request id.
 //! - In a burst of connections its own thread pool can leave some unanswered until others end.
 //!
 //! Behind a proxy or on loopback that may do. Must not know MCP.
