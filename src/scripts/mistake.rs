@@ -65,34 +65,15 @@ pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
     (line, before[line_start..].chars().count() + 1)
 }
 
-/// The known word that is nearest to this one, if any is near.
+/// The known word that is nearest to this one, if any is near: with a third of its characters changed, added, taken away or swapped with their neighbour
+/// (optimal string alignment).
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = known
         .into_iter()
-        .map(|known| (distance(word, known), known));
+        .map(|known| (strsim::osa_distance(word, known), known));
     let (distance, known) = near.min_by_key(|(distance, _)| *distance)?;
     let allowed = word.chars().count().max(known.chars().count()) / 3;
     (distance <= allowed.max(1)).then_some(known)
-}
-
-/// How many characters have to be changed, added, taken away or swapped with their neighbour (the optimal string alignment distance).
-fn distance(from: &str, to: &str) -> usize {
-    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, char) in (1..).zip(&from) {
-        let mut next = vec![i];
-        for (j, other) in (1..).zip(&to) {
-            let replaced = row[j - 1] + usize::from(char != other);
-            let mut least = replaced.min(row[j] + 1).min(next[j - 1] + 1);
-            if i > 1 && j > 1 && from[i - 2] == *other && to[j - 2] == *char {
-                least = least.min(before[j - 2] + 1);
-            }
-            next.push(least);
-        }
-        before = std::mem::replace(&mut row, next);
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]
