@@ -43,6 +43,7 @@ const THREAD_FILES: &[&str] = &[
     "transport/http/guarded/registry.rs",
     "server/running.rs",
     "server/signals.rs",
+    "bin/mcp-threads/doctor.rs",
     "bin/mcp-threads/serve.rs",
 ];
 

@@ -1,14 +1,16 @@
 //! `doctor`: is everything there, and does the server answer. Says what to do.
 
+use std::io::Read;
 use std::iter;
-use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use mcp_threads::Scripts;
 use serde_json::json;
 
 use crate::client::StdioClient;
-use crate::heard::HeardChild;
 use crate::terminal::{counted, say};
 use crate::{ExitResult, Problem, ScriptFile, named};
 
@@ -82,7 +84,7 @@ fn needs(name: &str, missing: Vec<String>) -> Vec<Finding> {
 
 /// Starts the server as a client would, with nothing but what every client gives it, and shakes hands in both eras.
 fn serve_and_ask(file: &ScriptFile, scripts: &Scripts) -> Result<String, Problem> {
-    let child = Command::new(std::env::current_exe()?)
+    let mut server = Command::new(std::env::current_exe()?)
         .args(["serve", "--stdio"])
         .args(file.trust.option())
         .arg(file.path.canonicalize()?)
@@ -90,17 +92,27 @@ fn serve_and_ask(file: &ScriptFile, scripts: &Scripts) -> Result<String, Problem
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn();
-    let mut server = EndedChild(child?);
-    let stdin = server.0.stdin.take().ok_or("it has no stdin")?;
-    let stdout = server.0.stdout.take().ok_or("it has no stdout")?;
-    let stderr = server.0.stderr.take().ok_or("it has no stderr")?;
-    let mut heard = HeardChild::new(stdout, stderr, PATIENCE);
+        .spawn()?;
+    let stdin = server.stdin.take().ok_or("it has no stdin")?;
+    let stdout = server.stdout.take().ok_or("it has no stdout")?;
+    let stderr = server.stderr.take().ok_or("it has no stderr")?;
+    let end = Instant::now() + PATIENCE;
     let expected = scripts.tools().count();
+    let said = aside(move || last_lines(stderr));
+    let asked = aside(move || ask(stdout, stdin, expected).map_err(|problem| problem.to_string()));
+    let asked = asked.recv_timeout(PATIENCE);
+    let asked = asked.unwrap_or_else(|_| Err(format!("it has not answered within {PATIENCE:?}")));
     // The end of its input, behind the questions, is the end of a server that is well: then it has said all.
-    ask(&mut heard, stdin, expected).map_err(|problem| match heard.last_lines() {
-        said if said.is_empty() => problem,
-        said => format!("{problem}; it said:\n{said}").into(),
+    let left = match asked {
+        Ok(()) => Duration::ZERO,
+        Err(_) => end.saturating_duration_since(Instant::now()),
+    };
+    let whole = said.recv_timeout(left);
+    let _ended_meanwhile = server.kill();
+    let _reaped = server.wait();
+    asked.map_err(|problem| match whole.or_else(|_| said.recv()) {
+        Ok(said) if !said.is_empty() => format!("{problem}; it said:\n{said}"),
+        _ => problem,
     })?;
     Ok(format!(
         "the server starts, and answers clients of both eras ({})",
@@ -108,8 +120,25 @@ fn serve_and_ask(file: &ScriptFile, scripts: &Scripts) -> Result<String, Problem
     ))
 }
 
-fn ask(heard: &mut HeardChild, stdin: ChildStdin, expected: usize) -> Result<(), Problem> {
-    let mut client = StdioClient::new(heard, stdin, false);
+/// Runs this on a thread of its own; what comes of it, for who waits no longer than he likes.
+fn aside<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    let (done, outcome) = mpsc::channel();
+    thread::spawn(move || done.send(run()));
+    outcome
+}
+
+/// What a server ends its stderr with.
+fn last_lines(mut stderr: ChildStderr) -> String {
+    const SHOWN: usize = 5;
+    let mut said = Vec::new();
+    let _as_far_as_it_came = stderr.read_to_end(&mut said);
+    let said = String::from_utf8_lossy(&said);
+    let lines: Vec<_> = said.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+}
+
+fn ask(stdout: ChildStdout, stdin: ChildStdin, expected: usize) -> Result<(), Problem> {
+    let mut client = StdioClient::new(stdout, stdin, false);
     client.initialize()?;
     let listed = client.ask("tools/list", json!({}), |_| {})?;
     let count = listed["tools"].as_array().map_or(0, Vec::len);
@@ -117,15 +146,5 @@ fn ask(heard: &mut HeardChild, stdin: ChildStdin, expected: usize) -> Result<(),
     match count == 0 && expected > 0 {
         true => Err(format!("it lists no tools, and the file has {expected}").into()),
         false => Ok(()),
-    }
-}
-
-/// A child that is ended.
-struct EndedChild(Child);
-
-impl Drop for EndedChild {
-    fn drop(&mut self) {
-        let _ended_meanwhile = self.0.kill();
-        let _reaped = self.0.wait();
     }
 }

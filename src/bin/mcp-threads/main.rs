@@ -6,7 +6,6 @@ mod call;
 mod client;
 mod config;
 mod doctor;
-mod heard;
 mod init;
 mod serve;
 mod skill;
