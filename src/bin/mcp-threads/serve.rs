@@ -60,14 +60,8 @@ impl ServeCommand {
             handle: running.handle(),
         };
         // It ends with the process.
-        let watching = move || {
-            let watched = watch.and_then(|watch| watch.run(|| watched.reload()));
-            if let Err(error) = watched {
-                log::warn!("changes of the file are not seen: {error}");
-            }
-        };
         let thread = thread::Builder::new().name("watch".to_owned());
-        let thread = thread.spawn(watching);
+        let thread = thread.spawn(move || watch.run(|| watched.reload()));
         thread.map_err(|error| format!("the file cannot be watched: {error}"))?;
         running.run_until_ctrl_c()?;
         Ok(ExitCode::SUCCESS)
