@@ -1,20 +1,17 @@
 //! [`Snapshot`]: cheap read-only state that is published now and then and read without waiting for anybody.
 //!
-//! Two slots, of which one is current. A publisher writes the other one and then makes it current; a reader copies a pointer out of the current one and
-//! only ever *tries* its lock. It fails to get it only if the slot has been replaced meanwhile, and then the other one is newer. Must not know what
-//! is published.
+//! Its lock is held while a pointer is copied or exchanged, and for nothing else. Must not know what is published.
 
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use crate::base::lock::Lock;
 
 /// The newest state of something that is busy, for those who must not wait for it: `status` from what an engine last said of itself.
 ///
-/// [`publish`](Self::publish) replaces the state, [`read`](Self::read) returns what was published last and never waits, whatever
-/// publishers and other readers do. A state that was read stays as it is, and lives as long as somebody has it. Share a snapshot in an `Arc`.
+/// [`publish`](Self::publish) replaces the state, [`read`](Self::read) returns what was published last, and neither waits for longer
+/// than a pointer takes to be copied. A state that was read stays as it is, and lives as long as somebody has it. Share a snapshot in an `Arc`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -45,47 +42,26 @@ use crate::base::lock::Lock;
 /// assert_eq!(status.read().rows, 7);
 /// assert!(status.read().last_error.is_none());
 /// ```
-pub struct Snapshot<T> {
-    slots: [RwLock<Arc<T>>; 2],
-    /// The index of the slot to read.
-    current: AtomicUsize,
-    /// One publisher at a time.
-    publishing: Lock<()>,
-}
+#[derive(Default)]
+pub struct Snapshot<T>(Lock<Arc<T>>);
 
 impl<T> Snapshot<T> {
     /// A snapshot in which this is published.
     pub fn new(state: T) -> Self {
-        let state = Arc::new(state);
-        Snapshot {
-            slots: [RwLock::new(Arc::clone(&state)), RwLock::new(state)],
-            current: AtomicUsize::new(0),
-            publishing: Lock::new(()),
-        }
+        Snapshot(Lock::new(Arc::new(state)))
     }
 
-    /// Replaces the state. Waits for other publishers and, at most, while somebody copies a pointer.
+    /// Replaces the state. Waits, at most, while others copy a pointer.
     pub fn publish(&self, state: T) {
-        const HELD: &str = "nothing panics while it holds a slot";
         let state = Arc::new(state);
-        let publishing = self.publishing.lock();
-        let other = 1 - self.current.load(Ordering::Relaxed);
-        let old = mem::replace(&mut *self.slots[other].write().expect(HELD), state);
-        self.current.store(other, Ordering::Release);
-        drop(publishing);
-        // Dropping it may be anything, so no lock is held.
+        let old = mem::replace(&mut *self.0.lock(), state);
+        // Dropping it may be anything, so the lock is not held any more.
         drop(old);
     }
 
-    /// What was published last. Never waits.
+    /// What was published last. Waits, at most, while others copy a pointer.
     pub fn read(&self) -> Arc<T> {
-        loop {
-            let current = self.current.load(Ordering::Acquire);
-            // A failure means that the slot is written, so that it is not the current one any more.
-            if let Ok(state) = self.slots[current].try_read() {
-                return Arc::clone(&state);
-            }
-        }
+        Arc::clone(&self.0.lock())
     }
 }
 
@@ -95,15 +71,9 @@ impl<T: fmt::Debug> fmt::Debug for Snapshot<T> {
     }
 }
 
-impl<T: Default> Default for Snapshot<T> {
-    fn default() -> Self {
-        Snapshot::new(T::default())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
     use std::time::Duration;
 
@@ -149,7 +119,7 @@ mod tests {
         let (go, gate) = unbounded();
         let snapshot = Snapshot::new(Some(Slow(begin, gate)));
         thread::scope(|scope| {
-            // The second of these drops the first state, which hangs.
+            // The first of these drops the first state, which hangs.
             let publishing = scope.spawn(|| (0..2).for_each(|_| snapshot.publish(None)));
             let patience = Duration::from_secs(60);
             begun.recv_timeout(patience).expect("it is dropped");
