@@ -24,16 +24,16 @@ use crate::base::log;
 use crate::base::waiting::after;
 use crate::handler::command::children::{Children, Group, Look};
 use crate::handler::command::launch::Launch;
-use crate::handler::command::plumbing::{Feed, PipeEvent, Plumbing, Stream, ours};
+use crate::handler::command::plumbing::{Feed, Plumbing, ours};
 
-/// How often a command is asked whether it has been stopped, which no event tells.
+/// How often a command is asked at least whether it has ended or been stopped, which no event tells on every system.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A process with its group and the thread that moves its bytes. Dropped, the group is dead and the thread is joined.
 pub(super) struct Child {
     group: Group,
     /// `None` once the plumber has left.
-    said: Option<Receiver<PipeEvent>>,
+    said: Option<Receiver<(usize, Vec<u8>)>>,
     plumber: Option<JoinHandle<()>>,
     /// Dropped to end the thread, which would otherwise wait for any process that still holds the pipes.
     wake: Option<OwnedFd>,
@@ -60,7 +60,7 @@ pub(super) struct Patience {
 
 /// What happens next to a command.
 pub(super) enum ChildEvent {
-    Said(Stream, Vec<u8>),
+    Said(usize, Vec<u8>),
     /// Nothing, until the moment that was asked for.
     Due,
     /// It has ended with this status, `None` when the kernel has not kept it, and everything it said has been heard. The cause, if we ended it.
@@ -101,26 +101,23 @@ impl Child {
         let plumb = || {
             let (woken, wake) = pipe_with(PipeFlags::CLOEXEC)?;
             let (to, said) = bounded(4);
-            let end = pidfd(&group);
-            let looks = Looks::new(end.is_some());
             let plumbing = Plumbing {
                 stdin: fed,
-                streams: vec![(Stream::Out, out), (Stream::Err, err)],
-                end,
+                streams: vec![(0, out), (1, err)],
                 woken,
                 to,
             };
             let thread = thread::Builder::new().name("mcp-child-pipes".into());
             let plumber = thread.spawn(move || plumbing.run())?;
-            Ok((wake, said, looks, plumber))
+            Ok((wake, said, plumber))
         };
-        let (wake, said, looks, plumber) = plumb().map_err(|error: io::Error| error.to_string())?;
+        let (wake, said, plumber) = plumb().map_err(|error: io::Error| error.to_string())?;
         Ok(Child {
             group,
             said: Some(said),
             plumber: Some(plumber),
             wake: Some(wake),
-            looks,
+            looks: Looks::soon(),
             deadline,
             patience,
             silent_at: patience.liveness.map(after),
@@ -134,8 +131,7 @@ impl Child {
         loop {
             if let Some(status) = self.status {
                 return match self.said.as_ref().map(Receiver::recv) {
-                    Some(Ok(PipeEvent::Bytes(stream, bytes))) => ChildEvent::Said(stream, bytes),
-                    Some(Ok(PipeEvent::Ended)) => continue,
+                    Some(Ok((stream, bytes))) => ChildEvent::Said(stream, bytes),
                     _ => ChildEvent::Ended(status, self.ending.as_ref().map(|end| end.cause)),
                 };
             }
@@ -151,8 +147,8 @@ impl Child {
             let limits = [self.deadline, self.silent_at]
                 .map(|limit| limit.filter(|_| self.ending.is_none()));
             let moments = [due, kill_at].into_iter().chain(limits).flatten();
-            let next = moments.chain([self.looks.next(now)]).min();
-            let wait = next.map_or(LOOK_INTERVAL, |next| next.saturating_duration_since(now));
+            let next = moments.fold(self.looks.at, Instant::min);
+            let wait = next.saturating_duration_since(now);
             let (gone, silent) = (never(), never());
             let cancelled = if self.ending.is_none() {
                 token.channel()
@@ -161,13 +157,12 @@ impl Child {
             };
             select! {
                 recv(self.said.as_ref().unwrap_or(&silent)) -> said => match said {
-                    Ok(PipeEvent::Bytes(stream, bytes)) => {
+                    Ok((stream, bytes)) => {
                         self.silent_at = self.patience.liveness.map(after);
                         return ChildEvent::Said(stream, bytes);
                     }
-                    Ok(PipeEvent::Ended) => self.looks.now(),
-                    // Everything is closed, and the system does not tell the end.
-                    Err(_) => self.said = None,
+                    // Everything is closed: mostly it has ended.
+                    Err(_) => (self.said, self.looks) = (None, Looks::soon()),
                 },
                 recv(cancelled) -> _ => self.end(Cause::Cancelled),
                 default(wait) => {}
@@ -245,50 +240,26 @@ fn output() -> io::Result<(File, OwnedFd)> {
     Ok((ours(read)?, write))
 }
 
-/// When the leader is asked what it does.
+/// When the leader is asked what it does. Pauses grow, so that the end of a short command is noticed at once and a long one costs nothing.
 struct Looks {
     at: Instant,
     pause: Duration,
 }
 
 impl Looks {
-    /// Where its end is told, only a stop has to be looked for. Elsewhere pauses grow from 1 ms, so that the end of a short command is noticed at
-    /// once and a long one costs nothing.
-    fn new(end_is_told: bool) -> Self {
-        let pause = if end_is_told {
-            LOOK_INTERVAL
-        } else {
-            Duration::from_millis(1)
-        };
-        let at = Instant::now() + pause;
-        Looks { at, pause }
-    }
-
-    fn now(&mut self) {
-        self.at = Instant::now();
-    }
-
-    fn next(&self, now: Instant) -> Instant {
-        self.at.max(now)
+    fn soon() -> Self {
+        Looks {
+            at: Instant::now(),
+            pause: LOOK_INTERVAL / 512,
+        }
     }
 
     fn are_due(&mut self, now: Instant) -> bool {
         let are_due = self.at <= now;
         if are_due {
-            self.pause = (self.pause * 2).min(LOOK_INTERVAL);
             self.at = now + self.pause;
+            self.pause = (self.pause * 2).min(LOOK_INTERVAL);
         }
         are_due
     }
-}
-
-/// Something that tells when the leader has ended, if the system has it: Linux since 5.3.
-#[cfg(target_os = "linux")]
-fn pidfd(group: &Group) -> Option<OwnedFd> {
-    rustix::process::pidfd_open(group.pid(), rustix::process::PidfdFlags::empty()).ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn pidfd(_group: &Group) -> Option<OwnedFd> {
-    None
 }

@@ -157,10 +157,6 @@ impl ChildrenState {
 }
 
 impl Group {
-    pub(super) fn pid(&self) -> Pid {
-        self.pid
-    }
-
     /// What the leader does now. It is not reaped.
     pub(super) fn look(&self) -> Look {
         let options = WaitIdOptions::EXITED

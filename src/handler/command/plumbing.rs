@@ -1,4 +1,4 @@
-//! The thread that moves a command's bytes: what it is fed, what it says, and the news of its end.
+//! The thread that moves a command's bytes: what it is fed, and what it says.
 //!
 //! Must not know what the bytes mean.
 
@@ -17,19 +17,6 @@ const PIECE_BYTES_MAX: usize = 32 * 1024;
 /// What is read of one stream after the command has ended: all that a pipe can hold, and not what somebody else goes on writing.
 const LEFT_BYTES_MAX: usize = 1024 * 1024;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stream {
-    Out,
-    Err,
-}
-
-/// What the thread tells.
-pub(super) enum PipeEvent {
-    Bytes(Stream, Vec<u8>),
-    /// The leader has ended; there may be more to read.
-    Ended,
-}
-
 /// Where the input goes, and how far it has gone.
 pub(super) type Feed = (File, Cursor<Vec<u8>>);
 
@@ -37,16 +24,12 @@ pub(super) type Feed = (File, Cursor<Vec<u8>>);
 pub(super) struct Plumbing {
     /// What the command is still to be fed.
     pub(super) stdin: Option<Feed>,
-    pub(super) streams: Vec<(Stream, File)>,
-    /// Becomes readable when the leader ends, where the system has such a thing.
-    pub(super) end: Option<OwnedFd>,
+    /// Its stdout, 0, and its stderr, 1, as far as they are open.
+    pub(super) streams: Vec<(usize, File)>,
     /// Hangs up when the thread is to read what is left, and end.
     pub(super) woken: OwnedFd,
-    pub(super) to: Sender<PipeEvent>,
+    pub(super) to: Sender<(usize, Vec<u8>)>,
 }
-
-/// Nobody listens any more.
-struct Deaf;
 
 impl Plumbing {
     /// Moves bytes until there is nothing left to move or it is woken.
@@ -57,33 +40,23 @@ impl Plumbing {
         broken_pipe.add(Signal::SIGPIPE);
         let _such_a_set_can_be_blocked = broken_pipe.thread_block();
         let mut buffer = vec![0; PIECE_BYTES_MAX];
-        while !self.streams.is_empty() || self.stdin.is_some() || self.end.is_some() {
-            let Ok(ready) = self.wait() else {
+        while !self.streams.is_empty() || self.stdin.is_some() {
+            match self.wait() {
+                Ok(false) => self.feed(),
+                Ok(true) => return self.read_out(&mut buffer),
+                Err(_) => return,
+            }
+            if !self.read(&mut buffer) {
                 return;
-            };
-            if ready.woken {
-                return self.read_out(&mut buffer);
-            }
-            if ready.stdin {
-                self.feed();
-            }
-            if self.read(&ready.streams, &mut buffer).is_err() {
-                return;
-            }
-            if ready.end {
-                self.end = None;
-                if self.to.send(PipeEvent::Ended).is_err() {
-                    return;
-                }
             }
         }
     }
 
-    fn wait(&self) -> Result<Ready, Errno> {
+    /// Waits until something can be moved. Whether it has been woken instead.
+    fn wait(&self) -> Result<bool, Errno> {
         let mut watched = vec![PollFd::new(&self.woken, PollFlags::IN)];
         let streams = self.streams.iter();
         watched.extend(streams.map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)));
-        watched.extend(self.end.iter().map(|end| PollFd::new(end, PollFlags::IN)));
         let stdin = self.stdin.as_ref();
         watched.extend(stdin.map(|(pipe, _)| PollFd::new(pipe, PollFlags::OUT)));
         while let Err(errno) = poll(&mut watched, None) {
@@ -92,14 +65,7 @@ impl Plumbing {
                 return Err(errno);
             }
         }
-        let mut ready = watched.iter().map(|fd| !fd.revents().is_empty());
-        let mut next = || ready.next().unwrap_or(false);
-        Ok(Ready {
-            woken: next(),
-            streams: self.streams.iter().map(|_| next()).collect(),
-            end: self.end.is_some() && next(),
-            stdin: self.stdin.is_some() && next(),
-        })
+        Ok(!watched[0].revents().is_empty())
     }
 
     /// Writes what the pipe takes. A command that does not want the rest does not get it.
@@ -116,26 +82,18 @@ impl Plumbing {
         }
     }
 
-    /// Reads one piece of each stream that is ready, and forgets those that have ended.
-    fn read(&mut self, ready: &[bool], buffer: &mut [u8]) -> Result<(), Deaf> {
-        let mut ready = ready.iter();
-        let mut deaf = false;
-        let to = &self.to;
+    /// Reads one piece of each stream that has one, and forgets those that have ended. Whether somebody still listens.
+    fn read(&mut self, buffer: &mut [u8]) -> bool {
+        let (to, mut is_heard) = (&self.to, true);
         self.streams.retain_mut(|(stream, pipe)| {
-            if deaf || !ready.next().is_some_and(|ready| *ready) {
-                return true;
-            }
             match pipe.read(buffer) {
-                Ok(0) => false,
-                Ok(size) => {
-                    let piece = PipeEvent::Bytes(*stream, buffer[..size].to_vec());
-                    deaf = to.send(piece).is_err();
-                    true
-                }
-                Err(error) => is_for_now(&error),
+                Ok(0) => return false,
+                Ok(size) => is_heard &= to.send((*stream, buffer[..size].to_vec())).is_ok(),
+                Err(error) => return is_for_now(&error),
             }
+            true
         });
-        if deaf { Err(Deaf) } else { Ok(()) }
+        is_heard
     }
 
     /// Reads what the pipes hold. Something that has left the group may hold them open, and is not waited for.
@@ -150,20 +108,12 @@ impl Plumbing {
                     _ => break,
                 };
                 left = left.saturating_sub(size);
-                let piece = PipeEvent::Bytes(*stream, buffer[..size].to_vec());
-                if self.to.send(piece).is_err() {
+                if self.to.send((*stream, buffer[..size].to_vec())).is_err() {
                     return;
                 }
             }
         }
     }
-}
-
-struct Ready {
-    woken: bool,
-    streams: Vec<bool>,
-    end: bool,
-    stdin: bool,
 }
 
 fn is_for_now(error: &io::Error) -> bool {

@@ -343,7 +343,7 @@ fn listen<S>(
         match child.next(&token, due) {
             ChildEvent::Said(stream, bytes) => {
                 cx.beat(pulse::OUTPUT, place);
-                let HeardStream { lines, kept } = &mut heard[stream as usize];
+                let HeardStream { lines, kept } = &mut heard[stream];
                 kept.add(&bytes);
                 lines.feed(&bytes, |line| on_line(cx, line));
             }
