@@ -316,7 +316,7 @@ impl Drop for Turn {
             self.workspace.waste.run([dropping(cell)]);
             return;
         }
-        if cell.is_poisoned() {
+        if cell.value.is_poisoned() {
             state.panics += 1;
             let left = self.workspace.renew(state);
             self.workspace.waste.run([left, cell].map(dropping));

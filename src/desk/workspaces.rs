@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::base::errands::{HANGING_MAX, dropping};
     use crate::desk::workspace::{Turn, Visitor, WorkspaceStatus};
-    use crate::handler::workspace::{AccessMode, ValueCell};
+    use crate::handler::workspace::AccessMode;
 
     type Happened = Arc<Mutex<Vec<Option<Turn>>>>;
 
@@ -301,7 +301,8 @@ mod tests {
         let (release, may) = unbounded();
         for _ in 0..HANGING_MAX + 3 {
             let value = Hanging(may.clone());
-            let cell = ValueCell::holding(Box::new(value));
+            let cell = Cell::default();
+            *cell.value.write().expect("nobody has it") = Some(Box::new(value));
             workspaces.waste.run([dropping(cell)]);
         }
         assert_eq!(workspaces.mint().err(), Some(NoWorkspace::TooMany));

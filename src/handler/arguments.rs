@@ -23,7 +23,6 @@ use crate::protocol::sentence::Sentence;
 use crate::protocol::tree::{Slip, TreeCharge, TreeRoom, Unread};
 
 /// A schema, and whatever checks it beyond reading.
-#[derive(Debug)]
 pub(crate) struct ArgumentRules {
     schema: Value,
     #[cfg(feature = "validate")]

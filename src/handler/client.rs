@@ -23,7 +23,6 @@ pub struct Client {
 }
 
 /// Who asks: the client of a session, or that of one request.
-#[derive(Debug)]
 pub(crate) enum ClientSource {
     Session(Arc<Client>),
     Request(Client),

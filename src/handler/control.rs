@@ -21,7 +21,8 @@ use crate::handler::workspace::Inside;
 use crate::lane::{Permit, Waits};
 use crate::observe::access::RequestTag;
 use crate::outbox::EventKind;
-use crate::protocol::meta::{ProgressToken, TraceContext};
+use crate::protocol::id::RequestId;
+use crate::protocol::meta::TraceContext;
 use crate::protocol::offer::Change;
 use crate::protocol::tree::TreeRoom;
 use crate::protocol::types::LoggingLevel;
@@ -75,7 +76,6 @@ pub(crate) trait CallControl: Send + Sync {
 }
 
 /// The facts of one request that its handler may ask for. Immutable.
-#[derive(Debug)]
 pub(crate) struct RequestInfo {
     pub(crate) tag: RequestTag,
     /// What the client named: a tool, a prompt, a resource's URI.
@@ -83,7 +83,7 @@ pub(crate) struct RequestInfo {
     pub(crate) client: ClientSource,
     /// `None` when it is part of none; see [`TraceContext::read`].
     pub(crate) trace: Option<Box<TraceContext>>,
-    pub(crate) progress_token: Option<ProgressToken>,
+    pub(crate) progress_token: Option<RequestId>,
     /// The header fields that the server wants, by the names it wants them.
     pub(crate) headers: Vec<(Arc<str>, Box<str>)>,
     /// The least serious log message the client wants; `None` when it wants none.

@@ -96,7 +96,7 @@ pub struct Invocation<'a> {
 
 impl std::fmt::Debug for Invocation<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.call.info().fmt(f)
+        self.call.info().tag.fmt(f)
     }
 }
 

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 const SCHEMAS_MAX: usize = 64;
 
 /// Every subschema that says something about one place.
-#[derive(Debug)]
 pub(crate) struct Place<'s> {
     root: &'s Value,
     schemas: Vec<&'s Value>,

@@ -3,8 +3,8 @@
 //! Must not know how a notification travels.
 
 use crate::base::setters::setters;
+use crate::protocol::id::RequestId;
 use crate::protocol::jsonrpc;
-use crate::protocol::meta::ProgressToken;
 use crate::protocol::text::{write_json, write_text};
 
 /// How far a call has come. Most are made from a tuple; see [`RequestContext::progress`](crate::RequestContext::progress).
@@ -37,7 +37,7 @@ impl Progress {
     }
 
     /// Written member by member: a handler may report a hundred thousand times a second.
-    pub(crate) fn notification(&self, token: &ProgressToken) -> Vec<u8> {
+    pub(crate) fn notification(&self, token: &RequestId) -> Vec<u8> {
         jsonrpc::notification_of("notifications/progress", |out| {
             out.extend_from_slice(b"{\"progressToken\":");
             write_json(out, token);

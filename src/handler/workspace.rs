@@ -84,20 +84,6 @@ impl Maker {
     }
 }
 
-impl ValueCell {
-    #[cfg(test)]
-    pub(crate) fn holding(value: Value) -> Cell {
-        Arc::new(ValueCell {
-            value: RwLock::new(Some(value)),
-            making: Mutex::default(),
-        })
-    }
-
-    pub(crate) fn is_poisoned(&self) -> bool {
-        self.value.is_poisoned()
-    }
-}
-
 impl WorkspaceParam {
     pub(crate) fn of<W: 'static>(access: AccessMode) -> Self {
         WorkspaceParam {

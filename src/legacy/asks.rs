@@ -22,7 +22,6 @@ use crate::base::log;
 use crate::base::waiting::after;
 use crate::handler::ask::AskError;
 use crate::protocol::id::RequestId;
-use crate::protocol::jsonrpc::ResponseBody;
 use crate::protocol::raw;
 
 /// What the asks of every session have in common.
@@ -99,20 +98,25 @@ impl Asks {
     }
 
     /// Hands an answer to the handler that waits for it. One that nobody waits for is ignored.
-    pub(crate) fn answer(&self, id: &RequestId, body: ResponseBody<'_>, memory: &Arc<Budget>) {
+    pub(crate) fn answer(
+        &self,
+        id: &RequestId,
+        body: Result<&RawValue, &RawValue>,
+        memory: &Arc<Budget>,
+    ) {
         let Some(waiting) = self.state.lock().open.remove(id) else {
             log::debug!("a client answered a request that is not open");
             return;
         };
         let answer = match body {
-            ResponseBody::Result(raw) => {
+            Ok(raw) => {
                 let bytes = Some(raw.get().len()).filter(|bytes| *bytes > FREE_ANSWER_BYTES);
                 match bytes.map(|bytes| memory.charge(bytes)).transpose() {
                     Ok(charge) => Ok((raw::owned(raw), charge)),
                     Err(_) => Err(AskError::NoRoom),
                 }
             }
-            ResponseBody::Error(raw) => Err(AskError::refused(raw)),
+            Err(raw) => Err(AskError::refused(raw)),
         };
         // An error means that nobody waits any more.
         let _nobody_waits = waiting.send(answer);
@@ -162,7 +166,7 @@ mod tests {
     }
 
     fn answer(asks: &Asks, id: &RequestId, value: &Value) {
-        asks.answer(id, ResponseBody::Result(&raw(value)), &Budget::whole(0));
+        asks.answer(id, Ok(&raw(value)), &Budget::whole(0));
     }
 
     fn waited(
@@ -246,7 +250,7 @@ mod tests {
         let (_canceller, call) = cancellation();
         let one = asks.open(&counter).expect("it is open");
         let error = raw(&json!({ "code": -1, "message": "no" }));
-        asks.answer(&one.id(), ResponseBody::Error(&error), &Budget::whole(0));
+        asks.answer(&one.id(), Err(&error), &Budget::whole(0));
         let refused = AskError::Refused {
             code: -1,
             message: "no".into(),

@@ -29,13 +29,13 @@ pub enum Scope {
 #[derive(Clone, Debug)]
 pub struct Holder {
     /// What is shown of it.
-    shown: Arc<str>,
-    identity: HolderIdentity,
+    pub(super) shown: Arc<str>,
+    pub(super) identity: HolderIdentity,
 }
 
 /// By what two are told apart.
 #[derive(Clone, Debug)]
-enum HolderIdentity {
+pub(super) enum HolderIdentity {
     Call(CancellationToken),
     Lasting(Span),
 }
@@ -48,22 +48,6 @@ impl Holder {
         Holder {
             shown: shown.into(),
             identity: HolderIdentity::Call(call.cancellation().clone()),
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn test_call(token: &CancellationToken) -> Self {
-        Holder {
-            shown: "`test` (request 1)".into(),
-            identity: HolderIdentity::Call(token.clone()),
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn test_workspace(name: &str, span: Span) -> Self {
-        Holder {
-            shown: format!("workspace `{name}`").into(),
-            identity: HolderIdentity::Lasting(span),
         }
     }
 

@@ -8,16 +8,22 @@ use std::sync::{Mutex, MutexGuard};
 use super::*;
 use crate::base::cancel::{Canceller, cancellation};
 use crate::base::life::Life;
+use crate::pool::holder::HolderIdentity;
 
 /// A table of these slots.
 fn table(names: &[&str]) -> Arc<PoolTable> {
     PoolTable::new("test", names.iter().map(|name| (*name).into()))
 }
 
+fn holder(identity: HolderIdentity) -> Holder {
+    let shown = "a test".into();
+    Holder { shown, identity }
+}
+
 /// A call, which lasts as long as its canceller.
 fn call() -> (Canceller, Holder) {
     let (canceller, token) = cancellation();
-    (canceller, Holder::test_call(&token))
+    (canceller, holder(HolderIdentity::Call(token.clone())))
 }
 
 /// What a call wants of a table with so many slots.
@@ -95,7 +101,7 @@ fn nobody_passes_somebody_whom_it_fits_and_everybody_else_does() {
 fn what_is_kept_is_free_for_its_own_alone_until_their_life_ends() {
     let table = table(&["a"]);
     let ((_alive, call), life) = (call(), Life::default());
-    let workspace = Holder::test_workspace("desk", life.span());
+    let workspace = holder(HolderIdentity::Lasting(life.span()));
     let own = want(&call, std::slice::from_ref(&workspace), &[true]);
     let stranger = want(&call, &[], &[true]);
     let grant = claim(&table, &own);
@@ -115,7 +121,7 @@ fn what_is_kept_is_free_for_its_own_alone_until_their_life_ends() {
     drop(waits);
     let life = Life::default();
     let grant = claim(&table, &own);
-    let workspace = Holder::test_workspace("desk", life.span());
+    let workspace = holder(HolderIdentity::Lasting(life.span()));
     table.change(grant, |holding| holding.kept_for = Some(workspace));
     drop(life);
     table.sweep();
@@ -128,7 +134,7 @@ fn what_is_kept_is_free_for_its_own_alone_until_their_life_ends() {
 fn what_is_kept_stays_so_when_it_was_handed_to_one_of_its_own_that_leaves() {
     let table = table(&["a"]);
     let ((_alive, call), life) = (call(), Life::default());
-    let workspace = Holder::test_workspace("desk", life.span());
+    let workspace = holder(HolderIdentity::Lasting(life.span()));
     let own = want(&call, std::slice::from_ref(&workspace), &[true]);
     let grant = claim(&table, &own);
     table.change(grant, |holding| holding.kept_for = Some(workspace));
@@ -248,8 +254,8 @@ fn law_8_a_lock_whose_release_panics_costs_nothing_but_a_line() {
 fn a_call_that_is_given_up_keeps_what_it_has_put_down() {
     let table = table(&["a"]);
     let ((canceller, token), life) = (cancellation(), Life::default());
-    let call = Holder::test_call(&token);
-    let workspace = Holder::test_workspace("desk", life.span());
+    let call = holder(HolderIdentity::Call(token.clone()));
+    let workspace = holder(HolderIdentity::Lasting(life.span()));
     let want = want(&call, std::slice::from_ref(&workspace), &[true]);
     let grant = claim(&table, &want);
     table.change(grant, |holding| holding.kept_for = Some(workspace));

@@ -53,14 +53,8 @@ pub(crate) struct Notification<'a> {
 pub(crate) struct Response<'a> {
     /// `None` when it is no id at all, so that it answers nothing of ours.
     pub(crate) id: Option<RequestId>,
-    pub(crate) body: ResponseBody<'a>,
-}
-
-/// How a request of ours ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum ResponseBody<'a> {
-    Result(&'a RawValue),
-    Error(&'a RawValue),
+    /// Its result or its error.
+    pub(crate) body: Result<&'a RawValue, &'a RawValue>,
 }
 
 /// A message that cannot be served, with its id as far as it could be read.
@@ -182,13 +176,11 @@ impl<'a> Envelope<'a> {
     }
 
     /// What a response says. Of both, the error; a member that is `null` counts only without the other.
-    fn response_body(&self) -> Option<ResponseBody<'a>> {
+    fn response_body(&self) -> Option<Result<&'a RawValue, &'a RawValue>> {
         let is_null = |raw: &&RawValue| raw.get() == "null";
         match (self.result, self.error) {
-            (Some(result), error) if error.as_ref().is_none_or(is_null) => {
-                Some(ResponseBody::Result(result))
-            }
-            (_, Some(error)) => Some(ResponseBody::Error(error)),
+            (Some(result), error) if error.as_ref().is_none_or(is_null) => Some(Ok(result)),
+            (_, Some(error)) => Some(Err(error)),
             (_, None) => None,
         }
     }
@@ -420,8 +412,8 @@ mod tests {
             Ok(Message::OneWay(OneWay::Response(Response { id, body }))) => {
                 let id = id.map_or("-".into(), |id| id.to_string());
                 match body {
-                    ResponseBody::Result(_) => format!("response {id}"),
-                    ResponseBody::Error(_) => format!("response {id} failed"),
+                    Ok(_) => format!("response {id}"),
+                    Err(_) => format!("response {id} failed"),
                 }
             }
             Ok(Message::Batch(members)) => format!("batch {}", members.len()),

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::observe::access::{self, Traceparent};
@@ -86,8 +86,9 @@ pub(crate) struct Meta<'a> {
     pub(crate) client_info: Option<&'a RawValue>,
     #[serde(rename = "io.modelcontextprotocol/logLevel")]
     pub(crate) log_level: Option<LoggingLevel>,
+    /// Opts the request into progress notifications; echoed as it came. A string or an integer, like an id.
     #[serde(rename = "progressToken")]
-    pub(crate) progress_token: Option<ProgressToken>,
+    pub(crate) progress_token: Option<RequestId>,
     /// Of OpenTelemetry, like the two below it; whatever is wrong with them, the request is served.
     #[serde(borrow)]
     pub(crate) traceparent: Option<&'a RawValue>,
@@ -150,11 +151,6 @@ pub(crate) struct Context<'a> {
     #[serde(borrow)]
     pub(crate) arguments: Option<&'a RawValue>,
 }
-
-/// Opts a request into progress notifications; echoed as it came. A string or an integer, like an id.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(transparent)]
-pub(crate) struct ProgressToken(RequestId);
 
 /// Refuses an introduction that is longer than any handler should have to read, and any session to keep.
 pub(crate) fn check_introduction(

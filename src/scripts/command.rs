@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use serde_json::{Map, Value};
 
 use crate::base::setters::set;
-use crate::handler::command::missing_program;
+use crate::handler::command::find_program;
 use crate::handler::{CommandOutput, Progress, RequestContext, RunCommand, ToolError};
 use crate::scripts::argument::{Argument, plain};
 use crate::scripts::environment::{Mask, inherited};
@@ -47,7 +47,8 @@ impl CommandSpec {
         let path = self.env.iter().rfind(|rule| rule.name == "PATH");
         // One that has no value is said where all variables are.
         let path = path.and_then(|rule| rule.value().ok());
-        missing_program(program, &self.cwd, path.map(OsString::from).as_ref())
+        let path = path.map(OsString::from);
+        find_program(program.as_ref(), Some(&self.cwd), path.as_ref()).err()
     }
 
     /// What it needs and does not find on this machine, in sentences: variables, files with secrets, its program.

@@ -39,7 +39,6 @@ pub(super) struct At<T> {
 }
 
 /// The notes of a reading.
-#[derive(Debug)]
 pub(super) struct Notes<'a> {
     text: &'a str,
     list: RefCell<Vec<(usize, Mistake)>>,

@@ -19,13 +19,13 @@ use crate::handler::command::launch::Launch;
 use crate::handler::command::supervisor::Supervisor;
 
 /// The live process groups of one server.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Children {
     state: Lock<ChildrenState>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct ChildrenState {
     /// Nothing is started any more.
     closed: bool,
@@ -42,7 +42,6 @@ struct ChildrenState {
 }
 
 /// A leader that has not been reaped, with its group. Dropped, it is killed and reaped.
-#[derive(Debug)]
 pub(super) struct Group {
     pid: Pid,
     children: Arc<Children>,

@@ -28,7 +28,7 @@ const INTERPRETERS_MAX: usize = 8;
 /// # Errors
 ///
 /// A sentence about what is missing.
-pub(super) fn find(
+pub(crate) fn find(
     program: &OsStr,
     directory: Option<&Path>,
     path: Option<&OsString>,

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use crate::handler::command::lines::whole_characters;
 
 /// The first and the last bytes of a stream.
-#[derive(Debug)]
 pub(super) struct Kept {
     head: Vec<u8>,
     head_max: usize,

@@ -14,16 +14,8 @@ mod plumbing;
 mod run;
 mod supervisor;
 
-/// Why a program could not be started in a directory, with this `PATH` or the server's own, in a sentence; `None` when it is there.
 #[cfg(feature = "scripts")]
-pub(crate) fn missing_program(
-    program: impl AsRef<std::ffi::OsStr>,
-    directory: &std::path::Path,
-    path: Option<&std::ffi::OsString>,
-) -> Option<String> {
-    culprit::find(program.as_ref(), Some(directory), path).err()
-}
-
+pub(crate) use culprit::find as find_program;
 #[cfg(feature = "scripts")]
 pub(crate) use kept::gap;
 pub use run::{CommandError, CommandOutput, RunCommand};

@@ -305,10 +305,7 @@ impl RunCommand {
         let started = Instant::now();
         let child = Child::start(&self.launch, self.stdin, &children, self.patience);
         let mut child = child.map_err(not_started)?;
-        let mut heard = [(); 2].map(|()| HeardStream {
-            lines: LineCutter::default(),
-            kept: Kept::new(self.output_bytes_max),
-        });
+        let mut heard = [(); 2].map(|()| (LineCutter::default(), Kept::new(self.output_bytes_max)));
         let (status, cause) = listen(&mut child, cx, &mut heard, place, &mut on_line);
         let output = Box::new(CommandOutput::of(heard, status, started.elapsed()));
         match cause {
@@ -339,20 +336,20 @@ fn listen<S>(
 ) -> (Option<WaitIdStatus>, Option<Cause>) {
     let token = cx.cancellation().clone();
     loop {
-        let due = heard.iter().filter_map(|stream| stream.lines.due()).min();
+        let due = heard.iter().filter_map(|(lines, _)| lines.due()).min();
         match child.next(&token, due) {
             ChildEvent::Said(stream, bytes) => {
                 cx.beat(pulse::OUTPUT, place);
-                let HeardStream { lines, kept } = &mut heard[stream];
+                let (lines, kept) = &mut heard[stream];
                 kept.add(&bytes);
                 lines.feed(&bytes, |line| on_line(cx, line));
             }
-            ChildEvent::Due => heard.iter_mut().for_each(|stream| {
-                stream.lines.show_unfinished(|line| on_line(cx, line));
+            ChildEvent::Due => heard.iter_mut().for_each(|(lines, _)| {
+                lines.show_unfinished(|line| on_line(cx, line));
             }),
             ChildEvent::Ended(status, cause) => {
-                heard.iter_mut().for_each(|stream| {
-                    stream.lines.show_rest(|line| on_line(cx, line));
+                heard.iter_mut().for_each(|(lines, _)| {
+                    lines.show_rest(|line| on_line(cx, line));
                 });
                 return (status, cause);
             }
@@ -377,14 +374,11 @@ fn show_at_end(shown: &mut String, line: &str) {
 }
 
 /// What has been heard of one stream of a command: as lines to be shown, and as bytes to be kept.
-struct HeardStream {
-    lines: LineCutter,
-    kept: Kept,
-}
+type HeardStream = (LineCutter, Kept);
 
 impl CommandOutput {
     fn of(streams: [HeardStream; 2], status: Option<WaitIdStatus>, duration: Duration) -> Self {
-        let [stdout, stderr] = streams.map(|stream| stream.kept);
+        let [stdout, stderr] = streams.map(|(_, kept)| kept);
         let raw = stdout.bytes_that_are_no_text();
         let (stdout, stdout_left_out) = stdout.finish();
         let (stderr, stderr_left_out) = stderr.finish();

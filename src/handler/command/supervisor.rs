@@ -37,7 +37,6 @@ for id; do kill -s KILL -- "-$id"; done
 const DISMISSAL: Duration = Duration::from_secs(1);
 
 /// The supervisor's process, and the only end of the pipe to it.
-#[derive(Debug)]
 pub(super) struct Supervisor {
     pid: Pid,
     /// `None` once it has been dismissed.

@@ -7,7 +7,6 @@ use std::fmt::{Result, Write};
 use serde_json::Value;
 
 /// One tool to be written.
-#[derive(Debug)]
 pub(super) struct ToolDraft {
     pub(super) name: String,
     pub(super) description: String,
@@ -18,7 +17,6 @@ pub(super) struct ToolDraft {
     pub(super) asks: bool,
 }
 
-#[derive(Debug)]
 pub(super) struct DraftArgument {
     pub(super) name: String,
     pub(super) default: Option<String>,
