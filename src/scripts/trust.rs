@@ -40,18 +40,11 @@ fn missing(file: &Path) -> Option<String> {
 
 /// Why this cannot be trusted alone.
 fn kept(path: &Path, kind: &str, is_above: bool) -> Option<String> {
-    Some(refusal(
-        kind,
-        path,
-        &others(&path.metadata().ok()?, is_above)?,
-    ))
-}
-
-fn refusal(kind: &str, path: &Path, who: &str) -> String {
+    let who = others(&path.metadata().ok()?, is_above)?;
     let path = path.display();
-    format!(
+    Some(format!(
         "the {kind} `{path}` {who}, so somebody else could decide what is run; change that, or say --trust"
-    )
+    ))
 }
 
 /// Who else may write here. What stands further above can be put aside with all that is in it, unless a sticky bit keeps it.

@@ -254,19 +254,13 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
     /// How many calls may run at once on the `main` lane. Default 32, or four for each core if that is more.
     #[must_use]
     pub fn workers(self, workers: usize) -> Self {
-        self.resize_main(|main| main.workers(workers))
+        self.lane(Lane::new("main").workers(workers))
     }
 
     /// How many calls may wait for a worker of the `main` lane. Default 256.
     #[must_use]
     pub fn queue(self, queue_len_max: usize) -> Self {
-        self.resize_main(|main| main.queue(queue_len_max))
-    }
-
-    fn resize_main(mut self, resize: impl FnOnce(Lane) -> Lane) -> Self {
-        let main = self.plan.lanes[0].clone();
-        self.plan.lanes[0] = resize(main);
-        self
+        self.lane(Lane::new("main").queue(queue_len_max))
     }
 
     setters! {

@@ -13,7 +13,7 @@ use crate::protocol::version::Era;
 use crate::server::builder::{Server, starters};
 use crate::server::http_settings::HttpSettings;
 #[cfg(all(feature = "http", unix))]
-use crate::server::inherited::{self, Inherited};
+use crate::server::inherited;
 use crate::server::running::RunningServer;
 use crate::server::shared::SharedServer;
 use crate::transport::http::endpoint::{Endpoint, Reach};
@@ -196,15 +196,10 @@ impl RunningServer {
     /// When there is no such socket or more than one, and as [`serve_http`](Self::serve_http).
     #[cfg(all(feature = "http", unix))]
     pub fn serve_inherited(&self) -> Result<&Self> {
-        let listener = match inherited::take()? {
-            Inherited::Tcp(listener) => return self.serve_listener(listener),
-            Inherited::Unix(listener) => listener,
-        };
-        self.open(|shared| {
-            Ok(Box::new(
-                shared.guarded(listener.into(), Reach::ThisMachine)?,
-            ))
-        })
+        match inherited::take()? {
+            Listener::Tcp(listener) => self.serve_listener(listener),
+            unix => self.open(|shared| Ok(Box::new(shared.guarded(unix, Reach::ThisMachine)?))),
+        }
     }
 
     /// Where a client on this machine reaches it, such as `http://127.0.0.1:8080/mcp`; `None` when it serves no HTTP on an IP address. The first

@@ -4,7 +4,6 @@
 //! itself); elsewhere only stdin can be taken, which has a safe name. Must not know what is served. `sd_listen_fds(3)`.
 
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
@@ -12,19 +11,14 @@ use rustix::net::AddressFamily;
 use rustix::net::sockopt::{socket_acceptconn, socket_domain};
 
 use crate::base::error::{Error, Result};
-
-/// A listener of either kind.
-pub(super) enum Inherited {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
+use crate::transport::http::guarded::Listener;
 
 /// The first descriptor that systemd passes.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const FIRST: i32 = 3;
 
 /// Takes the socket that the process was started with.
-pub(super) fn take() -> Result<Inherited> {
+pub(super) fn take() -> Result<Listener> {
     let passed = std::env::var("LISTEN_FDS").ok().filter(|_| is_for_us());
     let socket = match passed.as_deref() {
         Some("1") => first_passed(),
@@ -48,8 +42,8 @@ pub(super) fn take() -> Result<Inherited> {
         ));
     }
     match socket_domain(&socket).map_err(|errno| unusable(errno.into()))? {
-        AddressFamily::UNIX => Ok(Inherited::Unix(socket.into())),
-        AddressFamily::INET | AddressFamily::INET6 => Ok(Inherited::Tcp(socket.into())),
+        AddressFamily::UNIX => Ok(UnixListener::from(socket).into()),
+        AddressFamily::INET | AddressFamily::INET6 => Ok(Listener::Tcp(socket.into())),
         _ => Err(Error::configuration(
             "the socket that the process was started with is neither TCP nor a Unix-domain socket",
         )),
