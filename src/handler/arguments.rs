@@ -49,19 +49,18 @@ impl ArgumentRules {
     /// # Errors
     ///
     /// A sentence, when it does not compile.
-    #[cfg(feature = "validate")]
+    #[cfg_attr(
+        not(feature = "validate"),
+        expect(unused_variables, clippy::unnecessary_wraps)
+    )]
     pub(crate) fn of_schema(schema: Value, is_written: bool) -> Result<Self, String> {
-        let is_checked = is_written || promises(&schema);
-        let validator = is_checked
-            .then(|| Validator::compile(&schema))
-            .transpose()?;
-        Ok(ArgumentRules { schema, validator })
-    }
-
-    /// The rules of a tool or a form. Without the feature `validate` nothing is checked but by reading.
-    #[cfg(not(feature = "validate"))]
-    pub(crate) fn of_schema(schema: Value, _is_written: bool) -> Result<Self, String> {
-        Ok(ArgumentRules::read_by(schema))
+        Ok(ArgumentRules {
+            #[cfg(feature = "validate")]
+            validator: (is_written || promises(&schema))
+                .then(|| Validator::compile(&schema))
+                .transpose()?,
+            schema,
+        })
     }
 
     /// Reads a value. What it takes stays charged until the charge is dropped.

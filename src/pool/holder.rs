@@ -10,6 +10,10 @@ use crate::base::cancel::CancellationToken;
 use crate::base::life::Span;
 use crate::base::owner::Owner;
 use crate::handler::control::CallControl;
+use crate::protocol::errors::cut;
+
+/// So much of a secret name tells it from others, and no more.
+const CHARS_SHOWN: usize = 8;
 
 /// What a claim may be kept for, beyond the call that made it; see [`Claim::keep_for`](crate::Claim::keep_for).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,14 +60,14 @@ impl Holder {
         let (shown, span) = match scope {
             Scope::Job => {
                 let (id, span) = call.job()?;
-                (format!("job {}", shortened(&id)), span)
+                (format!("job {}", cut(&id, CHARS_SHOWN)), span)
             }
             Scope::Workspace => {
                 let inside = call.workspace()?;
                 // Without an owner the name is a handle.
                 let name = match inside.owner {
                     Some(_) => inside.name.to_string(),
-                    None => shortened(&inside.name),
+                    None => cut(&inside.name, CHARS_SHOWN).into_owned(),
                 };
                 (format!("workspace `{name}`"), inside.span.clone())
             }
@@ -71,7 +75,7 @@ impl Holder {
                 let span = call.session()?;
                 let name = match call.owner() {
                     Owner::Pipe(number) => number.to_string(),
-                    Owner::Session(id) => shortened(id),
+                    Owner::Session(id) => cut(id, CHARS_SHOWN).into_owned(),
                     Owner::Nobody => String::new(),
                 };
                 (format!("session {name}"), span)
@@ -118,14 +122,5 @@ impl PartialEq for Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
-    }
-}
-
-/// So much of a secret name that it can be told from others, and no more.
-fn shortened(name: &str) -> String {
-    const CHARS_SHOWN: usize = 8;
-    match name.char_indices().nth(CHARS_SHOWN) {
-        Some((at, _)) => format!("{}…", &name[..at]),
-        None => name.to_owned(),
     }
 }

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::base::heap;
 use crate::protocol::number::Decimal;
 use crate::protocol::text::Text;
+use crate::protocol::tree::end_of_string;
 
 pub(crate) type Digest = [u8; 32];
 
@@ -115,21 +116,11 @@ impl<'a> Walk<'a> {
     /// Steps over a string.
     fn string(&mut self) -> Option<Cow<'a, str>> {
         let from = self.at;
-        let mut rest = self.text.as_bytes().get(from + 1..)?;
-        let mut has_escapes = false;
-        loop {
-            let found = memchr::memchr2(b'"', b'\\', rest)?;
-            if rest[found] == b'"' {
-                rest = &rest[found + 1..];
-                break;
-            }
-            has_escapes = true;
-            rest = rest.get(found + 2..)?;
-        }
-        self.at = self.text.len() - rest.len();
-        let quoted = &self.text[from..self.at];
-        match has_escapes {
-            false => Some(Cow::Borrowed(&quoted[1..quoted.len() - 1])),
+        self.at = end_of_string(self.text.as_bytes(), from + 1);
+        let quoted = self.text.get(from..self.at)?;
+        let text = quoted.strip_prefix('"')?.strip_suffix('"')?;
+        match text.contains('\\') {
+            false => Some(Cow::Borrowed(text)),
             true => serde_json::from_str(quoted).ok().map(|Text(text)| text),
         }
     }

@@ -125,8 +125,12 @@ impl std::error::Error for ErrorObject {}
 
 /// A peer's text, cut to a length that may stand in an error or a log line.
 pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
-    const CHARS_MAX: usize = 128;
-    match text.char_indices().nth(CHARS_MAX) {
+    cut(text, 128)
+}
+
+/// A text, or its first characters.
+pub(crate) fn cut(text: &str, chars_max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(chars_max) {
         None => Cow::Borrowed(text),
         Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
     }

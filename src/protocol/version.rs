@@ -106,36 +106,34 @@ pub(crate) enum Method {
     TasksCancel,
 }
 
-struct MethodRow(&'static str, Method, &'static [Era]);
-
 const MODERN: &[Era] = &[Era::Modern];
 const LEGACY: &[Era] = &[Era::Legacy];
 const BOTH: &[Era] = &[Era::Modern, Era::Legacy];
 
 /// One line a method: its name, and the eras that have it.
-const TABLE: &[MethodRow] = &[
-    MethodRow("tools/call", Method::Call(OfferKind::Tool), BOTH),
-    MethodRow("tools/list", Method::List(OfferKind::Tool), BOTH),
-    MethodRow("resources/read", Method::Call(OfferKind::Resource), BOTH),
-    MethodRow("resources/list", Method::List(OfferKind::Resource), BOTH),
-    MethodRow(
+const TABLE: &[(&str, Method, &[Era])] = &[
+    ("tools/call", Method::Call(OfferKind::Tool), BOTH),
+    ("tools/list", Method::List(OfferKind::Tool), BOTH),
+    ("resources/read", Method::Call(OfferKind::Resource), BOTH),
+    ("resources/list", Method::List(OfferKind::Resource), BOTH),
+    (
         "resources/templates/list",
         Method::List(OfferKind::Template),
         BOTH,
     ),
-    MethodRow("prompts/get", Method::Call(OfferKind::Prompt), BOTH),
-    MethodRow("prompts/list", Method::List(OfferKind::Prompt), BOTH),
-    MethodRow("completion/complete", Method::Complete, BOTH),
-    MethodRow("server/discover", Method::Discover, MODERN),
-    MethodRow("initialize", Method::Initialize, LEGACY),
-    MethodRow("ping", Method::Ping, LEGACY),
-    MethodRow("logging/setLevel", Method::SetLevel, LEGACY),
-    MethodRow("subscriptions/listen", Method::Listen, MODERN),
-    MethodRow("resources/subscribe", Method::Subscribe, LEGACY),
-    MethodRow("resources/unsubscribe", Method::Unsubscribe, LEGACY),
-    MethodRow("tasks/get", Method::TasksGet, MODERN),
-    MethodRow("tasks/update", Method::TasksUpdate, MODERN),
-    MethodRow("tasks/cancel", Method::TasksCancel, MODERN),
+    ("prompts/get", Method::Call(OfferKind::Prompt), BOTH),
+    ("prompts/list", Method::List(OfferKind::Prompt), BOTH),
+    ("completion/complete", Method::Complete, BOTH),
+    ("server/discover", Method::Discover, MODERN),
+    ("initialize", Method::Initialize, LEGACY),
+    ("ping", Method::Ping, LEGACY),
+    ("logging/setLevel", Method::SetLevel, LEGACY),
+    ("subscriptions/listen", Method::Listen, MODERN),
+    ("resources/subscribe", Method::Subscribe, LEGACY),
+    ("resources/unsubscribe", Method::Unsubscribe, LEGACY),
+    ("tasks/get", Method::TasksGet, MODERN),
+    ("tasks/update", Method::TasksUpdate, MODERN),
+    ("tasks/cancel", Method::TasksCancel, MODERN),
 ];
 
 /// What stands in the log for a name that is not here.
@@ -144,7 +142,7 @@ pub(crate) const UNKNOWN: &str = "?";
 impl Method {
     /// The method with this name, if the era has it.
     pub(crate) fn find(name: &str, era: Era) -> Option<Method> {
-        let MethodRow(_, method, eras) = TABLE.iter().find(|row| row.0 == name)?;
+        let (_, method, eras) = TABLE.iter().find(|row| row.0 == name)?;
         eras.contains(&era).then_some(*method)
     }
 

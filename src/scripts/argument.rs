@@ -10,7 +10,7 @@ use regex_lite::Regex;
 use serde_json::{Map, Number, Value};
 
 use crate::handler::RequestContext;
-use crate::protocol::errors::ErrorObject;
+use crate::protocol::errors::{ErrorObject, cut};
 use crate::protocol::tree::Unread;
 use crate::scripts::argument::path::PathRule;
 use crate::scripts::mistake::nearest;
@@ -304,11 +304,7 @@ fn named(value: &Value) -> &'static str {
 }
 
 fn short(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(80) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
+    cut(&value.to_string(), 80).into_owned()
 }
 
 #[cfg(test)]

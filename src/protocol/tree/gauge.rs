@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::base::budget::{Budget, Charge};
 use crate::base::heap::HeapTrim;
 use crate::protocol::sentence::Sentence;
-use crate::protocol::tree::map_kind::{DOUBLING_MAX, MapKind};
+use crate::protocol::tree::map_kind::{DOUBLING_MAX, bytes_of_member};
 
 /// How much is charged at a time.
 const STEP_BYTES: usize = 1024 * 1024;
@@ -126,7 +126,7 @@ impl<'r> Gauge<'r> {
 
     /// One more member in a map that had so many.
     pub(super) fn member(&self, before: usize) -> Result<(), Slip> {
-        match MapKind::OURS.bytes_of_member(before) {
+        match bytes_of_member(before) {
             0 => Ok(()),
             bytes => self.take(bytes),
         }

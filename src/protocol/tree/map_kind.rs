@@ -9,27 +9,11 @@ use serde_json::{Map, Value};
 /// Up to so many items or members the room for them doubles and counts; beyond, what is not used yet is not touched either.
 pub(super) const DOUBLING_MAX: usize = 128;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MapKind {
-    /// It keeps the order of its members: a list of hash, name and value, beside it a table of places in that list, which is an eighth empty.
-    Ordered,
-    /// A B-tree.
-    Sorted,
-}
-
-impl MapKind {
-    pub(super) const OURS: Self =
-        match size_of::<Map<String, Value>>() > size_of::<BTreeMap<String, Value>>() {
-            true => MapKind::Ordered,
-            false => MapKind::Sorted,
-        };
-
-    /// What one more member takes, in a map that had so many.
-    pub(super) fn bytes_of_member(self, before: usize) -> usize {
-        match self {
-            MapKind::Ordered => ordered(before),
-            MapKind::Sorted => sorted(before),
-        }
+/// What one more member takes, in a map that had so many.
+pub(super) fn bytes_of_member(before: usize) -> usize {
+    match size_of::<Map<String, Value>>() > size_of::<BTreeMap<String, Value>>() {
+        true => ordered(before),
+        false => sorted(before),
     }
 }
 
@@ -37,6 +21,7 @@ impl MapKind {
 const MEMBERS_MIN: usize = 3;
 const MEMBERS_DOUBLING: usize = 7;
 
+/// In a map that keeps the order of its members: a list of hash, name and value, beside it a table of places in that list, which is an eighth empty.
 fn ordered(before: usize) -> usize {
     const MEMBER: usize = size_of::<(u64, String, Value)>() + (size_of::<usize>() + 1) * 8 / 7;
     const BLOCKS: usize = 2 * 16 + 16;
@@ -58,6 +43,7 @@ fn ordered(before: usize) -> usize {
 const NODE_MEMBERS_MAX: usize = 11;
 const NODE_MEMBERS_MIN: usize = 6;
 
+/// In a B-tree.
 fn sorted(before: usize) -> usize {
     const LEAF: usize = NODE_MEMBERS_MAX * size_of::<(String, Value)>() + 2 * 16;
     /// Its share of the nodes above it, which have a pointer for each of theirs besides.

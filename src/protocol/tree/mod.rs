@@ -156,7 +156,7 @@ fn has_more_brackets(bytes: &[u8], most: usize) -> bool {
 }
 
 /// The index after the quote that closes the string whose content starts at `at`, or the end of the bytes.
-fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
     while let Some(found) = memchr2(b'"', b'\\', &bytes[at..]) {
         let escape = bytes[at + found] == b'\\';
         at += found + 1;
