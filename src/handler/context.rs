@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::json;
 
 use crate::base::cancel::CancellationToken;
 use crate::base::log;
@@ -215,14 +215,9 @@ impl<S> RequestContext<S> {
         if self.call.info().log_level.is_none_or(|least| level < least) {
             return;
         }
-        #[derive(Serialize)]
-        struct Params {
-            level: LoggingLevel,
-            data: Value,
-        }
         match serde_json::to_value(data) {
             Ok(data) => {
-                let params = Params { level, data };
+                let params = json!({ "level": level, "data": data });
                 let notification = jsonrpc::notification("notifications/message", &params);
                 self.call.send_event(notification, EventKind::Message);
             }

@@ -15,6 +15,7 @@ use crate::pool::holder::Holder;
 use crate::pool::report::{Claimed, PoolWaiter, PooledResource};
 
 /// Everything that the lock guards.
+#[derive(Default)]
 pub(super) struct PoolState {
     pub(super) slots: Vec<ResourceSlot>,
     /// By their tickets, which are drawn in the order of arrival.
@@ -24,6 +25,7 @@ pub(super) struct PoolState {
 }
 
 /// A slot for one resource.
+#[derive(Default)]
 pub(super) struct ResourceSlot {
     pub(super) name: Arc<str>,
     /// The claim on it, if there is one.
@@ -91,17 +93,11 @@ impl PoolState {
     pub(super) fn new(names: impl Iterator<Item = Arc<str>>) -> Self {
         let slot = |name| ResourceSlot {
             name,
-            holding: None,
-            is_made: false,
-            is_locked: false,
-            elsewhere: None,
-            failed: None,
+            ..ResourceSlot::default()
         };
         PoolState {
             slots: names.map(slot).collect(),
-            line: BTreeMap::new(),
-            last_ticket: 0,
-            last_claim: 0,
+            ..PoolState::default()
         }
     }
 

@@ -42,7 +42,10 @@ pub(super) struct Child {
     patience: Patience,
     /// When it will have been silent for too long.
     silent_at: Option<Instant>,
-    ending: Option<Termination>,
+    /// Why it is to end, once it has been asked to.
+    cause: Option<Cause>,
+    /// When it is killed then; `None` once it has been.
+    kill_at: Option<Instant>,
     /// Once the group is dead.
     status: Option<Option<WaitIdStatus>>,
 }
@@ -76,13 +79,6 @@ pub(super) enum Cause {
     Silent,
     /// It was stopped by this signal, and nobody continues it.
     Stopped(i32),
-}
-
-/// A command that has been asked to end.
-struct Termination {
-    cause: Cause,
-    /// `None` once it has been killed.
-    kill_at: Option<Instant>,
 }
 
 impl Child {
@@ -121,7 +117,8 @@ impl Child {
             deadline,
             patience,
             silent_at: patience.liveness.map(after),
-            ending: None,
+            cause: None,
+            kill_at: None,
             status: None,
         })
     }
@@ -132,7 +129,7 @@ impl Child {
             if let Some(status) = self.status {
                 return match self.said.as_ref().map(Receiver::recv) {
                     Some(Ok((stream, bytes))) => ChildEvent::Said(stream, bytes),
-                    _ => ChildEvent::Ended(status, self.ending.as_ref().map(|end| end.cause)),
+                    _ => ChildEvent::Ended(status, self.cause),
                 };
             }
             self.judge();
@@ -143,14 +140,13 @@ impl Child {
             if due.is_some_and(|due| due <= now) {
                 return ChildEvent::Due;
             }
-            let kill_at = self.ending.as_ref().and_then(|ending| ending.kill_at);
-            let limits = [self.deadline, self.silent_at]
-                .map(|limit| limit.filter(|_| self.ending.is_none()));
-            let moments = [due, kill_at].into_iter().chain(limits).flatten();
+            let limits =
+                [self.deadline, self.silent_at].map(|limit| limit.filter(|_| self.cause.is_none()));
+            let moments = [due, self.kill_at].into_iter().chain(limits).flatten();
             let next = moments.fold(self.looks.at, Instant::min);
             let wait = next.saturating_duration_since(now);
             let (gone, silent) = (never(), never());
-            let cancelled = if self.ending.is_none() {
+            let cancelled = if self.cause.is_none() {
                 token.channel()
             } else {
                 &gone
@@ -176,7 +172,7 @@ impl Child {
         if self.looks.are_due(now) {
             match self.group.look() {
                 Look::Ended => return self.finish(),
-                Look::Stopped(signal) if self.ending.is_none() => self.end(Cause::Stopped(signal)),
+                Look::Stopped(signal) if self.cause.is_none() => self.end(Cause::Stopped(signal)),
                 Look::Stopped(_) | Look::Running => {}
             }
         }
@@ -184,22 +180,20 @@ impl Child {
             (self.deadline, Cause::TimedOut),
             (self.silent_at, Cause::Silent),
         ] {
-            if self.ending.is_none() && limit.is_some_and(|limit| limit <= now) {
+            if self.cause.is_none() && limit.is_some_and(|limit| limit <= now) {
                 self.end(cause);
             }
         }
-        if let Some(ending) = &mut self.ending
-            && ending.kill_at.is_some_and(|kill_at| kill_at <= now)
-        {
-            ending.kill_at = None;
+        if self.kill_at.is_some_and(|kill_at| kill_at <= now) {
+            self.kill_at = None;
             self.group.signal(Signal::KILL);
         }
     }
 
     /// Asks the group to end; one that is stopped is continued, because it would not hear it otherwise.
     fn end(&mut self, cause: Cause) {
-        let kill_at = Some(after(self.patience.kill_grace));
-        self.ending = Some(Termination { cause, kill_at });
+        self.cause = Some(cause);
+        self.kill_at = Some(after(self.patience.kill_grace));
         self.group.signal(Signal::TERM);
         self.group.signal(Signal::CONT);
     }

@@ -18,7 +18,7 @@ use rustix::process::Pid;
 use crate::handler::command::culprit;
 
 /// What is to be started.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Launch {
     pub(super) program: OsString,
     pub(super) args: Vec<OsString>,
@@ -43,16 +43,6 @@ pub(super) fn why_not_started(stderr: &str) -> Option<String> {
 }
 
 impl Launch {
-    pub(super) fn new(program: OsString) -> Self {
-        Launch {
-            program,
-            args: Vec::new(),
-            directory: None,
-            clear_env: false,
-            env: Vec::new(),
-        }
-    }
-
     /// Starts it with these as stdin, stdout and stderr; `inherited` are descriptors that it must not get. Its id is that of its process group.
     /// A mistake is said in a sentence that names the culprit.
     pub(super) fn start(

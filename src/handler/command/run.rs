@@ -207,7 +207,10 @@ impl RunCommand {
     /// a path is one from the directory in which the command will run.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         RunCommand {
-            launch: Launch::new(program.as_ref().to_owned()),
+            launch: Launch {
+                program: program.as_ref().to_owned(),
+                ..Launch::default()
+            },
             stdin: None,
             patience: Patience {
                 timeout: None,

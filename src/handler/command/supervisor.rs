@@ -57,10 +57,12 @@ impl Supervisor {
             .write(true)
             .open("/dev/null")
             .map_err(plain)?;
-        let mut launch = Launch::new("/bin/sh".into());
-        launch.args = ["-c", SCRIPT, "mcp-threads-supervisor"]
-            .map(OsString::from)
-            .to_vec();
+        let args = ["-c", SCRIPT, "mcp-threads-supervisor"].map(OsString::from);
+        let launch = Launch {
+            program: "/bin/sh".into(),
+            args: args.to_vec(),
+            ..Launch::default()
+        };
         let descriptors = [stdin.as_fd(), null.as_fd(), null.as_fd()];
         let pid = launch.start(descriptors, inherited)?;
         let pipe = Some(pipe);

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::scripts::table::Table;
 
 /// What the file says of a path.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PathRule {
     /// What it is relative to.
     from: PathBuf,
@@ -25,9 +25,7 @@ impl PathRule {
     pub(super) fn read(table: Option<Table<'_>>, base: &Path) -> Self {
         let mut rule = PathRule {
             from: base.to_owned(),
-            is_inside: false,
-            must_exist: false,
-            is_directory: None,
+            ..PathRule::default()
         };
         let Some(table) = table else {
             return rule;
