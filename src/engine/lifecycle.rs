@@ -60,6 +60,7 @@ impl Drop for Engine {
 }
 
 /// What the engine is made of, before its threads start.
+#[derive(Default)]
 pub(crate) struct EnginePlan {
     pub(crate) implementation: Implementation,
     pub(crate) instructions: Option<String>,

@@ -59,7 +59,6 @@ mod tasks;
 mod work;
 
 pub(crate) use self::catalogue::IfTaken;
-pub(crate) use self::desk_plan::DeskPlan;
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
 pub(crate) use self::ingress::Accepted;
 pub(crate) use self::ingress::{Pipe, Via};

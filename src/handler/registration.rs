@@ -144,7 +144,6 @@ impl Drop for BoundHandler {
 }
 
 /// The result of a call.
-#[derive(Debug)]
 pub(crate) enum Reply {
     Tool(CallToolResult),
     Prompt(GetPromptResult),

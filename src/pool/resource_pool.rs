@@ -19,7 +19,7 @@ use crate::pool::external::ExternalLock;
 use crate::pool::holder::Holder;
 use crate::pool::report::PoolReport;
 use crate::pool::shelf::Shelf;
-use crate::pool::slots::{Grant, Want};
+use crate::pool::slots::{Grant, ResourceSlot, Want};
 use crate::pool::table::{InLine, PoolTable};
 
 /// A set of independent resources (connections, hosts, devices) that handlers claim, wait for and give back. Clones are the same pool; tell the server of it with
@@ -251,10 +251,14 @@ fn wait_in<S>(
         if Instant::now() >= deadline {
             return Err(ClaimError::Busy {
                 pool: table.name.to_string(),
-                holders: table.holders_with_times(want),
+                holders: table.holders(want, ResourceSlot::sentence_with_time),
             });
         }
-        let waits_for = format!("waiting for `{}`: {}", table.name, table.holders(want));
+        let waits_for = format!(
+            "waiting for `{}`: {}",
+            table.name,
+            table.holders(want, ResourceSlot::sentence)
+        );
         if waits_for != told {
             cx.report_wait(waits_for.clone());
             told.clone_from(&waits_for);

@@ -96,12 +96,7 @@ impl PoolTable {
         }
     }
 
-    pub(super) fn holders(&self, want: &Want) -> String {
-        self.state.lock().holders(want, ResourceSlot::sentence)
-    }
-
-    pub(super) fn holders_with_times(&self, want: &Want) -> String {
-        let said = ResourceSlot::sentence_with_time;
+    pub(super) fn holders(&self, want: &Want, said: fn(&ResourceSlot) -> String) -> String {
         self.state.lock().holders(want, said)
     }
 

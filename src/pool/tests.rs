@@ -206,7 +206,10 @@ fn a_lock_that_is_held_elsewhere_is_asked_for_again_and_its_holder_is_named() {
     let grant = first.got().expect("nobody here has it");
     let taken = table.take_lock(grant, &first, "label");
     assert!(taken.is_none());
-    assert_eq!(table.holders(&want), "a is held by the other");
+    assert_eq!(
+        table.holders(&want, ResourceSlot::sentence),
+        "a is held by the other"
+    );
     assert!(second.got().is_none(), "the first one goes on asking");
     assert!(table.change(grant, |_| ()).is_none());
     table.sweep();

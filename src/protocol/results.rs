@@ -131,17 +131,18 @@ impl<T: Into<String>> From<Vec<T>> for Completion {
 }
 
 /// How long a client may cache an answer, and whether the cache may be shared between users. Clients of revision 2026-07-28 only. Specification: `server/utilities/caching`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheHint {
     pub(crate) ttl: Duration,
     pub(crate) scope: CacheScope,
 }
 
 /// Who may be given a kept answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CacheScope {
     Public,
+    #[default]
     Private,
 }
 

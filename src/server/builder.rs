@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::base::error::{Error, Result};
 use crate::base::limits::Limits;
 use crate::base::setters::setters;
-use crate::engine::{DeskPlan, Engine, EnginePlan};
+use crate::engine::{Engine, EnginePlan};
 use crate::handler::{
     Fork, Handler, IntoPromptResult, IntoResourceResult, IntoToolResult, Prompt, Register,
     Resource, Tool,
@@ -122,19 +122,10 @@ impl Server {
                 version,
                 ..Implementation::default()
             },
-            instructions: None,
-            registrations: Vec::new(),
             list_cache: CacheHint::public(LIST_TTL),
-            seal_key: None,
-            legacy_sessions: Sessions::Kept,
-            request_headers: Vec::new(),
             lenient_arguments: true,
             lanes: vec![Lane::main(), Lane::urgent()],
-            limits: Arc::default(),
-            desk: DeskPlan::default(),
-            pools: Vec::new(),
-            liveness: None,
-            on_stalled: None,
+            ..EnginePlan::default()
         };
         Server {
             template: Arc::new(()),

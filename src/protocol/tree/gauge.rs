@@ -62,7 +62,7 @@ impl Unread {
 /// What a tree takes, for as long as it is kept. To be dropped after the tree, on the same thread.
 #[derive(Debug)]
 pub(crate) struct TreeCharge {
-    charge: Charge,
+    pub(super) charge: Charge,
     /// Made after the first step.
     trim: Option<HeapTrim>,
 }
@@ -72,13 +72,6 @@ impl Drop for TreeCharge {
         if let (Some(trim), UNTRIMMED_BYTES_MAX..) = (self.trim.take(), self.charge.bytes()) {
             trim.trim();
         }
-    }
-}
-
-impl TreeCharge {
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        self.charge.bytes()
     }
 }
 

@@ -193,7 +193,7 @@ mod tests {
 
     fn read<T: DeserializeOwned>(room: &TreeRoom, json: &str) -> Result<usize, Unread> {
         room.read::<T>(json)
-            .map(|(_, charge)| charge.map_or(0, |charge| charge.bytes()))
+            .map(|(_, charge)| charge.map_or(0, |tree| tree.charge.bytes()))
     }
 
     #[derive(Deserialize)]
@@ -249,7 +249,7 @@ mod tests {
         let json = list("[1]", 50_000);
         let (_tree, charge) = room.read::<Value>(&json).expect("it fits");
         let used = room.memory.used();
-        assert_eq!(charge.as_ref().map(TreeCharge::bytes), Some(used));
+        assert_eq!(charge.as_ref().map(|tree| tree.charge.bytes()), Some(used));
         assert!((expected..=expected + 2 * MIB).contains(&used), "{used}");
         assert_eq!(read::<Value>(&room, &json), Err(Unread::NoMemory));
         drop(charge);
