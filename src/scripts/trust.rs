@@ -12,30 +12,26 @@ use rustix::process::{getegid, geteuid};
 use crate::scripts::spec::{CommandSpec, Run};
 use crate::scripts::template::Template;
 
-/// Why this file cannot be trusted, if it cannot.
+/// Why this file cannot be trusted, if it cannot. What is not there, or cannot be followed, is made by who may write where it would stand: the nearest
+/// directory that is there, and those above it.
 pub(super) fn problem(file: &Path) -> Option<String> {
-    let Ok(real) = file.canonicalize() else {
-        return missing(file);
+    let named = Path::new(".").join(file);
+    let real = named
+        .ancestors()
+        .find_map(|place| place.canonicalize().ok())?;
+    let (kind, place) = match real.is_dir() {
+        true => ("directory", Some(&*real)),
+        false => ("file", real.parent()),
     };
     // Who may write where a link stands can put another in its place.
     let link = file.parent().filter(|_| file.is_symlink());
     let link = link.and_then(|place| Path::new(".").join(place).canonicalize().ok());
-    let directories = real.parent().into_iter().chain(link.as_deref());
+    let directories = place.into_iter().chain(link.as_deref());
     let mut near = directories.clone();
     let mut above = directories.flat_map(|place| place.ancestors().skip(1));
-    kept(&real, "file", false)
+    kept(&real, kind, false)
         .or_else(|| near.find_map(|place| kept(place, "directory", false)))
         .or_else(|| above.find_map(|place| kept(place, "directory", true)))
-}
-
-/// What is not there, or cannot be followed, is made by who may write where it would stand: the nearest directory that is there, and those above it.
-fn missing(file: &Path) -> Option<String> {
-    let file = Path::new(".").join(file);
-    let mut directories = file.ancestors().skip(1);
-    let nearest = directories.find_map(|place| place.canonicalize().ok())?;
-    let above = || nearest.ancestors().skip(1);
-    kept(&nearest, "directory", false)
-        .or_else(|| above().find_map(|place| kept(place, "directory", true)))
 }
 
 /// Why this cannot be trusted alone.

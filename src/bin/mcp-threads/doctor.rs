@@ -120,7 +120,7 @@ fn serve_and_ask(file: &ScriptFile, scripts: &Scripts) -> Result<String, Problem
     ))
 }
 
-/// Runs this on a thread of its own; what comes of it, for who waits no longer than he likes.
+/// Runs this on a thread of its own; what comes of it is received, with a bound.
 fn aside<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
     let (done, outcome) = mpsc::channel();
     thread::spawn(move || done.send(run()));

@@ -7,10 +7,11 @@
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
+use rustix::net::{SendFlags, send};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::base::log;
@@ -40,19 +41,13 @@ const DISMISSAL: Duration = Duration::from_secs(1);
 pub(super) struct Supervisor {
     pid: Pid,
     /// `None` once it has been dismissed.
-    pipe: Option<OwnedFd>,
+    pipe: Option<UnixStream>,
 }
 
 impl Supervisor {
     pub(super) fn start(inherited: &[RawFd]) -> Result<Self, String> {
         let plain = |error: io::Error| error.to_string();
-        let (pipe, stdin) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(|errno| plain(errno.into()))?;
+        let (pipe, stdin) = UnixStream::pair().map_err(plain)?;
         let null = OpenOptions::new()
             .write(true)
             .open("/dev/null")
