@@ -44,15 +44,13 @@ impl ArgumentRules {
         }
     }
 
-    /// The rules of a tool or a form. A schema that somebody wrote is checked, and one that is made from a type where it says more than the type.
+    /// The rules of a tool or a form. With the feature `validate`, a schema that somebody wrote is checked, and one that is made from a type where it says more
+    /// than the type.
     ///
     /// # Errors
     ///
     /// A sentence, when it does not compile.
-    #[cfg_attr(
-        not(feature = "validate"),
-        expect(unused_variables, clippy::unnecessary_wraps)
-    )]
+    #[cfg_attr(not(feature = "validate"), expect(unused_variables))]
     pub(crate) fn of_schema(schema: Value, is_written: bool) -> Result<Self, String> {
         Ok(ArgumentRules {
             #[cfg(feature = "validate")]
