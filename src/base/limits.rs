@@ -167,18 +167,22 @@ limits! {
     buffer_idle_timeout: Duration = Duration::from_millis(100),
     /// How long a refused connection stays open so that the client can read the refusal. Default 250 ms. Guarded front.
     refused_linger: Duration = Duration::from_millis(250),
-    /// Background jobs that are kept at once, ended ones included. Default 20,000. Beyond it the job that ended first is forgotten; when none has ended,
-    /// a new one is refused with `503`.
+    /// Background jobs that are kept at once, ended ones included. Default 20,000. Beyond it the job that ended first is forgotten, or one that nobody looks
+    /// at is ended ([`job_unwatched_min`](Self::job_unwatched_min)); when there is neither, a new one is refused with `503`.
     jobs_max: usize = 20_000,
     /// Background jobs of one session or pipe, and of all those together that are nobody's. Default 10,000. Beyond it as for
     /// [`jobs_max`](Self::jobs_max), among their own.
     jobs_of_one_max: usize = 10_000,
     /// Bytes of background jobs: arguments, answers, results. Default 128 MiB; what has not ended counts three times, as often as it is kept. Beyond it
-    /// what has ended is forgotten, the oldest first; then a new one is refused with `503`. A result that was worked for is kept, however long, until
-    /// the next one comes.
+    /// what has ended is forgotten, the oldest first, and for a new one as for [`jobs_max`](Self::jobs_max); then a new one is refused with `503`. A result that
+    /// was worked for is kept, however long, until the next one comes.
     job_bytes_max: usize = 128 * 1024 * 1024,
     /// How long the result of a background job can be fetched. Default 1 hour. What runs or waits for an answer is never ended for its age.
     job_ttl: Duration = Duration::from_secs(60 * 60),
+    /// A background job that waits for an answer, and that nobody has looked at for so long, has failed when a new one finds no room: of those that which was
+    /// looked at least recently. Default 5 minutes. `tasks/get`, `tasks/update`, `job_status` and `job_result` look at it, and who waits for it to change or
+    /// follows it on a stream does so all the time. A result that is not as old yet is forgotten after it.
+    job_unwatched_min: Duration = Duration::from_secs(5 * 60),
     /// Workspaces that are open at once. Default 256. Beyond it none can be opened, nor while as many closed ones wait to be dropped because the destructors
     /// of others hang.
     workspaces_max: usize = 256,

@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use crate::base::limits::Limits;
 use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::stats::JobCounts;
-use crate::desk::job_table::{JobEntry, JobTable, Stop};
+use crate::desk::job_table::{JobEntry, JobTable, Seen, Stop};
 use crate::desk::record::{
     AnswerEffect, Carried, JobOutcome, JobRecord, JobStatus, Order, Question,
 };
@@ -44,6 +44,18 @@ pub(crate) struct Attempt {
     pub(crate) carried: Carried,
 }
 
+/// Who looks at a job all the time: while it lives, what waits for an answer makes no room.
+pub(crate) struct Watching {
+    jobs: Arc<Jobs>,
+    seen: Arc<Seen>,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.jobs.table.lock().look(&self.seen, now_ms());
+    }
+}
+
 /// For what a record needs room.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Room {
@@ -56,7 +68,7 @@ enum Room {
 /// Why a job, or what it was given, is not kept.
 #[derive(Debug)]
 pub(crate) enum NotKept {
-    /// There is no room for it, and what has ended could not make enough.
+    /// There is no room for it, and nothing may go that makes enough.
     Full,
     Store(StoreError),
 }
@@ -133,9 +145,10 @@ impl Jobs {
         state.record.outcome = None;
         drop(state);
         let mut table = self.table.lock();
-        table.reserve(entry.owner.clone());
+        table.reserve(&entry.seen.owner);
+        table.look(&entry.seen, now_ms());
         if let Some(at) = expires {
-            table.add_ended((at, Arc::clone(&id)), charged);
+            table.add_ended(&entry.seen.owner, (at, Arc::clone(&id)), charged);
         }
         table.by_id.insert(Arc::clone(&id), entry);
         Ok(runs_again.then_some(id))
@@ -147,7 +160,7 @@ impl Jobs {
         let id = Arc::clone(&record.id);
         let body = serde_json::to_vec(&record).expect("a record is JSON");
         let owner = record.order.listed_in.clone();
-        let charge = self.reserve(owner.clone(), record.status.kept_bytes(body.len()))?;
+        let charge = self.reserve(&owner, record.status.kept_bytes(body.len()))?;
         let stored = StoredJob::new(&*id, &*self.boot, record.status, body);
         let inserted = match self.store.insert(&stored) {
             Ok(false) => Err(StoreError::new("the id is taken")),
@@ -319,7 +332,7 @@ impl Jobs {
         let mut listed: Vec<_> = entries
             .iter()
             // Before any is locked: who changes another's may wait for the store.
-            .filter(|entry| entry.owner.as_deref() == Some(listed_in))
+            .filter(|entry| entry.seen.owner.as_deref() == Some(listed_in))
             .map(|entry| {
                 let state = entry.lock();
                 let record = &state.record;
@@ -348,13 +361,28 @@ impl Jobs {
         counts
     }
 
+    /// Counts as a look at it until it is dropped.
+    pub(crate) fn watch(self: &Arc<Self>, id: &str) -> Option<Watching> {
+        let seen = Arc::clone(&self.entry(id)?.seen);
+        let jobs = Arc::clone(self);
+        Some(Watching { jobs, seen })
+    }
+
+    /// Looks at a job.
     fn entry(&self, id: &str) -> Option<Arc<JobEntry>> {
-        self.table.lock().by_id.get(id).map(Arc::clone)
+        let mut table = self.table.lock();
+        let entry = Arc::clone(table.by_id.get(id)?);
+        table.look(&entry.seen, now_ms());
+        Some(entry)
     }
 
     fn keep_ms(&self) -> u64 {
-        u64::try_from(self.limits.job_ttl.as_millis()).unwrap_or(u64::MAX)
+        millis(self.limits.job_ttl)
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The end of a job whose call would have been answered with this error.
@@ -365,7 +393,7 @@ pub(crate) fn failed(error: &ErrorObject) -> JobOutcome {
 
 pub(crate) fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+    now.map_or(0, millis)
 }
 
 mod changes;

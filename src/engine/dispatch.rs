@@ -253,13 +253,17 @@ impl Engine {
     fn run_when_changed(&self, id: Arc<str>, changes: u64, until: Instant, queued: QueuedCall) {
         let desk = &self.shared.desk;
         let (jobs, seen) = (desk.jobs.clone(), Arc::clone(&id));
+        let watching = jobs.as_ref().and_then(|jobs| jobs.watch(&id));
         let is_news = move || jobs.is_none_or(|jobs| jobs.changes(&seen) != Some(changes));
         let call = Arc::downgrade(&queued.control.call);
         let mut parked = self.shared.parked.lock();
         parked.retain(|call| call.upgrade().is_some_and(|call| !call.has_ended()));
         parked.push(call);
         drop(parked);
-        let run = Box::new(move || run_here(queued));
+        let run = Box::new(move || {
+            run_here(queued);
+            drop(watching);
+        });
         // While a store hangs, those who gave up waiting leave their errands.
         let most = self.shared.limits.exchanges_max;
         let most = most.saturating_sub(desk.errands.len());

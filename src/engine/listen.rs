@@ -32,7 +32,13 @@ impl Engine {
         let filter = asked.params.notifications.as_ref();
         let wants = shared.honoured(filter).and_then(|wants| {
             let task_ids = shared.followed(filter, &asked.params)?;
-            Ok(Wants { task_ids, ..wants })
+            let jobs = shared.desk.jobs.iter();
+            let watching = jobs.flat_map(|jobs| task_ids.iter().filter_map(|id| jobs.watch(id)));
+            Ok(Wants {
+                _watching: watching.collect(),
+                task_ids,
+                ..wants
+            })
         });
         let charged = wants.and_then(|wants| {
             // The acknowledgement repeats it.
@@ -102,6 +108,7 @@ impl Shared {
                 && self.announces(Change::List(OfferKind::Resource)),
             resource_subscriptions,
             task_ids: BTreeSet::new(),
+            _watching: Vec::new(),
         })
     }
 

@@ -15,7 +15,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::base::budget::Charge;
 use crate::base::lock::Lock;
 use crate::base::owner::Owner;
-use crate::desk::jobs::Jobs;
+use crate::desk::jobs::{Jobs, Watching};
 use crate::desk::record::JobRecord;
 use crate::desk::wire::{Task, TaskView};
 use crate::engine::call::Call;
@@ -51,6 +51,8 @@ pub(super) struct Wants {
     pub(super) resource_subscriptions: BTreeSet<Box<str>>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) task_ids: BTreeSet<Box<str>>,
+    #[serde(skip)]
+    pub(super) _watching: Vec<Watching>,
 }
 
 /// What it costs to watch a resource, beside its URI, in bytes.
@@ -67,7 +69,7 @@ pub(super) fn id_bytes(id: &RequestId) -> usize {
 impl Wants {
     pub(super) fn bytes(&self) -> usize {
         let uris = self.resource_subscriptions.iter();
-        let tasks = self.task_ids.iter().map(|id| id.len() + URI_BYTES);
+        let tasks = self.task_ids.iter().map(|id| id.len() + 2 * URI_BYTES);
         SUBSCRIPTION_BYTES
             + tasks.sum::<usize>()
             + uris.map(|uri| uri.len() + URI_BYTES).sum::<usize>()
@@ -271,6 +273,7 @@ mod tests {
             resources_list_changed: false,
             resource_subscriptions: BTreeSet::new(),
             task_ids,
+            _watching: Vec::new(),
         };
         let charges = [(); 2].map(|()| answers.try_charge(0).expect("nothing fits everywhere"));
         let asked = Asked {

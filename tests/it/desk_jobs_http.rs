@@ -1,5 +1,8 @@
 //! Background jobs over HTTP: each request on a connection of its own, so that nothing but the id can be what a task is found by.
 
+use std::time::Duration;
+
+use mcp_threads::Limits;
 use serde_json::{Value, json};
 
 use crate::asking::accept;
@@ -150,6 +153,44 @@ fn a_stream_over_http_is_told_of_a_task_and_of_nothing_else() {
                 break;
             }
         }
+        drop(stream);
+        served.stop();
+    });
+}
+
+/// Over HTTP they are all nobody's.
+#[test]
+fn law_9_tasks_that_nobody_answers_or_looks_at_keep_no_newcomer_out() {
+    const BYTES: usize = 8 * 1024;
+    on_every_front(|front| {
+        let gate = Gate::new();
+        // Two that live, which are charged three times, and no third.
+        let limits = Limits::default().job_bytes_max(7 * BYTES);
+        let limits = limits.job_unwatched_min(Duration::ZERO);
+        let (served, http) = front.serve(server(&gate).limits(limits));
+        let asks = || {
+            let long = json!({ "long": "x".repeat(BYTES) });
+            let params = json!({ "name": "first_asks", "arguments": long });
+            let answer = http.ask(&request("tools/call", params));
+            let id = answer["result"]["taskId"].as_str();
+            let id = id.unwrap_or_else(|| panic!("no task: {answer}")).to_owned();
+            until_status(http, &id, "input_required");
+            id
+        };
+        let watched = asks();
+        let listen = json!({ "notifications": { "taskIds": [watched] } });
+        let mut stream = http.modern(&request("subscriptions/listen", listen)).send();
+        told(&mut stream);
+        let mut before = asks();
+        for _ in 0..3 {
+            let next = asks();
+            let ended = get(http, &before);
+            assert_eq!(ended["status"], "failed", "{ended}");
+            let why = ended["error"]["message"].as_str().expect("it says why");
+            assert!(why.contains("start it again"), "{why}");
+            before = next;
+        }
+        assert_eq!(get(http, &watched)["status"], "input_required");
         drop(stream);
         served.stop();
     });

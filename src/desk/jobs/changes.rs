@@ -50,12 +50,13 @@ impl Jobs {
     /// It may be seen that it has ended, and it may be forgotten when its time has come.
     fn tell_end(&self, mut state: MutexGuard<'_, JobState>, ended: &JobRecord) {
         state.ending = None;
-        let charged = state.charge.bytes();
+        let (charged, seen) = (state.charge.bytes(), Arc::clone(&state.seen));
         drop(state);
         let expires = ended.expires_ms.unwrap_or_default();
         let mut table = self.table.lock();
         table.unstored.retain(|id| *id != ended.id);
-        table.add_ended((expires, Arc::clone(&ended.id)), charged);
+        table.look(&seen, now_ms());
+        table.add_ended(&seen.owner, (expires, Arc::clone(&ended.id)), charged);
         drop(table);
         self.announce(ended);
     }
@@ -100,6 +101,7 @@ impl Jobs {
             return Err(StoreError::new(TAKEN).into());
         }
         state.show(next);
+        self.table.lock().look(&state.seen, now_ms());
         Ok(true)
     }
 

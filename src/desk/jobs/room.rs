@@ -1,4 +1,5 @@
-//! How room is made for jobs: what has ended is forgotten, the oldest first, and nothing of it for what would not fit all the same.
+//! How room is made for jobs: what has ended is forgotten, the oldest first, and nothing of it for what would not fit all the same. For a new one a job
+//! goes as well that waits for an answer and has been left alone.
 //!
 //! Must not know for what the room is.
 
@@ -6,42 +7,83 @@ use std::sync::Arc;
 
 use crate::base::budget::{Charge, OverBudget};
 use crate::base::log;
-use crate::desk::job_table::JobTable;
-use crate::desk::jobs::{Jobs, NotKept, Room};
+use crate::desk::job_table::{JobTable, Whose};
+use crate::desk::jobs::{Jobs, NotKept, Room, failed, millis, now_ms};
 use crate::desk::store::JobStore;
+use crate::protocol::errors::ErrorObject;
+
+/// Of the jobs that have been left alone the longest, how many are tried: some may turn out to be watched.
+const TRIED_MAX: usize = 64;
 
 impl Jobs {
-    /// Reserves an entry, for which the oldest of what has ended makes room.
-    pub(super) fn reserve(&self, owner: Option<Arc<str>>, bytes: usize) -> Result<Charge, NotKept> {
+    /// Reserves an entry, for which others make room: a result that has been there for a while, a job that nobody looks at, any result.
+    pub(super) fn reserve(&self, owner: &Whose, bytes: usize) -> Result<Charge, NotKept> {
         loop {
             // Before the table is locked, for what may be dropped to make room for it is.
             let charged = self.bytes.charge(bytes);
             let mut table = self.table.lock();
-            let own = table.by_owner.get(&owner).copied().unwrap_or_default();
-            let oldest = match own >= self.limits.jobs_of_one_max {
-                true => table.oldest_of(&owner),
-                false => table.ended.first().cloned(),
-            };
-            let has_room =
-                own < self.limits.jobs_of_one_max && table.reserved < self.limits.jobs_max;
-            match charged {
-                Ok(charge) if has_room => {
+            let own = table.by_owner.get(owner).map_or(0, |own| own.reserved);
+            let of = (own >= self.limits.jobs_of_one_max).then_some(owner);
+            let has_entry = of.is_none() && table.all.reserved < self.limits.jobs_max;
+            let may_forget = match charged {
+                Ok(charge) if has_entry => {
                     table.reserve(owner);
                     return Ok(charge);
                 }
                 // It is not jobs that take the memory of the server: results do not go for that.
                 Err(OverBudget::Whole | OverBudget::Process) => return Err(NotKept::Full),
-                Err(OverBudget::Own) if !self.can_make_room(&table, bytes) => {
-                    return Err(NotKept::Full);
-                }
-                Ok(_) | Err(OverBudget::Own) => {}
-            }
-            drop(table);
-            let Some((_, oldest)) = oldest else {
-                return Err(NotKept::Full);
+                Err(OverBudget::Own) => self.can_make_room(&table, bytes),
+                Ok(_) => true,
             };
-            self.forget(&oldest);
+            let share = table.share(of).filter(|_| may_forget);
+            let oldest = share.and_then(|share| share.ended.first()).cloned();
+            drop(table);
+            // Else, where jobs that are left alone take nearly everything, no result would outlive the next job.
+            let is_old = |ends: u64| {
+                let unwatched_min = millis(self.limits.job_unwatched_min);
+                ends.saturating_add(unwatched_min) <= now_ms().saturating_add(self.keep_ms())
+            };
+            match oldest {
+                Some((ends, id)) if is_old(ends) => self.forget(&id),
+                oldest => match (self.displace(of), oldest) {
+                    (Some(displaced), _) if !has_entry => self.forget(&displaced),
+                    (Some(_), _) => {}
+                    (None, Some((_, id))) => self.forget(&id),
+                    (None, None) => return Err(NotKept::Full),
+                },
+            }
         }
+    }
+
+    /// Ends the job that waits for an answer and has been left alone the longest, if that is long enough: one of this owner, or of all.
+    fn displace(&self, of: Option<&Whose>) -> Option<Arc<str>> {
+        for _ in 0..TRIED_MAX {
+            let mut table = self.table.lock();
+            let left_alone = table.share(of)?.waiting.first().cloned()?;
+            let (since, id) = &left_alone;
+            let idle_ms = now_ms().saturating_sub(*since);
+            if idle_ms < millis(self.limits.job_unwatched_min) {
+                return None;
+            }
+            let entry = Arc::clone(table.by_id.get(id)?);
+            drop(table);
+            let state = entry.lock();
+            table = self.table.lock();
+            let is_still = table.all.waiting.contains(&left_alone);
+            // The last of them from now on, if it does not end: somebody watches it, or its end waits for the store.
+            table.look(&entry.seen, now_ms());
+            let is_left_alone = is_still && !entry.is_watched();
+            drop(table);
+            let why = "It waited for an answer, nobody looked at it for long, and its room was needed; start it again";
+            if is_left_alone && self.finish(state, failed(&ErrorObject::overloaded(why))) {
+                log::info!(
+                    "job {id}, at which nobody has looked for {} s, makes room",
+                    idle_ms / 1000
+                );
+                return entry.seen().0.is_final().then(|| Arc::clone(id));
+            }
+        }
+        None
     }
 
     pub(super) fn forget(&self, id: &str) {
@@ -56,9 +98,9 @@ impl Jobs {
                 ((expires, Arc::clone(&state.record.id)), charged)
             };
             let mut table = self.table.lock();
-            table.remove_ended(&ends, charged);
+            table.remove_ended(&entry.seen.owner, &ends, charged);
             table.unstored.retain(|id| *id != ends.1);
-            table.release(&entry.owner);
+            table.release(&entry.seen.owner);
         }
         if let Err(error) = self.store.remove(id) {
             log::error!("a job that has expired could not be removed from the store: {error}");
@@ -72,7 +114,7 @@ impl Jobs {
                 let table = self.table.lock();
                 // What is owed is stored all the same, and is the only one over the bound only if nothing else is left.
                 let can_help = room == Room::Owed || self.can_make_room(&table, more);
-                table.ended.first().filter(|_| can_help).cloned()
+                table.all.ended.first().filter(|_| can_help).cloned()
             };
             let (OverBudget::Own, Some((_, oldest))) = (short, oldest) else {
                 return false;

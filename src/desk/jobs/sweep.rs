@@ -11,7 +11,11 @@ impl Jobs {
     /// Whether there is something to sweep. Waits for no store.
     pub(crate) fn has_to_be_swept(&self) -> bool {
         let table = self.table.lock();
-        let expires = table.ended.first().is_some_and(|(at, _)| *at <= now_ms());
+        let expires = table
+            .all
+            .ended
+            .first()
+            .is_some_and(|(at, _)| *at <= now_ms());
         expires || !table.unstored.is_empty()
     }
 
@@ -20,7 +24,7 @@ impl Jobs {
         let now = now_ms();
         let expired: Vec<Arc<str>> = {
             let table = self.table.lock();
-            let expired = table.ended.iter().take_while(|(at, _)| *at <= now);
+            let expired = table.all.ended.iter().take_while(|(at, _)| *at <= now);
             expired.map(|(_, id)| Arc::clone(id)).collect()
         };
         for id in expired {

@@ -14,6 +14,7 @@ use crate::desk::record::tests::raw;
 use crate::desk::store::memory::MemoryStore;
 
 mod bounds;
+mod left_alone;
 mod unstored;
 
 /// The same records for one server after another.

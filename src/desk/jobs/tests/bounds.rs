@@ -1,4 +1,4 @@
-//! How many jobs are kept, how much of them and how long: what ends makes room, what lives never does.
+//! How many jobs are kept, how much of them and how long: what ends makes room, what works never does.
 
 use super::*;
 
