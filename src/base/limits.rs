@@ -79,7 +79,8 @@ limits! {
     /// A legacy session that has been silent this long ends. Default 30 minutes; most clients never send `DELETE`.
     session_idle_timeout: Duration = Duration::from_secs(30 * 60),
     /// Most HTTP exchanges that may wait for their answer at once in the tiny_http front, each on its own I/O thread, and most calls of `job_status`
-    /// that may wait for a job to change. Default 1024. The next exchange gets `503`; the next such call is answered at once.
+    /// that may wait for a job to change. Default 1024. The next exchange gets `503`; for the next such call that which has
+    /// waited longest is answered, with the job as it is.
     exchanges_max: usize = 1024,
     /// Bytes of answers and events that wait for one slow reader. Default 16 MiB: a hundred thousand progress events. Beyond it older progress of the
     /// same call goes first, then other progress, log messages and changes of lists last; answers are kept, but on stdio no further request is read until some have

@@ -26,7 +26,7 @@ struct JobWaiters {
 }
 
 impl JobWatch {
-    /// Does this when the job changes, or when the time has come; at once when as many wait as may. `is_news` says whether the job has changed since it was
+    /// Does this when the job changes, or when the time has come. When as many wait as may, what has waited longest is done for it, or this at once. `is_news` says whether the job has changed since it was
     /// looked at: asked when the next change of it finds the waiter here already, so that none falls in between.
     pub(crate) fn park(
         &self,
@@ -37,10 +37,12 @@ impl JobWatch {
         done: Errand,
     ) {
         let mut watched = self.0.lock();
-        if watched.is_over || watched.waiting.len() >= waiting_max {
+        let is_full = watched.waiting.len() >= waiting_max;
+        if watched.is_over || (is_full && watched.waiting.is_empty()) {
             drop(watched);
             return done();
         }
+        let longest = is_full.then(|| watched.waiting.remove(0).done);
         let waiter = JobWaiter {
             job: Arc::clone(&job),
             until,
@@ -48,6 +50,7 @@ impl JobWatch {
         };
         watched.waiting.push(waiter);
         drop(watched);
+        longest.into_iter().for_each(|done| done());
         if is_news() {
             self.wake(&job);
         }
@@ -82,6 +85,7 @@ impl JobWatch {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
     use std::time::Duration;
 
     use super::*;
@@ -107,5 +111,27 @@ mod tests {
         assert_eq!(count(), 3);
         park("c", false);
         assert_eq!(count(), 4, "nobody waits any more");
+    }
+
+    #[test]
+    fn what_has_waited_longest_is_done_for_the_next_when_as_many_wait_as_may() {
+        let (watch, (tell, told)) = (JobWatch::default(), mpsc::channel());
+        let park = |who: &'static str, waiting_max: usize| {
+            let tell = tell.clone();
+            let say = Box::new(move || tell.send(who).expect("the test listens"));
+            watch.park("a".into(), after(Duration::MAX), waiting_max, || false, say);
+        };
+        let done = || told.try_iter().collect::<Vec<_>>();
+        park("a", 2);
+        park("b", 2);
+        assert!(done().is_empty());
+        park("c", 2);
+        assert_eq!(done(), ["a"]);
+        park("d", 0);
+        assert_eq!(done(), ["b"]);
+        watch.wake("a");
+        assert_eq!(done(), ["c", "d"]);
+        park("e", 0);
+        assert_eq!(done(), ["e"], "none may wait");
     }
 }

@@ -32,8 +32,8 @@ pub(super) enum Plan {
     Job(Box<NewJob>),
     /// On this thread: it is inline, and so must not wait.
     Here,
-    /// On the thread that changes the job, which had changed so often; on one aside when the time has come or a drain begins; on this one when it has
-    /// changed already, or no more may wait.
+    /// On the thread that changes the job, which had changed so often; on one aside when the time has come or a drain begins; on that of another that may
+    /// not wait beside it; on this one when it has changed already.
     WhenChanged(Arc<str>, u64, Instant),
 }
 

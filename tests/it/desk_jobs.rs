@@ -864,6 +864,28 @@ fn law_12_a_wait_for_a_job_does_not_hold_the_drain() {
 }
 
 #[test]
+fn law_9_the_longest_wait_for_a_job_ends_when_too_many_wait() {
+    let gate = Gate::new();
+    let server = server(&gate).limits(Limits::default().exchanges_max(1));
+    let (served, mut client) = Served::pipe(server);
+    let id = order(&mut client, "gate");
+    assert_eq!(gate.began(), "gate");
+    let answered = |client: &mut PipeClient, who: &str| {
+        let answer = client.recv();
+        assert_eq!(answer["id"], who, "{answer}");
+        answer["result"]["structuredContent"]["status"].clone()
+    };
+    for who in ["first", "second"] {
+        let wait = json!({ "job": id, "wait_seconds": 30 });
+        client.send(&call(who, "job_status", wait));
+    }
+    assert_eq!(answered(&mut client, "first"), "working");
+    gate.let_go(1);
+    assert_eq!(answered(&mut client, "second"), "completed");
+    end(served, client);
+}
+
+#[test]
 fn a_job_that_has_begun_keeps_the_schema_of_the_results() {
     #[derive(serde::Serialize, mcp_threads::schemars::JsonSchema)]
     #[schemars(crate = "mcp_threads::schemars")]
