@@ -145,7 +145,8 @@ limits! {
     /// Most requests on one connection before it is closed with `Connection: close`. Default 1,000,000. Guarded front.
     requests_per_connection_max: u64 = 1_000_000,
     /// Most event streams open at once. Default 512. A call beyond it sends no progress and is answered as plain JSON when it
-    /// ends; a `GET` beyond it gets `503`.
+    /// ends; a `GET` beyond it gets `503`, unless its session has none and another listens on several: then the one of
+    /// these that has been quiet the longest ends.
     streams_max: usize = 512,
     /// Most event streams of one legacy session that are kept for a client to come back with `Last-Event-ID`, their calls still in flight
     /// or just answered. Default 16. Beyond it the oldest is forgotten, one that has been answered first; its call goes on.

@@ -337,6 +337,11 @@ impl Engine {
         Some(Arc::clone(&session.streams))
     }
 
+    /// See [`SessionTable::end_one_stream`](crate::legacy::SessionTable::end_one_stream).
+    pub(crate) fn end_one_stream(&self) -> bool {
+        self.shared.sessions.end_one_stream()
+    }
+
     /// The living session with this id, or a fresh one if it may be adopted.
     pub(super) fn session(
         &self,

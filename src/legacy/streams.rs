@@ -18,7 +18,7 @@ mod replay;
 mod state;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -205,6 +205,23 @@ impl Streams {
     /// Takes the place of one more connection that is opened by `GET`. `None` when there are as many as may be.
     pub(crate) fn carry(&self) -> Option<Counted> {
         Counted::one_of(&self.carried, self.limits.session_streams_max)
+    }
+
+    /// Whether no other than this one is opened by `GET`.
+    pub(crate) fn carries_one(&self) -> bool {
+        self.carried.load(Ordering::Relaxed) == 1
+    }
+
+    /// How many streams only listen.
+    pub(super) fn listening(&self) -> usize {
+        self.state.lock().listening.len()
+    }
+
+    /// Of several streams that only listen, ends that which has been quiet the longest: what is announced goes to the latest.
+    pub(super) fn end_one_of_several(&self) -> bool {
+        let mut state = self.state.lock();
+        let quiet = (state.listening.len() > 1).then(|| state.listening.remove(0));
+        quiet.inspect(|(_, outbox)| outbox.close()).is_some()
     }
 
     /// Ends the streams that only listen, because the server or the session ends.

@@ -235,6 +235,15 @@ impl SessionTable {
         }
     }
 
+    /// Ends one of the streams that listen of the session that has the most of them, if those are several.
+    pub(crate) fn end_one_stream(&self) -> bool {
+        let by_id = self.by_id.lock();
+        let most = by_id.values().max_by_key(|one| one.streams.listening());
+        let most = most.map(Arc::clone);
+        drop(by_id);
+        most.is_some_and(|session| session.streams.end_one_of_several())
+    }
+
     /// Whether there is one with this id; looking keeps it from nothing.
     pub(crate) fn lives(&self, id: &str) -> bool {
         self.by_id.lock().contains_key(id)

@@ -325,6 +325,32 @@ fn law_9_session_streams_max() {
     });
 }
 
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[test]
+fn law_9_a_session_that_has_no_stream_gets_one_of_who_has_several() {
+    on_every_front(|front| {
+        let limits = Limits::default().streams_max(3);
+        let (served, http) = front.serve(probes(&Gate::new()).limits(limits));
+        let [greedy, first, second, late] = [0; 4].map(|_| http.initialize("2025-11-25"));
+        let mut open: Vec<_> = (0..3).map(|_| greedy.get().send()).collect();
+        let mut others = Vec::new();
+        for (at, modest) in [first, second].iter().enumerate() {
+            let reply = modest.get().send();
+            assert_eq!(reply.status, 200);
+            others.push(reply);
+            while open[at].event().is_some() {}
+            let places = || served.stats().streams == 3;
+            until("the one that was quiet the longest has ended", places);
+            for full in [modest, &greedy] {
+                assert_eq!(full.get().send().status, 503, "it has one");
+            }
+        }
+        assert_eq!(late.get().send().status, 503, "nobody has several");
+        assert!(open[2].event().is_some(), "it listens on");
+        served.stop();
+    });
+}
+
 /// A flood of handshakes ends no session that is used.
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
