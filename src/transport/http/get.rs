@@ -16,7 +16,7 @@ use crate::transport::http::exchange::Exchange;
 use crate::transport::http::policy::{NO_SESSIONS, method_not_allowed};
 use crate::transport::http::refusal::HttpRefusal;
 use crate::transport::http::serve::optional;
-use crate::transport::http::write::{HttpReply, Incoming, ListeningStream, ResumableStream};
+use crate::transport::http::write::{EventStream, HttpReply, Incoming, ListeningStream};
 
 /// How long a stream may take to leave the connection it was on. That one only has to wake and to write a few bytes, unless it is stuck in a
 /// write to a client that has gone; waiting costs nobody but the client that asks.
@@ -115,7 +115,7 @@ impl Endpoint {
         };
         reply.ended("GET", Outcome::Ok, 200);
         let can_pause = streams.can_pause;
-        let again = ResumableStream::open_again(reply, permit, from, &unheard, can_pause);
+        let again = EventStream::open_again(reply, permit, from, &unheard, can_pause);
         match rest {
             None => again?.end(),
             Some((stream, receiver)) => match again {

@@ -1,7 +1,7 @@
 //! What an exchange says: everything that comes out of its outbox, written as it comes.
 //!
-//! Three things can be written, each in its file: `plain`, one JSON body; `stream`, events until the answer; `resumable`, events that a client
-//! can come back for. An answer is plain JSON if it comes first; the first event, or a silence of `stream_after`, turns it into a stream. `listening` is the
+//! Two things can be written, each in its file: `plain`, one JSON body, and `stream`, events until the answer, which the client of a session can come back
+//! for. An answer is plain JSON if it comes first; the first event, or a silence of `stream_after`, turns it into a stream. `listening` is the
 //! stream of what belongs to no request. Must not know what the messages mean. Specification: `basic/transports` ("Sending Messages to the
 //! Server") of revision 2025-11-25.
 
@@ -10,7 +10,6 @@ mod fields;
 mod incoming;
 mod listening;
 mod plain;
-mod resumable;
 mod stream;
 
 use std::io;
@@ -20,10 +19,9 @@ pub(super) use self::earlier::end_earlier;
 pub(super) use self::incoming::Incoming;
 pub(super) use self::listening::ListeningStream;
 pub(super) use self::plain::HttpReply;
-pub(super) use self::resumable::ResumableStream;
+pub(super) use self::stream::EventStream;
 
 use self::incoming::Next;
-use self::stream::EventStream;
 use crate::base::counted::Counted;
 use crate::engine::Accepted;
 use crate::observe::access::Outcome;
@@ -82,12 +80,13 @@ fn stream<E: Exchange>(
     next: Next,
     accepted: &Accepted,
 ) -> io::Result<()> {
-    match accepted {
+    let stream = match accepted {
         Accepted::InSession(streams) => {
-            ResumableStream::open(reply, permit, streams, &incoming)?.write(incoming, next)
+            EventStream::open_resumable(reply, permit, streams, &incoming)?
         }
-        _ => EventStream::open(reply, permit)?.write(incoming, next),
-    }
+        _ => EventStream::open(reply, permit)?,
+    };
+    stream.write(incoming, next)
 }
 
 /// What comes next for this exchange; `None` if that was the end of the exchange before.
@@ -126,7 +125,11 @@ fn end_plain<E: Exchange>(
         Next::Item(Item::Rest(rest)) => reply.end_answer(&rest),
         // The call was cancelled. A request must be answered with JSON or a stream, and there is nothing to say.
         Next::Item(Item::NoAnswer(Some(access))) => match reply.stream_permit() {
-            Some(permit) => EventStream::open(reply, permit)?.end_unanswered(&access),
+            Some(permit) => {
+                let ended = EventStream::open(reply, permit)?.end();
+                access.ended(Some(200));
+                ended
+            }
             None => reply.end_unanswered(&access),
         },
         _ => reply.acknowledge(),
