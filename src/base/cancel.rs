@@ -30,25 +30,21 @@ use crate::base::waiting::after;
 pub struct CancellationToken(Arc<TokenState>);
 
 /// The right to cancel. Dropped without [`cancel`](Canceller::cancel), it leaves `is_cancelled` false.
-#[derive(Debug)]
 pub(crate) struct Canceller(Arc<TokenState>);
 
 #[derive(Debug, Default)]
 struct TokenState {
     /// [`CANCELLED`], [`STALLED`], or 0 when it is neither.
     cancelled: AtomicU8,
-    /// Why the call has been given up by somebody who knows that it hangs.
-    given_up: OnceLock<Box<GivenUp>>,
+    /// Why the call has been given up by somebody who knows that it hangs. Boxed, like what hears of it, because hardly a call needs either; see
+    /// [`FREED_ELSEWHERE_MAX`].
+    given_up: OnceLock<Box<Box<str>>>,
     /// Who is to hear of that at once.
     hears: OnceLock<Box<Sender<()>>>,
     /// Made when somebody first waits; most calls end before anybody does.
     gate: OnceLock<Receiver<Infallible>>,
     held: Lock<GateSender>,
 }
-
-/// Boxed, like what hears of it, because hardly a call needs either; see [`FREED_ELSEWHERE_MAX`].
-#[derive(Debug)]
-struct GivenUp(Box<str>);
 
 /// What the canceller holds for the gate.
 #[derive(Debug, Default)]
@@ -117,11 +113,7 @@ impl CancellationToken {
     /// returns is dropped. The reason stands in the log and in the answer. Nothing happens if the handler has returned, and only the first reason counts.
     pub fn give_up(&self, reason: impl Into<String>) {
         let reason: String = reason.into();
-        if self
-            .0
-            .given_up
-            .set(Box::new(GivenUp(reason.into())))
-            .is_ok()
+        if self.0.given_up.set(Box::new(reason.into())).is_ok()
             && let Some(hears) = self.0.hears.get()
         {
             // Full means that a look is due already.
@@ -137,7 +129,7 @@ impl CancellationToken {
 
     /// Why it has been given up, if it has.
     pub(crate) fn given_up(&self) -> Option<&str> {
-        self.0.given_up.get().map(|reason| &*reason.0)
+        self.0.given_up.get().map(|reason| &***reason)
     }
 
     /// Whether both belong to the same call.

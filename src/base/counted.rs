@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One of those that are counted.
-#[derive(Debug)]
 pub(crate) struct Counted(Arc<AtomicUsize>);
 
 impl Counted {

@@ -99,7 +99,6 @@ impl Twins {
 }
 
 /// Another entry of the same client has this id and has not ended.
-#[derive(Debug)]
 pub(crate) struct DuplicateId;
 
 const OVER: &str = "the client has gone";

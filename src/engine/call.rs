@@ -77,7 +77,6 @@ pub(crate) struct Call {
     ended: AtomicBool,
 }
 
-#[derive(Debug)]
 struct CallState {
     /// `None` once the call has ended: taking it is the right to answer.
     open: Option<OpenCall>,
@@ -105,7 +104,6 @@ pub(super) struct HandlerInput {
 /// Arguments up to this size live as long as their call, which may be a little longer than its handler needs them.
 const LEFT_BYTES_MAX: usize = 1024;
 
-#[derive(Debug)]
 struct OpenCall {
     port: AnswerPort,
     /// `None` once the call has been cancelled for its silence; its answer is still to come.

@@ -78,9 +78,3 @@ impl RecordPort {
         self.again.into_iter().for_each(|again| again());
     }
 }
-
-impl std::fmt::Debug for RecordPort {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "RecordPort({})", self.id)
-    }
-}

@@ -19,7 +19,6 @@ use crate::protocol::{jsonrpc, meta};
 const FREE_ANSWER_BYTES: usize = 4 * 1024;
 
 /// Where the answer to one request goes. Dropped unused, it says that no answer will come.
-#[derive(Debug)]
 pub(crate) enum AnswerPort {
     /// To the client, by the connection or pipe it asked on.
     Outbox(AnswerSlot),

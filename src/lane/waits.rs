@@ -3,7 +3,6 @@
 //! What can be begun again stands in line for one, without a worker. Must not know what is waited for.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 
 use crate::base::lock::Lock;
@@ -84,11 +83,5 @@ impl Drop for Permit {
             }
             None => state.taken -= 1,
         }
-    }
-}
-
-impl fmt::Debug for Permit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit").finish_non_exhaustive()
     }
 }

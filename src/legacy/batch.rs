@@ -13,19 +13,16 @@ use crate::outbox::{Answer, AnswerSlot, Outbox};
 use crate::protocol::version::Era;
 
 /// One request's part of a batch. Dropped unused, it counts as answered with nothing.
-#[derive(Debug)]
 pub(crate) struct Member {
     batch: Arc<Batch>,
     used: bool,
 }
 
-#[derive(Debug)]
 struct Batch {
     outbox: Option<Outbox>,
     gathered: Lock<Gathered>,
 }
 
-#[derive(Debug)]
 struct Gathered {
     /// `None` once the array has left.
     slot: Option<AnswerSlot>,

@@ -49,7 +49,6 @@ pub(crate) struct Session {
     _kept: Charge,
 }
 
-#[derive(Debug)]
 struct SessionState {
     /// `info` until the client sets one; the specification leaves the choice to the server.
     log_level: LoggingLevel,

@@ -34,7 +34,6 @@ use crate::outbox::{Outbox, OutboxReceiver};
 use crate::protocol::version::ProtocolVersion;
 
 /// The streams of one session.
-#[derive(Debug)]
 pub(crate) struct Streams {
     /// Whether this revision's clients know that a stream may end before its answer.
     pub(crate) can_pause: bool,
@@ -48,7 +47,6 @@ pub(crate) struct Streams {
 }
 
 /// What somebody who comes back for a stream finds.
-#[derive(Debug)]
 pub(crate) enum Resumed {
     /// What was sent behind the cursor, and the stream to go on with if its answer is still to come.
     Rest(Vec<(Cursor, Vec<u8>)>, Option<(OpenStream, OutboxReceiver)>),
@@ -290,7 +288,6 @@ impl Streams {
 }
 
 /// A stream that a connection carries. Dropped without another word it is forgotten.
-#[derive(Debug)]
 pub(crate) struct OpenStream {
     streams: Arc<Streams>,
     stream: u64,
@@ -365,7 +362,6 @@ impl Drop for OpenStream {
 }
 
 /// A stream that only listens. Dropped, it listens no more.
-#[derive(Debug)]
 pub(crate) struct Listening {
     streams: Arc<Streams>,
     stream: u64,

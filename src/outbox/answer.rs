@@ -48,7 +48,6 @@ pub(crate) enum Admission {
 pub(crate) type ShortWay = Box<dyn FnMut(Answer) -> ShortSent + Send>;
 
 /// What has become of an answer on the short way.
-#[derive(Debug)]
 pub(crate) enum ShortSent {
     /// All of it has left. Its receiver need not hear of it at once, because the client's next word will wake it.
     All,

@@ -6,7 +6,6 @@
 //! a client that does not read its answers is made to stop sending. Must not know which transport drains it.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
@@ -18,11 +17,10 @@ use crate::outbox::answer::{Answer, Pace, Rest, ShortWay};
 use crate::outbox::queue::{EventKind, EventSource, Firm, Queue};
 
 /// The producer side, shared by everyone who answers on one exchange or one pipe.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Outbox(pub(super) Arc<SharedOutbox>);
 
 /// The reserved slot for the answer to one request. Dropped unused, it tells the receiver that no answer will come.
-#[derive(Debug)]
 pub(crate) struct AnswerSlot {
     /// `None` once used.
     outbox: Option<Outbox>,
@@ -59,7 +57,6 @@ pub(crate) enum Item {
     Finished,
 }
 
-#[derive(Debug)]
 pub(super) struct SharedOutbox {
     pub(super) bounds: Bounds,
     pub(super) state: Mutex<OutboxState>,
@@ -127,12 +124,6 @@ pub(super) struct ReceiverWait {
     pub(super) wake: Option<Wake>,
     /// Nothing but this outbox will wake it, so that it has to hear of answers that went the short way.
     pub(super) hears_of_sent: bool,
-}
-
-impl fmt::Debug for OutboxState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OutboxState").finish_non_exhaustive()
-    }
 }
 
 impl SharedOutbox {

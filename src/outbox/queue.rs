@@ -26,7 +26,6 @@ pub(crate) enum EventKind {
 }
 
 /// What the events of one call have in common.
-#[derive(Debug)]
 pub(crate) struct EventSource {
     /// Once it is cancelled, nothing of the call is sent any more.
     pub(crate) token: CancellationToken,
@@ -54,7 +53,6 @@ impl EventSource {
 }
 
 /// What is never dropped.
-#[derive(Debug)]
 pub(super) enum Firm {
     /// Somebody waits for its answer. A worker puts in the next one when it has the answer or has given up on it.
     Request(Vec<u8>, Charge, Arc<EventSource>),
@@ -66,7 +64,6 @@ pub(super) enum Firm {
     Detach,
 }
 
-#[derive(Debug)]
 pub(super) struct Event {
     bytes: Vec<u8>,
     kind: EventKind,
@@ -80,7 +77,7 @@ pub(super) enum Popped {
 }
 
 /// The queue.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Queue {
     firm: VecDeque<(u64, Firm)>,
     /// By kind.

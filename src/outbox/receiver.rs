@@ -15,7 +15,6 @@ use crate::outbox::producer::{
 use crate::outbox::queue::{Firm, Popped};
 
 /// The consumer side, owned by the one thread that writes.
-#[derive(Debug)]
 pub(crate) struct OutboxReceiver(pub(super) Arc<SharedOutbox>);
 
 /// Why there is no item.

@@ -35,7 +35,6 @@ impl fmt::Display for Cursor {
 }
 
 /// A message that has been sent, and what it costs to keep it.
-#[derive(Debug)]
 struct Sent {
     at: Cursor,
     message: Vec<u8>,
@@ -43,7 +42,7 @@ struct Sent {
 }
 
 /// The messages of every stream of a session, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Replay {
     sent: VecDeque<Sent>,
     /// Of the messages together.

@@ -11,7 +11,7 @@ use crate::base::limits::Limits;
 use crate::legacy::streams::replay::{Cursor, Replay};
 use crate::outbox::{Outbox, OutboxReceiver};
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct StreamsState {
     /// The session is over: nothing is kept any more.
     pub(super) ended: bool,
@@ -29,7 +29,6 @@ pub(super) struct StreamsState {
     pub(super) last_closed: Option<Instant>,
 }
 
-#[derive(Debug)]
 pub(super) struct Answering {
     pub(super) last_event: u64,
     pub(super) phase: Phase,
@@ -63,7 +62,6 @@ impl Answering {
     }
 }
 
-#[derive(Debug)]
 pub(super) enum Phase {
     Open(Outbox),
     Parked(OutboxReceiver),

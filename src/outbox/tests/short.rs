@@ -86,8 +86,8 @@ fn the_short_way_is_not_taken_past_what_waits_or_a_receiver_that_is_awake() {
     receiver.set_short_way(Some(way));
     let (wake, count) = counting();
     let (_canceller, call) = source();
-    let slots: Vec<AnswerSlot> = (0..3).filter_map(|_| outbox.reserve()).collect();
-    let [awake, behind, withdrawn] = slots.try_into().expect("three places");
+    let place = |()| outbox.reserve().expect("the receiver is there");
+    let [awake, behind, withdrawn] = [(); 3].map(place);
     awake.send(answer("awake"));
     assert_eq!(
         try_next(&receiver, &wake, Rings::ForItems).as_deref(),

@@ -176,7 +176,6 @@ pub(crate) trait Serve: Send + Sync + 'static {
 }
 
 /// A complete answer: status, extra fields, body. The front adds `Date`, `Content-Length` and, when closing, `Connection`.
-#[derive(Debug)]
 pub(crate) struct HttpResponse<'a> {
     pub(crate) status: u16,
     pub(crate) fields: &'a [(&'a str, &'a str)],

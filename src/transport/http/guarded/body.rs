@@ -27,7 +27,6 @@ pub(super) struct Decoded {
 }
 
 /// Takes a chunked body apart.
-#[derive(Debug)]
 pub(super) struct Chunked {
     state: ChunkState,
     /// Bytes of the present chunk that are still to come.

@@ -67,7 +67,6 @@ const FIRST_BYTES: usize = 64;
 const LAST_LINGER: Duration = Duration::from_millis(100);
 
 /// What all connections of a front share.
-#[derive(Debug)]
 pub(super) struct Common {
     pub(super) connections: Arc<Connections>,
     pub(super) limits: Arc<Limits>,

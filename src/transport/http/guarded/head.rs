@@ -77,7 +77,6 @@ impl ByteRange {
 }
 
 /// A header field, in a hash table with chains.
-#[derive(Debug)]
 struct FieldRanges {
     name: ByteRange,
     value: ByteRange,
@@ -96,7 +95,7 @@ pub(super) fn chain(name: &[u8]) -> usize {
 
 /// What a request's head says: a copy of its text, and ranges in that. One value serves a connection's every request, so that its memory is used
 /// again.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Head {
     /// Length of the head in bytes, its final empty line included.
     pub(super) len: usize,

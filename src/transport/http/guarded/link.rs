@@ -17,7 +17,6 @@ use rustix::net::Shutdown;
 
 use super::socket::Socket;
 
-#[derive(Debug)]
 pub(super) struct Link {
     pub(super) socket: Socket,
     phase: AtomicU64,

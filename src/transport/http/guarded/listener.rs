@@ -178,7 +178,7 @@ impl Backoff {
 }
 
 /// Connections that were refused and are kept open until their clients have read it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Lingering {
     /// Oldest first, each with the time of its end.
     waiting: VecDeque<(Socket, Instant)>,

@@ -38,13 +38,12 @@ const EVICTIONS_MAX: usize = 3;
 pub(super) type Live = Arc<dyn Fn(Arc<Link>) + Send + Sync>;
 
 /// Why a connection was not admitted; its socket comes back.
-#[derive(Debug)]
 pub(super) enum NotAdmitted {
     Full(Socket),
     NoThread(Socket, io::Error),
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Connections {
     stopping: AtomicBool,
     /// How many are open, with those of other fronts. Readable without the lock.
@@ -56,7 +55,7 @@ pub(super) struct Connections {
     work: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct ConnectionTable {
     open: HashMap<u64, Arc<Link>>,
     admitted: u64,

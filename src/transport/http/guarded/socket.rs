@@ -17,7 +17,6 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use crate::base::log;
 use crate::transport::http::exchange::{Heard, Heeds};
 
-#[derive(Debug)]
 pub(super) struct Socket {
     pub(super) fd: OwnedFd,
     /// Where the peer is; a Unix-domain socket has no address.
@@ -182,7 +181,6 @@ impl Socket {
 
 /// An eventfd on Linux.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-#[derive(Debug)]
 pub(super) struct Bell(OwnedFd);
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -202,7 +200,6 @@ impl Bell {
 
 /// A pair of connected sockets elsewhere.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[derive(Debug)]
 pub(super) struct Bell(OwnedFd, OwnedFd);
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -41,7 +41,6 @@ pub(super) struct Begun {
 }
 
 /// The owner's end of a socket. There is one, in the connection's thread.
-#[derive(Debug)]
 pub(super) struct Wire {
     link: Arc<Link>,
     pub(super) limits: Arc<Limits>,

@@ -379,7 +379,7 @@ fn connect_by_packets(site: &Site) -> (Client<UnixStream>, Arc<Connections>) {
         1,
         &live,
     );
-    admitted.expect("there is room");
+    assert!(admitted.is_ok(), "there is room");
     let stream = UnixStream::from(theirs);
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     (Client::new(stream), connections)
