@@ -79,19 +79,27 @@ impl<W: WorkItem> RunningLane<W> {
     /// Hands an item to a worker, or gives it back at once, so that its owner can answer for it.
     pub(crate) fn try_submit(&self, item: W) -> Result<(), (LaneRefusal, W)> {
         let submit = self.submit.read().expect(SENDING);
-        let refusal = match &*submit {
+        match self.admit(&submit) {
+            Ok(submit) => {
+                // The workers' end lives as long as this lane.
+                let _workers_live = submit.send(item);
+                Ok(())
+            }
+            Err(refusal) => Err((refusal, item)),
+        }
+    }
+
+    /// Takes a permit. Or why there is none, which is counted.
+    fn admit<'a>(&self, submit: &'a Option<Sender<W>>) -> Result<&'a Sender<W>, LaneRefusal> {
+        let refusal = match submit {
             None => LaneRefusal::Closed,
             // One that comes when the last worker has just been found wedged is turned away by the next look.
             Some(_) if self.is_wedged() => LaneRefusal::Wedged,
             Some(_) if !self.shared.permits.take() => LaneRefusal::Full,
-            Some(submit) => {
-                // The workers' end lives as long as this lane.
-                let _workers_live = submit.send(item);
-                return Ok(());
-            }
+            Some(submit) => return Ok(submit),
         };
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
-        Err((refusal, item))
+        Err(refusal)
     }
 
     /// The right to hand in an item that is accepted now and waits elsewhere first. `None` when the lane is closed.
@@ -106,17 +114,12 @@ impl<W: WorkItem> RunningLane<W> {
 
     /// The same with a permit, if there is one.
     pub(crate) fn reserve(&self) -> Result<Ticket<W>, LaneRefusal> {
-        let mut ticket = self.ticket().ok_or(LaneRefusal::Closed)?;
-        let refused = if self.is_wedged() {
-            LaneRefusal::Wedged
-        } else if !self.shared.permits.take() {
-            LaneRefusal::Full
-        } else {
-            ticket.has_permit = true;
-            return Ok(ticket);
-        };
-        self.shared.refused.fetch_add(1, Ordering::Relaxed);
-        Err(refused)
+        let submit = self.submit.read().expect(SENDING);
+        Ok(Ticket {
+            resume: self.admit(&submit)?.clone(),
+            shared: Arc::clone(&self.shared),
+            has_permit: true,
+        })
     }
 
     /// Whether no worker is left that could take an item.
