@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
 use crate::base::aside::AsideThreads;
+use crate::base::counted::Counted;
 use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::panics;
@@ -36,24 +37,21 @@ pub(crate) struct Errands {
 struct ErrandList {
     /// What they are, as the log names them when one panics.
     what: &'static str,
-    left: Lock<Left>,
+    /// Nobody has begun these.
+    left: Lock<VecDeque<Errand>>,
+    /// Threads that are about to take one. Counted off while `left` is locked, so that what comes behind finds nobody who has seen the end.
+    takers: Arc<AtomicUsize>,
     /// Brought and not done.
     open: AtomicUsize,
     /// Says that another is done, to who waits for that.
     done: (Sender<()>, Receiver<()>),
 }
 
-#[derive(Default)]
-struct Left {
-    errands: VecDeque<Errand>,
-    /// Threads that are about to take one.
-    takers: usize,
-}
-
 /// Does one after the other.
 struct Taker {
     list: Arc<ErrandList>,
-    is_counted: bool,
+    /// `None` while it does one.
+    about_to_take: Option<Counted>,
 }
 
 /// Drops this.
@@ -66,6 +64,7 @@ impl Errands {
         let list = ErrandList {
             what,
             left: Lock::default(),
+            takers: Arc::default(),
             open: AtomicUsize::new(0),
             done: bounded(1),
         };
@@ -104,20 +103,20 @@ impl Errands {
 
     /// Another thread, if there is something to do and are no more than so many that are about to take it.
     fn taker(&self, others_max: usize) -> Option<Taker> {
-        let mut left = self.list.left.lock();
-        let is_wanted = !left.errands.is_empty() && left.takers <= others_max;
-        left.takers += usize::from(is_wanted);
+        let ErrandList { left, takers, .. } = &*self.list;
+        let left = left.lock();
+        let is_wanted = !left.is_empty() && takers.load(Ordering::Relaxed) <= others_max;
         is_wanted.then(|| Taker {
             list: Arc::clone(&self.list),
-            is_counted: true,
+            about_to_take: Some(Counted::one(takers)),
         })
     }
 
     pub(crate) fn bring(&self, errands: impl IntoIterator<Item = Errand>) {
         let mut left = self.list.left.lock();
-        let before = left.errands.len();
-        left.errands.extend(errands);
-        let brought = left.errands.len() - before;
+        let before = left.len();
+        left.extend(errands);
+        let brought = left.len() - before;
         self.list.open.fetch_add(brought, Ordering::SeqCst);
     }
 
@@ -135,7 +134,7 @@ impl Errands {
 
     /// How many nobody has begun.
     pub(crate) fn len(&self) -> usize {
-        self.list.left.lock().errands.len()
+        self.list.left.lock().len()
     }
 }
 
@@ -148,25 +147,15 @@ impl Taker {
             }
             list.open.fetch_sub(1, Ordering::SeqCst);
             let _told_already = list.done.0.try_send(());
-            list.left.lock().takers += 1;
-            self.is_counted = true;
+            self.about_to_take = Some(Counted::one(&list.takers));
         }
     }
 
-    /// The next, or nothing more: counted off under one lock, so that what comes behind finds nobody who has seen the end.
+    /// The next, or nothing more.
     fn take(&mut self) -> Option<Errand> {
         let mut left = self.list.left.lock();
-        left.takers -= 1;
-        self.is_counted = false;
-        left.errands.pop_front()
-    }
-}
-
-impl Drop for Taker {
-    fn drop(&mut self) {
-        if self.is_counted {
-            self.list.left.lock().takers -= 1;
-        }
+        self.about_to_take = None;
+        left.pop_front()
     }
 }
 
