@@ -36,7 +36,7 @@ use crate::engine::errors::internal_error;
 use crate::engine::record_port::RecordPort;
 use crate::engine::reply::{AnswerPort, Asked, Refusal, afford};
 use crate::engine::rounds::Rounds;
-use crate::observe::access::{Access, Details, Outcome, RequestTag, Traceparent};
+use crate::observe::access::{Access, Details, Outcome, RequestTag};
 use crate::outbox::{Answer, EventSource, Outbox};
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::id::RequestId;
@@ -57,7 +57,7 @@ pub(crate) struct Facts {
     pub(crate) lane: Option<Arc<str>>,
     pub(crate) tag: RequestTag,
     pub(crate) owner: Owner,
-    pub(crate) traceparent: Option<Traceparent>,
+    pub(crate) traceparent: Option<Box<str>>,
 }
 
 /// One call, shared by its worker, its transport and everybody who may cancel it.

@@ -7,7 +7,7 @@ use crate::base::heap;
 use crate::engine::errors::over_budget;
 use crate::engine::record_port::RecordPort;
 use crate::legacy::Member;
-use crate::observe::access::{Access, Details, Outcome, RequestTag, Traceparent};
+use crate::observe::access::{Access, Details, Outcome, RequestTag};
 use crate::outbox::{Admission, Answer, AnswerSlot, Outbox};
 use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::id::RequestId;
@@ -120,7 +120,7 @@ pub(crate) struct Refusal<'a> {
     pub(crate) method: &'static str,
     pub(crate) era: Era,
     pub(crate) admission: Admission,
-    pub(crate) traceparent: Option<Traceparent>,
+    pub(crate) traceparent: Option<Box<str>>,
 }
 
 impl<'a> Refusal<'a> {

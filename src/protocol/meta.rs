@@ -13,7 +13,7 @@ use serde::de::{self, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::observe::access::{self, Traceparent};
+use crate::observe::access;
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::id::RequestId;
 use crate::protocol::raw;
@@ -291,9 +291,10 @@ impl TraceContext {
 }
 
 /// The part of a request's trace that may stand in the access log, if it is what it should be and anybody reads that.
-pub(crate) fn logged_trace(meta: Option<&Meta<'_>>) -> Option<Traceparent> {
+pub(crate) fn logged_trace(meta: Option<&Meta<'_>>) -> Option<Box<str>> {
     let meta = meta.filter(|_| access::is_logged())?;
-    Traceparent::parse(TraceContext::read(meta)?.traceparent.as_deref()?)
+    let trace = TraceContext::read(meta)?.traceparent?;
+    access::is_traceparent(&trace).then(|| trace.into())
 }
 
 fn text(raw: &RawValue) -> Option<Text<'_>> {
