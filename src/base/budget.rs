@@ -43,20 +43,19 @@ pub(crate) enum OverBudget {
 impl Budget {
     /// The account of a whole server.
     pub(crate) fn whole(bytes_max: usize) -> Arc<Self> {
-        Arc::new(Budget {
-            bytes_max,
-            used: AtomicUsize::new(0),
-            whole: None,
-            relief: OnceLock::new(),
-        })
+        Budget::new(bytes_max, None)
     }
 
     /// An account below this one: a peer's, or the share of many. What it is charged is charged to this one too.
     pub(crate) fn of_peer(self: &Arc<Self>, bytes_max: usize) -> Arc<Self> {
+        Budget::new(bytes_max, Some(Arc::clone(self)))
+    }
+
+    fn new(bytes_max: usize, whole: Option<Arc<Self>>) -> Arc<Self> {
         Arc::new(Budget {
             bytes_max,
             used: AtomicUsize::new(0),
-            whole: Some(Arc::clone(self)),
+            whole,
             relief: OnceLock::new(),
         })
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::base::lock::Lock;
+use crate::base::lock::{HELD, Lock};
 
 /// The producer side. The thread behind it lives as long as the process.
 pub(crate) struct Lossy<T>(Arc<LossyQueue<T>>);
@@ -48,8 +48,6 @@ pub(crate) enum Received<T> {
     /// So much is missing here.
     Lost(Lost),
 }
-
-const HELD: &str = "no code panics while it holds a lossy queue";
 
 impl<T: Send + 'static> Lossy<T> {
     /// Starts the thread of this name, which deals with one after the other. If it cannot be started, everything is dropped: to wait instead is
