@@ -33,7 +33,6 @@ impl SharedServer {
             callers,
             overload,
             limits: Arc::clone(&self.limits),
-            streams: Arc::clone(self.engine.streams()),
         })
     }
 

@@ -7,7 +7,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use crate::base::counted::Counted;
 use crate::base::limits::Limits;
@@ -25,14 +24,12 @@ pub(crate) struct Endpoint {
     pub(crate) callers: Callers,
     pub(crate) overload: Overload,
     pub(crate) limits: Arc<Limits>,
-    /// Event streams open now.
-    pub(crate) streams: Arc<AtomicUsize>,
 }
 
 impl Endpoint {
     /// A permit for one more event stream, if not too many are open.
     pub(super) fn stream_permit(&self) -> Option<Counted> {
-        Counted::one_of(&self.streams, self.limits.streams_max)
+        Counted::one_of(self.engine.streams(), self.limits.streams_max)
     }
 
     /// What one exchange reads from. A client that cannot be streamed to cannot be asked either.

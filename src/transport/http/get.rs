@@ -61,7 +61,7 @@ impl Endpoint {
         })?;
         // A session that has none gets that of one with several, which ends as soon as its connection's thread has seen it.
         let takes = || streams.carries_one() && self.engine.end_one_stream();
-        let taken = || takes().then(|| Counted::one(&self.streams));
+        let taken = || takes().then(|| Counted::one(self.engine.streams()));
         let permit = self.stream_permit().or_else(taken).ok_or_else(|| {
             let message = "The server has its maximum of event streams open; try again in a second";
             HttpRefusal::busy(message)

@@ -11,6 +11,7 @@ use crate::base::log;
 use crate::engine::{Accepted, Via};
 use crate::legacy::Sessions;
 use crate::observe::access::{Outcome, Peer, RequestTag};
+use crate::protocol::modern::HeaderFields;
 use crate::transport::http::endpoint::{Endpoint, Route, readable_fields};
 use crate::transport::http::exchange::{BodyError, Exchange, Field, Serve, single};
 use crate::transport::http::policy::{self, ALLOW, NO_SESSIONS, Verb, method_not_allowed};
@@ -79,10 +80,7 @@ impl Serve for Endpoint {
 /// The request's own id, if it has a good one, and where it comes from.
 fn tag<E: Exchange>(exchange: &E) -> RequestTag {
     let peer = exchange.peer().map_or(Peer::Local, Peer::Address);
-    match single(exchange, "X-Request-Id") {
-        Field::One(id) => RequestTag::from_client(Some(id), peer),
-        _ => RequestTag::fresh(peer),
-    }
+    RequestTag::from_client(exchange.value("X-Request-Id"), peer)
 }
 
 impl Endpoint {
@@ -138,7 +136,7 @@ impl Endpoint {
         if !ended {
             return reply.refuse(&HttpRefusal::new(404, "No such session"));
         }
-        let sent = reply.empty(204, []);
+        let sent = reply.respond(204, [], b"");
         reply.ended("DELETE", Outcome::Ok, 204);
         sent
     }
@@ -199,7 +197,7 @@ fn preflight<E: Exchange>(mut reply: HttpReply<'_, E>) -> io::Result<()> {
     ];
     let is_page = reply.origin.is_some();
     let told = told.into_iter().filter(|_| is_page);
-    let sent = reply.empty(204, allowed.into_iter().chain(told));
+    let sent = reply.respond(204, allowed.into_iter().chain(told), b"");
     reply.ended("OPTIONS", Outcome::Ok, 204);
     sent
 }

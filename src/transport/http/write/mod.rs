@@ -58,7 +58,7 @@ pub(super) fn write<E: Exchange>(
             Next::Idle | Next::Item(Item::Superseded) => continue,
             Next::Item(Item::Detach) if !can_pause(accepted) => continue,
             // A request of ours opens the stream whatever else is open: a worker waits for its answer, and there are not many of those.
-            Next::Item(Item::Request { .. }) => Some(Counted::one(&reply.endpoint.streams)),
+            Next::Item(Item::Request { .. }) => Some(Counted::one(reply.endpoint.engine.streams())),
             _ => reply.stream_permit().filter(|_| may_stream),
         };
         match (permit, &next) {

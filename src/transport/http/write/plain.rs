@@ -136,7 +136,7 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
 
     /// There is no answer, for the reason that this line says.
     pub(super) fn end_unanswered(mut self, access: &Access) -> io::Result<()> {
-        let sent = self.empty(202, []);
+        let sent = self.respond(202, [], b"");
         access.ended(Some(202));
         sent
     }
@@ -149,15 +149,6 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
         status: u16,
     ) {
         Access::immediate(self.tag.clone(), method, outcome).ended(Some(status));
-    }
-
-    /// Answers with a status, fields and nothing else.
-    pub(in crate::transport::http) fn empty<'f>(
-        &mut self,
-        status: u16,
-        fields: impl IntoIterator<Item = (&'f str, &'f str)>,
-    ) -> io::Result<()> {
-        self.respond(status, fields, b"")
     }
 
     /// Answers what never became a message.
