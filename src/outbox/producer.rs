@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::base::budget::{Budget, Charge, OverBudget};
 use crate::observe::access::Access;
 use crate::outbox::answer::{Answer, Pace, Rest, ShortWay};
-use crate::outbox::queue::{EventKind, EventSource, Firm, Queue};
+use crate::outbox::queue::{EventKind, EventSource, Item, Queue};
 
 /// The producer side, shared by everyone who answers on one exchange or one pipe.
 #[derive(Clone)]
@@ -24,37 +24,6 @@ pub(crate) struct Outbox(pub(super) Arc<SharedOutbox>);
 pub(crate) struct AnswerSlot {
     /// `None` once used.
     outbox: Option<Outbox>,
-}
-
-/// What the receiver finds.
-#[derive(Debug)]
-pub(crate) enum Item {
-    Event(Vec<u8>),
-    /// A request of ours, which the client must see.
-    Request {
-        message: Vec<u8>,
-        charge: Charge,
-    },
-    /// What its call says first, and whatever follows makes no sense without.
-    Opening {
-        message: Vec<u8>,
-        charge: Charge,
-    },
-    Answer(Answer),
-    /// What is left of an answer that went the short way.
-    Rest(Rest),
-    /// So many answers have gone the short way, whole.
-    Sent(usize),
-    /// A request that was accepted ends without an answer: it was cancelled, or needed none.
-    NoAnswer(Option<Access>),
-    /// The receiver is to detach, behind everything that was put in before: what follows is left to the receiver that takes over from it, if one does; else it goes on itself.
-    Detach,
-    /// The receiver is to stop at once: its successor stands ready.
-    Superseded,
-    /// Nothing came before the deadline.
-    TimedOut,
-    /// Nothing will come any more.
-    Finished,
 }
 
 pub(super) struct SharedOutbox {
@@ -160,20 +129,25 @@ impl SharedOutbox {
             .expect("no code panics while it holds the outbox")
     }
 
-    pub(super) fn push(&self, mut state: MutexGuard<'_, OutboxState>, firm: Firm) {
-        state.queue.push(firm);
+    pub(super) fn push(
+        &self,
+        mut state: MutexGuard<'_, OutboxState>,
+        item: Item,
+        source: Option<&Arc<EventSource>>,
+    ) {
+        state.queue.push(item, source);
         self.arrived(state);
     }
 
     /// Puts the terminal item of a request into the queue.
-    pub(super) fn answer_long(&self, mut state: MutexGuard<'_, OutboxState>, mut firm: Firm) {
+    pub(super) fn answer_long(&self, mut state: MutexGuard<'_, OutboxState>, mut item: Item) {
         if state.receiver_gone {
             drop(state);
-            return firm.ended_unread();
+            return item.ended_unread();
         }
         state.answers += 1;
-        state.charge(&mut firm);
-        self.push(state, firm);
+        state.charge(&mut item);
+        self.push(state, item, None);
     }
 
     /// Lets everybody know who has to. While an answer is on the short way the receiver has to wait for its end, and is woken then.
@@ -221,8 +195,8 @@ impl OutboxState {
     }
 
     /// Charges an answer that has to wait and is not charged. A small one waits whatever the account says.
-    pub(super) fn charge(&self, firm: &mut Firm) {
-        if let Firm::Answer(answer) | Firm::Rest(Rest { answer, .. }) = firm
+    pub(super) fn charge(&self, item: &mut Item) {
+        if let Item::Answer(answer) | Item::Rest(Rest { answer, .. }) = item
             && answer.charge.is_none()
         {
             let charged = self.accounts.answers.try_charge(answer.body.len());
@@ -230,22 +204,15 @@ impl OutboxState {
         }
     }
 
-    /// What the receiver finds in something that is never dropped.
-    pub(super) fn read(&mut self, firm: Firm) -> Item {
-        if let Firm::Answer(_) | Firm::Rest(_) | Firm::NoAnswer(_) = firm {
-            self.due -= 1;
-            self.answers -= 1;
-        }
-        match firm {
-            Firm::Request(message, charge, _) => Item::Request { message, charge },
-            Firm::Opening(message, charge, _) => Item::Opening { message, charge },
-            Firm::Answer(answer) => Item::Answer(answer),
-            Firm::Rest(rest) => Item::Rest(rest),
-            Firm::NoAnswer(access) => Item::NoAnswer(access),
-            Firm::Detach => {
-                self.detach_waits = false;
-                Item::Detach
+    /// The receiver has this now.
+    pub(super) fn note_read(&mut self, item: &Item) {
+        match item {
+            Item::Answer(_) | Item::Rest(_) | Item::NoAnswer(_) => {
+                self.due -= 1;
+                self.answers -= 1;
             }
+            Item::Detach => self.detach_waits = false,
+            _ => {}
         }
     }
 }
@@ -332,7 +299,7 @@ impl Outbox {
     /// will; `None` when that is so already.
     pub(crate) fn send_request(
         &self,
-        bytes: Vec<u8>,
+        message: Vec<u8>,
         charge: Charge,
         source: &Arc<EventSource>,
     ) -> Option<Receiver<Infallible>> {
@@ -341,8 +308,8 @@ impl Outbox {
             return None;
         }
         let unread = state.unread.get_or_insert_with(|| bounded(0)).1.clone();
-        self.0
-            .push(state, Firm::Request(bytes, charge, Arc::clone(source)));
+        let request = Item::Request { message, charge };
+        self.0.push(state, request, Some(source));
         Some(unread)
     }
 
@@ -356,7 +323,7 @@ impl Outbox {
         let mut state = self.0.lock();
         if !state.receiver_gone && !state.detach_waits {
             state.detach_waits = true;
-            self.0.push(state, Firm::Detach);
+            self.0.push(state, Item::Detach, None);
         }
     }
 
@@ -368,11 +335,11 @@ impl Outbox {
     }
 
     /// Puts in what must be read before everything else of its call. It is not sent once the call is cancelled.
-    pub(crate) fn send_opening(&self, bytes: Vec<u8>, charge: Charge, source: &Arc<EventSource>) {
+    pub(crate) fn send_opening(&self, message: Vec<u8>, charge: Charge, source: &Arc<EventSource>) {
         let state = self.0.lock();
         if !state.receiver_gone {
-            let opening = Firm::Opening(bytes, charge, Arc::clone(source));
-            self.0.push(state, opening);
+            let opening = Item::Opening { message, charge };
+            self.0.push(state, opening, Some(source));
         }
     }
 
@@ -400,7 +367,7 @@ impl AnswerSlot {
 
     /// Says that this request was cancelled: no answer will come.
     pub(crate) fn withdraw(mut self, access: Access) {
-        self.fill(Firm::NoAnswer(Some(access)));
+        self.fill(Item::NoAnswer(Some(access)));
     }
 
     /// Where events of the same request go.
@@ -408,15 +375,15 @@ impl AnswerSlot {
         self.outbox.as_ref()
     }
 
-    fn fill(&mut self, firm: Firm) {
+    fn fill(&mut self, item: Item) {
         if let Some(Outbox(shared)) = self.outbox.take() {
-            shared.answer_long(shared.lock(), firm);
+            shared.answer_long(shared.lock(), item);
         }
     }
 }
 
 impl Drop for AnswerSlot {
     fn drop(&mut self) {
-        self.fill(Firm::NoAnswer(None));
+        self.fill(Item::NoAnswer(None));
     }
 }

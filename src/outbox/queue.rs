@@ -52,34 +52,56 @@ impl EventSource {
     }
 }
 
-/// What is never dropped.
-pub(super) enum Firm {
-    /// Somebody waits for its answer. A worker puts in the next one when it has the answer or has given up on it.
-    Request(Vec<u8>, Charge, Arc<EventSource>),
-    /// Whatever follows it means nothing without it. There is at most one for each answer that is due.
-    Opening(Vec<u8>, Charge, Arc<EventSource>),
+/// What the receiver finds.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Event(Vec<u8>),
+    /// A request of ours, which the client must see, for somebody waits for its answer. A worker puts in the next one when it has the answer or has given up
+    /// on it.
+    Request {
+        message: Vec<u8>,
+        charge: Charge,
+    },
+    /// What its call says first, and whatever follows makes no sense without. There is at most one for each answer that is due.
+    Opening {
+        message: Vec<u8>,
+        charge: Charge,
+    },
     Answer(Answer),
+    /// What is left of an answer that went the short way.
     Rest(Rest),
+    /// So many answers have gone the short way, whole.
+    Sent(usize),
+    /// A request that was accepted ends without an answer: it was cancelled, or needed none.
     NoAnswer(Option<Access>),
+    /// The receiver is to detach, behind everything that was put in before: what follows is left to the receiver that takes over from it, if one does; else it goes on itself.
     Detach,
+    /// The receiver is to stop at once: its successor stands ready.
+    Superseded,
+    /// Nothing came before the deadline.
+    TimedOut,
+    /// Nothing will come any more.
+    Finished,
 }
 
-pub(super) struct Event {
+/// An item that is never dropped.
+struct Firm {
+    number: u64,
+    item: Item,
+    /// Whose call it belongs to, so that it is not sent once that is cancelled.
+    source: Option<Arc<EventSource>>,
+}
+
+struct Event {
     bytes: Vec<u8>,
     kind: EventKind,
     source: Option<Arc<EventSource>>,
 }
 
-/// What the receiver takes out.
-pub(super) enum Popped {
-    Event(Vec<u8>),
-    Firm(Firm),
-}
-
 /// The queue.
 #[derive(Default)]
 pub(super) struct Queue {
-    firm: VecDeque<(u64, Firm)>,
+    firm: VecDeque<Firm>,
     /// By kind.
     events: [VecDeque<(u64, Event)>; 3],
     /// The last number given: what came earlier has a smaller one, and zero comes before everything.
@@ -107,16 +129,25 @@ impl Queue {
         self.firm.is_empty() && self.events.iter().all(VecDeque::is_empty)
     }
 
-    pub(super) fn push(&mut self, firm: Firm) {
-        self.bytes += firm.len();
+    /// Puts an item in, of this call if it is one's.
+    pub(super) fn push(&mut self, item: Item, source: Option<&Arc<EventSource>>) {
+        self.bytes += item.len();
         let number = self.number();
-        self.firm.push_back((number, firm));
+        self.firm.push_back(Firm {
+            number,
+            item,
+            source: source.map(Arc::clone),
+        });
     }
 
     /// Puts something back that was the first.
-    pub(super) fn push_front(&mut self, firm: Firm) {
-        self.bytes += firm.len();
-        self.firm.push_front((0, firm));
+    pub(super) fn push_front(&mut self, item: Item) {
+        self.bytes += item.len();
+        self.firm.push_front(Firm {
+            number: 0,
+            item,
+            source: None,
+        });
     }
 
     /// Puts an event in and drops others that make room for it, or drops it. Says whether it is in.
@@ -235,19 +266,19 @@ impl Queue {
     }
 
     /// What was put in first. What belongs to a cancelled call is left out.
-    pub(super) fn pop(&mut self) -> Option<Popped> {
+    pub(super) fn pop(&mut self) -> Option<Item> {
         loop {
             match self.first()? {
                 Some(kind) => {
                     if let Some(bytes) = self.pop_event(kind) {
-                        return Some(Popped::Event(bytes));
+                        return Some(Item::Event(bytes));
                     }
                 }
                 None => {
-                    let (_, firm) = self.firm.pop_front()?;
-                    self.bytes -= firm.len();
-                    if firm.is_wanted() {
-                        return Some(Popped::Firm(firm));
+                    let Firm { item, source, .. } = self.firm.pop_front()?;
+                    self.bytes -= item.len();
+                    if is_wanted(source.as_ref()) {
+                        return Some(item);
                     }
                 }
             }
@@ -264,11 +295,11 @@ impl Queue {
 
     /// What was put in first, if that is an answer and there are no events.
     pub(super) fn pop_answer(&mut self) -> Option<Answer> {
-        let is_answer = matches!(self.firm.front(), Some((_, Firm::Answer(_))));
+        let is_answer = matches!(self.firm.front()?.item, Item::Answer(_));
         if !is_answer || !self.events.iter().all(VecDeque::is_empty) {
             return None;
         }
-        let (_, Firm::Answer(answer)) = self.firm.pop_front()? else {
+        let Item::Answer(answer) = self.firm.pop_front()?.item else {
             return None;
         };
         self.bytes -= answer.body.len();
@@ -284,7 +315,7 @@ impl Queue {
             // A run of them, up to what is first of everything else.
             let others = (0..).zip(&self.events).filter(|(other, _)| *other != kind);
             let others = others.filter_map(|(_, events)| events.front().map(|front| front.0));
-            let firm = self.firm.front().map(|front| front.0);
+            let firm = self.firm.front().map(|front| front.number);
             let until = others.chain(firm).min().unwrap_or(u64::MAX);
             while left > 0 && (self.events[kind].front()).is_some_and(|(number, _)| *number < until)
             {
@@ -300,15 +331,14 @@ impl Queue {
     fn first(&self) -> Option<Option<usize>> {
         let kinds = self.events.iter().enumerate();
         let fronts = kinds.filter_map(|(kind, events)| Some((events.front()?.0, Some(kind))));
-        let firm = self.firm.front().map(|(number, _)| (*number, None));
+        let firm = self.firm.front().map(|firm| (firm.number, None));
         fronts.chain(firm).min().map(|(_, kind)| kind)
     }
 
     /// Takes out the first event of this kind. `None` if it is not to be sent.
     fn pop_event(&mut self, kind: usize) -> Option<Vec<u8>> {
         let (_, event) = self.events[kind].pop_front()?;
-        let source = event.source.as_ref();
-        let is_sent = source.is_none_or(|source| source.is_wanted());
+        let is_sent = is_wanted(event.source.as_ref());
         let bytes = self.take_out(event);
         let cost = bytes.capacity() + EVENT_BYTES;
         if !is_sent {
@@ -323,28 +353,26 @@ impl Queue {
     pub(super) fn announces(&self, announced: &[u8]) -> bool {
         let changes = self.events[EventKind::Change as usize].iter();
         changes
-            .filter(|(_, event)| {
-                event
-                    .source
-                    .as_ref()
-                    .is_none_or(|source| source.is_wanted())
-            })
+            .filter(|(_, event)| is_wanted(event.source.as_ref()))
             .any(|(_, event)| event.bytes == announced)
     }
 
     /// Forgets what asked the receiver to detach.
     pub(super) fn drop_detach(&mut self) {
-        self.firm.retain(|(_, firm)| !matches!(firm, Firm::Detach));
+        self.firm.retain(|firm| !matches!(firm.item, Item::Detach));
     }
 
     /// Puts everything on another account. False when it has no room.
     pub(super) fn move_to(&mut self, account: &Arc<Budget>) -> bool {
-        let mut answers = self.firm.iter_mut().filter_map(|(_, firm)| match firm {
-            Firm::Answer(answer) | Firm::Rest(Rest { answer, .. }) => {
-                Some((answer.body.len(), answer.charge.as_mut()?))
-            }
-            _ => None,
-        });
+        let mut answers = self
+            .firm
+            .iter_mut()
+            .filter_map(|firm| match &mut firm.item {
+                Item::Answer(answer) | Item::Rest(Rest { answer, .. }) => {
+                    Some((answer.body.len(), answer.charge.as_mut()?))
+                }
+                _ => None,
+            });
         self.charge = None;
         self.cost -= mem::take(&mut self.in_hand);
         let has_room = answers.all(|(bytes, charge)| {
@@ -357,8 +385,8 @@ impl Queue {
 
     /// Nobody will read what is in it, so nobody else will tell of the ends.
     pub(super) fn ended_unread(self) {
-        for (_, firm) in self.firm {
-            firm.ended_unread();
+        for firm in self.firm {
+            firm.item.ended_unread();
         }
     }
 
@@ -368,36 +396,30 @@ impl Queue {
     }
 }
 
-impl EventSource {
-    fn is_wanted(&self) -> bool {
-        !self.token.is_cancelled()
-    }
+/// Whether the client is to have what belongs to this call.
+fn is_wanted(source: Option<&Arc<EventSource>>) -> bool {
+    source.is_none_or(|source| !source.token.is_cancelled())
 }
 
-impl Firm {
+impl Item {
     fn len(&self) -> usize {
         match self {
-            Firm::Request(bytes, ..) | Firm::Opening(bytes, ..) => bytes.len(),
-            Firm::Answer(answer) | Firm::Rest(Rest { answer, .. }) => answer.body.len(),
-            Firm::NoAnswer(_) | Firm::Detach => 0,
-        }
-    }
-
-    fn is_wanted(&self) -> bool {
-        match self {
-            Firm::Request(_, _, source) | Firm::Opening(_, _, source) => source.is_wanted(),
-            _ => true,
+            Item::Event(message)
+            | Item::Request { message, .. }
+            | Item::Opening { message, .. } => message.len(),
+            Item::Answer(answer) | Item::Rest(Rest { answer, .. }) => answer.body.len(),
+            _ => 0,
         }
     }
 
     /// Nobody will read it, so nobody else will tell of its end.
     pub(super) fn ended_unread(self) {
-        if let Firm::Answer(Answer { access, .. })
-        | Firm::Rest(Rest {
+        if let Item::Answer(Answer { access, .. })
+        | Item::Rest(Rest {
             answer: Answer { access, .. },
             ..
         })
-        | Firm::NoAnswer(Some(access)) = self
+        | Item::NoAnswer(Some(access)) = self
         {
             access.ended(None);
         }

@@ -10,9 +10,9 @@ use crate::base::budget::Budget;
 use crate::base::waiting::look_and_yield;
 use crate::outbox::answer::{Answer, ShortWay};
 use crate::outbox::producer::{
-    Accounts, Bounds, Item, Outbox, OutboxState, ReceiverWait, SharedOutbox, Wake,
+    Accounts, Bounds, Outbox, OutboxState, ReceiverWait, SharedOutbox, Wake,
 };
-use crate::outbox::queue::{Firm, Popped};
+use crate::outbox::queue::Item;
 
 /// The consumer side, owned by the one thread that writes.
 pub(crate) struct OutboxReceiver(pub(super) Arc<SharedOutbox>);
@@ -183,12 +183,8 @@ impl OutboxReceiver {
             // run, for what comes next may be the answer to a question of ours.
             self.0.room.notify_one();
         }
-        Some(match next {
-            Some(Popped::Event(bytes)) => Item::Event(bytes),
-            Some(Popped::Firm(firm)) => state.read(firm),
-            None if state.closed && state.due == 0 => Item::Finished,
-            None => return None,
-        })
+        next.inspect(|item| state.note_read(item))
+            .or_else(|| (state.closed && state.due == 0).then_some(Item::Finished))
     }
 
     /// Puts an answer back that could not be written, for the next one who reads here.
@@ -196,7 +192,7 @@ impl OutboxReceiver {
         let mut state = self.0.lock();
         state.due += 1;
         state.answers += 1;
-        state.queue.push_front(Firm::Answer(answer));
+        state.queue.push_front(Item::Answer(answer));
     }
 
     /// Puts what waits, and what will, on this account, and tells of what arrives from now on, after it and without the outbox's lock. False when

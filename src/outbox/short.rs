@@ -8,7 +8,7 @@ use crate::base::log;
 use crate::base::panics;
 use crate::outbox::answer::{Answer, Pace, ShortSent, ShortWay};
 use crate::outbox::producer::{OutboxState, SharedOutbox};
-use crate::outbox::queue::Firm;
+use crate::outbox::queue::Item;
 
 /// So much does not wait for the end of a burst.
 const BURST_BYTES: usize = 32 * 1024;
@@ -18,7 +18,7 @@ impl SharedOutbox {
     pub(super) fn answer(&self, answer: Answer) {
         let mut state = self.lock();
         let Some(short_way) = state.begin_short() else {
-            return self.answer_long(state, Firm::Answer(answer));
+            return self.answer_long(state, Item::Answer(answer));
         };
         // The receiver may wait for this lock, and so must not wait for the kernel.
         drop(state);
@@ -49,9 +49,9 @@ impl SharedOutbox {
         let (rest, wakes_owner) = match sent {
             Some(ShortSent::All) => (None, false),
             Some(ShortSent::AllAndWake) => (None, true),
-            Some(ShortSent::Part(rest)) => (Some(Firm::Rest(rest)), true),
-            Some(ShortSent::Nothing(answer)) => (Some(Firm::Answer(answer)), true),
-            None => (Some(Firm::NoAnswer(None)), true),
+            Some(ShortSent::Part(rest)) => (Some(Item::Rest(rest)), true),
+            Some(ShortSent::Nothing(answer)) => (Some(Item::Answer(answer)), true),
+            None => (Some(Item::NoAnswer(None)), true),
         };
         match rest {
             None => {
@@ -107,7 +107,7 @@ impl OutboxState {
             self.answers -= 1;
             return Some((short_way, answer));
         }
-        self.queue.push_front(Firm::Answer(answer));
+        self.queue.push_front(Item::Answer(answer));
         None
     }
 
