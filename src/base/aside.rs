@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::base::counted::Counted;
 use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::panics;
@@ -25,7 +26,7 @@ pub(crate) struct AsideThreads {
     /// Whose code it is, as the log names it when that panics.
     what: &'static str,
     /// Work that has not returned.
-    running: AtomicUsize,
+    running: Arc<AtomicUsize>,
     /// More than this must not run at once.
     most: usize,
 }
@@ -40,7 +41,7 @@ impl AsideThreads {
             hand_over,
             take,
             what,
-            running: AtomicUsize::new(0),
+            running: Arc::default(),
             most,
         })
     }
@@ -52,42 +53,29 @@ impl AsideThreads {
 
     /// Runs it elsewhere; here when no thread can be started.
     pub(crate) fn run(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
-        self.running.fetch_add(1, Ordering::Relaxed);
-        let started = self.start(move || {
-            work();
-            true
-        });
-        if let Err(work) = started {
+        let counted = Counted::one(&self.running);
+        if let Err(work) = self.start(counted, |_| work()) {
             work();
         }
     }
 
     /// Runs it elsewhere, or not at all: when as much hangs as may, or no thread can be started. Then it is dropped.
     pub(crate) fn try_run(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
-        let one_more = |running| (running < self.most).then_some(running + 1);
-        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
-        if self.running.fetch_update(set, fetch, one_more).is_err() {
-            return;
-        }
-        let started = self.start(move || {
-            work();
-            true
-        });
-        if started.is_err() {
-            self.running.fetch_sub(1, Ordering::Relaxed);
+        if let Some(counted) = Counted::one_of(&self.running, self.most) {
+            drop(self.start(counted, |_| work()));
         }
     }
 
-    /// The same for what is counted by now, and says whether it is to be counted off here, or by somebody else. It comes back when no thread can be started.
-    fn start(self: &Arc<Self>, work: impl FnOnce() -> bool + Send + 'static) -> Result<(), Work> {
-        let aside = Arc::clone(self);
+    /// The same for what is counted by now. It comes back when no thread can be started.
+    fn start(
+        self: &Arc<Self>,
+        counted: Counted,
+        work: impl FnOnce(Counted) + Send + 'static,
+    ) -> Result<(), Work> {
+        let what = self.what;
         let work: Work = Box::new(move || {
-            let ends_here = panics::catch(work).unwrap_or_else(|panic| {
-                log::error!(detail: &panic.backtrace(), "{} panicked: {panic}", aside.what);
-                true
-            });
-            if ends_here {
-                aside.running.fetch_sub(1, Ordering::Relaxed);
+            if let Err(panic) = panics::catch(|| work(counted)) {
+                log::error!(detail: &panic.backtrace(), "{what} panicked: {panic}");
             }
         });
         let Err(refused) = self.hand_over.try_send(work) else {
@@ -123,12 +111,10 @@ impl AsideThreads {
     ) -> Option<R> {
         // Without a buffer: what comes too late is dropped there and not here.
         let (answer, answered) = bounded(0);
-        self.running.fetch_add(1, Ordering::Relaxed);
-        // An error means that nobody waits: then it hangs until what came out has been dropped as well.
-        let started = self.start(move || answer.send(work()).is_err());
-        if let Err(unrun) = started {
+        // An error means that nobody waits: then it counts until what came out has been dropped, too.
+        let answer = move |counted| drop(answer.send((work(), counted)));
+        if let Err(unrun) = self.start(Counted::one(&self.running), answer) {
             // Run here it would wait for ever for this thread to take the answer. What it holds is dropped.
-            self.running.fetch_sub(1, Ordering::Relaxed);
             if let Err(panic) = panics::catch(|| drop(unrun)) {
                 log::error!("{} panicked while it was dropped: {panic}", self.what);
             }
@@ -140,10 +126,7 @@ impl AsideThreads {
             default(patience) => None,
         };
         // Counted off before the next step of this thread, which may depend on the count.
-        if result.is_some() {
-            self.running.fetch_sub(1, Ordering::Relaxed);
-        }
-        result
+        result.map(|(result, _counted)| result)
     }
 }
 
