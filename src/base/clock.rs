@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
 use crate::base::error::Error;
-use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::panics;
 use crate::base::waiting::after;
@@ -52,8 +51,8 @@ impl Tick {
 /// The clock at work. Dropping it stops it and waits for the tick that runs, except on its own thread.
 pub(crate) struct Clock {
     /// Never sent on: dropping it stops the thread.
-    stop: Lock<Option<Sender<Infallible>>>,
-    thread: Lock<Option<JoinHandle<()>>>,
+    stop: Option<Sender<Infallible>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Clock {
@@ -67,16 +66,16 @@ impl Clock {
             .spawn(move || run(ticks, &stopped, nudges))
             .map_err(|source| Error::spawn(name, source))?;
         Ok(Clock {
-            stop: Lock::new(Some(stop)),
-            thread: Lock::new(Some(thread)),
+            stop: Some(stop),
+            thread: Some(thread),
         })
     }
 }
 
 impl Drop for Clock {
     fn drop(&mut self) {
-        drop(self.stop.lock().take());
-        let thread = self.thread.lock().take();
+        self.stop = None;
+        let thread = self.thread.take();
         // A tick may hold the last handle to the server, and a thread cannot wait for itself.
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id())
             && thread.join().is_err()
