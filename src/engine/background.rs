@@ -224,7 +224,7 @@ impl Starter {
             owner: Owner::Nobody,
             traceparent: None,
         };
-        let call = Call::new(facts, callable.liveness, AnswerPort::Record(port));
+        let call = Call::open(facts, callable.liveness, AnswerPort::Record(port), None);
         let info = info_of(&order, &callable, tag);
         // Who follows tasks has declared that, and nobody else can answer.
         let asking = match order.capabilities {

@@ -128,12 +128,7 @@ impl<'a> Asked<'a> {
 }
 
 impl Call {
-    /// Opens a call that nobody can find by its id.
-    pub(super) fn new(facts: Facts, liveness: Option<Duration>, port: AnswerPort) -> Arc<Call> {
-        Self::open(facts, liveness, port, None)
-    }
-
-    /// Opens one that can be found by its id; if the pipe or session has ended meanwhile, so has the call. `None` when the id belongs to another request
+    /// Opens a call that can be found by its id; if the pipe or session has ended meanwhile, so has the call. `None` when the id belongs to another request
     /// of the same client that has not ended; then it has been refused.
     pub(super) fn registered(
         facts: Facts,
@@ -152,7 +147,8 @@ impl Call {
         Some(call)
     }
 
-    fn open(
+    /// Opens one that nobody can find yet.
+    pub(super) fn open(
         facts: Facts,
         liveness: Option<Duration>,
         port: AnswerPort,

@@ -287,7 +287,7 @@ mod tests {
         };
         let admit = |_| {
             let (facts, port, _) = asked.into_call(Owner::Nobody);
-            Ok::<_, ()>((Call::new(facts, None, port), wants, charges))
+            Ok::<_, ()>((Call::open(facts, None, port, None), wants, charges))
         };
         let opened = open.open(&Owner::Nobody, admit);
         assert!(opened.is_ok());
