@@ -85,13 +85,6 @@ struct SlotLook {
     is_given_up: bool,
 }
 
-/// What is to be done about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Stall,
-    GiveUp,
-}
-
 impl Watchdog {
     pub(crate) fn new(grace: Duration) -> Self {
         Watchdog {
@@ -167,20 +160,20 @@ impl LaneWatch {
             };
             let is_wedged = held.is_wedged;
             is_any_wedged |= is_wedged;
-            let verdict = self.slots[index].look(&seen, worth, grace);
-            let found = verdict.map(|verdict| (verdict, running.clone(), held.thread_id));
+            let entered = self.slots[index].look(&seen, worth, grace);
+            let found = entered.map(|stage| (stage, running.clone(), held.thread_id));
             drop(held);
             match found {
                 // There may be room by now.
                 None if is_wedged => self.replace(lane, index, seen.item),
                 None => {}
-                Some((verdict, running, thread)) => {
+                Some((stage, running, thread)) => {
                     let silence = Silence {
                         lane: &shared.lane.name,
                         silent_for: self.slots[index].silent_for(),
                         thread,
                     };
-                    self.carry_out(verdict, lane, (index, seen.item), running, &silence);
+                    self.carry_out(stage, lane, (index, seen.item), running, &silence);
                 }
             }
         }
@@ -192,20 +185,21 @@ impl LaneWatch {
         }
     }
 
-    /// Does what has been found to be due for the item in this slot.
+    /// Does what is due for the item in this slot, which has entered this stage.
     fn carry_out<W: WorkItem>(
         &mut self,
-        verdict: Verdict,
+        stage: Stage,
         lane: &RunningLane<W>,
         (index, item): (usize, u64),
         running: W::Running,
         silence: &Silence<'_>,
     ) {
-        match verdict {
-            Verdict::Stall => running.stall(silence),
+        match stage {
+            Stage::Alive => {}
+            Stage::Stalled => running.stall(silence),
             // Its worker has come back just now, and answers.
-            Verdict::GiveUp if !running.pulse().give_up() => {}
-            Verdict::GiveUp => {
+            Stage::Over if !running.pulse().give_up() => {}
+            Stage::Over => {
                 lane.shared.cancelled.fetch_add(1, Ordering::Relaxed);
                 // Before its client can read the answer, so that the next call finds a worker.
                 self.replace(lane, index, item);
@@ -280,8 +274,8 @@ impl LaneWatch {
 }
 
 impl SlotWatch {
-    /// Takes in what a look has seen.
-    fn look(&mut self, seen: &SlotLook, worth: Duration, grace: Duration) -> Option<Verdict> {
+    /// Takes in what a look has seen. The stage that the item has entered by it, if it has.
+    fn look(&mut self, seen: &SlotLook, worth: Duration, grace: Duration) -> Option<Stage> {
         if self.item != seen.item {
             *self = SlotWatch {
                 item: seen.item,
@@ -296,22 +290,18 @@ impl SlotWatch {
         } else if !seen.is_waiting {
             self.silent += worth;
         }
-        match self.stage {
-            Stage::Over => None,
-            _ if seen.is_given_up => self.enter(Stage::Over, Verdict::GiveUp),
+        let entered = match self.stage {
+            Stage::Over => return None,
+            _ if seen.is_given_up => Stage::Over,
             Stage::Alive if seen.liveness.is_some_and(|most| self.silent >= most) => {
-                self.stalled_after = self.silent;
-                self.silent = Duration::ZERO;
-                self.enter(Stage::Stalled, Verdict::Stall)
+                self.stalled_after = mem::take(&mut self.silent);
+                Stage::Stalled
             }
-            Stage::Stalled if self.silent >= grace => self.enter(Stage::Over, Verdict::GiveUp),
-            Stage::Alive | Stage::Stalled => None,
-        }
-    }
-
-    fn enter(&mut self, stage: Stage, verdict: Verdict) -> Option<Verdict> {
-        self.stage = stage;
-        Some(verdict)
+            Stage::Stalled if self.silent >= grace => Stage::Over,
+            Stage::Alive | Stage::Stalled => return None,
+        };
+        self.stage = entered;
+        Some(entered)
     }
 
     fn silent_for(&self) -> Duration {
