@@ -28,16 +28,11 @@ const BACKLOG_LEN: i32 = 1024;
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    /// With the file to remove at the end, if it was made here.
-    Unix(UnixListener, Option<SocketFile>),
-}
-
-/// Where a listener can be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum LocalAddr {
-    Tcp(SocketAddr),
-    /// `None` if the listener that was handed to us has no path.
-    Unix(Option<PathBuf>),
+    Unix {
+        listener: UnixListener,
+        /// What to remove at the end, if it was made here.
+        _file: Option<SocketFile>,
+    },
 }
 
 impl From<TcpListener> for Listener {
@@ -48,7 +43,8 @@ impl From<TcpListener> for Listener {
 
 impl From<UnixListener> for Listener {
     fn from(listener: UnixListener) -> Listener {
-        Listener::Unix(listener, None)
+        let _file = None;
+        Listener::Unix { listener, _file }
     }
 }
 
@@ -56,7 +52,7 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Listener::Tcp(listener) => listener.as_fd(),
-            Listener::Unix(listener, _) => listener.as_fd(),
+            Listener::Unix { listener, .. } => listener.as_fd(),
         }
     }
 }
@@ -84,26 +80,25 @@ impl Listener {
         rustix::net::listen(&socket, BACKLOG_LEN)?;
         fs::rename(&made, path)?;
         file.path = path.to_path_buf();
-        Ok(Listener::Unix(UnixListener::from(socket), Some(file)))
+        Ok(Listener::Unix {
+            listener: socket.into(),
+            _file: Some(file),
+        })
     }
 
-    pub(crate) fn local_addr(&self) -> io::Result<LocalAddr> {
-        Ok(match self {
-            Listener::Tcp(listener) => LocalAddr::Tcp(listener.local_addr()?),
-            // The socket itself knows only the name under which it was made.
-            Listener::Unix(_, Some(file)) => LocalAddr::Unix(Some(file.path.clone())),
-            Listener::Unix(listener, None) => {
-                let address = listener.local_addr()?;
-                LocalAddr::Unix(address.as_pathname().map(Path::to_path_buf))
-            }
-        })
+    /// Where it listens, if that is an IP address.
+    pub(crate) fn address(&self) -> io::Result<Option<SocketAddr>> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().map(Some),
+            Listener::Unix { .. } => Ok(None),
+        }
     }
 
     /// Makes `accept` return at once, and lets many connections wait for it.
     pub(super) fn open(&self) -> io::Result<()> {
         match self {
             Listener::Tcp(listener) => listener.set_nonblocking(true)?,
-            Listener::Unix(listener, _) => listener.set_nonblocking(true)?,
+            Listener::Unix { listener, .. } => listener.set_nonblocking(true)?,
         }
         Ok(rustix::net::listen(self, BACKLOG_LEN)?)
     }
@@ -117,7 +112,7 @@ impl Accept for Listener {
                 let (stream, peer) = listener.accept()?;
                 (stream.into(), Some(peer))
             }
-            Listener::Unix(listener, _) => (listener.accept()?.0.into(), None),
+            Listener::Unix { listener, .. } => (listener.accept()?.0.into(), None),
         };
         // Linux gives it a mode of its own; elsewhere it takes after the listener.
         #[cfg(not(target_os = "linux"))]

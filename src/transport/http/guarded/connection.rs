@@ -38,7 +38,7 @@ use std::io::{self, IoSlice};
 use std::mem;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::{ResponseWriter, sends_now};
@@ -52,6 +52,7 @@ use super::socket::{Bell, Wait};
 use super::wire::{Begun, Filled, Wire};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
+use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::log_rate::LogRate;
 use crate::outbox::{Wake, short_way_is_on};
@@ -73,7 +74,7 @@ pub(super) struct Common {
     /// What long bodies are charged to.
     pub(super) memory: Arc<Budget>,
     /// Requests that nobody above has answered.
-    pub(super) slips: Mutex<LogRate>,
+    pub(super) slips: Lock<LogRate>,
 }
 
 pub(super) struct Connection {
@@ -253,8 +254,8 @@ impl Connection {
         // A client that has left needs no answer.
         let is_owed = self.answer.is_pending() && !self.left;
         if outcome.is_err() || is_owed {
-            let slips = self.common.slips.lock();
-            if let Some(count) = slips.unwrap_or_else(PoisonError::into_inner).again() {
+            let count = self.common.slips.lock().again();
+            if let Some(count) = count {
                 log::error!("{count} HTTP request(s) ended in a panic or without an answer");
             }
         }

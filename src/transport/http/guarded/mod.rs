@@ -31,30 +31,30 @@ mod wire;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use self::bound::LocalAddr;
 use self::connection::Common;
 use self::listener::Acceptor;
 use self::registry::Connections;
 use super::exchange::Serve;
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
+use crate::base::lock::Lock;
 use crate::transport::front::{Front, Unfinished};
 
 pub(crate) use self::bound::Listener;
 
 /// A running front. Dropping it without [`join`](GuardedFront::join) stops it and cuts every connection, and waits for its acceptor alone.
 pub(crate) struct GuardedFront {
-    address: LocalAddr,
+    address: Option<SocketAddr>,
     connections: Arc<Connections>,
     /// The other end of the acceptor's `wake`.
     waker: UnixStream,
-    /// Taken by the first thread that stops accepting.
-    acceptor: Mutex<Option<JoinHandle<()>>>,
+    /// `None` once it has stopped.
+    acceptor: Option<JoinHandle<()>>,
 }
 
 impl GuardedFront {
@@ -71,7 +71,7 @@ impl GuardedFront {
         memory: Arc<Budget>,
         count: Arc<AtomicUsize>,
     ) -> io::Result<GuardedFront> {
-        let address = listener.local_addr()?;
+        let address = listener.address()?;
         listener.open()?;
         let connections = Arc::new(Connections::counted_in(count));
         let (wake, waker) = UnixStream::pair()?;
@@ -79,7 +79,7 @@ impl GuardedFront {
             connections: Arc::clone(&connections),
             limits: Arc::clone(&limits),
             memory,
-            slips: Mutex::default(),
+            slips: Lock::default(),
         });
         let live = Arc::new(move |link| connection::live(link, Arc::clone(&common), &*serve));
         let acceptor = Acceptor::new(listener, live, Arc::clone(&connections), limits, wake)?;
@@ -90,18 +90,17 @@ impl GuardedFront {
             address,
             connections,
             waker,
-            acceptor: Mutex::new(Some(thread)),
+            acceptor: Some(thread),
         })
     }
 
     /// Closes the listener; when this returns, its address is free. Connections that wait for a request are closed at once;
     /// one whose request has begun to arrive answers it with `Connection: close` and ends. Stopping twice does nothing more.
-    pub(crate) fn stop_accepting(&self) {
+    pub(crate) fn stop_accepting(&mut self) {
         self.connections.announce_stop();
         // Readable for ever, cannot fail for want of room, and may be done twice.
         let _ = self.waker.shutdown(Shutdown::Both);
-        let mut acceptor = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(acceptor) = acceptor.take() {
+        if let Some(acceptor) = self.acceptor.take() {
             // It never waits for a peer, so this is short. A panic in it was reported there, and its end is what we want.
             let _ = acceptor.join();
         }
@@ -113,7 +112,7 @@ impl GuardedFront {
     ///
     /// A thread inside [`Serve::serve`] cannot be interrupted, only told that its client has left: who calls this must see to it
     /// that what `serve` waits for ends too.
-    pub(crate) fn join(self, deadline: Instant) -> usize {
+    pub(crate) fn join(mut self, deadline: Instant) -> usize {
         self.stop_accepting();
         self.connections.join(deadline)
     }
@@ -121,10 +120,7 @@ impl GuardedFront {
 
 impl Front for GuardedFront {
     fn address(&self) -> Option<SocketAddr> {
-        match &self.address {
-            LocalAddr::Tcp(address) => Some(*address),
-            LocalAddr::Unix(_) => None,
-        }
+        self.address
     }
 
     fn stop(&mut self) {

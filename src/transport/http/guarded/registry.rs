@@ -7,13 +7,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::link::Link;
 use super::socket::Socket;
 use crate::base::heap;
+use crate::base::lock::{HELD, Lock};
 use crate::base::log;
 use crate::base::waiting::after;
 use crate::transport::front::HALF_REQUEST_GRACE;
@@ -48,7 +49,7 @@ pub(super) struct Connections {
     stopping: AtomicBool,
     /// How many are open, with those of other fronts. Readable without the lock.
     count: Arc<AtomicUsize>,
-    table: Mutex<ConnectionTable>,
+    table: Lock<ConnectionTable>,
     /// Signalled when a connection or a thread has left the table, or half a body has been dropped.
     left: Condvar,
     /// Signalled when a connection waits for a spare thread.
@@ -129,7 +130,7 @@ impl Connections {
 
     /// Waits for a place if one is about to be free, or is made free by closing a connection that can be done without.
     fn make_room(&self, connections_max: usize) -> MutexGuard<'_, ConnectionTable> {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         for _ in 0..EVICTIONS_MAX {
             if table.has_room(connections_max) {
                 break;
@@ -142,14 +143,14 @@ impl Connections {
             }
             let full = |table: &mut ConnectionTable| !table.has_room(connections_max);
             let waited = self.left.wait_timeout_while(table, EVICTION_PATIENCE, full);
-            table = waited.unwrap_or_else(PoisonError::into_inner).0;
+            table = waited.expect(HELD).0;
         }
         table
     }
 
     /// Ends the request that has been arriving the longest, if one dawdles, and waits a moment for what it held, until `has_room`. Its client gets `503`.
     pub(super) fn end_slowest_request(&self, has_room: impl Fn() -> bool) {
-        let table = self.lock();
+        let table = self.table.lock();
         let slow = table
             .open
             .values()
@@ -166,7 +167,7 @@ impl Connections {
 
     /// A body that will never be whole has been dropped. Under the lock, or who has just looked for room would miss it: a lost wake-up.
     pub(super) fn gave_memory_back(&self) {
-        let _locked = self.lock();
+        let _locked = self.table.lock();
         self.left.notify_all();
     }
 
@@ -202,11 +203,11 @@ impl Connections {
 
     /// The next connection for a thread whose last one has ended. `None` when it is to end too.
     fn next(&self) -> Option<(u64, Arc<Link>)> {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         table.spare += 1;
         let idle = |table: &mut ConnectionTable| table.waiting.is_empty() && !self.is_stopping();
         let waited = self.work.wait_timeout_while(table, SPARE_TIMEOUT, idle);
-        table = waited.unwrap_or_else(PoisonError::into_inner).0;
+        table = waited.expect(HELD).0;
         table.spare -= 1;
         table.waiting.pop_front()
     }
@@ -214,7 +215,7 @@ impl Connections {
     /// From now on connections close when they have answered; those that wait for a request close at once.
     pub(super) fn stop(&self) {
         self.announce_stop();
-        let table = self.lock();
+        let table = self.table.lock();
         self.work.notify_all();
         for link in table.open.values() {
             link.close_if_idle();
@@ -227,7 +228,7 @@ impl Connections {
 
     /// Ends every connection whatever it is doing. The number of those that were still at work.
     pub(super) fn cut(&self) -> usize {
-        let table = self.lock();
+        let table = self.table.lock();
         table.open.values().filter(|link| link.cut()).count()
     }
 
@@ -242,8 +243,10 @@ impl Connections {
         drop(self.wait_for_end(deadline));
         let cut = self.cut();
         let lives = |table: &mut ConnectionTable| table.living > 0;
-        let waited = self.left.wait_timeout_while(self.lock(), CUT_GRACE, lives);
-        table = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let waited = self
+            .left
+            .wait_timeout_while(self.table.lock(), CUT_GRACE, lives);
+        table = waited.expect(HELD).0;
         if table.living > 0 {
             log::error!(
                 "{} connections do not end and are left behind",
@@ -263,26 +266,21 @@ impl Connections {
     fn wait_for_end(&self, deadline: Instant) -> MutexGuard<'_, ConnectionTable> {
         let time = deadline.saturating_duration_since(Instant::now());
         let open = |table: &mut ConnectionTable| !table.open.is_empty();
-        let waited = self.left.wait_timeout_while(self.lock(), time, open);
-        waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// A panic cannot leave the table half changed, so a poisoned lock is as good as any.
-    fn lock(&self) -> MutexGuard<'_, ConnectionTable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        let waited = self.left.wait_timeout_while(self.table.lock(), time, open);
+        waited.expect(HELD).0
     }
 
     /// Connections whose request is being read or answered.
     #[cfg(test)]
     pub(super) fn at_work(&self) -> usize {
-        let table = self.lock();
+        let table = self.table.lock();
         table.open.values().filter(|link| link.is_at_work()).count()
     }
 
     /// The one open connection.
     #[cfg(test)]
     pub(super) fn only(&self) -> Arc<Link> {
-        let table = self.lock();
+        let table = self.table.lock();
         assert_eq!(table.open.len(), 1);
         table.open.values().next().cloned().expect("there is one")
     }
@@ -294,7 +292,7 @@ struct Leave<'a>(&'a Connections, u64);
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         let Leave(connections, id) = self;
-        let mut table = connections.lock();
+        let mut table = connections.table.lock();
         let link = table.open.remove(id);
         connections.count.fetch_sub(1, Ordering::Relaxed);
         drop(table);
@@ -309,14 +307,14 @@ struct ThreadExit<'a>(&'a Connections, u64);
 impl Drop for ThreadExit<'_> {
     fn drop(&mut self) {
         let ThreadExit(connections, number) = self;
-        let mut table = connections.lock();
+        let mut table = connections.table.lock();
         let thread = table.threads.remove(number);
         let before = std::mem::replace(&mut table.ended, thread);
         drop(table);
         if let Some(before) = before {
             let _ = before.join(); // it is at most here; a panic was reported where it happened
         }
-        connections.lock().living -= 1;
+        connections.table.lock().living -= 1;
         connections.left.notify_all();
     }
 }

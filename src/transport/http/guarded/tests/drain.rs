@@ -8,7 +8,7 @@ use super::*;
 
 #[test]
 fn the_address_is_free_when_stopping_returns() {
-    let site = Site::new(patient());
+    let mut site = Site::new(patient());
     let address = site.address();
     let mut waiting = site.connect();
     waiting.send(get("/wait"));
@@ -29,7 +29,7 @@ fn the_address_is_free_when_stopping_returns() {
 #[test]
 fn idle_connections_are_closed_at_once() {
     for buffer_idle_timeout in [PATIENCE, Duration::from_millis(1)] {
-        let site = Site::new(patient().buffer_idle_timeout(buffer_idle_timeout));
+        let mut site = Site::new(patient().buffer_idle_timeout(buffer_idle_timeout));
         let mut idle: Vec<_> = (0..10).map(|_| site.connect()).collect();
         for client in &mut idle[..5] {
             assert_eq!(client.get("/x").status, 404);
@@ -47,7 +47,7 @@ fn idle_connections_are_closed_at_once() {
 
 #[test]
 fn a_call_in_flight_is_answered_and_the_connection_closed() {
-    let site = Site::new(patient());
+    let mut site = Site::new(patient());
     let mut client = site.connect();
     client.send(get("/wait"));
     site.entered("/wait");
@@ -64,7 +64,7 @@ fn a_call_in_flight_is_answered_and_the_connection_closed() {
 
 #[test]
 fn a_stream_in_flight_gets_its_end() {
-    let site = Site::new(patient());
+    let mut site = Site::new(patient());
     let mut client = site.connect();
     client.send(get("/stream"));
     site.entered("/stream");
@@ -81,7 +81,7 @@ fn a_stream_in_flight_gets_its_end() {
 /// A request of which a byte has been read is in flight.
 #[test]
 fn a_request_that_has_begun_to_arrive_is_answered() {
-    let site = Site::new(patient());
+    let mut site = Site::new(patient());
     let mut heading = site.connect();
     heading.send("POST /ec");
     let mut bodying = site.connect();
@@ -107,7 +107,7 @@ fn a_request_that_has_begun_to_arrive_is_answered() {
 
 #[test]
 fn what_was_sent_ahead_of_a_stop_is_not_executed_after_it() {
-    let site = Site::new(patient());
+    let mut site = Site::new(patient());
     let mut client = site.connect();
     client.send(get("/wait") + &get("/never"));
     site.entered("/wait");
@@ -248,9 +248,7 @@ fn every_thread_is_joined() {
         Arc::default(),
     )
     .expect("it starts");
-    let LocalAddr::Tcp(address) = front.address else {
-        panic!("TCP");
-    };
+    let address = front.address.expect("TCP");
     let mut clients: Vec<_> = (0..20)
         .map(|_| Client::new(TcpStream::connect(address).expect("it listens")))
         .collect();
@@ -302,7 +300,7 @@ fn a_front_that_is_dropped_stops_and_cuts() {
 /// Under load, while it stops: every request that was executed was answered, and every answer was to a request.
 #[test]
 fn a_stop_under_load_loses_nothing() {
-    let site = Site::new(patient());
+    let mut site = Site::new(patient());
     let address = site.address();
     let clients: Vec<_> = (0..8)
         .map(|_| {

@@ -200,9 +200,7 @@ fn many_short_connections() {
     let count = Arc::clone(&open);
     let front =
         GuardedFront::start(any_port(), Arc::new(Slow), limits, memory, count).expect("it starts");
-    let LocalAddr::Tcp(address) = front.address else {
-        panic!("TCP");
-    };
+    let address = front.address.expect("TCP");
     let mut most = 0;
     // One crowd after another, then one that comes while the spare threads of the last one leave.
     for pause in [0, 0, 0, 0, 2000, 0, 0] {
@@ -301,9 +299,7 @@ impl Accept for Broken {
 fn accepting_backs_off_while_it_fails_and_recovers() {
     let inner = any_port();
     inner.open().expect("it listens");
-    let LocalAddr::Tcp(address) = inner.local_addr().expect("an address") else {
-        panic!("TCP");
-    };
+    let address = inner.address().expect("an address").expect("TCP");
     let (broken, calls) = (
         Arc::new(AtomicBool::new(true)),
         Arc::new(AtomicUsize::new(0)),

@@ -1,8 +1,8 @@
 //! The protocol over real sockets: what is answered, in what order, and in how many writes.
 
+use crate::base::lock::Lock;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::Mutex;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -135,9 +135,7 @@ fn the_head_can_be_asked_for_after_the_body_was_read() {
         Arc::default(),
     )
     .expect("starts");
-    let LocalAddr::Tcp(address) = front.address else {
-        panic!("TCP");
-    };
+    let address = front.address.expect("TCP");
     let mut client = Client::new(TcpStream::connect(address).expect("it listens"));
     let chunk = "x".repeat(100_000);
     client.send(format!(
@@ -367,7 +365,7 @@ fn connect_by_packets(site: &Site) -> (Client<UnixStream>, Arc<Connections>) {
         connections: Arc::clone(&connections),
         limits: Arc::clone(&toy.limits),
         memory: Arc::clone(&site.memory),
-        slips: Mutex::default(),
+        slips: Lock::default(),
     });
     let live = move |link| connection::live(link, Arc::clone(&common), &*toy);
     let live: Live = Arc::new(live);

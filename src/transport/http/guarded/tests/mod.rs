@@ -26,7 +26,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use self::toy::{Command, Event, Toy};
 
-use super::{GuardedFront, Listener, LocalAddr};
+use super::{GuardedFront, Listener};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
 use crate::transport::http::exchange::{Exchange, HttpResponse, Serve};
@@ -98,10 +98,7 @@ impl Site {
     }
 
     fn address(&self) -> SocketAddr {
-        match &self.front.address {
-            LocalAddr::Tcp(address) => *address,
-            LocalAddr::Unix(_) => panic!("not a TCP listener"),
-        }
+        self.front.address.expect("a TCP listener")
     }
 
     fn connect(&self) -> Client<TcpStream> {
