@@ -46,7 +46,7 @@ struct Sent {
 pub(super) struct Replay {
     sent: VecDeque<Sent>,
     /// Of the messages together.
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl Replay {
@@ -97,11 +97,6 @@ impl Replay {
     pub(super) fn forget(&mut self, stream: u64) {
         self.sent.retain(|sent| sent.at.stream != stream);
         self.bytes = self.sent.iter().map(|sent| sent.message.len()).sum();
-    }
-
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
     }
 }
 

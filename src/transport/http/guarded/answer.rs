@@ -24,9 +24,10 @@ pub(super) struct ResponseWriter {
     out: Vec<u8>,
     state: WriterState,
     /// To a HEAD request: no body, whatever the head says.
-    head_only: bool,
+    pub(super) head_only: bool,
     version: Version,
-    close: bool,
+    /// The connection is to be closed after this answer.
+    pub(super) close: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,19 +61,6 @@ impl ResponseWriter {
 
     pub(super) fn is_complete(&self) -> bool {
         self.state == WriterState::Complete
-    }
-
-    /// Whether the connection is to be closed after this answer.
-    pub(super) fn closes(&self) -> bool {
-        self.close
-    }
-
-    pub(super) fn is_head_only(&self) -> bool {
-        self.head_only
-    }
-
-    pub(super) fn close_after(&mut self) {
-        self.close = true;
     }
 
     /// Gives the memory back to the heap.
@@ -208,8 +196,8 @@ impl ResponseWriter {
 }
 
 /// Sends whole answers on any thread, after which the connection stays open. The owner must not be writing.
-pub(super) fn sends_now(link: Arc<Link>, connections: &Arc<Connections>) -> SendAtOnce {
-    let connections = Arc::clone(connections);
+pub(super) fn sends_now(link: &Arc<Link>, connections: &Arc<Connections>) -> SendAtOnce {
+    let (link, connections) = (Arc::clone(link), Arc::clone(connections));
     Box::new(move |response, head| {
         if connections.is_stopping() {
             return SentBytes::NOTHING;

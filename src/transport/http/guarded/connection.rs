@@ -148,7 +148,7 @@ impl Connection {
         if self.intake.is_empty() {
             self.await_first_byte(serve)?;
         } else {
-            self.deaf |= !self.wire.link().begin_reading();
+            self.deaf |= !self.wire.link.begin_reading();
         }
         match self.read_head(serve) {
             Ok(()) => {
@@ -180,18 +180,18 @@ impl Connection {
             serve.end_earlier(self).map_err(|_gone| End::Close)?;
             filled = self.idle()?;
         }
-        self.deaf |= !self.wire.link().begin_reading();
+        self.deaf |= !self.wire.link.begin_reading();
         match filled {
             Filled::Bytes => Ok(()),
             Filled::Ended | Filled::TimedOut => {
-                self.wire.link().now_lingering(); // nothing is lost by cutting it
+                self.wire.link.now_lingering(); // nothing is lost by cutting it
                 Err(End::Close)
             }
         }
     }
 
     fn idle(&mut self) -> Result<Filled, End> {
-        self.wire.link().begin_idle();
+        self.wire.link.begin_idle();
         if self.common.connections.is_stopping() {
             return Err(self.end());
         }
@@ -232,7 +232,7 @@ impl Connection {
             let time = self.common.limits.head_timeout;
             match self.intake.fill(&mut self.wire, begun, time) {
                 Filled::Bytes => {}
-                Filled::Ended if self.wire.link().is_shut() => return Err(Some(HALF_A_HEAD)),
+                Filled::Ended if self.wire.link.is_shut() => return Err(Some(HALF_A_HEAD)),
                 Filled::Ended => return Err(None),
                 Filled::TimedOut => return Err(Some(HEAD_TOO_SLOW)),
             }
@@ -242,7 +242,7 @@ impl Connection {
     /// From here on the request is not cut to make room, if all of it is there.
     fn note_whole(&mut self) {
         if self.intake.is_read_whole() {
-            self.deaf |= !self.wire.link().begin_busy();
+            self.deaf |= !self.wire.link.begin_busy();
         }
     }
 
@@ -269,7 +269,7 @@ impl Connection {
         if !self.answer.is_complete() {
             return Some(End::Close);
         }
-        if self.left || self.answer.closes() {
+        if self.left || self.answer.close {
             return Some(self.end());
         }
         self.intake.next();
@@ -286,7 +286,7 @@ impl Connection {
 
     #[inline(never)]
     fn linger(&mut self) {
-        self.wire.link().now_lingering();
+        self.wire.link.now_lingering();
         let mut time = self.common.limits.linger_timeout;
         if self.common.connections.is_stopping() {
             time = time.min(LAST_LINGER);
@@ -301,7 +301,7 @@ impl Connection {
             503 => HttpRefusal::busy(refused.reason),
             status => HttpRefusal::new(status, refused.reason),
         };
-        self.answer.close_after();
+        self.answer.close = true;
         // Unwind safety: as in `execute`. A client that is not there any more needs no answer.
         let _ = catch_unwind(AssertUnwindSafe(|| serve.refuse(self, &refusal)));
     }
@@ -312,7 +312,7 @@ impl Connection {
         let _ = self.take_body(UNREAD_BODY_BYTES_MAX, Wait::Never);
         self.intake.forget_body();
         if self.must_close() {
-            self.answer.close_after();
+            self.answer.close = true;
         }
     }
 
@@ -413,16 +413,16 @@ impl Exchange for Connection {
     }
 
     fn has_short_way(&self) -> bool {
-        let is_last = self.answer.closes() || self.must_close() || self.intake.has_more();
-        !is_last && !self.answer.is_head_only() && short_way_is_on()
+        let is_last = self.answer.close || self.must_close() || self.intake.has_more();
+        !is_last && !self.answer.head_only && short_way_is_on()
     }
 
     fn send_at_once(&self) -> Option<SendAtOnce> {
-        Some(sends_now(self.wire.share_link(), &self.common.connections))
+        Some(sends_now(&self.wire.link, &self.common.connections))
     }
 
     fn can_leave(&self) -> bool {
-        self.wire.link().is_being_answered()
+        self.wire.link.is_being_answered()
     }
 
     fn kept_outbox(&mut self) -> Option<&mut Option<KeptOutbox>> {
@@ -445,6 +445,6 @@ impl Exchange for Connection {
     }
 
     fn close_after(&mut self) {
-        self.answer.close_after();
+        self.answer.close = true;
     }
 }

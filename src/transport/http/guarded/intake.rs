@@ -293,7 +293,7 @@ impl<'a> BodySource<'a> {
             let rate = limits.body_bytes_per_second_min;
             if arrived - self.marked >= rate {
                 self.marked = arrived;
-                self.wire.link().stamp();
+                self.wire.link.stamp();
             }
             let time = earned(limits.body_timeout, arrived, rate);
             self.wire.fill(into, begun, time)
@@ -302,7 +302,7 @@ impl<'a> BodySource<'a> {
         };
         match filled {
             Filled::Bytes => Ok(()),
-            Filled::Ended if self.wire.link().is_shut() => Err(BodyError::Unavailable(CUT_SHORT)),
+            Filled::Ended if self.wire.link.is_shut() => Err(BodyError::Unavailable(CUT_SHORT)),
             Filled::Ended => Err(BodyError::Gone),
             Filled::TimedOut => Err(BodyError::TooSlow),
         }

@@ -42,7 +42,7 @@ pub(super) struct Begun {
 
 /// The owner's end of a socket. There is one, in the connection's thread.
 pub(super) struct Wire {
-    link: Arc<Link>,
+    pub(super) link: Arc<Link>,
     pub(super) limits: Arc<Limits>,
     /// What the socket's read timeout is set to. Zero before it is first set.
     read_timeout: Duration,
@@ -58,15 +58,6 @@ impl Wire {
             read_timeout: Duration::ZERO,
             lost: Duration::ZERO,
         }
-    }
-
-    pub(super) fn link(&self) -> &Link {
-        &self.link
-    }
-
-    /// For a thread that sends while the owner does not.
-    pub(super) fn share_link(&self) -> Arc<Link> {
-        Arc::clone(&self.link)
     }
 
     pub(super) fn socket(&self) -> &Socket {
