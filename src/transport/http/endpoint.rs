@@ -13,7 +13,7 @@ use crate::base::limits::Limits;
 use crate::engine::Engine;
 use crate::outbox::OutboxReceiver;
 use crate::protocol::errors::shortened;
-use crate::transport::http::exchange::{Exchange, Field, single};
+use crate::transport::http::exchange::{Exchange, Field};
 use crate::transport::http::policy::Overload;
 use crate::transport::http::refusal::HttpRefusal;
 
@@ -142,7 +142,7 @@ impl Callers {
         if self.hosts.iter().any(|rule| matches!(rule, HostRule::Any)) {
             return Ok(());
         }
-        match single(exchange, "Host") {
+        match exchange.single("Host") {
             Field::One(host) if self.allows_host(host) => Ok(()),
             field => Err(self.refuse("Host", &field, "allowed_hosts")),
         }
@@ -153,7 +153,7 @@ impl Callers {
         &self,
         exchange: &E,
     ) -> Result<Option<String>, HttpRefusal> {
-        match single(exchange, "Origin") {
+        match exchange.single("Origin") {
             Field::Absent => Ok(None),
             Field::One(origin) if self.allows_origin(origin) => Ok(Some(origin.to_owned())),
             field => Err(self.refuse("Origin", &field, "allowed_origins")),

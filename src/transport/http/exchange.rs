@@ -32,6 +32,16 @@ pub(crate) trait Exchange {
     /// The values of every header line with this name, in order, without surrounding blanks. Names compare without case.
     fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str>;
 
+    /// The value of a field that may stand only once.
+    fn single<'a>(&'a self, name: &'a str) -> Field<'a> {
+        let mut values = self.fields(name);
+        match (values.next(), values.next()) {
+            (None, _) => Field::Absent,
+            (Some(value), None) => Field::One(value),
+            (Some(_), Some(_)) => Field::Repeated,
+        }
+    }
+
     /// Where the client is, or the proxy it comes through; `None` if that has no address.
     fn peer(&self) -> Option<SocketAddr>;
 
@@ -229,19 +239,9 @@ pub(crate) enum BodyError {
     Gone,
 }
 
-/// The value of a field that may stand only once.
-pub(crate) fn single<'a, E: Exchange>(exchange: &'a E, name: &'a str) -> Field<'a> {
-    let mut values = exchange.fields(name);
-    match (values.next(), values.next()) {
-        (None, _) => Field::Absent,
-        (Some(value), None) => Field::One(value),
-        (Some(_), Some(_)) => Field::Repeated,
-    }
-}
-
 impl<E: Exchange> HeaderFields for E {
     fn field<'a>(&'a self, name: &'a str) -> Field<'a> {
-        single(self, name)
+        self.single(name)
     }
 }
 

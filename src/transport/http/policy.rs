@@ -6,7 +6,7 @@
 use crate::outbox::{Admission, Answer};
 use crate::protocol::errors::ErrorCode;
 use crate::protocol::version::{Era, ProtocolVersion};
-use crate::transport::http::exchange::{Exchange, Field, single};
+use crate::transport::http::exchange::{Exchange, Field};
 use crate::transport::http::refusal::HttpRefusal;
 
 /// What a request wants, once its head has passed.
@@ -71,7 +71,7 @@ fn check_content_type<E: Exchange>(exchange: &E) -> Result<(), HttpRefusal> {
         let media = value.split(';').next().unwrap_or_default().trim();
         media.eq_ignore_ascii_case(JSON_TYPE)
     };
-    match single(exchange, "Content-Type") {
+    match exchange.single("Content-Type") {
         Field::One(value) if value == JSON_TYPE || is_json(value) => Ok(()),
         _ => refuse(415, "Content-Type must be application/json"),
     }
@@ -91,7 +91,7 @@ fn check_content_encoding<E: Exchange>(exchange: &E) -> Result<(), HttpRefusal> 
 
 /// The streams that a `GET` opens and the sessions that a `DELETE` ends exist only in the handshake era.
 fn check_version<E: Exchange>(exchange: &E) -> Result<(), HttpRefusal> {
-    match single(exchange, "MCP-Protocol-Version") {
+    match exchange.single("MCP-Protocol-Version") {
         Field::Absent => Ok(()),
         Field::One(version) => match ProtocolVersion::parse(version).map(ProtocolVersion::era) {
             Some(Era::Legacy) => Ok(()),
@@ -124,13 +124,12 @@ fn check_accepts_events<E: Exchange>(exchange: &E) -> Result<(), HttpRefusal> {
 
 /// Whether the client takes JSON, and whether it takes event streams.
 fn accepted<E: Exchange>(exchange: &E) -> (bool, bool) {
+    if exchange.single("Accept") == Field::One(JSON_AND_EVENTS) {
+        return (true, true);
+    }
     let (mut json, mut events, mut absent) = (false, false, true);
     for value in exchange.fields("Accept") {
         absent = false;
-        if value == JSON_AND_EVENTS {
-            (json, events) = (true, true);
-            continue;
-        }
         for range in value.split(',') {
             let mut parts = range.split(';').map(str::trim);
             let media = parts.next().unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::legacy::Sessions;
 use crate::observe::access::{Outcome, Peer, RequestTag};
 use crate::protocol::modern::HeaderFields;
 use crate::transport::http::endpoint::{Endpoint, Route, readable_fields};
-use crate::transport::http::exchange::{BodyError, Exchange, Field, Serve, single};
+use crate::transport::http::exchange::{BodyError, Exchange, Field, Serve};
 use crate::transport::http::policy::{self, ALLOW, NO_SESSIONS, Verb, method_not_allowed};
 use crate::transport::http::refusal::HttpRefusal;
 use crate::transport::http::write::{HttpReply, end_earlier, write};
@@ -23,7 +23,7 @@ pub(super) fn optional<'a, E: Exchange>(
     exchange: &'a E,
     name: &'a str,
 ) -> Result<Option<&'a str>, HttpRefusal> {
-    match single(exchange, name) {
+    match exchange.single(name) {
         Field::Absent => Ok(None),
         Field::One(value) => Ok(Some(value)),
         Field::Repeated => Err(HttpRefusal::new(400, format!("{name} is there twice"))),
@@ -123,7 +123,7 @@ impl Endpoint {
         if self.engine.legacy_sessions() == Sessions::Stateless {
             return reply.refuse(&method_not_allowed(NO_SESSIONS));
         }
-        let ended = match single(reply.exchange, "Mcp-Session-Id") {
+        let ended = match reply.exchange.single("Mcp-Session-Id") {
             Field::One(id) => {
                 self.engine.note_session(reply.tag, id);
                 self.engine.end_session(id)

@@ -16,23 +16,19 @@
 //!
 //! To linger is to read what a client still sends, for a moment: closing a socket with unread bytes resets it, and takes the answer with it.
 //!
-//! What the others may do meanwhile stands in `link.rs`. The thread that runs this loop owns the socket; nobody else reads it, and nobody else writes
-//! but a worker that sends an answer, as far as the kernel takes it at once, while this thread waits for it (the short way). It must not know lanes, handlers or MCP, nor who accepts connections.
+//! What the others may do meanwhile stands in `link.rs`. The thread that runs this loop owns the socket; nobody else reads it, and nobody else writes but a worker that sends an answer,
+//! as far as the kernel takes it at once, while this thread waits for it (the short way). It must not know lanes, handlers or MCP, nor who accepts connections.
 //!
 //! # When has a client left?
 //!
-//! *A client that has ended its side of the connection while its request is being answered has left, whatever it sent before
-//! that.* TCP cannot tell a client that closed from one that only shut its writing side and still reads, so one of the two has
-//! to suffer; we choose as nginx, Go and Node do. Three things follow, and each has a test:
+//! *A client that has ended its side of the connection while its request is being answered has left, whatever it sent before that.* TCP cannot tell a client that closed from one that
+//! only shut its writing side and still reads, so one of the two has to suffer; we choose as nginx, Go and Node do. Three things follow, and each has a test:
 //!
-//! - It matters only to those who wait for something that ends with it, a modern call or a stream, and they hear of it at once
-//!   ([`Exchange::wait`]). A half-closed client that is answered without waiting gets its answer.
+//! - It matters only where something is waited for that ends with it, a modern call or a stream ([`Exchange::wait`]). A half-closed client that is answered without waiting gets its answer.
 //! - Requests that it had sent ahead are not executed: when a departure was seen, the connection ends after the exchange.
-//! - A byte that was sent ahead does not hide a departure, because on Linux the kernel tells of the end itself (`POLLRDHUP`).
-//!   Elsewhere it does hide it, until a write fails.
+//! - A byte that was sent ahead does not hide a departure, because on Linux the kernel tells of the end itself (`POLLRDHUP`). Elsewhere it does hide it, until a write fails.
 //!
-//! A write that fails means the same. When the front itself has shut the reading side (to make room or to stop, at the very moment in
-//! which a request arrived), its end says nothing, and only a failing write counts.
+//! A write that fails means the same. When the front itself has shut the reading side, at the very moment in which a request arrived, its end says nothing, and only a failing write counts.
 
 use std::io::{self, IoSlice};
 use std::mem;
@@ -57,7 +53,7 @@ use crate::base::log;
 use crate::base::log_rate::LogRate;
 use crate::outbox::{Wake, short_way_is_on};
 use crate::transport::http::exchange::{
-    BodyError, Exchange, Heard, Heeds, HttpResponse, KeptOutbox, SendAtOnce, Serve,
+    BodyError, Exchange, Field, Heard, Heeds, HttpResponse, KeptOutbox, SendAtOnce, Serve,
 };
 use crate::transport::http::refusal::HttpRefusal;
 
@@ -140,33 +136,32 @@ pub(super) fn live<S: Serve>(link: Arc<Link>, common: Arc<Common>, serve: &S) {
 }
 
 impl Connection {
-    /// Waits for a request and reads its head. Out of line, like what follows it: an idle connection keeps the pages of its stack that it has touched once, so
-    /// the one is not to stand below the other.
+    /// Waits for a request and reads its head. Out of line, like what follows it: an idle connection keeps each page of its stack that was touched once, so neither stands below the other.
     #[inline(never)]
     fn receive<S: Serve>(&mut self, serve: &S) -> Result<(), End> {
         self.answer.reset();
         if self.intake.is_empty() {
             self.await_first_byte(serve)?;
-        } else {
+        }
+        let bytes_max = self.common.limits.head_bytes_max;
+        let is_read = self.head.parse_at_once(self.intake.bytes(), bytes_max);
+        if is_read {
+            self.intake.begin(&self.head);
+        }
+        // What has come whole, as nearly all do, is never waited for.
+        if !is_read || !self.note_whole() {
             self.deaf |= !self.wire.link.begin_reading();
+            serve.end_earlier(self).map_err(|_gone| End::Close)?;
         }
-        match self.read_head(serve) {
-            Ok(()) => {
-                self.intake.begin(&self.head);
-                if !self.intake.has_body(&self.head) {
-                    serve.end_earlier(self).map_err(|_gone| End::Close)?;
-                }
-                self.requests += 1;
-                self.answer.begin(&self.head);
-                self.note_whole();
-                Ok(())
-            }
-            Err(None) => Err(End::Close),
-            Err(Some(refused)) => {
-                self.refuse(serve, refused);
-                Err(End::Linger)
-            }
+        if !is_read {
+            let read = self.read_head();
+            read.map_err(|why| why.map_or(End::Close, |why| self.refuse(serve, why)))?;
+            self.intake.begin(&self.head);
+            self.note_whole();
         }
+        self.requests += 1;
+        self.answer.begin(&self.head);
+        Ok(())
     }
 
     /// Waits between two requests. After a while without buffers: an idle connection costs its thread and nothing else.
@@ -180,7 +175,6 @@ impl Connection {
             serve.end_earlier(self).map_err(|_gone| End::Close)?;
             filled = self.idle()?;
         }
-        self.deaf |= !self.wire.link.begin_reading();
         match filled {
             Filled::Bytes => Ok(()),
             Filled::Ended | Filled::TimedOut => {
@@ -213,13 +207,10 @@ impl Connection {
         Ok(filled)
     }
 
-    /// Reads a whole head. Why there is none, unless the client has just ended.
-    fn read_head<S: Serve>(&mut self, serve: &S) -> Result<(), Option<Refused>> {
+    /// Reads a head that did not come in one piece. Why there is none, unless the client has just ended.
+    #[inline(never)]
+    fn read_head(&mut self) -> Result<(), Option<Refused>> {
         let bytes_max = self.common.limits.head_bytes_max;
-        if self.head.parse_at_once(self.intake.bytes(), bytes_max) {
-            return Ok(());
-        }
-        serve.end_earlier(self).map_err(|_gone| None)?;
         let mut scanner = Scanner::default();
         let mut begun: Option<Begun> = None; // a head that comes in one piece never asks the clock
         loop {
@@ -240,10 +231,12 @@ impl Connection {
     }
 
     /// From here on the request is not cut to make room, if all of it is there.
-    fn note_whole(&mut self) {
-        if self.intake.is_read_whole() {
+    fn note_whole(&mut self) -> bool {
+        let is_whole = self.intake.is_read_whole() || self.intake.has_body(&self.head);
+        if is_whole {
             self.deaf |= !self.wire.link.begin_busy();
         }
+        is_whole
     }
 
     /// Has the request answered, whatever happens in there.
@@ -296,7 +289,7 @@ impl Connection {
 
     /// Answers that there will be no answer, and closes.
     #[inline(never)]
-    fn refuse<S: Serve>(&mut self, serve: &S, refused: Refused) {
+    fn refuse<S: Serve>(&mut self, serve: &S, refused: Refused) -> End {
         let refusal = match refused.status {
             503 => HttpRefusal::busy(refused.reason),
             status => HttpRefusal::new(status, refused.reason),
@@ -304,6 +297,7 @@ impl Connection {
         self.answer.close = true;
         // Unwind safety: as in `execute`. A client that is not there any more needs no answer.
         let _ = catch_unwind(AssertUnwindSafe(|| serve.refuse(self, &refusal)));
+        End::Linger
     }
 
     /// Settles, before an answer's head is written, what becomes of the connection after it.
@@ -347,14 +341,20 @@ impl Exchange for Connection {
         self.head.fields(name)
     }
 
+    #[inline(always)]
+    fn single<'a>(&'a self, name: &'a str) -> Field<'a> {
+        self.head.single(name)
+    }
+
     fn peer(&self) -> Option<SocketAddr> {
         self.wire.socket().peer
     }
 
     fn read_body(&mut self, bytes_max: usize) -> Result<(), BodyError> {
+        let is_noted = self.intake.has_body(&self.head);
         let read = self.take_body(bytes_max, Wait::ForBytes);
         self.left |= matches!(read, Err(BodyError::Gone));
-        self.note_whole();
+        let _is_whole = is_noted || self.note_whole();
         read
     }
 

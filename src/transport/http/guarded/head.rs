@@ -9,6 +9,8 @@ use std::{iter, str};
 
 use httparse::{Header, Request, Status};
 
+use crate::transport::http::exchange::Field;
+
 /// A request line has a method, a target and a version; real targets are a path.
 pub(super) const TARGET_BYTES_MAX: usize = 4 * 1024;
 
@@ -44,8 +46,7 @@ pub(super) enum BodyFraming {
     Chunked,
 }
 
-/// Up to this many fields are parsed without asking the heap for room; real clients send about ten. No more, because the pages
-/// of stack that a connection has once touched are most of what it costs while it is idle.
+/// Up to this many fields are parsed without asking the heap for room; real clients send about ten. No more, because the pages of stack that a connection has once touched are most of what it costs while it is idle.
 const FIELDS_ON_STACK: usize = 16;
 
 pub(super) const BAD_VALUE: Refused = bad("a header value is malformed");
@@ -93,8 +94,7 @@ pub(super) fn chain(name: &[u8]) -> usize {
     (name.len() + 12 * letter(name.first()) + letter(name.last())) % CHAINS
 }
 
-/// What a request's head says: a copy of its text, and ranges in that. One value serves a connection's every request, so that its memory is used
-/// again.
+/// What a request's head says: a copy of its text, and ranges in that. One value serves a connection's every request, so that its memory is used again.
 #[derive(Default)]
 pub(super) struct Head {
     /// Length of the head in bytes, its final empty line included.
@@ -122,8 +122,7 @@ pub(super) enum Version {
 }
 
 impl Head {
-    /// Parses a head that has come in one piece with CRLF after each line, as nearly all do, in one pass. False if it is another, or none yet: then
-    /// it is for a scanner to say what it is.
+    /// Parses a head that has come in one piece with CRLF after each line, as nearly all do, in one pass. False if it is another, or none yet: then it is for a scanner to say what it is.
     pub(super) fn parse_at_once(&mut self, bytes: &[u8], bytes_max: usize) -> bool {
         let mut room = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
         let is_good = self.parse_into(bytes, &mut room).is_ok()
@@ -161,17 +160,38 @@ impl Head {
 
     /// The values of the fields with this name, compared without case.
     pub(super) fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let is = move |found: &str| found == name || found.eq_ignore_ascii_case(name);
         let mut at = self.chains[chain(name.as_bytes())];
-        iter::from_fn(move || {
-            while let Some(field) = self.fields.get(usize::from(at).wrapping_sub(1)) {
-                at = field.next;
-                if is(field.name.of_text(&self.text)) {
-                    return Some(field.value.of_text(&self.text));
-                }
+        iter::from_fn(move || self.next_of(&mut at, name))
+    }
+
+    /// The same of a field that may stand only once. In line, because a compiler knows the chain of a name that it sees, and most chains are empty.
+    #[inline(always)]
+    pub(super) fn single(&self, name: &str) -> Field<'_> {
+        match self.chains[chain(name.as_bytes())] {
+            0 => Field::Absent,
+            first => self.single_from(first, name),
+        }
+    }
+
+    fn single_from(&self, mut at: u8, name: &str) -> Field<'_> {
+        match self.next_of(&mut at, name) {
+            None => Field::Absent,
+            Some(_) if self.next_of(&mut at, name).is_some() => Field::Repeated,
+            Some(value) => Field::One(value),
+        }
+    }
+
+    /// The value of the next field with this name in a chain. Compared as bytes, for which no end of a character is looked for.
+    fn next_of(&self, at: &mut u8, name: &str) -> Option<&str> {
+        while let Some(field) = self.fields.get(usize::from(*at).wrapping_sub(1)) {
+            *at = field.next;
+            let range = field.name.start as usize..field.name.end as usize;
+            let found = self.text.as_bytes().get(range).unwrap_or_default();
+            if found == name.as_bytes() || found.eq_ignore_ascii_case(name.as_bytes()) {
+                return Some(field.value.of_text(&self.text));
             }
-            None
-        })
+        }
+        None
     }
 
     /// Forgets the last head: of one that cannot be read nothing is said.
@@ -417,7 +437,10 @@ fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// RFC 3986 §3.2.2, a host and a port, less the comma: it is how a proxy joins two Host fields into one.
 fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte)
+    matches!(
+        byte,
+        b'!' | b'$'..=b'+' | b'-' | b'.' | b'0'..=b';' | b'=' | b'A'..=b'[' | b']' | b'_' | b'a'..=b'z' | b'~'
+    )
 }
 
 /// RFC 9110 §5.6.2.

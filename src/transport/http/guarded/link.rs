@@ -7,7 +7,7 @@
 //!     └─────── shut ─────────┴──▶ SHUT ─▶ closed (what was half there gets its 503)
 //! ```
 //!
-//! The owner makes every step but those to `SHUT`, and except that a worker which has sent the answer makes the step to `IDLE`. Those to `SHUT` leave only
+//! A request that has come whole, as nearly all do, goes from `IDLE` to `BUSY` in one step. The owner makes every step but those to `SHUT`, and except that a worker which has sent the answer makes the step to `IDLE`. Those to `SHUT` leave only
 //! `IDLE` and `READING`: a request that is whole is never cut to make room, nor by a front that stops. Must not know HTTP.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -89,7 +89,7 @@ impl Link {
         }
     }
 
-    /// A request has begun to arrive. False if the reading side was shut at the same moment; what has arrived may still be answered, but
+    /// A request has begun to arrive, and is not whole yet. False if the reading side was shut at the same moment; what has arrived may still be answered, but
     /// the end of the stream says nothing about the client any more.
     pub(super) fn begin_reading(&self) -> bool {
         self.stamp();
