@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use crate::base::heap::FREED_ELSEWHERE_MAX;
 use crate::base::log;
@@ -23,7 +24,7 @@ pub(crate) struct RequestTag(Arc<Trail>);
 /// Who asks, as far as it is known; nothing of it is looked for unless somebody reads the log.
 #[derive(Debug)]
 struct Trail {
-    /// Of its number, if nobody has given it one; made when somebody reads it, for most requests are never looked at.
+    /// Of its number, if nobody has given it one; made when a handler or the log reads it, for most requests are never looked at.
     id: OnceLock<Box<str>>,
     number: u64,
     /// `None` if it came from no client.
@@ -39,12 +40,16 @@ struct Asker {
     client: Option<String>,
 }
 
+/// Room for an id that is written where it is read.
+pub(crate) type IdRoom = [u8; Hyphenated::LENGTH];
+pub(crate) const ID_ROOM: IdRoom = [0; Hyphenated::LENGTH];
+
 /// The longest id that is taken from a client.
 const ID_BYTES_MAX: usize = 64;
 
 /// A UUID of version 4. It has to be unique, not secret, so it is a counter that two keys mix, and costs no system call; the keys come from the
 /// operating system once.
-fn uuid_of(number: u64) -> Box<str> {
+fn uuid_of(number: u64, room: &mut IdRoom) -> &str {
     static KEYS: LazyLock<[u64; 2]> = LazyLock::new(|| {
         let (high, low) = Uuid::new_v4().as_u64_pair();
         [high, low]
@@ -52,8 +57,7 @@ fn uuid_of(number: u64) -> Box<str> {
     let [high, low] = KEYS.map(|key| mixed(key.wrapping_add(number)));
     let bytes = Uuid::from_u64_pair(high, low).into_bytes();
     let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
-    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-    (&*id.hyphenated().encode_lower(&mut text)).into()
+    id.hyphenated().encode_lower(room)
 }
 
 /// The finalizer of SplitMix64: a bijection, so that what differs stays different.
@@ -117,7 +121,16 @@ impl RequestTag {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        self.0.id.get_or_init(|| uuid_of(self.0.number))
+        let make = || uuid_of(self.0.number, &mut { ID_ROOM }).into();
+        self.0.id.get_or_init(make)
+    }
+
+    /// The same without keeping it.
+    pub(crate) fn text<'a>(&'a self, room: &'a mut IdRoom) -> &'a str {
+        match self.0.id.get() {
+            Some(id) => id,
+            None => uuid_of(self.0.number, room),
+        }
     }
 
     /// The address that it came from, if that is one.

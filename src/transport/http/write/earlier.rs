@@ -4,6 +4,7 @@
 
 use std::io;
 
+use crate::observe::access::ID_ROOM;
 use crate::outbox::{Answer, Item, Rest};
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::{Exchange, KeptOutbox};
@@ -49,9 +50,9 @@ pub(super) fn end<E: Exchange>(
 fn whole(endpoint: &Endpoint, mut answer: Answer) -> Rest {
     let mut head = Vec::new();
     {
-        let mut all = [("", ""); FIELDS_MAX];
+        let (mut room, mut all) = (ID_ROOM, [("", ""); FIELDS_MAX]);
         let fields = answer_fields(&answer, None);
-        let count = collect(&mut all, &answer.access.tag, None, fields);
+        let count = collect(&mut all, answer.access.tag.text(&mut room), None, fields);
         let status = status(&answer, &endpoint.overload);
         let framing = Framing::Length(answer.body.len());
         write_head(&mut head, status, &all[..count], framing, false);

@@ -2,7 +2,6 @@
 //!
 //! Must not know how they are written, or on which thread.
 
-use crate::observe::access::RequestTag;
 use crate::outbox::Answer;
 use crate::protocol::errors::ErrorCode;
 use crate::transport::http::endpoint::cors_fields;
@@ -28,20 +27,23 @@ pub(super) fn answer_fields<'f>(
 #[expect(clippy::map_identity, reason = "it shortens the lifetime of the items")]
 pub(super) fn collect<'all, 'f: 'all>(
     all: &mut [(&'all str, &'all str); FIELDS_MAX],
-    tag: &'all RequestTag,
+    request_id: &'all str,
     origin: Option<&'all str>,
     fields: impl IntoIterator<Item = (&'f str, &'f str)>,
 ) -> usize {
-    let every = [("X-Request-Id", tag.as_str())];
+    let every = [("X-Request-Id", request_id)];
     let cors = origin.map(cors_fields).into_iter().flatten();
     let fields = fields.into_iter().map(|(name, value)| (name, value));
     let mut count = 0;
-    for (slot, field) in all
-        .iter_mut()
-        .zip(every.into_iter().chain(cors).chain(fields))
-    {
-        *slot = field;
-        count += 1;
-    }
+    every
+        .into_iter()
+        .chain(cors)
+        .chain(fields)
+        .for_each(|field| {
+            if let Some(slot) = all.get_mut(count) {
+                *slot = field;
+                count += 1;
+            }
+        });
     count
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::base::counted::Counted;
-use crate::observe::access::{Access, Outcome, RequestTag};
+use crate::observe::access::{Access, ID_ROOM, Outcome, RequestTag};
 use crate::outbox::{Answer, OutboxReceiver, Rest, ShortSent, ShortWay};
 use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::{Exchange, HttpResponse, KeptOutbox};
@@ -102,8 +102,9 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
             }
             let status = status(&answer, &overload);
             let fields = answer_fields(&answer, None);
-            let mut all = [("", ""); FIELDS_MAX];
-            let count = collect(&mut all, &answer.access.tag, origin.as_deref(), fields);
+            let (mut room, mut all) = (ID_ROOM, [("", ""); FIELDS_MAX]);
+            let id = answer.access.tag.text(&mut room);
+            let count = collect(&mut all, id, origin.as_deref(), fields);
             let response = HttpResponse {
                 status,
                 fields: &all[..count],
@@ -167,8 +168,8 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
         body: &[u8],
     ) -> io::Result<()> {
         self.begin()?;
-        let mut all = [("", ""); FIELDS_MAX];
-        let count = collect(&mut all, self.tag, self.origin, fields);
+        let (mut room, mut all) = (ID_ROOM, [("", ""); FIELDS_MAX]);
+        let count = collect(&mut all, self.tag.text(&mut room), self.origin, fields);
         self.exchange.respond(&HttpResponse {
             status,
             fields: &all[..count],
@@ -184,8 +185,8 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
             // Otherwise a proxy may hold events back.
             ("X-Accel-Buffering", "no"),
         ];
-        let mut all = [("", ""); FIELDS_MAX];
-        let count = collect(&mut all, self.tag, self.origin, fields);
+        let (mut room, mut all) = (ID_ROOM, [("", ""); FIELDS_MAX]);
+        let count = collect(&mut all, self.tag.text(&mut room), self.origin, fields);
         self.exchange.begin_stream(&all[..count])
     }
 
