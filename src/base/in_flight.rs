@@ -34,7 +34,7 @@ struct Registry<Id> {
     takes_twins: bool,
     /// The pipe or session has ended; what is opened now was on its way before, and nobody could cancel it later.
     is_over: bool,
-    /// When the last entry ended.
+    /// When the last entry ended. Of a pipe nobody asks.
     last_ended: Option<Instant>,
     /// Whether one thread adds all entries, and goes on adding.
     keeps_ended: bool,
@@ -168,9 +168,11 @@ impl<Id: Hash + Eq> InFlight<Id> {
     }
 
     /// Takes out an entry that has ended just now.
-    pub(crate) fn remove<T>(&self, id: &Id, entry: &T, now: Instant) {
+    pub(crate) fn remove<T>(&self, id: &Id, entry: &T) {
         let mut registry = self.registry.lock();
-        registry.last_ended = Some(now);
+        if !registry.keeps_ended {
+            registry.last_ended = Some(Instant::now());
+        }
         let Some((id, mut twins)) = registry.open.remove_entry(id) else {
             return;
         };
@@ -248,7 +250,7 @@ mod tests {
         let entry = Arc::new(Entry);
         let added: Arc<dyn Cancel> = Arc::<Entry>::clone(&entry);
         assert!(calls.add(id, added).is_ok());
-        calls.remove(&id, &*entry, Instant::now());
+        calls.remove(&id, &*entry);
         entry
     }
 

@@ -224,7 +224,13 @@ impl Starter {
             owner: Owner::Nobody,
             traceparent: None,
         };
-        let call = Call::open(facts, callable.liveness, AnswerPort::Record(port), None);
+        let call = Call::open(
+            facts,
+            callable.liveness,
+            AnswerPort::Record(port),
+            None,
+            HandlerInput::default(),
+        );
         let info = info_of(&order, &callable, tag);
         // Who follows tasks has declared that, and nobody else can answer.
         let asking = match order.capabilities {
@@ -241,7 +247,8 @@ impl Starter {
             rounds: Some(Box::new(Rounds::carrying(carried))),
             _kept: None,
         };
-        QueuedCall::new(control, callable, input)
+        control.call.give(input);
+        QueuedCall::new(control, callable)
     }
 
     /// Lets a call into its workspace, now or when its turn has come; or answers why not.

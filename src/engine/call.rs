@@ -36,7 +36,7 @@ use crate::engine::errors::internal_error;
 use crate::engine::record_port::RecordPort;
 use crate::engine::reply::{AnswerPort, Asked, Refusal, afford};
 use crate::engine::rounds::Rounds;
-use crate::observe::access::{Access, Details, Outcome, RequestTag};
+use crate::observe::access::{self, Access, Details, Outcome, RequestTag};
 use crate::outbox::{Answer, EventSource, Outbox};
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::id::RequestId;
@@ -80,7 +80,8 @@ pub(crate) struct Call {
 struct CallState {
     /// `None` once the call has ended: taking it is the right to answer.
     open: Option<OpenCall>,
-    queued_at: Instant,
+    /// `None` if nobody reads the access log, which is all that asks when.
+    queued_at: Option<Instant>,
     started_at: Option<Instant>,
     /// How long it had been silent when it was cancelled for that.
     stalled: Option<Duration>,
@@ -135,8 +136,9 @@ impl Call {
         liveness: Option<Duration>,
         port: AnswerPort,
         registry: Option<&Arc<CallsInFlight>>,
+        input: HandlerInput,
     ) -> Option<Arc<Call>> {
-        let call = Self::open(facts, liveness, port, registry.map(Arc::clone));
+        let call = Self::open(facts, liveness, port, registry.map(Arc::clone), input);
         if let Some(registry) = &call.registry {
             let entry = Arc::<Call>::clone(&call);
             if let Err(DuplicateId) = registry.add(call.facts.id.clone(), entry) {
@@ -153,9 +155,11 @@ impl Call {
         liveness: Option<Duration>,
         port: AnswerPort,
         registry: Option<Arc<CallsInFlight>>,
+        input: HandlerInput,
     ) -> Arc<Call> {
         let (canceller, token) = cancellation();
-        Arc::new(Call {
+        // Written where it stays: `Arc::new` has it on the stack twice.
+        Arc::new_cyclic(|_| Call {
             facts,
             token,
             source: OnceLock::new(),
@@ -167,16 +171,17 @@ impl Call {
                     port,
                     canceller: Some(canceller),
                 }),
-                queued_at: Instant::now(),
+                queued_at: access::is_logged().then(Instant::now),
                 started_at: None,
                 stalled: None,
-                input: HandlerInput::default(),
+                input,
                 left: None,
             }),
             ended: AtomicBool::new(false),
         })
     }
 
+    #[cold]
     fn refuse_duplicate(&self) {
         let open = self.state.lock().open.take();
         self.ended.store(true, Ordering::Release);
@@ -217,20 +222,19 @@ impl Call {
     /// Marks the moment its handler begins, which takes its input. `None` if it has been answered or cancelled.
     pub(super) fn start(&self) -> Option<HandlerInput> {
         let mut state = self.state.lock();
-        state.started_at = Some(Instant::now());
+        state.started_at = state.queued_at.map(|_| Instant::now());
         state.open.as_ref()?;
         Some(mem::take(&mut state.input))
     }
 
-    /// Takes what its handler needs no more, and what it was queued in. Where the call itself is freed by the thread it arrived on, so is this, if it is
-    /// small; see [`CallsInFlight`].
+    /// Takes what its handler needs no more, if it is small, and what it was queued in: the call itself is mostly freed by the thread it arrived on, and so is
+    /// this; see [`CallsInFlight`].
     pub(crate) fn keep_arguments(
         &self,
         arguments: Option<Box<RawValue>>,
         queued: Option<Box<dyn Any + Send>>,
     ) {
-        let stays = self.registry.is_some();
-        let small = arguments.filter(|raw| stays && raw.get().len() <= LEFT_BYTES_MAX);
+        let small = arguments.filter(|raw| raw.get().len() <= LEFT_BYTES_MAX);
         let mut state = self.state.lock();
         state.input.arguments = small;
         state.left = queued;
@@ -344,18 +348,21 @@ impl Call {
             outbox.announce(taken_back, None);
         }
         let facts = &self.facts;
-        let now = Instant::now();
         if let Some(registry) = &self.registry {
-            registry.remove(&facts.id, self, now);
+            registry.remove(&facts.id, self);
         }
-        let access = Access::new(&facts.tag, facts.method, outcome, || Details {
-            name: facts.name.clone(),
-            lane: facts.lane.clone(),
-            queued: started_at.unwrap_or(now) - queued_at,
-            running: started_at.map_or(Duration::ZERO, |started_at| now - started_at),
-            dropped: self.dropped(),
-            traceparent: facts.traceparent.clone(),
-            reason: None,
+        let access = Access::new(&facts.tag, facts.method, outcome, || {
+            let now = Instant::now();
+            let began_at = started_at.unwrap_or(now);
+            Details {
+                name: facts.name.clone(),
+                lane: facts.lane.clone(),
+                queued: began_at - queued_at.unwrap_or(began_at),
+                running: now - began_at,
+                dropped: self.dropped(),
+                traceparent: facts.traceparent.clone(),
+                reason: None,
+            }
         });
         Some((open, access))
     }

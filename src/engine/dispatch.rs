@@ -2,6 +2,7 @@
 //!
 //! Must not know how messages arrive or how answers travel.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -96,17 +97,20 @@ impl Engine {
         &self,
         method: Method,
         asked: Asked<'_>,
-        caller: Caller<'_>,
+        mut caller: Caller<'_>,
     ) -> Option<Arc<Call>> {
         let can_be_found = caller.registry.is_some();
-        let (found, plan, kept) = match self.prepare(method, &asked, &caller) {
+        let (mut found, plan, kept) = match self.prepare(method, &asked, &caller) {
             Ok(prepared) => prepared,
             Err(unplanned) => {
                 self.tell_unplanned(unplanned, asked);
                 return None;
             }
         };
-        let queued = self.open(method, found, asked, caller, kept)?;
+        let (kept, rest) = kept.map(Into::into).unzip();
+        let (call, params) = self.open(&mut found, asked, &mut caller, kept)?;
+        let mut queued = self.queued(method, call, params, found, caller);
+        queued.handler_call.kept = rest;
         let lane = &self.lanes[queued.control.lane];
         // Its transport holds one that cannot be found.
         let call = (!can_be_found).then(|| Arc::clone(&queued.control.call));
@@ -148,30 +152,46 @@ impl Engine {
         Ok((found, plan, kept))
     }
 
-    /// Opens the call, with what its worker needs. `None` when it has been refused.
+    /// Opens the call, with what its handler is to have. `None` when it has been refused.
     #[inline(never)]
-    fn open(
+    fn open<'a>(
         &self,
-        method: Method,
-        found: Callee,
-        asked: Asked<'_>,
-        caller: Caller<'_>,
-        kept: Option<[Charge; 2]>,
-    ) -> Option<QueuedCall> {
+        found: &mut Callee,
+        asked: Asked<'a>,
+        caller: &mut Caller<'_>,
+        kept: Option<Charge>,
+    ) -> Option<(Arc<Call>, Box<Params<'a>>)> {
         let is_retry = asked.era == Era::Modern && asked.params.is_retry();
-        let rounds = is_retry.then(|| Rounds::read(&asked.params, &self.shared.rounds));
-        let trace = asked.params.meta.as_ref().and_then(TraceContext::read);
-        let tag = asked.tag.clone();
-        let (mut facts, port, params) = asked.into_call(caller.owner);
+        let input = HandlerInput {
+            arguments: found.arguments.take(),
+            rounds: is_retry.then(|| Rounds::read(&asked.params, &self.shared.rounds)),
+            _kept: kept,
+        };
+        let owner = mem::replace(&mut caller.owner, Owner::Nobody);
+        let (mut facts, port, params) = asked.into_call(owner);
         facts.name = Some(Arc::clone(&found.callable.name));
         facts.lane =
             access::is_logged().then(|| Arc::clone(self.lanes[found.callable.lane].name()));
-        let call = Call::registered(facts, found.callable.liveness, port, caller.registry)?;
+        let liveness = found.callable.liveness;
+        let call = Call::registered(facts, liveness, port, caller.registry, input)?;
+        Some((call, params))
+    }
+
+    /// The call with what its worker needs. Out of line like the two before it.
+    #[inline(never)]
+    fn queued(
+        &self,
+        method: Method,
+        call: Arc<Call>,
+        params: Box<Params<'_>>,
+        found: Callee,
+        caller: Caller<'_>,
+    ) -> QueuedCall {
         let info = RequestInfo {
-            tag,
+            tag: call.facts.tag.clone(),
             target: found.named,
             client: caller.client,
-            trace,
+            trace: params.meta.as_ref().and_then(TraceContext::read),
             progress_token: params.meta.and_then(|meta| meta.progress_token),
             headers: self.wanted_headers(caller.headers),
             log_level: caller.log_level,
@@ -183,15 +203,7 @@ impl Engine {
             (_, asking) => asking,
         };
         let control = Control::new(call, info, asking, found.callable.lane, &self.shared);
-        let (kept, rest) = kept.map(Into::into).unzip();
-        let input = HandlerInput {
-            arguments: found.arguments,
-            rounds: rounds.map(Box::new),
-            _kept: kept,
-        };
-        let mut queued = QueuedCall::new(control, found.callable, input);
-        queued.handler_call.kept = rest;
-        Some(queued)
+        QueuedCall::new(control, found.callable)
     }
 
     /// Carries a call out as planned. Says whether it is under way.

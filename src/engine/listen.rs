@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::base::budget::OverBudget;
 use crate::desk::record::JobRecord;
-use crate::engine::call::Call;
+use crate::engine::call::{Call, HandlerInput};
 use crate::engine::errors::{over_budget, shutting_down};
 use crate::engine::ingress::Via;
 use crate::engine::lifecycle::Engine;
@@ -29,7 +29,7 @@ impl Engine {
     pub(super) fn listen(&self, asked: Asked<'_>, via: &Via<'_>) -> Option<Arc<Call>> {
         let shared = &self.shared;
         shared.subscriptions.prune();
-        let filter = asked.params.notifications.as_ref();
+        let filter = asked.params.notifications.as_deref();
         let wants = shared.honoured(filter).and_then(|wants| {
             let task_ids = shared.followed(filter, &asked.params)?;
             let jobs = shared.desk.jobs.iter();
@@ -60,7 +60,7 @@ impl Engine {
         let owner = via.owner();
         let task_ids = wants.task_ids.clone();
         let (facts, port, _) = asked.into_call(owner.clone());
-        let call = Call::registered(facts, None, port, via.calls())?;
+        let call = Call::registered(facts, None, port, via.calls(), HandlerInput::default())?;
         let opened = shared.subscriptions.open(&owner, |open| {
             shared.has_room(open, via)?;
             Ok((Arc::clone(&call), wants, charges))

@@ -77,9 +77,9 @@ pub(crate) struct InputRequired<'a> {
 
 impl Rounds {
     /// What a modern client comes back with.
-    pub(super) fn read(params: &Params<'_>, rules: &RoundRules) -> Self {
+    pub(super) fn read(params: &Params<'_>, rules: &RoundRules) -> Box<Self> {
         let state = params.request_state.as_ref();
-        Rounds {
+        Box::new(Rounds {
             // Anything but an object answers nothing, and the client is asked again.
             given: params.input_responses.map(raw::owned),
             // What is longer than any that was given out need not be kept to be refused.
@@ -88,7 +88,7 @@ impl Rounds {
                 false => String::new(),
             }),
             ..Rounds::default()
-        }
+        })
     }
 
     /// Opens the state that the client came back with.

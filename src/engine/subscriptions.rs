@@ -244,6 +244,7 @@ mod tests {
     use crate::base::limits::Limits;
     use crate::desk::record::{Carried, Order};
     use crate::desk::store::memory::MemoryStore;
+    use crate::engine::call::HandlerInput;
     use crate::engine::reply::{AnswerPort, Asked};
     use crate::observe::access::RequestTag;
     use crate::outbox::{Accounts, Bounds, Item, OutboxReceiver, outbox};
@@ -287,7 +288,11 @@ mod tests {
         };
         let admit = |_| {
             let (facts, port, _) = asked.into_call(Owner::Nobody);
-            Ok::<_, ()>((Call::open(facts, None, port, None), wants, charges))
+            Ok::<_, ()>((
+                Call::open(facts, None, port, None, HandlerInput::default()),
+                wants,
+                charges,
+            ))
         };
         let opened = open.open(&Owner::Nobody, admit);
         assert!(opened.is_ok());

@@ -109,8 +109,7 @@ impl DerefMut for QueuedCall {
 }
 
 impl QueuedCall {
-    pub(super) fn new(control: Control, callable: Arc<Callable>, input: HandlerInput) -> Self {
-        control.call.give(input);
+    pub(super) fn new(control: Control, callable: Arc<Callable>) -> Self {
         let handler_call = HandlerCall {
             _responder: Responder(Arc::clone(&control.call)),
             callable,
@@ -135,7 +134,9 @@ impl HandlerCall {
             return WorkEnd::Cancelled;
         };
         self.input = input;
-        *control.rounds.lock() = self.input.rounds.take();
+        if let Some(rounds) = self.input.rounds.take() {
+            *control.rounds.lock() = Some(rounds);
+        }
         // Happens-before: a drain that has lost patience may have looked for this call after it left the queue and before it was seen running.
         if control.shared.has_no_patience_with(control.lane) {
             call.abort(&shutting_down());
@@ -330,9 +331,10 @@ impl HandlerCall {
 
 /// What a handler returned that had been silent for too long: a success is what everybody has waited for, anything else is for want of life.
 fn in_time(call: &Call, result: Result<Reply, ErrorObject>) -> Result<Reply, ErrorObject> {
-    match call.stalled() {
-        Some(silent_for) if !is_success(&result) => Err(silent(&call.facts.tag, silent_for, None)),
-        _ => result,
+    let stalled = (!is_success(&result)).then(|| call.stalled()).flatten();
+    match stalled {
+        Some(silent_for) => Err(silent(&call.facts.tag, silent_for, None)),
+        None => result,
     }
 }
 

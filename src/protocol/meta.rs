@@ -27,7 +27,7 @@ pub(crate) const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
 /// The key under which a message names the subscription it belongs to.
 pub(crate) const SUBSCRIPTION_ID_KEY: &str = "io.modelcontextprotocol/subscriptionId";
 
-/// The parameters of any request or notification that this library serves.
+/// The parameters of any request or notification that this library serves. Boxed what hardly a request has, for every one writes all the others.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", expecting = "an object")]
 pub(crate) struct Params<'a> {
@@ -44,9 +44,9 @@ pub(crate) struct Params<'a> {
     pub(crate) uri: Option<Text<'a>>,
     /// Of `completion/complete`.
     #[serde(borrow, default, deserialize_with = "object", rename = "ref")]
-    pub(crate) reference: Option<CompletionReference<'a>>,
+    pub(crate) reference: Option<Box<CompletionReference<'a>>>,
     #[serde(borrow, default, deserialize_with = "object")]
-    pub(crate) argument: Option<CompletionArgument<'a>>,
+    pub(crate) argument: Option<Box<CompletionArgument<'a>>>,
     #[serde(borrow, default, deserialize_with = "object")]
     pub(crate) context: Option<Context<'a>>,
     /// Of a call that comes back with answers. Anything but an object answers nothing.
@@ -68,7 +68,7 @@ pub(crate) struct Params<'a> {
     pub(crate) level: Option<LoggingLevel>,
     /// Of `subscriptions/listen`.
     #[serde(borrow, default, deserialize_with = "object")]
-    pub(crate) notifications: Option<SubscriptionFilter<'a>>,
+    pub(crate) notifications: Option<Box<SubscriptionFilter<'a>>>,
     /// Of `notifications/cancelled`.
     pub(crate) request_id: Option<RequestId>,
     #[serde(borrow)]
@@ -276,6 +276,12 @@ impl TraceContext {
         if raw.iter().all(Option::is_none) {
             return None;
         }
+        Self::of(raw)
+    }
+
+    /// Out of line from what a request without a trace needs.
+    #[inline(never)]
+    fn of(raw: [Option<&RawValue>; 3]) -> Option<Box<Self>> {
         let texts = raw.map(|raw| text(raw?));
         let bytes: usize = texts.iter().flatten().map(|text| text.0.len()).sum();
         if bytes > TRACE_BYTES_MAX {
