@@ -89,7 +89,7 @@ pub trait Handler<S, Shape>: Send + Sync + 'static {
 /// One call of a handler.
 #[doc(hidden)]
 pub struct Invocation<'a> {
-    pub(crate) call: Arc<dyn CallControl>,
+    pub(crate) call: &'a Arc<dyn CallControl>,
     pub(crate) arguments: &'a RawValue,
     pub(crate) rules: &'a ArgumentRules,
 }
@@ -130,7 +130,7 @@ where
     Box::new(move |template, rules| {
         BoundHandler::new(move |call, arguments| {
             let invocation = Invocation {
-                call: Arc::clone(&call),
+                call: &call,
                 arguments,
                 rules: &rules,
             };
@@ -205,12 +205,12 @@ where
 
 impl Invocation<'_> {
     pub(crate) fn context<S: Fork>(&self, template: &S) -> RequestContext<S> {
-        RequestContext::new(template.fork(), Arc::clone(&self.call))
+        RequestContext::new(template.fork(), Arc::clone(self.call))
     }
 
     /// Reads the arguments. What they take is charged for as long as the handler runs.
     pub(crate) fn read<A: DeserializeOwned>(&self) -> Result<(A, Option<TreeCharge>), NotCalled> {
-        let read = self.rules.read(self.arguments.get(), &*self.call);
+        let read = self.rules.read(self.arguments.get(), &**self.call);
         read.map_err(Into::into)
     }
 }

@@ -60,6 +60,7 @@ impl ErrorCode {
 
 impl ErrorObject {
     /// An error with a code and a sentence.
+    #[cold]
     pub fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
         ErrorObject {
             code,
@@ -83,14 +84,17 @@ impl ErrorObject {
         Self::overloaded("The server has no memory left for this; try again later")
     }
 
+    #[cold]
     pub(crate) fn invalid_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::INVALID_REQUEST, message)
     }
 
+    #[cold]
     pub(crate) fn invalid_params(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::INVALID_PARAMS, message)
     }
 
+    #[cold]
     pub(crate) fn method_not_found(method: &str) -> Self {
         Self::new(
             ErrorCode::METHOD_NOT_FOUND,

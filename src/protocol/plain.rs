@@ -32,12 +32,18 @@ pub(crate) fn request<'a>(
     }
     let mut json = PlainText {
         text,
-        at: 0,
+        rest: text.as_bytes(),
         depth_left: limits.json_depth_max.min(DEPTH_MAX),
     };
-    let (mut version, mut id, mut method, mut params) = (None, None, None, None);
+    let mut is_version_2 = false;
+    let (mut id, mut method, mut params) = (None, None, None);
     json.object(|json| match () {
-        () if json.is_name(r#""jsonrpc""#) => json.text(&mut version),
+        () if !is_version_2 && json.is_name(r#""jsonrpc""#) => {
+            json.skip_white_space();
+            json.rest = json.rest.strip_prefix(br#""2.0""#)?;
+            is_version_2 = true;
+            Some(())
+        }
         () if json.is_name(r#""id""#) => json.id(&mut id),
         () if json.is_name(r#""method""#) => json.text(&mut method),
         () if params.is_none() && json.is_name(r#""params""#) => {
@@ -46,8 +52,8 @@ pub(crate) fn request<'a>(
         }
         () => None,
     })?;
-    json.rest().is_empty().then_some(())?;
-    version.filter(|version| version.0 == "2.0")?;
+    json.rest.is_empty().then_some(())?;
+    is_version_2.then_some(())?;
     let request = Request {
         id: id?,
         method: method?.0,
@@ -66,8 +72,8 @@ fn has_control(bytes: &[u8]) -> bool {
 /// A text without control characters on its way through.
 struct PlainText<'a> {
     text: &'a str,
-    /// Where what has not been read yet begins.
-    at: usize,
+    /// What has not been read yet.
+    rest: &'a [u8],
     /// How many lists and objects may be opened within those that are open.
     depth_left: usize,
 }
@@ -125,11 +131,13 @@ impl<'a> PlainText<'a> {
     /// Goes behind this name, given in its quotes, and its colon, if they are next. To compare takes less than to find where a name ends.
     #[inline(always)]
     fn is_name(&mut self, quoted: &str) -> bool {
-        let rest = self.rest().strip_prefix(quoted.as_bytes());
-        let colon = rest.map(<[u8]>::trim_ascii_start);
-        let value = colon.and_then(|rest| rest.strip_prefix(b":"));
-        self.at = value.map_or(self.at, |value| self.text.len() - value.len());
-        value.is_some()
+        let behind = self.rest.strip_prefix(quoted.as_bytes());
+        let value = behind.and_then(|rest| rest.trim_ascii_start().strip_prefix(b":"));
+        let Some(value) = value else {
+            return false;
+        };
+        self.rest = value;
+        true
     }
 
     /// What stands between these brackets, whose members `read` takes.
@@ -155,35 +163,39 @@ impl<'a> PlainText<'a> {
     /// This byte, if it is the next one behind white space.
     fn take(&mut self, byte: u8) -> Option<()> {
         self.skip_white_space();
-        let is_next = self.next() == Some(byte);
-        self.at += usize::from(is_next);
-        is_next.then_some(())
+        let (first, rest) = self.rest.split_first()?;
+        (*first == byte).then(|| self.rest = rest)
     }
 
     /// All other white space is control characters.
     fn skip_white_space(&mut self) {
-        while self.next() == Some(b' ') {
-            self.at += 1;
+        while let [b' ', rest @ ..] = self.rest {
+            self.rest = rest;
         }
     }
 
     fn next(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+        self.rest.first().copied()
     }
 
-    fn rest(&self) -> &'a [u8] {
-        &self.text.as_bytes()[self.at..]
+    /// Where what has not been read yet begins.
+    fn at(&self) -> usize {
+        self.text.len() - self.rest.len()
+    }
+
+    /// Goes behind so many bytes: their text.
+    fn pass(&mut self, len: usize) -> Option<&'a str> {
+        let from = self.at();
+        self.rest = self.rest.get(len..)?;
+        self.text.get(from..from + len)
     }
 
     /// A string without escapes.
     fn string(&mut self) -> Option<&'a str> {
         self.take(b'"')?;
-        let end = self.at + clean_len(self.rest())?;
-        let string = self.text.get(self.at..end)?;
-        self.at = end;
+        let string = self.pass(clean_len(self.rest)?)?;
         // Here white space is no white space.
-        (self.next() == Some(b'"')).then_some(())?;
-        self.at = end + 1;
+        self.rest = self.rest.strip_prefix(b"\"")?;
         Some(string)
     }
 
@@ -194,15 +206,13 @@ impl<'a> PlainText<'a> {
 
     fn id(&mut self, into: &mut Option<RequestId>) -> Option<()> {
         self.skip_white_space();
-        let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit());
+        let digits = self.rest.iter().take_while(|byte| byte.is_ascii_digit());
         let digits = digits.count();
         let is_short = (1..=18).contains(&digits) && (digits == 1 || self.next() != Some(b'0'));
         if !is_short {
             return self.value(into);
         }
-        let end = self.at + digits;
-        let id = self.text.get(self.at..end)?.parse::<i64>().ok()?;
-        self.at = end;
+        let id = self.pass(digits)?.parse::<i64>().ok()?;
         into.replace(id.into()).is_none().then_some(())
     }
 
@@ -221,9 +231,9 @@ impl<'a> PlainText<'a> {
     /// The text of any value.
     fn json(&mut self) -> Option<&'a str> {
         self.skip_white_space();
-        let from = self.at;
+        let from = self.at();
         self.skip()?;
-        self.text.get(from..self.at)
+        self.text.get(from..self.at())
     }
 
     /// Goes behind a value.
@@ -240,8 +250,8 @@ impl<'a> PlainText<'a> {
             b'-' | b'0'..=b'9' => self.skip_number(),
             _ => {
                 let words = ["true", "false", "null"].map(str::as_bytes);
-                let word = words.iter().find(|word| self.rest().starts_with(word))?;
-                self.at += word.len();
+                let word = words.iter().find(|word| self.rest.starts_with(word))?;
+                self.rest = &self.rest[word.len()..];
                 Some(())
             }
         }
@@ -250,35 +260,35 @@ impl<'a> PlainText<'a> {
     fn skip_string(&mut self) -> Option<()> {
         self.take(b'"')?;
         loop {
-            self.at += clean_len(self.rest())?;
-            match self.rest() {
-                [b'"', ..] => break self.at += 1,
+            self.rest = match self.rest.get(clean_len(self.rest)?..)? {
+                [b'"', rest @ ..] => {
+                    self.rest = rest;
+                    break Some(());
+                }
                 [
                     _,
                     b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't',
-                    ..,
-                ] => self.at += 2,
+                    rest @ ..,
+                ] => rest,
                 [_, b'u', digits @ ..] => {
-                    let digits = digits.first_chunk::<4>()?;
-                    digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
-                    self.at += 6;
+                    let (digits, rest) = digits.split_first_chunk::<4>()?;
+                    digits.iter().all(u8::is_ascii_hexdigit).then_some(rest)?
                 }
-                _ => return None,
-            }
+                _ => break None,
+            };
         }
-        Some(())
     }
 
     fn skip_number(&mut self) -> Option<()> {
         let one_of = |json: &mut Self, bytes: &[u8]| {
             let is_one = json.next().is_some_and(|next| bytes.contains(&next));
-            json.at += usize::from(is_one);
+            json.rest = &json.rest[usize::from(is_one)..];
             is_one
         };
         let digits = |json: &mut Self| {
-            let digits = json.rest().iter().take_while(|byte| byte.is_ascii_digit());
+            let digits = json.rest.iter().take_while(|byte| byte.is_ascii_digit());
             let count = digits.count();
-            json.at += count;
+            json.rest = &json.rest[count..];
             (count > 0).then_some(count)
         };
         one_of(self, b"-");

@@ -24,6 +24,7 @@ pub(crate) struct HttpRefusal {
 }
 
 impl HttpRefusal {
+    #[cold]
     pub(crate) fn new(status: u16, message: impl Into<Cow<'static, str>>) -> Self {
         HttpRefusal {
             status,
