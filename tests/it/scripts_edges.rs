@@ -378,6 +378,20 @@ fn a_file_is_read_again_after_its_directory_was_made_anew() {
 }
 
 #[test]
+fn a_file_is_read_again_though_a_pipe_stood_in_its_place() {
+    let place = Place::new("piped", &tools(&[("says", "one")]));
+    seen(&place, "tools.toml", |_| {
+        for says in [vec!["one"; 20], vec!["two"]].concat() {
+            let pipe = place.pipe("pipe");
+            fs::rename(pipe, place.0.join("tools.toml")).expect("it is ours");
+            // Meanwhile the pipe is looked at.
+            place.run(["list", "other.toml"]);
+            place.write("tools.toml", 0o644, tools(&[("says", says)]));
+        }
+    });
+}
+
+#[test]
 fn a_server_beyond_loopback_is_told_its_hosts() {
     let place = Place::new("beyond", &tools(&[("says", "one")]));
     let refused = place.run(["serve", "--http", "0.0.0.0:0"]);

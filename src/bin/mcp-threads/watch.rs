@@ -16,8 +16,9 @@ pub(crate) struct Watch {
     last: Option<Vec<u8>>,
 }
 
-/// What a file says. `None` while an editor replaces it, or has only emptied it.
+/// What a file says. `None` while an editor replaces it, or has only emptied it, and for what is no file, such as a pipe, which would be waited for without end.
 fn look(file: &Path) -> Option<Vec<u8>> {
+    fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
     fs::read(file).ok().filter(|text| !text.is_empty())
 }
 
