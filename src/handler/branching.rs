@@ -1,7 +1,10 @@
-//! How many times a validator may look at the same value at each level of nesting, when it tells of everything that does not fit.
+//! How many times a validator may look at the same value at each level of nesting, when it tells of everything that does not fit, and how much it then tells of
+//! one value.
 //!
 //! A schema that refers to itself from several of its alternatives makes telling *exponential* in the depth of the value. Pure; must not know how a schema
 //! is checked.
+
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -12,6 +15,45 @@ pub(super) fn branching(root: &Value) -> usize {
     collect(root, &mut all);
     let leads_back = |pointer: &&str| reachable(root, pointer).contains(pointer);
     all.into_iter().filter(leads_back).count().max(1)
+}
+
+/// How many mistakes may be told of one value: each name that it lacks is one, and each alternative tells its own.
+pub(super) fn mistakes(root: &Value) -> usize {
+    most(root, root, &mut BTreeMap::new())
+}
+
+/// The same of one part, where it is known what references lead to; one that leads to itself is the matter of [`branching`].
+fn most<'s>(part: &'s Value, root: &'s Value, known: &mut BTreeMap<&'s str, usize>) -> usize {
+    let members = match part {
+        Value::Array(parts) => {
+            let of_each = parts.iter().map(|part| most(part, root, known));
+            return of_each.max().unwrap_or(1);
+        }
+        Value::Object(members) => members,
+        _ => return 1,
+    };
+    let (mut own, mut beside) = (1, 0_usize);
+    for (keyword, value) in members {
+        match (keyword.as_str(), value) {
+            ("required", Value::Array(names)) => own = own.max(names.len()),
+            ("anyOf" | "oneOf" | "allOf", Value::Array(parts)) => {
+                for part in parts {
+                    beside = beside.saturating_add(most(part, root, known));
+                }
+            }
+            ("$ref", Value::String(pointer)) => {
+                if !known.contains_key(&**pointer) {
+                    known.insert(pointer, 1);
+                    let found = most(target(root, pointer), root, known);
+                    known.insert(pointer, found);
+                }
+                beside = beside.saturating_add(known[&**pointer]);
+            }
+            ("enum" | "const" | "default" | "examples", _) => {}
+            (_, below) => own = own.max(most(below, root, known)),
+        }
+    }
+    own.saturating_add(beside)
 }
 
 /// Every reference in this schema.
@@ -32,13 +74,18 @@ fn collect<'s>(schema: &'s Value, into: &mut Vec<&'s str>) {
     }
 }
 
-/// Every reference that is met behind this one. One by another name than a JSON Pointer leads to the whole schema.
+/// What a reference leads to: the whole schema, by another name than a JSON Pointer.
+fn target<'s>(root: &'s Value, pointer: &str) -> &'s Value {
+    let target = root.pointer(pointer.strip_prefix('#').unwrap_or_default());
+    target.unwrap_or(root)
+}
+
+/// Every reference that is met behind this one.
 fn reachable<'s>(root: &'s Value, from: &'s str) -> Vec<&'s str> {
     let (mut met, mut waiting) = (Vec::new(), vec![from]);
     while let Some(pointer) = waiting.pop() {
-        let target = root.pointer(pointer.strip_prefix('#').unwrap_or_default());
         let mut below = Vec::new();
-        collect(target.unwrap_or(root), &mut below);
+        collect(target(root, pointer), &mut below);
         below.retain(|pointer| !met.contains(pointer));
         met.extend(&below);
         waiting.extend(below);
