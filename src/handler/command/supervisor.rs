@@ -73,8 +73,11 @@ impl Supervisor {
         })
     }
 
-    /// Kills it before it can act on its stdin's end: another takes over.
+    /// Kills it before it can act on its stdin's end: another takes over. Not if the kernel has reaped it, for its number may be somebody else's by then.
     pub(super) fn replace(self) {
+        if self.has_ended() {
+            return;
+        }
         if let Err(errno) = kill_process(self.pid, Signal::KILL) {
             log::debug!("the supervisor of child processes cannot be killed: {errno}");
         }
@@ -97,12 +100,8 @@ impl Supervisor {
 
     fn end_by(&mut self, deadline: Instant) {
         self.pipe = None;
-        let ended = || {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            !matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))
-        };
         // Its end takes a shell a moment, and nothing but asking tells everywhere when it has come.
-        while !ended() {
+        while !self.has_ended() {
             if Instant::now() >= deadline {
                 return log::warn!(
                     "the supervisor of child processes {:?} has not ended",
@@ -111,5 +110,39 @@ impl Supervisor {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        !matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Where `SIGCHLD` is ignored the kernel gives the number of a supervisor that was killed to another process.
+    #[test]
+    fn what_is_no_child_of_ours_is_not_killed_for_a_supervisor() {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "exec 3<&0; (read -r _ <&3; echo lives) & echo $!"]);
+        let shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut shell = shell.spawn().expect("it is there");
+        let mut said = BufReader::new(shell.stdout.take().expect("it is piped"));
+        let mut number = String::new();
+        said.read_line(&mut number).expect("the shell says it");
+        let mut stdin = shell.stdin.take().expect("it is piped");
+        shell.wait().expect("it is our child");
+        let number = number.trim().parse().expect("it is a number");
+        let pid = Pid::from_raw(number).expect("it is not zero");
+        Supervisor { pid, pipe: None }.replace();
+        let _nobody_reads = stdin.write_all(b"go\n");
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).expect("it ends");
+        assert_eq!(rest, "lives\n");
     }
 }
