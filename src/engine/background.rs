@@ -224,13 +224,14 @@ impl Starter {
             owner: Owner::Nobody,
             traceparent: None,
         };
-        let call = Call::open(
-            facts,
-            callable.liveness,
-            AnswerPort::Record(port),
-            None,
-            HandlerInput::default(),
-        );
+        // A job that has been accepted runs; what its arguments take, its record is charged for.
+        let input = HandlerInput {
+            arguments: order.arguments.as_deref().map(raw::owned),
+            rounds: Some(Box::new(Rounds::carrying(carried))),
+            _kept: None,
+        };
+        let port = AnswerPort::Record(port);
+        let call = Call::open(facts, callable.liveness, port, None, input);
         let info = info_of(&order, &callable, tag);
         // Who follows tasks has declared that, and nobody else can answer.
         let asking = match order.capabilities {
@@ -241,13 +242,6 @@ impl Starter {
             record: Some((jobs, id)),
             ..Control::new(call, info, asking, shared.desk.jobs_lane, shared)
         };
-        // A job that has been accepted runs; what its arguments take, its record is charged for.
-        let input = HandlerInput {
-            arguments: order.arguments.as_deref().map(raw::owned),
-            rounds: Some(Box::new(Rounds::carrying(carried))),
-            _kept: None,
-        };
-        control.call.give(input);
         QueuedCall::new(control, callable)
     }
 

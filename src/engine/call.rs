@@ -211,14 +211,6 @@ impl Call {
         self.source.get().map_or(0, |source| source.dropped())
     }
 
-    /// Keeps this for its handler, unless it has ended.
-    pub(super) fn give(&self, input: HandlerInput) {
-        let mut state = self.state.lock();
-        if state.open.is_some() {
-            state.input = input;
-        }
-    }
-
     /// Marks the moment its handler begins, which takes its input. `None` if it has been answered or cancelled.
     pub(super) fn start(&self) -> Option<HandlerInput> {
         let mut state = self.state.lock();
