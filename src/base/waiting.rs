@@ -4,8 +4,11 @@
 //!
 //! Beside threads that only wait, a yield returns at once. Beside threads that compute it returns after their time slices, milliseconds later, where a
 //! thread that sleeps would have been woken in front of them. So each yield is timed, and one that was slow ends yielding in the whole process for a
-//! while. Must not know what is expected.
+//! while.
+//!
+//! A thread that others depend on says that it is about to wait, and is relieved of that first: *leader/followers*. Must not know what is expected.
 
+use std::cell::RefCell;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -16,6 +19,24 @@ pub(crate) fn after(wait: Duration) -> Instant {
     const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
     let now = Instant::now();
     now.checked_add(wait).unwrap_or(now + NEVER)
+}
+
+thread_local! {
+    /// What relieves this thread of those who depend on it.
+    static RELIEVE: RefCell<Option<Relieve>> = const { RefCell::new(None) };
+}
+
+/// Has another thread do what others depend on, once. False if there is none for it.
+pub(crate) type Relieve = Box<dyn Fn() -> bool>;
+
+/// To be called before a thread waits for what may take long: a peer, a disk, code of the embedder's. False if it must not, because others wait for this thread.
+pub(crate) fn about_to_wait() -> bool {
+    RELIEVE.with_borrow(|relieve| relieve.as_ref().is_none_or(|relieve| relieve()))
+}
+
+/// Others depend on this thread until it is relieved, or no more.
+pub(crate) fn relieve_with(relieve: Option<Relieve>) {
+    RELIEVE.set(relieve);
 }
 
 /// The time slice of a thread that computes is longer; the turns of many threads that only pass something on are shorter.

@@ -84,12 +84,12 @@ impl Jobs {
     /// ended has failed, or, if its tool allows it, is to be run again: these are returned.
     pub(crate) fn open(
         limits: Arc<Limits>,
-        store: Box<dyn JobStore>,
+        store: Guarded,
         bytes: Arc<Budget>,
     ) -> Result<(Self, Vec<Arc<str>>), StoreError> {
         let jobs = Jobs {
             limits,
-            store: Guarded::new(store),
+            store,
             boot: Uuid::new_v4().to_string(),
             bytes,
             table: Lock::default(),

@@ -13,7 +13,7 @@ use crate::base::limits::Limits;
 use crate::desk::Desk;
 use crate::desk::jobs::Jobs;
 use crate::desk::store::JobStore;
-use crate::desk::store::memory::MemoryStore;
+use crate::desk::store::guarded::Guarded;
 use crate::desk::watch::JobWatch;
 use crate::desk::workspaces::Workspaces;
 use crate::engine::background::JOBS_LANE;
@@ -95,7 +95,7 @@ fn open_jobs(
         None => memory.of_peer(limits.job_bytes_max),
         Some(_) => Budget::whole(usize::MAX).of_peer(limits.job_bytes_max),
     };
-    let store = store.unwrap_or_else(|| Box::new(MemoryStore::new()));
+    let store = store.map_or_else(Guarded::in_memory, Guarded::new);
     let (jobs, again) = Jobs::open(Arc::clone(limits), store, bytes)
         .map_err(|error| Error::configuration(format!("the job store: {error}")))?;
     Ok((Arc::new(jobs), again))

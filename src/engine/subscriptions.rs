@@ -243,7 +243,7 @@ mod tests {
     use crate::base::budget::Budget;
     use crate::base::limits::Limits;
     use crate::desk::record::{Carried, Order};
-    use crate::desk::store::memory::MemoryStore;
+    use crate::desk::store::guarded::Guarded;
     use crate::engine::call::HandlerInput;
     use crate::engine::reply::{AnswerPort, Asked};
     use crate::observe::access::RequestTag;
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn law_4_a_change_of_a_task_that_is_told_late_is_not_told_behind_its_successor() {
         let limits = Limits::default().jobs_max(1).job_ttl(PATIENCE);
-        let store = Box::new(MemoryStore::new());
+        let store = Guarded::in_memory();
         let (jobs, _) =
             Jobs::open(Arc::new(limits), store, Budget::whole(usize::MAX)).expect("it opens");
         let (tell, told) = mpsc::channel();

@@ -174,7 +174,8 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         /// It says where the handler runs; [`Execution::Inline`] says that a call is answered with its result.
         ///
         /// The handler **must not wait**: not for a lock that is held long, not for a file, a program, a pool or the client. While it runs, nothing else is
-        /// read from its connection, and on stdio that is everything: no other request, no cancellation, no `ping`. No lane counts it, no liveness watches
+        /// read: on stdio no other request, no cancellation, no `ping`; over HTTP nothing more of its connection, and nothing of those that rest beside it until
+        /// another thread has taken them over, which takes up to a tenth of a second. No lane counts it, no liveness watches
         /// it, and it is answered while the server drains. Its panic is one failed call, as everywhere. It cannot ask a client of the handshake era
         /// ([`AskError::NotHere`](crate::AskError::NotHere)), and cannot be a background job or run in a workspace.
         inline() => desk.runs_here = true;

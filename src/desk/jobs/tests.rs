@@ -59,13 +59,18 @@ fn jobs_on(rules: Limits, store: impl JobStore) -> Jobs {
 /// In a server with this memory.
 fn jobs_in(memory: &Arc<Budget>, rules: Limits, store: impl JobStore) -> Jobs {
     let bytes = memory.of_peer(MANY_BYTES);
-    let opened = Jobs::open(Arc::new(rules), Box::new(store), bytes);
+    let opened = Jobs::open(Arc::new(rules), Guarded::new(Box::new(store)), bytes);
     opened.expect("it can be read").0
 }
 
 fn open(rules: Limits, store: &Shared) -> (Jobs, Vec<Arc<str>>) {
     let bytes = Budget::whole(usize::MAX).of_peer(MANY_BYTES);
-    Jobs::open(Arc::new(rules), Box::new(store.clone()), bytes).expect("memory does not fail")
+    Jobs::open(
+        Arc::new(rules),
+        Guarded::new(Box::new(store.clone())),
+        bytes,
+    )
+    .expect("memory does not fail")
 }
 
 fn accepted(what: impl serde::Serialize) -> Box<RawValue> {

@@ -1,43 +1,64 @@
 //! A store of somebody's behind a catch: a panic in it is an error of one access.
 //!
 //! Stores are called by threads that serve clients, by workers and by threads aside, mostly under the lock of a job: a panic there would take the thread
-//! from all of them, and the job from everybody. Must not know what is kept.
+//! from all of them, and the job from everybody. And before one that may wait, a thread that others depend on is relieved. Must not know what is kept.
 
 use crate::base::panics;
+use crate::base::waiting::about_to_wait;
+use crate::desk::store::memory::MemoryStore;
 use crate::desk::store::{JobStore, StoreError, StoredJob};
 
 /// Calls a store that may panic.
-pub(crate) struct Guarded(Box<dyn JobStore>);
+pub(crate) struct Guarded {
+    store: Box<dyn JobStore>,
+    /// It is in memory.
+    never_waits: bool,
+}
 
 impl Guarded {
     pub(crate) fn new(store: Box<dyn JobStore>) -> Self {
-        Guarded(store)
+        Guarded {
+            store,
+            never_waits: false,
+        }
+    }
+
+    pub(crate) fn in_memory() -> Self {
+        Guarded {
+            store: Box::new(MemoryStore::new()),
+            never_waits: true,
+        }
+    }
+
+    fn access<T>(
+        &self,
+        access: impl FnOnce(&dyn JobStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        // Where there is no other thread, they wait as well.
+        let _is_relieved = self.never_waits || about_to_wait();
+        panics::catch(|| access(&*self.store)).unwrap_or_else(|panic| {
+            let trace = panic.backtrace();
+            Err(StoreError::new(format!(
+                "the store panicked: {panic}{trace}"
+            )))
+        })
     }
 }
 
 impl JobStore for Guarded {
     fn insert(&self, job: &StoredJob) -> Result<bool, StoreError> {
-        caught(|| self.0.insert(job))
+        self.access(|store| store.insert(job))
     }
     fn replace(&self, job: &StoredJob) -> Result<bool, StoreError> {
-        caught(|| self.0.replace(job))
+        self.access(|store| store.replace(job))
     }
     fn load(&self, id: &str) -> Result<Option<StoredJob>, StoreError> {
-        caught(|| self.0.load(id))
+        self.access(|store| store.load(id))
     }
     fn remove(&self, id: &str) -> Result<bool, StoreError> {
-        caught(|| self.0.remove(id))
+        self.access(|store| store.remove(id))
     }
     fn for_each(&self, visit: &mut dyn FnMut(StoredJob)) -> Result<(), StoreError> {
-        caught(|| self.0.for_each(visit))
+        self.access(|store| store.for_each(visit))
     }
-}
-
-fn caught<T>(access: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    panics::catch(access).unwrap_or_else(|panic| {
-        let trace = panic.backtrace();
-        Err(StoreError::new(format!(
-            "the store panicked: {panic}{trace}"
-        )))
-    })
 }

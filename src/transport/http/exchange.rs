@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::base::budget::{Budget, Charge};
 use crate::base::heap;
@@ -65,6 +65,11 @@ pub(crate) trait Exchange {
 
     /// Sends the last bytes of an open stream together with its end, in one write.
     fn finish(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// What wakes the exchange when it rests ([`Serve::UnderWay`]); `None` if it cannot.
+    fn ring(&mut self) -> Option<Wake> {
+        None
+    }
 
     /// How another thread wakes the owner from [`wait`](Exchange::wait); `None` if it cannot wait there now.
     fn bell(&mut self) -> Option<Wake> {
@@ -166,13 +171,30 @@ pub(crate) enum Heard {
     Silence,
 }
 
+/// Until when an exchange rests, if nothing is heard.
+pub(crate) struct Awaits {
+    pub(crate) heeds: Heeds,
+    pub(crate) until: Instant,
+}
+
 /// What stands above a front and answers its requests.
 ///
-/// Called on the thread that owns the connection, which may wait in here as long as it likes; it costs nobody else anything.
-/// While it waits, it hears of a client that leaves ([`Exchange::wait`]). A panic ends this connection and no other.
+/// Called on the thread whose turn the connection's is. What waits in here says so before ([`about_to_wait`](crate::base::waiting::about_to_wait)); an exchange
+/// holds it only for a moment. While it waits, it hears of a client that leaves ([`Exchange::wait`]). A panic ends this connection and no other.
 pub(crate) trait Serve: Send + Sync + 'static {
-    /// Answers one request, exactly once.
-    fn serve<E: Exchange>(&self, exchange: &mut E);
+    /// What is kept of an exchange that rests: it goes on when it is rung, when something is heard of its client, or when its time is over.
+    type UnderWay: Send + 'static;
+
+    /// Answers one request, exactly once, or rests.
+    fn serve<E: Exchange>(&self, exchange: &mut E) -> Option<(Self::UnderWay, Awaits)>;
+
+    /// Goes on with an exchange that has rested, with what was heard.
+    fn go_on<E: Exchange>(
+        &self,
+        exchange: &mut E,
+        under_way: Self::UnderWay,
+        heard: Heard,
+    ) -> Option<(Self::UnderWay, Awaits)>;
 
     /// Ends the exchange before, if its answer is still leaving: waits for the sender's last step, and writes what it has not sent. Before anything is written,
     /// and before the front waits for the client.

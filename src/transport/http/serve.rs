@@ -13,10 +13,10 @@ use crate::legacy::Sessions;
 use crate::observe::access::{Outcome, Peer, RequestTag};
 use crate::protocol::modern::HeaderFields;
 use crate::transport::http::endpoint::{Endpoint, Route, readable_fields};
-use crate::transport::http::exchange::{BodyError, Exchange, Field, Serve};
+use crate::transport::http::exchange::{Awaits, BodyError, Exchange, Field, Heard, Serve};
 use crate::transport::http::policy::{self, ALLOW, NO_SESSIONS, Verb, method_not_allowed};
 use crate::transport::http::refusal::HttpRefusal;
-use crate::transport::http::write::{HttpReply, end_earlier, write};
+use crate::transport::http::write::{HttpReply, Waiting, end_earlier, write};
 
 /// What a header that may stand only once says; a refusal when it stands twice.
 pub(super) fn optional<'a, E: Exchange>(
@@ -30,9 +30,22 @@ pub(super) fn optional<'a, E: Exchange>(
     }
 }
 
+/// A message that was accepted, while its exchange rests.
+pub(crate) struct UnderWay {
+    tag: RequestTag,
+    origin: Option<String>,
+    accepted: Accepted,
+    waiting: Waiting,
+}
+
+/// What is left of an exchange that rests. An error of writing means that the client has gone.
+type Served = io::Result<Option<(Waiting, Accepted, Awaits)>>;
+
 impl Serve for Endpoint {
-    /// Serves one exchange. Errors of writing mean that the client has gone, and end it.
-    fn serve<E: Exchange>(&self, exchange: &mut E) {
+    type UnderWay = UnderWay;
+
+    /// Serves one exchange.
+    fn serve<E: Exchange>(&self, exchange: &mut E) -> Option<(UnderWay, Awaits)> {
         let tag = tag(exchange);
         let route = self.paths.find(exchange.target());
         let origin = self.callers.check_origin(exchange);
@@ -47,17 +60,38 @@ impl Serve for Endpoint {
             tag: &tag,
             origin: origin.as_ref().ok().and_then(Option::as_deref),
         };
-        let outcome = match checked {
+        let served = match checked {
             Ok(Verb::Post) => self.post(reply),
-            Ok(Verb::Get) => self.get(reply),
-            Ok(Verb::Delete) => self.delete(reply),
-            Ok(Verb::Preflight) => preflight(reply),
-            Ok(Verb::Health) => self.health(reply),
-            Err(refusal) => reply.refuse(&refusal),
+            Ok(Verb::Get) => self.get(reply).map(|()| None),
+            Ok(Verb::Delete) => self.delete(reply).map(|()| None),
+            Ok(Verb::Preflight) => preflight(reply).map(|()| None),
+            Ok(Verb::Health) => self.health(reply).map(|()| None),
+            Err(refusal) => reply.refuse(&refusal).map(|()| None),
         };
-        if let Err(error) = outcome {
-            log::debug!("the client has gone: {error} request_id={tag}");
-        }
+        rests(served, tag, origin.ok().flatten())
+    }
+
+    fn go_on<E: Exchange>(
+        &self,
+        exchange: &mut E,
+        under_way: UnderWay,
+        heard: Heard,
+    ) -> Option<(UnderWay, Awaits)> {
+        let UnderWay {
+            tag,
+            origin,
+            accepted,
+            mut waiting,
+        } = under_way;
+        waiting.hear(heard);
+        let reply = HttpReply {
+            endpoint: self,
+            exchange,
+            tag: &tag,
+            origin: origin.as_deref(),
+        };
+        let served = self.write(reply, waiting, accepted);
+        rests(served, tag, origin)
     }
 
     fn end_earlier<E: Exchange>(&self, exchange: &mut E) -> io::Result<()> {
@@ -75,6 +109,21 @@ impl Serve for Endpoint {
         };
         reply.refuse(refusal)
     }
+}
+
+fn rests(served: Served, tag: RequestTag, origin: Option<String>) -> Option<(UnderWay, Awaits)> {
+    let served = served.unwrap_or_else(|error| {
+        log::debug!("the client has gone: {error} request_id={tag}");
+        None
+    });
+    let (waiting, accepted, rest) = served?;
+    let under_way = UnderWay {
+        tag,
+        origin,
+        accepted,
+        waiting,
+    };
+    Some((under_way, rest))
 }
 
 /// The request's own id, if it has a good one, and where it comes from.
@@ -142,9 +191,9 @@ impl Endpoint {
     }
 
     #[inline(never)]
-    fn post<E: Exchange>(&self, mut reply: HttpReply<'_, E>) -> io::Result<()> {
+    fn post<E: Exchange>(&self, mut reply: HttpReply<'_, E>) -> Served {
         if let Err(error) = reply.exchange.read_body(self.limits.body_bytes_max) {
-            return refuse_body(reply, &error);
+            return refuse_body(reply, &error).map(|()| None);
         }
         let mut incoming = reply.incoming()?;
         let checked = policy::check_message(&*reply.exchange)
@@ -154,7 +203,7 @@ impl Endpoint {
             Err(refusal) => {
                 incoming.end_earlier(reply.endpoint, reply.exchange)?;
                 let refusal = refusal.of(reply.exchange.body());
-                return reply.refuse(&refusal);
+                return reply.refuse(&refusal).map(|()| None);
             }
         };
         let slot = incoming.outbox().reserve();
@@ -168,20 +217,39 @@ impl Endpoint {
         let accepted = self.engine.accept(body, tag, via, slot);
         // What is kept of it has been charged by then.
         reply.exchange.forget_body();
-        let is_a_job = matches!(&accepted, Accepted::Call(call) if call.is_a_job());
         // Looked at before its id is written, which succeeds though nobody reads: afterwards it may have been read.
-        let has_left = is_a_job && reply.exchange.client_left();
-        let written = write(reply, incoming, &accepted);
-        if let Accepted::Call(call) = &accepted
-            && (has_left || written.is_err())
+        if matches!(&accepted, Accepted::Call(call) if call.is_a_job())
+            && reply.exchange.client_left()
         {
-            // Closing the response stream is how a modern client cancels.
-            call.cancel();
-            if is_a_job {
-                self.engine.cancel_job_of(call);
-            }
+            self.leave(&accepted);
         }
-        written
+        let waiting = Waiting::begin(&reply, incoming, &accepted);
+        self.write(reply, waiting, accepted)
+    }
+
+    fn write<E: Exchange>(
+        &self,
+        reply: HttpReply<'_, E>,
+        waiting: Waiting,
+        accepted: Accepted,
+    ) -> Served {
+        let written = write(reply, waiting, &accepted);
+        if written.is_err() {
+            self.leave(&accepted);
+        }
+        let rests = written?;
+        Ok(rests.map(|(waiting, rest)| (waiting, accepted, rest)))
+    }
+
+    /// Closing the response stream is how a modern client cancels.
+    fn leave(&self, accepted: &Accepted) {
+        let Accepted::Call(call) = accepted else {
+            return;
+        };
+        call.cancel();
+        if call.is_a_job() {
+            self.engine.cancel_job_of(call);
+        }
     }
 }
 

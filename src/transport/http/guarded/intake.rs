@@ -59,10 +59,6 @@ impl Intake {
         &self.buffer
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
-    }
-
     /// Reads once, behind what is there.
     pub(super) fn fill(&mut self, wire: &mut Wire, begun: Begun, time: Duration) -> Filled {
         make_room(&mut self.buffer, READ_BYTES);

@@ -7,15 +7,15 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::Shutdown;
 
-use super::registry::{Connections, Live, NotAdmitted};
-use super::socket::{Socket, Wait};
+use super::reactor::{Oversee, Welcome};
+use super::registry::Connections;
+use super::socket::{Bell, Socket, Wait};
 use crate::base::limits::Limits;
 use crate::base::log;
 use crate::base::log_rate::LogRate;
@@ -39,12 +39,12 @@ pub(super) trait Accept: AsFd {
 /// The thread that accepts. Dropping it closes the listener.
 pub(super) struct Acceptor<A> {
     listener: A,
-    /// What a connection's thread does.
-    live: Live,
+    welcome: Welcome,
+    oversee: Oversee,
     connections: Arc<Connections>,
     limits: Arc<Limits>,
-    /// Becomes readable when there is something to look at besides the listener: the front stops.
-    wake: UnixStream,
+    /// Rung when there is something to look at besides the listener: the front stops, or the reactors are at work.
+    bell: Arc<Bell>,
     /// Given up when descriptors run out, so that one more client can be told.
     reserve: Option<File>,
     refused: Lingering,
@@ -54,20 +54,21 @@ pub(super) struct Acceptor<A> {
 impl<A: Accept> Acceptor<A> {
     pub(super) fn new(
         listener: A,
-        live: Live,
+        (welcome, oversee): (Welcome, Oversee),
         connections: Arc<Connections>,
         limits: Arc<Limits>,
-        wake: UnixStream,
+        bell: Arc<Bell>,
     ) -> io::Result<Self> {
         Ok(Acceptor {
             reserve: Some(open_reserve()?),
             refused: Lingering::default(),
             retry: Backoff::default(),
             listener,
-            live,
+            welcome,
+            oversee,
             connections,
             limits,
-            wake,
+            bell,
         })
     }
 
@@ -90,14 +91,13 @@ impl<A: Accept> Acceptor<A> {
 
     fn welcome(&mut self, socket: Socket) {
         let most = self.limits.connections_max;
-        let (socket, why) = match self.connections.admit(socket, most, &self.live) {
-            Ok(()) => return,
-            Err(NotAdmitted::Full(socket)) => {
-                (socket, "all that may be are open and at work".to_owned())
+        match self.connections.admit(socket, most) {
+            Ok((link, leave)) => (self.welcome)(link, leave),
+            Err(socket) => {
+                let why = "all that may be are open and at work".to_owned();
+                self.refused.refuse(socket, self.limits.refused_linger, why);
             }
-            Err(NotAdmitted::NoThread(socket, error)) => (socket, format!("no thread: {error}")),
-        };
-        self.refused.refuse(socket, self.limits.refused_linger, why);
+        }
     }
 
     /// Accepting failed, most likely for want of descriptors. A client that waits is told with the descriptor kept in reserve; if not even
@@ -129,19 +129,23 @@ impl<A: Accept> Acceptor<A> {
     fn wait_for_connection(&mut self) {
         let until = self.refused.close_expired();
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        self.wait(true, left);
+        let look = (self.oversee)();
+        self.wait(true, left.into_iter().chain(look).min());
     }
 
     /// Waits to be woken, for a connection if asked to, or until the time is over.
     fn wait(&self, for_connection: bool, time: Option<Duration>) {
         let timeout = time.and_then(|time| Timespec::try_from(time).ok());
         let mut polled = [
-            PollFd::new(&self.wake, PollFlags::IN),
+            PollFd::new(&self.bell, PollFlags::IN),
             PollFd::new(&self.listener, PollFlags::IN),
         ];
         let count = if for_connection { 2 } else { 1 };
         // Interrupted or out of memory: the caller looks again.
         let _ = poll(&mut polled[..count], timeout.as_ref());
+        if !polled[0].revents().is_empty() {
+            self.bell.hush();
+        }
     }
 }
 

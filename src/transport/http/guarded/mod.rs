@@ -1,7 +1,7 @@
 //! The guarded front: our own HTTP/1.1 on plain threads, below the [`Exchange`](super::exchange::Exchange) seam.
 //!
-//! One thread per connection, which owns its socket; every wait has a deadline and every size a bound; what is ambiguous is refused.
-//! It must not know MCP. In reading order, each knowing only those before it:
+//! One thread at a time owns a connection and its socket, the same for all that rest; every wait has a deadline and every size a bound; what is ambiguous is
+//! refused. It must not know MCP. In reading order, each knowing only those before it:
 //!
 //! - `head`, `scan`, `odd_bytes`, `body`: bytes to values, pure;
 //! - `socket`, `bound`: the operating system, and the bell that wakes a connection's owner;
@@ -9,7 +9,8 @@
 //! - `registry`: which connections are open, and the threads they run on;
 //! - `wire`: a peer's time on one socket;
 //! - `intake`, `answer`: what was read and is to be written;
-//! - `connection`: one connection's life;
+//! - `connection`: one connection's life, turn by turn;
+//! - `readiness`, `reactor`: whose turn it is, and the thread it has it on;
 //! - `listener`: where connections come from.
 
 mod answer;
@@ -21,6 +22,8 @@ mod intake;
 mod link;
 mod listener;
 mod odd_bytes;
+mod reactor;
+mod readiness;
 mod registry;
 mod scan;
 mod socket;
@@ -29,8 +32,7 @@ mod tests;
 mod wire;
 
 use std::io;
-use std::net::{Shutdown, SocketAddr};
-use std::os::unix::net::UnixStream;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
@@ -39,6 +41,7 @@ use std::time::Instant;
 use self::connection::Common;
 use self::listener::Acceptor;
 use self::registry::Connections;
+use self::socket::Bell;
 use super::exchange::Serve;
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
@@ -51,19 +54,18 @@ pub(crate) use self::bound::Listener;
 pub(crate) struct GuardedFront {
     address: Option<SocketAddr>,
     connections: Arc<Connections>,
-    /// The other end of the acceptor's `wake`.
-    waker: UnixStream,
+    /// Wakes the acceptor.
+    bell: Arc<Bell>,
     /// `None` once it has stopped.
     acceptor: Option<JoinHandle<()>>,
 }
 
 impl GuardedFront {
-    /// Begins to accept, on a thread of its own. Each connection has a thread that calls `serve` for every request. Long bodies are charged to
-    /// `memory`. The number of open connections is added to `count`, those that are being refused not among them.
+    /// Begins to accept, on a thread of its own. `serve` is called for every request. Long bodies are charged to `memory`. The number of open connections is added to `count`, those that are being refused not among them.
     ///
     /// # Errors
     ///
-    /// The listener's address cannot be had, or there is no descriptor or thread for the acceptor.
+    /// The listener's address cannot be had, or there is no descriptor or thread for the acceptor or a reactor.
     pub(crate) fn start<S: Serve>(
         listener: Listener,
         serve: Arc<S>,
@@ -74,32 +76,31 @@ impl GuardedFront {
         let address = listener.address()?;
         listener.open()?;
         let connections = Arc::new(Connections::counted_in(count));
-        let (wake, waker) = UnixStream::pair()?;
+        let bell = Arc::new(Bell::new()?);
         let common = Arc::new(Common {
             connections: Arc::clone(&connections),
             limits: Arc::clone(&limits),
             memory,
             slips: Lock::default(),
         });
-        let live = Arc::new(move |link| connection::live(link, Arc::clone(&common), &*serve));
-        let acceptor = Acceptor::new(listener, live, Arc::clone(&connections), limits, wake)?;
-        let thread = thread::Builder::new()
-            .name("mcp-accept".to_owned())
-            .spawn(move || acceptor.run())?;
-        Ok(GuardedFront {
+        let mut front = GuardedFront {
             address,
-            connections,
-            waker,
-            acceptor: Some(thread),
-        })
+            connections: Arc::clone(&connections),
+            bell: Arc::clone(&bell),
+            acceptor: None,
+        };
+        let reactors = reactor::start(&serve, &common, Arc::clone(&bell))?;
+        let acceptor = Acceptor::new(listener, reactors, connections, limits, bell)?;
+        let thread = thread::Builder::new().name("mcp-accept".to_owned());
+        front.acceptor = Some(thread.spawn(move || acceptor.run())?);
+        Ok(front)
     }
 
     /// Closes the listener; when this returns, its address is free. Connections that wait for a request are closed at once;
     /// one whose request has begun to arrive answers it with `Connection: close` and ends. Stopping twice does nothing more.
     pub(crate) fn stop_accepting(&mut self) {
         self.connections.announce_stop();
-        // Readable for ever, cannot fail for want of room, and may be done twice.
-        let _ = self.waker.shutdown(Shutdown::Both);
+        self.bell.ring();
         if let Some(acceptor) = self.acceptor.take() {
             // It never waits for a peer, so this is short. A panic in it was reported there, and its end is what we want.
             let _ = acceptor.join();

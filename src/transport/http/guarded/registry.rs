@@ -1,8 +1,7 @@
-//! The connections that are open: how many, whose thread, which makes room for another, and how they end.
+//! The connections that are open: how many, which makes room for another, how they end, and the threads that look after them.
 //!
-//! Threads are a pool: one whose connection has ended waits a moment for the next one. A thread that ends joins its predecessor
-//! and only then gives its place up, so there are never more than `connections_max` and one that is on its last instructions, and every
-//! thread that is started here is joined here. Must not know HTTP.
+//! Threads are a pool: one that has nothing to do waits a moment for more. A thread that ends joins its predecessor, so every thread that is started here is
+//! joined here. Must not know HTTP, nor what the threads do.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -12,18 +11,17 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::link::Link;
-use super::socket::Socket;
+use super::socket::{Bell, Socket};
 use crate::base::heap;
 use crate::base::lock::{HELD, Lock};
 use crate::base::log;
 use crate::base::waiting::after;
 use crate::transport::front::HALF_REQUEST_GRACE;
 
-/// Address space for a connection's thread; only touched pages cost memory. It must hold the parser of a message `json_depth_max` deep.
+/// Address space for a thread; only touched pages cost memory. It must hold the parser of a message `json_depth_max` deep.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// So long a thread without a connection waits for one. Long enough that clients which connect for each request find one, short enough that
-/// a crowd's threads are soon gone.
+/// So long a thread that has nothing to do waits for more. Short enough that a crowd's threads are soon gone.
 const SPARE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the threads of connections that were cut may take to end: they only have to notice.
@@ -35,14 +33,8 @@ const EVICTION_PATIENCE: Duration = Duration::from_millis(100);
 /// So many connections are asked to make room for a new one. The second is needed when a request of the first arrived at the same moment.
 const EVICTIONS_MAX: usize = 3;
 
-/// What a thread runs for a connection that it owns.
-pub(super) type Live = Arc<dyn Fn(Arc<Link>) + Send + Sync>;
-
-/// Why a connection was not admitted; its socket comes back.
-pub(super) enum NotAdmitted {
-    Full(Socket),
-    NoThread(Socket, io::Error),
-}
+/// What a thread does.
+pub(super) type ThreadWork = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 pub(super) struct Connections {
@@ -50,19 +42,22 @@ pub(super) struct Connections {
     /// How many are open, with those of other fronts. Readable without the lock.
     count: Arc<AtomicUsize>,
     table: Lock<ConnectionTable>,
-    /// Signalled when a connection or a thread has left the table, or half a body has been dropped.
+    /// Signalled when a connection or a thread has left the table, a thread is spare, or half a body has been dropped.
     left: Condvar,
-    /// Signalled when a connection waits for a spare thread.
+    /// Signalled when work waits for a spare thread.
     work: Condvar,
+    /// Rung when the front stops, and when the last connection ends after that.
+    bells: Lock<Vec<Arc<Bell>>>,
 }
 
 #[derive(Default)]
 struct ConnectionTable {
-    open: HashMap<u64, Arc<Link>>,
-    admitted: u64,
-    /// Connections on their way to a spare thread; never more than there are of these.
-    waiting: VecDeque<(u64, Arc<Link>)>,
-    /// Threads that wait for a connection.
+    open: HashMap<usize, Arc<Link>>,
+    /// The numbers below the greatest that are not in use.
+    free: Vec<usize>,
+    /// ThreadWork on its way to a spare thread; never more than there are of these.
+    waiting: VecDeque<ThreadWork>,
+    /// Threads that wait for work.
     spare: usize,
     threads: HashMap<u64, JoinHandle<()>>,
     started: u64,
@@ -73,11 +68,6 @@ struct ConnectionTable {
 }
 
 impl ConnectionTable {
-    fn has_room(&self, connections_max: usize) -> bool {
-        let has_thread = self.spare > self.waiting.len() || self.living < connections_max;
-        self.open.len() < connections_max && has_thread
-    }
-
     /// The connection that goes first when there is no room for another.
     fn dispensable(&self) -> Option<&Link> {
         let ranked = self.open.values().filter_map(|link| {
@@ -101,47 +91,52 @@ impl Connections {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    /// Has a thread own this connection and run `live` for it: a spare one, or a new one.
+    /// Whether the front stops, and no connection is left.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_stopping() && self.table.lock().open.is_empty()
+    }
+
+    /// Rings these when that may have come.
+    pub(super) fn on_end(&self, bells: Vec<Arc<Bell>>) {
+        *self.bells.lock() = bells;
+    }
+
+    /// Opens a connection, until what comes back is dropped. The socket comes back when there is no room.
     pub(super) fn admit(
         self: &Arc<Self>,
         socket: Socket,
         connections_max: usize,
-        live: &Live,
-    ) -> Result<(), NotAdmitted> {
-        // Held until the thread is in the table, so that a thread that ends at once finds itself there.
+    ) -> Result<(Arc<Link>, Leave), Socket> {
         let mut table = self.make_room(connections_max);
-        if !table.has_room(connections_max) {
-            return Err(NotAdmitted::Full(socket));
+        if table.open.len() >= connections_max {
+            return Err(socket);
         }
-        let id = table.admitted;
+        let number = table.free.pop().unwrap_or(table.open.len());
         let link = Arc::new(Link::new(socket));
-        if table.spare > table.waiting.len() {
-            table.waiting.push_back((id, Arc::clone(&link)));
-            self.work.notify_one();
-        } else if let Err(error) = self.start_thread(&mut table, (id, Arc::clone(&link)), live) {
-            let link = Arc::into_inner(link).expect("the closure was dropped unrun");
-            return Err(NotAdmitted::NoThread(link.socket, error));
-        }
-        table.admitted += 1;
-        table.open.insert(id, link);
+        table.open.insert(number, Arc::clone(&link));
         self.count.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        let connections = Arc::clone(self);
+        Ok((
+            link,
+            Leave {
+                connections,
+                number,
+            },
+        ))
     }
 
     /// Waits for a place if one is about to be free, or is made free by closing a connection that can be done without.
     fn make_room(&self, connections_max: usize) -> MutexGuard<'_, ConnectionTable> {
         let mut table = self.table.lock();
         for _ in 0..EVICTIONS_MAX {
-            if table.has_room(connections_max) {
+            if table.open.len() < connections_max {
                 break;
             }
-            if table.open.len() >= connections_max {
-                match table.dispensable() {
-                    Some(link) => link.close_unless_busy(),
-                    None => break,
-                }
+            match table.dispensable() {
+                Some(link) => link.close_unless_busy(),
+                None => break,
             }
-            let full = |table: &mut ConnectionTable| !table.has_room(connections_max);
+            let full = |table: &mut ConnectionTable| table.open.len() >= connections_max;
             let waited = self.left.wait_timeout_while(table, EVICTION_PATIENCE, full);
             table = waited.expect(HELD).0;
         }
@@ -171,40 +166,55 @@ impl Connections {
         self.left.notify_all();
     }
 
-    fn start_thread(
-        self: &Arc<Self>,
-        table: &mut ConnectionTable,
-        first: (u64, Arc<Link>),
-        live: &Live,
-    ) -> io::Result<()> {
+    /// Has a spare thread do this, or a new one, of which there are so many at most.
+    pub(super) fn run(self: &Arc<Self>, work: ThreadWork, threads_max: usize) -> io::Result<()> {
+        let lacks = |table: &ConnectionTable| table.spare <= table.waiting.len();
+        // A thread that has brought its connection back is spare in a moment.
+        let full = |table: &mut ConnectionTable| lacks(table) && table.living >= threads_max;
+        let waited = self
+            .left
+            .wait_timeout_while(self.table.lock(), EVICTION_PATIENCE, full);
+        // Held until the thread is in the table, so that a thread that ends at once finds itself there.
+        let mut table = waited.expect(HELD).0;
+        if full(&mut table) {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        if lacks(&table) {
+            self.start_thread(&mut table)?;
+        }
+        table.waiting.push_back(work);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    fn start_thread(self: &Arc<Self>, table: &mut ConnectionTable) -> io::Result<()> {
         if !heap::has_room_for_thread(STACK_BYTES) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         let number = table.started;
-        let (connections, live) = (Arc::clone(self), Arc::clone(live));
+        let connections = Arc::clone(self);
         let thread = thread::Builder::new()
             .name(format!("mcp-conn-{number}"))
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                let _ending = ThreadExit(&connections, number); // dropped last, even if `live` panics
-                let mut next = Some(first);
-                while let Some((id, link)) = next {
-                    let leave = Leave(&connections, id);
-                    live(link);
-                    drop(leave);
-                    next = connections.next();
+                let _ending = ThreadExit(&connections, number); // dropped last, even if the work panics
+                while let Some(work) = connections.next() {
+                    work();
+                    connections.table.lock().spare += 1;
+                    connections.left.notify_all();
                 }
             })?;
         table.started += 1;
         table.living += 1;
+        // From now on, so that nobody else's work is left to it.
+        table.spare += 1;
         table.threads.insert(number, thread);
         Ok(())
     }
 
-    /// The next connection for a thread whose last one has ended. `None` when it is to end too.
-    fn next(&self) -> Option<(u64, Arc<Link>)> {
+    /// What a thread does next. `None` when it is to end.
+    fn next(&self) -> Option<ThreadWork> {
         let mut table = self.table.lock();
-        table.spare += 1;
         let idle = |table: &mut ConnectionTable| table.waiting.is_empty() && !self.is_stopping();
         let waited = self.work.wait_timeout_while(table, SPARE_TIMEOUT, idle);
         table = waited.expect(HELD).0;
@@ -220,6 +230,12 @@ impl Connections {
         for link in table.open.values() {
             link.close_if_idle();
         }
+        drop(table);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        self.bells.lock().iter().for_each(|bell| bell.ring());
     }
 
     pub(super) fn announce_stop(&self) {
@@ -286,22 +302,30 @@ impl Connections {
     }
 }
 
-/// The end of a connection.
-struct Leave<'a>(&'a Connections, u64);
+/// A connection's place. Dropping it ends the connection.
+pub(super) struct Leave {
+    connections: Arc<Connections>,
+    /// The smaller the fewer connections are open.
+    pub(super) number: usize,
+}
 
-impl Drop for Leave<'_> {
+impl Drop for Leave {
     fn drop(&mut self) {
-        let Leave(connections, id) = self;
+        let connections = &self.connections;
         let mut table = connections.table.lock();
-        let link = table.open.remove(id);
+        let link = table.open.remove(&self.number);
+        table.free.push(self.number);
         connections.count.fetch_sub(1, Ordering::Relaxed);
         drop(table);
         drop(link); // closes the socket, now that its place is free
         connections.left.notify_all();
+        if connections.is_stopping() {
+            connections.ring();
+        }
     }
 }
 
-/// The end of a connection's thread.
+/// The end of a thread.
 struct ThreadExit<'a>(&'a Connections, u64);
 
 impl Drop for ThreadExit<'_> {

@@ -216,11 +216,23 @@ impl Bell {
     }
 }
 
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ends().0.as_fd()
+    }
+}
+
 impl Bell {
     /// Wakes the owner, now or when it waits next. Never waits.
     pub(super) fn ring(&self) {
         // The only failure is that it has been rung more often than can be counted.
         let _rung_already = rustix::io::write(self.ends().1, &1_u64.to_ne_bytes());
+    }
+
+    /// What it was rung for is about to be looked at.
+    pub(super) fn hush(&self) {
+        // Nothing is there if it was rung before and heard since.
+        let _heard_already = rustix::io::read(self.ends().0, &mut [0_u8; 8]);
     }
 
     /// Waits until it is rung, or until the client does what is heeded. It may also return for no reason, as [`Heard::Bell`].
@@ -245,8 +257,7 @@ impl Bell {
             Err(_interrupted) => return Heard::Bell,
         }
         if !polled[0].revents().is_empty() {
-            // Nothing is there if it was rung before and heard since.
-            let _heard_already = rustix::io::read(rung, &mut [0_u8; 8]);
+            self.hush();
             return Heard::Bell;
         }
         match socket.says_end(polled[1].revents()) {

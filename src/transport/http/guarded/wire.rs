@@ -13,6 +13,7 @@ use rustix::net::Shutdown;
 use super::link::Link;
 use super::socket::{Socket, Wait};
 use crate::base::limits::Limits;
+use crate::base::waiting::about_to_wait;
 
 /// A wait is this long at a time, then looks at the time again: so much of a suspension is taken for the peer's time. Long enough to cost
 /// nothing, and the same for every read that may take longer, which is what spares a busy connection a system call for each request.
@@ -74,29 +75,28 @@ impl Wire {
 
     /// Reads once into the spare capacity of `into`, waiting for it as long as the peer has time.
     pub(super) fn fill(&mut self, into: &mut Vec<u8>, begun: Begun, time: Duration) -> Filled {
-        self.read_in_time(begun, time, TURN, |socket, wait| {
-            socket.read_spare(into, wait)
-        })
-    }
-
-    /// Reads once into `into` and says how much, without looking up in between: for long silences.
-    pub(super) fn read_idle(
-        &mut self,
-        into: &mut [u8],
-        begun: Begun,
-        time: Duration,
-    ) -> (Filled, usize) {
-        let mut count = 0;
-        let filled = self.read_in_time(begun, time, Duration::MAX, |socket, wait| {
-            count = socket.read(into, wait)?;
-            Ok(count)
-        });
-        (filled, count)
+        loop {
+            let filled = self.fill_now(into);
+            let now = Instant::now();
+            let left = self.left(begun, time, now);
+            if filled != Filled::TimedOut || left.is_zero() {
+                return filled;
+            }
+            if !about_to_wait() || self.wait_about(left).is_err() {
+                return Filled::Ended;
+            }
+            let read = self.socket().read_spare(into, Wait::ForBytes);
+            self.note_lost(now, self.read_timeout);
+            match filled_by(read) {
+                Filled::TimedOut => {}
+                filled => return filled,
+            }
+        }
     }
 
     /// Reads once into the spare capacity of `into` if something has arrived already.
     pub(super) fn fill_now(&mut self, into: &mut Vec<u8>) -> Filled {
-        filled(self.socket().read_spare(into, Wait::Never))
+        filled_by(self.socket().read_spare(into, Wait::Never))
     }
 
     /// Writes all of these, in one call if the kernel has room. A reader has `write_timeout`, and earns one more second for every
@@ -125,6 +125,9 @@ impl Wire {
                 self.socket().discard_on_close();
                 return Err(io::ErrorKind::TimedOut.into());
             }
+            if !about_to_wait() {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
             let turn = left.min(TURN);
             self.socket().wait_writable(turn)?;
             self.note_lost(now, turn);
@@ -146,33 +149,8 @@ impl Wire {
         }
     }
 
-    fn read_in_time(
-        &mut self,
-        begun: Begun,
-        time: Duration,
-        turn: Duration,
-        mut read: impl FnMut(&Socket, Wait) -> io::Result<usize>,
-    ) -> Filled {
-        loop {
-            let now = Instant::now();
-            let left = self.left(begun, time, now);
-            if left.is_zero() {
-                return filled(read(self.socket(), Wait::Never));
-            }
-            if self.wait_about(left, turn).is_err() {
-                return Filled::Ended;
-            }
-            let read = read(self.socket(), Wait::ForBytes);
-            self.note_lost(now, self.read_timeout);
-            match filled(read) {
-                Filled::TimedOut => {}
-                filled => return filled,
-            }
-        }
-    }
-
     /// What the peer has left of its time.
-    fn left(&self, begun: Begun, time: Duration, now: Instant) -> Duration {
+    pub(super) fn left(&self, begun: Begun, time: Duration, now: Instant) -> Duration {
         let time = time.saturating_add(self.lost - begun.lost);
         time.saturating_sub(now.saturating_duration_since(begun.at))
     }
@@ -183,8 +161,8 @@ impl Wire {
     }
 
     /// Has the next read wait for `left`, or one turn if that is shorter, unless what is set will do.
-    fn wait_about(&mut self, left: Duration, turn: Duration) -> io::Result<()> {
-        let wanted = left.min(turn);
+    fn wait_about(&mut self, left: Duration) -> io::Result<()> {
+        let wanted = left.min(TURN);
         let too_long = self.read_timeout > left.saturating_add(SLACK);
         let too_short = self.read_timeout < wanted / 2;
         if too_long || too_short {
@@ -202,7 +180,7 @@ pub(super) fn earned(time: Duration, bytes: usize, bytes_per_second: usize) -> D
     time.saturating_add(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
-fn filled(read: io::Result<usize>) -> Filled {
+fn filled_by(read: io::Result<usize>) -> Filled {
     match read {
         Ok(0) => Filled::Ended,
         Ok(_) => Filled::Bytes,

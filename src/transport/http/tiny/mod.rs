@@ -117,7 +117,7 @@ fn take(
             let _until_the_end = (alive, counted);
             let mut exchange = TinyExchange::new(request, endpoint.engine.bodies());
             exchange.half = half;
-            endpoint.serve(&mut exchange);
+            let _never_rests = endpoint.serve(&mut exchange);
         };
         // Without a thread the request is dropped, and so answered with 500.
         if let Err(error) = thread::Builder::new().name("mcp-http".into()).spawn(serve) {
@@ -129,7 +129,8 @@ fn take(
 /// Serves one request to its end, on the caller's thread.
 pub(crate) fn answer(endpoint: &Endpoint, request: Request) {
     let _counted = Counted::one(endpoint.engine.connections());
-    endpoint.serve(&mut TinyExchange::new(request, endpoint.engine.bodies()));
+    let mut exchange = TinyExchange::new(request, endpoint.engine.bodies());
+    let _never_rests = endpoint.serve(&mut exchange);
 }
 
 impl Front for TinyFront {

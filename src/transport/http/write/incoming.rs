@@ -10,12 +10,13 @@ use crate::base::limits::Limits;
 use crate::base::waiting::{after, look_and_yield};
 use crate::outbox::{Item, Outbox, OutboxReceiver, Pending, Rings, ShortWay, Wake};
 use crate::transport::http::endpoint::Endpoint;
-use crate::transport::http::exchange::{Exchange, Heard, Heeds};
+use crate::transport::http::exchange::{Awaits, Exchange, Heard, Heeds};
 use crate::transport::http::write::earlier;
 
 /// What comes out of an outbox, with what its silence means.
-pub(in crate::transport::http) struct Incoming<'a> {
-    pub(super) limits: &'a Limits,
+pub(in crate::transport::http) struct Incoming {
+    heartbeat_interval: Duration,
+    buffer_idle_timeout: Duration,
     pub(super) receiver: OutboxReceiver,
     /// Whether the first that comes is the end of the exchange before.
     pub(super) follows: bool,
@@ -27,6 +28,10 @@ pub(in crate::transport::http) struct Incoming<'a> {
     sleeps_on: bool,
     /// The client has sent something else meanwhile.
     has_bytes: bool,
+    /// Whether the exchange may rest while it waits.
+    may_rest: bool,
+    /// What was heard while it rested.
+    heard: Option<Heard>,
     /// When something must be said, so that the client sees that the call lives.
     speak_at: Instant,
     /// When what has been gathered must leave, whatever else comes; `None` while nothing has been.
@@ -49,6 +54,8 @@ pub(super) enum Next {
     Silent,
     /// The answer is leaving by the short way, and the client has sent something else meanwhile.
     Leaving,
+    /// Nothing. The exchange can rest.
+    Rest(Awaits),
 }
 
 /// What ends a wait, if another look at the outbox finds nothing.
@@ -58,16 +65,19 @@ enum Over {
     Departure,
 }
 
-impl<'a> Incoming<'a> {
-    pub(in crate::transport::http) fn new(limits: &'a Limits, receiver: OutboxReceiver) -> Self {
+impl Incoming {
+    pub(in crate::transport::http) fn new(limits: &Limits, receiver: OutboxReceiver) -> Self {
         Incoming {
-            limits,
+            heartbeat_interval: limits.heartbeat_interval,
+            buffer_idle_timeout: limits.buffer_idle_timeout,
             receiver,
             follows: false,
             watches: false,
             heeds: Heeds::Nothing,
             sleeps_on: false,
             has_bytes: false,
+            may_rest: false,
+            heard: None,
             speak_at: after(limits.stream_after),
             leave_at: None,
         }
@@ -106,6 +116,16 @@ impl<'a> Incoming<'a> {
         }
     }
 
+    /// The exchange may rest while it waits, from now on or no more.
+    pub(super) fn may_rest(&mut self, may_rest: bool) {
+        self.may_rest = may_rest;
+    }
+
+    /// This was heard while it rested.
+    pub(super) fn has_rested(&mut self, heard: Heard) {
+        self.heard = Some(heard);
+    }
+
     /// From now on everything is written here.
     pub(super) fn take_back(&mut self) {
         self.receiver.set_short_way(None);
@@ -114,7 +134,7 @@ impl<'a> Incoming<'a> {
 
     /// Something has been said.
     pub(super) fn spoke(&mut self) {
-        self.speak_at = after(self.limits.heartbeat_interval);
+        self.speak_at = after(self.heartbeat_interval);
     }
 
     /// Waits for the next thing to do; not at all if something has been gathered, so that events which come together leave in one write.
@@ -127,8 +147,13 @@ impl<'a> Incoming<'a> {
             return Ok(look_and_yield(|| self.gather(Instant::now())).unwrap_or(Next::Idle));
         }
         self.leave_at = None;
+        if self.may_rest
+            && let Some(ring) = exchange.ring()
+        {
+            return self.hear(exchange, &ring, true);
+        }
         match exchange.bell() {
-            Some(wake) => self.hear(exchange, &wake),
+            Some(wake) => self.hear(exchange, &wake, false),
             None => self.look(exchange),
         }
     }
@@ -141,9 +166,14 @@ impl<'a> Incoming<'a> {
         self.receiver.recv_more().map(Next::Item)
     }
 
-    /// Waits for the outbox and for the client in one place.
-    fn hear<E: Exchange>(&mut self, exchange: &mut E, wake: &Wake) -> io::Result<Next> {
-        let mut over = None;
+    /// Waits for the outbox and for the client in one place, or lets the exchange rest until then.
+    fn hear<E: Exchange>(
+        &mut self,
+        exchange: &mut E,
+        wake: &Wake,
+        rests: bool,
+    ) -> io::Result<Next> {
+        let mut over = self.heard.take().and_then(|heard| self.note(heard));
         loop {
             let now = Instant::now();
             if now >= self.speak_at {
@@ -171,24 +201,39 @@ impl<'a> Incoming<'a> {
                     let mut time = self.speak_at - now;
                     if self.sleeps_on {
                         // It may be idle by then, and keeps nothing while it is.
-                        time = time.min(self.limits.buffer_idle_timeout);
+                        time = time.min(self.buffer_idle_timeout);
+                    }
+                    if rests {
+                        let (heeds, until) = (self.heeds, after(time));
+                        return Ok(Next::Rest(Awaits { heeds, until }));
                     }
                     exchange.wait(self.heeds, Some(time))
                 }
             };
-            self.has_bytes |= heard == Heard::Bytes;
-            // Judged only after another look at the outbox: a client that has been answered may leave.
-            match heard {
-                Heard::Bell => continue,
-                Heard::Silence => {}
-                Heard::End if self.watches => over = Some(Over::Departure),
-                Heard::Bytes if self.watches => self.heeds = Heeds::End,
-                Heard::End | Heard::Bytes => self.heeds = Heeds::Nothing,
-            }
-            self.sleeps_on = false;
+            over = over.or(self.note(heard));
         }
         // Only the sender's last step is waited for.
         Ok(Next::Item(self.receiver.recv(None)))
+    }
+
+    /// Notes what was heard. Judged only after another look at the outbox: a client that has been answered may leave.
+    fn note(&mut self, heard: Heard) -> Option<Over> {
+        self.has_bytes |= heard == Heard::Bytes;
+        let over = match heard {
+            Heard::Bell => return None,
+            Heard::Silence => None,
+            Heard::End if self.watches => Some(Over::Departure),
+            Heard::Bytes if self.watches => {
+                self.heeds = Heeds::End;
+                None
+            }
+            Heard::End | Heard::Bytes => {
+                self.heeds = Heeds::Nothing;
+                None
+            }
+        };
+        self.sleeps_on = false;
+        over
     }
 
     /// Waits for the outbox, and looks for the client from time to time.

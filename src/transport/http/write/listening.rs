@@ -26,7 +26,7 @@ impl<'a, E: Exchange> ListeningStream<'a, E> {
     pub(in crate::transport::http) fn write(
         reply: HttpReply<'a, E>,
         permit: Counted,
-        mut incoming: Incoming<'_>,
+        mut incoming: Incoming,
     ) -> (io::Result<()>, impl Iterator<Item = Vec<u8>>) {
         incoming.watch();
         let (written, gathered) = match EventStream::open(reply, permit) {
@@ -47,7 +47,7 @@ impl<'a, E: Exchange> ListeningStream<'a, E> {
         )
     }
 
-    fn write_on(&mut self, incoming: &mut Incoming<'_>) -> io::Result<()> {
+    fn write_on(&mut self, incoming: &mut Incoming) -> io::Result<()> {
         // The client sees at once that it is open.
         let mut next = Next::Silent;
         loop {
@@ -65,7 +65,7 @@ impl<'a, E: Exchange> ListeningStream<'a, E> {
                     return Ok(());
                 }
                 Next::Item(_) => {}
-                Next::Idle | Next::Leaving => self.send(incoming)?,
+                Next::Idle | Next::Leaving | Next::Rest(_) => self.send(incoming)?,
                 Next::Silent => {
                     self.stream.unsent.extend_from_slice(sse::HEARTBEAT);
                     self.send(incoming)?;
@@ -76,7 +76,7 @@ impl<'a, E: Exchange> ListeningStream<'a, E> {
         }
     }
 
-    fn send(&mut self, incoming: &mut Incoming<'_>) -> io::Result<()> {
+    fn send(&mut self, incoming: &mut Incoming) -> io::Result<()> {
         // The first write to a client that has left succeeds.
         if self.stream.exchange.client_left() {
             return Err(io::ErrorKind::ConnectionAborted.into());

@@ -27,56 +27,85 @@ use crate::engine::Accepted;
 use crate::observe::access::Outcome;
 use crate::outbox::Item;
 use crate::protocol::errors::ErrorObject;
-use crate::transport::http::exchange::Exchange;
+use crate::transport::http::exchange::{Awaits, Exchange, Heard};
 
-/// Writes whatever answers an accepted message, in the form that its first word asks for. An error means that the client has gone.
+/// What answers an accepted message, as long as nothing has been said.
+pub(super) struct Waiting {
+    incoming: Incoming,
+    /// Once it could not become a stream it stays silent until it can answer as plain JSON.
+    may_stream: bool,
+}
+
+impl Waiting {
+    pub(super) fn begin<E: Exchange>(
+        reply: &HttpReply<'_, E>,
+        mut incoming: Incoming,
+        accepted: &Accepted,
+    ) -> Self {
+        // What is there already, this thread writes: it is awake.
+        match reply.exchange.has_short_way() && !matches!(accepted, Accepted::Opened(_)) {
+            true => incoming.offer(|| reply.short_way()),
+            false => incoming.take_back(),
+        }
+        if let Accepted::Call(_) = accepted {
+            incoming.watch();
+        }
+        incoming.may_rest(true);
+        Waiting {
+            incoming,
+            may_stream: true,
+        }
+    }
+
+    /// While the exchange rested this was heard.
+    pub(super) fn hear(&mut self, heard: Heard) {
+        self.incoming.has_rested(heard);
+    }
+}
+
+/// Writes whatever answers an accepted message, in the form that its first word asks for, unless the exchange is to rest until that comes. An error means that
+/// the client has gone.
 pub(super) fn write<E: Exchange>(
     mut reply: HttpReply<'_, E>,
-    mut incoming: Incoming<'_>,
+    mut waiting: Waiting,
     accepted: &Accepted,
-) -> io::Result<()> {
-    // What is there already, this thread writes: it is awake.
-    match reply.exchange.has_short_way() && !matches!(accepted, Accepted::Opened(_)) {
-        true => incoming.offer(|| reply.short_way()),
-        false => incoming.take_back(),
-    }
-    if let Accepted::Call(_) = accepted {
-        incoming.watch();
-    }
-    // Once it could not become a stream it stays silent until it can answer as plain JSON.
-    let mut may_stream = true;
+) -> io::Result<Option<(Waiting, Awaits)>> {
     let (next, permit) = loop {
-        let Some(next) = next_of(&mut reply, &mut incoming)? else {
+        let Some(next) = next_of(&mut reply, &mut waiting.incoming)? else {
             continue;
         };
         let permit = match &next {
             Next::Item(item) if is_end(item) => {
-                reply.keep(incoming.receiver);
-                return end_plain(reply, next, accepted);
+                reply.keep(waiting.incoming.receiver);
+                return end_plain(reply, next, accepted).map(|()| None);
             }
-            Next::Leaving => return reply.leave(incoming.receiver),
+            Next::Leaving => return reply.leave(waiting.incoming.receiver).map(|()| None),
+            Next::Rest(_) => None,
             Next::Idle | Next::Item(Item::Superseded) => continue,
             Next::Item(Item::Detach) if !can_pause(accepted) => continue,
             // A request of ours opens the stream whatever else is open: a worker waits for its answer, and there are not many of those.
             Next::Item(Item::Request { .. }) => Some(Counted::one(reply.endpoint.engine.streams())),
-            _ => reply.stream_permit().filter(|_| may_stream),
+            _ => reply.stream_permit().filter(|_| waiting.may_stream),
         };
-        match (permit, &next) {
-            (Some(permit), _) => break (next, permit),
+        match (permit, next) {
+            (_, Next::Rest(rest)) => return Ok(Some((waiting, rest))),
+            (Some(permit), next) => break (next, permit),
             (None, Next::Item(Item::Opening { .. })) => refuse_stream(&reply, accepted),
-            (None, _) => incoming.spoke(),
+            (None, _) => waiting.incoming.spoke(),
         }
-        may_stream = false;
+        waiting.may_stream = false;
     };
+    let mut incoming = waiting.incoming;
     incoming.take_back();
-    stream((reply, permit), incoming, next, accepted)
+    incoming.may_rest(false);
+    stream((reply, permit), incoming, next, accepted).map(|()| None)
 }
 
 /// The same from the first event on. Out of line, because each connection has a stack of its own.
 #[inline(never)]
 fn stream<E: Exchange>(
     (reply, permit): (HttpReply<'_, E>, Counted),
-    incoming: Incoming<'_>,
+    incoming: Incoming,
     next: Next,
     accepted: &Accepted,
 ) -> io::Result<()> {
@@ -92,7 +121,7 @@ fn stream<E: Exchange>(
 /// What comes next for this exchange; `None` if that was the end of the exchange before.
 fn next_of<E: Exchange>(
     reply: &mut HttpReply<'_, E>,
-    incoming: &mut Incoming<'_>,
+    incoming: &mut Incoming,
 ) -> io::Result<Option<Next>> {
     let next = match incoming.next(reply.exchange, false)? {
         Next::Leaving if !reply.can_leave(incoming) => Next::Item(incoming.receiver.recv(None)),

@@ -33,7 +33,7 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
     }
 
     /// What the exchange reads from. One that is used again has a short way without a page's origin.
-    pub(in crate::transport::http) fn incoming(&mut self) -> io::Result<Incoming<'a>> {
+    pub(in crate::transport::http) fn incoming(&mut self) -> io::Result<Incoming> {
         let endpoint = self.endpoint;
         if self.origin.is_some() || !self.exchange.has_short_way() {
             end_earlier(endpoint, self.exchange)?;
@@ -59,7 +59,7 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
     }
 
     /// Whether the next exchange may begin before the answer of this one is known to have left.
-    pub(super) fn can_leave(&mut self, incoming: &Incoming<'_>) -> bool {
+    pub(super) fn can_leave(&mut self, incoming: &Incoming) -> bool {
         let is_kept = self.origin.is_none() && self.exchange.kept_outbox().is_some();
         is_kept && !incoming.follows && incoming.receiver.is_leaving()
     }

@@ -49,13 +49,13 @@ impl<'a, E: Exchange> EventStream<'a, E> {
         reply: HttpReply<'a, E>,
         permit: Counted,
         streams: &Arc<Streams>,
-        incoming: &Incoming<'_>,
+        incoming: &Incoming,
     ) -> io::Result<Self> {
+        let retry = reply.endpoint.limits.retry_hint;
         let mut stream = EventStream::open(reply, permit)?;
         let session = streams.open(incoming.receiver.outbox());
         // Clients of older revisions may take an event without a message for a broken one.
         if session.can_pause() {
-            let retry = incoming.limits.retry_hint;
             sse::write_priming(&mut stream.unsent, session.start(), retry);
         }
         stream.session = Some(session);
@@ -88,7 +88,7 @@ impl<'a, E: Exchange> EventStream<'a, E> {
     pub(in crate::transport::http) fn go_on(
         mut self,
         session: OpenStream,
-        mut incoming: Incoming<'_>,
+        mut incoming: Incoming,
     ) -> io::Result<()> {
         self.session = Some(session);
         incoming.spoke();
@@ -97,7 +97,7 @@ impl<'a, E: Exchange> EventStream<'a, E> {
 
     /// Writes what comes, beginning with what opened it, until the one terminal item. If the connection or the stream ends before its answer, the rest is
     /// left for a client that can come back.
-    pub(super) fn write(mut self, mut incoming: Incoming<'_>, first: Next) -> io::Result<()> {
+    pub(super) fn write(mut self, mut incoming: Incoming, first: Next) -> io::Result<()> {
         if self.session.is_some() {
             // Disconnect detection: an event that is written to a client that has gone is taken out of the outbox and lost; one that stays in it is parked.
             incoming.watch();
@@ -114,7 +114,7 @@ impl<'a, E: Exchange> EventStream<'a, E> {
     }
 
     /// Says whether the end of the stream is still to be written. What is left of its session then is to be parked.
-    fn write_on(&mut self, incoming: &mut Incoming<'_>, first: Next) -> io::Result<bool> {
+    fn write_on(&mut self, incoming: &mut Incoming, first: Next) -> io::Result<bool> {
         let mut next = first;
         loop {
             match next {
@@ -133,7 +133,7 @@ impl<'a, E: Exchange> EventStream<'a, E> {
                 Next::Item(Item::Detach) if self.can_pause() => return Ok(true),
                 Next::Item(Item::Superseded) => return Ok(true),
                 Next::Item(item) => self.event(&item, incoming)?,
-                Next::Idle | Next::Leaving => self.send(incoming)?,
+                Next::Idle | Next::Leaving | Next::Rest(_) => self.send(incoming)?,
                 Next::Silent => {
                     self.unsent.extend_from_slice(sse::HEARTBEAT);
                     self.send(incoming)?;
@@ -147,7 +147,7 @@ impl<'a, E: Exchange> EventStream<'a, E> {
         self.session.as_ref().is_some_and(OpenStream::can_pause)
     }
 
-    fn event(&mut self, item: &Item, incoming: &mut Incoming<'_>) -> io::Result<()> {
+    fn event(&mut self, item: &Item, incoming: &mut Incoming) -> io::Result<()> {
         if let Item::Event(message)
         | Item::Opening { message, .. }
         | Item::Request { message, .. } = item
@@ -172,7 +172,7 @@ impl<'a, E: Exchange> EventStream<'a, E> {
     }
 
     /// Sends what has been gathered.
-    pub(super) fn send(&mut self, incoming: &mut Incoming<'_>) -> io::Result<()> {
+    pub(super) fn send(&mut self, incoming: &mut Incoming) -> io::Result<()> {
         let sent = self.exchange.send(&self.unsent);
         self.unsent.clear();
         incoming.spoke();

@@ -3,12 +3,14 @@
 //! A deadline under test is short and everything else is patient, so a slow machine makes a test slower and nothing else. Where
 //! a client must stay within a deadline, the deadline is far longer than the client's whole stay.
 
+use std::io::IoSlice;
 use std::os::unix::net::UnixStream;
 
 use super::super::link::Link;
 use super::super::socket::Socket;
 use super::super::wire::{Filled, Wire};
 use super::*;
+use crate::base::waiting::relieve_with;
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -289,6 +291,25 @@ fn what_has_arrived_is_read_even_when_the_time_is_over() {
     assert_eq!(buffer, b"late");
     drop(client);
     assert_eq!(wire.fill(&mut buffer, over.0, over.1), Filled::Ended);
+}
+
+/// A thread that others depend on, and that nobody can relieve, waits for no client.
+#[test]
+fn a_thread_that_is_not_relieved_does_not_wait() {
+    let (ours, _theirs) = UnixStream::pair().expect("descriptors");
+    let link = Arc::new(Link::new(Socket {
+        fd: ours.into(),
+        peer: None,
+    }));
+    let mut wire = Wire::new(link, Arc::new(patient()));
+    relieve_with(Some(Box::new(|| false)));
+    let begun = wire.begin();
+    let read = wire.fill(&mut Vec::with_capacity(16), begun, PATIENCE);
+    let much = vec![0; 8 << 20];
+    let written = wire.write(&mut [IoSlice::new(&much)]);
+    relieve_with(None);
+    assert_eq!(read, Filled::Ended);
+    assert!(written.is_err());
 }
 
 /// Time in which the process does not run is not the client's: what has arrived meanwhile is read, and what could not arrive may still come.

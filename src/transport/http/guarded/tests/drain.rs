@@ -1,6 +1,7 @@
 //! Stopping: the address is free, the idle go at once, those at work finish, and no thread is left.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -222,11 +223,22 @@ impl Drop for SlowEnd {
 fn every_thread_is_joined() {
     struct Ending(Arc<Ends>);
     impl Serve for Ending {
+        type UnderWay = Infallible;
+
         fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
             toy::refuse_plainly(exchange, refusal)
         }
 
-        fn serve<E: Exchange>(&self, exchange: &mut E) {
+        fn go_on<E: Exchange>(
+            &self,
+            _: &mut E,
+            never: Infallible,
+            _: Heard,
+        ) -> Option<(Infallible, Awaits)> {
+            match never {}
+        }
+
+        fn serve<E: Exchange>(&self, exchange: &mut E) -> Option<(Infallible, Awaits)> {
             AT_THREAD_END.set(Some(SlowEnd(Arc::clone(&self.0))));
             let body = b"to be joined";
             let answer = HttpResponse {
@@ -235,6 +247,7 @@ fn every_thread_is_joined() {
                 body,
             };
             exchange.respond(&answer).expect("the client reads");
+            None
         }
     }
     let ends = Arc::new(Ends::default());

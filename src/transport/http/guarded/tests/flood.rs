@@ -1,19 +1,21 @@
 //! More connections than there is room for, and accepting that fails.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::super::bound::Listener;
 use super::super::listener::REFUSED_MAX;
 use super::super::listener::{Accept, Acceptor};
+use super::super::reactor::{Oversee, Welcome};
 use super::super::registry::Connections;
-use super::super::socket::Socket;
+use super::super::socket::{Bell, Socket};
 use super::*;
+use crate::base::waiting::about_to_wait;
 
 fn full(client: &mut Client<TcpStream>) {
     let answer = client.answer();
@@ -174,20 +176,35 @@ fn connection_threads() -> usize {
 #[test]
 #[cfg(target_os = "linux")]
 fn many_short_connections() {
-    struct Slow;
+    /// Whose requests wait for each other, and so each on a thread of its own.
+    struct Slow(Barrier);
     impl Serve for Slow {
+        type UnderWay = Infallible;
+
         fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
             toy::refuse_plainly(exchange, refusal)
         }
 
-        fn serve<E: Exchange>(&self, exchange: &mut E) {
+        fn go_on<E: Exchange>(
+            &self,
+            _: &mut E,
+            never: Infallible,
+            _: Heard,
+        ) -> Option<(Infallible, Awaits)> {
+            match never {}
+        }
+
+        fn serve<E: Exchange>(&self, exchange: &mut E) -> Option<(Infallible, Awaits)> {
             LEAVING.with(|_| {});
+            assert!(about_to_wait(), "there is a thread");
+            self.0.wait();
             let answer = HttpResponse {
                 status: 200,
                 fields: &[],
                 body: b"short",
             };
             exchange.respond(&answer).expect("the client reads");
+            None
         }
     }
     if !is_own_process() {
@@ -198,9 +215,11 @@ fn many_short_connections() {
     let memory = Budget::whole(usize::MAX);
     let open = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&open);
-    let front =
-        GuardedFront::start(any_port(), Arc::new(Slow), limits, memory, count).expect("it starts");
+    let serve = Arc::new(Slow(Barrier::new(MAX + 1)));
+    let slow = Arc::clone(&serve);
+    let front = GuardedFront::start(any_port(), slow, limits, memory, count).expect("it starts");
     let address = front.address.expect("TCP");
+    let reactors = super::super::reactor::reactors();
     let mut most = 0;
     // One crowd after another, then one that comes while the spare threads of the last one leave.
     for pause in [0, 0, 0, 0, 2000, 0, 0] {
@@ -208,14 +227,20 @@ fn many_short_connections() {
         let mut clients: Vec<_> = (0..MAX)
             .map(|_| Client::new(TcpStream::connect(address).expect("it listens")))
             .collect();
+        clients.iter_mut().for_each(|client| client.send(get("/")));
+        await_that("all to have a thread", || {
+            connection_threads() >= MAX + reactors
+        });
+        serve.0.wait();
         for client in &mut clients {
-            assert_eq!(client.get("/").text(), "short");
+            assert_eq!(client.answer().text(), "short");
             most = most.max(connection_threads());
         }
         drop(clients);
         await_that("all to leave", || open.load(Ordering::Relaxed) == 0);
     }
-    assert!((MAX..=MAX + 1).contains(&most), "{most} threads");
+    let enough = MAX + reactors;
+    assert!((enough..=enough + 1).contains(&most), "{most} threads");
     assert_eq!(front.join(Instant::now() + PATIENCE), 0);
     assert_eq!(connection_threads(), 0);
 }
@@ -310,11 +335,18 @@ fn accepting_backs_off_while_it_fails_and_recovers() {
         calls: Arc::clone(&calls),
     };
     let connections = Arc::new(Connections::default());
-    let (wake, waker) = UnixStream::pair().expect("descriptors");
+    let bell = Arc::new(Bell::new().expect("a descriptor"));
     let (accepted_in, accepted) = unbounded();
-    let live = Arc::new(move |_| accepted_in.send(()).expect("the test listens"));
+    let welcome: Welcome = Arc::new(move |_, _| accepted_in.send(()).expect("the test listens"));
+    let reactors: (Welcome, Oversee) = (welcome, Box::new(|| None));
     let limits = Arc::new(patient());
-    let acceptor = Acceptor::new(listener, live, Arc::clone(&connections), limits, wake);
+    let acceptor = Acceptor::new(
+        listener,
+        reactors,
+        Arc::clone(&connections),
+        limits,
+        Arc::clone(&bell),
+    );
     let acceptor = acceptor.expect("descriptors");
     let thread = std::thread::spawn(move || acceptor.run());
     let client = TcpStream::connect(address).expect("it listens");
@@ -330,7 +362,7 @@ fn accepting_backs_off_while_it_fails_and_recovers() {
     // And it stops at once, even while it fails and waits.
     broken.store(true, Ordering::SeqCst);
     connections.announce_stop();
-    waker.shutdown(Shutdown::Both).expect("it is open");
+    bell.ring();
     thread.join().expect("no panic");
     connections.join(Instant::now() + PATIENCE);
     drop(client);

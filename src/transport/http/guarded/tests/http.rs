@@ -1,14 +1,16 @@
 //! The protocol over real sockets: what is answered, in what order, and in how many writes.
 
 use crate::base::lock::Lock;
+use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::super::connection::{self, Common};
-use super::super::registry::{Connections, Live};
-use super::super::socket::Socket;
+use super::super::connection::Common;
+use super::super::reactor;
+use super::super::registry::Connections;
+use super::super::socket::{Bell, Socket};
 use super::*;
 
 #[test]
@@ -103,11 +105,22 @@ fn large_bodies_pass_in_both_framings() {
 fn the_head_can_be_asked_for_after_the_body_was_read() {
     struct Late;
     impl Serve for Late {
+        type UnderWay = Infallible;
+
         fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
             toy::refuse_plainly(exchange, refusal)
         }
 
-        fn serve<E: Exchange>(&self, exchange: &mut E) {
+        fn go_on<E: Exchange>(
+            &self,
+            _: &mut E,
+            never: Infallible,
+            _: Heard,
+        ) -> Option<(Infallible, Awaits)> {
+            match never {}
+        }
+
+        fn serve<E: Exchange>(&self, exchange: &mut E) -> Option<(Infallible, Awaits)> {
             exchange.read_body(1 << 20).expect("a body");
             let fields: Vec<&str> = exchange.fields("X-FIELD").collect();
             let text = format!(
@@ -124,6 +137,7 @@ fn the_head_can_be_asked_for_after_the_body_was_read() {
                 body,
             });
             answered.expect("the client reads");
+            None
         }
     }
     let listener = any_port();
@@ -367,17 +381,15 @@ fn connect_by_packets(site: &Site) -> (Client<UnixStream>, Arc<Connections>) {
         memory: Arc::clone(&site.memory),
         slips: Lock::default(),
     });
-    let live = move |link| connection::live(link, Arc::clone(&common), &*toy);
-    let live: Live = Arc::new(live);
-    let admitted = connections.admit(
-        Socket {
-            fd: ours,
-            peer: None,
-        },
-        1,
-        &live,
-    );
-    assert!(admitted.is_ok(), "there is room");
+    let bell = Arc::new(Bell::new().expect("a descriptor"));
+    let (welcome, _) = reactor::start(&toy, &common, bell).expect("it starts");
+    let socket = Socket {
+        fd: ours,
+        peer: None,
+    };
+    let admitted = connections.admit(socket, 1).ok();
+    let (link, leave) = admitted.expect("there is room");
+    welcome(link, leave);
     let stream = UnixStream::from(theirs);
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     (Client::new(stream), connections)

@@ -29,7 +29,7 @@ use self::toy::{Command, Event, Toy};
 use super::{GuardedFront, Listener};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
-use crate::transport::http::exchange::{Exchange, HttpResponse, Serve};
+use crate::transport::http::exchange::{Awaits, Exchange, Heard, HttpResponse, Serve};
 use crate::transport::http::refusal::HttpRefusal;
 
 /// Longer than anything takes; waiting this long is a failure.

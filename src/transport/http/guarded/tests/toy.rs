@@ -1,5 +1,6 @@
 //! Something to serve: a toy that does what the test says and tells it what it sees.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::base::limits::Limits;
-use crate::transport::http::exchange::{BodyError, Exchange, HttpResponse, Serve};
+use crate::base::waiting::about_to_wait;
+use crate::transport::http::exchange::{Awaits, BodyError, Exchange, Heard, HttpResponse, Serve};
 use crate::transport::http::refusal::HttpRefusal;
 
 /// What the toy tells the test.
@@ -49,6 +51,7 @@ impl Toy {
     }
 
     fn wait<E: Exchange>(&self, exchange: &mut E) {
+        assert!(about_to_wait(), "there is a thread");
         loop {
             match self.commands.recv_timeout(self.looks) {
                 Ok(Command::Answer) => return self.respond(exchange, 200, b"waited"),
@@ -143,7 +146,18 @@ impl Serve for Toy {
         refuse_plainly(exchange, refusal)
     }
 
-    fn serve<E: Exchange>(&self, exchange: &mut E) {
+    type UnderWay = Infallible;
+
+    fn go_on<E: Exchange>(
+        &self,
+        _: &mut E,
+        never: Infallible,
+        _: Heard,
+    ) -> Option<(Infallible, Awaits)> {
+        match never {}
+    }
+
+    fn serve<E: Exchange>(&self, exchange: &mut E) -> Option<(Infallible, Awaits)> {
         let target = exchange.target().to_owned();
         self.tell(Event::Entered(target.clone()));
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
@@ -167,5 +181,6 @@ impl Serve for Toy {
             }
             _ => self.respond(exchange, 404, b"what?"),
         }
+        None
     }
 }

@@ -1,0 +1,386 @@
+//! The *reactor*: connections that rest, and the one thread that hears of all of them and gives each its turn.
+//!
+//! ```text
+//!   arrives, is rung, is heard of, its time is over
+//!   ──────────────────────────────▶ turn: Connection::proceed ──▶ rests again, or ends
+//!                                     │ is about to wait, or takes too long
+//!                                     ▼
+//!                       another thread runs the reactor (leader/followers); this one
+//!                       keeps the connection until it rests, and brings it back
+//! ```
+//!
+//! So a connection costs a thread only while something of it is waited for that cannot rest: half a request, a reader that is slow, a stream. What is about to
+//! wait says so ([`about_to_wait`](crate::base::waiting::about_to_wait)); what does not, or computes, is found out by the [`Overseer`]. Must not know what is asked, nor how it is answered.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::connection::{Common, Connection, TurnEnd};
+use super::link::Link;
+use super::readiness::{News, Readiness};
+use super::registry::Leave;
+use super::socket::Bell;
+use crate::base::lock::Lock;
+use crate::base::log;
+use crate::base::waiting::relieve_with;
+use crate::outbox::Wake;
+use crate::transport::http::exchange::{Heard, Heeds, Serve};
+
+/// One for so many cores: a turn takes a tenth of the time that a call takes in all.
+const CORES_EACH: usize = 4;
+
+/// A turn that lasts until it has been seen twice, this far apart, is one that waits or computes.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What others know of a reactor: where it is found, and what is brought to it.
+pub(super) struct Inbox<S: Serve> {
+    serve: Arc<S>,
+    common: Arc<Common>,
+    posts: Lock<Vec<Post<S>>>,
+    bell: Arc<Bell>,
+    /// The reactor while one of its connections has its turn.
+    lent: Lock<Option<Lent<S>>>,
+    /// How many turns have begun.
+    turns: AtomicU64,
+    /// How many threads have begun to run the reactor.
+    runs: AtomicU64,
+    overseer: Arc<Overseer>,
+}
+
+enum Post<S: Serve> {
+    Arrives(Box<Connection<S>>),
+    /// There is something to do for this one.
+    Rung(usize),
+}
+
+struct Lent<S: Serve> {
+    reactor: Box<Reactor<S>>,
+    /// The run of which it is the turn; `None` when another thread is about to begin one.
+    run: Option<u64>,
+}
+
+/// The connections that rest.
+struct Reactor<S: Serve> {
+    readiness: Readiness,
+    /// By number.
+    resting: Vec<Option<Box<Connection<S>>>>,
+    /// What has been heard and not been acted on.
+    news: VecDeque<News>,
+    /// Those that have had their turn and are not done.
+    again: Vec<News>,
+    /// Not later than when the first of them has rested long enough.
+    due: Option<Instant>,
+    /// Whose turn it is, and what is heeded of it.
+    turn_of: Option<(usize, Arc<Link>, Heeds)>,
+}
+
+/// Sees that no turn of any reactor lasts. Sleeps while nothing happens.
+pub(super) struct Overseer {
+    sleeps: AtomicBool,
+    /// Wakes it.
+    bell: Arc<Bell>,
+}
+
+/// Has a turn that lasts be relieved. Whether to call it again in a moment.
+pub(super) type Oversee = Box<dyn FnMut() -> Option<Duration> + Send>;
+
+/// What is done with a connection that has been admitted.
+pub(super) type Welcome = Arc<dyn Fn(Arc<Link>, Leave) + Send + Sync>;
+
+/// Starts the reactors. They end when the front is stopping and the last connection has ended.
+pub(super) fn start<S: Serve>(
+    serve: &Arc<S>,
+    common: &Arc<Common>,
+    bell: Arc<Bell>,
+) -> io::Result<(Welcome, Oversee)> {
+    let overseer = Arc::new(Overseer {
+        sleeps: AtomicBool::new(true),
+        bell,
+    });
+    let mut inboxes = Vec::new();
+    for _ in 0..reactors() {
+        inboxes.push(Inbox::start(serve, common, &overseer)?);
+    }
+    let bells = inboxes
+        .iter()
+        .map(|inbox| Arc::clone(&inbox.bell))
+        .collect();
+    common.connections.on_end(bells);
+    let welcoming = inboxes.clone();
+    let next = AtomicUsize::new(0);
+    let welcome = move |link, leave: Leave| {
+        let next = next.fetch_add(1, Ordering::Relaxed);
+        let inbox = &welcoming[next % welcoming.len()];
+        let ring = inbox.ring_of(leave.number);
+        let connection = Connection::new(link, leave, Arc::clone(&inbox.common), ring);
+        inbox.post(Post::Arrives(Box::new(connection)));
+    };
+    let mut seen = vec![0; inboxes.len()];
+    let oversee = move || overseer.oversee(&inboxes, &mut seen);
+    Ok((Arc::new(welcome), Box::new(oversee)))
+}
+
+pub(super) fn reactors() -> usize {
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| thread::available_parallelism().map_or(1, |cores| cores.get()));
+    CORES.div_ceil(CORES_EACH)
+}
+
+impl Overseer {
+    fn oversee<S: Serve>(&self, inboxes: &[Arc<Inbox<S>>], seen: &mut [u64]) -> Option<Duration> {
+        let mut quiet = true;
+        for (inbox, seen) in inboxes.iter().zip(&mut *seen) {
+            let turns = inbox.turns.load(Ordering::Acquire);
+            let is_new = mem::replace(seen, turns) != turns;
+            quiet &= !is_new && !inbox.relieve_unless(is_new);
+        }
+        if quiet {
+            self.sleeps.store(true, Ordering::SeqCst);
+            let turns = inboxes
+                .iter()
+                .map(|inbox| inbox.turns.load(Ordering::SeqCst));
+            quiet = turns.eq(seen.iter().copied());
+        }
+        (!quiet).then_some(LOOK_EVERY)
+    }
+
+    /// A turn begins.
+    fn note(&self) {
+        if self.sleeps.load(Ordering::SeqCst) && self.sleeps.swap(false, Ordering::SeqCst) {
+            self.bell.ring();
+        }
+    }
+}
+
+impl<S: Serve> Inbox<S> {
+    fn start(
+        serve: &Arc<S>,
+        common: &Arc<Common>,
+        overseer: &Arc<Overseer>,
+    ) -> io::Result<Arc<Self>> {
+        let bell = Arc::new(Bell::new()?);
+        let reactor = Box::new(Reactor {
+            readiness: Readiness::new(&bell)?,
+            resting: Vec::new(),
+            news: VecDeque::new(),
+            again: Vec::new(),
+            due: None,
+            turn_of: None,
+        });
+        let inbox = Arc::new(Inbox {
+            serve: Arc::clone(serve),
+            common: Arc::clone(common),
+            posts: Lock::default(),
+            bell,
+            lent: Lock::new(Some(Lent { reactor, run: None })),
+            turns: AtomicU64::new(0),
+            runs: AtomicU64::new(0),
+            overseer: Arc::clone(overseer),
+        });
+        inbox.start_run()?;
+        Ok(inbox)
+    }
+
+    /// How a connection is woken that rests.
+    fn ring_of(self: &Arc<Self>, number: usize) -> Wake {
+        let inbox = Arc::clone(self);
+        Arc::new(move || inbox.post(Post::Rung(number)))
+    }
+
+    fn post(&self, post: Post<S>) {
+        let mut posts = self.posts.lock();
+        posts.push(post);
+        let is_first = posts.len() == 1;
+        drop(posts);
+        if is_first {
+            self.bell.ring();
+        }
+    }
+
+    fn start_run(self: &Arc<Self>) -> io::Result<()> {
+        let inbox = Arc::clone(self);
+        let threads_max = self
+            .common
+            .limits
+            .connections_max
+            .saturating_add(reactors());
+        let connections = &self.common.connections;
+        connections.run(Box::new(move || inbox.run()), threads_max)
+    }
+
+    /// Runs the reactor that is lent to nobody, until it is over or another thread runs it.
+    fn run(self: Arc<Self>) {
+        let run = self.runs.fetch_add(1, Ordering::Relaxed);
+        let mut reactor = self.lent.lock().take().map(|lent| lent.reactor);
+        let inbox = Arc::clone(&self);
+        relieve_with(Some(Box::new(move || inbox.relieve(Some(run)))));
+        while let Some(mut at_work) = reactor.take() {
+            at_work.leave_turn();
+            if let Some((connection, heard)) = at_work.next(&self) {
+                reactor = self.turn(run, at_work, connection, heard);
+            }
+        }
+        relieve_with(None);
+    }
+
+    /// Gives a connection its turn. The reactor comes back, unless another thread runs it by then.
+    fn turn(
+        self: &Arc<Self>,
+        run: u64,
+        mut reactor: Box<Reactor<S>>,
+        mut connection: Box<Connection<S>>,
+        heard: Heard,
+    ) -> Option<Box<Reactor<S>>> {
+        reactor.turn_of = Some((connection.number, connection.link(), connection.heeded));
+        *self.lent.lock() = Some(Lent {
+            reactor,
+            run: Some(run),
+        });
+        self.turns.fetch_add(1, Ordering::SeqCst);
+        self.overseer.note();
+        let mut turn = connection.proceed(&self.serve, heard);
+        let ours = self.lent.lock().take_if(|lent| lent.run == Some(run));
+        if let Some(Lent { mut reactor, .. }) = ours {
+            reactor.turn_of = None;
+            reactor.settle(connection, turn);
+            return Some(reactor);
+        }
+        connection.heeded = Heeds::Nothing;
+        while matches!(turn, TurnEnd::Again) {
+            turn = connection.proceed(&self.serve, Heard::Bell);
+        }
+        if let TurnEnd::Rests(..) = turn {
+            self.post(Post::Arrives(connection));
+        }
+        None
+    }
+
+    /// Has another thread run the reactor, if this run still has it. False if there is no thread.
+    fn relieve(self: &Arc<Self>, run: Option<u64>) -> bool {
+        match &mut *self.lent.lock() {
+            Some(lent) if lent.run == run => lent.run = None,
+            _ => return true,
+        }
+        let started = self.start_run();
+        if let (Err(_), Some(lent)) = (&started, &mut *self.lent.lock()) {
+            lent.run = run;
+        }
+        started.is_ok()
+    }
+
+    /// Relieves the turn that lasts, unless it has just begun. Whether there is one.
+    fn relieve_unless(self: &Arc<Self>, is_new: bool) -> bool {
+        let run = self.lent.lock().as_ref().and_then(|lent| lent.run);
+        if run.is_some() && !is_new {
+            let _later = self.relieve(run);
+        }
+        run.is_some()
+    }
+}
+
+impl<S: Serve> Reactor<S> {
+    /// The connection whose turn it was before another thread began to run this is that thread's.
+    fn leave_turn(&mut self) {
+        if let Some((number, link, heeded)) = self.turn_of.take() {
+            let _gone = self
+                .readiness
+                .watch(number, &link.socket, heeded, Heeds::Nothing);
+        }
+    }
+
+    /// The next connection that has its turn, and why. `None` when it is over.
+    fn next(&mut self, inbox: &Inbox<S>) -> Option<(Box<Connection<S>>, Heard)> {
+        loop {
+            while let Some((number, heard)) = self.news.pop_front() {
+                // One that has ended, or is another by now, has its turn for nothing.
+                if let Some(connection) = self.resting.get_mut(number).and_then(Option::take) {
+                    return Some((connection, heard));
+                }
+            }
+            if inbox.common.connections.is_over() {
+                return None;
+            }
+            let now = Instant::now();
+            let time = match self.again.is_empty() {
+                true => self.due.map(|due| due.saturating_duration_since(now)),
+                false => Some(Duration::ZERO),
+            };
+            let news = &mut self.news;
+            let tell = |told| news.push_back(told);
+            if self.readiness.wait(&inbox.bell, time, tell) {
+                self.take(mem::take(&mut *inbox.posts.lock()));
+            }
+            self.news.extend(self.again.drain(..));
+            if self.due.is_some_and(|due| due <= now) {
+                self.find_due(now);
+            }
+        }
+    }
+
+    fn take(&mut self, posts: Vec<Post<S>>) {
+        for post in posts {
+            let number = match post {
+                Post::Rung(number) => number,
+                Post::Arrives(connection) => {
+                    let number = connection.number;
+                    self.rest(connection);
+                    number
+                }
+            };
+            // What it was rung for before it came is looked for now.
+            self.news.push_back((number, Heard::Bell));
+        }
+    }
+
+    fn find_due(&mut self, now: Instant) {
+        self.due = None;
+        for connection in self.resting.iter().flatten() {
+            match connection.rests_until <= now {
+                true => self.news.push_back((connection.number, Heard::Silence)),
+                false => put_first(&mut self.due, connection.rests_until),
+            }
+        }
+    }
+
+    /// A connection has had its turn.
+    fn settle(&mut self, mut connection: Box<Connection<S>>, turn: TurnEnd) {
+        let number = connection.number;
+        let heeds = match turn {
+            TurnEnd::Rests(heeds) => heeds,
+            TurnEnd::Again => connection.heeded,
+            TurnEnd::Ends => Heeds::Nothing,
+        };
+        let link = connection.link();
+        let heeded = mem::replace(&mut connection.heeded, heeds);
+        let watched = self.readiness.watch(number, &link.socket, heeded, heeds);
+        match turn {
+            TurnEnd::Ends => return,
+            TurnEnd::Again => self.again.push((number, Heard::Bell)),
+            TurnEnd::Rests(_) => put_first(&mut self.due, connection.rests_until),
+        }
+        if let Err(error) = watched {
+            log::error!("a connection ends, for it cannot be watched: {error}");
+            link.cut();
+            connection.heeded = Heeds::Nothing;
+            self.again.push((number, Heard::End));
+        }
+        self.rest(connection);
+    }
+
+    fn rest(&mut self, connection: Box<Connection<S>>) {
+        let number = connection.number;
+        if self.resting.len() <= number {
+            self.resting.resize_with(number + 1, || None);
+        }
+        self.resting[number] = Some(connection);
+    }
+}
+
+fn put_first(due: &mut Option<Instant>, other: Instant) {
+    *due = Some(due.map_or(other, |due| due.min(other)));
+}
