@@ -48,8 +48,9 @@
 //! bytes <── transport <──────────────────── outbox <────────────────────┘
 //! ```
 //!
-//! - The *transport* has one thread for each connection, which alone reads it, and writes what a worker did not send at once; a pipe has one that
-//!   reads and one that writes.
+//! - The *transport* has one thread that hears of all connections that rest, between two requests or while a call runs, and gives each its turn: it alone reads
+//!   it then, and writes what a worker did not send at once. Before it waits for one of them (half a request, a slow reader, a stream) another thread takes the
+//!   others over. A pipe has one thread that reads and one that writes.
 //! - The *engine* answers cheap requests at once, on that thread, and there it also runs tools that never wait: those with
 //!   [`Tool::inline`], the server's own among them, which wait for nothing but the store of jobs. Every other call, of a tool, a prompt, a resource or a
 //!   completer, goes to the *lane* of what it calls, one in a workspace when its turn has come, a background job to `jobs`. A lane is a name, a fixed number of
@@ -82,7 +83,9 @@
 //! Who wakes whom:
 //!
 //! ```text
-//! mcp-accept ── a connection: condition variable, or a new thread ──▶ mcp-conn-<n>
+//! mcp-accept ── a connection: the reactor's inbox and bell ─────────▶ mcp-conn-<n>, the one that runs the reactor
+//! mcp-conn-<n>, mcp-accept ── the reactor, of a thread that waits:
+//!                             condition variable, or a new thread ──▶ mcp-conn-<n>, a spare one
 //! mcp-conn-<n>, mcp-pipe-reader ── a call: the lane's queue ────────▶ mcp-<lane>-<n>
 //! mcp-<lane>-<n> ── an event, or what of an answer the kernel did
 //!                   not take at once: the outbox ──────────────────▶ mcp-conn-<n>, mcp-pipe-writer
@@ -112,7 +115,7 @@
 //! |---|---|
 //! | era | *modern*: a request says all there is to know of its client; *legacy*, the handshake era: a session remembers it |
 //! | fork | the copy of the state that one call has to itself ([`Fork`]) |
-//! | owner | who a request comes from, as far as it is known: a session, a pipe, or nobody; what is kept for it is found and charged by that; the owner of a connection is its thread |
+//! | owner | who a request comes from, as far as it is known: a session, a pipe, or nobody; what is kept for it is found and charged by that; the owner of a connection is the thread that it has its turn on |
 //! | answer | the one terminal message to a request: a *response* of JSON-RPC, with a *result* or an error; a *reply* is what a handler has made, before it is written; what a client says to a question of ours is *its* answer |
 //! | inline | [`Tool::inline`]: its handler runs on the thread that has read the request, and so never waits. [`Execution::Inline`] says something else: a call is answered with its result, and not with a job |
 //! | permit, slot | a permit is the right to be one of so many, such as the calls that a lane holds, given back by its drop; a slot is where one particular thing goes: an answer in an outbox, a resource in a pool, a worker in its lane, an argument in a script's word |
@@ -122,7 +125,9 @@
 //! | tag | in the code, what a log (`request_id=`), an answer (`X-Request-Id`) and [`RequestContext::request_id`] call the request id; the `id` of JSON-RPC, which the client chose, is a `RequestId` |
 //! | room | a module of the source; elsewhere space |
 //! | seam | the trait `Exchange`, between the rules of MCP over HTTP and the fronts that read bytes |
-//! | bell | what wakes a connection's thread while it waits in `poll` for its client: an eventfd |
+//! | turn | what a connection does on one thread between two rests; it *rests* when nothing is to be done before its client, its call or the clock says so |
+//! | reactor | the connections that rest, and what hears of all of them; one thread at a time runs it |
+//! | bell | what wakes a thread that waits for clients in `poll` or `epoll`: an eventfd |
 //! | port | where the one answer to a request goes: an outbox, a batch, or a job's record; to take it is the right to answer |
 //! | callable | what a call runs: the handler of a tool, a prompt or a resource, as it was registered; the call's *target* is what its client named |
 //! | job | a background job; what a lane runs is a *work item*, and so far a call or an attempt of a job |

@@ -1,6 +1,6 @@
 //! The modern era's streams of change notifications: opened by `subscriptions/listen`, ended by the client or by the drain.
 //!
-//! A subscription is a call without a worker: it is cancelled, logged and answered as calls are, and costs the thread of its connection
+//! A subscription is a call without a worker: it is cancelled, logged and answered as calls are, and costs a thread of the transport's
 //! and a bounded outbox. The list of them is locked while one is acknowledged and while a change is published, so that nothing can come in
 //! front of an acknowledgement; and again while they are taken out to be ended, so that nothing can come behind the result. Must not know HTTP.
 //! Specification: `basic/patterns/subscriptions` of revision 2026-07-28.

@@ -138,7 +138,7 @@ pub(crate) type SendAtOnce = Box<dyn FnMut(&HttpResponse<'_>, &mut Vec<u8>) -> S
 pub(crate) struct SentBytes {
     /// How many bytes of head and body have left.
     pub(crate) count: usize,
-    /// All have left, and the connection's thread has to be woken all the same: it is to close.
+    /// All have left, and the connection has to be woken all the same: it is to close.
     pub(crate) wakes_owner: bool,
 }
 

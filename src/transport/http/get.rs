@@ -59,7 +59,7 @@ impl Endpoint {
         let carried = streams.carry().ok_or_else(|| {
             HttpRefusal::busy("This session has its maximum of event streams open; end one first")
         })?;
-        // A session that has none gets that of one with several, which ends as soon as its connection's thread has seen it.
+        // A session that has none gets that of one with several, which ends as soon as its thread has seen it.
         let takes = || streams.carries_one() && self.engine.end_one_stream();
         let taken = || takes().then(|| Counted::one(self.engine.streams()));
         let permit = self.stream_permit().or_else(taken).ok_or_else(|| {

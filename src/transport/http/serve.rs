@@ -1,6 +1,6 @@
 //! One HTTP exchange from head to last byte, told once for every front: begin reading here.
 //!
-//! Runs on the thread that owns the connection: finds the path, checks the head, reads the body, hands the message to the engine and what it
+//! Runs on the thread whose turn the connection's is: finds the path, checks the head, reads the body, hands the message to the engine and what it
 //! answers to `write`. While the server drains, nothing is refused here that may belong to an accepted call: the answer to a question of ours, a
 //! cancellation, a client that comes back for its stream, the end of a session. New calls are refused by their lanes; inline tools have none and are answered.
 //! Must not know how bytes are read, which lane runs what, or what a method means.

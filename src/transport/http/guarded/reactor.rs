@@ -27,6 +27,7 @@ use super::registry::Leave;
 use super::socket::Bell;
 use crate::base::lock::Lock;
 use crate::base::log;
+use crate::base::panics;
 use crate::base::waiting::relieve_with;
 use crate::outbox::Wake;
 use crate::transport::http::exchange::{Heard, Heeds, Serve};
@@ -243,7 +244,7 @@ impl<S: Serve> Inbox<S> {
         });
         self.turns.fetch_add(1, Ordering::SeqCst);
         self.overseer.note();
-        let mut turn = connection.proceed(&self.serve, heard);
+        let mut turn = self.proceed(&mut connection, heard);
         let ours = self.lent.lock().take_if(|lent| lent.run == Some(run));
         if let Some(Lent { mut reactor, .. }) = ours {
             reactor.turn_of = None;
@@ -252,12 +253,20 @@ impl<S: Serve> Inbox<S> {
         }
         connection.heeded = Heeds::Nothing;
         while matches!(turn, TurnEnd::Again) {
-            turn = connection.proceed(&self.serve, Heard::Bell);
+            turn = self.proceed(&mut connection, Heard::Bell);
         }
         if let TurnEnd::Rests(..) = turn {
             self.post(Post::Arrives(connection));
         }
         None
+    }
+
+    /// A panic ends this connection and no other.
+    fn proceed(&self, connection: &mut Connection<S>, heard: Heard) -> TurnEnd {
+        panics::catch(|| connection.proceed(&self.serve, heard)).unwrap_or_else(|panic| {
+            log::error!(detail: &panic.backtrace(), "a connection panicked: {panic}");
+            TurnEnd::Ends
+        })
     }
 
     /// Has another thread run the reactor, if this run still has it. False if there is no thread.

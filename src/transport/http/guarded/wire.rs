@@ -41,7 +41,7 @@ pub(super) struct Begun {
     lost: Duration,
 }
 
-/// The owner's end of a socket. There is one, in the connection's thread.
+/// The owner's end of a socket. There is one.
 pub(super) struct Wire {
     pub(super) link: Arc<Link>,
     pub(super) limits: Arc<Limits>,

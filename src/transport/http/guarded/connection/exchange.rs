@@ -8,14 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::answer::sends_now;
+use super::super::head::BodyFraming;
 use super::super::intake::{BodySource, UNREAD_BODY_BYTES_MAX};
 use super::super::socket::{Bell, Wait};
 use super::Connection;
 use crate::base::waiting::about_to_wait;
 use crate::outbox::{Wake, short_way_is_on};
 use crate::transport::http::exchange::{
-    BodyError, Exchange, Field, Heard, Heeds, HttpResponse, KeptOutbox, SendAtOnce, Serve,
+    BodyError, Exchange, FREE_BODY_BYTES, Field, Heard, Heeds, HttpResponse, KeptOutbox,
+    SendAtOnce, Serve,
 };
+
+const NO_THREAD: &str = "The server has no thread for a body of this length; try again later";
 
 impl<S: Serve> Connection<S> {
     /// What is heeded of the client.
@@ -87,6 +91,15 @@ impl<S: Serve> Exchange for Connection<S> {
     }
 
     fn read_body(&mut self, bytes_max: usize) -> Result<(), BodyError> {
+        let is_short = match self.head.framing {
+            BodyFraming::Empty => true,
+            BodyFraming::Length(length) => length <= FREE_BODY_BYTES as u64,
+            BodyFraming::Chunked => false,
+        };
+        // A long one takes its time, to come and to be understood.
+        if !is_short && !about_to_wait() {
+            return Err(BodyError::Unavailable(NO_THREAD));
+        }
         let is_noted = self.intake.has_body(&self.head);
         let read = self.take_body(bytes_max, Wait::ForBytes);
         self.left |= matches!(read, Err(BodyError::Gone));

@@ -316,7 +316,7 @@ fn in_own_process(test: &str) {
         ])
         .arg("--nocapture")
         .env(IN_OWN_PROCESS, "1")
-        // What an arena keeps for the next one is not what the front holds, and a machine with many cores has one for each connection's thread.
+        // What an arena keeps for the next one is not what the front holds, and a machine with many cores has one for each thread.
         .env("MALLOC_ARENA_MAX", "2")
         .env_remove("GLIBC_TUNABLES")
         .output()
