@@ -222,8 +222,11 @@ impl<S: Serve> Inbox<S> {
         relieve_with(Some(Box::new(move || inbox.relieve(Some(run)))));
         while let Some(mut at_work) = reactor.take() {
             at_work.leave_turn();
-            if let Some((connection, heard)) = at_work.next(&self) {
-                reactor = self.turn(run, at_work, connection, heard);
+            match at_work.next(&self) {
+                Some((connection, heard)) => {
+                    reactor = self.turn(run, at_work, connection, heard);
+                }
+                None => self.common.connections.thread_is_spare(),
             }
         }
         relieve_with(None);
@@ -255,6 +258,8 @@ impl<S: Serve> Inbox<S> {
         while matches!(turn, TurnEnd::Again) {
             turn = self.proceed(&mut connection, Heard::Bell);
         }
+        // Before the connection is anywhere else, or threads would be wanted for more of them than there may be.
+        self.common.connections.thread_is_spare();
         if let TurnEnd::Rests(..) = turn {
             self.post(Post::Arrives(connection));
         }

@@ -27,6 +27,9 @@ const SPARE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the threads of connections that were cut may take to end: they only have to notice.
 const CUT_GRACE: Duration = Duration::from_secs(1);
 
+/// How long threads that are ending may keep another from being started.
+const ENDING_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long a connection that is to make room may take. It only has to wake and to close.
 const EVICTION_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -166,15 +169,13 @@ impl Connections {
         self.left.notify_all();
     }
 
-    /// Has a spare thread do this, or a new one, of which there are so many at most.
+    /// Has a spare thread do this, or a new one; there are so many at most. At its end the work must say that its [thread is spare](Self::thread_is_spare).
     pub(super) fn run(self: &Arc<Self>, work: ThreadWork, threads_max: usize) -> io::Result<()> {
         let lacks = |table: &ConnectionTable| table.spare <= table.waiting.len();
-        // A thread that has brought its connection back is spare in a moment.
         let full = |table: &mut ConnectionTable| lacks(table) && table.living >= threads_max;
-        let waited = self
-            .left
-            .wait_timeout_while(self.table.lock(), EVICTION_PATIENCE, full);
         // Held until the thread is in the table, so that a thread that ends at once finds itself there.
+        let table = self.table.lock();
+        let waited = self.left.wait_timeout_while(table, ENDING_PATIENCE, full);
         let mut table = waited.expect(HELD).0;
         if full(&mut table) {
             return Err(io::ErrorKind::QuotaExceeded.into());
@@ -185,6 +186,12 @@ impl Connections {
         table.waiting.push_back(work);
         self.work.notify_one();
         Ok(())
+    }
+
+    /// This thread has done its work, and does what comes next.
+    pub(super) fn thread_is_spare(&self) {
+        self.table.lock().spare += 1;
+        self.left.notify_all();
     }
 
     fn start_thread(self: &Arc<Self>, table: &mut ConnectionTable) -> io::Result<()> {
@@ -200,8 +207,6 @@ impl Connections {
                 let _ending = ThreadExit(&connections, number); // dropped last, even if the work panics
                 while let Some(work) = connections.next() {
                     work();
-                    connections.table.lock().spare += 1;
-                    connections.left.notify_all();
                 }
             })?;
         table.started += 1;
