@@ -68,8 +68,10 @@ pub(super) struct SharedServer {
     /// Whether a first interrupt is meant for the client and not for the server.
     pub(super) spares_interrupts: AtomicBool,
     /// When the last interrupt came.
+    #[cfg(feature = "ctrlc")]
     pub(super) interrupted: Lock<Option<Instant>>,
     /// Whether a signal has asked for the end.
+    #[cfg(feature = "ctrlc")]
     pub(super) was_signalled: AtomicBool,
 }
 
@@ -97,7 +99,9 @@ impl SharedServer {
             report: OnceLock::new(),
             failure: Lock::default(),
             spares_interrupts: AtomicBool::new(false),
+            #[cfg(feature = "ctrlc")]
             interrupted: Lock::default(),
+            #[cfg(feature = "ctrlc")]
             was_signalled: AtomicBool::new(false),
         }
     }

@@ -42,10 +42,10 @@ pub(crate) struct UnderWay {
 type Served = io::Result<Option<(Waiting, Accepted, Awaits)>>;
 
 impl Serve for Endpoint {
-    type UnderWay = UnderWay;
+    type UnderWay = Box<UnderWay>;
 
     /// Serves one exchange.
-    fn serve<E: Exchange>(&self, exchange: &mut E) -> Option<(UnderWay, Awaits)> {
+    fn serve<E: Exchange>(&self, exchange: &mut E) -> Option<(Box<UnderWay>, Awaits)> {
         let tag = tag(exchange);
         let route = self.paths.find(exchange.target());
         let origin = self.callers.check_origin(exchange);
@@ -74,15 +74,15 @@ impl Serve for Endpoint {
     fn go_on<E: Exchange>(
         &self,
         exchange: &mut E,
-        under_way: UnderWay,
+        under_way: Box<UnderWay>,
         heard: Heard,
-    ) -> Option<(UnderWay, Awaits)> {
+    ) -> Option<(Box<UnderWay>, Awaits)> {
         let UnderWay {
             tag,
             origin,
             accepted,
             mut waiting,
-        } = under_way;
+        } = *under_way;
         waiting.hear(heard);
         let reply = HttpReply {
             endpoint: self,
@@ -111,18 +111,22 @@ impl Serve for Endpoint {
     }
 }
 
-fn rests(served: Served, tag: RequestTag, origin: Option<String>) -> Option<(UnderWay, Awaits)> {
+fn rests(
+    served: Served,
+    tag: RequestTag,
+    origin: Option<String>,
+) -> Option<(Box<UnderWay>, Awaits)> {
     let served = served.unwrap_or_else(|error| {
         log::debug!("the client has gone: {error} request_id={tag}");
         None
     });
     let (waiting, accepted, rest) = served?;
-    let under_way = UnderWay {
+    let under_way = Box::new(UnderWay {
         tag,
         origin,
         accepted,
         waiting,
-    };
+    });
     Some((under_way, rest))
 }
 

@@ -15,6 +15,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::thread;
@@ -27,7 +28,6 @@ use super::registry::Leave;
 use super::socket::Bell;
 use crate::base::lock::Lock;
 use crate::base::log;
-use crate::base::panics;
 use crate::base::waiting::relieve_with;
 use crate::outbox::Wake;
 use crate::transport::http::exchange::{Heard, Heeds, Serve};
@@ -266,10 +266,11 @@ impl<S: Serve> Inbox<S> {
         None
     }
 
-    /// A panic ends this connection and no other.
     fn proceed(&self, connection: &mut Connection<S>, heard: Heard) -> TurnEnd {
-        panics::catch(|| connection.proceed(&self.serve, heard)).unwrap_or_else(|panic| {
-            log::error!(detail: &panic.backtrace(), "a connection panicked: {panic}");
+        // Unwind safety: what a panic leaves half done is this connection's own, and it ends.
+        let proceeded = catch_unwind(AssertUnwindSafe(|| connection.proceed(&self.serve, heard)));
+        proceeded.unwrap_or_else(|_panic| {
+            log::error!("a connection ends by a panic");
             TurnEnd::Ends
         })
     }
