@@ -83,7 +83,7 @@
 //! Who wakes whom:
 //!
 //! ```text
-//! mcp-accept ── a connection: the reactor's inbox and bell ─────────▶ mcp-conn-<n>, the one that runs the reactor
+//! mcp-accept ── a connection: the reactor's inbox and bell ─────────▶ mcp-conn-<n>, which runs the reactor
 //! mcp-conn-<n>, mcp-accept ── the reactor, of a thread that waits:
 //!                             condition variable, or a new thread ──▶ mcp-conn-<n>, a spare one
 //! mcp-conn-<n>, mcp-pipe-reader ── a call: the lane's queue ────────▶ mcp-<lane>-<n>
