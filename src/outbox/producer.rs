@@ -73,8 +73,8 @@ pub(super) struct OutboxState {
     pub(super) pace: Pace,
     /// An answer is on the short way; nothing may be written beside it.
     pub(super) sending: bool,
-    /// How many answers have gone the short way since the receiver was last here.
-    pub(super) sent: usize,
+    /// Whether answers have gone the short way since the receiver was last here.
+    pub(super) has_sent: bool,
     /// The one thread that accepts requests waits for room.
     pub(super) room_waited_for: bool,
     pub(super) receiver_gone: bool,
@@ -112,7 +112,7 @@ impl SharedOutbox {
                 short_way: None,
                 pace: Pace::default(),
                 sending: false,
-                sent: 0,
+                has_sent: false,
                 room_waited_for: false,
                 receiver_gone: false,
                 unread: None,
@@ -174,20 +174,11 @@ impl SharedOutbox {
 impl OutboxState {
     /// Whether nothing is in it, nothing is due, and nothing has been said about it.
     pub(super) fn is_as_new(&self) -> bool {
-        self.is_plain() && self.due == 0 && !self.sending
-    }
-
-    /// The same, but that the one answer which is due is on the short way.
-    pub(super) fn is_leaving(&self) -> bool {
-        self.is_plain() && self.due == 1 && self.sending
-    }
-
-    fn is_plain(&self) -> bool {
         let told =
             self.closed || self.superseded || self.pace != Pace::Single || self.takes_no_requests;
-        let left = self.detach_waits || self.sent > 0 || self.room_waited_for;
+        let left = self.detach_waits || self.has_sent || self.room_waited_for;
         let asked = self.unread.is_some() || self.on_arrival.is_some();
-        !told && !left && !asked && self.queue.is_empty()
+        !told && !left && !asked && self.queue.is_empty() && self.due == 0 && !self.sending
     }
 
     fn is_full(&self, bounds: &Bounds) -> bool {

@@ -70,8 +70,8 @@ pub(crate) enum Item {
     Answer(Answer),
     /// What is left of an answer that went the short way.
     Rest(Rest),
-    /// So many answers have gone the short way, whole.
-    Sent(usize),
+    /// Answers have gone the short way, whole.
+    Sent,
     /// A request that was accepted ends without an answer: it was cancelled, or needed none.
     NoAnswer(Option<Access>),
     /// The receiver is to detach, behind everything that was put in before: what follows is left to the receiver that takes over from it, if one does; else it goes on itself.

@@ -45,7 +45,7 @@ impl OutboxReceiver {
     /// Waits for the next item, until `deadline` if there is one. Without one it yields before it sleeps: what comes together is read together.
     pub(crate) fn recv(&self, deadline: Option<Instant>) -> Item {
         if deadline.is_none()
-            && let Some(item) = look_and_yield(|| self.next(&mut self.0.lock()))
+            && let Some(item) = self.recv_soon()
         {
             return item;
         }
@@ -61,6 +61,11 @@ impl OutboxReceiver {
                 None => return Item::TimedOut,
             }
         }
+    }
+
+    /// The next item, if it comes while yielding is cheap.
+    pub(crate) fn recv_soon(&self) -> Option<Item> {
+        look_and_yield(|| self.next(&mut self.0.lock()))
     }
 
     /// Waits for items, and takes all that are there, about this many bytes of them. All of them count until this is called again.
@@ -84,18 +89,16 @@ impl OutboxReceiver {
     }
 
     /// The next item if there is one. If there is none, `wake` is called for what comes, as `rings` says, until this is called again. While an answer is on
-    /// the short way, nothing may be written, and only who need not hear of its end can wait so.
+    /// the short way, nothing may be written, and who need not hear of its end says so.
     pub(crate) fn try_recv(&self, wake: &Wake, rings: Rings) -> Result<Item, Pending> {
         let mut state = self.0.lock();
         if let Some(item) = self.next(&mut state) {
             return Ok(item);
         }
-        if state.sending && rings != Rings::ForItems {
-            return Err(Pending::Sending);
-        }
-        state.waits = (rings != Rings::Never).then(|| ReceiverWait {
+        let hears_of_sent = rings == Rings::ForSent || (state.sending && rings == Rings::Never);
+        state.waits = (hears_of_sent || rings == Rings::ForItems).then(|| ReceiverWait {
             wake: Some(Arc::clone(wake)),
-            hears_of_sent: rings == Rings::ForSent,
+            hears_of_sent,
         });
         match state.sending {
             true => Err(Pending::Sending),
@@ -106,7 +109,7 @@ impl OutboxReceiver {
     /// Takes the events that are next, about this many bytes of them.
     pub(crate) fn take_events(&self, into: &mut Vec<Vec<u8>>, bytes_max: usize) {
         let mut state = self.0.lock();
-        if !state.sending && !state.superseded && state.sent == 0 {
+        if !state.sending && !state.superseded && !state.has_sent {
             state.queue.pop_events(into, bytes_max);
         }
     }
@@ -138,15 +141,6 @@ impl OutboxReceiver {
         state.is_as_new().then_some(self)
     }
 
-    /// Whether all that is still to come is the sender's word that the one answer has left: then another exchange may begin, whose answer comes behind it.
-    /// The caller waits no more.
-    pub(crate) fn is_leaving(&self) -> bool {
-        let mut state = self.0.lock();
-        state.waits = None;
-        // The other one is the sender.
-        state.is_leaving() && Arc::strong_count(&self.0) == 2
-    }
-
     /// The next item, if there is one that may be read now. To ask for it says that the item before has been written.
     fn next(&self, state: &mut OutboxState) -> Option<Item> {
         state.queue.written();
@@ -159,8 +153,8 @@ impl OutboxReceiver {
         if state.is_held_back() {
             return None;
         }
-        if state.sent > 0 {
-            return Some(Item::Sent(mem::take(&mut state.sent)));
+        if mem::take(&mut state.has_sent) {
+            return Some(Item::Sent);
         }
         if state.sending {
             return None;

@@ -56,7 +56,7 @@ impl SharedOutbox {
         match rest {
             None => {
                 state.due -= 1;
-                state.sent += 1;
+                state.has_sent = true;
             }
             Some(rest) if state.receiver_gone => {
                 drop(state);

@@ -81,7 +81,7 @@ fn next(receiver: &OutboxReceiver) -> String {
             String::from_utf8(answer.body).expect("the test sends text")
         ),
         Item::Rest(rest) => format!("rest {}", String::from_utf8_lossy(rest.bytes())),
-        Item::Sent(_) => "sent".into(),
+        Item::Sent => "sent".into(),
         Item::NoAnswer(_) => "no answer".into(),
         Item::Detach => "detach".into(),
         Item::Superseded => "superseded".into(),

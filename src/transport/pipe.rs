@@ -301,7 +301,7 @@ impl<W: Write> Writer<W> {
             }
             Item::NoAnswer(access) => self.sent.extend(access.map(|access| (0, access))),
             // A pipe is one stream without an end.
-            Item::Detach | Item::Superseded | Item::Sent(_) | Item::TimedOut | Item::Finished => {}
+            Item::Detach | Item::Superseded | Item::Sent | Item::TimedOut | Item::Finished => {}
         }
     }
 

@@ -91,19 +91,9 @@ pub(crate) trait Exchange {
         None
     }
 
-    /// Whether the thread that sends the answer knows which exchange it is of, so that the next may begin meanwhile.
-    fn can_leave(&self) -> bool {
-        false
-    }
-
     /// Where an outbox is kept from one exchange to the next, if it is.
-    fn kept_outbox(&mut self) -> Option<&mut Option<KeptOutbox>> {
+    fn kept_outbox(&mut self) -> Option<&mut Option<OutboxReceiver>> {
         None
-    }
-
-    /// Writes the end of an answer to the exchange before.
-    fn write_earlier(&mut self, _bytes: &[u8]) -> io::Result<()> {
-        Ok(())
     }
 
     /// The answer has gone the short way, except for these last bytes, which the owner sends.
@@ -121,14 +111,6 @@ pub(crate) trait Exchange {
 
     /// Asks that the connection be closed after this exchange, and says so in the answer's head if that is still to come.
     fn close_after(&mut self);
-}
-
-/// The outbox of an exchange that has ended, for the next one.
-pub(crate) enum KeptOutbox {
-    AsNew(OutboxReceiver),
-    /// A worker is about to say that the answer has left. Its client has sent another request meanwhile, so most likely it has; if not, the rest is written
-    /// before anything else ([`Serve::end_earlier`]).
-    Leaving(OutboxReceiver),
 }
 
 /// Sends a complete answer at once, on any thread, as far as that needs no waiting. It leaves the answer's head in the buffer.
@@ -195,12 +177,6 @@ pub(crate) trait Serve: Send + Sync + 'static {
         under_way: Self::UnderWay,
         heard: Heard,
     ) -> Option<(Self::UnderWay, Awaits)>;
-
-    /// Ends the exchange before, if its answer is still leaving: waits for the sender's last step, and writes what it has not sent. Before anything is written,
-    /// and before the front waits for the client.
-    fn end_earlier<E: Exchange>(&self, _exchange: &mut E) -> io::Result<()> {
-        Ok(())
-    }
 
     /// Answers what the front refuses by itself, with as much of a head as could be read: it is bad, it did not come in time, there is no thread
     /// for it, or nobody has answered it.
@@ -269,8 +245,6 @@ impl<E: Exchange> HeaderFields for E {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use crossbeam_channel::Sender;
-
     use super::*;
 
     /// A request that is only a head.
@@ -279,8 +253,6 @@ pub(crate) mod tests {
         pub(crate) method: &'static str,
         pub(crate) target: &'static str,
         pub(crate) fields: Vec<(&'static str, &'static str)>,
-        /// Its client has sent the next request, and this is told when the owner asks whether that may begin.
-        pub(crate) next_waits: Option<Sender<()>>,
     }
 
     impl TestExchange {
@@ -293,7 +265,6 @@ pub(crate) mod tests {
                 method,
                 target,
                 fields,
-                next_waits: None,
             }
         }
     }
@@ -332,19 +303,6 @@ pub(crate) mod tests {
         }
         fn finish(&mut self, _: &[u8]) -> io::Result<()> {
             Ok(())
-        }
-        fn bell(&mut self) -> Option<Wake> {
-            self.next_waits.as_ref()?;
-            Some(Arc::new(|| {}))
-        }
-        fn wait(&mut self, _: Heeds, _: Option<Duration>) -> Heard {
-            Heard::Bytes
-        }
-        fn can_leave(&self) -> bool {
-            if let Some(next_waits) = &self.next_waits {
-                next_waits.send(()).expect("somebody listens");
-            }
-            false
         }
         fn client_left(&mut self) -> bool {
             false

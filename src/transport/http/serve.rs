@@ -16,7 +16,7 @@ use crate::transport::http::endpoint::{Endpoint, Route, readable_fields};
 use crate::transport::http::exchange::{Awaits, BodyError, Exchange, Field, Heard, Serve};
 use crate::transport::http::policy::{self, ALLOW, NO_SESSIONS, Verb, method_not_allowed};
 use crate::transport::http::refusal::HttpRefusal;
-use crate::transport::http::write::{HttpReply, Waiting, end_earlier, write};
+use crate::transport::http::write::{HttpReply, Waiting, write};
 
 /// What a header that may stand only once says; a refusal when it stands twice.
 pub(super) fn optional<'a, E: Exchange>(
@@ -92,10 +92,6 @@ impl Serve for Endpoint {
         };
         let served = self.write(reply, waiting, accepted);
         rests(served, tag, origin)
-    }
-
-    fn end_earlier<E: Exchange>(&self, exchange: &mut E) -> io::Result<()> {
-        end_earlier(self, exchange)
     }
 
     fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
@@ -199,13 +195,12 @@ impl Endpoint {
         if let Err(error) = reply.exchange.read_body(self.limits.body_bytes_max) {
             return refuse_body(reply, &error).map(|()| None);
         }
-        let mut incoming = reply.incoming()?;
+        let incoming = reply.incoming();
         let checked = policy::check_message(&*reply.exchange)
             .and_then(|()| optional(&*reply.exchange, "Mcp-Session-Id"));
         let session_id = match checked {
             Ok(session_id) => session_id,
             Err(refusal) => {
-                incoming.end_earlier(reply.endpoint, reply.exchange)?;
                 let refusal = refusal.of(reply.exchange.body());
                 return reply.refuse(&refusal).map(|()| None);
             }

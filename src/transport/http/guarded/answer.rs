@@ -202,10 +202,9 @@ pub(super) fn sends_now(link: &Arc<Link>, connections: &Arc<Connections>) -> Sen
         if connections.is_stopping() {
             return SentBytes::NOTHING;
         }
-        let request = link.request();
         let mut sent = send_at_once(&link.socket, response, head);
         if sent.count == head.len() + response.body.len() {
-            link.answered(request);
+            link.answered();
             sent.wakes_owner = connections.is_stopping();
         }
         sent

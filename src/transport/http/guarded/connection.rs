@@ -53,8 +53,8 @@ use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::log_rate::LogRate;
 use crate::base::waiting::{about_to_wait, after};
-use crate::outbox::Wake;
-use crate::transport::http::exchange::{Heard, Heeds, KeptOutbox, Serve};
+use crate::outbox::{OutboxReceiver, Wake};
+use crate::transport::http::exchange::{Heard, Heeds, Serve};
 use crate::transport::http::refusal::HttpRefusal;
 
 /// So many requests that were sent ahead are answered in one turn.
@@ -91,7 +91,7 @@ pub(super) struct Connection<S: Serve> {
     /// What wakes a thread that waits for its client; `None` on a connection that is idle.
     bell: Option<(Arc<Bell>, Wake)>,
     /// What the last exchange waited for, to be used again; `None` on a connection that is idle.
-    outbox: Option<KeptOutbox>,
+    outbox: Option<OutboxReceiver>,
     /// Since when it waits for a request.
     idle: Option<Begun>,
     requests: u64,
@@ -188,13 +188,13 @@ impl<S: Serve> Connection<S> {
     fn receive(&mut self, serve: &S, heard: Heard) -> Result<(), TurnEnd> {
         self.answer.reset();
         if self.intake.is_empty() {
-            self.await_first_byte(serve, heard)?;
+            self.await_first_byte(heard)?;
         }
         self.read_request(serve).map_err(|end| self.close(end))
     }
 
     /// Rests between two requests. After a while without buffers: an idle connection costs hardly more than its socket.
-    fn await_first_byte(&mut self, serve: &S, heard: Heard) -> Result<(), TurnEnd> {
+    fn await_first_byte(&mut self, heard: Heard) -> Result<(), TurnEnd> {
         // While it waited for its answer to leave it may have been woken by the next request. What has arrived is read before its time is judged.
         let filled = match mem::take(&mut self.has_bytes) || heard != Heard::Bell {
             true => self.intake.fill_now(&mut self.wire),
@@ -209,17 +209,14 @@ impl<S: Serve> Connection<S> {
                 self.wire.link.now_lingering(); // nothing is lost by cutting it
                 Err(TurnEnd::Ends)
             }
-            Filled::TimedOut => Err(self.rest_idle(serve)),
+            Filled::TimedOut => Err(self.rest_idle()),
         }
     }
 
-    fn rest_idle(&mut self, serve: &S) -> TurnEnd {
+    fn rest_idle(&mut self) -> TurnEnd {
         let begun = match self.idle {
             Some(begun) => begun,
             None => {
-                if serve.end_earlier(self).is_err() {
-                    return TurnEnd::Ends;
-                }
                 self.wire.link.begin_idle();
                 *self.idle.insert(self.wire.begin())
             }
@@ -258,7 +255,6 @@ impl<S: Serve> Connection<S> {
         // What has come whole, as nearly all do, is never waited for.
         if !is_read || !self.note_whole() {
             self.deaf |= !self.wire.link.begin_reading();
-            serve.end_earlier(self).map_err(|_gone| End::Close)?;
         }
         if !is_read {
             let read = self.read_head();

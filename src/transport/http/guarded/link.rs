@@ -20,10 +20,6 @@ use super::socket::Socket;
 pub(super) struct Link {
     pub(super) socket: Socket,
     phase: AtomicU64,
-    /// The phase of the last whole request. Only the owner looks.
-    last_busy: AtomicU64,
-    /// The phase of the request whose answer a worker has begun to send.
-    answering: AtomicU64,
     opened: Instant,
     /// When it was last idle, began to read or had read another `body_bytes_per_second_min`, in milliseconds after it was opened.
     since: AtomicU64,
@@ -37,7 +33,7 @@ const READING: u64 = 1;
 const SHUT: u64 = 2;
 /// Everything has been said; the client may still be reading it.
 const LINGERING: u64 = 3;
-/// This and all above it, another one for each request: *ABA*, a worker that is late must not take the next request for its own.
+/// A request is whole, and not answered.
 const BUSY: u64 = 4;
 
 /// A client that has been served before may be this slow with its next request without being the first to make room.
@@ -48,8 +44,6 @@ impl Link {
         Link {
             socket,
             phase: AtomicU64::new(IDLE),
-            last_busy: AtomicU64::new(BUSY),
-            answering: AtomicU64::new(IDLE),
             opened: Instant::now(),
             since: AtomicU64::new(0),
             known: AtomicBool::new(false),
@@ -66,27 +60,13 @@ impl Link {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
     }
 
-    /// For a worker that is about to send the answer: what tells its request from the next.
-    pub(super) fn request(&self) -> u64 {
-        let request = self.phase();
-        self.answering.store(request, Ordering::SeqCst);
-        request
-    }
-
-    /// Whether the worker that sends this request's answer knows whose it is. The owner asks, and goes on to no other request before.
-    pub(super) fn is_being_answered(&self) -> bool {
-        self.answering.load(Ordering::SeqCst) == self.last_busy.load(Ordering::Relaxed)
-    }
-
-    /// The worker's answer has left. The owner may have gone on to the next request by then, or says the same once more.
-    pub(super) fn answered(&self, request: u64) {
-        if request >= BUSY {
-            self.stamp();
-            let relaxed = Ordering::Relaxed;
-            let _gone_on = self
-                .phase
-                .compare_exchange(request, IDLE, Ordering::SeqCst, relaxed);
-        }
+    /// A worker's answer has left. The owner goes on to no other request before it is told so, but it may have shut or cut the connection by then.
+    pub(super) fn answered(&self) {
+        self.stamp();
+        let relaxed = Ordering::Relaxed;
+        let _is_another = self
+            .phase
+            .compare_exchange(BUSY, IDLE, Ordering::SeqCst, relaxed);
     }
 
     /// A request has begun to arrive, and is not whole yet. False if the reading side was shut at the same moment; what has arrived may still be answered, but
@@ -99,9 +79,7 @@ impl Link {
     /// The request is whole. False as for [`begin_reading`](Self::begin_reading).
     pub(super) fn begin_busy(&self) -> bool {
         self.known.store(true, Ordering::Relaxed);
-        let busy = self.last_busy.load(Ordering::Relaxed) + 1;
-        self.last_busy.store(busy, Ordering::Relaxed);
-        self.phase.swap(busy, Ordering::SeqCst) != SHUT
+        self.phase.swap(BUSY, Ordering::SeqCst) != SHUT
     }
 
     pub(super) fn now_lingering(&self) {
@@ -148,7 +126,7 @@ impl Link {
     /// Ends the connection whatever it is doing. True if an answer was lost by it.
     pub(super) fn cut(&self) -> bool {
         self.socket.shutdown(Shutdown::Both);
-        self.phase() >= BUSY
+        self.phase() == BUSY
     }
 
     fn shut_from(&self, phase: u64) {
@@ -174,7 +152,7 @@ impl Link {
     /// A request is being read or answered.
     #[cfg(test)]
     pub(super) fn is_at_work(&self) -> bool {
-        matches!(self.phase(), READING | BUSY..)
+        matches!(self.phase(), READING | BUSY)
     }
 
     /// What [`close_if_idle`](Self::close_if_idle) does, with something else happening between its two steps.
@@ -183,36 +161,5 @@ impl Link {
         assert_eq!(self.phase.swap(SHUT, Ordering::SeqCst), IDLE);
         between();
         self.socket.shutdown(Shutdown::Read);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::net::UnixStream;
-
-    use super::*;
-
-    /// A worker says late that its answer has left: the next request is whole by then, and is not taken for idle.
-    #[test]
-    fn an_answer_ends_no_request_but_its_own() {
-        let (socket, _peer) = UnixStream::pair().expect("a pair of sockets");
-        let link = Link::new(Socket {
-            fd: socket.into(),
-            peer: None,
-        });
-        assert!(link.begin_busy());
-        assert!(!link.is_being_answered());
-        let first = link.request();
-        assert!(link.is_being_answered());
-        link.answered(first);
-        assert!(!link.is_at_work());
-        assert!(link.begin_reading() && link.begin_busy());
-        assert!(!link.is_being_answered());
-        link.answered(first);
-        assert!(link.is_at_work());
-        link.close_unless_busy();
-        assert!(!link.is_shut());
-        link.answered(link.request());
-        assert!(!link.is_at_work());
     }
 }

@@ -3,31 +3,24 @@
 //! Must not know what is written, or in which form.
 
 use std::io;
-use std::mem;
 use std::time::{Duration, Instant};
 
 use crate::base::limits::Limits;
 use crate::base::waiting::{after, look_and_yield};
 use crate::outbox::{Item, Outbox, OutboxReceiver, Pending, Rings, ShortWay, Wake};
-use crate::transport::http::endpoint::Endpoint;
 use crate::transport::http::exchange::{Awaits, Exchange, Heard, Heeds};
-use crate::transport::http::write::earlier;
 
 /// What comes out of an outbox, with what its silence means.
 pub(in crate::transport::http) struct Incoming {
     heartbeat_interval: Duration,
     buffer_idle_timeout: Duration,
     pub(super) receiver: OutboxReceiver,
-    /// Whether the first that comes is the end of the exchange before.
-    pub(super) follows: bool,
     /// Whether a client that leaves ends this.
     watches: bool,
     /// What is heeded of the client: of what has been seen already nothing more.
     heeds: Heeds,
     /// An answer that goes the short way need not wake this thread: its next request does, so that each exchange costs one wake-up.
     sleeps_on: bool,
-    /// The client has sent something else meanwhile.
-    has_bytes: bool,
     /// Whether the exchange may rest while it waits.
     may_rest: bool,
     /// What was heard while it rested.
@@ -52,8 +45,6 @@ pub(super) enum Next {
     Idle,
     /// It has been silent for too long.
     Silent,
-    /// The answer is leaving by the short way, and the client has sent something else meanwhile.
-    Leaving,
     /// Nothing. The exchange can rest.
     Rest(Awaits),
 }
@@ -71,28 +62,14 @@ impl Incoming {
             heartbeat_interval: limits.heartbeat_interval,
             buffer_idle_timeout: limits.buffer_idle_timeout,
             receiver,
-            follows: false,
             watches: false,
             heeds: Heeds::Nothing,
             sleeps_on: false,
-            has_bytes: false,
             may_rest: false,
             heard: None,
             speak_at: after(limits.stream_after),
             leave_at: None,
         }
-    }
-
-    /// Ends the exchange before, if it has not ended.
-    pub(in crate::transport::http) fn end_earlier<E: Exchange>(
-        &mut self,
-        endpoint: &Endpoint,
-        exchange: &mut E,
-    ) -> io::Result<()> {
-        if mem::take(&mut self.follows) {
-            earlier::end(endpoint, exchange, self.receiver.recv(None))?;
-        }
-        Ok(())
     }
 
     /// Where what comes is put in.
@@ -184,41 +161,42 @@ impl Incoming {
                 None if self.sleeps_on => Rings::ForItems,
                 None => Rings::ForSent,
             };
-            let heard = match (self.receiver.try_recv(wake, rings), over) {
+            let waits = match (self.receiver.try_recv(wake, rings), over) {
                 (Ok(item), _) => return Ok(Next::Item(item)),
-                // The client is quicker than the worker's last step.
-                (Err(Pending::Sending), None) if self.has_bytes && exchange.can_leave() => {
-                    return Ok(Next::Leaving);
-                }
-                (Err(Pending::Sending), Some(_)) => break,
-                (Err(Pending::Sending), None) if !self.sleeps_on => break,
                 (Err(Pending::Nothing), Some(Over::Silence)) => return Ok(Next::Silent),
                 (Err(Pending::Nothing), Some(Over::Departure)) => {
                     let _known = exchange.client_left();
                     return Err(io::ErrorKind::ConnectionAborted.into());
                 }
-                (Err(_), None) => {
-                    let mut time = self.speak_at - now;
-                    if self.sleeps_on {
-                        // It may be idle by then, and keeps nothing while it is.
-                        time = time.min(self.buffer_idle_timeout);
+                // The client is quicker than the sender's last step, and only that is waited for.
+                (Err(Pending::Sending), _) if over.is_some() || !self.sleeps_on => {
+                    let _known = over.is_some() && exchange.client_left();
+                    let ended = self.receiver.recv_soon();
+                    let ended = ended.or_else(|| self.receiver.try_recv(wake, Rings::ForSent).ok());
+                    match ended {
+                        Some(item) => return Ok(Next::Item(item)),
+                        None => (Heeds::Nothing, Duration::MAX),
                     }
-                    if rests {
-                        let (heeds, until) = (self.heeds, after(time));
-                        return Ok(Next::Rest(Awaits { heeds, until }));
-                    }
-                    exchange.wait(self.heeds, Some(time))
+                }
+                (Err(_), _) => {
+                    let time = self.speak_at - now;
+                    // It may be idle by then, and keeps nothing while it is.
+                    let idle = self.sleeps_on.then_some(self.buffer_idle_timeout);
+                    (self.heeds, idle.map_or(time, |idle| time.min(idle)))
                 }
             };
+            let (heeds, time) = waits;
+            if rests {
+                let until = after(time);
+                return Ok(Next::Rest(Awaits { heeds, until }));
+            }
+            let heard = exchange.wait(heeds, Some(time));
             over = over.or(self.note(heard));
         }
-        // Only the sender's last step is waited for.
-        Ok(Next::Item(self.receiver.recv(None)))
     }
 
     /// Notes what was heard. Judged only after another look at the outbox: a client that has been answered may leave.
     fn note(&mut self, heard: Heard) -> Option<Over> {
-        self.has_bytes |= heard == Heard::Bytes;
         let over = match heard {
             Heard::Bell => return None,
             Heard::Silence => None,
@@ -257,46 +235,10 @@ impl Incoming {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
-    use crossbeam_channel::bounded;
-
     use super::*;
     use crate::base::budget::Budget;
-    use crate::outbox::{EventKind, ShortSent, answer, new_outbox, outbox_on, source};
+    use crate::outbox::{EventKind, new_outbox, outbox_on, source};
     use crate::transport::http::exchange::tests::TestExchange;
-
-    /// *Lost ownership*: a worker that has taken the right to send, and does not know yet which request it answers, would take the next one for its own, and say
-    /// of that that it has been answered.
-    #[test]
-    fn the_next_exchange_does_not_begin_before_the_worker_knows_which_it_answers() {
-        let (outbox, receiver) = new_outbox(1, 100_000);
-        let limits = Limits::default();
-        let (takes, taken) = bounded(1);
-        let (go, goes) = bounded(1);
-        let mut incoming = Incoming::new(&limits, receiver);
-        incoming.offer(|| {
-            Some(Box::new(move |_| {
-                takes.send(()).expect("the test waits");
-                goes.recv().expect("the owner asks");
-                ShortSent::All
-            }))
-        });
-        let slot = outbox.reserve().expect("the receiver lives");
-        // The owner waits, and while it does the worker takes the right to send.
-        let mut exchange = TestExchange {
-            next_waits: Some(go),
-            ..TestExchange::default()
-        };
-        let wake = exchange.bell().expect("it has one");
-        let waits = incoming.receiver.try_recv(&wake, Rings::ForItems);
-        assert!(matches!(waits, Err(Pending::Nothing)));
-        let worker = thread::spawn(move || slot.send(answer("first")));
-        taken.recv().expect("the worker sends");
-        let next = incoming.next(&mut exchange, false);
-        assert!(matches!(next, Ok(Next::Item(Item::Sent(1)))));
-        worker.join().expect("it has sent");
-    }
 
     #[test]
     fn law_13_what_is_gathered_is_charged_until_it_has_left() {

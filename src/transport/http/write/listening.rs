@@ -65,7 +65,7 @@ impl<'a, E: Exchange> ListeningStream<'a, E> {
                     return Ok(());
                 }
                 Next::Item(_) => {}
-                Next::Idle | Next::Leaving | Next::Rest(_) => self.send(incoming)?,
+                Next::Idle | Next::Rest(_) => self.send(incoming)?,
                 Next::Silent => {
                     self.stream.unsent.extend_from_slice(sse::HEARTBEAT);
                     self.send(incoming)?;

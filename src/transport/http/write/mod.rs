@@ -5,7 +5,6 @@
 //! stream of what belongs to no request. Must not know what the messages mean. Specification: `basic/transports` ("Sending Messages to the
 //! Server") of revision 2025-11-25.
 
-mod earlier;
 mod fields;
 mod incoming;
 mod listening;
@@ -13,9 +12,7 @@ mod plain;
 mod stream;
 
 use std::io;
-use std::mem;
 
-pub(super) use self::earlier::end_earlier;
 pub(super) use self::incoming::Incoming;
 pub(super) use self::listening::ListeningStream;
 pub(super) use self::plain::HttpReply;
@@ -71,15 +68,12 @@ pub(super) fn write<E: Exchange>(
     accepted: &Accepted,
 ) -> io::Result<Option<(Waiting, Awaits)>> {
     let (next, permit) = loop {
-        let Some(next) = next_of(&mut reply, &mut waiting.incoming)? else {
-            continue;
-        };
+        let next = waiting.incoming.next(reply.exchange, false)?;
         let permit = match &next {
             Next::Item(item) if is_end(item) => {
                 reply.keep(waiting.incoming.receiver);
                 return end_plain(reply, next, accepted).map(|()| None);
             }
-            Next::Leaving => return reply.leave(waiting.incoming.receiver).map(|()| None),
             Next::Rest(_) => None,
             Next::Idle | Next::Item(Item::Superseded) => continue,
             Next::Item(Item::Detach) if !can_pause(accepted) => continue,
@@ -118,24 +112,6 @@ fn stream<E: Exchange>(
     stream.write(incoming, next)
 }
 
-/// What comes next for this exchange; `None` if that was the end of the exchange before.
-fn next_of<E: Exchange>(
-    reply: &mut HttpReply<'_, E>,
-    incoming: &mut Incoming,
-) -> io::Result<Option<Next>> {
-    let next = match incoming.next(reply.exchange, false)? {
-        Next::Leaving if !reply.can_leave(incoming) => Next::Item(incoming.receiver.recv(None)),
-        next => next,
-    };
-    match next {
-        Next::Item(item) if mem::take(&mut incoming.follows) => {
-            let beside = earlier::end(reply.endpoint, reply.exchange, item)?;
-            Ok(beside.map(Next::Item))
-        }
-        next => Ok(Some(next)),
-    }
-}
-
 /// Answers without having become a stream.
 fn end_plain<E: Exchange>(
     reply: HttpReply<'_, E>,
@@ -150,7 +126,7 @@ fn end_plain<E: Exchange>(
             };
             reply.answer(answer, opened)
         }
-        Next::Item(Item::Sent(_)) => reply.exchange.end_short_way(b""),
+        Next::Item(Item::Sent) => reply.exchange.end_short_way(b""),
         Next::Item(Item::Rest(rest)) => reply.end_answer(&rest),
         // The call was cancelled. A request must be answered with JSON or a stream, and there is nothing to say.
         Next::Item(Item::NoAnswer(Some(access))) => match reply.stream_permit() {
@@ -169,7 +145,7 @@ fn end_plain<E: Exchange>(
 fn is_end(item: &Item) -> bool {
     matches!(
         item,
-        Item::Answer(_) | Item::Rest(_) | Item::Sent(_) | Item::NoAnswer(_) | Item::Finished
+        Item::Answer(_) | Item::Rest(_) | Item::Sent | Item::NoAnswer(_) | Item::Finished
     )
 }
 

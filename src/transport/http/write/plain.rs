@@ -9,10 +9,9 @@ use crate::base::counted::Counted;
 use crate::observe::access::{Access, ID_ROOM, Outcome, RequestTag};
 use crate::outbox::{Answer, OutboxReceiver, Rest, ShortSent, ShortWay};
 use crate::transport::http::endpoint::Endpoint;
-use crate::transport::http::exchange::{Exchange, HttpResponse, KeptOutbox};
+use crate::transport::http::exchange::{Exchange, HttpResponse};
 use crate::transport::http::policy::status;
 use crate::transport::http::refusal::{HttpRefusal, JSON};
-use crate::transport::http::write::earlier::end_earlier;
 use crate::transport::http::write::fields::{FIELDS_MAX, answer_fields, collect};
 use crate::transport::http::write::incoming::Incoming;
 
@@ -33,20 +32,13 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
     }
 
     /// What the exchange reads from. One that is used again has a short way without a page's origin.
-    pub(in crate::transport::http) fn incoming(&mut self) -> io::Result<Incoming> {
-        let endpoint = self.endpoint;
-        if self.origin.is_some() || !self.exchange.has_short_way() {
-            end_earlier(endpoint, self.exchange)?;
-        }
+    pub(in crate::transport::http) fn incoming(&mut self) -> Incoming {
         let kept = self.exchange.kept_outbox().and_then(Option::take);
-        let (receiver, follows) = match kept.filter(|_| self.origin.is_none()) {
-            Some(KeptOutbox::AsNew(receiver)) => (receiver, false),
-            Some(KeptOutbox::Leaving(receiver)) => (receiver, true),
-            None => (endpoint.outbox(self.exchange.can_stream()), false),
-        };
-        let mut incoming = Incoming::new(&endpoint.limits, receiver);
-        incoming.follows = follows;
-        Ok(incoming)
+        let receiver = kept.filter(|_| self.origin.is_none()).unwrap_or_else(|| {
+            let can_stream = self.exchange.can_stream();
+            self.endpoint.outbox(can_stream)
+        });
+        Incoming::new(&self.endpoint.limits, receiver)
     }
 
     /// Keeps it for the next exchange on this connection, if it can be used again.
@@ -54,22 +46,8 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
         if self.origin.is_none()
             && let Some(kept) = self.exchange.kept_outbox()
         {
-            *kept = outbox.renew().map(KeptOutbox::AsNew);
+            *kept = outbox.renew();
         }
-    }
-
-    /// Whether the next exchange may begin before the answer of this one is known to have left.
-    pub(super) fn can_leave(&mut self, incoming: &Incoming) -> bool {
-        let is_kept = self.origin.is_none() && self.exchange.kept_outbox().is_some();
-        is_kept && !incoming.follows && incoming.receiver.is_leaving()
-    }
-
-    /// Ends this exchange and leaves the end of its answer to the next one.
-    pub(super) fn leave(self, outbox: OutboxReceiver) -> io::Result<()> {
-        if let Some(kept) = self.exchange.kept_outbox() {
-            *kept = Some(KeptOutbox::Leaving(outbox));
-        }
-        self.exchange.end_short_way(b"")
     }
 
     /// The terminal message as plain JSON.
@@ -167,7 +145,7 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
         fields: impl IntoIterator<Item = (&'f str, &'f str)>,
         body: &[u8],
     ) -> io::Result<()> {
-        self.begin()?;
+        self.begin();
         let (mut room, mut all) = (ID_ROOM, [("", ""); FIELDS_MAX]);
         let count = collect(&mut all, self.tag.text(&mut room), self.origin, fields);
         self.exchange.respond(&HttpResponse {
@@ -179,7 +157,7 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
 
     /// Opens an event stream, whose events are for the caller to write.
     pub(super) fn begin_stream(&mut self) -> io::Result<()> {
-        self.begin()?;
+        self.begin();
         let fields = [
             ("Cache-Control", "no-cache, no-transform"),
             // Otherwise a proxy may hold events back.
@@ -190,12 +168,10 @@ impl<'a, E: Exchange> HttpReply<'a, E> {
         self.exchange.begin_stream(&all[..count])
     }
 
-    /// Nothing is written before the end of the exchange before. While the server drains, a connection ends with its answer.
-    fn begin(&mut self) -> io::Result<()> {
-        end_earlier(self.endpoint, self.exchange)?;
+    /// While the server drains, a connection ends with its answer.
+    fn begin(&mut self) {
         if self.endpoint.engine.is_draining() {
             self.exchange.close_after();
         }
-        Ok(())
     }
 }

@@ -133,7 +133,7 @@ impl<'a, E: Exchange> EventStream<'a, E> {
                 Next::Item(Item::Detach) if self.can_pause() => return Ok(true),
                 Next::Item(Item::Superseded) => return Ok(true),
                 Next::Item(item) => self.event(&item, incoming)?,
-                Next::Idle | Next::Leaving | Next::Rest(_) => self.send(incoming)?,
+                Next::Idle | Next::Rest(_) => self.send(incoming)?,
                 Next::Silent => {
                     self.unsent.extend_from_slice(sse::HEARTBEAT);
                     self.send(incoming)?;

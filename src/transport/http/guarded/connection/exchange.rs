@@ -2,7 +2,7 @@
 //!
 //! It must not know whose turn it is.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,9 @@ use super::super::intake::{BodySource, UNREAD_BODY_BYTES_MAX};
 use super::super::socket::{Bell, Wait};
 use super::Connection;
 use crate::base::waiting::about_to_wait;
-use crate::outbox::{Wake, short_way_is_on};
+use crate::outbox::{OutboxReceiver, Wake, short_way_is_on};
 use crate::transport::http::exchange::{
-    BodyError, Exchange, FREE_BODY_BYTES, Field, Heard, Heeds, HttpResponse, KeptOutbox,
-    SendAtOnce, Serve,
+    BodyError, Exchange, FREE_BODY_BYTES, Field, Heard, Heeds, HttpResponse, SendAtOnce, Serve,
 };
 
 const NO_THREAD: &str = "The server has no thread for a body of this length; try again later";
@@ -169,17 +168,8 @@ impl<S: Serve> Exchange for Connection<S> {
         Some(sends_now(&self.wire.link, &self.common.connections))
     }
 
-    fn can_leave(&self) -> bool {
-        self.wire.link.is_being_answered()
-    }
-
-    fn kept_outbox(&mut self) -> Option<&mut Option<KeptOutbox>> {
+    fn kept_outbox(&mut self) -> Option<&mut Option<OutboxReceiver>> {
         Some(&mut self.outbox)
-    }
-
-    fn write_earlier(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let sent = self.wire.write(&mut [IoSlice::new(bytes)]);
-        self.noting_departure(sent)
     }
 
     fn end_short_way(&mut self, rest: &[u8]) -> io::Result<()> {
