@@ -15,7 +15,7 @@ use super::socket::{Bell, Socket};
 use crate::base::heap;
 use crate::base::lock::{HELD, Lock};
 use crate::base::log;
-use crate::base::waiting::after;
+use crate::base::waiting::{about_to_wait, after};
 use crate::transport::front::HALF_REQUEST_GRACE;
 
 /// Address space for a thread; only touched pages cost memory. It must hold the parser of a message `json_depth_max` deep.
@@ -155,11 +155,15 @@ impl Connections {
             .filter_map(|link| Some((link.dawdles_since()?, link)));
         if let Some((_, link)) = slow.min_by_key(|(since, _)| *since) {
             link.close_unless_busy();
-            let has_none = |_: &mut ConnectionTable| !has_room();
-            drop(
-                self.left
-                    .wait_timeout_while(table, EVICTION_PATIENCE, has_none),
-            );
+            drop(table);
+            if about_to_wait() {
+                let has_none = |_: &mut ConnectionTable| !has_room();
+                let table = self.table.lock();
+                drop(
+                    self.left
+                        .wait_timeout_while(table, EVICTION_PATIENCE, has_none),
+                );
+            }
         }
     }
 

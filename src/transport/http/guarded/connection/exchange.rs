@@ -15,8 +15,11 @@ use super::Connection;
 use crate::base::waiting::about_to_wait;
 use crate::outbox::{OutboxReceiver, Wake, short_way_is_on};
 use crate::transport::http::exchange::{
-    BodyError, Exchange, FREE_BODY_BYTES, Field, Heard, Heeds, HttpResponse, SendAtOnce, Serve,
+    BodyError, Exchange, Field, Heard, Heeds, HttpResponse, SendAtOnce, Serve,
 };
+
+/// A body up to this length is understood in a moment, in which others may wait.
+const SHORT_BODY_BYTES: u64 = 128 * 1024;
 
 const NO_THREAD: &str = "The server has no thread for a body of this length; try again later";
 
@@ -92,7 +95,7 @@ impl<S: Serve> Exchange for Connection<S> {
     fn read_body(&mut self, bytes_max: usize) -> Result<(), BodyError> {
         let is_short = match self.head.framing {
             BodyFraming::Empty => true,
-            BodyFraming::Length(length) => length <= FREE_BODY_BYTES as u64,
+            BodyFraming::Length(length) => length <= SHORT_BODY_BYTES,
             BodyFraming::Chunked => false,
         };
         // A long one takes its time, to come and to be understood.
