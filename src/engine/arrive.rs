@@ -6,13 +6,13 @@
 use serde_json::value::RawValue;
 
 use crate::engine::dispatch::Caller;
-use crate::engine::ingress::{Accepted, Arrived, Footing, Ingress, Misplaced, Via};
+use crate::engine::ingress::{Accepted, Footing, Ingress, Misplaced, Via};
 use crate::engine::lifecycle::Engine;
 use crate::engine::reply::{AnswerPort, Asked, Refusal};
 use crate::observe::access::RequestTag;
 use crate::outbox::{Admission, AnswerSlot};
 use crate::protocol::errors::{ErrorCode, ErrorObject};
-use crate::protocol::jsonrpc::{self, Malformed, Request};
+use crate::protocol::jsonrpc::{self, Malformed, Message, ReadParams, Request};
 use crate::protocol::meta::Params;
 use crate::protocol::offer::OfferKind;
 use crate::protocol::version::{Era, Method};
@@ -29,45 +29,45 @@ impl Engine {
         slot: AnswerSlot,
     ) -> Accepted {
         let ingress = Ingress { tag, via };
-        let arrived = match self.read(bytes) {
-            Ok(arrived) => arrived,
+        let message = match self.read(bytes) {
+            Ok(message) => message,
             Err(malformed) => {
                 ingress.refuse_malformed(&malformed, AnswerPort::Outbox(slot));
                 return Accepted::NothingToDo;
             }
         };
-        let footing = self.footing(&arrived, &ingress);
-        ingress.note(&footing, &arrived);
-        match arrived {
-            Arrived::Request(request, params) => {
+        let footing = self.footing(&message, &ingress);
+        ingress.note(&footing, &message);
+        match message {
+            Message::Request(request, params) => {
                 let port = AnswerPort::Outbox(slot);
                 self.accept_request(request, params, footing, &ingress, port)
             }
-            Arrived::OneWay(message) => {
+            Message::OneWay(message) => {
                 self.accept_one_way(message, footing, &ingress, AnswerPort::Outbox(slot));
                 Accepted::NothingToDo
             }
-            Arrived::Batch(members) => self.accept_batch(&members, footing, &ingress, slot),
+            Message::Batch(members) => self.accept_batch(&members, footing, &ingress, slot),
         }
     }
 
     /// What arrived. Out of line for the same reason as [`serve`](Self::serve).
     #[inline(never)]
-    fn read<'a>(&self, bytes: &'a [u8]) -> Result<Arrived<'a>, Malformed> {
+    fn read<'a>(&self, bytes: &'a [u8]) -> Result<Message<'a>, Malformed> {
         let limits = &self.shared.limits;
         // All of it is checked to be text at once, which takes less than each string by itself.
         let text = str::from_utf8(bytes).ok();
         if let Some((request, params)) = text.and_then(|text| plain::request(text, limits)) {
-            return Ok(Arrived::Request(request, Ok(params)));
+            return Ok(Message::Request(request, Ok(params)));
         }
         let bytes = jsonrpc::bounded(bytes, limits)?;
-        jsonrpc::parse_frame(bytes, limits.batch_len_max).map(Arrived::from)
+        jsonrpc::parse_frame(bytes, limits.batch_len_max)
     }
 
     pub(super) fn accept_request(
         &self,
         request: Request<'_>,
-        params: Result<Box<Params<'_>>, ErrorObject>,
+        params: ReadParams<'_>,
         footing: Result<Footing, Misplaced>,
         ingress: &Ingress<'_>,
         port: AnswerPort,

@@ -13,7 +13,7 @@ use crate::engine::control::Asking;
 use crate::engine::dispatch::{Caller, named};
 use crate::engine::errors::over_budget;
 use crate::engine::identity::without_session;
-use crate::engine::ingress::{Accepted, Arrived, Footing, Ingress, Misplaced, Via};
+use crate::engine::ingress::{Accepted, Footing, Ingress, Misplaced, Via};
 use crate::engine::lifecycle::Engine;
 use crate::engine::planning::Unplanned;
 use crate::engine::reply::{AnswerPort, Asked, Refusal};
@@ -22,7 +22,7 @@ use crate::handler::client::{Client, ClientSource};
 use crate::legacy::{Session, Sessions, negotiate, split};
 use crate::outbox::AnswerSlot;
 use crate::protocol::errors::ErrorObject;
-use crate::protocol::jsonrpc;
+use crate::protocol::jsonrpc::{self, Message};
 use crate::protocol::meta::check_introduction;
 use crate::protocol::version::{Era, Method, ProtocolVersion};
 
@@ -237,18 +237,15 @@ impl Engine {
         ingress: &Ingress<'_>,
         port: AnswerPort,
     ) {
-        let arrived = match jsonrpc::parse_message(member.get().as_bytes()) {
-            Ok(message) => Arrived::from(message),
-            Err(malformed) => return ingress.refuse_malformed(&malformed, port),
-        };
-        match arrived {
-            Arrived::Request(request, params) => {
+        match jsonrpc::parse_message(member.get().as_bytes()) {
+            Ok(Message::Request(request, params)) => {
                 let footing = Ok(Footing::Legacy(Arc::clone(session)));
                 self.accept_request(request, params, footing, ingress, port);
             }
-            Arrived::OneWay(message) => self.take(message, Some(session), ingress),
+            Ok(Message::OneWay(message)) => self.take(message, Some(session), ingress),
             // What was read is one message.
-            Arrived::Batch(_) => {}
+            Ok(Message::Batch(_)) => {}
+            Err(malformed) => ingress.refuse_malformed(&malformed, port),
         }
     }
 }

@@ -7,8 +7,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::value::RawValue;
-
 use crate::base::budget::Budget;
 use crate::base::lock::Lock;
 use crate::base::owner::Owner;
@@ -21,8 +19,7 @@ use crate::legacy::{Listening, Session, Sessions, Streams};
 use crate::observe::access::{self, RequestTag};
 use crate::outbox::{Admission, Bounds, Outbox, OutboxReceiver, outbox};
 use crate::protocol::errors::ErrorObject;
-use crate::protocol::jsonrpc::{Message, OneWay, Request};
-use crate::protocol::meta::Params;
+use crate::protocol::jsonrpc::Message;
 use crate::protocol::modern::{HeaderFields, VERSION_FIELD};
 use crate::protocol::raw;
 use crate::protocol::text::Text;
@@ -155,14 +152,6 @@ pub(super) struct Ingress<'a> {
     pub(super) via: Via<'a>,
 }
 
-/// What arrived in one body or line.
-pub(super) enum Arrived<'a> {
-    Request(Request<'a>, Result<Box<Params<'a>>, ErrorObject>),
-    OneWay(OneWay<'a>),
-    /// The members of an array, still raw.
-    Batch(Vec<&'a RawValue>),
-}
-
 /// On what footing a message is served: by the rules of which era.
 pub(super) enum Footing {
     Modern,
@@ -190,19 +179,6 @@ const WRONG_VERSION: Misplaced = Misplaced {
     message: "MCP-Protocol-Version is not a version this session can have; send the one `initialize` answered",
 };
 
-impl<'a> From<Message<'a>> for Arrived<'a> {
-    fn from(message: Message<'a>) -> Self {
-        match message {
-            Message::Request(request) => {
-                let params = Params::parse(request.params);
-                Arrived::Request(request, params)
-            }
-            Message::OneWay(message) => Arrived::OneWay(message),
-            Message::Batch(members) => Arrived::Batch(members),
-        }
-    }
-}
-
 impl Misplaced {
     pub(super) fn is_unknown_session(&self) -> bool {
         self.admission == Admission::UnknownSession
@@ -223,12 +199,12 @@ impl Engine {
     /// the handshake it is makes it legacy.
     pub(super) fn footing(
         &self,
-        arrived: &Arrived<'_>,
+        message: &Message<'_>,
         ingress: &Ingress<'_>,
     ) -> Result<Footing, Misplaced> {
-        let (is_handshake, is_ping) = match arrived {
-            Arrived::Request(_, Ok(params)) if params.is_modern() => return Ok(Footing::Modern),
-            Arrived::Request(request, _) => {
+        let (is_handshake, is_ping) = match message {
+            Message::Request(_, Ok(params)) if params.is_modern() => return Ok(Footing::Modern),
+            Message::Request(request, _) => {
                 (request.method == "initialize", request.method == "ping")
             }
             _ => (false, false),
@@ -385,12 +361,12 @@ impl Engine {
 
 impl Ingress<'_> {
     /// Notes for the access log who asks, if anybody reads it.
-    pub(super) fn note(&self, footing: &Result<Footing, Misplaced>, arrived: &Arrived<'_>) {
+    pub(super) fn note(&self, footing: &Result<Footing, Misplaced>, message: &Message<'_>) {
         if !access::is_logged() {
             return;
         }
-        let params = match arrived {
-            Arrived::Request(_, Ok(params)) => Some(params),
+        let params = match message {
+            Message::Request(_, Ok(params)) => Some(params),
             _ => None,
         };
         let (era, introduced) = match footing {

@@ -1,7 +1,7 @@
 //! JSON-RPC 2.0 as MCP uses it: bytes to [`Message`] and values back to bytes.
 //!
-//! Pure data: no I/O, no threads, no MCP methods. A message borrows from the bytes it was read from; `params` stay raw until someone
-//! knows their shape. Specification: `basic/index` ("Messages") of each revision.
+//! Pure data: no I/O, no threads, no MCP methods. A message borrows from the bytes it was read from; the `params` of a notification stay raw, because most mean
+//! nothing here. Specification: `basic/index` ("Messages") of each revision.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::base::limits::Limits;
 use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::id::RequestId;
+use crate::protocol::meta::Params;
 use crate::protocol::raw;
 use crate::protocol::sentence::Sentence;
 use crate::protocol::text::{Text, write_json};
@@ -21,11 +22,14 @@ use crate::protocol::tree::{Excess, excess};
 /// What one body or line holds, borrowed from its bytes.
 #[derive(Debug)]
 pub(crate) enum Message<'a> {
-    Request(Request<'a>),
+    Request(Request<'a>, ReadParams<'a>),
     OneWay(OneWay<'a>),
     /// The members of an array, still raw; one more than a batch may have when there are too many.
     Batch(Vec<&'a RawValue>),
 }
+
+/// The parameters of a request, or what is wrong with them.
+pub(crate) type ReadParams<'a> = Result<Box<Params<'a>>, ErrorObject>;
 
 /// A message that has no answer.
 #[derive(Debug)]
@@ -164,7 +168,8 @@ impl<'a> Envelope<'a> {
                     Ok(Message::OneWay(OneWay::Notification(notification)))
                 }
                 (Some(id), params) if params.as_ref().is_none_or(is_object) => {
-                    Ok(Message::Request(Request { id, method, params }))
+                    let request = Request { id, method, params };
+                    Ok(Message::Request(request, Params::parse(params)))
                 }
                 (id, _) => Err(Malformed {
                     id,
@@ -403,7 +408,7 @@ mod tests {
             |params: Option<&RawValue>| params.map(|raw| format!(" {raw}")).unwrap_or_default();
         let frame = bounded(bytes, &limits).and_then(|bytes| parse_frame(bytes, 3));
         match frame {
-            Ok(Message::Request(r)) => {
+            Ok(Message::Request(r, _)) => {
                 format!("request {} {}{}", r.id, r.method, params(r.params))
             }
             Ok(Message::OneWay(OneWay::Notification(n))) => {

@@ -17,10 +17,10 @@ fn is_read_alike(json: &str) -> bool {
     let Some((request, params)) = request(json, &Limits::default()) else {
         return false;
     };
-    let Ok(Message::Request(expected)) = parse_message(json.as_bytes()) else {
+    let Ok(Message::Request(expected, expected_params)) = parse_message(json.as_bytes()) else {
         panic!("{json} is no request");
     };
-    let expected_params = Params::parse(expected.params).expect(json);
+    let expected_params = expected_params.expect(json);
     assert_eq!(request.id, expected.id, "{json}");
     assert_eq!(request.method, expected.method, "{json}");
     let shown = format!("{params:?}");
