@@ -5,11 +5,7 @@
 //! to refuse it. Must not know HTTP headers or lanes. Specification: `basic/index` ("_meta", "OpenTelemetry trace context") of revision 2026-07-28; earlier
 //! revisions leave the keys of a trace free, and are read alike.
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Unexpected, Visitor};
+use serde::de;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -168,33 +164,17 @@ pub(crate) fn check_introduction(
 }
 
 /// An object, or `null` for none. What is derived would take a list as well, and read its items as members in the order of the code.
-fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    struct Object<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
-        type Value = Option<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    match Option::<&RawValue>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(raw) if raw.get().starts_with('{') => {
+            let read = serde_json::from_str(raw.get());
+            read.map(Some).map_err(de::Error::custom)
         }
-
-        fn visit_unit<E>(self) -> Result<Option<T>, E> {
-            Ok(None)
-        }
-
-        // serde's own error would repeat all of it.
-        fn visit_str<E: de::Error>(self, _: &str) -> Result<Option<T>, E> {
-            Err(E::invalid_type(Unexpected::Other("string"), &self))
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
-        }
+        Some(_) => Err(de::Error::custom("expected an object")),
     }
-    deserializer.deserialize_any(Object(PhantomData))
 }
 
 /// A boolean, or `null` for `false`.
