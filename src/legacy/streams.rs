@@ -17,14 +17,13 @@
 mod replay;
 mod state;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, MutexGuard};
+use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::replay::Cursor;
 
-use self::replay::Replay;
 use self::state::{Answering, Phase, StreamsState};
 use crate::base::budget::Budget;
 use crate::base::counted::Counted;
@@ -77,7 +76,10 @@ impl Streams {
         let mut state = self.state.lock();
         state.last_stream += 1;
         let stream = state.last_stream;
-        let answering = Answering::of(Phase::Open(outbox));
+        let answering = Answering {
+            last_event: 0,
+            phase: Phase::Open(outbox),
+        };
         state.answering.insert(stream, answering);
         OpenStream::new(self, stream)
     }
@@ -127,7 +129,7 @@ impl Streams {
         if state.ended {
             return None;
         }
-        for (message, _) in std::mem::take(&mut state.backlog) {
+        for (message, _) in mem::take(&mut state.backlog) {
             outbox.announce(message, None);
         }
         state.last_stream += 1;
@@ -171,33 +173,31 @@ impl Streams {
     /// Forgets parked streams in which something waits, the oldest first, until so many bytes are free. The stream whose bytes need it is the last to go:
     /// what comes later is worth more, as when they are looked at on arrival.
     pub(crate) fn make_room(&self, bytes: usize) {
-        let mut freed = 0;
-        let mut dropped = Vec::new();
-        let mut state = self.state.lock();
-        while freed < bytes
-            && let Some((stream, waiting)) = state.oldest_that_waits()
-        {
-            freed += waiting;
-            dropped.extend(state.forget(stream));
-        }
-        drop(state);
-        // Readers that are dropped write access lines; nobody shall wait for the log.
-        drop(dropped);
+        self.change(|state| {
+            let mut freed = 0;
+            while freed < bytes
+                && let Some((stream, waiting)) = state.oldest_that_waits()
+            {
+                freed += waiting;
+                state.forget(stream);
+            }
+        });
     }
 
     /// Forgets everything that waits for somebody to come back or to listen.
     pub(crate) fn forget_what_waits(&self) {
+        self.change(|state| state.forget_all(Answering::is_open));
+    }
+
+    /// Changes what is known of the streams. What is forgotten is dropped once nothing is locked: readers that are dropped write access lines, and nobody shall
+    /// wait for the log.
+    fn change<T>(&self, change: impl FnOnce(&mut StreamsState) -> T) -> T {
         let mut state = self.state.lock();
-        let answering = std::mem::take(&mut state.answering);
-        let (open, waiting): (BTreeMap<_, _>, BTreeMap<_, _>) = answering
-            .into_iter()
-            .partition(|(_, answering)| answering.is_open());
-        state.answering = open;
-        state.replay = Replay::default();
-        state.backlog = VecDeque::new();
+        let changed = change(&mut state);
+        let forgotten = mem::take(&mut state.forgotten);
         drop(state);
-        // What is parked here writes its access lines; nobody shall wait for the log.
-        drop(waiting);
+        drop(forgotten);
+        changed
     }
 
     /// Takes the place of one more connection that is opened by `GET`. `None` when there are as many as may be.
@@ -224,23 +224,17 @@ impl Streams {
 
     /// Ends the streams that only listen, because the server or the session ends.
     pub(crate) fn end_listening(&self) {
-        for (_, outbox) in &self.state.lock().listening {
-            outbox.close();
-        }
+        self.state.lock().end_listening();
     }
 
     /// The session is over: lets go of everything.
     pub(crate) fn end(&self) {
-        let mut state = self.state.lock();
-        state.ended = true;
-        let answering = std::mem::take(&mut state.answering);
-        state.replay = Replay::default();
-        state.backlog = VecDeque::new();
-        drop(state);
-        self.released.notify_all();
-        self.end_listening();
-        // What is parked here writes its access lines; nobody shall wait for the log.
-        drop(answering);
+        self.change(|state| {
+            state.ended = true;
+            state.forget_all(|_| false);
+            self.released.notify_all();
+            state.end_listening();
+        });
     }
 
     /// How long no stream has been open; `None` when there has been none. An open one means a client that is alive: one that is not fails to
@@ -257,33 +251,24 @@ impl Streams {
 
     /// The connection of an open stream lets go of it: the phase that it has from now on, or `None` to forget it. What has been forgotten stays forgotten.
     fn release(&self, stream: u64, becomes: Option<Phase>) {
-        let mut state = self.state.lock();
-        state.last_closed = Some(Instant::now());
-        // Readers that are dropped write access lines; nobody shall wait for the log.
-        let mut dropped = Vec::new();
-        match (state.answering.get_mut(&stream), becomes) {
-            (Some(answering), Some(phase)) => answering.phase = phase,
-            (Some(_), None) => dropped.extend(state.forget(stream)),
-            (None, phase) => dropped.extend(phase.map(Answering::of)),
-        }
-        if state.has_lost_its_answer(stream) {
-            dropped.extend(state.forget(stream));
-        }
-        self.settle(state, &mut dropped);
-        self.released.notify_all();
+        self.change(|state| {
+            state.last_closed = Some(Instant::now());
+            match (state.answering.get_mut(&stream), becomes) {
+                (Some(answering), Some(phase)) => answering.phase = phase,
+                (Some(_), None) => state.forget(stream),
+                (None, phase) => state.forgotten.extend(phase),
+            }
+            if state.has_lost_its_answer(stream) {
+                state.forget(stream);
+            }
+            state.settle(&self.limits);
+            self.released.notify_all();
+        });
     }
 
     /// Looks at what waits in parked streams, because something has arrived in one.
     fn arrived(&self) {
-        let mut dropped = Vec::new();
-        self.settle(self.state.lock(), &mut dropped);
-    }
-
-    /// Forgets what is too much, to be dropped once nothing is locked.
-    fn settle(&self, mut state: MutexGuard<'_, StreamsState>, dropped: &mut Vec<Answering>) {
-        while let Some(other) = state.one_too_many(&self.limits) {
-            dropped.extend(state.forget(other));
-        }
+        self.change(|state| state.settle(&self.limits));
     }
 }
 
@@ -319,22 +304,23 @@ impl OpenStream {
     /// Numbers a message that is about to be sent, and keeps it for a client that comes back. Says whether it could be kept.
     pub(crate) fn sending(&self, message: &[u8]) -> (Cursor, bool) {
         let mut at = self.start();
-        let mut state = self.streams.state.lock();
-        let Some(answering) = state.answering.get_mut(&self.stream) else {
-            // The session is over. Nobody will ask for this.
-            return (at, false);
-        };
-        answering.last_event += 1;
-        at.event = answering.last_event;
-        let bytes_max = self.streams.limits.replay_bytes_max;
-        let memory = &self.streams.memory;
-        let (kept, gone) = state.replay.keep(at, message, bytes_max, memory);
-        for gone in gone {
-            if state.has_lost_its_answer(gone.stream) {
-                state.forget(gone.stream);
+        let streams = &*self.streams;
+        streams.change(|state| {
+            let Some(answering) = state.answering.get_mut(&self.stream) else {
+                // The session is over. Nobody will ask for this.
+                return (at, false);
+            };
+            answering.last_event += 1;
+            at.event = answering.last_event;
+            let bytes_max = streams.limits.replay_bytes_max;
+            let (kept, gone) = state.replay.keep(at, message, bytes_max, &streams.memory);
+            for gone in gone {
+                if state.has_lost_its_answer(gone.stream) {
+                    state.forget(gone.stream);
+                }
             }
-        }
-        (at, kept)
+            (at, kept)
+        })
     }
 
     /// No connection carries it any more; its call goes on.

@@ -25,6 +25,8 @@ pub(super) struct StreamsState {
     pub(super) listening: Vec<(u64, Outbox)>,
     /// Announcements that wait for somebody to listen, the oldest first.
     pub(super) backlog: VecDeque<(Vec<u8>, Charge)>,
+    /// Of streams that have been forgotten, to be dropped once nothing is locked.
+    pub(super) forgotten: Vec<Phase>,
     /// When the last stream stopped being open.
     pub(super) last_closed: Option<Instant>,
 }
@@ -53,13 +55,6 @@ impl Answering {
     pub(super) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open(_))
     }
-
-    pub(super) fn of(phase: Phase) -> Self {
-        Answering {
-            last_event: 0,
-            phase,
-        }
-    }
 }
 
 pub(super) enum Phase {
@@ -72,7 +67,7 @@ impl StreamsState {
     /// The stream to forget if too much is kept that is not open: one whose answer has been sent before one whose answer has not, and the
     /// oldest of them. The bytes that wait are looked at when a stream is parked and when they arrive; one that is parked alone may hold whatever its
     /// session's account has room for.
-    pub(super) fn one_too_many(&self, limits: &Limits) -> Option<u64> {
+    fn one_too_many(&self, limits: &Limits) -> Option<u64> {
         let mut parked = Vec::new();
         let mut finished = Vec::new();
         let mut bytes = 0;
@@ -118,8 +113,33 @@ impl StreamsState {
         })
     }
 
-    pub(super) fn forget(&mut self, stream: u64) -> Option<Answering> {
+    pub(super) fn end_listening(&self) {
+        self.listening.iter().for_each(|(_, outbox)| outbox.close());
+    }
+
+    /// Forgets what is too much.
+    pub(super) fn settle(&mut self, limits: &Limits) {
+        while let Some(stream) = self.one_too_many(limits) {
+            self.forget(stream);
+        }
+    }
+
+    pub(super) fn forget(&mut self, stream: u64) {
         self.replay.forget(stream);
-        self.answering.remove(&stream)
+        let answering = self.answering.remove(&stream);
+        self.forgotten.extend(answering.map(|it| it.phase));
+    }
+
+    /// Forgets all but these streams, and what was sent or waits to be.
+    pub(super) fn forget_all(&mut self, but: fn(&Answering) -> bool) {
+        let answering = mem::take(&mut self.answering);
+        for (stream, answering) in answering {
+            match but(&answering) {
+                true => drop(self.answering.insert(stream, answering)),
+                false => self.forgotten.push(answering.phase),
+            }
+        }
+        self.replay = Replay::default();
+        self.backlog = VecDeque::new();
     }
 }
