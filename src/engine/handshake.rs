@@ -70,7 +70,8 @@ impl Engine {
             Method::Subscribe => self.watch(&asked, session),
             // To stop watching what was never watched is no mistake.
             Method::Unsubscribe => {
-                named("uri", asked.params.uri.as_ref()).map(|uri| session.watched.remove(uri))
+                let uri = named("uri", asked.params.uri.as_ref());
+                uri.map(|uri| drop(session.watched.lock().remove(uri)))
             }
             Method::List(kind) => return self.list(kind, asked),
             // To the lane of what is called.
@@ -182,12 +183,15 @@ impl Engine {
         }
         let charge = session.memory.charge(uri.len() + URI_BYTES);
         let most = self.shared.limits.session_subscriptions_max;
-        match session.watched.add(uri, charge.map_err(over_budget)?, most) {
-            true => Ok(()),
-            false => Err(ErrorObject::invalid_params(format!(
+        let charge = charge.map_err(over_budget)?;
+        let mut watched = session.watched.lock();
+        if watched.len() >= most && !watched.contains_key(uri) {
+            return Err(ErrorObject::invalid_params(format!(
                 "This session watches {most} resources, which is the most; unsubscribe from some"
-            ))),
+            )));
         }
+        watched.entry(uri.into()).or_insert(charge);
+        Ok(())
     }
 
     /// The array of its members' answers. Only revision 2025-03-26 has batches.

@@ -157,7 +157,7 @@ impl Shared {
         self.subscriptions.publish(change);
         for session in self.sessions.all() {
             let wants = match change {
-                Change::Resource(uri) => session.watched.contains(uri),
+                Change::Resource(uri) => session.watched.lock().contains_key(uri),
                 Change::List(_) => true,
             };
             if wants {

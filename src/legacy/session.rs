@@ -41,7 +41,8 @@ pub(crate) struct Session {
     pub(crate) calls: Arc<InFlight<RequestId>>,
     pub(crate) asks: Arc<Asks>,
     pub(crate) streams: Arc<Streams>,
-    pub(crate) watched: Watched,
+    /// The resources that it watches, compared as they are written, each with what that costs.
+    pub(crate) watched: Lock<HashMap<Box<str>, Charge>>,
     /// The account of everything that is kept for it.
     pub(crate) memory: Arc<Budget>,
     state: Lock<SessionState>,
@@ -104,7 +105,7 @@ impl Session {
             client: Arc::new(client),
             calls,
             asks: Arc::default(),
-            watched: Watched::default(),
+            watched: Lock::default(),
             state: Lock::new(state),
             memory,
         })
@@ -130,7 +131,7 @@ impl Session {
         self.calls.cancel_all();
         self.asks.close();
         self.streams.end();
-        self.watched.clear();
+        *self.watched.lock() = HashMap::new();
     }
 
     pub(super) fn touch(&self) {
@@ -167,36 +168,6 @@ pub(crate) fn negotiate(requested: &str) -> ProtocolVersion {
     ProtocolVersion::parse(requested)
         .filter(|version| version.era() == Era::Legacy)
         .unwrap_or(ProtocolVersion::LATEST_LEGACY)
-}
-
-/// A bounded set of URIs, compared as they are written, each with what it costs.
-#[derive(Debug, Default)]
-pub(crate) struct Watched(Lock<HashMap<Box<str>, Charge>>);
-
-impl Watched {
-    /// Watches a resource. False when it would be one more than `most`.
-    pub(crate) fn add(&self, uri: &str, charge: Charge, most: usize) -> bool {
-        let mut uris = self.0.lock();
-        let has_room = uris.len() < most || uris.contains_key(uri);
-        if has_room {
-            uris.entry(uri.into()).or_insert(charge);
-        }
-        has_room
-    }
-
-    /// Watches it no more.
-    pub(crate) fn remove(&self, uri: &str) {
-        self.0.lock().remove(uri);
-    }
-
-    /// Watches nothing any more.
-    pub(crate) fn clear(&self) {
-        *self.0.lock() = HashMap::new();
-    }
-
-    pub(crate) fn contains(&self, uri: &str) -> bool {
-        self.0.lock().contains_key(uri)
-    }
 }
 
 #[cfg(test)]
