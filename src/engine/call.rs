@@ -34,7 +34,7 @@ use crate::base::owner::Owner;
 use crate::base::pulse::Pulse;
 use crate::engine::errors::internal_error;
 use crate::engine::record_port::RecordPort;
-use crate::engine::reply::{AnswerPort, Asked, Refusal, afford};
+use crate::engine::reply::{AnswerPort, Asked, afford};
 use crate::engine::rounds::Rounds;
 use crate::observe::access::{self, Access, Details, Outcome, RequestTag};
 use crate::outbox::{Answer, EventSource, Outbox};
@@ -142,7 +142,8 @@ impl Call {
         if let Some(registry) = &call.registry {
             let entry = Arc::<Call>::clone(&call);
             if let Err(DuplicateId) = registry.add(call.facts.id.clone(), entry) {
-                call.refuse_duplicate();
+                let message = "A request with this `id` is still in flight";
+                call.fail(&ErrorObject::invalid_request(message), Outcome::Error);
                 return None;
             }
         }
@@ -179,22 +180,6 @@ impl Call {
             }),
             ended: AtomicBool::new(false),
         })
-    }
-
-    #[cold]
-    fn refuse_duplicate(&self) {
-        let open = self.state.lock().open.take();
-        self.ended.store(true, Ordering::Release);
-        let OpenCall { port, .. } = open.expect("nobody else has seen it");
-        let refusal = Refusal {
-            id: Some(&self.facts.id),
-            method: self.facts.method,
-            era: self.facts.era,
-            traceparent: self.facts.traceparent.clone(),
-            ..Refusal::new(&self.facts.tag)
-        };
-        let message = "A request with this `id` is still in flight";
-        refusal.send(&ErrorObject::invalid_request(message), port);
     }
 
     /// How long the pipe or the session lives that it came by.
