@@ -269,8 +269,8 @@ impl CallControl for Control {
     }
 
     #[cfg(unix)]
-    fn children(&self) -> Option<Arc<Children>> {
-        Some(Arc::clone(&self.shared.children))
+    fn children(&self) -> &Arc<Children> {
+        &self.shared.children
     }
 
     fn stats(&self) -> Stats {

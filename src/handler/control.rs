@@ -56,9 +56,9 @@ pub(crate) trait CallControl: Send + Sync {
     /// Notifies the subscribers; never waits.
     fn changed(&self, change: Change<'_>);
     fn stats(&self) -> Stats;
-    /// The process groups of the server that commands belong to; `None` when it has ended.
+    /// The process groups of the server that commands belong to.
     #[cfg(unix)]
-    fn children(&self) -> Option<Arc<Children>>;
+    fn children(&self) -> &Arc<Children>;
     /// The workspace that the call is in, if its tool is in one.
     fn workspace(&self) -> Option<&Inside>;
     /// On whose behalf it runs.

@@ -304,10 +304,9 @@ impl RunCommand {
         let program = self.launch.program.to_string_lossy().into_owned();
         let not_started =
             |problem| CommandError::NotStarted(format!("Cannot run `{program}`: {problem}"));
-        let children = cx.control().children();
-        let children = children.ok_or_else(|| not_started("the server has ended".to_owned()))?;
         let started = Instant::now();
-        let child = Child::start(&self.launch, self.stdin, &children, self.patience);
+        let children = cx.control().children();
+        let child = Child::start(&self.launch, self.stdin, children, self.patience);
         let mut child = child.map_err(not_started)?;
         let mut heard = [(); 2].map(|()| (LineCutter::default(), Kept::new(self.output_bytes_max)));
         let (status, cause) = listen(&mut child, cx, &mut heard, place, &mut on_line);
