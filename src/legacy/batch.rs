@@ -15,7 +15,8 @@ use crate::protocol::version::Era;
 /// One request's part of a batch. Dropped unused, it counts as answered with nothing.
 pub(crate) struct Member {
     batch: Arc<Batch>,
-    used: bool,
+    /// With what it costs.
+    answer: Option<(Vec<u8>, Option<Charge>)>,
 }
 
 struct Batch {
@@ -48,7 +49,7 @@ pub(crate) fn split(slot: AnswerSlot, members: usize, tag: RequestTag) -> Vec<Me
     });
     let member = || Member {
         batch: Arc::clone(&batch),
-        used: false,
+        answer: None,
     };
     (0..members).map(|_| member()).collect()
 }
@@ -58,11 +59,10 @@ impl Member {
     pub(crate) fn send(mut self, answer: Answer) {
         // The array leaves as one; that this part of it has ended, nobody else will tell.
         answer.access.ended(None);
-        self.used = true;
         // A refusal comes uncharged, and waits for the others.
         let charge = || self.outbox()?.charge_answer(answer.body.len()).ok();
         let charge = answer.charge.or_else(charge);
-        self.batch.gather(Some((&answer.body, charge)));
+        self.answer = Some((answer.body, charge));
     }
 
     /// Ends the request without an answer.
@@ -78,14 +78,12 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        if !self.used {
-            self.batch.gather(None);
-        }
+        self.batch.gather(self.answer.take());
     }
 }
 
 impl Batch {
-    fn gather(&self, answer: Option<(&[u8], Option<Charge>)>) {
+    fn gather(&self, answer: Option<(Vec<u8>, Option<Charge>)>) {
         let mut gathered = self.gathered.lock();
         if let Some((body, charge)) = answer {
             match (&mut gathered.charge, charge) {
@@ -94,7 +92,7 @@ impl Batch {
             }
             let separator = if gathered.body.is_empty() { b'[' } else { b',' };
             gathered.body.push(separator);
-            gathered.body.extend_from_slice(body);
+            gathered.body.extend_from_slice(&body);
         }
         gathered.missing -= 1;
         if gathered.missing > 0 {
