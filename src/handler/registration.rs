@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::base::log;
 use crate::base::panics;
@@ -189,19 +190,15 @@ fn rendered_links_as_text(result: &RawValue) -> Option<Box<RawValue>> {
 }
 
 fn link_in_words(block: &RawValue) -> Option<String> {
-    let mut members: BTreeMap<&str, &RawValue> = serde_json::from_str(block.get()).ok()?;
-    let said = |name| serde_json::from_str::<String>(members.get(name)?.get()).ok();
-    let (kind, name, uri) = (said("type")?, said("name")?, said("uri")?);
-    if kind != "resource_link" {
+    let said = |name| serde_json::from_str::<String>(raw::member(block, name)?.get()).ok();
+    if said("type")? != "resource_link" {
         return None;
     }
-    let texts = ["text", &format!("{name}: {uri}")].map(|text| to_raw_value(text).ok());
-    let [Some(kind), Some(text)] = &texts else {
-        return None;
-    };
-    members.retain(|name, _| matches!(*name, "annotations" | "_meta"));
-    members.extend([("type", &**kind), ("text", &**text)]);
-    serde_json::to_string(&members).ok()
+    let mut link: Map<String, Value> = serde_json::from_str(block.get()).ok()?;
+    let text = format!("{}: {}", said("name")?, said("uri")?);
+    link.retain(|name, _| matches!(&**name, "annotations" | "_meta"));
+    link.extend([("type", "text"), ("text", &text)].map(|(name, said)| (name.into(), said.into())));
+    serde_json::to_string(&link).ok()
 }
 
 impl std::fmt::Debug for Callable {
