@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -44,25 +43,27 @@ impl Identity {
 
     /// The result of `server/discover`.
     pub(crate) fn discover(&self, capabilities: Value) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut result = json!(Cacheable::new(
+            CacheHint::public(DISCOVER_TTL),
+            &self.server_info
+        ));
         let versions = ProtocolVersion::ALL.iter();
-        let result = DiscoverResult {
-            supported_versions: versions.map(|version| version.as_str()).collect(),
-            capabilities,
-            instructions: self.instructions.as_deref(),
-            modern: Cacheable::new(CacheHint::public(DISCOVER_TTL), &self.server_info),
-        };
-        write_json(&mut out, &result);
-        out
+        result["supportedVersions"] = versions.map(|version| version.as_str()).collect();
+        self.written(result, capabilities)
     }
 
     /// The result of `initialize`.
     pub(crate) fn initialize(&self, version: ProtocolVersion, capabilities: Value) -> Vec<u8> {
-        let mut result = json!({
+        let result = json!({
             "protocolVersion": version.as_str(),
-            "capabilities": capabilities,
             "serverInfo": self.implementation,
         });
+        self.written(result, capabilities)
+    }
+
+    /// With what both say of the server.
+    fn written(&self, mut result: Value, capabilities: Value) -> Vec<u8> {
+        result["capabilities"] = capabilities;
         if let Some(instructions) = &self.instructions {
             result["instructions"] = instructions.as_str().into();
         }
@@ -77,15 +78,4 @@ pub(super) fn without_session(capabilities: &Value) -> Value {
     let names = capabilities.as_object().into_iter().flat_map(Map::keys);
     let names = names.filter(|name| *name != "logging");
     names.map(|name| (name.clone(), json!({}))).collect()
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DiscoverResult<'a> {
-    supported_versions: Vec<&'a str>,
-    capabilities: Value,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instructions: Option<&'a str>,
-    #[serde(flatten)]
-    modern: Cacheable<'a>,
 }
