@@ -249,12 +249,13 @@ impl CallControl for Control {
     }
 
     fn kept(&self, key: &str) -> Option<Box<RawValue>> {
-        self.rounds.lock().as_ref()?.kept(key)
+        self.rounds.lock().as_ref()?.carried.kept.get(key).cloned()
     }
 
     fn keep(&self, key: &str, value: Box<RawValue>) {
         let mut rounds = self.rounds.lock();
-        rounds.get_or_insert_default().keep(key, value);
+        let kept = &mut rounds.get_or_insert_default().carried.kept;
+        kept.insert(key.to_owned(), value);
     }
 
     fn close_stream(&self) {

@@ -193,14 +193,6 @@ impl Rounds {
         }
     }
 
-    pub(crate) fn kept(&self, key: &str) -> Option<Box<RawValue>> {
-        self.carried.kept.get(key).cloned()
-    }
-
-    pub(crate) fn keep(&mut self, key: &str, value: Box<RawValue>) {
-        self.carried.kept.insert(key.to_owned(), value);
-    }
-
     /// The result that asks the client, if this attempt asked anything that was not answered.
     ///
     /// # Errors
@@ -371,15 +363,20 @@ mod tests {
     #[test]
     fn what_is_kept_travels_and_a_later_answer_replaces_an_earlier_one() {
         let mut rounds = Rounds::default();
-        rounds.keep("number", raw(&json!(7)));
+        let kept = raw(&json!(7));
+        rounds.carried.kept.insert("number".into(), kept);
         let state = rounds.sealed(&BINDING, &rules()).expect("it fits");
         let mut again = retry(&json!({ "a": { "roots": [1] } }), state);
         again.open(&BINDING, &rules()).expect("the state is ours");
         assert_eq!(
-            again.kept("number").map(|kept| kept.get().to_owned()),
+            again
+                .carried
+                .kept
+                .get("number")
+                .map(|kept| kept.get().to_owned()),
             Some("7".into())
         );
-        assert!(again.kept("other").is_none());
+        assert!(!again.carried.kept.contains_key("other"));
         assert_eq!(answer(&mut again), r#"{"roots":[1]}"#);
         let state = again.sealed(&BINDING, &rules()).expect("it fits");
         let mut last = retry(&json!({ "a": { "roots": [2] } }), state);
