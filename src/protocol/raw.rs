@@ -53,7 +53,7 @@ pub(crate) fn items(list: &str, len_max: usize) -> Vec<&RawValue> {
     items
 }
 
-/// The texts of a member of `params` that must be a list of them; see [`items`].
+/// The texts of a member of `params` that must be a list of at most so many.
 pub(crate) fn texts<'a>(
     name: &str,
     raw: Option<&'a RawValue>,
@@ -66,7 +66,13 @@ pub(crate) fn texts<'a>(
         let message = format!("`{name}` must be a list");
         return Err(ErrorObject::invalid_params(message));
     }
-    let texts = items(raw, len_max).into_iter().map(RawValue::get);
+    let texts = items(raw, len_max);
+    if texts.len() > len_max {
+        return Err(ErrorObject::invalid_params(format!(
+            "`{name}` may have at most {len_max} items"
+        )));
+    }
+    let texts = texts.into_iter().map(RawValue::get);
     let texts: Result<_, serde_json::Error> = texts.map(serde_json::from_str).collect();
     texts.map_err(|error| {
         ErrorObject::invalid_params(format!("Invalid `{name}`: {}", Sentence::of(&error)))
