@@ -59,18 +59,16 @@ pub(super) fn names(choices: Vec<Value>) -> Vec<Value> {
 }
 
 /// The one schema that these are, or all that differ.
-pub(super) fn choice_of(mut choices: Vec<Value>) -> Result<Value, Vec<Value>> {
-    let mut at = 0;
-    while at < choices.len() {
-        let is_known = choices[..at].contains(&choices[at]);
-        match is_known {
-            true => drop(choices.remove(at)),
-            false => at += 1,
+pub(super) fn choice_of(choices: Vec<Value>) -> Result<Value, Vec<Value>> {
+    let mut differing = Vec::new();
+    for choice in choices {
+        if !differing.contains(&choice) {
+            differing.push(choice);
         }
     }
-    match choices.len() {
-        1 => Ok(choices.remove(0)),
-        _ => Err(choices),
+    match differing.len() {
+        1 => Ok(differing.remove(0)),
+        _ => Err(differing),
     }
 }
 
