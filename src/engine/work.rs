@@ -23,7 +23,6 @@ use crate::engine::encode;
 use crate::engine::errors::{internal_error, shutting_down, silent, wedged};
 use crate::engine::rounds::Rounds;
 use crate::engine::seal::Binding;
-use crate::handler::client::ClientSource;
 use crate::handler::control::CallControl;
 use crate::handler::registration::{Callable, Reply};
 use crate::lane::{WorkEnd, WorkItem};
@@ -294,7 +293,8 @@ impl HandlerCall {
             (Some(Err(error)), _) => call.fail(&error, Outcome::Error),
             (None, Ok(mut reply)) => {
                 control.warn_of_dropped();
-                if knows_no_links(&control.info.client) {
+                // Earlier revisions have no links to resources.
+                if control.info.client.get().protocol_version() <= ProtocolVersion::V2025_03_26 {
                     reply.links_as_text();
                 }
                 // What somebody has answered is for nobody else, nor for the next time.
@@ -355,10 +355,4 @@ fn is_success(result: &Result<Reply, ErrorObject>) -> bool {
         Ok(_) => true,
         Err(_) => false,
     }
-}
-
-/// Whether a client speaks a revision that has no links to resources.
-fn knows_no_links(client: &ClientSource) -> bool {
-    let last = ProtocolVersion::V2025_03_26;
-    matches!(client, ClientSource::Session(client) if client.protocol_version() <= last)
 }
