@@ -114,10 +114,10 @@ impl Control {
         let permit = self.waits().take();
         let _permit = permit.map_err(|(lane, most)| AskError::TooMany { lane, most })?;
         let pending = asks.open(&self.shared.asks)?;
-        let request = jsonrpc::request(&pending.id(), ask.method, &ask.params);
+        let request = jsonrpc::request(&pending.id, ask.method, &ask.params);
         let charge = self.shared.memory.charge(request.len());
         let charge = charge.map_err(|_| AskError::NoRoom)?;
-        let params = json!({ "requestId": pending.id(), "reason": "no answer is waited for" });
+        let params = json!({ "requestId": pending.id, "reason": "no answer is waited for" });
         let taken_back = jsonrpc::notification("notifications/cancelled", &params);
         let sent = self.call.with_outbox(|outbox, call| {
             *call.taken_back.lock() = Some(taken_back);

@@ -61,8 +61,8 @@ struct AsksState {
 /// One request of ours, from before it is sent until its answer is there or nobody waits any more.
 pub(crate) struct PendingAsk<'a> {
     asks: &'a Asks,
-    /// A text that no client numbers its own requests with.
-    id: RequestId,
+    /// The id to send it under: a text that no client numbers its own requests with.
+    pub(crate) id: RequestId,
     answered: Receiver<ClientAnswer>,
     _counted: Counted,
 }
@@ -124,11 +124,6 @@ impl Asks {
 }
 
 impl PendingAsk<'_> {
-    /// The id to send it under.
-    pub(crate) fn id(&self) -> RequestId {
-        self.id.clone()
-    }
-
     /// Waits for the answer. `unread` disconnects when nobody reads the question's stream any more and nobody can come back for it.
     pub(crate) fn wait(
         &self,
@@ -188,11 +183,11 @@ mod tests {
         let one = asks.open(&counter).expect("it is open");
         let two = asks.open(&counter).expect("it is open");
         assert_eq!(counter.open(), 2);
-        answer(&asks, &two.id(), &json!("two"));
+        answer(&asks, &two.id, &json!("two"));
         answer(&asks, &RequestId::String("1".into()), &json!("text"));
         answer(&asks, &RequestId::from(1), &json!("unknown"));
-        answer(&asks, &one.id(), &json!("one"));
-        answer(&asks, &one.id(), &json!("once more"));
+        answer(&asks, &one.id, &json!("one"));
+        answer(&asks, &one.id, &json!("once more"));
         assert_eq!(waited(&one, &call, LONG), Ok("\"one\"".into()));
         assert_eq!(waited(&two, &call, LONG), Ok("\"two\"".into()));
         drop((one, two));
@@ -203,10 +198,10 @@ mod tests {
     #[test]
     fn an_id_is_never_used_again() {
         let (asks, counter) = (Asks::default(), Arc::default());
-        let first = asks.open(&counter).expect("it is open").id();
+        let first = asks.open(&counter).expect("it is open").id.clone();
         let (_canceller, call) = cancellation();
         let second = asks.open(&counter).expect("it is open");
-        assert_ne!(first, second.id());
+        assert_ne!(first, second.id);
         answer(&asks, &first, &json!("late"));
         assert_eq!(
             waited(&second, &call, Duration::ZERO),
@@ -218,8 +213,8 @@ mod tests {
     fn sessions_share_no_id() {
         let counter = Arc::default();
         let (one, other) = (Asks::default(), Asks::default());
-        let first = one.open(&counter).expect("it is open").id();
-        let second = other.open(&counter).expect("it is open").id();
+        let first = one.open(&counter).expect("it is open").id.clone();
+        let second = other.open(&counter).expect("it is open").id.clone();
         assert_ne!(first, second);
     }
 
@@ -250,7 +245,7 @@ mod tests {
         let (_canceller, call) = cancellation();
         let one = asks.open(&counter).expect("it is open");
         let error = raw(&json!({ "code": -1, "message": "no" }));
-        asks.answer(&one.id(), Err(&error), &Budget::whole(0));
+        asks.answer(&one.id, Err(&error), &Budget::whole(0));
         let refused = AskError::Refused {
             code: -1,
             message: "no".into(),
