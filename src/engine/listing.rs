@@ -18,10 +18,10 @@ use crate::protocol::version::Era;
 
 /// One item of a list, as each era is shown it. Clones are cheap.
 #[derive(Clone)]
-pub(crate) struct ListItem {
-    modern: Arc<RawValue>,
-    legacy: Arc<RawValue>,
-}
+pub(crate) struct ListItem([Arc<RawValue>; ERAS]);
+
+/// What is rendered for each era stands at its number.
+const ERAS: usize = Era::Legacy as usize + 1;
 
 /// One list.
 pub(crate) struct Listing {
@@ -29,14 +29,8 @@ pub(crate) struct Listing {
     /// How often the list has changed, so that a cursor leads to a page of the list it came from or to none.
     generation: u64,
     items: Vec<ListItem>,
-    pages: Vec<Page>,
-}
-
-/// One page: the whole result object for each era, once it has been asked for.
-#[derive(Default)]
-struct Page {
-    modern: OnceLock<Vec<u8>>,
-    legacy: OnceLock<Vec<u8>>,
+    /// The whole result object of each, once it has been asked for.
+    pages: Vec<[OnceLock<Vec<u8>>; ERAS]>,
 }
 
 /// How the lists of a kind are rendered.
@@ -54,7 +48,7 @@ impl ListItem {
         let raw = |shown: &Shown| Arc::from(to_raw_value(shown).expect("a definition is JSON"));
         let modern = raw(shown);
         let legacy = legacy(shown).map_or_else(|| Arc::clone(&modern), |shown| raw(&shown));
-        ListItem { modern, legacy }
+        ListItem([modern, legacy])
     }
 }
 
@@ -62,7 +56,7 @@ impl ListItem {
 impl ListItem {
     /// Whether the two were rendered together.
     pub(crate) fn is_same(&self, other: &ListItem) -> bool {
-        Arc::ptr_eq(&self.modern, &other.modern)
+        Arc::ptr_eq(&self.0[0], &other.0[0])
     }
 }
 
@@ -73,7 +67,7 @@ impl Listing {
             style,
             generation,
             items,
-            pages: (0..count).map(|_| Page::default()).collect(),
+            pages: (0..count).map(|_| Default::default()).collect(),
         }
     }
 
@@ -83,11 +77,7 @@ impl Listing {
             None => 0,
             Some(cursor) => self.page_of(cursor)?,
         };
-        let page = &self.pages[at];
-        let once = match era {
-            Era::Modern => &page.modern,
-            Era::Legacy => &page.legacy,
-        };
+        let once = &self.pages[at][era as usize];
         Some(once.get_or_init(|| self.render(at, era)))
     }
 
@@ -95,10 +85,8 @@ impl Listing {
         let style = &*self.style;
         let first = at * style.page_len;
         let last = self.items.len().min(first + style.page_len);
-        let items = self.items[first..last].iter().map(|item| match era {
-            Era::Modern => &*item.modern,
-            Era::Legacy => &*item.legacy,
-        });
+        let items = self.items[first..last].iter();
+        let items = items.map(|item| &item.0[era as usize]);
         let mut out = vec![b'{'];
         write_json(&mut out, style.member);
         out.push(b':');
@@ -196,10 +184,7 @@ mod tests {
             server_info: RawValue::from_string("{}".into()).expect("it is JSON"),
         };
         let raw = |item: u32| Arc::from(to_raw_value(&item).expect("a number is JSON"));
-        let item = |item: &u32| ListItem {
-            modern: raw(*item),
-            legacy: raw(item.wrapping_add(1)),
-        };
+        let item = |item: &u32| ListItem([raw(*item), raw(item.wrapping_add(1))]);
         Listing::new(Arc::new(style), 0, items.iter().map(item).collect())
     }
 
