@@ -33,9 +33,9 @@ use crate::lane::{LaneRefusal, RunningLane, Ticket};
 use crate::observe::access::{Outcome, RequestTag};
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::id::RequestId;
+use crate::protocol::meta::note_asker;
 use crate::protocol::offer::OfferKind;
 use crate::protocol::raw;
-use crate::protocol::text::Text;
 use crate::protocol::types::{CallToolResult, ContentBlock};
 use crate::protocol::version::{Era, ProtocolVersion};
 
@@ -209,10 +209,7 @@ impl Starter {
         let (id, jobs) = (Arc::clone(&port.id), Arc::clone(&port.jobs));
         let tag = RequestTag::fresh(None);
         let era = version_of(&order).era();
-        let name = order.client_info.as_deref();
-        let name = name.and_then(|info| raw::member(info, "name"));
-        let name = name.and_then(|name| serde_json::from_str::<Text<'_>>(name.get()).ok());
-        tag.note_asker(era.as_str(), name.as_ref().map(|Text(name)| &**name));
+        note_asker(&tag, era, order.client_info.as_deref());
         let facts = Facts {
             id: RequestId::String((&*id).into()),
             // Of whichever era its client is: the record is fetched in both, and what the older one does not know is left out then.

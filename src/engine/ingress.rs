@@ -20,9 +20,8 @@ use crate::observe::access::{self, RequestTag};
 use crate::outbox::{Admission, Bounds, Outbox, OutboxReceiver, outbox};
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::jsonrpc::Message;
+use crate::protocol::meta::note_asker;
 use crate::protocol::modern::{HeaderFields, VERSION_FIELD};
-use crate::protocol::raw;
-use crate::protocol::text::Text;
 use crate::protocol::version::{Era, ProtocolVersion};
 
 /// What a message came by, as far as its meaning depends on it. An HTTP `Origin` is something else; the engine never sees it.
@@ -379,9 +378,6 @@ impl Ingress<'_> {
                 (Era::Legacy, params.and_then(|params| params.client_info))
             }
         };
-        let name = introduced.and_then(|info| raw::member(info, "name"));
-        let name = name.and_then(|name| serde_json::from_str::<Text<'_>>(name.get()).ok());
-        let name = name.as_ref().map(|name| &*name.0);
-        self.tag.note_asker(era.as_str(), name);
+        note_asker(&self.tag, era, introduced);
     }
 }

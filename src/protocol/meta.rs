@@ -9,13 +9,14 @@ use serde::de;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::observe::access;
+use crate::observe::access::{self, RequestTag};
 use crate::protocol::errors::ErrorObject;
 use crate::protocol::id::RequestId;
 use crate::protocol::raw;
 use crate::protocol::sentence::Sentence;
 use crate::protocol::text::Text;
 use crate::protocol::types::LoggingLevel;
+use crate::protocol::version::Era;
 
 /// The key under which a result names the server.
 pub(crate) const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
@@ -281,6 +282,12 @@ pub(crate) fn logged_trace(meta: Option<&Meta<'_>>) -> Option<Box<str>> {
     let meta = meta.filter(|_| access::is_logged())?;
     let trace = TraceContext::read(meta)?.traceparent?;
     access::is_traceparent(&trace).then(|| trace.into())
+}
+
+/// Notes for the access log who asks, by what a client says about itself.
+pub(crate) fn note_asker(tag: &RequestTag, era: Era, info: Option<&RawValue>) {
+    let name = info.and_then(|info| text(raw::member(info, "name")?));
+    tag.note_asker(era.as_str(), name.as_ref().map(|Text(name)| &**name));
 }
 
 fn text(raw: &RawValue) -> Option<Text<'_>> {
