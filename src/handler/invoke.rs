@@ -88,16 +88,11 @@ pub trait Handler<S, Shape>: Send + Sync + 'static {
 
 /// One call of a handler.
 #[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "nobody can name it")]
 pub struct Invocation<'a> {
     pub(crate) call: &'a Arc<dyn CallControl>,
     pub(crate) arguments: &'a RawValue,
     pub(crate) rules: &'a ArgumentRules,
-}
-
-impl std::fmt::Debug for Invocation<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.call.info().tag.fmt(f)
-    }
 }
 
 /// Why a handler was not called: what its caller can put right, in a sentence; or else the error that asks it to come again.

@@ -49,7 +49,7 @@ pub(crate) mod sealed {
 
 /// One thing to register, whatever its kind.
 #[doc(hidden)]
-#[derive(Debug)]
+#[allow(missing_debug_implementations, reason = "nobody can name it")]
 pub struct Registration {
     pub(crate) kind: OfferKind,
     pub(crate) shown: Shown,
@@ -199,14 +199,6 @@ fn link_in_words(block: &RawValue) -> Option<String> {
     link.retain(|name, _| matches!(&**name, "annotations" | "_meta"));
     link.extend([("type", "text"), ("text", &text)].map(|(name, said)| (name.into(), said.into())));
     serde_json::to_string(&link).ok()
-}
-
-impl std::fmt::Debug for Callable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Callable")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
 }
 
 /// How calls of a tool are executed.
