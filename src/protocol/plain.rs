@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::base::limits::Limits;
@@ -247,12 +248,13 @@ impl<'a> PlainText<'a> {
                 json.skip()
             }),
             b'[' => self.members([b'[', b']'], Self::skip),
-            b'-' | b'0'..=b'9' => self.skip_number(),
+            // A number or a word.
             _ => {
-                let words = ["true", "false", "null"].map(str::as_bytes);
-                let word = words.iter().find(|word| self.rest.starts_with(word))?;
-                self.rest = &self.rest[word.len()..];
-                Some(())
+                let ends = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ');
+                let len = self.rest.iter().position(ends)?;
+                serde_json::from_str(self.pass(len)?)
+                    .ok()
+                    .map(|IgnoredAny| ())
             }
         }
     }
@@ -277,31 +279,6 @@ impl<'a> PlainText<'a> {
                 _ => break None,
             };
         }
-    }
-
-    fn skip_number(&mut self) -> Option<()> {
-        let one_of = |json: &mut Self, bytes: &[u8]| {
-            let is_one = json.next().is_some_and(|next| bytes.contains(&next));
-            json.rest = &json.rest[usize::from(is_one)..];
-            is_one
-        };
-        let digits = |json: &mut Self| {
-            let digits = json.rest.iter().take_while(|byte| byte.is_ascii_digit());
-            let count = digits.count();
-            json.rest = &json.rest[count..];
-            (count > 0).then_some(count)
-        };
-        one_of(self, b"-");
-        let leads_with_zero = self.next() == Some(b'0');
-        (digits(self)? == 1 || !leads_with_zero).then_some(())?;
-        if one_of(self, b".") {
-            digits(self)?;
-        }
-        if one_of(self, b"eE") {
-            one_of(self, b"+-");
-            digits(self)?;
-        }
-        Some(())
     }
 }
 
