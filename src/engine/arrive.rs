@@ -1,4 +1,5 @@
-//! Arrival: from bytes to a request under the rules of its era, and the table of the modern era's methods.
+//! Arrival: from bytes to a request under the rules of its era, and the table of the modern era's methods; and what has no answer: notifications, of which a
+//! cancellation matters, and a client's answers to questions of ours.
 //!
 //! `ingress` says which era a message belongs to; `handshake` has what the handshake era does. Waits for nothing but a store of jobs, and
 //! a tool that is inline.
@@ -9,14 +10,18 @@ use crate::engine::dispatch::Caller;
 use crate::engine::ingress::{Accepted, Footing, Ingress, Misplaced, Via};
 use crate::engine::lifecycle::Engine;
 use crate::engine::reply::{AnswerPort, Asked, Refusal};
+use crate::legacy::Session;
 use crate::observe::access::RequestTag;
 use crate::outbox::{Admission, AnswerSlot};
-use crate::protocol::errors::{ErrorCode, ErrorObject};
-use crate::protocol::jsonrpc::{self, Malformed, Message, ReadParams, Request};
+use crate::protocol::errors::{ErrorCode, ErrorObject, shortened};
+use crate::protocol::jsonrpc::{
+    self, Malformed, Message, Notification, OneWay, ReadParams, Request, Response,
+};
 use crate::protocol::meta::Params;
+use crate::protocol::modern::{self, VERSION_FIELD, supported};
 use crate::protocol::offer::OfferKind;
+use crate::protocol::plain;
 use crate::protocol::version::{Era, Method};
-use crate::protocol::{modern, plain};
 
 impl Engine {
     /// Takes one body or line. Waits for no lane: whatever might take time goes to one, and the answer, if there is one,
@@ -196,6 +201,67 @@ impl Engine {
             None => asked.fail(&ErrorObject::invalid_params(
                 "Invalid cursor; start again without one",
             )),
+        }
+    }
+
+    #[inline(never)]
+    fn accept_one_way(
+        &self,
+        message: OneWay<'_>,
+        footing: Result<Footing, Misplaced>,
+        ingress: &Ingress<'_>,
+        port: AnswerPort,
+    ) {
+        let refusal = Refusal::new(&ingress.tag);
+        match footing {
+            Err(misplaced) => {
+                let refusal = Refusal {
+                    method: match message {
+                        OneWay::Notification(_) => "notification",
+                        OneWay::Response(_) => "response",
+                    },
+                    era: Era::Legacy,
+                    ..refusal
+                };
+                misplaced.refuse(refusal, port);
+            }
+            Ok(Footing::Legacy(session)) => self.take(message, Some(&session), ingress),
+            Ok(Footing::Modern | Footing::Handshake) => {
+                // Its body names no version, so that its header field is all there is to go by.
+                let fields = ingress.via.fields();
+                let version = fields.and_then(|fields| fields.value(VERSION_FIELD));
+                match version.map_or(Ok(()), supported) {
+                    Ok(()) => self.take(message, None, ingress),
+                    Err(error) => refusal.send(&error, port),
+                }
+            }
+        }
+    }
+
+    /// What has no answer. A notification that means nothing here is ignored, and so is an answer that nobody waits for.
+    pub(super) fn take(
+        &self,
+        message: OneWay<'_>,
+        session: Option<&Session>,
+        ingress: &Ingress<'_>,
+    ) {
+        match (message, session) {
+            (OneWay::Notification(Notification { method, params }), _) => {
+                let calls = session.map(|session| &session.calls);
+                let calls = ingress.via.calls().or(calls);
+                if method == "notifications/cancelled"
+                    && let (Some(calls), Ok(params)) = (calls, Params::parse(params))
+                    && let Some(id) = &params.request_id
+                {
+                    let reason = params.reason.as_ref().map_or("", |reason| &*reason.0);
+                    calls.cancel(id, &shortened(reason));
+                }
+            }
+            (OneWay::Response(Response { id: Some(id), body }), Some(session)) => {
+                session.asks.answer(&id, body, &self.shared.memory);
+            }
+            // Only a session is ever asked.
+            (OneWay::Response(_), _) => {}
         }
     }
 }

@@ -20,7 +20,7 @@
 //! - `catalogue`, `listing`: what is registered, how it changes while serving, and its lists in pages;
 //! - `errors`: what clients that are not served are told;
 //! - `handshake`: the table of the handshake era's methods;
-//! - `one_way`, `completing`: messages without an answer; completions of arguments;
+//! - `completing`: completions of arguments;
 //! - `rounds`, `seal`: multi round-trip requests, and the seal on what the client carries between them;
 //! - `subscriptions`, `listen`: change notifications of the modern era;
 //! - `background`, `record_port`, `tasks`: calls that become jobs, turns in workspaces, and the tasks extension;
@@ -45,7 +45,6 @@ mod lifecycle;
 mod listen;
 mod listing;
 mod liveness;
-mod one_way;
 mod planning;
 mod record_port;
 mod reply;
