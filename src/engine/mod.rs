@@ -23,7 +23,7 @@
 //! - `completing`: completions of arguments;
 //! - `rounds`, `seal`: multi round-trip requests, and the seal on what the client carries between them;
 //! - `subscriptions`, `listen`: change notifications of the modern era;
-//! - `background`, `record_port`, `tasks`: calls that become jobs, turns in workspaces, and the tasks extension;
+//! - `background`, `tasks`: calls that become jobs, turns in workspaces, and the tasks extension;
 //! - `liveness`, `stalled`: what becomes of a call that gives no sign of life, and who is told;
 //! - `desk_plan`, `desk_tools`, `sweep`: how jobs and workspaces are set up, the server's own tools for them, and what the clock ends.
 
@@ -46,7 +46,6 @@ mod listen;
 mod listing;
 mod liveness;
 mod planning;
-mod record_port;
 mod reply;
 mod rounds;
 mod seal;

@@ -3,9 +3,15 @@
 //! A [`AnswerPort`] takes the one answer to one request. [`Asked`] is a request that was understood, on its way to an answer; [`Refusal`] is the one
 //! builder of errors that no handler is asked for. Must not know what a method means, or who drains an outbox.
 
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use crate::base::errands::{Errand, Errands};
 use crate::base::heap;
+use crate::desk::jobs::{Jobs, failed};
+use crate::desk::record::JobOutcome;
 use crate::engine::errors::over_budget;
-use crate::engine::record_port::RecordPort;
 use crate::legacy::Member;
 use crate::observe::access::{Access, Details, Outcome, RequestTag};
 use crate::outbox::{Admission, Answer, AnswerSlot, Outbox};
@@ -13,7 +19,7 @@ use crate::protocol::errors::{ErrorCode, ErrorObject};
 use crate::protocol::id::RequestId;
 use crate::protocol::meta::Params;
 use crate::protocol::version::Era;
-use crate::protocol::{jsonrpc, meta};
+use crate::protocol::{jsonrpc, meta, raw};
 
 /// An answer up to this size is sent whatever the accounts say, since the slots bound how many may wait; it is charged only once it waits in a queue.
 const FREE_ANSWER_BYTES: usize = 4 * 1024;
@@ -54,6 +60,71 @@ impl AnswerPort {
             AnswerPort::Batch(member) => member.outbox(),
             AnswerPort::Record(_) => None,
         }
+    }
+}
+
+/// The port of one job's record. Dropped unused, it changes nothing.
+pub(crate) struct RecordPort {
+    pub(crate) id: Arc<str>,
+    pub(crate) jobs: Arc<Jobs>,
+    pub(crate) errands: Arc<Errands>,
+    /// Whether it runs again when a server's end has interrupted it.
+    pub(crate) restartable: bool,
+    /// Hands in the next attempt, which keeps its lane open. `None` where there is none that could wait outside of a workspace.
+    pub(crate) again: Option<Again>,
+}
+
+pub(crate) type Again = Box<dyn FnOnce() + Send>;
+
+impl RecordPort {
+    /// Ends the job with the result that its call was answered with.
+    pub(crate) fn send(self, answer: Answer) {
+        let response: &RawValue =
+            serde_json::from_slice(&answer.body).expect("an answer is a response");
+        let result = raw::member(response, "result").expect("an error is told by `fail`");
+        let outcome = JobOutcome::Result(raw::owned(result).into());
+        self.end(outcome, answer.access);
+    }
+
+    /// Ends the job with the error of its call, unless it may run again because it was interrupted.
+    pub(crate) fn fail(self, error: &ErrorObject, access: Access) {
+        // Not what was refused for another reason with the same code: nobody would run that again before the next start.
+        let is_interrupted =
+            error.code == ErrorCode::OVERLOADED && access.outcome == Outcome::Cancelled;
+        if self.restartable && is_interrupted {
+            return access.ended(None);
+        }
+        let outcome = failed(error);
+        match access.outcome {
+            // No worker says so, but the clock, a shutdown, or a thread that serves clients; and the store may hang.
+            Outcome::Abandoned | Outcome::Cancelled | Outcome::Refused => {
+                let RecordPort { id, jobs, .. } = self;
+                let end = move || {
+                    jobs.end(&id, outcome);
+                    access.ended(None);
+                };
+                self.errands.run([Box::new(end) as Errand]);
+            }
+            _ => self.end(outcome, access),
+        }
+    }
+
+    /// The call was cancelled, and so is the job, if it has not ended.
+    pub(crate) fn withdraw(self, access: Access) {
+        self.end(JobOutcome::Cancelled, access);
+    }
+
+    fn end(mut self, outcome: JobOutcome, access: Access) {
+        // The lane may close while the store hangs.
+        self.again = None;
+        self.jobs.end(&self.id, outcome);
+        access.ended(None);
+    }
+
+    /// The attempt, which is over, has done nothing: another one begins when it may wait.
+    pub(crate) fn postpone(self) {
+        self.jobs.pause(&self.id);
+        self.again.into_iter().for_each(|again| again());
     }
 }
 
