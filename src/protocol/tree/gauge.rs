@@ -22,6 +22,16 @@ pub(super) const VALUE_BYTES: usize = size_of::<Value>();
 /// A list has room for so many items as soon as it has one.
 pub(super) const ITEMS_MIN: usize = 4;
 
+/// What the trees of one call may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TreeRoom<'a> {
+    pub(super) bytes_max: usize,
+    /// The account of the whole server.
+    pub(super) memory: &'a Arc<Budget>,
+    /// What that can ever have left, for who waits when there is none, and must not do so in vain.
+    pub(crate) left_max: usize,
+}
+
 /// Why a text was not read.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Unread {
@@ -77,20 +87,16 @@ impl Drop for TreeCharge {
 
 /// What the tree that is being read takes so far.
 pub(super) struct Gauge<'r> {
-    bytes_max: usize,
-    memory: &'r Arc<Budget>,
-    left_max: usize,
+    room: &'r TreeRoom<'r>,
     used: Cell<usize>,
     charge: RefCell<Option<TreeCharge>>,
     refused: Cell<Option<Unread>>,
 }
 
 impl<'r> Gauge<'r> {
-    pub(super) fn new(bytes_max: usize, memory: &'r Arc<Budget>, left_max: usize) -> Self {
+    pub(super) fn new(room: &'r TreeRoom<'r>) -> Self {
         Gauge {
-            bytes_max,
-            memory,
-            left_max,
+            room,
             used: Cell::new(0),
             charge: RefCell::new(None),
             refused: Cell::new(None),
@@ -136,7 +142,7 @@ impl<'r> Gauge<'r> {
     fn take(&self, bytes: usize) -> Result<(), Slip> {
         let used = self.used.get() + bytes;
         self.used.set(used);
-        let most = self.bytes_max;
+        let most = self.room.bytes_max;
         if used > most {
             return Err(self.refuse(Unread::TooLarge(most)));
         }
@@ -151,11 +157,11 @@ impl<'r> Gauge<'r> {
                 held.trim.get_or_insert_with(HeapTrim::new);
                 held.charge.grow(more)
             }
-            None => self.memory.charge(more).map(|charge| {
+            None => self.room.memory.charge(more).map(|charge| {
                 *held = Some(TreeCharge { charge, trim: None });
             }),
         };
-        charged.map_err(|_| self.refuse(Unread::for_want_of(before + more, self.left_max)))
+        charged.map_err(|_| self.refuse(Unread::for_want_of(before + more, self.room.left_max)))
     }
 
     /// Remembers why; the text of the error that ends the reading does not matter.

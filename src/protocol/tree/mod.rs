@@ -19,22 +19,12 @@ use serde::de::DeserializeOwned;
 use self::gauge::Gauge;
 use self::gauged::Gauged;
 
-pub(crate) use self::gauge::{Slip, TreeCharge, Unread};
+pub(crate) use self::gauge::{Slip, TreeCharge, TreeRoom, Unread};
 
 use crate::base::budget::{Budget, Charge};
 use crate::base::limits::Limits;
 use crate::protocol::raw::RAW_VALUE;
 use crate::protocol::sentence::Sentence;
-
-/// What the trees of one call may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TreeRoom<'a> {
-    bytes_max: usize,
-    /// The account of the whole server.
-    memory: &'a Arc<Budget>,
-    /// What that can ever have left, for who waits when there is none, and must not do so in vain.
-    pub(crate) left_max: usize,
-}
 
 /// A text no longer than this is read without looking, for whatever it becomes is small: in all workers together some 20 MiB.
 const UNSEEN_BYTES_MAX: usize = 4 * 1024;
@@ -78,7 +68,7 @@ impl<'a> TreeRoom<'a> {
         json: &str,
         read: impl FnOnce(Gauged<'_, &mut TextDeserializer<'_>>) -> Result<T, Slip>,
     ) -> Result<(T, Option<TreeCharge>), Unread> {
-        let gauge = Gauge::new(self.bytes_max, self.memory, self.left_max);
+        let gauge = Gauge::new(self);
         let mut text = serde_json::Deserializer::from_str(json);
         let read = read(Gauged::new(&mut text, &gauge));
         gauge.judge(read)
