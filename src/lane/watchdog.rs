@@ -76,15 +76,6 @@ enum Stage {
     Over,
 }
 
-/// What a look sees of the item in a slot.
-struct SlotLook {
-    item: u64,
-    signs: u64,
-    is_waiting: bool,
-    liveness: Option<Duration>,
-    is_given_up: bool,
-}
-
 impl Watchdog {
     pub(crate) fn new(grace: Duration) -> Self {
         Watchdog {
@@ -150,22 +141,15 @@ impl LaneWatch {
                 self.slots[index] = SlotWatch::default();
                 continue;
             };
-            let pulse = running.pulse();
-            let seen = SlotLook {
-                item: held.item,
-                signs: pulse.signs(),
-                is_waiting: pulse.is_waiting(),
-                liveness: pulse.liveness.or(shared.lane.liveness),
-                is_given_up: running.given_up().is_some(),
-            };
-            let is_wedged = held.is_wedged;
+            let (item, is_wedged) = (held.item, held.is_wedged);
             is_any_wedged |= is_wedged;
-            let entered = self.slots[index].look(&seen, worth, grace);
+            let liveness = running.pulse().liveness.or(shared.lane.liveness);
+            let entered = self.slots[index].look(item, running, liveness, worth, grace);
             let found = entered.map(|stage| (stage, running.clone(), held.thread_id));
             drop(held);
             match found {
                 // There may be room by now.
-                None if is_wedged => self.replace(lane, index, seen.item),
+                None if is_wedged => self.replace(lane, index, item),
                 None => {}
                 Some((stage, running, thread)) => {
                     let silence = Silence {
@@ -173,7 +157,7 @@ impl LaneWatch {
                         silent_for: self.slots[index].silent_for(),
                         thread,
                     };
-                    self.carry_out(stage, lane, (index, seen.item), running, &silence);
+                    self.carry_out(stage, lane, (index, item), running, &silence);
                 }
             }
         }
@@ -275,25 +259,33 @@ impl LaneWatch {
 
 impl SlotWatch {
     /// Takes in what a look has seen. The stage that the item has entered by it, if it has.
-    fn look(&mut self, seen: &SlotLook, worth: Duration, grace: Duration) -> Option<Stage> {
-        if self.item != seen.item {
+    fn look(
+        &mut self,
+        item: u64,
+        running: &impl Running,
+        liveness: Option<Duration>,
+        worth: Duration,
+        grace: Duration,
+    ) -> Option<Stage> {
+        let signs = running.pulse().signs();
+        if self.item != item {
             *self = SlotWatch {
-                item: seen.item,
-                signs: seen.signs,
+                item,
+                signs,
                 ..SlotWatch::default()
             };
         } else if self.stage == Stage::Stalled {
             self.silent += worth;
-        } else if self.signs != seen.signs {
-            self.signs = seen.signs;
+        } else if self.signs != signs {
+            self.signs = signs;
             self.silent = Duration::ZERO;
-        } else if !seen.is_waiting {
+        } else if !running.pulse().is_waiting() {
             self.silent += worth;
         }
         let entered = match self.stage {
             Stage::Over => return None,
-            _ if seen.is_given_up => Stage::Over,
-            Stage::Alive if seen.liveness.is_some_and(|most| self.silent >= most) => {
+            _ if running.given_up().is_some() => Stage::Over,
+            Stage::Alive if liveness.is_some_and(|most| self.silent >= most) => {
                 self.stalled_after = mem::take(&mut self.silent);
                 Stage::Stalled
             }
