@@ -48,7 +48,7 @@ impl<W: WorkItem> RunningLane<W> {
         for index in 0..running.shared.slots.len() {
             // On failure `running` is dropped, which sends the workers that did start home.
             let thread = running.start_worker(index, 0)?;
-            running.shared.slots[index].lock().thread = Some(thread);
+            running.shared.slots[index].0.lock().thread = Some(thread);
         }
         Ok(running)
     }
@@ -134,7 +134,7 @@ impl<W: WorkItem> RunningLane<W> {
 
     fn join(&self) -> usize {
         for slot in &self.shared.slots {
-            let thread = slot.lock().thread.take();
+            let thread = slot.0.lock().thread.take();
             if thread.is_some_and(|thread| thread.join().is_err()) {
                 log::error!(
                     "a worker of lane `{}` ended by panicking",

@@ -136,7 +136,7 @@ impl LaneWatch {
         self.slots.resize_with(count, SlotWatch::default);
         let mut is_any_wedged = false;
         for index in 0..count {
-            let held = shared.slots[index].lock();
+            let held = shared.slots[index].0.lock();
             let Some(running) = &held.running else {
                 self.slots[index] = SlotWatch::default();
                 continue;
@@ -196,7 +196,7 @@ impl LaneWatch {
     fn replace<W: WorkItem>(&mut self, lane: &RunningLane<W>, index: usize, item: u64) {
         let shared = &lane.shared;
         let refused = self.refused(lane);
-        let mut held = shared.slots[index].lock();
+        let mut held = shared.slots[index].0.lock();
         if held.item != item || held.running.is_none() {
             // Its handler has returned, and the worker lives on.
             return;

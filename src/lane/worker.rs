@@ -6,8 +6,8 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ impl Occupied<'_> {
 /// The slot of one worker in its lane. The worker whose generation it is writes it, and the watchdog gives it to the next one; neither waits for the
 /// other longer than it takes to read it. *False sharing*: on cache lines of its own, because each worker writes its slot for each item.
 #[repr(align(128))]
-pub(super) struct Slot<R>(Lock<SlotState<R>>);
+pub(super) struct Slot<R>(pub(super) Lock<SlotState<R>>);
 
 pub(super) struct SlotState<R> {
     /// What its worker runs now.
@@ -155,10 +155,6 @@ impl<R> Slot<R> {
             alive: Some(alive),
         }))
     }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, SlotState<R>> {
-        self.0.lock()
-    }
 }
 
 /// What the workers of one lane share.
@@ -190,7 +186,7 @@ impl<W: WorkItem> SharedLane<W> {
             busy: self.running().len(),
             queued: self.take.len() + self.waits.lined_up(),
             capacity: self.lane.capacity(),
-            done: self.slots.iter().map(|slot| slot.lock().done).sum(),
+            done: self.slots.iter().map(|slot| slot.0.lock().done).sum(),
             refused: self.refused.load(Ordering::Relaxed),
             panicked: self.panicked.load(Ordering::Relaxed),
             cancelled: self.cancelled.load(Ordering::Relaxed),
@@ -201,7 +197,7 @@ impl<W: WorkItem> SharedLane<W> {
 
     /// Handles to what the workers run now, without those that have been abandoned.
     pub(super) fn running(&self) -> Vec<W::Running> {
-        let running = self.slots.iter().map(|slot| slot.lock().running.clone());
+        let running = self.slots.iter().map(|slot| slot.0.lock().running.clone());
         running.flatten().collect()
     }
 
@@ -226,7 +222,7 @@ impl<W: WorkItem> SharedLane<W> {
             generation,
         };
         let slot = &self.slots[index];
-        slot.lock().thread_id = ThreadId::current();
+        slot.0.lock().thread_id = ThreadId::current();
         while let Some(item) = self.next() {
             let occupied = Occupied {
                 permits: &self.permits,
@@ -241,14 +237,14 @@ impl<W: WorkItem> SharedLane<W> {
             }
             let (running, run) = item.begin();
             {
-                let mut held = slot.lock();
+                let mut held = slot.0.lock();
                 held.running = Some(running);
                 held.item += 1;
             }
             // The item catches its handler's panic itself; this is for everything around it, so that the worker lives on.
             let ended = self.guarded(|| run(&|| occupied.free()));
             let ended = ended.unwrap_or(WorkEnd::Panicked);
-            let mut held = slot.lock();
+            let mut held = slot.0.lock();
             if held.generation != generation {
                 return;
             }
@@ -292,7 +288,7 @@ struct WorkerExit<'a, W: WorkItem> {
 
 impl<W: WorkItem> Drop for WorkerExit<'_, W> {
     fn drop(&mut self) {
-        let mut held = self.shared.slots[self.index].lock();
+        let mut held = self.shared.slots[self.index].0.lock();
         if held.generation != self.generation {
             self.shared.abandoned.fetch_sub(1, Ordering::Relaxed);
             return;
