@@ -19,7 +19,6 @@ use crate::base::error::Error;
 use crate::base::limits::Limits;
 use crate::base::lock::Lock;
 use crate::base::log;
-use crate::base::stats::Stats;
 use crate::base::waiting::after;
 use crate::desk::Desk;
 use crate::engine::background::{Lanes, Standing, Starter};
@@ -153,23 +152,13 @@ impl Engine {
             .end(&self.shared.identity.server_info);
     }
 
-    /// See [`Shared::stats`].
-    pub(crate) fn stats(&self) -> Stats {
-        self.shared.stats()
-    }
-
-    /// See [`Shared::publish`].
-    pub(crate) fn publish(&self, change: Change<'_>) {
-        self.shared.publish(change);
-    }
-
     /// Adds something while serving, at the end of its list, or in the place of that of its name.
     pub(crate) fn put(&self, registration: Registration, if_taken: IfTaken) -> Result<(), Error> {
         let kind = registration.kind;
         check_added(&registration, &self.shared.desk)?;
         let replaced = self.shared.catalogue.put(registration, if_taken)?;
         self.shared.liveness.look_soon();
-        self.publish(Change::List(kind));
+        self.shared.publish(Change::List(kind));
         // After it has been told, for a destructor may take its time.
         if let Some(callable) = replaced {
             self.shared.catalogue.discard(callable);
@@ -181,7 +170,7 @@ impl Engine {
         let Some(removed) = self.shared.catalogue.offers(kind).remove(name) else {
             return false;
         };
-        self.publish(Change::List(kind));
+        self.shared.publish(Change::List(kind));
         self.shared.catalogue.discard(removed);
         true
     }
@@ -190,7 +179,7 @@ impl Engine {
     pub(crate) fn enable(&self, kind: OfferKind, name: &str, enabled: bool) -> bool {
         let changed = self.shared.catalogue.offers(kind).enable(name, enabled);
         if changed == Some(true) {
-            self.publish(Change::List(kind));
+            self.shared.publish(Change::List(kind));
         }
         changed.is_some()
     }
@@ -257,11 +246,6 @@ impl Engine {
             0 => {}
             left => log::error!("{left} process groups of commands are left; they were killed"),
         }
-    }
-
-    /// Whether somebody has lost patience with a drain.
-    pub(crate) fn is_hurried(&self) -> bool {
-        self.shared.hurry.is_cancelled()
     }
 
     /// Cancels every call, running or queued, and ends the patience of a drain. Each client is told why.

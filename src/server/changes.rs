@@ -163,17 +163,19 @@ impl<S> ServerHandle<S> {
     /// Notifies the subscribed clients that the list of tools has changed (`notifications/tools/list_changed`). Never waits. Adding, removing and
     /// enabling a tool does this itself. Specification: `server/tools` ("List Changed Notification").
     pub fn tools_changed(&self) {
-        self.engine.publish(Change::List(OfferKind::Tool));
+        self.engine.shared.publish(Change::List(OfferKind::Tool));
     }
 
     /// Notifies the subscribed clients that the list of prompts has changed (`notifications/prompts/list_changed`). Never waits.
     pub fn prompts_changed(&self) {
-        self.engine.publish(Change::List(OfferKind::Prompt));
+        self.engine.shared.publish(Change::List(OfferKind::Prompt));
     }
 
     /// Notifies the subscribed clients that the list of resources or of templates has changed (`notifications/resources/list_changed`). Never waits.
     pub fn resources_changed(&self) {
-        self.engine.publish(Change::List(OfferKind::Resource));
+        self.engine
+            .shared
+            .publish(Change::List(OfferKind::Resource));
     }
 
     /// Notifies the clients subscribed to this resource that its contents have changed (`notifications/resources/updated`). Never waits. URIs are
@@ -181,6 +183,6 @@ impl<S> ServerHandle<S> {
     ///
     /// A client that reads slowly may miss some notifications; the newest are kept.
     pub fn resource_updated(&self, uri: &str) {
-        self.engine.publish(Change::Resource(uri));
+        self.engine.shared.publish(Change::Resource(uri));
     }
 }

@@ -86,7 +86,7 @@ impl<S> fmt::Debug for ServerHandle<S> {
 impl<S> ServerHandle<S> {
     /// What the server is doing now.
     pub fn stats(&self) -> Stats {
-        self.engine.stats()
+        self.engine.shared.stats()
     }
 
     /// Makes [`RunningServer::join`] and [`RunningServer::run_until_ctrl_c`] shut the server down. Returns at once.
@@ -174,7 +174,7 @@ impl RunningServer {
 
     /// What the server is doing now. Never waits.
     pub fn stats(&self) -> Stats {
-        self.shared.engine.stats()
+        self.shared.engine.shared.stats()
     }
 
     /// A handle for other threads.
@@ -271,6 +271,9 @@ mod tests {
             open_pipe(shared, io::empty(), io::sink(), None)
         });
         assert!(opened.is_ok());
-        assert!(running.shared.engine.is_hurried(), "nobody is left");
+        assert!(
+            running.shared.engine.shared.hurry.is_cancelled(),
+            "nobody is left"
+        );
     }
 }

@@ -136,7 +136,7 @@ impl SharedServer {
         let grace = self.limits.cancel_grace;
         let (abandoned_handlers, unstored_jobs) = self.engine.drain(deadline, grace);
         // Every answer is in its outbox by now; a client that reads gets it in this time.
-        let written = match self.engine.is_hurried() {
+        let written = match self.engine.shared.hurry.is_cancelled() {
             true => after(grace),
             false => after(grace).max(deadline),
         };
