@@ -31,6 +31,7 @@ use crate::legacy::Asks;
 use crate::outbox::EventKind;
 use crate::protocol::jsonrpc;
 use crate::protocol::offer::Change;
+use crate::protocol::text::write_json;
 use crate::protocol::tree::TreeRoom;
 use crate::protocol::types::LoggingLevel;
 use crate::protocol::version::Era;
@@ -114,7 +115,9 @@ impl Control {
         let permit = self.waits().take();
         let _permit = permit.map_err(|(lane, most)| AskError::TooMany { lane, most })?;
         let pending = asks.open(&self.shared.asks)?;
-        let request = jsonrpc::request(&pending.id, ask.method, &ask.params);
+        let request = jsonrpc::call(Some(&pending.id), ask.method, |out| {
+            write_json(out, &ask.params);
+        });
         let charge = self.shared.memory.charge(request.len());
         let charge = charge.map_err(|_| AskError::NoRoom)?;
         let params = json!({ "requestId": pending.id, "reason": "no answer is waited for" });

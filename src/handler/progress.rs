@@ -38,7 +38,7 @@ impl Progress {
 
     /// Written member by member: a handler may report a hundred thousand times a second.
     pub(crate) fn notification(&self, token: &RequestId) -> Vec<u8> {
-        jsonrpc::notification_of("notifications/progress", |out| {
+        jsonrpc::call(None, "notifications/progress", |out| {
             out.extend_from_slice(b"{\"progressToken\":");
             write_json(out, token);
             out.extend_from_slice(b",\"progress\":");

@@ -245,9 +245,8 @@ pub(crate) fn result_response(
     id: &RequestId,
     write: impl FnOnce(&mut Vec<u8>),
 ) -> Vec<u8> {
-    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-    write_json(&mut out, id);
-    out.extend_from_slice(b",\"result\":");
+    begin(&mut out, Some(id));
+    out.extend_from_slice(b"\"result\":");
     write(&mut out);
     out.push(b'}');
     out
@@ -256,12 +255,7 @@ pub(crate) fn result_response(
 /// A whole error response. Without an id the member is left out, as the revisions since 2025-11-25 have it.
 pub(crate) fn error_response(id: Option<&RequestId>, error: &ErrorObject) -> Vec<u8> {
     let mut out = Vec::with_capacity(128 + error.message.len());
-    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
-    if let Some(id) = id {
-        out.extend_from_slice(b"\"id\":");
-        write_json(&mut out, id);
-        out.push(b',');
-    }
+    begin(&mut out, id);
     out.extend_from_slice(b"\"error\":");
     write_json(&mut out, error);
     out.push(b'}');
@@ -270,34 +264,33 @@ pub(crate) fn error_response(id: Option<&RequestId>, error: &ErrorObject) -> Vec
 
 /// A whole notification.
 pub(crate) fn notification(method: &str, params: &impl Serialize) -> Vec<u8> {
-    notification_of(method, |out| write_json(out, params))
+    call(None, method, |out| write_json(out, params))
 }
 
-/// The same with parameters that are written by this.
-pub(crate) fn notification_of(method: &str, write_params: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::with_capacity(192);
-    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
-    close_call(&mut out, method, write_params);
-    out
-}
-
-/// A request of ours.
-pub(crate) fn request(id: &RequestId, method: &str, params: &impl Serialize) -> Vec<u8> {
+/// A request of ours, or without an id a notification, with the parameters that `write` appends. The method is one of ours, in which nothing is to be escaped.
+pub(crate) fn call(
+    id: Option<&RequestId>,
+    method: &str,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-    write_json(&mut out, id);
-    out.push(b',');
-    close_call(&mut out, method, |out| write_json(out, params));
-    out
-}
-
-/// Ends a notification or a request with what they have in common. The method is one of ours, in which nothing is to be escaped.
-fn close_call(out: &mut Vec<u8>, method: &str, write_params: impl FnOnce(&mut Vec<u8>)) {
+    begin(&mut out, id);
     out.extend_from_slice(b"\"method\":\"");
     out.extend_from_slice(method.as_bytes());
     out.extend_from_slice(b"\",\"params\":");
-    write_params(out);
+    write(&mut out);
     out.push(b'}');
+    out
+}
+
+/// What every message begins with.
+fn begin(out: &mut Vec<u8>, id: Option<&RequestId>) {
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
+    if let Some(id) = id {
+        out.extend_from_slice(b"\"id\":");
+        write_json(out, id);
+        out.push(b',');
+    }
 }
 
 #[cfg(test)]
