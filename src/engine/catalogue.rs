@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::base::errands::{Errand, Errands, dropping};
+use crate::base::errands::{Errands, dropping};
 use crate::base::error::Error;
 use crate::base::in_flight::Folded;
 use crate::base::lock::Lock;
@@ -120,14 +120,12 @@ impl Catalogue {
 
     /// Has dropped what nobody uses any more.
     pub(crate) fn sweep(&self) {
-        self.waste.run(self.unused());
-    }
-
-    fn unused(&self) -> Vec<Errand> {
-        let mut removed = self.removed.lock();
         // Nobody can find them, so a count of one does not grow again.
-        let unused = removed.extract_if(.., |callable| Arc::strong_count(callable) == 1);
-        unused.map(dropping).collect()
+        let is_unused = |callable: &mut Arc<Callable>| Arc::strong_count(callable) == 1;
+        let mut removed = self.removed.lock();
+        let unused: Vec<_> = removed.extract_if(.., is_unused).collect();
+        drop(removed);
+        self.waste.run(unused.into_iter().map(dropping));
     }
 
     /// The shortest liveness that anything has, or had when it was offered.
