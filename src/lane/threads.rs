@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, TryRecvError, at, bounded, select, unbounded};
 
 use crate::base::error::Error;
-use crate::base::log;
 use crate::base::stats::LaneStats;
 use crate::lane::definition::Lane;
 use crate::lane::submit::{RunningLane, SENDING};
@@ -135,12 +134,8 @@ impl<W: WorkItem> RunningLane<W> {
     fn join(&self) -> usize {
         for slot in &self.shared.slots {
             let thread = slot.0.lock().thread.take();
-            if thread.is_some_and(|thread| thread.join().is_err()) {
-                log::error!(
-                    "a worker of lane `{}` ended by panicking",
-                    self.shared.lane.name
-                );
-            }
+            // It has caught its panic, and said so.
+            let _ended = thread.map(JoinHandle::join);
         }
         0
     }

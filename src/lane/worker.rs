@@ -104,21 +104,6 @@ impl Permits {
     }
 }
 
-/// The permit of what a worker runs.
-struct Occupied<'a> {
-    permits: &'a Permits,
-    is_free: Cell<bool>,
-}
-
-impl Occupied<'_> {
-    /// Gives it back, once. Not for what has been given up: another worker may have got it.
-    fn free(&self) {
-        if !self.is_free.replace(true) {
-            self.permits.give_back();
-        }
-    }
-}
-
 /// The slot of one worker in its lane. The worker whose generation it is writes it, and the watchdog gives it to the next one; neither waits for the
 /// other longer than it takes to read it. *False sharing*: on cache lines of its own, because each worker writes its slot for each item.
 #[repr(align(128))]
@@ -216,22 +201,35 @@ impl<W: WorkItem> SharedLane<W> {
     /// What the thread of a worker does, until there is nothing more to take or it has been abandoned.
     pub(super) fn work(&self, index: usize, generation: u64) {
         // Counted whichever way it leaves.
-        let _exit = WorkerExit {
-            shared: self,
-            index,
-            generation,
-        };
+        let _logged = self.guarded(|| self.work_off(index, generation));
+        let mut held = self.slots[index].0.lock();
+        if held.generation != generation {
+            self.abandoned.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let alive = held.alive.take();
+        if !held.is_wedged {
+            self.living.fetch_sub(1, Ordering::Relaxed);
+        }
+        drop(held);
+        drop(alive);
+    }
+
+    fn work_off(&self, index: usize, generation: u64) {
         let slot = &self.slots[index];
         slot.0.lock().thread_id = ThreadId::current();
         while let Some(item) = self.next() {
-            let occupied = Occupied {
-                permits: &self.permits,
-                is_free: Cell::new(false),
+            // Its permit is given back once, and not for what has been given up: another worker may have got it.
+            let is_free = Cell::new(false);
+            let free = || {
+                if !is_free.replace(true) {
+                    self.permits.give_back();
+                }
             };
             if item.is_stale() {
                 // Unwind safety: it may be the last that holds a handler's captures, which may panic when they are dropped.
                 let _logged = self.guarded(|| drop(item));
-                occupied.free();
+                free();
                 self.cancelled.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
@@ -242,13 +240,13 @@ impl<W: WorkItem> SharedLane<W> {
                 held.item += 1;
             }
             // The item catches its handler's panic itself; this is for everything around it, so that the worker lives on.
-            let ended = self.guarded(|| run(&|| occupied.free()));
+            let ended = self.guarded(|| run(&free));
             let ended = ended.unwrap_or(WorkEnd::Panicked);
             let mut held = slot.0.lock();
             if held.generation != generation {
                 return;
             }
-            occupied.free();
+            free();
             let running = held.running.take();
             if mem::take(&mut held.is_wedged) {
                 self.living.fetch_add(1, Ordering::Relaxed);
@@ -276,28 +274,5 @@ impl<W: WorkItem> SharedLane<W> {
                 );
             })
             .ok()
-    }
-}
-
-/// A worker on its way out.
-struct WorkerExit<'a, W: WorkItem> {
-    shared: &'a SharedLane<W>,
-    index: usize,
-    generation: u64,
-}
-
-impl<W: WorkItem> Drop for WorkerExit<'_, W> {
-    fn drop(&mut self) {
-        let mut held = self.shared.slots[self.index].0.lock();
-        if held.generation != self.generation {
-            self.shared.abandoned.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
-        let alive = held.alive.take();
-        if !held.is_wedged {
-            self.shared.living.fetch_sub(1, Ordering::Relaxed);
-        }
-        drop(held);
-        drop(alive);
     }
 }
