@@ -57,8 +57,6 @@ mod tasks;
 mod work;
 
 pub(crate) use self::catalogue::IfTaken;
-#[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
-pub(crate) use self::ingress::Accepted;
-pub(crate) use self::ingress::{Pipe, Via};
+pub(crate) use self::ingress::{Accepted, Pipe, Via};
 pub(crate) use self::lifecycle::{Engine, EnginePlan};
 pub(crate) use self::reply::{AnswerPort, Refusal};

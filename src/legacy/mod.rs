@@ -12,8 +12,6 @@ mod table;
 pub(crate) use self::asks::{AskCounter, Asks};
 pub(crate) use self::batch::{Member, split};
 pub(crate) use self::session::{Session, negotiate};
-#[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
-pub(crate) use self::streams::{Cursor, OpenStream, Resumed};
-pub(crate) use self::streams::{Listening, Streams};
+pub(crate) use self::streams::{Cursor, Listening, OpenStream, Resumed, Streams};
 pub(crate) use self::table::SessionTable;
 pub use self::table::Sessions;
