@@ -15,14 +15,14 @@ use crate::engine::background::Lanes;
 use crate::engine::control::Control;
 use crate::engine::errors::silent;
 use crate::engine::shared::Shared;
-use crate::lane::{Running, Silence, Watchdog};
+use crate::lane::{Running, RunningLane, Silence, Watchdog};
 use crate::observe::stalled::StalledCall;
 
 impl Shared {
     /// Looks at every running call from time to time.
     pub(super) fn watch(self: &Arc<Self>, lanes: &Arc<Lanes>) -> Tick {
+        let of_lanes = lanes.iter().filter_map(RunningLane::liveness).min();
         let (shared, lanes) = (Arc::downgrade(self), Arc::downgrade(lanes));
-        let of_lanes = lanes.upgrade().and_then(|lanes| shortest_of(&lanes));
         let mut watchdog = Watchdog::new(self.limits.stall_grace);
         Tick {
             first: Duration::ZERO,
@@ -38,10 +38,6 @@ impl Shared {
             }),
         }
     }
-}
-
-fn shortest_of(lanes: &Lanes) -> Option<Duration> {
-    lanes.iter().filter_map(|lane| lane.liveness()).min()
 }
 
 impl Running for Arc<Control> {
