@@ -64,13 +64,8 @@ impl<'a> Via<'a> {
 pub(crate) struct Pipe {
     owner: Owner,
     pub(super) calls: Arc<CallsInFlight>,
-    session: Lock<Option<Conversation>>,
-}
-
-/// A session on a pipe, which listens to what is announced from the first to the last.
-struct Conversation {
-    session: Arc<Session>,
-    _listening: Option<Listening>,
+    /// It listens to what is announced from the first to the last.
+    session: Lock<Option<(Arc<Session>, Option<Listening>)>>,
 }
 
 impl Pipe {
@@ -99,23 +94,19 @@ impl Pipe {
 
     /// Remembers the handshake; a second one replaces the first, whose questions nobody answers any more. What the session announces goes into `outbox`.
     pub(super) fn begin_session(&self, session: Session, outbox: Option<Outbox>) -> Arc<Session> {
-        let _listening = outbox.and_then(|outbox| session.streams.listen(outbox));
+        let listening = outbox.and_then(|outbox| session.streams.listen(outbox));
         let session = Arc::new(session);
-        let conversation = Conversation {
-            session: Arc::clone(&session),
-            _listening,
-        };
+        let conversation = (Arc::clone(&session), listening);
         let before = self.session.lock().replace(conversation);
-        if let Some(before) = before {
-            before.session.asks.close();
+        if let Some((before, _)) = &before {
+            before.asks.close();
         }
         session
     }
 
     pub(super) fn session(&self) -> Option<Arc<Session>> {
         let held = self.session.lock();
-        let session = held.as_ref().map(|held| &held.session);
-        session.map(Arc::clone)
+        held.as_ref().map(|(session, _)| Arc::clone(session))
     }
 }
 
