@@ -114,10 +114,7 @@ impl Engine {
         let lane = &self.lanes[queued.control.lane];
         // Its transport holds one that cannot be found.
         let call = (!can_be_found).then(|| Arc::clone(&queued.control.call));
-        let is_under_way = match plan {
-            Plan::Lane => self.submit(lane, queued),
-            aside => self.carry_out(aside, lane, queued),
-        };
+        let is_under_way = self.carry_out(plan, lane, queued);
         call.filter(|_| is_under_way)
     }
 

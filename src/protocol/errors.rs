@@ -101,9 +101,7 @@ impl ErrorObject {
             format!("Method not found: {}", shortened(method)),
         )
     }
-}
 
-impl ErrorObject {
     /// There is nothing at this URI. Specification: `server/resources` ("Error Handling") of each era.
     pub(crate) fn no_resource(uri: &str) -> Self {
         Self::new(ErrorCode::RESOURCE_NOT_FOUND, "Resource not found")
