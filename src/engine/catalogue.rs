@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use serde_json::value::{RawValue, to_raw_value};
@@ -96,7 +96,8 @@ impl Catalogue {
         }
         let offers = self.offers(kind);
         let added = offers.put(registration, lane, if_taken);
-        if added.is_ok() && kind == OfferKind::Tool && offers.len() == TOOLS_MAX + 1 {
+        if added.is_ok() && kind == OfferKind::Tool && offers.read().by_name.len() == TOOLS_MAX + 1
+        {
             log::warn!("more than {TOOLS_MAX} tools: some clients refuse, or leave out, the rest");
         }
         added.map_err(Error::configuration)
@@ -158,7 +159,7 @@ impl Catalogue {
 
     /// Whether there is, or has been, something of this kind; resources and templates count as one, and tools are always declared.
     pub(crate) fn declares(&self, kind: OfferKind) -> bool {
-        let is_declared = |kind| self.offers(kind).is_declared();
+        let is_declared = |kind| self.offers(kind).read().registered > 0;
         match kind {
             OfferKind::Tool => true,
             OfferKind::Prompt => is_declared(OfferKind::Prompt),
@@ -169,7 +170,7 @@ impl Catalogue {
     }
 
     pub(crate) fn has_completers(&self) -> bool {
-        self.offers.iter().any(Offers::completes)
+        self.offers.iter().any(|offers| offers.read().completes)
     }
 }
 
@@ -227,28 +228,17 @@ impl Offers {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Callable>> {
-        let state = self.state.read().expect(HELD);
+        let state = self.read();
         let offer = state.by_name.get(name).filter(|offer| offer.enabled)?;
         Some(Arc::clone(&offer.callable))
     }
 
-    /// How many are offered, those that are disabled included.
-    pub(crate) fn len(&self) -> usize {
-        self.state.read().expect(HELD).by_name.len()
-    }
-
-    /// Whether there has ever been one, so that clients may know of the kind.
-    pub(crate) fn is_declared(&self) -> bool {
-        self.state.read().expect(HELD).registered > 0
-    }
-
-    /// Whether there has ever been a completer for one.
-    pub(crate) fn completes(&self) -> bool {
-        self.state.read().expect(HELD).completes
+    fn read(&self) -> RwLockReadGuard<'_, OffersState> {
+        self.state.read().expect(HELD)
     }
 
     pub(crate) fn snapshot(&self) -> Arc<OfferedList> {
-        let state = self.state.read().expect(HELD);
+        let state = self.read();
         let make = || Arc::new(state.snapshot(Arc::clone(&self.style)));
         Arc::clone(state.snapshot.get_or_init(make))
     }
