@@ -142,8 +142,6 @@ macro_rules! completed_settings {
 /// What makes a builder registrable by its `into_registration`, and how it shows itself, whose handlers cannot be shown.
 macro_rules! registers {
     ($($builder:ident),+) => {$(
-        impl<S> sealed::Sealed for $builder<S> {}
-
         impl<S: Fork + Send + Sync + 'static> Register<S> for $builder<S> {
             fn registrations(self, template: &Arc<S>) -> Vec<Result<Registration, String>> {
                 vec![self.into_registration(template)]

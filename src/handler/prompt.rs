@@ -13,7 +13,7 @@ use crate::handler::completion::complete;
 use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Handler, erase};
-use crate::handler::registration::{Register, Registration, Reply, sealed};
+use crate::handler::registration::{Register, Registration, Reply};
 use crate::handler::result::{ToolError, conversions};
 use crate::handler::shown::Shown;
 use crate::handler::text_arguments::text_arguments;

@@ -30,8 +30,8 @@ use crate::protocol::uri_template::UriTemplate;
     message = "`{Self}` cannot be registered with a `Server<{S}>`",
     note = "register a `Tool`, a `Prompt`, a `Resource` or a `ResourceTemplate` of the server's state; a function becomes a tool by `.tool(name, description, function)`"
 )]
-pub trait Register<S>: sealed::Sealed {
-    /// Joins what it consists of with the server's state; a sentence for each that is not defined well.
+pub trait Register<S> {
+    /// Joins what it consists of with the server's state; a sentence for each that is not defined well. Seals the trait: what it gives has no name elsewhere.
     #[doc(hidden)]
     fn registrations(self, template: &Arc<S>) -> Vec<Result<Registration, String>>;
 
@@ -40,11 +40,6 @@ pub trait Register<S>: sealed::Sealed {
     fn lanes(&self) -> Vec<Lane> {
         Vec::new()
     }
-}
-
-pub(crate) mod sealed {
-    /// Keeps the kinds of registration the library's own.
-    pub trait Sealed {}
 }
 
 /// One thing to register, whatever its kind.

@@ -15,7 +15,7 @@ use crate::handler::control::RequestInfo;
 use crate::handler::draft::{Draft, completed_settings, registers, shared_settings};
 use crate::handler::fork::Fork;
 use crate::handler::invoke::{Handler, NotCalled, erase};
-use crate::handler::registration::{BoundHandler, Register, Registration, Reply, sealed};
+use crate::handler::registration::{BoundHandler, Register, Registration, Reply};
 use crate::handler::result::{Json, ToolError, conversions};
 use crate::handler::shown::{Hints, Shown};
 use crate::handler::text_arguments::{TextArgument, text_arguments};

@@ -20,7 +20,7 @@ use crate::handler::fork::Fork;
 use crate::handler::invoke::{Build, Handler, erase};
 use crate::handler::portable::{of_result, one_object, or_a_job};
 use crate::handler::registration::{
-    BACKGROUND, Callable, DeskNeeds, Execution, Register, Registration, Reply, WORKSPACE, sealed,
+    BACKGROUND, Callable, DeskNeeds, Execution, Register, Registration, Reply, WORKSPACE,
 };
 use crate::handler::result::{IntoToolResult, ToolError, tool_reply};
 use crate::handler::schema_check::{promises, refused, schema_slip};

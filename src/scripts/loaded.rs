@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::base::error::Result;
 use crate::base::log;
 use crate::base::setters::set;
-use crate::handler::registration::{Register, Registration, sealed};
+use crate::handler::registration::{Register, Registration};
 use crate::handler::{Execution, Fork};
 use crate::lane::Lane;
 use crate::pool::ResourcePool;
@@ -295,8 +295,6 @@ impl ScriptTool<'_> {
         missing
     }
 }
-
-impl sealed::Sealed for Scripts {}
 
 impl<S: Fork + Send + Sync + 'static> Register<S> for Scripts {
     fn registrations(self, template: &Arc<S>) -> Vec<std::result::Result<Registration, String>> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::base::setters::set;
-use crate::handler::registration::{Register, Registration, sealed};
+use crate::handler::registration::{Register, Registration};
 use crate::handler::{Execution, Fork, Prompt, RequestContext, Resource, Tool, ToolError};
 use crate::protocol::errors::ErrorObject;
 use crate::scripts::argument::check_all;
@@ -26,8 +26,6 @@ pub(super) struct FileOffer<'a> {
     /// The lanes that the server has from its start, and their workers.
     pub(super) lanes: &'a BTreeMap<String, usize>,
 }
-
-impl sealed::Sealed for FileOffer<'_> {}
 
 impl<S: Fork + Send + Sync + 'static> Register<S> for FileOffer<'_> {
     fn registrations(self, template: &Arc<S>) -> Vec<Result<Registration, String>> {
