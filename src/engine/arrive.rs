@@ -91,7 +91,7 @@ impl Engine {
         let footing = match footing {
             Ok(footing) => footing,
             Err(misplaced) => {
-                misplaced.refuse(refusal, port);
+                refusal.misplaced(misplaced, port);
                 return Accepted::NothingToDo;
             }
         };
@@ -223,7 +223,7 @@ impl Engine {
                     era: Era::Legacy,
                     ..refusal
                 };
-                misplaced.refuse(refusal, port);
+                refusal.misplaced(misplaced, port);
             }
             Ok(Footing::Legacy(session)) => self.take(message, Some(&session), ingress),
             Ok(Footing::Modern | Footing::Handshake) => {

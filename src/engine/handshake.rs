@@ -205,17 +205,14 @@ impl Engine {
     ) -> Accepted {
         let most = self.shared.limits.batch_len_max;
         let refusal = Refusal {
+            method: "batch",
             era: Era::Legacy,
             ..Refusal::new(&ingress.tag)
         };
         let port = |slot| AnswerPort::Outbox(slot);
         let message = match footing {
-            Err(misplaced) if misplaced.is_unknown_session() => {
-                let refusal = Refusal {
-                    method: "batch",
-                    ..refusal
-                };
-                misplaced.refuse(refusal, port(slot));
+            Err(misplaced) => {
+                refusal.misplaced(misplaced, port(slot));
                 return Accepted::NothingToDo;
             }
             Ok(Footing::Legacy(session)) if session.version <= ProtocolVersion::V2025_03_26 => {

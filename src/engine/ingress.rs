@@ -151,35 +151,24 @@ pub(super) enum Footing {
 }
 
 /// Why a message of the handshake era is served by no rules at all.
-pub(super) struct Misplaced {
-    admission: Admission,
-    message: &'static str,
-}
+pub(super) type Misplaced = (Admission, &'static str);
 
-const UNKNOWN_SESSION: Misplaced = Misplaced {
-    admission: Admission::UnknownSession,
-    message: "No such session; send `initialize` to open a new one",
-};
-const NO_SESSION: Misplaced = Misplaced {
-    admission: Admission::Malformed,
-    message: "Send `initialize` first, then its Mcp-Session-Id with every request",
-};
-const WRONG_VERSION: Misplaced = Misplaced {
-    admission: Admission::Malformed,
-    message: "MCP-Protocol-Version is not a version this session can have; send the one `initialize` answered",
-};
+const UNKNOWN_SESSION: Misplaced = (
+    Admission::UnknownSession,
+    "No such session; send `initialize` to open a new one",
+);
+const NO_SESSION: Misplaced = (
+    Admission::Malformed,
+    "Send `initialize` first, then its Mcp-Session-Id with every request",
+);
+const WRONG_VERSION: Misplaced = (
+    Admission::Malformed,
+    "MCP-Protocol-Version is not a version this session can have; send the one `initialize` answered",
+);
 
-impl Misplaced {
-    pub(super) fn is_unknown_session(&self) -> bool {
-        self.admission == Admission::UnknownSession
-    }
-
-    pub(super) fn refuse(self, refusal: Refusal<'_>, port: AnswerPort) {
-        let Misplaced { admission, message } = self;
-        let refusal = Refusal {
-            admission,
-            ..refusal
-        };
+impl Refusal<'_> {
+    pub(super) fn misplaced(self, (admission, message): Misplaced, port: AnswerPort) {
+        let refusal = Refusal { admission, ..self };
         refusal.send(&ErrorObject::invalid_request(message), port);
     }
 }
