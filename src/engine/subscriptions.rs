@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -88,9 +88,7 @@ impl Wants {
 impl Subscriptions {
     /// Puts a change into the outbox of every stream that wants it.
     pub(super) fn publish(&self, change: Change<'_>) {
-        let mut open = self.0.lock();
-        prune(&mut open);
-        for Subscription { call, wants, .. } in &*open {
+        for Subscription { call, wants, .. } in &*self.open_now() {
             if wants.include(change) {
                 let message = notification(change, Some(&call.facts.id));
                 call.with_outbox(|outbox, source| outbox.announce(message, Some(source)));
@@ -101,8 +99,7 @@ impl Subscriptions {
     /// Tells of a job's change every stream that has subscribed to it; not of one that another has followed, for that is told by who made it, and
     /// nobody shall hear of it before this one.
     pub(super) fn publish_task(&self, jobs: &Jobs, record: &JobRecord) {
-        let mut open = self.0.lock();
-        prune(&mut open);
+        let open = self.open_now();
         let follows = |one: &&Subscription| one.wants.task_ids.contains(&*record.id);
         let mut following = open.iter().filter(follows).peekable();
         if following.peek().is_some() && jobs.is_newest(record) {
@@ -112,13 +109,18 @@ impl Subscriptions {
 
     /// How many are open.
     pub(super) fn len(&self) -> usize {
-        let open = self.0.lock();
-        open.iter().filter(|one| !one.call.has_ended()).count()
+        self.open_now().len()
     }
 
     /// Forgets those that have ended, so that the list is never longer than what is open and one.
     pub(super) fn prune(&self) {
-        prune(&mut self.0.lock());
+        drop(self.open_now());
+    }
+
+    fn open_now(&self) -> MutexGuard<'_, Vec<Subscription>> {
+        let mut open = self.0.lock();
+        open.retain(|one| !one.call.has_ended());
+        open
     }
 
     /// Tells one stream how a task is that it follows, unless that has changed since it was looked at: then it is told of the change.
@@ -135,8 +137,7 @@ impl Subscriptions {
         owner: &Owner,
         admit: impl FnOnce(usize) -> Result<(Arc<Call>, Wants, [Charge; 2]), E>,
     ) -> Result<Arc<Call>, E> {
-        let mut open = self.0.lock();
-        prune(&mut open);
+        let mut open = self.open_now();
         let owned = open.iter().filter(|one| one.call.facts.owner == *owner);
         let (call, wants, [kept, said]) = admit(owned.count())?;
         call.start();
@@ -179,10 +180,6 @@ fn send_task(call: &Call, record: &JobRecord) {
     let task = Task::now(record, TaskView::Announced, &meta);
     let message = jsonrpc::notification("notifications/tasks", &task);
     call.with_outbox(|outbox, source| outbox.announce(message, Some(source)));
-}
-
-fn prune(open: &mut Vec<Subscription>) {
-    open.retain(|one| !one.call.has_ended());
 }
 
 fn acknowledgement(id: &RequestId, wants: &Wants) -> Vec<u8> {
