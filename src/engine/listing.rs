@@ -45,7 +45,13 @@ pub(crate) struct Style {
 
 impl ListItem {
     pub(crate) fn render(shown: &Shown) -> Self {
-        let raw = |shown: &Shown| Arc::from(to_raw_value(shown).expect("a definition is JSON"));
+        let raw = |shown: &Shown| {
+            let mut shown = json!(shown);
+            let is_said = |said: &Value| !said.is_null() && *said != json!([]);
+            let members = shown.as_object_mut().expect("a definition is an object");
+            members.retain(|_, said| is_said(said));
+            Arc::from(to_raw_value(&shown).expect("it is JSON"))
+        };
         let modern = raw(shown);
         let legacy = legacy(shown).map_or_else(|| Arc::clone(&modern), |shown| raw(&shown));
         ListItem([modern, legacy])

@@ -9,34 +9,23 @@ use serde_json::{Map, Value};
 use crate::handler::text_arguments::TextArgument;
 use crate::protocol::types::{Annotations, Icon, ToolAnnotations};
 
-/// A definition as a list shows it; each kind uses the members it has.
+/// A definition as a list shows it; each kind uses the members it has, and the others are not listed.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Shown {
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) uri: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) uri_template: Option<String>,
     pub(crate) name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) title: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) description: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mime_type: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) icons: Vec<Icon>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) arguments: Vec<TextArgument>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) input_schema: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output_schema: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) size: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) annotations: Option<Hints>,
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "_meta")]
     pub(crate) meta: Option<Map<String, Value>>,
 }
 
