@@ -38,11 +38,6 @@ impl RoundRules {
             state_ttl: limits.request_state_ttl,
         }
     }
-
-    /// How long a state can be as it travels.
-    fn state_len_max(&self) -> usize {
-        Sealer::sealed_len(self.state_bytes_max)
-    }
 }
 
 /// One attempt. What a client gave stays the text that it is until a handler knows its type.
@@ -83,9 +78,11 @@ impl Rounds {
             // Anything but an object answers nothing, and the client is asked again.
             given: params.input_responses.map(raw::owned),
             // What is longer than any that was given out need not be kept to be refused.
-            sealed: state.map(|Text(state)| match state.len() <= rules.state_len_max() {
-                true => state.to_string(),
-                false => String::new(),
+            sealed: state.map(|Text(state)| {
+                match state.len() <= Sealer::sealed_len(rules.state_bytes_max) {
+                    true => state.to_string(),
+                    false => String::new(),
+                }
             }),
             ..Rounds::default()
         })
