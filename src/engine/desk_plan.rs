@@ -44,20 +44,15 @@ impl DeskPlan {
         limits: &Arc<Limits>,
         memory: &Arc<Budget>,
     ) -> Result<OpenedDesk, Error> {
-        let DeskPlan {
-            store,
-            has_job_tools,
-            drain_deadline,
-            maker,
-            closes_broken,
-        } = self;
         let mut tools = registrations.iter().flatten();
         for tool in tools.clone() {
-            check_workspace(tool, maker.as_ref())?;
+            check_workspace(tool, self.maker.as_ref())?;
         }
         let has_jobs = tools.any(|tool| tool.callable.desk.execution != Execution::Inline);
         let (jobs, interrupted) = match has_jobs {
-            true => open_jobs(store, limits, memory).map(|(jobs, again)| (Some(jobs), again))?,
+            true => {
+                open_jobs(self.store, limits, memory).map(|(jobs, again)| (Some(jobs), again))?
+            }
             false => (None, Vec::new()),
         };
         let position = lanes.iter().position(|lane| &*lane.name == JOBS_LANE);
@@ -70,10 +65,10 @@ impl DeskPlan {
         let desk = Desk {
             jobs,
             jobs_lane,
-            has_job_tools: has_job_tools && has_jobs,
-            drain_deadline: drain_deadline.filter(|_| has_jobs),
-            workspaces: maker.map(|maker| {
-                let workspaces = Workspaces::new(Arc::clone(limits), closes_broken);
+            has_job_tools: self.has_job_tools && has_jobs,
+            drain_deadline: self.drain_deadline.filter(|_| has_jobs),
+            workspaces: self.maker.map(|maker| {
+                let workspaces = Workspaces::new(Arc::clone(limits), self.closes_broken);
                 (workspaces, Arc::new(maker))
             }),
             is_over: AtomicBool::new(false),
