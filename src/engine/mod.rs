@@ -16,7 +16,7 @@
 //!
 //! - `planning`: of a tool that is no plain one, whether it runs in a workspace, as a background job, or at once;
 //! - `control`: what the handler's context reaches the server by;
-//! - `shared`, `lifecycle`, `identity`: what all calls share, how the engine starts, changes and drains, who the server is;
+//! - `shared`, `lifecycle`, `identity`: what all calls share and what the clock ends, how the engine starts, changes and drains, who the server is;
 //! - `catalogue`, `listing`: what is registered, how it changes while serving, and its lists in pages;
 //! - `errors`: what clients that are not served are told;
 //! - `handshake`: the table of the handshake era's methods;
@@ -25,7 +25,7 @@
 //! - `subscriptions`, `listen`: change notifications of the modern era;
 //! - `background`, `tasks`: calls that become jobs, turns in workspaces, and the tasks extension;
 //! - `liveness`, `stalled`: what becomes of a call that gives no sign of life, and who is told;
-//! - `desk_plan`, `desk_tools`, `sweep`: how jobs and workspaces are set up, the server's own tools for them, and what the clock ends.
+//! - `desk_plan`, `desk_tools`: how jobs and workspaces are set up, and the server's own tools for them.
 
 mod arrive;
 mod background;
@@ -52,7 +52,6 @@ mod seal;
 mod shared;
 mod stalled;
 mod subscriptions;
-mod sweep;
 mod tasks;
 mod work;
 
