@@ -132,7 +132,7 @@ fn string(text: &str, hash: &mut Hash) {
     hash.update(text);
 }
 
-fn decimal(number: &Decimal<'_>, hash: &mut Hash) {
+fn decimal(number: &Decimal, hash: &mut Hash) {
     hash.update(if number.is_negative { b"-" } else { b"+" });
     hash.update(number.exponent.to_be_bytes());
     string(&number.digits, hash);

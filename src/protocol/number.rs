@@ -2,20 +2,18 @@
 //!
 //! Pure.
 
-use std::borrow::Cow;
-
 /// A number in its canonical form: its digits have no zero in front and none behind. Zero has none, no sign and no exponent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Decimal<'a> {
+pub(crate) struct Decimal {
     pub(crate) is_negative: bool,
-    pub(crate) digits: Cow<'a, str>,
+    pub(crate) digits: String,
     /// Zeros that stand behind the digits; below 0, how many of the digits stand behind the point.
     pub(crate) exponent: i64,
 }
 
-impl<'a> Decimal<'a> {
+impl Decimal {
     /// Reads a JSON number. `None` for any other text, and for an exponent beyond 64 bits.
-    pub(crate) fn read(text: &'a str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let number = text.strip_prefix('-').unwrap_or(text);
         let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
         let (whole, fraction) = match mantissa.split_once('.') {
@@ -29,30 +27,19 @@ impl<'a> Decimal<'a> {
             return None;
         }
         let exponent: i64 = exponent.parse().ok()?;
-        let all = match fraction {
-            "" => Cow::Borrowed(whole),
-            _ => Cow::Owned([whole, fraction].concat()),
-        };
-        let significant = all.trim_end_matches('0').len();
-        let zeros = i64::try_from(all.len() - significant).ok()?;
+        let all = [whole, fraction].concat();
+        let significant = all.trim_end_matches('0');
+        let zeros = i64::try_from(all.len() - significant.len()).ok()?;
         let places = i64::try_from(fraction.len()).ok()?;
-        let leading = all.len() - all.trim_start_matches('0').len();
-        let digits = match all {
-            _ if significant == 0 => Cow::Borrowed(""),
-            Cow::Borrowed(all) => Cow::Borrowed(&all[leading..significant]),
-            Cow::Owned(all) => Cow::Owned(all[leading..significant].to_owned()),
-        };
-        if digits.is_empty() {
-            return Some(Decimal {
-                is_negative: false,
-                digits,
-                exponent: 0,
-            });
-        }
+        let digits = significant.trim_start_matches('0').to_owned();
+        let is_zero = digits.is_empty();
         Some(Decimal {
-            is_negative: number.len() < text.len(),
+            is_negative: !is_zero && number.len() < text.len(),
             digits,
-            exponent: exponent.checked_add(zeros)?.checked_sub(places)?,
+            exponent: match is_zero {
+                true => 0,
+                false => exponent.checked_add(zeros)?.checked_sub(places)?,
+            },
         })
     }
 
