@@ -19,6 +19,8 @@ pub(crate) struct Gauged<'g, T> {
     is_tree: bool,
     /// Whether it is the name of a member, which may be a number in a string.
     is_key: bool,
+    /// How much an access has given.
+    count: usize,
 }
 
 impl<'g, T> Gauged<'g, T> {
@@ -28,6 +30,7 @@ impl<'g, T> Gauged<'g, T> {
             gauge,
             is_tree: false,
             is_key: false,
+            count: 0,
         }
     }
 
@@ -46,6 +49,7 @@ impl<'g, T> Gauged<'g, T> {
             gauge: self.gauge,
             is_tree,
             is_key: false,
+            count: 0,
         }
     }
 }
@@ -158,12 +162,12 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Gauged<'_, V> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
-        let items = CountedAccess(self.around(items, self.is_tree), 0);
+        let items = self.around(items, self.is_tree);
         self.inner.visit_seq(items).map_err(de::Error::custom)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
-        let members = CountedAccess(self.around(members, self.is_tree), 0);
+        let members = self.around(members, self.is_tree);
         self.inner.visit_map(members).map_err(de::Error::custom)
     }
 
@@ -182,50 +186,44 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Gauged<'_, S> {
     }
 }
 
-/// An access, and how much it has given.
-struct CountedAccess<'g, A>(Gauged<'g, A>, usize);
-
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for CountedAccess<'_, A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Gauged<'_, A> {
     type Error = Slip;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Slip> {
-        let CountedAccess(list, count) = self;
-        let seed = list.around(seed, false);
-        let item = list.inner.next_element_seed(seed).map_err(Slip::of)?;
-        if list.is_tree && item.is_some() {
-            list.gauge.item(*count)?;
-            *count += 1;
+        let seed = self.around(seed, false);
+        let item = self.inner.next_element_seed(seed).map_err(Slip::of)?;
+        if self.is_tree && item.is_some() {
+            self.gauge.item(self.count)?;
+            self.count += 1;
         }
         Ok(item)
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for CountedAccess<'_, A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Gauged<'_, A> {
     type Error = Slip;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Slip> {
-        let CountedAccess(map, count) = self;
         // A name is asked for as text, and is part of the tree all the same.
-        let mut seed = map.around(seed, map.is_tree);
+        let mut seed = self.around(seed, self.is_tree);
         seed.is_key = true;
-        let key = map.inner.next_key_seed(seed).map_err(Slip::of)?;
-        if map.is_tree && key.is_some() {
-            map.gauge.member(*count)?;
-            *count += 1;
+        let key = self.inner.next_key_seed(seed).map_err(Slip::of)?;
+        if self.is_tree && key.is_some() {
+            self.gauge.member(self.count)?;
+            self.count += 1;
         }
         Ok(key)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Slip> {
-        let CountedAccess(map, _) = self;
-        let seed = map.around(seed, false);
-        map.inner.next_value_seed(seed).map_err(Slip::of)
+        let seed = self.around(seed, false);
+        self.inner.next_value_seed(seed).map_err(Slip::of)
     }
 }
 
