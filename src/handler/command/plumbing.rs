@@ -14,8 +14,8 @@ use rustix::io::Errno;
 /// The longest piece that is read at once.
 const PIECE_BYTES_MAX: usize = 32 * 1024;
 
-/// What is read of one stream after the command has ended: all that a pipe can hold, and not what somebody else goes on writing.
-const LEFT_BYTES_MAX: usize = 1024 * 1024;
+/// What is read after the command has ended: all that two pipes can hold, and not what somebody else goes on writing.
+const LEFT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Where the input goes, and how far it has gone.
 pub(super) type Feed = (File, Cursor<Vec<u8>>);
@@ -46,7 +46,7 @@ impl Plumbing {
                 Ok(true) => return self.read_out(&mut buffer),
                 Err(_) => return,
             }
-            if !self.read(&mut buffer) {
+            if self.read(&mut buffer).is_none() {
                 return;
             }
         }
@@ -82,36 +82,30 @@ impl Plumbing {
         }
     }
 
-    /// Reads one piece of each stream that has one, and forgets those that have ended. Whether somebody still listens.
-    fn read(&mut self, buffer: &mut [u8]) -> bool {
-        let (to, mut is_heard) = (&self.to, true);
+    /// Reads one piece of each stream that has one, and forgets those that have ended. How much that was; `None` when nobody listens any more.
+    fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let (to, mut is_heard, mut all) = (&self.to, true, 0);
         self.streams.retain_mut(|(stream, pipe)| {
             match pipe.read(buffer) {
                 Ok(0) => return false,
-                Ok(size) => is_heard &= to.send((*stream, buffer[..size].to_vec())).is_ok(),
+                Ok(size) => {
+                    all += size;
+                    is_heard &= to.send((*stream, buffer[..size].to_vec())).is_ok();
+                }
                 Err(error) => return is_for_now(&error),
             }
             true
         });
-        is_heard
+        is_heard.then_some(all)
     }
 
     /// Reads what the pipes hold. Something that has left the group may hold them open, and is not waited for.
     fn read_out(&mut self, buffer: &mut [u8]) {
-        for (stream, pipe) in &mut self.streams {
-            let mut left = LEFT_BYTES_MAX;
-            while left > 0 {
-                let size = match pipe.read(buffer) {
-                    Ok(size @ 1..) => size,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    // It has ended, or holds nothing at the moment.
-                    _ => break,
-                };
-                left = left.saturating_sub(size);
-                if self.to.send((*stream, buffer[..size].to_vec())).is_err() {
-                    return;
-                }
-            }
+        let mut left = LEFT_BYTES_MAX;
+        while left > 0
+            && let Some(size @ 1..) = self.read(buffer)
+        {
+            left = left.saturating_sub(size);
         }
     }
 }
