@@ -55,9 +55,10 @@ impl Validator {
         if self.compiled.is_valid(instance) {
             return Ok(());
         }
-        let times = self.branching.saturating_pow(depth(instance));
+        let (depth, values) = size(instance);
+        let times = self.branching.saturating_pow(depth);
         let times = times.saturating_mul(self.mistakes);
-        if room_left(instance, TOLD_VALUES_MAX / times).is_none() {
+        if values > TOLD_VALUES_MAX / times {
             let most = TOLD_VALUES_MAX;
             return Err(format!(
                 "the value does not match the schema; it is too large to say where, or too deep for alternatives that refer to themselves (more than {most} values to look at)"
@@ -67,28 +68,16 @@ impl Validator {
     }
 }
 
-/// How many lists and objects stand in each other.
-fn depth(value: &Value) -> u32 {
-    let deepest = match value {
-        Value::Array(items) => items.iter().map(depth).max(),
-        Value::Object(members) => members.values().map(depth).max(),
-        _ => return 0,
+/// How many lists and objects stand in each other, and how many values there are.
+fn size(value: &Value) -> (u32, usize) {
+    let add = |(depth, values): (u32, usize), inside: &Value| {
+        let (below, more) = size(inside);
+        (depth.max(below + 1), values + more)
     };
-    1 + deepest.unwrap_or_default()
-}
-
-/// Counts the values in this one, itself included, against a budget: how much of `room` is left, or `None` when it is exceeded. Counting stops
-/// there, so that it costs no more than the budget.
-fn room_left(value: &Value, room: usize) -> Option<usize> {
-    let room = room.checked_sub(1)?;
     match value {
-        Value::Array(items) => items
-            .iter()
-            .try_fold(room, |room, item| room_left(item, room)),
-        Value::Object(members) => members
-            .values()
-            .try_fold(room, |room, member| room_left(member, room)),
-        _ => Some(room),
+        Value::Array(items) => items.iter().fold((1, 1), add),
+        Value::Object(members) => members.values().fold((1, 1), add),
+        _ => (0, 1),
     }
 }
 
