@@ -18,7 +18,7 @@ use crate::engine::shared::Shared;
 use crate::handler::registration::{Callable, Execution};
 use crate::handler::workspace::AccessMode;
 use crate::protocol::errors::{ErrorCode, ErrorObject};
-use crate::protocol::meta::Params;
+use crate::protocol::meta::{Meta, Params};
 use crate::protocol::raw;
 use crate::protocol::version::Era;
 
@@ -95,9 +95,11 @@ impl Shared {
                 "This server has no way to follow a background job: call it without `background`";
             return Err(Unplanned::Problem(problem.into()));
         }
+        // Only a client that follows tasks can answer what a job asks.
+        let meta = params.meta.as_ref().filter(|_| follows_tasks);
         let order = Order {
             workspace: key.map(|(key, _)| (key.owner, key.name)),
-            ..order(callable, arguments.as_deref(), params, owner, era)
+            ..order(callable, arguments.as_deref(), meta, owner, era)
         };
         Ok(Plan::Job(Box::new(NewJob {
             order,
@@ -150,13 +152,10 @@ impl Shared {
 fn order(
     callable: &Callable,
     arguments: Option<&RawValue>,
-    params: &Params<'_>,
+    meta: Option<&Meta<'_>>,
     owner: &Owner,
     era: Era,
 ) -> Order {
-    // Only a client that follows tasks can answer what a job asks.
-    let follows_tasks = era == Era::Modern && declares_tasks(params);
-    let meta = params.meta.as_ref().filter(|_| follows_tasks);
     let owned = |raw: Option<&RawValue>| raw.map(|raw| raw::owned(raw).into());
     Order {
         tool: Arc::clone(&callable.name),
