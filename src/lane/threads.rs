@@ -123,15 +123,9 @@ impl<W: WorkItem> RunningLane<W> {
             recv(at(deadline)) -> _ => {}
         }
         // Several of them may have happened.
-        let everyone_left = self.left.try_recv() == Err(TryRecvError::Disconnected);
-        if everyone_left {
-            self.join()
-        } else {
-            self.running().len().max(1)
+        if self.left.try_recv() != Err(TryRecvError::Disconnected) {
+            return self.running().len().max(1);
         }
-    }
-
-    fn join(&self) -> usize {
         for slot in &self.shared.slots {
             let thread = slot.0.lock().thread.take();
             // It has caught its panic, and said so.
