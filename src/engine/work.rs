@@ -28,6 +28,7 @@ use crate::handler::registration::{Callable, Reply};
 use crate::lane::{WorkEnd, WorkItem};
 use crate::observe::access::Outcome;
 use crate::protocol::errors::ErrorObject;
+use crate::protocol::raw;
 use crate::protocol::results::CacheHint;
 use crate::protocol::version::ProtocolVersion;
 
@@ -219,13 +220,8 @@ impl HandlerCall {
         }
         let handler = &self.callable.handler;
         let control: Arc<dyn CallControl> = Arc::<Control>::clone(control);
-        match &self.input.arguments {
-            Some(arguments) => handler.call(control, arguments),
-            None => {
-                let empty = RawValue::from_string("{}".into()).expect("an empty object is JSON");
-                handler.call(control, &empty)
-            }
-        }
+        let arguments = self.input.arguments.as_deref();
+        handler.call(control, arguments.unwrap_or(&raw::EMPTY))
     }
 
     /// A job keeps what it asks, and goes on when it is answered, or when it may wait; a call that is to become a job does so now; all others are answered.

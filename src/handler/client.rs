@@ -5,7 +5,7 @@
 //! `basic/lifecycle`.
 
 use std::borrow::Cow;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -112,10 +112,8 @@ impl Client {
 
 /// What a client said, kept. The empty object, which each modern request of a client has that declares nothing, is kept once.
 fn kept(raw: &RawValue) -> Cow<'static, RawValue> {
-    static EMPTY: LazyLock<Box<RawValue>> =
-        LazyLock::new(|| RawValue::from_string("{}".into()).expect("an empty object is JSON"));
     match raw.get() {
-        "{}" => Cow::Borrowed(&EMPTY),
+        "{}" => Cow::Borrowed(&raw::EMPTY),
         _ => Cow::Owned(raw.to_owned()),
     }
 }

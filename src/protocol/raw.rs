@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::iter;
+use std::sync::LazyLock;
 
 use serde::de::value::{BorrowedStrDeserializer, MapDeserializer};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -18,6 +19,10 @@ use crate::protocol::text::Text;
 /// What serde_json calls a raw value that it hands to itself. A [`Value`](serde_json::Value) takes an object whose first member has this name for one:
 /// it parses the text in it, which nothing has looked at, and puts what it finds in the place of the object.
 pub(crate) const RAW_VALUE: &str = "$serde_json::private::RawValue";
+
+/// The empty object, which most clients declare, and which stands for arguments that are not there.
+pub(crate) static EMPTY: LazyLock<Box<RawValue>> =
+    LazyLock::new(|| RawValue::from_string("{}".into()).expect("an empty object is JSON"));
 
 /// A text of at most so many bytes is copied as usual.
 const SHORT_BYTES_MAX: usize = 64 * 1024;
