@@ -6,11 +6,12 @@
 //! closed, and opened again by the next access.
 
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::RwLock;
 
 use redb::{Database, ReadableTable, TableDefinition};
 
 use crate::base::error::Error;
+use crate::base::lock::HELD;
 use crate::base::panics;
 use crate::desk::record::JobStatus;
 use crate::desk::store::{JobStore, StoreError, StoredJob};
@@ -68,9 +69,12 @@ impl DurableStore {
         mut run: impl FnMut(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         loop {
-            self.reopen()?;
-            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-            let Some(open) = &*database else { continue };
+            let database = self.database.read().expect(HELD);
+            let Some(open) = &*database else {
+                drop(database);
+                self.reopen()?;
+                continue;
+            };
             let mut has_failed_before = false;
             let done = unwound(|| {
                 let done = run(open);
@@ -79,8 +83,7 @@ impl DurableStore {
             });
             drop(database);
             if done.is_err() {
-                let database = self.database.write();
-                let mut database = database.unwrap_or_else(PoisonError::into_inner);
+                let mut database = self.database.write().expect(HELD);
                 // Closed under the lock: until then its file is locked against the next.
                 let failed = database.take();
                 let _closed = panics::catch(|| drop(failed));
@@ -93,13 +96,8 @@ impl DurableStore {
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
-        let is_open = |database: &Option<Database>| database.is_some();
-        if is_open(&self.database.read().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(());
-        }
-        let database = self.database.write();
-        let mut database = database.unwrap_or_else(PoisonError::into_inner);
-        if !is_open(&database) {
+        let mut database = self.database.write().expect(HELD);
+        if database.is_none() {
             *database = Some(unwound(|| Database::create(&self.path))?);
         }
         Ok(())
