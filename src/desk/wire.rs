@@ -2,6 +2,7 @@
 //!
 //! Specification: `io.modelcontextprotocol/tasks` (repository `ext-tasks`). Must not know who asks, or where it goes.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use httpdate::HttpDate;
@@ -10,7 +11,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::desk::jobs::now_ms;
-use crate::desk::record::{JobOutcome, JobRecord, Question};
+use crate::desk::record::{JobOutcome, JobRecord};
 
 /// The extension's name among the capabilities.
 pub(crate) const EXTENSION: &str = "io.modelcontextprotocol/tasks";
@@ -67,7 +68,12 @@ impl Serialize for Task<'_> {
         map.serialize_entry("pollIntervalMs", &record.poll_interval_ms(self.now_ms))?;
         if self.shown != TaskView::Created {
             if !record.questions.is_empty() {
-                map.serialize_entry("inputRequests", &InputRequests(record))?;
+                let requests = record.questions.iter().map(|(key, asked)| {
+                    let (method, params) = (&*asked.method, &asked.params);
+                    (key, InputRequest { method, params })
+                });
+                let requests: BTreeMap<_, _> = requests.collect();
+                map.serialize_entry("inputRequests", &requests)?;
             }
             match &record.outcome {
                 Some(JobOutcome::Result(result)) => map.serialize_entry("result", result)?,
@@ -80,22 +86,11 @@ impl Serialize for Task<'_> {
     }
 }
 
-/// Every outstanding question, by the key to answer it with.
-struct InputRequests<'a>(&'a JobRecord);
-
-impl Serialize for InputRequests<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Request<'a> {
-            method: &'a str,
-            params: &'a serde_json::Value,
-        }
-        let requests = self.0.questions.iter().map(|(key, question)| {
-            let Question { method, params, .. } = question;
-            (key, Request { method, params })
-        });
-        serializer.collect_map(requests)
-    }
+/// An outstanding question.
+#[derive(Serialize)]
+struct InputRequest<'a> {
+    method: &'a str,
+    params: &'a serde_json::Value,
 }
 
 /// RFC 3339, in UTC, with milliseconds.
@@ -116,8 +111,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::desk::record::Carried;
     use crate::desk::record::tests::order;
+    use crate::desk::record::{Carried, Question};
 
     fn record() -> JobRecord {
         JobRecord {

@@ -1,7 +1,6 @@
 //! The store in memory: as fast as a map, and gone with the process.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use crate::base::lock::Lock;
 use crate::desk::store::{JobStore, StoreError, StoredJob};
@@ -21,13 +20,12 @@ impl MemoryStore {
 
 impl JobStore for MemoryStore {
     fn insert(&self, job: &StoredJob) -> Result<bool, StoreError> {
-        Ok(match self.jobs.lock().entry(job.id.clone()) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(place) => {
-                place.insert(job.clone());
-                true
-            }
-        })
+        let mut jobs = self.jobs.lock();
+        let is_new = !jobs.contains_key(&job.id);
+        if is_new {
+            jobs.insert(job.id.clone(), job.clone());
+        }
+        Ok(is_new)
     }
 
     fn replace(&self, job: &StoredJob) -> Result<bool, StoreError> {
