@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::protocol::types::{CallToolResult, ResourceContents};
 use crate::scripts::argument::check_all;
 use crate::scripts::command::{ITEMS_MAX, Prepared, fillings, json};
 use crate::scripts::environment::open;
-use crate::scripts::spec::{Output, ResourceSpec, Source, ToolSpec};
+use crate::scripts::spec::{Output, Requirement, ResourceSpec, Source, ToolSpec};
 use crate::scripts::template::Filling;
 
 /// The pools of a file, by name. Their places stand for things that only the file's author knows. Each has as many as any file may give it, so that a
@@ -40,7 +40,6 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Runs a tool's program.
 pub(super) fn call<S>(
     spec: &ToolSpec,
-    base: &Path,
     pools: &Pools,
     cx: &mut RequestContext<S>,
     given: Value,
@@ -48,7 +47,7 @@ pub(super) fn call<S>(
     // Its own turn first, so that it holds nothing of others while it waits for that.
     let turns = spec.turns();
     let waits = spec.confirm.is_some() || turns.is_some() || !spec.claims.is_empty();
-    let confirmed = waits.then(|| ready(spec, base, cx, &given)).transpose()?;
+    let confirmed = waits.then(|| ready(spec, cx, &given)).transpose()?;
     let claimed = turns.iter().map(|(name, size)| (name, size));
     // One for all of them: two that give it to each other in between could go on for ever.
     let mut permit = cx.control().handed_permit();
@@ -70,7 +69,7 @@ pub(super) fn call<S>(
     }
     drop(permit);
     // A person and a pool take their time, and a link may point elsewhere by now.
-    let (values, prepared) = prepare(spec, base, given)?;
+    let (values, prepared) = prepare(spec, given)?;
     if confirmed.is_some_and(|confirmed| confirmed != digest(&values)) {
         return Err(ToolError::new(
             "What the arguments name has changed meanwhile. Nothing was run.",
@@ -103,7 +102,6 @@ fn tree_bytes(value: &Value) -> usize {
 /// Checks and asks; a digest of the arguments that the program is to get.
 pub(super) fn ready<S>(
     spec: &ToolSpec,
-    base: &Path,
     cx: &mut RequestContext<S>,
     given: &Value,
 ) -> Result<[u8; 32], ToolError> {
@@ -112,7 +110,7 @@ pub(super) fn ready<S>(
         Unread::NoMemory => ToolError::protocol(ErrorObject::no_memory()),
         never => ToolError::new(format!("Invalid arguments: {}", never.into_sentence())),
     })?;
-    let (values, _) = prepare(spec, base, given.clone())?;
+    let (values, _) = prepare(spec, given.clone())?;
     let seen = digest(&values);
     let question = question(spec, &values);
     drop((values, charged));
@@ -121,13 +119,9 @@ pub(super) fn ready<S>(
 }
 
 /// Everything that nobody has to be asked for.
-fn prepare(
-    spec: &ToolSpec,
-    base: &Path,
-    given: Value,
-) -> Result<(Map<String, Value>, Prepared), ToolError> {
+fn prepare(spec: &ToolSpec, given: Value) -> Result<(Map<String, Value>, Prepared), ToolError> {
     let values = check_all(&spec.arguments, given).map_err(ToolError::new)?;
-    let missing = requirements(spec, base);
+    let missing = requirements(spec);
     if !missing.is_empty() {
         let (name, missing) = (&spec.name, missing.join("; "));
         return Err(ToolError::new(format!("`{name}` cannot run: {missing}")));
@@ -137,16 +131,13 @@ fn prepare(
 }
 
 /// What `requires` names and is not there.
-pub(super) fn requirements(spec: &ToolSpec, base: &Path) -> Vec<String> {
-    let missing = spec.requires.iter().filter_map(|word| {
-        if let Some(name) = word.strip_prefix('$') {
+pub(super) fn requirements(spec: &ToolSpec) -> Vec<String> {
+    let missing = spec.requires.iter().filter_map(|needed| match needed {
+        Requirement::Program(program) => spec.command.missing_program(program),
+        Requirement::Variable(name) => {
             let problem = || format!("the environment variable `{name}` is not set");
-            return std::env::var_os(name).is_none().then(problem);
+            std::env::var_os(name).is_none().then(problem)
         }
-        spec.command.missing_program(match word.contains('/') {
-            true => base.join(word),
-            false => PathBuf::from(word),
-        })
     });
     missing.collect()
 }

@@ -60,7 +60,6 @@ pub struct Scripts {
 #[derive(Clone, Debug)]
 pub struct ScriptTool<'a> {
     spec: &'a ToolSpec,
-    base: &'a Path,
 }
 
 impl Scripts {
@@ -131,9 +130,7 @@ impl Scripts {
 
     /// The tools, in the order of the file.
     pub fn tools(&self) -> impl Iterator<Item = ScriptTool<'_>> {
-        let base = &*self.file.base;
-        let tools = self.file.tools();
-        tools.map(move |spec| ScriptTool { spec, base })
+        self.file.tools().map(|spec| ScriptTool { spec })
     }
 
     /// The URIs of the resources, in the order of the file.
@@ -231,7 +228,6 @@ impl Scripts {
     fn offer<'a>(&'a self, spec: &'a OfferSpec) -> FileOffer<'a> {
         FileOffer {
             spec,
-            base: &self.file.base,
             pools: &self.pools,
             lanes: &self.lanes,
         }
@@ -290,7 +286,7 @@ impl ScriptTool<'_> {
 
     /// What it needs and does not find on this machine, in sentences: programs, environment variables, files with secrets.
     pub fn missing(&self) -> Vec<String> {
-        let mut missing = requirements(self.spec, self.base);
+        let mut missing = requirements(self.spec);
         missing.extend(self.spec.command.missing());
         missing
     }

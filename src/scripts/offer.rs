@@ -3,7 +3,6 @@
 //! Must not know which file, or what happens when they are called.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -21,7 +20,6 @@ use crate::scripts::spec::{OfferSpec, PromptSpec, ResourceSpec, ToolSpec};
 /// One thing that a file offers, and what it needs of the whole.
 pub(super) struct FileOffer<'a> {
     pub(super) spec: &'a OfferSpec,
-    pub(super) base: &'a Path,
     pub(super) pools: &'a Pools,
     /// The lanes that the server has from its start, and their workers.
     pub(super) lanes: &'a BTreeMap<String, usize>,
@@ -30,9 +28,7 @@ pub(super) struct FileOffer<'a> {
 impl<S: Fork + Send + Sync + 'static> Register<S> for FileOffer<'_> {
     fn registrations(self, template: &Arc<S>) -> Vec<Result<Registration, String>> {
         match self.spec {
-            OfferSpec::Tool(spec) => {
-                tool(spec, self.base, self.pools, self.lanes).registrations(template)
-            }
+            OfferSpec::Tool(spec) => tool(spec, self.pools, self.lanes).registrations(template),
             OfferSpec::Resource(spec) => resource(spec).registrations(template),
             OfferSpec::Prompt(spec) => prompt(spec).registrations(template),
         }
@@ -41,7 +37,6 @@ impl<S: Fork + Send + Sync + 'static> Register<S> for FileOffer<'_> {
 
 fn tool<S: Fork + Send + Sync + 'static>(
     spec: &ToolSpec,
-    base: &Path,
     pools: &Pools,
     lanes: &BTreeMap<String, usize>,
 ) -> Tool<S> {
@@ -55,17 +50,15 @@ fn tool<S: Fork + Send + Sync + 'static>(
     {
         tool = tool.lane(&turns);
     }
-    let (spec, base, pools) = (Arc::new(spec.clone()), base.to_owned(), Arc::clone(pools));
+    let (spec, pools) = (Arc::new(spec.clone()), Arc::clone(pools));
     // A job asks before it is one: who calls still listens then.
     if spec.execution != Execution::Inline && spec.confirm.is_some() {
-        let (spec, base) = (Arc::clone(&spec), base.clone());
+        let spec = Arc::clone(&spec);
         tool = tool.before_job(move |cx: &mut RequestContext<S>, given: Value| {
-            ready(&spec, &base, cx, &given).map(drop)
+            ready(&spec, cx, &given).map(drop)
         });
     }
-    tool.handler(move |cx: &mut RequestContext<S>, given: Value| {
-        call(&spec, &base, &pools, cx, given)
-    })
+    tool.handler(move |cx: &mut RequestContext<S>, given: Value| call(&spec, &pools, cx, given))
 }
 
 fn resource<S: Fork + Send + Sync + 'static>(spec: &ResourceSpec) -> Resource<S> {

@@ -28,8 +28,6 @@ pub(super) struct File {
     pub(super) server: ServerSpec,
     /// Tools, resources, prompts, each kind in the order of the file.
     pub(super) offers: Vec<OfferSpec>,
-    /// The directory that relative paths are relative to.
-    pub(super) base: PathBuf,
 }
 
 impl File {
@@ -143,9 +141,16 @@ pub(super) struct ToolSpec {
     pub(super) confirm: Option<Template>,
     /// Whether it runs when the client cannot ask the person.
     pub(super) runs_unasked: bool,
-    pub(super) requires: Vec<String>,
+    pub(super) requires: Vec<Requirement>,
     pub(super) output: Output,
     pub(super) output_schema: Option<Value>,
+}
+
+/// Without which a tool does not begin.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Requirement {
+    Variable(String),
+    Program(PathBuf),
 }
 
 impl ToolSpec {

@@ -128,12 +128,16 @@ impl<'b> Defaults<'b> {
             let problem = "one word with spaces is a program with spaces in its name; write each word by itself";
             table.notes.warning(program.at, problem);
         }
-        let program = match name.contains('/') {
+        let words = words.filter_map(|word| parsed(table, &word, arguments));
+        Some(Run::Argv(self.program(name), words.collect()))
+    }
+
+    /// One that is named by its path, or one that is looked for.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        match name.contains('/') {
             true => self.base.join(name),
             false => name.into(),
-        };
-        let words = words.filter_map(|word| parsed(table, &word, arguments));
-        Some(Run::Argv(program, words.collect()))
+        }
     }
 }
 

@@ -56,11 +56,7 @@ fn read_root(root: Table<'_>, path: &Path, base: &Path) -> File {
         root.notes.warning(0, problem);
     }
     root.finish();
-    File {
-        server,
-        offers,
-        base: base.to_owned(),
-    }
+    File { server, offers }
 }
 
 fn server(table: Option<Table<'_>>, path: &Path) -> ServerSpec {

@@ -10,7 +10,7 @@ use crate::handler::Execution;
 use crate::scripts::argument::Argument;
 use crate::scripts::mistake::nearest;
 use crate::scripts::spec::command::{Defaults, arguments, template};
-use crate::scripts::spec::{Output, PLACES_MAX, ToolSpec};
+use crate::scripts::spec::{Output, PLACES_MAX, Requirement, ToolSpec};
 use crate::scripts::table::{At, Table, is_name};
 
 pub(super) fn read(
@@ -50,13 +50,23 @@ pub(super) fn read(
         open_world: table.boolean("open_world"),
         confirm: template(table, "confirm", &arguments),
         runs_unasked: confirm_else.unwrap_or(false),
-        requires: requires.into_iter().map(|word| word.value).collect(),
+        requires: requires
+            .into_iter()
+            .map(|word| requirement(&word.value, defaults))
+            .collect(),
         output_schema: output_schema(table, &output),
         output,
         name: name.unwrap_or_default().to_owned(),
         command: command?,
         arguments,
     })
+}
+
+fn requirement(word: &str, defaults: &Defaults<'_>) -> Requirement {
+    match word.strip_prefix('$') {
+        Some(name) => Requirement::Variable(name.to_owned()),
+        None => Requirement::Program(defaults.program(word)),
+    }
 }
 
 fn check_name(table: &Table<'_>, name: &str) {
