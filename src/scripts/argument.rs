@@ -7,6 +7,7 @@ mod read;
 pub(super) mod schema;
 
 use regex_lite::Regex;
+use serde::Serialize;
 use serde_json::{Map, Number, Value};
 
 use crate::handler::RequestContext;
@@ -37,12 +38,15 @@ pub(super) struct Argument {
     allow_dash: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Serialised, it has its name in a JSON Schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 enum ArgumentType {
     String,
     Integer,
     Number,
     Boolean,
+    #[serde(rename = "string")]
     Path,
     Object,
 }

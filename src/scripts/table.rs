@@ -4,8 +4,10 @@
 
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -30,6 +32,8 @@ const SIZES: [(&str, u64); 5] = [
     ("M", 1 << 20),
     ("MiB", 1 << 20),
 ];
+
+static EMPTY: LazyLock<DeTable<'static>> = LazyLock::new(DeTable::new);
 
 /// A value and the byte of the file where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -205,7 +209,7 @@ impl<'a> Table<'a> {
     }
 
     pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
-        self.read(key, "true or false", DeValue::as_bool)
+        self.value(key, "true or false")
     }
 
     /// An integer that is at least so much.
@@ -218,14 +222,6 @@ impl<'a> Table<'a> {
         let count = |value: &DeValue<'_>| usize::try_from(integer(value)?).ok();
         self.read(key, &wanted, |value| {
             count(value).filter(|number| allowed.contains(number))
-        })
-    }
-
-    /// A number, whole or not.
-    pub(super) fn number(&self, key: &'static str) -> Option<Number> {
-        self.read(key, "a number", |value| match json(value)? {
-            Value::Number(number) => Some(number),
-            _ => None,
         })
     }
 
@@ -246,20 +242,6 @@ impl<'a> Table<'a> {
             }
         });
         Some(strings.collect())
-    }
-
-    /// Integers from 0 to 255.
-    pub(super) fn codes(&self, key: &'static str) -> Option<Vec<i32>> {
-        let wanted = "a list of exit codes, from 0 to 255";
-        self.read(key, wanted, |value| {
-            let codes = value
-                .as_array()?
-                .iter()
-                .map(|value| integer(value.get_ref()));
-            let codes =
-                codes.map(|code| code.and_then(|code| u8::try_from(code).ok()).map(i32::from));
-            codes.collect()
-        })
     }
 
     /// A time: `"30s"`, `"5m"`, `"1h"`, `"250ms"`, or a number of seconds.
@@ -288,21 +270,21 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// Any value, as JSON.
-    pub(super) fn any(&self, key: &'static str) -> Option<Value> {
-        self.read(key, "a value that JSON has", json)
-    }
-
-    pub(super) fn anys(&self, key: &'static str) -> Option<Vec<Value>> {
-        self.read(key, "a list of values", |value| {
-            let values = value.as_array()?.iter();
-            values.map(|value| json(value.get_ref())).collect()
+    /// A value of any type that JSON has.
+    pub(super) fn value<T: DeserializeOwned>(&self, key: &'static str, wanted: &str) -> Option<T> {
+        self.read(key, wanted, |value| {
+            serde_json::from_value(json(value)?).ok()
         })
     }
 
-    pub(super) fn table(&self, key: &'static str, what: impl Into<String>) -> Option<Table<'a>> {
-        let table = self.read(key, "a table", DeValue::as_table)?;
-        Some(Table::new(self.notes, what, self.place(key), table))
+    pub(super) fn any(&self, key: &'static str) -> Option<Value> {
+        self.value(key, "a value that JSON has")
+    }
+
+    /// One that is not there is empty.
+    pub(super) fn table(&self, key: &'static str, what: impl Into<String>) -> Table<'a> {
+        let table = self.read(key, "a table", DeValue::as_table);
+        Table::new(self.notes, what, self.place(key), table.unwrap_or(&EMPTY))
     }
 
     /// The tables of `[[key]]`.

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::scripts::table::Table;
 
 /// What the file says of a path.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct PathRule {
     /// What it is relative to.
     from: PathBuf,
@@ -22,30 +22,24 @@ pub(super) struct PathRule {
 
 impl PathRule {
     /// Reads `path = { inside = "root", must_exist = true, kind = "file" }`.
-    pub(super) fn read(table: Option<Table<'_>>, base: &Path) -> Self {
-        let mut rule = PathRule {
-            from: base.to_owned(),
-            ..PathRule::default()
-        };
-        let Some(table) = table else {
-            return rule;
-        };
-        if let Some(root) = table.text("inside") {
-            rule.from = base.join(root);
-            rule.is_inside = true;
-            if !rule.from.is_dir() {
-                let from = rule.from.display();
-                let problem = format!("`inside` names a directory, and `{from}` is none");
-                table.wrong("inside", problem);
-            }
+    pub(super) fn read(table: Table<'_>, base: &Path) -> Self {
+        let inside = table.text("inside").map(|root| base.join(root));
+        if let Some(root) = inside.as_ref().filter(|root| !root.is_dir()) {
+            let root = root.display();
+            let problem = format!("`inside` names a directory, and `{root}` is none");
+            table.wrong("inside", problem);
         }
         let kinds = [("file", false), ("directory", true)];
         let wanted = "`kind` of a path is \"file\" or \"directory\"";
-        rule.is_directory = table.word("kind", wanted, kinds);
+        let is_directory = table.word("kind", wanted, kinds);
         let must_exist = table.boolean("must_exist");
-        rule.must_exist = must_exist.unwrap_or(rule.is_directory.is_some());
         table.finish();
-        rule
+        PathRule {
+            is_inside: inside.is_some(),
+            from: inside.unwrap_or_else(|| base.to_owned()),
+            must_exist: must_exist.unwrap_or(is_directory.is_some()),
+            is_directory,
+        }
     }
 
     /// The real path, behind every symbolic link.

@@ -22,14 +22,15 @@ const TYPES: [(&str, ArgumentType); 6] = [
 impl Argument {
     /// Relative paths are relative to `base`.
     pub(in crate::scripts) fn read(name: String, table: &Table<'_>, base: &Path) -> Self {
-        let one_of = table.anys("one_of");
+        let one_of: Option<Vec<Value>> = table.value("one_of", "a list of values");
         let path = table.table("path", format!("`path` of {}", table.what));
         let (kind, is_array) = kind(table, one_of.as_deref());
-        let kind = match &path {
-            Some(_) => ArgumentType::Path,
-            None => kind,
+        let kind = match table.has("path") {
+            true => ArgumentType::Path,
+            false => kind,
         };
         let count = |key| table.count(key, 0..=usize::MAX);
+        let number = |key| table.value(key, "a number");
         let argument = Argument {
             name,
             description: table.text("description"),
@@ -40,7 +41,7 @@ impl Argument {
             items: [count("min_items"), count("max_items")],
             pattern: pattern(table),
             length: [count("min_length"), count("max_length")],
-            range: [table.number("min"), table.number("max")],
+            range: [number("min"), number("max")],
             one_of: one_of.unwrap_or_default(),
             path: (kind == ArgumentType::Path).then(|| PathRule::read(path, base)),
             allow_dash: table.boolean("allow_dash").unwrap_or(false),

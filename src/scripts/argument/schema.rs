@@ -2,23 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::scripts::argument::{Argument, ArgumentType};
+use crate::scripts::argument::Argument;
 
 impl Argument {
     fn schema(&self) -> Value {
-        let kind = match self.kind {
-            ArgumentType::String | ArgumentType::Path => "string",
-            ArgumentType::Integer => "integer",
-            ArgumentType::Number => "number",
-            ArgumentType::Boolean => "boolean",
-            ArgumentType::Object => "object",
-        };
         let pattern = self.pattern.as_ref();
         let pattern = pattern.map(|pattern| format!("^(?:{})$", pattern.text));
         let [min_length, max_length] = self.length;
         let [minimum, maximum] = &self.range;
         let one = without_nulls(json!({
-            "type": kind,
+            "type": self.kind,
             "pattern": pattern,
             "minLength": min_length,
             "maxLength": max_length,

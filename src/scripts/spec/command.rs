@@ -15,8 +15,9 @@ use crate::scripts::table::{At, Table};
 use crate::scripts::template::Template;
 
 /// What a command says besides its program, or `[defaults]` for those that do not.
-#[derive(Default)]
-struct Settings {
+pub(super) struct Settings<'b> {
+    /// The directory that relative paths are relative to.
+    pub(super) base: &'b Path,
     cwd: Option<PathBuf>,
     env: Vec<EnvRule>,
     timeout: Option<Duration>,
@@ -24,9 +25,12 @@ struct Settings {
     output_max: Option<usize>,
 }
 
-impl Settings {
-    fn read(table: &Table<'_>, base: &Path) -> Self {
+const OUTPUT_MAX: usize = 64 * 1024;
+
+impl<'b> Settings<'b> {
+    pub(super) fn read(table: &Table<'_>, base: &'b Path) -> Self {
         Settings {
+            base,
             cwd: cwd(table, base),
             env: EnvRule::read_all(table, base),
             timeout: table.duration("timeout"),
@@ -34,33 +38,13 @@ impl Settings {
             output_max: table.size("output_max"),
         }
     }
-}
-
-/// What a command has that says nothing itself, and the directory that relative paths are relative to.
-pub(super) struct Defaults<'b> {
-    pub(super) base: &'b Path,
-    settings: Settings,
-}
-
-const OUTPUT_MAX: usize = 64 * 1024;
-
-impl<'b> Defaults<'b> {
-    pub(super) fn read(table: Option<Table<'_>>, base: &'b Path) -> Self {
-        let settings = table.map(|table| {
-            let settings = Settings::read(&table, base);
-            table.finish();
-            settings
-        });
-        let settings = settings.unwrap_or_default();
-        Defaults { base, settings }
-    }
 
     /// Everything is read before a missing program gives up, so that it does not hide other mistakes.
     pub(super) fn command(&self, table: &Table<'_>, arguments: &[Argument]) -> Option<CommandSpec> {
         let run = self.run(table, arguments);
-        let (own, default) = (Settings::read(table, self.base), &self.settings);
+        let own = Settings::read(table, self.base);
         // A default that is written anew is none: its source need not be there, and its secret is nobody's.
-        let mut env = default.env.clone();
+        let mut env = self.env.clone();
         env.retain(|rule| own.env.iter().all(|own| own.name != rule.name));
         env.extend_from_slice(&own.env);
         let stdin = stdin(table, arguments);
@@ -71,15 +55,15 @@ impl<'b> Defaults<'b> {
             }
             _ => {}
         }
-        let cwd = own.cwd.as_ref().or(default.cwd.as_ref());
-        let output_max = own.output_max.or(default.output_max);
+        let cwd = own.cwd.as_ref().or(self.cwd.as_ref());
+        let output_max = own.output_max.or(self.output_max);
         Some(CommandSpec {
             cwd: cwd.map_or(self.base, PathBuf::as_path).to_owned(),
             env,
             stdin,
-            timeout: own.timeout.or(default.timeout),
-            liveness: own.liveness.or(default.liveness),
-            ok_codes: table.codes("ok_codes").unwrap_or_else(|| vec![0]),
+            timeout: own.timeout.or(self.timeout),
+            liveness: own.liveness.or(self.liveness),
+            ok_codes: ok_codes(table),
             output_max: output_max.unwrap_or(OUTPUT_MAX),
             run: run?,
         })
@@ -211,6 +195,16 @@ fn stdin(table: &Table<'_>, arguments: &[Argument]) -> Stdin {
         table.wrong("stdin", problem);
     }
     Stdin::Text(template)
+}
+
+/// The exit codes that are no failure.
+fn ok_codes(table: &Table<'_>) -> Vec<i32> {
+    let codes: Option<Vec<u8>> = table.value("ok_codes", "a list of exit codes, from 0 to 255");
+    codes
+        .unwrap_or_else(|| vec![0])
+        .into_iter()
+        .map(i32::from)
+        .collect()
 }
 
 /// The arguments of a tool or a prompt, in the order of the file.

@@ -8,7 +8,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use crate::scripts::mistake::Mistake;
-use crate::scripts::spec::command::{Defaults, arguments, template};
+use crate::scripts::spec::command::{Settings, arguments, template};
 use crate::scripts::spec::{
     File, OfferSpec, PLACES_MAX, PromptSpec, ResourceSpec, ServerSpec, Source, tool,
 };
@@ -36,13 +36,15 @@ pub(in crate::scripts) fn read(
 
 fn read_root(root: Table<'_>, path: &Path, base: &Path) -> File {
     let server = server(root.table("server", "[server]"), path);
-    let defaults = Defaults::read(root.table("defaults", "[defaults]"), base);
+    let defaults = root.table("defaults", "[defaults]");
+    let settings = Settings::read(&defaults, base);
+    defaults.finish();
     let pools = pools(&root);
     let mut offers = each(&root, "tool", "name", |table, name| {
-        tool::read(table, name, &defaults, &pools).map(OfferSpec::Tool)
+        tool::read(table, name, &settings, &pools).map(OfferSpec::Tool)
     });
     offers.extend(each(&root, "resource", "uri", |table, uri| {
-        resource(table, uri, &defaults).map(OfferSpec::Resource)
+        resource(table, uri, &settings).map(OfferSpec::Resource)
     }));
     offers.extend(each(&root, "prompt", "name", |table, name| {
         prompt(table, name, base).map(OfferSpec::Prompt)
@@ -59,20 +61,18 @@ fn read_root(root: Table<'_>, path: &Path, base: &Path) -> File {
     File { server, offers }
 }
 
-fn server(table: Option<Table<'_>>, path: &Path) -> ServerSpec {
-    let text = |key| table.as_ref()?.text(key);
+fn server(table: Table<'_>, path: &Path) -> ServerSpec {
     let stem = || Some(path.file_stem()?.to_string_lossy().into_owned());
     let server = ServerSpec {
-        name: text("name")
+        name: table
+            .text("name")
             .or_else(stem)
             .unwrap_or_else(|| "scripts".to_owned()),
-        version: text("version").unwrap_or_else(|| "1.0.0".to_owned()),
-        title: text("title"),
-        instructions: text("instructions"),
+        version: table.text("version").unwrap_or_else(|| "1.0.0".to_owned()),
+        title: table.text("title"),
+        instructions: table.text("instructions"),
     };
-    if let Some(table) = table {
-        table.finish();
-    }
+    table.finish();
     server
 }
 
@@ -124,7 +124,7 @@ fn each(
     offers.collect()
 }
 
-fn resource(table: &Table<'_>, uri: Option<&str>, defaults: &Defaults<'_>) -> Option<ResourceSpec> {
+fn resource(table: &Table<'_>, uri: Option<&str>, settings: &Settings<'_>) -> Option<ResourceSpec> {
     if let Some(uri) = uri.filter(|uri| !uri.contains(':')) {
         let problem =
             format!("`{uri}` is no URI; it begins with a scheme, such as `notes:` or `file:`");
@@ -132,14 +132,14 @@ fn resource(table: &Table<'_>, uri: Option<&str>, defaults: &Defaults<'_>) -> Op
     }
     let source = match table.text("file") {
         Some(file) => {
-            let path = defaults.base.join(file);
+            let path = settings.base.join(file);
             if !path.is_file() {
                 table.wrong("file", format!("there is no file `{}`", path.display()));
             }
             Some(Source::File(path))
         }
         None if table.has("run") || table.has("shell") => {
-            defaults.command(table, &[]).map(Source::Command)
+            settings.command(table, &[]).map(Source::Command)
         }
         None => {
             let what = &table.what;

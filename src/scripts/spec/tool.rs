@@ -9,14 +9,14 @@ use serde_json::Value;
 use crate::handler::Execution;
 use crate::scripts::argument::Argument;
 use crate::scripts::mistake::nearest;
-use crate::scripts::spec::command::{Defaults, arguments, template};
+use crate::scripts::spec::command::{Settings, arguments, template};
 use crate::scripts::spec::{Output, PLACES_MAX, Requirement, ToolSpec};
 use crate::scripts::table::{At, Table, is_name};
 
 pub(super) fn read(
     table: &Table<'_>,
     name: Option<&str>,
-    defaults: &Defaults<'_>,
+    settings: &Settings<'_>,
     pools: &BTreeMap<String, usize>,
 ) -> Option<ToolSpec> {
     if let Some(name) = name {
@@ -28,8 +28,8 @@ pub(super) fn read(
             table.notes.warning(table.at, problem);
         }
     }
-    let arguments = arguments("tool", table, defaults.base);
-    let command = defaults.command(table, &arguments);
+    let arguments = arguments("tool", table, settings.base);
+    let command = settings.command(table, &arguments);
     let output = output(table);
     let requires = table.strings("requires").unwrap_or_default();
     let confirm_else = "`confirm_else`, for clients that cannot ask, is \"refuse\" or \"run\"";
@@ -52,7 +52,7 @@ pub(super) fn read(
         runs_unasked: confirm_else.unwrap_or(false),
         requires: requires
             .into_iter()
-            .map(|word| requirement(&word.value, defaults))
+            .map(|word| requirement(&word.value, settings))
             .collect(),
         output_schema: output_schema(table, &output),
         output,
@@ -62,10 +62,10 @@ pub(super) fn read(
     })
 }
 
-fn requirement(word: &str, defaults: &Defaults<'_>) -> Requirement {
+fn requirement(word: &str, settings: &Settings<'_>) -> Requirement {
     match word.strip_prefix('$') {
         Some(name) => Requirement::Variable(name.to_owned()),
-        None => Requirement::Program(defaults.program(word)),
+        None => Requirement::Program(settings.program(word)),
     }
 }
 
