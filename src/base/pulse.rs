@@ -1,13 +1,13 @@
 //! [`Pulse`], the signs of life that a running call gives, for the watchdog to look at.
 //!
 //! Progress *resets*: it is counted, and a count that has not moved between two looks is silence. Waiting only *pauses*: silence does not grow while it lasts,
-//! and is not forgotten after it. The hot path is two atomics that nobody but the call's own worker writes; a lock is taken only to say which sign it was,
-//! and for what the call waits. Must not know who looks, or what becomes of it.
+//! and is not forgotten after it. All of it but the end stands under one lock, which the call's own worker has nearly to itself: the watchdog looks now and then.
+//! Must not know who looks, or what becomes of it.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::base::lock::Lock;
@@ -17,18 +17,16 @@ use crate::base::lock::Lock;
 pub(crate) struct Pulse {
     /// How long it may be silent, if it says so itself. Immutable.
     pub(crate) liveness: Option<Duration>,
-    /// [`RETURNED`], [`GIVEN_UP`], or 0 as long as it is neither. It changes once, by a compare-and-set.
-    end: AtomicU8,
-    /// How many signs it has given. Only ever grows.
-    signs: AtomicU64,
-    /// How many waits it is in now; see [`Pulse::begin_wait`].
-    waits: AtomicUsize,
+    /// Whether its handler has returned, or been given up: which of them came first.
+    has_ended: AtomicBool,
     said: Lock<PulseDetails>,
 }
 
-/// What is only read when a call is found silent.
+/// What is read by who looks whether a call is silent.
 #[derive(Debug, Default)]
 struct PulseDetails {
+    /// How many signs it has given. Only ever grows.
+    signs: u64,
     last: Option<Sign>,
     /// What it waits for now, the newest last, each with a number of its own.
     waits_for: Vec<(u64, Cow<'static, str>)>,
@@ -47,9 +45,6 @@ pub(crate) const ALIVE: &str = "alive";
 pub(crate) const PROGRESS: &str = "progress";
 pub(crate) const OUTPUT: &str = "output of a command";
 
-const RETURNED: u8 = 1;
-const GIVEN_UP: u8 = 2;
-
 impl Pulse {
     pub(crate) fn new(liveness: Option<Duration>) -> Self {
         Pulse {
@@ -58,32 +53,22 @@ impl Pulse {
         }
     }
 
-    /// The handler has returned. False if it had been given up before: then what it returned is nobody's.
-    pub(crate) fn try_return(&self) -> bool {
-        self.end_as(RETURNED)
-    }
-
-    /// The handler is given up. False if it had returned before: then its worker answers.
-    pub(crate) fn give_up(&self) -> bool {
-        self.end_as(GIVEN_UP)
-    }
-
-    /// The one decision between a worker and the watchdog.
-    fn end_as(&self, end: u8) -> bool {
-        self.end
-            .compare_exchange(0, end, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+    /// The one decision between a worker whose handler has returned and the watchdog that gives it up: true for the first of them, who answers. What the
+    /// other has is nobody's.
+    pub(crate) fn try_end(&self) -> bool {
+        !self.has_ended.swap(true, Ordering::AcqRel)
     }
 
     /// A sign of life.
     pub(crate) fn beat(&self, what: &'static str, location: &'static Location<'static>) {
-        self.said.lock().last = Some(Sign { what, location });
-        self.signs.fetch_add(1, Ordering::Relaxed);
+        let mut said = self.said.lock();
+        said.last = Some(Sign { what, location });
+        said.signs += 1;
     }
 
     /// How many signs there have been.
     pub(crate) fn signs(&self) -> u64 {
-        self.signs.load(Ordering::Relaxed)
+        self.said.lock().signs
     }
 
     /// The last of them.
@@ -97,7 +82,6 @@ impl Pulse {
         let number = said.next;
         said.next += 1;
         said.waits_for.push((number, what));
-        self.waits.fetch_add(1, Ordering::Relaxed);
         number
     }
 
@@ -106,12 +90,11 @@ impl Pulse {
             .lock()
             .waits_for
             .retain(|(other, _)| *other != number);
-        self.waits.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Whether it waits in the library itself.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.waits.load(Ordering::Relaxed) > 0
+        !self.said.lock().waits_for.is_empty()
     }
 
     /// What it waits for, as the newest wait calls it.
@@ -136,8 +119,8 @@ mod tests {
         for _ in 0..1000 {
             let pulse = Pulse::default();
             let (returned, given_up) = std::thread::scope(|scope| {
-                let worker = scope.spawn(|| pulse.try_return());
-                let watchdog = scope.spawn(|| pulse.give_up());
+                let worker = scope.spawn(|| pulse.try_end());
+                let watchdog = scope.spawn(|| pulse.try_end());
                 (worker.join(), watchdog.join())
             });
             let won = [returned, given_up].map(|won| won.expect("no thread panics"));

@@ -146,7 +146,7 @@ impl HandlerCall {
         // by its author's choice.
         let result = panics::catch(|| self.invoke_when_there_is_room(control));
         // From here on nobody else ends the call for its silence; or else somebody has, and this worker has been written off.
-        let is_given_up = !call.pulse.try_return();
+        let is_given_up = !call.pulse.try_end();
         if !is_given_up {
             returned();
         }

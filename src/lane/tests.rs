@@ -105,7 +105,7 @@ impl Gate {
             self.go.recv().is_ok(),
             "let go by dropping the sender: panic"
         );
-        if !self.seen.pulse.try_return() {
+        if !self.seen.pulse.try_end() {
             return WorkEnd::GivenUp;
         }
         returned();

@@ -182,7 +182,7 @@ impl LaneWatch {
             Stage::Alive => {}
             Stage::Stalled => running.stall(silence),
             // Its worker has come back just now, and answers.
-            Stage::Over if !running.pulse().give_up() => {}
+            Stage::Over if !running.pulse().try_end() => {}
             Stage::Over => {
                 lane.shared.cancelled.fetch_add(1, Ordering::Relaxed);
                 // Before its client can read the answer, so that the next call finds a worker.

@@ -113,7 +113,7 @@ fn law_4_a_worker_that_has_returned_is_not_given_up_while_its_slot_is_full() {
     let item = watched.start(1);
     watched.look_times(1 + 8);
     assert_eq!(watched.told(), Some((1, Told::Stalled)));
-    assert!(item.pulse.try_return());
+    assert!(item.pulse.try_end());
     watched.look_times(8);
     assert_eq!(watched.told(), None, "its worker answers");
     assert_eq!(watched.count(), (1, 1, 0, 0));
@@ -301,7 +301,7 @@ fn law_4_a_worker_that_returns_at_the_last_moment_answers_or_is_dropped() {
         let stats = watched.bench.lane.meter()();
         let done = u64::from(!is_given_up);
         assert_eq!((left, stats.done, stats.cancelled), (0, 5 + done, 1 - done));
-        assert!(!item.pulse.give_up() && !item.pulse.try_return());
+        assert!(!item.pulse.try_end() && !item.pulse.try_end());
         assert_eq!(Arc::strong_count(&item.pulse), 1, "nobody keeps it");
         answered[usize::from(is_given_up)] += 1;
     }
