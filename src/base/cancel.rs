@@ -34,8 +34,8 @@ pub(crate) struct Canceller(Arc<TokenState>);
 
 #[derive(Debug, Default)]
 struct TokenState {
-    /// [`CANCELLED`], [`STALLED`], or 0 when it is neither.
-    cancelled: AtomicU8,
+    /// 0 until it is one of [`ANSWERED`], [`CANCELLED`] and [`STALLED`].
+    state: AtomicU8,
     /// Why the call has been given up by somebody who knows that it hangs. Boxed, like what hears of it, because hardly a call needs either; see
     /// [`FREED_ELSEWHERE_MAX`].
     given_up: OnceLock<Box<Box<str>>>,
@@ -43,22 +43,15 @@ struct TokenState {
     hears: OnceLock<Box<Sender<()>>>,
     /// Made when somebody first waits; most calls end before anybody does.
     gate: OnceLock<Receiver<Infallible>>,
-    held: Lock<GateSender>,
-}
-
-/// What the canceller holds for the gate.
-#[derive(Debug, Default)]
-struct GateSender {
     /// Never sent on: dropping it is the signal.
-    sender: Option<Sender<Infallible>>,
-    /// There will be no sender any more: the gate is open.
-    dropped: bool,
+    held: Lock<Option<Sender<Infallible>>>,
 }
 
 const _: () = assert!(size_of::<TokenState>() <= FREED_ELSEWHERE_MAX);
 
-const CANCELLED: u8 = 1;
-const STALLED: u8 = 2;
+const ANSWERED: u8 = 1;
+const CANCELLED: u8 = 2;
+const STALLED: u8 = 3;
 
 /// A fresh pair.
 pub(crate) fn cancellation() -> (Canceller, CancellationToken) {
@@ -70,8 +63,9 @@ impl TokenState {
     fn make_gate(&self) -> Receiver<Infallible> {
         let (sender, gate) = bounded(0);
         let mut held = self.held.lock();
-        if !held.dropped {
-            held.sender = Some(sender);
+        // Else the gate is open.
+        if self.state.load(Ordering::Acquire) == 0 {
+            *held = Some(sender);
         }
         gate
     }
@@ -80,32 +74,32 @@ impl TokenState {
 impl Canceller {
     /// Cancels: every token says so from now on, and every wait on one ends.
     pub(crate) fn cancel(self) {
-        self.0.cancelled.store(CANCELLED, Ordering::Release);
+        self.0.state.store(CANCELLED, Ordering::Release);
     }
 
     /// The same because the call gives no sign of life.
     pub(crate) fn stall(self) {
-        self.0.cancelled.store(STALLED, Ordering::Release);
+        self.0.state.store(STALLED, Ordering::Release);
     }
 }
 
 impl Drop for Canceller {
     fn drop(&mut self) {
         let mut held = self.0.held.lock();
-        held.dropped = true;
-        held.sender = None;
+        self.0.state.fetch_max(ANSWERED, Ordering::AcqRel);
+        *held = None;
     }
 }
 
 impl CancellationToken {
     /// Whether it has been cancelled. Never blocks.
     pub fn is_cancelled(&self) -> bool {
-        self.0.cancelled.load(Ordering::Acquire) != 0
+        self.0.state.load(Ordering::Acquire) > ANSWERED
     }
 
     /// Whether it has been cancelled because the call gave no sign of life; see [`Tool::liveness`](crate::Tool::liveness). Never blocks.
     pub fn is_stalled(&self) -> bool {
-        self.0.cancelled.load(Ordering::Acquire) == STALLED
+        self.0.state.load(Ordering::Acquire) == STALLED
     }
 
     /// Declares that the handler hangs and will not return, from another thread that knows: one that watches the engine behind it, for example. The call
