@@ -23,7 +23,7 @@ pub(crate) trait Cancel: Send + Sync {
 /// The registry of one pipe or one session.
 pub(crate) struct InFlight<Id> {
     registry: Lock<Registry<Id>>,
-    /// Over when the pipe or session has ended.
+    /// Over when the pipe or session has ended; what is opened then was on its way before, and nobody could cancel it later. Ended under the lock.
     life: Life,
 }
 
@@ -32,8 +32,6 @@ struct Registry<Id> {
     open: HashMap<Id, Twins, BuildHasherDefault<Folded>>,
     /// Whether several may have the same id.
     takes_twins: bool,
-    /// The pipe or session has ended; what is opened now was on its way before, and nobody could cancel it later.
-    is_over: bool,
     /// When the last entry ended. Of a pipe nobody asks.
     last_ended: Option<Instant>,
     /// Whether one thread adds all entries, and goes on adding.
@@ -109,7 +107,6 @@ impl<Id> Default for InFlight<Id> {
             registry: Lock::new(Registry {
                 open: HashMap::default(),
                 takes_twins: false,
-                is_over: false,
                 last_ended: None,
                 keeps_ended: false,
                 ended: VecDeque::new(),
@@ -152,7 +149,7 @@ impl<Id: Hash + Eq> InFlight<Id> {
     /// Adds an entry. If the pipe or session has ended meanwhile, it is cancelled at once.
     pub(crate) fn add(&self, id: Id, entry: Arc<dyn Cancel>) -> Result<(), DuplicateId> {
         let mut registry = self.registry.lock();
-        let (takes_twins, is_over) = (registry.takes_twins, registry.is_over);
+        let (takes_twins, is_over) = (registry.takes_twins, self.life.is_over());
         match registry.open.entry(id) {
             Entry::Occupied(_) if !takes_twins => return Err(DuplicateId),
             twins => twins.or_default().push(Arc::clone(&entry)),
@@ -207,8 +204,7 @@ impl<Id: Hash + Eq> InFlight<Id> {
 
     /// Cancels everything, now and later, because the pipe or session has ended.
     pub(crate) fn cancel_all(&self) {
-        let mut registry = self.registry.lock();
-        registry.is_over = true;
+        let registry = self.registry.lock();
         self.life.end();
         let entries = registry.open.values().flat_map(Twins::iter);
         let entries: Vec<_> = entries.map(Arc::clone).collect();

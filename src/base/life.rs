@@ -18,6 +18,10 @@ impl Life {
         Span(Arc::clone(&self.0))
     }
 
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
     pub(crate) fn end(&self) {
         self.0.store(true, Ordering::Release);
     }

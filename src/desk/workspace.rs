@@ -4,7 +4,7 @@
 //! holds no worker. Its turn is a value, [`Turn`]: when that is dropped, however the call has ended, the next in the queue gets it. Must not know
 //! lanes, or what a call does.
 //!
-//! A panic starts a new generation with a new value, and what is left of the old one goes when the call that broke it lets go of it. The same when a call in
+//! A panic ends the life of the value and begins another, and what is left of the old one goes when the call that broke it lets go of it. The same when a call in
 //! it has been given up, whose thread may never let go.
 
 use std::mem;
@@ -41,9 +41,8 @@ pub(crate) struct Workspace {
 }
 
 struct WorkspaceState {
-    generation: u64,
     cell: Cell,
-    /// How long the value lives: until the workspace is closed, or has to have a new one.
+    /// That of the value: until the workspace is closed and takes no more calls, or has to have a new one.
     life: Life,
     /// Calls that have their turn: one that changes, or any number that read.
     inside: Vec<(Arc<str>, AccessMode)>,
@@ -52,14 +51,11 @@ struct WorkspaceState {
     last_used: Instant,
     /// A handler panicked in it, once or more.
     panics: usize,
-    /// Takes no more calls.
-    is_closed: bool,
 }
 
 /// The right to be in a workspace. Dropped, it is handed on to the next in the queue.
 pub(crate) struct Turn {
     workspace: Arc<Workspace>,
-    generation: u64,
     label: Arc<str>,
     access: AccessMode,
     pub(crate) cell: Cell,
@@ -69,7 +65,7 @@ pub(crate) struct Turn {
 /// A turn as it is known to others, who can take it from a call that hangs.
 pub(crate) struct Seat {
     workspace: Arc<Workspace>,
-    generation: u64,
+    span: Span,
 }
 
 /// Why a call did not get in.
@@ -102,14 +98,12 @@ impl Workspace {
             closes_broken,
             waste,
             state: Lock::new(WorkspaceState {
-                generation: 0,
                 cell: Cell::default(),
                 life: Life::default(),
                 inside: Vec::new(),
                 waiting: Vec::new(),
                 last_used: now,
                 panics: 0,
-                is_closed: false,
             }),
         })
     }
@@ -121,7 +115,7 @@ impl Workspace {
         visitor: Box<dyn Visitor>,
     ) -> Result<(), Outside> {
         let mut state = self.state.lock();
-        if state.is_closed {
+        if state.life.is_over() {
             return Err(Outside::Closed(visitor));
         }
         state.last_used = Instant::now();
@@ -158,7 +152,6 @@ impl Workspace {
         state.inside.push((Arc::clone(&label), access));
         Turn {
             workspace: Arc::clone(self),
-            generation: state.generation,
             label,
             access,
             cell: Arc::clone(&state.cell),
@@ -187,11 +180,11 @@ impl Workspace {
 
     /// The value cannot be used any more: the next call makes a new one, or nobody does. What is left of it comes back.
     fn renew(self: &Arc<Self>, mut state: MutexGuard<'_, WorkspaceState>) -> Cell {
-        state.generation += 1;
+        let is_closed = state.life.is_over();
         state.life = Life::default();
         // The others that read it at that moment have it to their end.
         state.inside.clear();
-        if self.closes_broken {
+        if is_closed || self.closes_broken {
             return Self::close_now(state);
         }
         let cell = mem::take(&mut state.cell);
@@ -214,7 +207,6 @@ impl Workspace {
     }
 
     fn close_now(mut state: MutexGuard<'_, WorkspaceState>) -> Cell {
-        state.is_closed = true;
         state.life.end();
         let cell = mem::take(&mut state.cell);
         let waiting = mem::take(&mut state.waiting);
@@ -227,18 +219,16 @@ impl Workspace {
 
     /// Closes it if nobody is inside or waits, and nothing has happened for so long.
     pub(crate) fn close_if_idle_for(&self, most: Duration) -> Option<Cell> {
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         let is_idle = state.inside.is_empty() && state.waiting.is_empty();
-        if !state.is_closed && (!is_idle || state.last_used.elapsed() < most) {
+        if !state.life.is_over() && (!is_idle || state.last_used.elapsed() < most) {
             return None;
         }
-        state.is_closed = true;
-        state.life.end();
-        Some(mem::take(&mut state.cell))
+        Some(Self::close_now(state))
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.state.lock().is_closed
+        self.state.lock().life.is_over()
     }
 
     pub(crate) fn look(&self) -> WorkspaceStatus {
@@ -293,7 +283,7 @@ impl Turn {
     pub(crate) fn seat(&self) -> Seat {
         Seat {
             workspace: Arc::clone(&self.workspace),
-            generation: self.generation,
+            span: self.span.clone(),
         }
     }
 }
@@ -303,7 +293,7 @@ impl Seat {
     /// still has it, it goes when that lets go.
     pub(crate) fn give_up(&self) -> Option<Cell> {
         let state = self.workspace.state.lock();
-        (state.generation == self.generation).then(|| self.workspace.renew(state))
+        (state.life.span() == self.span).then(|| self.workspace.renew(state))
     }
 }
 
@@ -311,7 +301,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let cell = mem::take(&mut self.cell);
         let mut state = self.workspace.state.lock();
-        if state.generation != self.generation {
+        if state.life.span() != self.span {
             drop(state);
             self.workspace.waste.run([dropping(cell)]);
             return;
@@ -330,7 +320,7 @@ impl Drop for Turn {
             state.inside.remove(at);
         }
         // Even where another call has it as well: of two that leave at once, each would see the other.
-        let left = state.is_closed.then_some(cell);
+        let left = state.life.is_over().then_some(cell);
         self.workspace.hand_on(state);
         if let Some(cell) = left {
             self.workspace.waste.run([dropping(cell)]);
