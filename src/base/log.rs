@@ -12,7 +12,7 @@ use std::fmt::{self, Write};
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use crate::base::lossy::{Lossy, Received};
+use crate::base::lossy::{Lossy, Lost, Received};
 use crate::base::panics;
 
 pub(crate) use ::log::Level;
@@ -60,25 +60,9 @@ pub(crate) fn settle(deadline: Instant) {
 }
 
 fn hand_on(item: Received<(CallSite, String)>) {
-    let (site, text) = match item {
-        Received::One(line) => line,
-        Received::Lost(lost) => {
-            let site = CallSite {
-                level: Level::Warn,
-                target: "mcp_threads",
-                module: module_path!(),
-                file: file!(),
-                line: line!(),
-            };
-            (
-                site,
-                format!("the logger was slow: {} lines are missing here", lost.items),
-            )
-        }
-    };
     // A logger that panics must not end all logging.
-    let _panicked = panics::catch(|| {
-        ::log::logger().log(
+    let _panicked = panics::catch(|| match item {
+        Received::One((site, text)) => ::log::logger().log(
             &::log::Record::builder()
                 .level(site.level)
                 .target(site.target)
@@ -87,7 +71,10 @@ fn hand_on(item: Received<(CallSite, String)>) {
                 .line(Some(site.line))
                 .args(format_args!("{text}"))
                 .build(),
-        );
+        ),
+        Received::Lost(Lost { items, .. }) => {
+            ::log::warn!(target: "mcp_threads", "the logger was slow: {items} lines are missing here");
+        }
     });
 }
 
