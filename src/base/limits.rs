@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::base::setters::setters;
+
 /// Declares each bound once: its documentation, its type and its default make the field, the setter and [`Limits::default`].
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr,)*) => {
@@ -28,14 +30,12 @@ macro_rules! limits {
         }
 
         impl Limits {
-            $(
-                $(#[$doc])*
-                #[must_use]
-                pub fn $name(mut self, $name: $type) -> Self {
-                    self.$name = $name;
-                    self
-                }
-            )*
+            setters! {
+                $(
+                    $(#[$doc])*
+                    $name($name: $type) => $name = $name;
+                )*
+            }
         }
     };
 }
@@ -199,21 +199,11 @@ limits! {
 impl Limits {
     /// The first value that cannot work, in a sentence that says what can.
     pub(crate) fn problem(&self) -> Option<String> {
-        let at_least_one = [
-            ("memory_bytes_max", self.memory_bytes_max),
-            ("body_bytes_max", self.body_bytes_max),
-            ("line_bytes_max", self.line_bytes_max),
-            ("json_values_max", self.json_values_max),
-            ("json_tree_bytes_max", self.json_tree_bytes_max),
-            ("batch_len_max", self.batch_len_max),
-            ("sessions_max", self.sessions_max),
-            ("exchanges_max", self.exchanges_max),
-            ("outbox_bytes_max", self.outbox_bytes_max),
-            ("outbox_answers_max", self.outbox_answers_max),
-            ("page_len", self.page_len),
-            ("head_bytes_max", self.head_bytes_max),
-            ("connections_max", self.connections_max),
-        ];
+        macro_rules! named {
+            ($limits:ident: $($name:ident)+) => { [$((stringify!($name), $limits.$name)),+] };
+        }
+        let at_least_one = named!(self: memory_bytes_max body_bytes_max line_bytes_max json_values_max json_tree_bytes_max batch_len_max
+            sessions_max exchanges_max outbox_bytes_max outbox_answers_max page_len head_bytes_max connections_max);
         if let Some((name, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
             return Some(format!("`Limits::{name}` is 0; it must be at least 1"));
         }
@@ -222,13 +212,8 @@ impl Limits {
                 "`Limits::heartbeat_interval` is zero, which would never let a thread rest";
             return Some(message.into());
         }
-        let in_time = [
-            ("head_timeout", self.head_timeout),
-            ("body_timeout", self.body_timeout),
-            ("write_timeout", self.write_timeout),
-            ("session_idle_timeout", self.session_idle_timeout),
-            ("ask_timeout", self.ask_timeout),
-        ];
+        let in_time =
+            named!(self: head_timeout body_timeout write_timeout session_idle_timeout ask_timeout);
         if let Some((name, _)) = in_time.into_iter().find(|(_, value)| value.is_zero()) {
             return Some(format!(
                 "`Limits::{name}` is zero, which no client could keep"
