@@ -21,7 +21,7 @@ pub struct Claim<T: Send + 'static, K = T> {
     shelf: Arc<Shelf<T, K>>,
     grant: Grant,
     /// There until it is dropped, and before that until it has been made.
-    made: Option<Made<T>>,
+    pub(super) made: Option<Made<T>>,
 }
 
 const THERE: &str = "a claim that can be seen has its resource";
@@ -34,10 +34,6 @@ impl<T: Send + 'static, K> Claim<T, K> {
             grant,
             made: None,
         }
-    }
-
-    pub(super) fn fill(&mut self, made: Made<T>) {
-        self.made = Some(made);
     }
 
     /// What the resource was made from: in a pool of [`fixed`](crate::ResourcePool::fixed) resources itself, in a

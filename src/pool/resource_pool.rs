@@ -94,14 +94,14 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
     setters! {
         /// Asks at each claim whether the resource is still good, unless it has just been made. It runs on a thread of its own; if it panics, or takes longer than
         /// [`patience`](Self::patience), the resource is not good. Default: none.
-        check(is_good: impl Fn(&mut T) -> bool + Send + Sync + 'static) => shelf.care(|care| care.check = Some(Arc::new(is_good)));
+        check(is_good: impl Fn(&mut T) -> bool + Send + Sync + 'static) => shelf.check_by(Arc::new(is_good));
 
         /// A resource that is older when it is claimed is dropped, and made anew. Default: none is too old.
-        age_max(age: Duration) => shelf.care(|care| care.age_max = Some(age));
+        age_max(age: Duration) => shelf.table.set(|rules| rules.age_max = Some(age));
 
         /// How long a check or a destructor may take before it is left behind, on its own thread, and a new resource is made. Twice as many as the pool has slots may
         /// hang; then no new ones are made. Default 5 s.
-        patience(patience: Duration) => shelf.care(|care| care.patience = patience);
+        patience(patience: Duration) => shelf.table.set(|rules| rules.patience = patience);
 
         /// Logs a warning, once, for a claim that is held longer, with its holder and where in the program it was claimed. Default: none.
         warn_after(time: Duration) => shelf.table.set(|rules| rules.warn_after = Some(time));
@@ -195,7 +195,9 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
                 Some(grant) => grant,
                 None => {
                     if permit.is_none() && Instant::now() < deadline {
-                        *permit = Some(permit_to_wait(cx)?);
+                        let taken = cx.control().waits().take();
+                        let none = |(lane, most)| ClaimError::TooMany { lane, most };
+                        *permit = Some(taken.map_err(none)?);
                     }
                     wait_in(&line, cx, table, &want, deadline)?
                 }
@@ -208,7 +210,8 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
             line.leave_with(grant);
             let made = locked.and_then(|()| self.shelf.take(grant, cx.cancellation()));
             let pool = pool();
-            claim.fill(made.map_err(|problem| ClaimError::Unavailable { pool, problem })?);
+            let made = made.map_err(|problem| ClaimError::Unavailable { pool, problem })?;
+            claim.made = Some(made);
             return Ok(claim);
         }
     }
@@ -227,12 +230,6 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
     pub(crate) fn table(&self) -> &Arc<PoolTable> {
         &self.shelf.table
     }
-}
-
-/// One of the permits of a lane for calls that wait.
-fn permit_to_wait<S>(cx: &RequestContext<S>) -> Result<Permit, ClaimError> {
-    let permit = cx.control().waits().take();
-    permit.map_err(|(lane, most)| ClaimError::TooMany { lane, most })
 }
 
 /// Waits in line until it has got something.

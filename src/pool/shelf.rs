@@ -4,14 +4,14 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::never;
 
 use crate::base::cancel::CancellationToken;
 use crate::base::lock::Lock;
 use crate::pool::slots::Grant;
-use crate::pool::table::PoolTable;
+use crate::pool::table::{PoolSettings, PoolTable};
 
 /// A pool with its resources.
 pub(crate) struct Shelf<T, K> {
@@ -19,21 +19,13 @@ pub(crate) struct Shelf<T, K> {
     pub(super) keys: Vec<K>,
     make: Box<MakeResource<T, K>>,
     slots: Vec<Lock<Option<Made<T>>>>,
-    care: Lock<Care<T>>,
+    /// Whether it is still good; asked when it is claimed, not when it has just been made.
+    check: Lock<Option<Arc<Check<T>>>>,
 }
 
 type MakeResource<T, K> = dyn Fn(&K) -> Result<T, String> + Send + Sync;
 
 type Check<T> = dyn Fn(&mut T) -> bool + Send + Sync;
-
-/// How resources are looked after.
-pub(super) struct Care<T> {
-    /// Whether it is still good; asked when it is claimed, not when it has just been made.
-    pub(super) check: Option<Arc<Check<T>>>,
-    pub(super) age_max: Option<Duration>,
-    /// How long a check or a destructor may take.
-    pub(super) patience: Duration,
-}
 
 /// A resource, and since when there is it.
 pub(super) struct Made<T> {
@@ -52,11 +44,7 @@ impl<T: Send + 'static, K: Display> Shelf<T, K> {
             slots: keys.iter().map(|_| Lock::new(None)).collect(),
             keys,
             make: Box::new(make),
-            care: Lock::new(Care {
-                check: None,
-                age_max: None,
-                patience: Duration::from_secs(5),
-            }),
+            check: Lock::new(None),
         }
     }
 }
@@ -73,8 +61,8 @@ impl<T, K> Shelf<T, K> {
 }
 
 impl<T: Send + 'static, K> Shelf<T, K> {
-    pub(super) fn care(&self, set: impl FnOnce(&mut Care<T>)) {
-        set(&mut self.care.lock());
+    pub(super) fn check_by(&self, check: Arc<Check<T>>) {
+        *self.check.lock() = Some(check);
     }
 
     /// What lies in the slot that has been granted, if it is still good; else something new.
@@ -110,15 +98,14 @@ impl<T: Send + 'static, K> Shelf<T, K> {
 
     /// It, unless it is too old or its check fails, panics or hangs.
     fn checked(&self, mut found: Made<T>, call: &CancellationToken) -> Option<Made<T>> {
-        let (check, age_max, patience) = {
-            let care = self.care.lock();
-            (care.check.clone(), care.age_max, care.patience)
-        };
+        let PoolSettings {
+            age_max, patience, ..
+        } = self.table.rules();
         if age_max.is_some_and(|most| found.since.elapsed() >= most) {
             self.throw_away(found);
             return None;
         }
-        let Some(check) = check else {
+        let Some(check) = self.check.lock().clone() else {
             return Some(found);
         };
         let checked = self.table.aside.ask(patience, call.channel(), move || {
@@ -136,17 +123,13 @@ impl<T: Send + 'static, K> Shelf<T, K> {
 
     /// Drops it on another thread, after which a new one can be made, unless it hangs.
     pub(super) fn throw_away(&self, made: Made<T>) {
-        let patience = self.care.lock().patience;
-        self.drop_aside(made, patience);
+        let patience = self.table.rules().patience;
+        let aside = &self.table.aside;
+        let _dropped_or_left_behind = aside.ask(patience, &never(), move || drop(made));
     }
 
     /// Drops it on another thread, and does not wait for that.
     pub(super) fn abandon(&self, made: Made<T>) {
-        self.drop_aside(made, Duration::ZERO);
-    }
-
-    fn drop_aside(&self, made: Made<T>, patience: Duration) {
-        let aside = &self.table.aside;
-        let _dropped_or_left_behind = aside.ask(patience, &never(), move || drop(made));
+        self.table.aside.run(move || drop(made));
     }
 }

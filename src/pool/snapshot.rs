@@ -2,7 +2,6 @@
 //!
 //! Its lock is held while a pointer is copied or exchanged, and for nothing else. Must not know what is published.
 
-use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
@@ -42,7 +41,7 @@ use crate::base::lock::Lock;
 /// assert_eq!(status.read().rows, 7);
 /// assert!(status.read().last_error.is_none());
 /// ```
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Snapshot<T>(Lock<Arc<T>>);
 
 impl<T> Snapshot<T> {
@@ -62,12 +61,6 @@ impl<T> Snapshot<T> {
     /// What was published last. Waits, at most, while others copy a pointer.
     pub fn read(&self) -> Arc<T> {
         Arc::clone(&self.0.lock())
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for Snapshot<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Snapshot").field(&self.read()).finish()
     }
 }
 

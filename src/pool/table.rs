@@ -34,6 +34,9 @@ pub(crate) struct PoolTable {
 /// What its author has set.
 #[derive(Clone)]
 pub(super) struct PoolSettings {
+    pub(super) age_max: Option<Duration>,
+    /// How long a check or a destructor may take.
+    pub(super) patience: Duration,
     pub(super) warn_after: Option<Duration>,
     pub(super) lease: Option<Duration>,
     pub(super) lock: Option<Arc<dyn ExternalLock>>,
@@ -62,6 +65,8 @@ impl PoolTable {
             aside: AsideThreads::new("a resource", 2 * state.slots.len()),
             state: Lock::new(state),
             rules: Lock::new(PoolSettings {
+                age_max: None,
+                patience: Duration::from_secs(5),
                 warn_after: None,
                 lease: None,
                 lock: None,
@@ -76,7 +81,7 @@ impl PoolTable {
         set(&mut self.rules.lock());
     }
 
-    fn rules(&self) -> PoolSettings {
+    pub(super) fn rules(&self) -> PoolSettings {
         self.rules.lock().clone()
     }
 
