@@ -91,7 +91,7 @@ impl YieldPause {
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        millis(now) >= self.until.load(Ordering::Relaxed)
+        since_start(now) >= self.until.load(Ordering::Relaxed)
     }
 
     /// Notes how long a yield took. Of several that were slow together the first counts.
@@ -101,27 +101,27 @@ impl YieldPause {
         }
         let until = self.until.load(Ordering::Relaxed);
         let length = self.length.load(Ordering::Relaxed);
-        let Some(cheap) = millis(before).checked_sub(until) else {
+        let Some(cheap) = since_start(before).checked_sub(until) else {
             return;
         };
         let next = match cheap >= length {
             true => PAUSE_MIN,
             false => PAUSE_MAX.min(Duration::from_millis(2 * length)),
         };
-        let moved = millis(after + next);
+        let moved = since_start(after + next);
         let relaxed = Ordering::Relaxed;
         let is_first = self.until.compare_exchange(until, moved, relaxed, relaxed);
         if is_first.is_ok() {
-            self.length.store(in_millis(next), relaxed);
+            self.length.store(millis(next), relaxed);
         }
     }
 }
 
-fn millis(at: Instant) -> u64 {
-    in_millis(at.saturating_duration_since(*START))
+fn since_start(at: Instant) -> u64 {
+    millis(at.saturating_duration_since(*START))
 }
 
-fn in_millis(time: Duration) -> u64 {
+pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

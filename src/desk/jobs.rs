@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
@@ -222,18 +222,16 @@ impl Jobs {
         Some(self.entry(id)?.lock().life.span())
     }
 
-    /// Begins an attempt, unless the job has ended or there is nothing to do. `stop` is called if the job is cancelled before the attempt has ended.
-    pub(crate) fn begin(&self, id: &str, stop: Stop) -> Option<Attempt> {
+    /// Begins an attempt, with what it was made from and what earlier ones left, unless the job has ended or there is nothing to do. `stop` is called if the job is cancelled before the attempt has ended.
+    pub(crate) fn begin(&self, id: &str, stop: Stop) -> Option<(Order, Carried)> {
         let entry = self.entry(id)?;
         let mut state = entry.lock();
         if state.has_ended() || state.record.status != JobStatus::Working || state.stop.is_some() {
             return None;
         }
         state.stop = Some(stop);
-        Some(Attempt {
-            order: state.record.order.clone(),
-            carried: Carried::clone(&state.record.carried),
-        })
+        let carried = Carried::clone(&state.record.carried);
+        Some((state.record.order.clone(), carried))
     }
 
     /// Says how it goes; what is then to be announced. Not stored: after a crash nobody asks.

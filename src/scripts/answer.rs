@@ -4,6 +4,7 @@
 
 use serde_json::json;
 
+use crate::base::waiting::millis;
 use crate::protocol::types::{CallToolResult, ContentBlock};
 use crate::scripts::command::CommandEnd;
 use crate::scripts::spec::{Output, ToolSpec};
@@ -60,13 +61,12 @@ impl CommandEnd {
 
     /// The result, with how it ended as structured content.
     fn told(&self, stdout: &str, result: CallToolResult) -> CallToolResult {
-        let duration_ms = u64::try_from(self.output.duration.as_millis()).unwrap_or(u64::MAX);
         let structured = json!({
             "exit_code": self.output.code,
             "signal": self.output.signal,
             "stdout": stdout,
             "stderr": self.output.stderr,
-            "duration_ms": duration_ms,
+            "duration_ms": millis(self.output.duration),
             "truncated": self.output.truncated,
         });
         CallToolResult {

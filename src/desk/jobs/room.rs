@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use crate::base::budget::{Charge, OverBudget};
 use crate::base::log;
+use crate::base::waiting::millis;
 use crate::desk::job_table::{JobTable, Whose};
-use crate::desk::jobs::{Jobs, NotKept, Room, failed, millis, now_ms};
+use crate::desk::jobs::{Jobs, NotKept, Room, failed, now_ms};
 use crate::desk::store::JobStore;
 use crate::protocol::errors::ErrorObject;
 
