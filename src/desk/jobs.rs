@@ -17,6 +17,7 @@ use crate::base::limits::Limits;
 use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::stats::JobCounts;
+use crate::base::waiting::millis;
 use crate::desk::job_table::{JobEntry, JobTable, Seen, Stop};
 use crate::desk::record::{
     AnswerEffect, Carried, JobOutcome, JobRecord, JobStatus, Order, Question,
@@ -37,12 +38,6 @@ pub(crate) struct Jobs {
 }
 
 type OnChange = dyn Fn(&JobRecord) + Send + Sync;
-
-/// What one attempt begins with.
-pub(crate) struct Attempt {
-    pub(crate) order: Order,
-    pub(crate) carried: Carried,
-}
 
 /// Who looks at a job all the time: while it lives, what waits for an answer makes no room.
 pub(crate) struct Watching {
@@ -377,10 +372,6 @@ impl Jobs {
     fn keep_ms(&self) -> u64 {
         millis(self.limits.job_ttl)
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The end of a job whose call would have been answered with this error.

@@ -143,10 +143,9 @@ impl Starter {
                 call.cancel();
             }
         });
-        let Some(attempt) = jobs.begin(id, stop) else {
+        let Some((order, carried)) = jobs.begin(id, stop) else {
             return;
         };
-        let order = attempt.order;
         let Some(callable) = self.shared.catalogue.find(OfferKind::Tool, &order.tool) else {
             let error = format!("The tool `{}` is no longer there", order.tool);
             jobs.end(id, failed(&ErrorObject::invalid_params(error)));
@@ -154,7 +153,7 @@ impl Starter {
         };
         let workspace = order.workspace.clone();
         let port = self.port_of(id, jobs, &order, ticket.another());
-        let queued = self.attempt_of(port, order, attempt.carried, callable);
+        let queued = self.attempt_of(port, order, carried, callable);
         let call = Arc::clone(&queued.control.call);
         // It is empty: nobody else has this lock.
         let _was_empty = running.set(Arc::downgrade(&call));

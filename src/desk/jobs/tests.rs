@@ -123,11 +123,8 @@ fn a_job_lives_from_its_order_to_its_result() {
         .create(order(), Carried::default())
         .expect("there is room");
     assert_eq!(status(&jobs, &id), Some(JobStatus::Working));
-    let attempt = jobs.begin(&id, nothing()).expect("it waits to be run");
-    assert_eq!(
-        attempt.order.arguments.expect("as ordered").get(),
-        r#"{"depth":3}"#
-    );
+    let (order, _) = jobs.begin(&id, nothing()).expect("it waits to be run");
+    assert_eq!(order.arguments.expect("as ordered").get(), r#"{"depth":3}"#);
     assert!(
         jobs.begin(&id, nothing()).is_none(),
         "it runs once at a time"
@@ -165,9 +162,9 @@ fn a_question_frees_the_worker_and_its_answer_queues_the_job_again() {
         matches!(answered, Some(Ok(AnswerEffect::All))),
         "{answered:?}"
     );
-    let attempt = jobs.begin(&id, nothing()).expect("it can go on");
-    assert_eq!(attempt.carried.answers["size"].get(), accepted("big").get());
-    assert_eq!(attempt.carried.kept["number"].get(), "7");
+    let (_, carried) = jobs.begin(&id, nothing()).expect("it can go on");
+    assert_eq!(carried.answers["size"].get(), accepted("big").get());
+    assert_eq!(carried.kept["number"].get(), "7");
 }
 
 #[test]
