@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::handler::ask::is_answer_to;
 
 /// How far a background job is: the five states of the tasks extension. Specification: `io.modelcontextprotocol/tasks`.
+// A store in a file keeps the number of each: only ever append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -21,7 +21,7 @@ type StoredRow = (u64, &'static str, u8, Option<u64>, &'static [u8]);
 
 const JOBS: TableDefinition<'_, &str, StoredRow> = TableDefinition::new("mcp-threads-jobs-1");
 
-/// The order is the file's format: only ever append.
+/// The order, which is that of [`JobStatus`], is the file's format: only ever append.
 const STATUSES: [JobStatus; 5] = [
     JobStatus::Working,
     JobStatus::InputRequired,
@@ -141,9 +141,13 @@ fn put(
     table: &mut redb::Table<'_, &'static str, StoredRow>,
     job: &StoredJob,
 ) -> Result<(), redb::Error> {
-    let status = STATUSES.iter().position(|status| *status == job.status);
-    let status = u8::try_from(status.expect("the list has every status")).expect("there are few");
-    let row = (job.revision, &*job.boot, status, job.expires_ms, &*job.body);
+    let row = (
+        job.revision,
+        &*job.boot,
+        job.status as u8,
+        job.expires_ms,
+        &*job.body,
+    );
     table.insert(&*job.id, row)?;
     Ok(())
 }
