@@ -1,11 +1,10 @@
 //! `doctor`: is everything there, and does the server answer. Says what to do.
 
-use std::io::Read;
 use std::iter;
-use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::{ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcp_threads::Scripts;
 use serde_json::json;
@@ -22,20 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(file: &ScriptFile) -> ExitResult {
     let scripts = file.load()?;
+    let mut findings = vec![Ok(mistakes(file, &scripts))];
+    for tool in scripts.tools() {
+        findings.extend(needs(tool.name(), tool.missing()));
+    }
+    for uri in scripts.resources() {
+        findings.extend(needs(uri, scripts.missing_for_resource(uri)));
+    }
     let server =
         || serve_and_ask(file, &scripts).map_err(|problem| format!("the server: {problem}"));
-    let findings = iter::once_with(|| Ok(mistakes(file, &scripts)))
-        .chain(
-            scripts
-                .tools()
-                .flat_map(|tool| needs(tool.name(), tool.missing())),
-        )
-        .chain(
-            scripts
-                .resources()
-                .flat_map(|uri| needs(uri, scripts.missing_for_resource(uri))),
-        )
-        .chain(iter::once_with(server));
+    let findings = findings.into_iter().chain(iter::once_with(server));
     let mut problems = 0;
     for finding in findings {
         match finding {
@@ -95,24 +90,18 @@ fn serve_and_ask(file: &ScriptFile, scripts: &Scripts) -> Result<String, Problem
         .spawn()?;
     let stdin = server.stdin.take().ok_or("it has no stdin")?;
     let stdout = server.stdout.take().ok_or("it has no stdout")?;
-    let stderr = server.stderr.take().ok_or("it has no stderr")?;
-    let end = Instant::now() + PATIENCE;
     let expected = scripts.tools().count();
-    let said = aside(move || last_lines(stderr));
-    let asked = aside(move || ask(stdout, stdin, expected).map_err(|problem| problem.to_string()));
+    let (done, asked) = mpsc::channel();
+    let asks = move || ask(stdout, stdin, expected).map_err(|problem| problem.to_string());
+    thread::spawn(move || done.send(asks()));
     let asked = asked.recv_timeout(PATIENCE);
     let asked = asked.unwrap_or_else(|_| Err(format!("it has not answered within {PATIENCE:?}")));
-    // The end of its input, behind the questions, is the end of a server that is well: then it has said all.
-    let left = match asked {
-        Ok(()) => Duration::ZERO,
-        Err(_) => end.saturating_duration_since(Instant::now()),
-    };
-    let whole = said.recv_timeout(left);
+    // One that could not go on has ended by itself, and has said why.
     let _ended_meanwhile = server.kill();
-    let _reaped = server.wait();
-    asked.map_err(|problem| match whole.or_else(|_| said.recv()) {
-        Ok(said) if !said.is_empty() => format!("{problem}; it said:\n{said}"),
-        _ => problem,
+    let ended = server.wait_with_output()?;
+    asked.map_err(|problem| match last_lines(&ended.stderr) {
+        said if said.is_empty() => problem,
+        said => format!("{problem}; it said:\n{said}"),
     })?;
     Ok(format!(
         "the server starts, and answers clients of both eras ({})",
@@ -120,19 +109,10 @@ fn serve_and_ask(file: &ScriptFile, scripts: &Scripts) -> Result<String, Problem
     ))
 }
 
-/// Runs this on a thread of its own; what comes of it is received, with a bound.
-fn aside<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
-    let (done, outcome) = mpsc::channel();
-    thread::spawn(move || done.send(run()));
-    outcome
-}
-
 /// What a server ends its stderr with.
-fn last_lines(mut stderr: ChildStderr) -> String {
+fn last_lines(said: &[u8]) -> String {
     const SHOWN: usize = 5;
-    let mut said = Vec::new();
-    let _as_far_as_it_came = stderr.read_to_end(&mut said);
-    let said = String::from_utf8_lossy(&said);
+    let said = String::from_utf8_lossy(said);
     let lines: Vec<_> = said.lines().collect();
     lines[lines.len().saturating_sub(SHOWN)..].join("\n")
 }
