@@ -67,7 +67,7 @@ impl PartialEq for Pattern {
 impl Argument {
     /// Whether the author counts on values that a program may read as options, or has written this one.
     pub(super) fn may_be_option(&self, given: &Filling) -> bool {
-        let least = self.range[0].as_ref().and_then(Number::as_f64);
+        let [least, _] = self.range();
         let is_default = || {
             let default = self.absent().ok().flatten();
             default.is_some_and(|default| self.filling(&default, usize::MAX) == *given)
@@ -121,9 +121,7 @@ impl Argument {
             value = one.clone();
         }
         if let Some(number) = value.as_f64() {
-            let range = self.range.each_ref();
-            let range = range.map(|bound| bound.as_ref().and_then(Number::as_f64));
-            if let Some(bounds) = outside(number, range) {
+            if let Some(bounds) = outside(number, self.range()) {
                 return Err(format!("is {value}; {bounds}"));
             }
         }
@@ -158,6 +156,11 @@ impl Argument {
             value if self.is_array && !value.is_array() => vec![value].into(),
             value => value,
         })
+    }
+
+    fn range(&self) -> [Option<f64>; 2] {
+        let range = self.range.each_ref();
+        range.map(|bound| bound.as_ref().and_then(Number::as_f64))
     }
 
     fn check_text(&self, text: String) -> Result<String, String> {
@@ -210,13 +213,8 @@ pub(super) fn check_all(
 ) -> Result<Map<String, Value>, String> {
     let mut given = match given {
         Value::Object(given) => given,
-        Value::Null => Map::new(),
-        other => {
-            return Err(format!(
-                "The arguments are an object, not {}.",
-                named(&other)
-            ));
-        }
+        // Nobody is given any other.
+        _ => Map::new(),
     };
     let mut checked = Map::new();
     let mut problems = Vec::new();
@@ -234,9 +232,9 @@ pub(super) fn check_all(
     let mut unknown_names = given.keys();
     let named = unknown_names.by_ref().take(UNKNOWN_NAMED_MAX);
     problems.extend(named.map(|name| unknown(name, arguments)));
-    match unknown_names.count() {
-        0 => {}
-        more => problems.push(format!("{more} more are none either.")),
+    let more = unknown_names.count();
+    if more > 0 {
+        problems.push(format!("{more} more are none either."));
     }
     match problems.is_empty() {
         true => Ok(checked),

@@ -53,10 +53,7 @@ pub(super) fn call<S>(
     let mut permit = cx.control().handed_permit();
     let mut claims = Vec::new();
     for (name, size) in claimed.chain(&spec.claims) {
-        let Some(pool) = pools.get(name) else {
-            continue;
-        };
-        let claim = pool.claim_with(cx, &mut permit, Duration::MAX, |place| place <= size);
+        let claim = pools[name].claim_with(cx, &mut permit, Duration::MAX, |place| place <= size);
         let mut claim = claim.map_err(|error| {
             if matches!(error, ClaimError::TooMany { .. }) {
                 // Nothing has been run.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use regex_lite::Regex;
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 use crate::scripts::argument::path::PathRule;
 use crate::scripts::argument::{Argument, ArgumentType, Pattern};
@@ -93,11 +93,9 @@ impl Argument {
     }
 
     fn check_bounds(&self, table: &Table<'_>) {
-        let range = self.range.each_ref();
-        let range = range.map(|bound| bound.as_ref().and_then(Number::as_f64));
         let lengths = |bounds: [Option<usize>; 2]| bounds.map(|bound| bound.map(|len| len as f64));
         for (key, bounds) in [
-            ("min", range),
+            ("min", self.range()),
             ("min_length", lengths(self.length)),
             ("min_items", lengths(self.items)),
         ] {
