@@ -142,9 +142,8 @@ impl Scripts {
     pub fn missing_for_resource(&self, uri: &str) -> Vec<String> {
         let key = (OfferKind::Resource, uri);
         let mut offers = self.file.offers.iter();
-        let command = offers
-            .find(|offer| offer.key() == key)
-            .and_then(OfferSpec::command);
+        let offer = offers.find(|offer| offer.key() == key);
+        let command = offer.and_then(OfferSpec::command);
         command.map_or(Vec::new(), CommandSpec::missing)
     }
 
@@ -162,11 +161,8 @@ impl Scripts {
             .workers(WORKERS)
             .job_tools();
         set!(server, spec, title, instructions);
-        if self
-            .file
-            .tools()
-            .any(|tool| tool.execution != Execution::Inline)
-        {
+        let may_be_job = |tool: &ToolSpec| tool.execution != Execution::Inline;
+        if self.file.tools().any(may_be_job) {
             server = server.lane(Lane::new("jobs").workers(JOB_WORKERS).queue(256));
         }
         server.register(self)

@@ -32,20 +32,12 @@ pub struct Mistakes {
 impl fmt::Display for Mistakes {
     /// One line for each: `tools.toml:3:5: error: ..`, as compilers write and editors read.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut between = "";
-        for mistake in &self.list {
-            let kind = if mistake.is_warning {
-                "warning"
-            } else {
-                "error"
-            };
-            let (file, line, column) = (self.file.display(), mistake.line, mistake.column);
-            write!(
-                f,
-                "{between}{file}:{line}:{column}: {kind}: {}",
-                mistake.message
-            )?;
-            between = "\n";
+        let file = self.file.display();
+        for (at, mistake) in self.list.iter().enumerate() {
+            let (line, column, message) = (mistake.line, mistake.column, &mistake.message);
+            let between = if at == 0 { "" } else { "\n" };
+            let kind = ["error", "warning"][usize::from(mistake.is_warning)];
+            write!(f, "{between}{file}:{line}:{column}: {kind}: {message}")?;
         }
         Ok(())
     }

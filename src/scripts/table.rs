@@ -228,18 +228,13 @@ impl<'a> Table<'a> {
     pub(super) fn strings(&self, key: &'static str) -> Option<Vec<At<String>>> {
         let list = self.read(key, "a list of strings", DeValue::as_array)?;
         let strings = list.iter().filter_map(|value| {
-            let at = value.span().start;
-            match value.get_ref().as_str() {
-                Some(text) => {
-                    let value = text.to_owned();
-                    Some(At { value, at })
-                }
-                None => {
-                    let problem = format!("`{key}` of {} is a list of strings", self.what);
-                    self.notes.error(at, problem);
-                    None
-                }
+            let (at, text) = (value.span().start, value.get_ref().as_str());
+            if text.is_none() {
+                let problem = format!("`{key}` of {} is a list of strings", self.what);
+                self.notes.error(at, problem);
             }
+            let value = text?.to_owned();
+            Some(At { value, at })
         });
         Some(strings.collect())
     }

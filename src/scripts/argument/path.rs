@@ -52,10 +52,8 @@ impl PathRule {
         if self.is_inside {
             let root = self.from.display();
             let is_there = self.from.canonicalize().map(|root| real.starts_with(root));
-            match is_there {
-                Ok(true) => {}
-                Ok(false) => return Err(format!("has to be inside `{root}`; `{text}` is not")),
-                Err(error) => return Err(format!("has to be inside `{root}`: {error}")),
+            if !is_there.map_err(|error| format!("has to be inside `{root}`: {error}"))? {
+                return Err(format!("has to be inside `{root}`; `{text}` is not"));
             }
         }
         match real.metadata() {

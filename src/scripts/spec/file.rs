@@ -108,13 +108,11 @@ fn each(
         if let Some(name) = &name {
             table.what = format!("the {kind} `{name}`");
             let line = root.notes.line(table.place(key));
-            if let Some(first) = lines.get(name) {
+            if let Some(first) = lines.insert(name.clone(), line) {
                 let problem = format!(
                     "there is a [[{kind}]] with the {key} `{name}` in line {first} already"
                 );
                 table.wrong(key, problem);
-            } else {
-                lines.insert(name.clone(), line);
             }
         }
         let offer = read(&table, name.as_deref());
