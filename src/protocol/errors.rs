@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::base::setters::setters;
@@ -15,7 +15,7 @@ use crate::protocol::version::Era;
 ///
 /// The codes of MCP and JSON-RPC are in [`ErrorCode`]. When a tool fails and the *model* can do something about it, return a
 /// [`ToolError`](crate::ToolError) instead. Specification: `basic/index` ("Error Responses").
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ErrorObject {
     /// The code, see [`ErrorCode`]. Your own codes should stay outside -32768 to -32000.

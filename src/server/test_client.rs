@@ -193,7 +193,7 @@ impl TestClient {
         let message =
             json!({ "jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params });
         let shared = &self.running.shared;
-        let (outbox, reader) = shared.engine.outbox(shared.limits.outbox_answers_max);
+        let (outbox, reader) = shared.engine.outbox(shared.limits().outbox_answers_max);
         let slot = outbox.reserve().expect("the reader is still here");
         let tag = RequestTag::fresh(Peer::Pipe);
         let bytes = message.to_string().into_bytes();
@@ -254,16 +254,10 @@ fn parsed(message: &[u8]) -> Value {
 }
 
 fn outcome(mut message: Value) -> Result<Value, ErrorObject> {
-    let error = &mut message["error"];
-    let Some(code) = error["code"].as_i64() else {
-        return Ok(message["result"].take());
-    };
-    let text = error["message"].as_str().unwrap_or_default().to_owned();
-    let object = ErrorObject::new(code, text);
-    Err(match error["data"].take() {
-        Value::Null => object,
-        data => object.with_data(data),
-    })
+    match message["error"].take() {
+        Value::Null => Ok(message["result"].take()),
+        error => Err(serde_json::from_value(error).expect("the server writes an error object")),
+    }
 }
 
 impl fmt::Debug for TestClient {
