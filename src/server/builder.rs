@@ -21,7 +21,7 @@ use crate::observe::stalled::StalledCall;
 use crate::protocol::results::CacheHint;
 use crate::protocol::types::{Icon, Implementation};
 use crate::server::running::RunningServer;
-use crate::server::shared::Serving;
+use crate::server::shared::{Serving, SharedServer};
 use schemars::JsonSchema;
 
 /// How long clients may keep lists unless it is said otherwise: they rarely change, and a client that cares is told when they do.
@@ -260,7 +260,7 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
 
         /// How long [`RunningServer::join`], [`RunningServer::run_until_ctrl_c`] and dropping the server let calls finish before cancelling them. Default
         /// 8 s: with what comes after it, that is within the ten seconds after which containers are killed.
-        drain_deadline(deadline: Duration) => serving.drain_deadline = deadline;
+        drain_deadline(deadline: Duration) => serving.drain_deadline = Some(deadline);
 
         /// Whether the first SIGINT ends a server on stdio, too, for programs that are not started by the client they serve. Default false; see
         /// [`RunningServer::run_until_ctrl_c`].
@@ -311,9 +311,9 @@ impl<S: Fork + Send + Sync + 'static> Server<S> {
         self.serving
             .http
             .rules(crate::transport::http::endpoint::Reach::ThisMachine)?;
-        let limits = Arc::clone(&self.plan.limits);
         let engine = Engine::start(self.plan, self.template)?;
-        Ok(RunningServer::new(engine, limits, self.serving))
+        let shared = Arc::new(SharedServer::new(engine, self.serving));
+        Ok(RunningServer { shared })
     }
 
     starters! {

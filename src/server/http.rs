@@ -26,13 +26,13 @@ use crate::transport::http::tiny::TinyFront;
 impl SharedServer {
     /// An endpoint for one more front.
     pub(super) fn endpoint(&self, reach: Reach) -> Result<Endpoint> {
-        let (paths, callers, overload) = self.serving.http.rules(reach)?;
+        let (paths, callers) = self.serving.http.rules(reach)?;
         Ok(Endpoint {
             engine: Arc::clone(&self.engine),
             paths,
             callers,
-            overload,
-            limits: Arc::clone(&self.limits),
+            overload: self.serving.http.overload,
+            limits: Arc::clone(self.limits()),
         })
     }
 
@@ -40,7 +40,7 @@ impl SharedServer {
     fn guarded(&self, listener: Listener, reach: Reach) -> Result<GuardedFront> {
         let connections = Arc::clone(self.engine.connections());
         let endpoint = Arc::new(self.endpoint(reach)?);
-        let (limits, bodies) = (Arc::clone(&self.limits), Arc::clone(self.engine.bodies()));
+        let (limits, bodies) = (Arc::clone(self.limits()), Arc::clone(self.engine.bodies()));
         GuardedFront::start(listener, endpoint, limits, bodies, connections).map_err(unusable)
     }
 }
@@ -208,13 +208,11 @@ impl RunningServer {
         let HttpSettings { path, hosts, .. } = &self.shared.serving.http;
         let host = match hosts.iter().find(|host| !host.starts_with('*')) {
             Some(host) if !address.ip().to_canonical().is_loopback() => {
-                let is_ipv6 = host.parse::<Ipv6Addr>().is_ok();
-                let host = if is_ipv6 {
-                    format!("[{host}]")
-                } else {
-                    host.clone()
-                };
-                format!("{host}:{}", address.port())
+                let port = address.port();
+                match host.parse::<Ipv6Addr>() {
+                    Ok(host) => format!("[{host}]:{port}"),
+                    Err(_) => format!("{host}:{port}"),
+                }
             }
             _ => address.to_string(),
         };

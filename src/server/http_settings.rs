@@ -29,12 +29,9 @@ impl Default for HttpSettings {
     }
 }
 
-/// The settings, found to make sense.
-type CheckedSettings = (Paths, Callers, Overload);
-
 impl HttpSettings {
     /// Checks what could never match, and so would lock everyone out without a word.
-    pub(super) fn rules(&self, reach: Reach) -> Result<CheckedSettings> {
+    pub(super) fn rules(&self, reach: Reach) -> Result<(Paths, Callers)> {
         let mcp = (self.path.as_str(), Route::Mcp);
         let health = self.health_path.as_deref();
         let paths = Paths::new(
@@ -51,7 +48,6 @@ impl HttpSettings {
         Ok((
             paths.map_err(Error::configuration)?,
             callers.map_err(Error::configuration)?,
-            self.overload,
         ))
     }
 }

@@ -19,7 +19,10 @@ const FIRST: i32 = 3;
 
 /// Takes the socket that the process was started with.
 pub(super) fn take() -> Result<Listener> {
-    let passed = std::env::var("LISTEN_FDS").ok().filter(|_| is_for_us());
+    // The variables may have been set for our parent.
+    let is_for_us = |pid| pid == std::process::id().to_string();
+    let passed = std::env::var("LISTEN_PID").is_ok_and(is_for_us);
+    let passed = passed.then(|| std::env::var("LISTEN_FDS").ok()).flatten();
     let socket = match passed.as_deref() {
         Some("1") => first_passed(),
         Some(count) => {
@@ -48,11 +51,6 @@ pub(super) fn take() -> Result<Listener> {
             "the socket that the process was started with is neither TCP nor a Unix-domain socket",
         )),
     }
-}
-
-/// Whether the variables were set for this process, and not for its parent.
-fn is_for_us() -> bool {
-    std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string())
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -85,6 +85,6 @@ impl Mount {
     /// Refuses new calls, lets those in flight finish for at most `deadline`, cancels the rest, and joins the workers. What belongs to a call in
     /// flight, such as the answer to a question, is heard meanwhile. Requests handed in afterwards are still answered: calls with `503`.
     pub fn shutdown(&self, deadline: Duration) -> DrainReport {
-        self.running.shared.end(deadline)
+        self.running.shared.end(Some(deadline))
     }
 }

@@ -14,12 +14,11 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use crate::base::error::{Error, Result};
-use crate::base::limits::Limits;
 use crate::base::log;
 use crate::base::panics;
 use crate::base::stats::Stats;
 use crate::engine::Engine;
-use crate::server::shared::{DrainReport, Serving, SharedServer};
+use crate::server::shared::{DrainReport, SharedServer};
 use crate::transport::front::Front;
 use crate::transport::pipe::{Ears, PipeFront};
 use crate::transport::stdio;
@@ -97,12 +96,6 @@ impl<S> ServerHandle<S> {
 }
 
 impl RunningServer {
-    pub(super) fn new(engine: Arc<Engine>, limits: Arc<Limits>, serving: Serving) -> Self {
-        RunningServer {
-            shared: Arc::new(SharedServer::new(engine, limits, serving)),
-        }
-    }
-
     /// Opens a front, unless the server has ended.
     pub(super) fn open(
         &self,
@@ -190,14 +183,14 @@ impl RunningServer {
     /// [`Limits::cancel_grace`](crate::Limits::cancel_grace) for them, writes the answers, joins the threads. Afterwards the port is free. Once it
     /// has been shut down, by `run_until_ctrl_c` for example, this returns the report of that.
     pub fn shutdown(self, deadline: Duration) -> DrainReport {
-        self.shared.end(deadline)
+        self.shared.end(Some(deadline))
     }
 
     /// Blocks until [`ServerHandle::stop`] is called or, on a pipe, until the client closes its side; then shuts down with the
     /// [`drain_deadline`](crate::Server::drain_deadline).
     pub fn join(self) -> DrainReport {
         self.shared.wait_until_stopped();
-        self.shared.end(self.shared.serving.drain_deadline)
+        self.shared.end(None)
     }
 
     /// Lets the server run on until the process ends. Nothing can shut it down any more; its [`handle`](Self::handle) can still look at it and
@@ -214,25 +207,24 @@ fn open_pipe(
     ears: Option<Ears>,
 ) -> Result<Box<dyn Front>> {
     let client = shared.client_end.clone();
-    let front = PipeFront::start(read, write, ears, client, &shared.limits)?;
+    let front = PipeFront::start(read, write, ears, client, shared.limits())?;
     Ok(Box::new(front))
 }
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        let patience = self.shared.serving.drain_deadline;
         if self.shared.report.get().is_some() {
             return;
         }
         if !panics::is_catching() {
-            self.shared.end(patience);
+            self.shared.end(None);
             return;
         }
         // On a worker: a thread cannot wait for itself.
         let shared = Arc::clone(&self.shared);
         let ending = thread::Builder::new()
             .name("mcp-end".into())
-            .spawn(move || shared.end(patience));
+            .spawn(move || shared.end(None));
         if let Err(error) = ending {
             log::error!(
                 "cannot start a thread to end the server, which refuses calls from now on: {error}"
@@ -251,7 +243,7 @@ mod tests {
     #[test]
     fn what_nobody_could_begin_before_the_end_does_not_keep_the_server() {
         let running = Server::new("it", "1").start().expect("it can start");
-        running.shared.end(Duration::ZERO);
+        running.shared.end(Some(Duration::ZERO));
         let shared = Arc::clone(&running.shared.engine.shared);
         let errands = Arc::clone(&shared.desk.errands);
         let kept = Arc::downgrade(&shared);

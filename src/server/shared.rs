@@ -18,22 +18,12 @@ use crate::engine::Engine;
 use crate::transport::front::{ClientEnd, Front};
 
 /// What the fronts have to know, and the end of the server.
+#[derive(Default)]
 pub(super) struct Serving {
-    pub(super) drain_deadline: Duration,
+    pub(super) drain_deadline: Option<Duration>,
     pub(super) interrupt_ends_stdio: bool,
     #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
     pub(super) http: crate::server::http_settings::HttpSettings,
-}
-
-impl Default for Serving {
-    fn default() -> Self {
-        Serving {
-            drain_deadline: Duration::from_secs(8),
-            interrupt_ends_stdio: false,
-            #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]
-            http: Default::default(),
-        }
-    }
 }
 
 /// What a shutdown had to leave behind; all zero when everything ended.
@@ -53,7 +43,6 @@ pub struct DrainReport {
 /// A running server, as it is known to all who may end it.
 pub(super) struct SharedServer {
     pub(super) engine: Arc<Engine>,
-    pub(super) limits: Arc<Limits>,
     pub(super) serving: Serving,
     /// `None` once the server ends.
     pub(super) fronts: Lock<Option<Vec<Box<dyn Front>>>>,
@@ -75,6 +64,8 @@ pub(super) struct SharedServer {
     pub(super) was_signalled: AtomicBool,
 }
 
+const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
+
 /// Of all that is left to be done when the last call has ended or is given up: killing, writing, telling the log. So an end takes no longer than the deadline,
 /// the grace of what is cancelled, and this.
 const LAST_THINGS: Duration = Duration::from_secs(1);
@@ -83,7 +74,7 @@ const LAST_THINGS: Duration = Duration::from_secs(1);
 const TELLING: Duration = Duration::from_millis(250);
 
 impl SharedServer {
-    pub(super) fn new(engine: Arc<Engine>, limits: Arc<Limits>, serving: Serving) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, serving: Serving) -> Self {
         let (stop, stopped) = bounded(1);
         SharedServer {
             client_end: ClientEnd {
@@ -92,7 +83,6 @@ impl SharedServer {
                 fronts: Arc::new(AtomicUsize::new(0)),
             },
             engine,
-            limits,
             serving,
             fronts: Lock::new(Some(Vec::new())),
             stopped,
@@ -106,6 +96,10 @@ impl SharedServer {
         }
     }
 
+    pub(super) fn limits(&self) -> &Arc<Limits> {
+        &self.engine.shared.limits
+    }
+
     /// Waits until somebody asks for the end, and leaves the word for all others who wait, now or later.
     pub(super) fn wait_until_stopped(&self) {
         // It fails only without a sender, and the server holds one.
@@ -113,10 +107,12 @@ impl SharedServer {
         let _is_full = self.client_end.stop.try_send(());
     }
 
-    /// Ends the server, or waits for the thread that ends it already.
-    pub(super) fn end(&self, patience: Duration) -> DrainReport {
+    /// Ends the server, or waits for the thread that ends it already. Calls have this long to finish, or what was said when it was built.
+    pub(super) fn end(&self, patience: Option<Duration>) -> DrainReport {
+        let patience = patience.or(self.serving.drain_deadline);
+        let patience = patience.unwrap_or(DRAIN_DEADLINE);
         *self.report.get_or_init(|| {
-            let whole = patience.saturating_add(self.limits.cancel_grace);
+            let whole = patience.saturating_add(self.limits().cancel_grace);
             let mut end = after(whole.saturating_add(LAST_THINGS));
             let report = self.end_in_order(after(patience), end);
             log::info!("shut down: {report:?}");
@@ -133,7 +129,7 @@ impl SharedServer {
         self.engine.begin_drain();
         let mut fronts = self.fronts.lock().take().unwrap_or_default();
         // All ears stay open until the last accepted call has ended; what outlives the deadline is cancelled.
-        let grace = self.limits.cancel_grace;
+        let grace = self.limits().cancel_grace;
         let (abandoned_handlers, unstored_jobs) = self.engine.drain(deadline, grace);
         // Every answer is in its outbox by now; a client that reads gets it in this time.
         let written = match self.engine.shared.hurry.is_cancelled() {

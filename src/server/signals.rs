@@ -48,7 +48,7 @@ impl RunningServer {
     pub fn run_until_ctrl_c(&self) -> Result<()> {
         self.wait_for_ctrl_c()?;
         log::info!("shutting down; a second signal cancels what still runs");
-        self.shared.end(self.shared.serving.drain_deadline);
+        self.shared.end(None);
         match self.shared.failure.lock().take() {
             Some(failure) => Err(Error::io("answers could not be written", failure)),
             None => Ok(()),
