@@ -31,20 +31,8 @@ pub(crate) struct Workspaces {
     pub(crate) waste: Arc<Errands>,
 }
 
-/// A workspace that has been closed. Dropped, it drops the value, unless a call is still inside: then that goes to the waste with the call.
-pub(crate) struct Closed {
-    pub(crate) workspace: Arc<Workspace>,
-    pub(crate) value: Cell,
-}
-
-impl Closed {
-    fn of(workspace: Arc<Workspace>) -> Self {
-        Closed {
-            value: workspace.close(),
-            workspace,
-        }
-    }
-}
+/// A workspace that has been closed, and its value, unless a call is still inside: then that goes to the waste with the call.
+pub(crate) type Closed = (Arc<Workspace>, Cell);
 
 /// Why there is no workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +121,8 @@ impl Workspaces {
     /// Forgets a workspace, takes no more calls in it and turns away those who wait. What it was comes back, to be dropped where that may take time.
     pub(crate) fn close(&self, key: &Key) -> Option<Closed> {
         let workspace = self.by_key.lock().remove(key)?;
-        Some(Closed::of(workspace))
+        let value = workspace.close();
+        Some((workspace, value))
     }
 
     /// Closes all of them, because the server ends. What they were comes back, to be dropped where that may take time.
@@ -163,14 +152,14 @@ impl Workspaces {
             let idle = || workspace.close_if_idle_for(most);
             let value = (!is_lasting).then(idle).flatten();
             let is_open = value.is_none();
-            closed.extend(value.map(|value| Closed {
-                value,
-                workspace: Arc::clone(workspace),
-            }));
+            closed.extend(value.map(|value| (Arc::clone(workspace), value)));
             is_open
         });
         // Without the lock: who waits in one is answered.
-        closed.extend(orphans.into_iter().map(Closed::of));
+        for orphan in orphans {
+            let value = orphan.close();
+            closed.push((orphan, value));
+        }
         closed
     }
 

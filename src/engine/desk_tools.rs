@@ -284,9 +284,9 @@ fn close_workspace(
         name: close.workspace.into(),
     };
     let closed = workspaces.close(&key);
-    let closed = closed.ok_or_else(|| no_workspace(NoWorkspace::Unknown, &key))?;
-    let busy = closed.workspace.look().busy_with;
-    workspaces.waste.run_and_wait([dropping(closed.value)]);
+    let (workspace, value) = closed.ok_or_else(|| no_workspace(NoWorkspace::Unknown, &key))?;
+    let busy = workspace.look().busy_with;
+    workspaces.waste.run_and_wait([dropping(value)]);
     shared.sweep_pools();
     Ok(match busy.is_empty() {
         true => "Closed".to_owned(),

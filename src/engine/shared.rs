@@ -154,10 +154,10 @@ impl Shared {
             session.is_some_and(|id| !self.sessions.lives(id))
         };
         let closed = workspaces.sweep(has_gone);
-        for closed in &closed {
-            log::debug!("the workspace `{}` is closed", closed.workspace.name);
+        for (workspace, _) in &closed {
+            log::debug!("the workspace `{}` is closed", workspace.name);
         }
-        let closed = closed.into_iter().map(|closed| dropping(closed.value));
+        let closed = closed.into_iter().map(|(_, value)| dropping(value));
         workspaces.waste.run(closed);
     }
 
