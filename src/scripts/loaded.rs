@@ -19,7 +19,7 @@ use crate::protocol::offer::OfferKind;
 use crate::scripts::argument::schema::schema;
 use crate::scripts::call::{Pools, requirements};
 use crate::scripts::mistake::Mistakes;
-use crate::scripts::offer::FileOffer;
+use crate::scripts::offer;
 use crate::scripts::spec::{CommandSpec, File, OfferSpec, PLACES_MAX, ToolSpec, file};
 use crate::scripts::table::Notes;
 use crate::scripts::trust;
@@ -190,7 +190,7 @@ impl Scripts {
             .iter()
             .filter(|offer| !old.offers.contains(offer));
         let renewed = changed.try_for_each(|spec| {
-            let offer = newer.offer(spec);
+            let offer = FileOffer(&newer, spec);
             match has(&old, spec.key()) {
                 true => handle.replace(offer)?,
                 false => handle.add(offer)?,
@@ -202,7 +202,7 @@ impl Scripts {
             for (kind, name) in done {
                 match old.offers.iter().find(|spec| spec.key() == (kind, name)) {
                     // It was served a moment ago; and what is told is why the newer one is not.
-                    Some(spec) => drop(handle.replace(self.offer(spec))),
+                    Some(spec) => drop(handle.replace(FileOffer(self, spec))),
                     None => drop(handle.remove(kind, name)),
                 }
             }
@@ -219,14 +219,6 @@ impl Scripts {
         }
         *self = newer;
         Ok(())
-    }
-
-    fn offer<'a>(&'a self, spec: &'a OfferSpec) -> FileOffer<'a> {
-        FileOffer {
-            spec,
-            pools: &self.pools,
-            lanes: &self.lanes,
-        }
     }
 }
 
@@ -288,10 +280,26 @@ impl ScriptTool<'_> {
     }
 }
 
+/// One thing that the file offers.
+struct FileOffer<'a>(&'a Scripts, &'a OfferSpec);
+
+impl<S: Fork + Send + Sync + 'static> Register<S> for FileOffer<'_> {
+    fn registrations(self, template: &Arc<S>) -> Vec<std::result::Result<Registration, String>> {
+        let FileOffer(scripts, spec) = self;
+        match spec {
+            OfferSpec::Tool(spec) => {
+                offer::tool(spec, &scripts.pools, &scripts.lanes).registrations(template)
+            }
+            OfferSpec::Resource(spec) => offer::resource(spec).registrations(template),
+            OfferSpec::Prompt(spec) => offer::prompt(spec).registrations(template),
+        }
+    }
+}
+
 impl<S: Fork + Send + Sync + 'static> Register<S> for Scripts {
     fn registrations(self, template: &Arc<S>) -> Vec<std::result::Result<Registration, String>> {
         let offers = self.file.offers.iter();
-        let registrations = offers.flat_map(|spec| self.offer(spec).registrations(template));
+        let registrations = offers.flat_map(|spec| FileOffer(&self, spec).registrations(template));
         registrations.collect()
     }
 

@@ -8,34 +8,16 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::base::setters::set;
-use crate::handler::registration::{Register, Registration};
 use crate::handler::{Execution, Fork, Prompt, RequestContext, Resource, Tool, ToolError};
 use crate::protocol::errors::ErrorObject;
 use crate::scripts::argument::check_all;
 use crate::scripts::argument::schema::schema;
 use crate::scripts::call::{Pools, call, read, ready};
 use crate::scripts::command::fillings;
-use crate::scripts::spec::{OfferSpec, PromptSpec, ResourceSpec, ToolSpec};
+use crate::scripts::spec::{PromptSpec, ResourceSpec, ToolSpec};
 
-/// One thing that a file offers, and what it needs of the whole.
-pub(super) struct FileOffer<'a> {
-    pub(super) spec: &'a OfferSpec,
-    pub(super) pools: &'a Pools,
-    /// The lanes that the server has from its start, and their workers.
-    pub(super) lanes: &'a BTreeMap<String, usize>,
-}
-
-impl<S: Fork + Send + Sync + 'static> Register<S> for FileOffer<'_> {
-    fn registrations(self, template: &Arc<S>) -> Vec<Result<Registration, String>> {
-        match self.spec {
-            OfferSpec::Tool(spec) => tool(spec, self.pools, self.lanes).registrations(template),
-            OfferSpec::Resource(spec) => resource(spec).registrations(template),
-            OfferSpec::Prompt(spec) => prompt(spec).registrations(template),
-        }
-    }
-}
-
-fn tool<S: Fork + Send + Sync + 'static>(
+/// A tool, on a server that has these lanes from its start, with so many workers.
+pub(super) fn tool<S: Fork + Send + Sync + 'static>(
     spec: &ToolSpec,
     pools: &Pools,
     lanes: &BTreeMap<String, usize>,
@@ -61,14 +43,14 @@ fn tool<S: Fork + Send + Sync + 'static>(
     tool.handler(move |cx: &mut RequestContext<S>, given: Value| call(&spec, &pools, cx, given))
 }
 
-fn resource<S: Fork + Send + Sync + 'static>(spec: &ResourceSpec) -> Resource<S> {
+pub(super) fn resource<S: Fork + Send + Sync + 'static>(spec: &ResourceSpec) -> Resource<S> {
     let mut resource = Resource::new(&*spec.uri, &*spec.name);
     set!(resource, spec, title, description, mime_type);
     let spec = spec.clone();
     resource.handler(move |cx: &mut RequestContext<S>| read(&spec, cx))
 }
 
-fn prompt<S: Fork + Send + Sync + 'static>(spec: &PromptSpec) -> Prompt<S> {
+pub(super) fn prompt<S: Fork + Send + Sync + 'static>(spec: &PromptSpec) -> Prompt<S> {
     let mut prompt = Prompt::new(&*spec.name);
     set!(prompt, spec, title, description);
     let (text, arguments) = (spec.text.clone(), spec.arguments.clone());
