@@ -75,7 +75,7 @@ impl AsideThreads {
         let what = self.what;
         let work: Work = Box::new(move || {
             if let Err(panic) = panics::catch(|| work(counted)) {
-                log::error!(detail: &panic.backtrace(), "{what} panicked: {panic}");
+                log::error!(detail: panic.backtrace(), "{what} panicked: {panic}");
             }
         });
         let Err(refused) = self.hand_over.try_send(work) else {

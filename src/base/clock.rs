@@ -114,7 +114,7 @@ const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 fn happen(tick: &mut Tick, due: Due) -> Duration {
     panics::catch(|| (tick.run)(due)).unwrap_or_else(|panic| {
-        log::error!(detail: &panic.backtrace(), "a tick of the clock panicked: {panic}");
+        log::error!(detail: panic.backtrace(), "a tick of the clock panicked: {panic}");
         AFTER_PANIC
     })
 }

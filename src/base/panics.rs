@@ -6,27 +6,21 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
-use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 use std::{fmt, mem};
 
 /// What a handler threw.
 pub(crate) struct Panic {
     thrown: Box<dyn Any + Send>,
-    trace: Option<Trace>,
-}
-
-/// The location of a panic, and the backtrace that leads to it.
-struct Trace {
-    location: String,
-    backtrace: Backtrace,
+    trace: String,
 }
 
 thread_local! {
     /// Whether this thread's panics are caught by [`catch`].
     static CATCHES: Cell<bool> = const { Cell::new(false) };
-    /// The backtrace of this thread's newest panic, from the hook to [`catch`].
-    static TRACE: RefCell<Option<Trace>> = const { RefCell::new(None) };
+    /// Where this thread's newest panic happened, from the hook to [`catch`].
+    static TRACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// Runs something that may panic.
@@ -62,20 +56,13 @@ pub fn log_backtraces() {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if CATCHES.get() {
-                TRACE.set(Some(Trace::of(info)));
+                let location = info.location().map(ToString::to_string);
+                let location = location.unwrap_or_default();
+                TRACE.set(format!(" at {location}\n{}", Backtrace::force_capture()));
             }
             before(info);
         }));
     });
-}
-
-impl Trace {
-    fn of(info: &PanicHookInfo<'_>) -> Self {
-        Trace {
-            location: info.location().map(ToString::to_string).unwrap_or_default(),
-            backtrace: Backtrace::force_capture(),
-        }
-    }
 }
 
 impl Drop for Panic {
@@ -98,11 +85,8 @@ impl fmt::Display for Panic {
 }
 
 impl Panic {
-    /// Where it happened, for the end of a log line; nothing if nobody asked for it.
-    pub(crate) fn backtrace(&self) -> String {
-        let trace = self.trace.as_ref();
-        trace.map_or_else(String::new, |trace| {
-            format!(" at {}\n{}", trace.location, trace.backtrace)
-        })
+    /// Where it happened, with the backtrace that leads there, for the end of a log line; nothing if nobody asked for it.
+    pub(crate) fn backtrace(&self) -> &str {
+        &self.trace
     }
 }

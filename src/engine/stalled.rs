@@ -53,7 +53,7 @@ fn start_hook(hook: OnStalled) -> Result<Sender<StalledCall>, Error> {
     let run = move || {
         for stalled in told {
             if let Err(panic) = panics::catch(|| hook(&stalled)) {
-                log::error!(detail: &panic.backtrace(), "`on_stalled` panicked: {panic}");
+                log::error!(detail: panic.backtrace(), "`on_stalled` panicked: {panic}");
             }
         }
     };

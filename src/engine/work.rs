@@ -153,7 +153,7 @@ impl HandlerCall {
         match result {
             Err(panic) => {
                 log::error!(
-                    detail: &panic.backtrace(),
+                    detail: panic.backtrace(),
                     "{} `{}` panicked: {panic} request_id={}",
                     call.facts.method,
                     self.callable.name,

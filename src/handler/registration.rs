@@ -134,7 +134,7 @@ impl Drop for BoundHandler {
     fn drop(&mut self) {
         let run = self.0.take();
         if let Err(panic) = panics::catch(|| drop(run)) {
-            log::error!(detail: &panic.backtrace(), "a handler panicked when it was dropped: {panic}");
+            log::error!(detail: panic.backtrace(), "a handler panicked when it was dropped: {panic}");
         }
     }
 }

@@ -268,7 +268,7 @@ impl<W: WorkItem> SharedLane<W> {
         caught
             .map_err(|panic| {
                 log::error!(
-                    detail: &panic.backtrace(),
+                    detail: panic.backtrace(),
                     "an item of lane `{}` panicked outside of its handler: {panic}",
                     self.lane.name
                 );
