@@ -31,10 +31,6 @@ pub(crate) type Errand = Box<dyn FnOnce() + Send>;
 /// What waits to be done, and the threads that do it.
 pub(crate) struct Errands {
     aside: Arc<AsideThreads>,
-    list: Arc<ErrandList>,
-}
-
-struct ErrandList {
     /// What they are, as the log names them when one panics.
     what: &'static str,
     /// Nobody has begun these.
@@ -49,7 +45,7 @@ struct ErrandList {
 
 /// Does one after the other.
 struct Taker {
-    list: Arc<ErrandList>,
+    errands: Arc<Errands>,
     /// `None` while it does one.
     about_to_take: Option<Counted>,
 }
@@ -60,22 +56,19 @@ pub(crate) fn dropping(value: impl Send + 'static) -> Errand {
 }
 
 impl Errands {
-    pub(crate) fn new(what: &'static str) -> Self {
-        let list = ErrandList {
+    pub(crate) fn new(what: &'static str) -> Arc<Self> {
+        Arc::new(Errands {
+            aside: AsideThreads::new(what, HANGING_MAX),
             what,
             left: Lock::default(),
             takers: Arc::default(),
             open: AtomicUsize::new(0),
             done: bounded(1),
-        };
-        Errands {
-            aside: AsideThreads::new(what, HANGING_MAX),
-            list: Arc::new(list),
-        }
+        })
     }
 
     /// Has these done, and what could not be begun before: each sweep comes here, with nothing if need be.
-    pub(crate) fn run(&self, errands: impl IntoIterator<Item = Errand>) {
+    pub(crate) fn run(self: &Arc<Self>, errands: impl IntoIterator<Item = Errand>) {
         self.bring(errands);
         if let Some(taker) = self.taker(0) {
             self.aside.try_run(move || taker.run());
@@ -83,7 +76,7 @@ impl Errands {
     }
 
     /// The last sweep: what is left is done here if no thread can be started, for nobody comes again, and it may hold what this belongs to.
-    pub(crate) fn end(&self) {
+    pub(crate) fn end(self: &Arc<Self>) {
         if !self.aside.is_stuck()
             && let Some(taker) = self.taker(0)
         {
@@ -92,7 +85,7 @@ impl Errands {
     }
 
     /// Has these done, as [`run`](Self::run) does, and waits until it is done, as a rule: not for what takes its time.
-    pub(crate) fn run_and_wait(&self, errands: impl IntoIterator<Item = Errand>) {
+    pub(crate) fn run_and_wait(self: &Arc<Self>, errands: impl IntoIterator<Item = Errand>) {
         self.bring(errands);
         if !self.aside.is_stuck()
             && let Some(taker) = self.taker(usize::MAX)
@@ -102,58 +95,57 @@ impl Errands {
     }
 
     /// Another thread, if there is something to do and are no more than so many that are about to take it.
-    fn taker(&self, others_max: usize) -> Option<Taker> {
-        let ErrandList { left, takers, .. } = &*self.list;
-        let left = left.lock();
-        let is_wanted = !left.is_empty() && takers.load(Ordering::Relaxed) <= others_max;
+    fn taker(self: &Arc<Self>, others_max: usize) -> Option<Taker> {
+        let left = self.left.lock();
+        let is_wanted = !left.is_empty() && self.takers.load(Ordering::Relaxed) <= others_max;
         is_wanted.then(|| Taker {
-            list: Arc::clone(&self.list),
-            about_to_take: Some(Counted::one(takers)),
+            errands: Arc::clone(self),
+            about_to_take: Some(Counted::one(&self.takers)),
         })
     }
 
     pub(crate) fn bring(&self, errands: impl IntoIterator<Item = Errand>) {
-        let mut left = self.list.left.lock();
+        let mut left = self.left.lock();
         let before = left.len();
         left.extend(errands);
         let brought = left.len() - before;
-        self.list.open.fetch_add(brought, Ordering::SeqCst);
+        self.open.fetch_add(brought, Ordering::SeqCst);
     }
 
     /// Waits until everything is done, `until` has passed or `hurry` disconnects. One waits at a time. Says how many are not done.
     pub(crate) fn settle(&self, until: Instant, hurry: &Receiver<Infallible>) -> usize {
-        while self.list.open.load(Ordering::SeqCst) > 0 {
+        while self.open.load(Ordering::SeqCst) > 0 {
             select! {
-                recv(self.list.done.1) -> _ => {}
+                recv(self.done.1) -> _ => {}
                 recv(hurry) -> _ => break,
                 recv(at(until)) -> _ => break,
             }
         }
-        self.list.open.load(Ordering::SeqCst)
+        self.open.load(Ordering::SeqCst)
     }
 
     /// How many nobody has begun.
     pub(crate) fn len(&self) -> usize {
-        self.list.left.lock().len()
+        self.left.lock().len()
     }
 }
 
 impl Taker {
     fn run(mut self) {
         while let Some(errand) = self.take() {
-            let list = &self.list;
+            let errands = &self.errands;
             if let Err(panic) = panics::catch(errand) {
-                log::error!(detail: &panic.backtrace(), "{} panicked: {panic}", list.what);
+                log::error!(detail: panic.backtrace(), "{} panicked: {panic}", errands.what);
             }
-            list.open.fetch_sub(1, Ordering::SeqCst);
-            let _told_already = list.done.0.try_send(());
-            self.about_to_take = Some(Counted::one(&list.takers));
+            errands.open.fetch_sub(1, Ordering::SeqCst);
+            let _told_already = errands.done.0.try_send(());
+            self.about_to_take = Some(Counted::one(&errands.takers));
         }
     }
 
     /// The next, or nothing more.
     fn take(&mut self) -> Option<Errand> {
-        let mut left = self.list.left.lock();
+        let mut left = self.errands.left.lock();
         self.about_to_take = None;
         left.pop_front()
     }

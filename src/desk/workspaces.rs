@@ -54,7 +54,7 @@ impl Workspaces {
             limits,
             closes_broken,
             by_key: Lock::default(),
-            waste: Arc::new(Errands::new("the destructor of a workspace")),
+            waste: Errands::new("the destructor of a workspace"),
         }
     }
 

@@ -38,7 +38,7 @@ pub(crate) struct Catalogue {
     /// What is offered no longer, until nobody else has it: so the thread that lets go of it last, which may be the clock's or a client's, never runs the
     /// author's destructor.
     removed: Lock<Vec<Arc<Callable>>>,
-    waste: Errands,
+    waste: Arc<Errands>,
 }
 
 impl Catalogue {

@@ -73,7 +73,7 @@ impl DeskPlan {
             }),
             is_over: AtomicBool::new(false),
             watch: JobWatch::default(),
-            errands: Arc::new(Errands::new("what waits for a job store")),
+            errands: Errands::new("what waits for a job store"),
         };
         Ok((desk, interrupted))
     }

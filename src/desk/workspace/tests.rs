@@ -49,12 +49,7 @@ impl Desk {
     fn new(queue_len_max: usize) -> Self {
         let (happens, happened) = unbounded();
         Desk {
-            workspace: Workspace::new(
-                "desk".into(),
-                queue_len_max,
-                false,
-                Arc::new(Errands::new("a test")),
-            ),
+            workspace: Workspace::new("desk".into(), queue_len_max, false, Errands::new("a test")),
             happens,
             happened,
         }
