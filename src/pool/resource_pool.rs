@@ -166,23 +166,13 @@ impl<T: Send + 'static, K: Display + Send + Sync + 'static> ResourcePool<T, K> {
         wait: Duration,
         fits: impl Fn(&K) -> bool,
     ) -> Result<Claim<T, K>, ClaimError> {
-        let want = Want {
+        cx.check()?;
+        let want = Arc::new(Want {
             fits: self.shelf.keys.iter().map(fits).collect(),
             call: Holder::call(cx.control()),
             part_of: Holder::all_of(cx.control()),
             at: Location::caller(),
-        };
-        self.seek(cx, permit, wait, Arc::new(want))
-    }
-
-    fn seek<S>(
-        &self,
-        cx: &mut RequestContext<S>,
-        permit: &mut Option<Permit>,
-        wait: Duration,
-        want: Arc<Want>,
-    ) -> Result<Claim<T, K>, ClaimError> {
-        cx.check()?;
+        });
         let table = &self.shelf.table;
         let pool = || table.name.to_string();
         if !want.fits.contains(&true) {
