@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use crate::base::setters::set;
 use crate::handler::{Execution, Fork, Prompt, RequestContext, Resource, Tool, ToolError};
 use crate::protocol::errors::ErrorObject;
-use crate::scripts::argument::check_all;
 use crate::scripts::argument::schema::schema;
+use crate::scripts::argument::{Argument, check_all};
 use crate::scripts::call::{Pools, call, read, ready};
 use crate::scripts::command::fillings;
 use crate::scripts::spec::{PromptSpec, ResourceSpec, ToolSpec};
@@ -54,25 +54,28 @@ pub(super) fn prompt<S: Fork + Send + Sync + 'static>(spec: &PromptSpec) -> Prom
     let mut prompt = Prompt::new(&*spec.name);
     set!(prompt, spec, title, description);
     let (text, arguments) = (spec.text.clone(), spec.arguments.clone());
+    let filled = move |cx: &mut RequestContext<S>, given: BTreeMap<String, String>| {
+        let values = values(cx, &arguments, given).map_err(ToolError::protocol)?;
+        Ok::<_, ToolError>(text.text(&fillings(&arguments, &values, usize::MAX)))
+    };
     prompt
-        .handler(
-            move |cx: &mut RequestContext<S>, given: BTreeMap<String, String>| {
-                let mut read = Map::new();
-                for (name, text) in given {
-                    let argument = arguments.iter().find(|argument| argument.name == name);
-                    let value = match argument {
-                        Some(argument) => {
-                            argument.read_text(cx, text).map_err(ToolError::protocol)?
-                        }
-                        None => text.into(),
-                    };
-                    read.insert(name, value);
-                }
-                let values = check_all(&arguments, Value::Object(read));
-                let values = values
-                    .map_err(|problem| ToolError::protocol(ErrorObject::invalid_params(problem)))?;
-                Ok::<_, ToolError>(text.text(&fillings(&arguments, &values, usize::MAX)))
-            },
-        )
+        .handler(filled)
         .arguments_schema(&schema(&spec.arguments))
+}
+
+/// What the texts stand for that a prompt is given, checked.
+fn values<S>(
+    cx: &mut RequestContext<S>,
+    arguments: &[Argument],
+    given: BTreeMap<String, String>,
+) -> Result<Map<String, Value>, ErrorObject> {
+    let mut read = Map::new();
+    for (name, text) in given {
+        let value = match arguments.iter().find(|argument| argument.name == name) {
+            Some(argument) => argument.read_text(cx, text)?,
+            None => text.into(),
+        };
+        read.insert(name, value);
+    }
+    check_all(arguments, Value::Object(read)).map_err(ErrorObject::invalid_params)
 }

@@ -31,13 +31,11 @@ pub(super) fn read(
     let arguments = arguments("tool", table, settings.base);
     let command = settings.command(table, &arguments);
     let output = output(table);
-    let requires = table.strings("requires").unwrap_or_default();
-    let confirm_else = "`confirm_else`, for clients that cannot ask, is \"refuse\" or \"run\"";
-    let confirm_else = table.word(
-        "confirm_else",
-        confirm_else,
-        [("refuse", false), ("run", true)],
-    );
+    let requires = table.strings("requires").unwrap_or_default().into_iter();
+    let requires = requires.map(|word| requirement(&word.value, settings));
+    let wanted = "`confirm_else`, for clients that cannot ask, is \"refuse\" or \"run\"";
+    let ways = [("refuse", false), ("run", true)];
+    let runs_unasked = table.word("confirm_else", wanted, ways).unwrap_or(false);
     Some(ToolSpec {
         title: table.text("title"),
         description: table.text("description"),
@@ -49,11 +47,8 @@ pub(super) fn read(
         idempotent: table.boolean("idempotent"),
         open_world: table.boolean("open_world"),
         confirm: template(table, "confirm", &arguments),
-        runs_unasked: confirm_else.unwrap_or(false),
-        requires: requires
-            .into_iter()
-            .map(|word| requirement(&word.value, settings))
-            .collect(),
+        runs_unasked,
+        requires: requires.collect(),
         output_schema: output_schema(table, &output),
         output,
         name: name.unwrap_or_default().to_owned(),
