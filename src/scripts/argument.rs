@@ -120,10 +120,10 @@ impl Argument {
             };
             value = one.clone();
         }
-        if let Some(number) = value.as_f64() {
-            if let Some(bounds) = outside(number, self.range()) {
-                return Err(format!("is {value}; {bounds}"));
-            }
+        if let Some(number) = value.as_f64()
+            && let Some(bounds) = outside(number, self.range())
+        {
+            return Err(format!("is {value}; {bounds}"));
         }
         match value {
             Value::String(text) => self.check_text(text).map(Value::from),
