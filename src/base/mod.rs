@@ -1,5 +1,5 @@
 //! What every room may use: errors, bounds and budgets, cancellation, how to wait, the clock, what may hang, the heap, panics, signs of life, how long
-//! something lives, what is under way and for whom, what the kernel says of a thread, the mutex, counters, the log and stderr, the setters of builders.
+//! something lives, what is under way and for whom, what the kernel says of a thread, and takes at once, the mutex, counters, the log and stderr, the setters of builders.
 //!
 //! Must not know what a request is.
 
@@ -22,6 +22,8 @@ pub(crate) mod lossy;
 pub(crate) mod owner;
 pub(crate) mod panics;
 pub(crate) mod pulse;
+#[cfg(unix)]
+pub(crate) mod send;
 pub(crate) mod setters;
 pub(crate) mod stats;
 pub(crate) mod stderr;

@@ -7,8 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
-use rustix::net::AddressFamily;
-use rustix::net::sockopt::{socket_acceptconn, socket_domain};
+use rustix::net::{AddressFamily, getsockname, listen};
 
 use crate::base::error::{Error, Result};
 use crate::transport::http::guarded::Listener;
@@ -39,12 +38,14 @@ pub(super) fn take() -> Result<Listener> {
         )
     };
     let socket = socket.map_err(unusable)?;
-    if !socket_acceptconn(&socket).unwrap_or(false) {
+    // macOS does not answer `SO_ACCEPTCONN`; what listens may be told to once more, and what is connected, or no socket, may not.
+    if listen(&socket, i32::MAX).is_err() {
         return Err(Error::configuration(
             "the process was started without a listening socket: neither LISTEN_FDS and LISTEN_PID name one, nor is stdin one",
         ));
     }
-    match socket_domain(&socket).map_err(|errno| unusable(errno.into()))? {
+    let address = getsockname(&socket).map_err(|errno| unusable(errno.into()))?;
+    match address.address_family() {
         AddressFamily::UNIX => Ok(UnixListener::from(socket).into()),
         AddressFamily::INET | AddressFamily::INET6 => Ok(Listener::Tcp(socket.into())),
         _ => Err(Error::configuration(

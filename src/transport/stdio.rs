@@ -5,7 +5,7 @@
 //! stand still for ever. Must not know messages.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -13,11 +13,11 @@ use std::thread::{self, JoinHandle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::net::SendFlags;
-use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};
+use rustix::pipe::PIPE_BUF;
 use rustix::stdio;
 
 use crate::base::log;
+use crate::base::send::{AT_ONCE, prepare_at_once};
 use crate::base::stderr::{self, LossyStderr};
 use crate::transport::pipe::{Ears, WriteNow};
 
@@ -31,7 +31,7 @@ pub(crate) struct Stdio {
 /// Reads from stdin until its end, or until it is woken.
 pub(crate) struct Input {
     input: File,
-    woken: OwnedFd,
+    woken: PipeReader,
 }
 
 /// Writes to stdout, and waits for room where the launcher has left it in non-blocking mode.
@@ -56,7 +56,7 @@ fn take_over() -> io::Result<Stdio> {
     let input = fcntl_dupfd_cloexec(stdio::stdin(), ABOVE_STANDARD)?;
     let output = fcntl_dupfd_cloexec(stdio::stdout(), ABOVE_STANDARD)?;
     let watched = output.try_clone()?;
-    let (woken, wake) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (woken, wake) = pipe()?;
     let still_woken = woken.try_clone()?;
     let null = File::open("/dev/null")?;
     let write_now = write_now(output.try_clone()?);
@@ -127,20 +127,25 @@ fn write_now(output: OwnedFd) -> Option<WriteNow> {
                 false => 0,
             })
         })),
-        FileType::Socket => Some(Box::new(move |line| {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            Ok(rustix::net::send(&output, line, flags)?)
-        })),
+        FileType::Socket => {
+            prepare_at_once(&output);
+            Some(Box::new(move |line| {
+                Ok(rustix::net::send(&output, line, AT_ONCE)?)
+            }))
+        }
         _ => None,
     }
 }
 
 /// Waits until nobody can read `output` any more: an error on a pipe, a hang-up on a socket or a terminal. False when `woken` before.
-fn nobody_reads(output: &OwnedFd, woken: &OwnedFd) -> bool {
-    let mut watched = [
-        PollFd::new(output, PollFlags::empty()),
-        PollFd::new(woken, PollFlags::IN),
-    ];
+///
+/// That is told unasked, but on macOS only of a pipe and to those who ask; of a socket it would tell when only the other direction has ended.
+fn nobody_reads(output: &OwnedFd, woken: &PipeReader) -> bool {
+    let ends = match fstat(output).map(|file| FileType::from_raw_mode(file.st_mode)) {
+        Ok(FileType::Fifo) => PollFlags::HUP,
+        _ => PollFlags::empty(),
+    };
+    let mut watched = [PollFd::new(output, ends), PollFd::new(woken, PollFlags::IN)];
     wait(&mut watched).is_ok() && watched[1].revents().is_empty()
 }
 
@@ -157,19 +162,19 @@ fn wait(watched: &mut [PollFd<'_>]) -> io::Result<()> {
 /// What the process and its children print to stdout, on its way to stderr. Dropped, it carries over what is there, and stdout is stderr.
 struct Stray {
     /// Dropped to end the thread.
-    wake: Option<OwnedFd>,
+    wake: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Stray {
     /// Makes the process's descriptor 1 lead through a thread.
     fn redirect() -> io::Result<Self> {
-        let (printed, print) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (woken, wake) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (printed, print) = pipe()?;
+        let (woken, wake) = pipe()?;
         let to = stderr::stderr();
         let thread = thread::Builder::new()
             .name("mcp-stdout".into())
-            .spawn(move || carry(printed.into(), &woken, to))?;
+            .spawn(move || carry(printed, &woken, to))?;
         stdio::dup2_stdout(&print)?;
         Ok(Stray {
             wake: Some(wake),
@@ -179,7 +184,7 @@ impl Stray {
 }
 
 /// The thread that carries it. What stderr has no room for is dropped there.
-fn carry(mut printed: File, woken: &OwnedFd, mut to: LossyStderr) {
+fn carry(mut printed: PipeReader, woken: &PipeReader, mut to: LossyStderr) {
     let mut buffer = [0; 16 * 1024];
     // Woken, it takes what a pipe holds, and no more: a child may go on for ever.
     let mut reads_left = 64 * 1024 / buffer.len();

@@ -4,7 +4,6 @@
 //! --all-features sudden_death` has it die as often as that.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use rustix::process::Signal;
@@ -151,7 +150,7 @@ impl FullDisk {
         until_status(&mut client, &early, "completed");
         let late = json!({ "text": "late", "ms": 5_000 });
         let late = order(&mut client, "job_echo", late);
-        let size = fs::metadata(store).expect("it is there").len();
+        let size = std::fs::metadata(store).expect("it is there").len();
         allow_files_of(&running, Some(size));
         let mut jobs = vec![early, late];
         let call = json!({ "name": "job_echo", "arguments": { "text": "x".repeat(300_000) } });

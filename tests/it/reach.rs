@@ -263,7 +263,10 @@ fn a_process_without_a_socket_of_its_own_says_what_is_missing() {
     // For another process: as if the variables had been inherited from a service that started this one.
     let mut stale = activated(null(), NAME, true);
     stale.env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
+    let connected = std::os::unix::net::UnixStream::pair().expect("descriptors");
+    let connected = activated(connected.0.into(), NAME, true);
     for (command, said) in [
+        (connected, "without a listening socket"),
         (activated(null(), NAME, true), "without a listening socket"),
         (activated(null(), NAME, false), "without a listening socket"),
         (two, "2 sockets were passed"),

@@ -1,12 +1,14 @@
 //! Connections that rest: between two requests, and while a call of theirs runs, they hold no thread, and what holds one of them up holds up no other.
 
-use std::io::{BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use mcp_threads::{Limits, Server, Tool};
 use serde_json::{Value, json};
 
-use crate::harness::{Gate, Http, PATIENCE, Served, alone, call, patient, probes, text, until};
+use crate::harness::{Gate, Http, PATIENCE, Served, call, probes, text};
+#[cfg(target_os = "linux")]
+use crate::harness::{alone, patient, until};
 
 fn guarded(server: Server) -> (Served, Http) {
     let running = server.serve_http("127.0.0.1:0").expect("it can start");
@@ -63,7 +65,7 @@ fn connections_that_rest_hold_no_thread() {
         gate.let_go(EACH);
         for stream in calling {
             let mut answer = String::new();
-            let mut read = BufReader::new(stream);
+            let mut read = std::io::BufReader::new(stream);
             until("its answer", || {
                 let mut bytes = [0; 1024];
                 let count = read.read(&mut bytes).expect("an answer");

@@ -208,7 +208,7 @@ impl Read for WhileRead {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let stdout = stdout();
         let watched = [
-            (&stdout as &dyn AsFd, PollFlags::empty()),
+            (&stdout as &dyn AsFd, PollFlags::HUP), // macOS does not tell of it unasked
             (&self.0, PollFlags::IN),
         ];
         let mut watched = watched.map(|(fd, events)| PollFd::from_borrowed_fd(fd.as_fd(), events));

@@ -9,14 +9,13 @@
 //! what the output means.
 
 use std::fs::File;
-use std::io::{self, Cursor};
+use std::io::{self, Cursor, pipe};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded, never, select};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, WaitIdStatus};
 
 use crate::base::cancel::CancellationToken;
@@ -95,17 +94,17 @@ impl Child {
         let ((stdin, fed), (out, stdout), (err, stderr)) = pipes;
         let group = children.start(launch, [&stdin, &stdout, &stderr].map(AsFd::as_fd))?;
         let plumb = || {
-            let (woken, wake) = pipe_with(PipeFlags::CLOEXEC)?;
+            let (woken, wake) = pipe()?;
             let (to, said) = bounded(4);
             let plumbing = Plumbing {
                 stdin: fed,
                 streams: vec![(0, out), (1, err)],
-                woken,
+                woken: woken.into(),
                 to,
             };
             let thread = thread::Builder::new().name("mcp-child-pipes".into());
             let plumber = thread.spawn(move || plumbing.run())?;
-            Ok((wake, said, plumber))
+            Ok((wake.into(), said, plumber))
         };
         let (wake, said, plumber) = plumb().map_err(|error: io::Error| error.to_string())?;
         Ok(Child {
@@ -224,14 +223,15 @@ fn input(bytes: Option<Vec<u8>>) -> io::Result<(OwnedFd, Option<Feed>)> {
     let Some(bytes) = bytes else {
         return Ok((File::open("/dev/null")?.into(), None));
     };
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-    Ok((read, Some((ours(write)?, Cursor::new(bytes)))))
+    let (read, write) = pipe()?;
+    let feed = (ours(write.into())?, Cursor::new(bytes));
+    Ok((read.into(), Some(feed)))
 }
 
 /// What is read of the command, and what it writes to.
 fn output() -> io::Result<(File, OwnedFd)> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-    Ok((ours(read)?, write))
+    let (read, write) = pipe()?;
+    Ok((ours(read.into())?, write.into()))
 }
 
 /// When the leader is asked what it does. Pauses grow, so that the end of a short command is noticed at once and a long one costs nothing.

@@ -135,8 +135,9 @@ fn spawn(
 
     #[cfg(target_os = "linux")]
     let own_session = i32::from(nix::libc::POSIX_SPAWN_SETSID);
+    // `POSIX_SPAWN_SETSID` of its <spawn.h>, which the crate libc does not know: since macOS 10.15.
     #[cfg(target_vendor = "apple")]
-    let own_session = nix::libc::POSIX_SPAWN_SETSID | nix::libc::POSIX_SPAWN_CLOEXEC_DEFAULT;
+    let own_session = 0x0400 | nix::libc::POSIX_SPAWN_CLOEXEC_DEFAULT;
     #[cfg(any(target_os = "freebsd", target_os = "netbsd"))]
     let own_session = PosixSpawnFlags::POSIX_SPAWN_SETPGROUP.bits();
 

@@ -48,7 +48,7 @@ use crate::handler::progress::Progress;
 ///
 /// # Systems
 ///
-/// On Linux and macOS a command has a session of its own; on other systems a process group of its own, which keeps the server's terminal: a command
+/// On Linux and macOS (since 10.15) a command has a session of its own; on other systems a process group of its own, which keeps the server's terminal: a command
 /// that asks for a password there is stopped by the kernel, and then ended as any stopped command is.
 ///
 /// The groups are ended after the server's own sudden death by a small shell that is started with the server's first command and runs as long as the

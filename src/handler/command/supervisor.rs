@@ -11,10 +11,11 @@ use std::os::fd::{AsFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustix::net::{SendFlags, send};
+use rustix::net::send;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::base::log;
+use crate::base::send::{AT_ONCE, prepare_at_once};
 use crate::handler::command::launch::Launch;
 
 const SCRIPT: &str = r#"
@@ -48,6 +49,7 @@ impl Supervisor {
     pub(super) fn start(inherited: &[RawFd]) -> Result<Self, String> {
         let plain = |error: io::Error| error.to_string();
         let (pipe, stdin) = UnixStream::pair().map_err(plain)?;
+        prepare_at_once(&pipe);
         let null = OpenOptions::new()
             .write(true)
             .open("/dev/null")
@@ -67,9 +69,8 @@ impl Supervisor {
     /// Tells it that a group lives from now on (`add`), or has ended (`end`). False when it does not listen any more.
     pub(super) fn tell(&self, what: &str, group: Pid) -> bool {
         let line = format!("{what} {}\n", group.as_raw_nonzero());
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         self.pipe.as_ref().is_some_and(|pipe| {
-            send(pipe, line.as_bytes(), flags).is_ok_and(|sent| sent == line.len())
+            send(pipe, line.as_bytes(), AT_ONCE).is_ok_and(|sent| sent == line.len())
         })
     }
 

@@ -221,6 +221,7 @@ impl Running {
     }
 
     /// Begins its peak anew; what it takes now.
+    #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn reset_peak(&self) -> usize {
         let path = format!("/proc/{}/clear_refs", self.child.id());

@@ -10,12 +10,12 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::Shutdown;
 
 use super::reactor::{Oversee, Welcome};
 use super::registry::Connections;
-use super::socket::{Bell, Socket, Wait};
+use super::socket::{Bell, Socket, Wait, poll_timeout};
 use crate::base::limits::Limits;
 use crate::base::log;
 use crate::base::log_rate::LogRate;
@@ -135,7 +135,7 @@ impl<A: Accept> Acceptor<A> {
 
     /// Waits to be woken, for a connection if asked to, or until the time is over.
     fn wait(&self, for_connection: bool, time: Option<Duration>) {
-        let timeout = time.and_then(|time| Timespec::try_from(time).ok());
+        let timeout = poll_timeout(time);
         let mut polled = [
             PollFd::new(&self.bell, PollFlags::IN),
             PollFd::new(&self.listener, PollFlags::IN),

@@ -5,24 +5,25 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::event::Timespec;
-
-use super::socket::{Bell, Socket};
+use super::socket::{Bell, Socket, poll_timeout};
 use crate::transport::http::exchange::{Heard, Heeds};
 
-pub(super) use self::system::Readiness;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) use self::by_epoll::Readiness;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) use self::by_poll::Readiness;
 
 /// A socket by its number, and what was heard of it.
 pub(super) type News = (usize, Heard);
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-mod system {
+mod by_epoll {
     use std::mem::MaybeUninit;
     use std::os::fd::OwnedFd;
 
     use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
-    use super::{Bell, Duration, Heard, Heeds, News, Socket, Timespec, io};
+    use super::{Bell, Duration, Heard, Heeds, News, Socket, io, poll_timeout};
 
     /// The bell's number.
     const BELL: usize = usize::MAX;
@@ -76,7 +77,7 @@ mod system {
             time: Option<Duration>,
             mut tell: impl FnMut(News),
         ) -> bool {
-            let timeout = time.and_then(|time| Timespec::try_from(time).ok());
+            let timeout = poll_timeout(time);
             let mut room = [MaybeUninit::uninit(); EVENTS_MAX];
             let Ok((events, _)) = epoll::wait(&self.0, &mut room[..], timeout.as_ref()) else {
                 return false; // interrupted: the caller looks again
@@ -99,17 +100,16 @@ mod system {
     }
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod system {
+#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
+mod by_poll {
     use std::collections::HashMap;
-    use std::os::fd::{AsFd, OwnedFd};
 
     use rustix::event::{PollFd, PollFlags, poll};
 
-    use super::{Bell, Duration, Heard, Heeds, News, Socket, Timespec, io};
+    use super::{Bell, Duration, Heard, Heeds, News, Socket, io, poll_timeout};
 
     /// The sockets that are watched.
-    pub(in super::super) struct Readiness(HashMap<usize, (OwnedFd, PollFlags)>);
+    pub(in super::super) struct Readiness(HashMap<usize, (Socket, PollFlags)>);
 
     impl Readiness {
         pub(in super::super) fn new(_bell: &Bell) -> io::Result<Readiness> {
@@ -132,8 +132,8 @@ mod system {
                 Heeds::End => Socket::END,
                 Heeds::Bytes => PollFlags::IN | Socket::END,
             };
-            let socket = socket.as_fd().try_clone_to_owned()?;
-            self.0.insert(number, (socket, events));
+            let (fd, peer) = (socket.fd.try_clone()?, socket.peer);
+            self.0.insert(number, (Socket { fd, peer }, events));
             Ok(())
         }
 
@@ -144,19 +144,18 @@ mod system {
             time: Option<Duration>,
             mut tell: impl FnMut(News),
         ) -> bool {
-            let timeout = time.and_then(|time| Timespec::try_from(time).ok());
+            let timeout = poll_timeout(time);
             let sockets = self.0.values();
             let polled = sockets.map(|(socket, events)| PollFd::new(socket, *events));
             let mut polled: Vec<_> = polled.chain([PollFd::new(bell, PollFlags::IN)]).collect();
             if poll(&mut polled, timeout.as_ref()).is_err() {
                 return false; // interrupted: the caller looks again
             }
-            for (number, polled) in self.0.keys().zip(&polled) {
-                let ends = PollFlags::HUP | PollFlags::ERR;
+            for ((number, (socket, _)), polled) in self.0.iter().zip(&polled) {
                 match polled.revents() {
-                    events if events.intersects(ends) => tell((*number, Heard::End)),
-                    events if !events.is_empty() => tell((*number, Heard::Bytes)),
-                    _ => {}
+                    events if events.is_empty() => {}
+                    events if socket.says_end(events) => tell((*number, Heard::End)),
+                    _ => tell((*number, Heard::Bytes)),
                 }
             }
             let is_rung = polled.last().is_some_and(|bell| !bell.revents().is_empty());
@@ -166,4 +165,55 @@ mod system {
             is_rung
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// One half's, of which one is for other systems.
+    macro_rules! what_is_heeded_is_told {
+        ($half:ident) => {
+            #[test]
+            fn $half() {
+                let (mut client, ours) = UnixStream::pair().expect("descriptors");
+                let (fd, peer) = (ours.into(), None);
+                let socket = Socket { fd, peer };
+                let bell = Bell::new().expect("a descriptor");
+                let mut readiness = super::$half::Readiness::new(&bell).expect("a descriptor");
+                let mut heeded = Heeds::Nothing;
+                let mut heeding = |heeds, time| {
+                    let watched =
+                        readiness.watch(7, &socket, std::mem::replace(&mut heeded, heeds), heeds);
+                    watched.expect("descriptors");
+                    let mut told = Vec::new();
+                    let is_rung = readiness.wait(&bell, time, |news| told.push(news));
+                    (is_rung, told)
+                };
+                let now = Some(Duration::ZERO);
+                assert_eq!(heeding(Heeds::Bytes, now), (false, vec![]));
+                client.write_all(b"early").expect("there is room");
+                assert_eq!(
+                    heeding(Heeds::Bytes, None),
+                    (false, vec![(7, Heard::Bytes)])
+                );
+                assert_eq!(heeding(Heeds::End, now), (false, vec![]));
+                bell.ring();
+                assert_eq!(heeding(Heeds::End, None), (true, vec![]));
+                client
+                    .shutdown(std::net::Shutdown::Write)
+                    .expect("it is open");
+                assert_eq!(heeding(Heeds::Bytes, None), (false, vec![(7, Heard::End)]));
+                assert_eq!(heeding(Heeds::End, None), (false, vec![(7, Heard::End)]));
+                assert_eq!(heeding(Heeds::Nothing, now), (false, vec![]));
+            }
+        };
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    what_is_heeded_is_told!(by_epoll);
+    what_is_heeded_is_told!(by_poll);
 }

@@ -12,9 +12,10 @@ use std::time::Duration;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{self, Timeout};
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, Shutdown};
 
 use crate::base::log;
+use crate::base::send::{AT_ONCE, prepare_at_once};
 use crate::transport::http::exchange::{Heard, Heeds};
 
 pub(super) struct Socket {
@@ -53,6 +54,7 @@ impl Socket {
     /// Sends small writes at once and has the kernel notice a peer that vanished. Best effort: a socket that refuses an option
     /// is a connection that has ended, and reading it will say so.
     pub(super) fn prepare(&self) {
+        prepare_at_once(self);
         if self.peer.is_some()
             && let Err(error) = self.set_tcp_options()
         {
@@ -79,10 +81,9 @@ impl Socket {
     /// Sends what the kernel takes at once, in one call; `WouldBlock` if that is nothing. A peer that has gone is an error and
     /// never a signal.
     pub(super) fn send_now(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let sent = match parts {
-            [part] => rustix::net::send(self, part, flags)?,
-            _ => rustix::net::sendmsg(self, parts, &mut SendAncillaryBuffer::default(), flags)?,
+            [part] => rustix::net::send(self, part, AT_ONCE)?,
+            _ => rustix::net::sendmsg(self, parts, &mut SendAncillaryBuffer::default(), AT_ONCE)?,
         };
         Ok(sent)
     }
@@ -107,10 +108,11 @@ impl Socket {
     }
 
     /// What to ask `poll` for so that it tells of the peer's end. A broken connection it always tells of.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     pub(super) const END: PollFlags = PollFlags::RDHUP;
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(super) const END: PollFlags = PollFlags::empty();
+    /// Where nothing is asked for, macOS tells of nothing, not even of that.
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    pub(super) const END: PollFlags = PollFlags::HUP;
 
     /// Whether these events, of which there are some, say what [`has_ended`](Self::has_ended) says.
     pub(super) fn says_end(&self, events: PollFlags) -> bool {
@@ -121,7 +123,7 @@ impl Socket {
 
     /// Whether the peer has ended its side or the connection is broken. Never blocks and takes no bytes.
     ///
-    /// Linux says so even while bytes that came before the end are still unread. Elsewhere those bytes hide it.
+    /// Linux says so even while bytes that came before the end are still unread. Elsewhere those bytes may hide it.
     pub(super) fn has_ended(&self) -> bool {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
@@ -152,8 +154,7 @@ impl Socket {
 
     fn poll(&self, events: PollFlags, timeout: Duration) -> io::Result<PollFlags> {
         let mut polled = [PollFd::new(self, events)];
-        // Beyond what the clock can hold means for ever.
-        let timeout = Timespec::try_from(timeout).ok();
+        let timeout = poll_timeout(Some(timeout));
         match poll(&mut polled, timeout.as_ref()) {
             Ok(_) => Ok(polled[0].revents()),
             Err(rustix::io::Errno::INTR) => Ok(PollFlags::empty()),
@@ -177,6 +178,12 @@ impl Socket {
         }
         Ok(())
     }
+}
+
+/// So long, but not so long that the milliseconds are too many for an `int`, in which macOS counts them. `None` is for ever.
+pub(super) fn poll_timeout(time: Option<Duration>) -> Option<Timespec> {
+    const TIME_MAX: Duration = Duration::from_secs(20 * 24 * 60 * 60);
+    Timespec::try_from(time?.min(TIME_MAX)).ok()
 }
 
 /// An eventfd on Linux.
@@ -250,7 +257,7 @@ impl Bell {
             Heeds::Bytes | Heeds::End => 2,
             Heeds::Nothing => 1,
         };
-        let timeout = time.and_then(|time| Timespec::try_from(time).ok());
+        let timeout = poll_timeout(time);
         match poll(&mut polled[..count], timeout.as_ref()) {
             Ok(0) => return Heard::Silence,
             Ok(_) => {}

@@ -1,10 +1,9 @@
 //! More connections than there is room for, and accepting that fails.
 
-use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Barrier, Mutex};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -15,7 +14,8 @@ use super::super::reactor::{Oversee, Welcome};
 use super::super::registry::Connections;
 use super::super::socket::{Bell, Socket};
 use super::*;
-use crate::base::waiting::about_to_wait;
+#[cfg(target_os = "linux")]
+use {crate::base::waiting::about_to_wait, std::convert::Infallible, std::sync::Barrier};
 
 fn full(client: &mut Client<TcpStream>) {
     let answer = client.answer();

@@ -372,7 +372,10 @@ fn blank_lines_between_requests_are_skipped() {
 /// A connection on sockets that keep writes apart: what one write sends, one read returns.
 fn connect_by_packets(site: &Site) -> (Client<UnixStream>, Arc<Connections>) {
     let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
-    let (ours, theirs) = socketpair(family, kind, SocketFlags::CLOEXEC, None).expect("descriptors");
+    let (ours, theirs) = socketpair(family, kind, SocketFlags::empty(), None).expect("descriptors");
+    for socket in [&ours, &theirs] {
+        rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC).expect("it is open");
+    }
     let connections = Arc::new(Connections::default());
     let toy = Arc::clone(&site.toy);
     let common = Arc::new(Common {
