@@ -85,6 +85,7 @@ mod prompts;
 mod reach;
 mod request_facts;
 mod resources;
+#[cfg(feature = "http")]
 mod resting;
 mod results;
 mod schemas;
