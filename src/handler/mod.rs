@@ -8,8 +8,6 @@ pub(crate) mod ask;
 mod ask_schema;
 mod asking;
 #[cfg(feature = "validate")]
-mod branching;
-#[cfg(feature = "validate")]
 mod checked;
 pub(crate) mod client;
 #[cfg(unix)]
@@ -22,6 +20,8 @@ mod fork;
 mod in_workspace;
 pub(crate) mod invoke;
 pub(crate) mod lenient;
+#[cfg(feature = "validate")]
+mod metered;
 mod place;
 pub(crate) mod portable;
 pub(crate) mod progress;

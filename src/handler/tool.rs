@@ -101,8 +101,9 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
     ///   under the dialect its `$schema` names, or 2020-12; a `$ref` to another document does not, because nothing is ever fetched.
     /// - At each call, with the feature `validate`: that the arguments match it, on the tool's lane before the handler runs. If they do not, the
     ///   model gets a tool error that says where and what was expected.
-    ///   How long that takes is the schema's doing: it is not cancelled, and a `pattern` that looks around or back, or a long `enum` of more than texts, costs
-    ///   each value of a hostile list anew. Give such lists a `maxItems`.
+    ///   That takes some seconds at most, and is not cancelled: a `pattern` that looks around or back, and a long `enum` of more than texts, cost each value of a
+    ///   hostile list anew, and what would take longer is refused. Give such lists a `maxItems`. A `pattern` that looks around or back is not tried on texts of more
+    ///   than 64 KiB.
     /// - At each call, always: that the arguments can be read into the handler's type. That is the only check for a hand-written schema without the
     ///   feature.
     ///

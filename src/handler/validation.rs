@@ -5,25 +5,32 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
+use jsonschema::PatternOptions;
+use serde_json::{Value, json};
 
-use crate::handler::branching::{branching, mistakes};
+use crate::handler::metered::{Metered, MeteredJson, metered};
 use crate::protocol::sentence::Sentence;
 
 /// How many mistakes are told at once.
 const ERRORS_MAX: usize = 3;
-/// How many values an instance may have for its mistakes to be told, where each can have one; fewer where a value can have more. They are collected before
-/// the first can be read, at some 400 bytes each: without this, a body of 4 MiB could cost 700 MiB, and a list of empty objects, of 2 KiB, 1.2 GiB.
-const TOLD_VALUES_MAX: usize = 10_000;
+/// How many looks at values a check may take, of some 10 ns each: sixty at each of the 2 Mi values of a body of 4 MiB.
+const LOOKS_MAX: usize = if cfg!(test) { 1 << 22 } else { 1 << 27 };
+/// How many the collecting of mistakes may take, all of which are in memory before the first can be read, with the names that they found.
+const TOLD_LOOKS_MAX: usize = 1 << 17;
+/// How many of these a mistake takes, and how many bytes of memory, beside the names that lead to it.
+const MISTAKE_LOOKS: usize = 10;
+const MISTAKE_BYTES: usize = 400;
+/// How many steps back a match may take that looks around or back: one for each character of a long path, and 2 ms.
+const BACKTRACKS_MAX: usize = 20_000;
+/// How long a text may be to be read as a regular expression, for which up to 60 times its length is taken.
+const REGEX_BYTES_MAX: usize = 64 << 10;
 
 /// A compiled schema.
 #[derive(Clone, Debug)]
 pub(crate) struct Validator {
-    compiled: jsonschema::Validator,
-    /// See [`branching`].
-    branching: usize,
-    /// See [`mistakes`].
-    mistakes: usize,
+    compiled: jsonschema::Validator<MeteredJson>,
+    /// Whether it has a pattern whose matches take more than linear time.
+    backtracks: bool,
 }
 
 impl Validator {
@@ -34,15 +41,26 @@ impl Validator {
     /// A sentence, when it is not a valid schema or refers to one outside itself.
     pub(crate) fn compile(schema: &Value) -> Result<Validator, String> {
         // Said here and not only by leaving features out, because another crate in the program may ask for them.
-        jsonschema::options()
-            .offline()
-            .build(schema)
-            .map(|compiled| Validator {
+        let options = jsonschema::options_for::<MeteredJson>().offline();
+        let options = options.with_format("regex", is_regex);
+        let linear = options
+            .clone()
+            .with_pattern_options(PatternOptions::regex());
+        let backtracking = PatternOptions::fancy_regex().backtrack_limit(BACKTRACKS_MAX);
+        let (built, backtracks) = match linear.build(schema) {
+            Ok(compiled) => (Ok(compiled), false),
+            Err(_) => (
+                options.with_pattern_options(backtracking).build(schema),
+                true,
+            ),
+        };
+        match built {
+            Ok(compiled) => Ok(Validator {
                 compiled,
-                branching: branching(schema),
-                mistakes: mistakes(schema),
-            })
-            .map_err(|error| told([error].into_iter(), "invalid schema, "))
+                backtracks,
+            }),
+            Err(error) => Err(told([error].into_iter(), "invalid schema, ")),
+        }
     }
 
     /// Checks a value.
@@ -52,33 +70,36 @@ impl Validator {
     /// Where the first mistakes are, as JSON Pointers, and what was expected there. The value itself is not repeated.
     pub(crate) fn check(&self, instance: &Value) -> Result<(), String> {
         // Needs no memory, and mostly there is nothing to tell.
-        if self.compiled.is_valid(instance) {
-            return Ok(());
+        let is_valid = || self.compiled.is_valid(Metered(instance));
+        match metered(LOOKS_MAX, 1, self.backtracks, is_valid) {
+            Some(true) => return Ok(()),
+            Some(false) => {}
+            None => return Err("the value takes too long to check against the schema; it is too large for that, or a text in it for a pattern".into()),
         }
-        let (depth, values) = size(instance);
-        let times = self.branching.saturating_pow(depth);
-        let times = times.saturating_mul(self.mistakes);
-        if values > TOLD_VALUES_MAX / times {
-            let most = TOLD_VALUES_MAX;
-            return Err(format!(
-                "the value does not match the schema; it is too large to say where, or too deep for alternatives that refer to themselves (more than {most} values to look at)"
-            ));
-        }
-        Err(told(self.compiled.iter_errors(instance), ""))
+        let mistake = MISTAKE_LOOKS * (1 + names_len(instance) / MISTAKE_BYTES);
+        let collect = || told(self.compiled.iter_errors(Metered(instance)), "");
+        let told = metered(TOLD_LOOKS_MAX, mistake, self.backtracks, collect);
+        Err(told.unwrap_or_else(|| {
+            "the value does not match the schema; it is too large to say where, or too deep for alternatives that refer to themselves".into()
+        }))
     }
 }
 
-/// How many lists and objects stand in each other, and how many values there are.
-fn size(value: &Value) -> (u32, usize) {
-    let add = |(depth, values): (u32, usize), inside: &Value| {
-        let (below, more) = size(inside);
-        (depth.max(below + 1), values + more)
+/// Whether a text is a regular expression, and short.
+fn is_regex(text: &str) -> bool {
+    let schema = json!({ "format": "regex" });
+    text.len() <= REGEX_BYTES_MAX && jsonschema::draft7::is_valid(&schema, &text.into())
+}
+
+/// How long the names that lead to a value in this one are together, at most.
+fn names_len(value: &Value) -> usize {
+    let of_member = |(name, value): (&String, &Value)| name.len() + names_len(value);
+    let longest = match value {
+        Value::Array(items) => items.iter().map(names_len).max(),
+        Value::Object(members) => members.iter().map(of_member).max(),
+        _ => None,
     };
-    match value {
-        Value::Array(items) => items.iter().fold((1, 1), add),
-        Value::Object(members) => members.values().fold((1, 1), add),
-        _ => (0, 1),
-    }
+    longest.unwrap_or_default()
 }
 
 /// Tells of the first mistakes.
@@ -181,15 +202,9 @@ mod tests {
     #[test]
     fn a_large_value_is_refused_without_collecting_its_mistakes() {
         let validator = compiled(&json!({"items": {"items": {"type": "null"}}}));
-        // The outer list, ten lists, and what is in them: 9011 values and `inner`.
-        let nested = |inner: usize| {
-            let mut lists = vec![json!(vec![1; 1000]); 9];
-            lists.push(json!(vec![1; inner]));
-            json!(lists)
-        };
-        for (inner, told_where) in [(989, true), (990, false), (100_000, false)] {
+        for (count, told_where) in [(5_000, true), (20_000, false), (100_000, false)] {
             let told = validator
-                .check(&nested(inner))
+                .check(&json!([vec![1; count]]))
                 .expect_err("numbers are not null");
             assert_eq!(told.starts_with("at `/0/0`: "), told_where, "{told}");
             assert_eq!(told.contains("too large to say where"), !told_where);
@@ -217,7 +232,7 @@ mod tests {
                 let told = validator.check(&instance).expect_err("all are missing");
                 !told.contains("too large to say where")
             };
-            assert!(told(90) && !told(110), "{schema}");
+            assert!(told(50) && !told(200), "{schema}");
         }
     }
 
@@ -229,7 +244,7 @@ mod tests {
         let nested = |levels: usize| {
             (0..levels).fold(json!({ "v": "c" }), |inner, _| json!({ "next": inner }))
         };
-        for (levels, told_where) in [(1, true), (5, true), (60, false)] {
+        for (levels, told_where) in [(1, true), (5, true), (9, true), (60, false)] {
             let told = validator
                 .check(&nested(levels))
                 .expect_err("`c` is no mark");
@@ -243,6 +258,97 @@ mod tests {
         );
         let told = plain.check(&nested(60)).expect_err("`c` is no mark");
         assert!(told.starts_with("at `/next/next/"), "{told}");
+    }
+
+    #[test]
+    fn law_13_a_long_name_that_leads_there_counts_as_often_as_it_is_told() {
+        let validator =
+            compiled(&json!({ "additionalProperties": { "items": { "type": "null" } } }));
+        for (length, told_where) in [(1_000, true), (1_000_000, false)] {
+            let told = validator.check(&json!({ "k".repeat(length): vec![1; 1_000] }));
+            let told = told.expect_err("numbers are not null");
+            assert_eq!(told.starts_with("at `/k"), told_where, "{told}");
+        }
+    }
+
+    #[test]
+    fn law_09_what_takes_too_long_to_check_is_refused() {
+        let mixed: Vec<_> = (0..5_000)
+            .flat_map(|n| [json!(n), json!(n.to_string())])
+            .collect();
+        // All ways to read what comes before the number are tried, and then it fits.
+        let near = |n: usize| json!(format!("{}{n}", "a".repeat(11)));
+        let rows = [
+            (json!({ "enum": mixed }), vec![json!("4999"); 10_000]),
+            (json!({ "enum": mixed }), vec![json!(4_999); 10_000]),
+            (
+                json!({ "anyOf": [{ "allOf": vec![json!({ "minItems": 0 }); 1_000] }] }),
+                vec![json!([]); 10_000],
+            ),
+            (
+                json!({ "pattern": "^(?!(a|a)*(?!x)c)a" }),
+                (0..20_000).map(near).collect(),
+            ),
+            (
+                json!({ "pattern": "(?=.*b)x" }),
+                vec![json!("a".repeat(1_000_000))],
+            ),
+        ];
+        for (items, instance) in rows {
+            let validator = compiled(&json!({ "items": items }));
+            let told = validator
+                .check(&json!(instance))
+                .expect_err("nobody has so much time");
+            assert!(told.contains("takes too long to check"), "{items}: {told}");
+            let few = validator.check(&json!(instance[..1]));
+            assert!(!few.is_err_and(|told| told.contains("too long") && instance.len() > 1));
+        }
+    }
+
+    #[test]
+    fn law_09_lists_of_lists_are_told_apart_in_linear_time() {
+        let bits = |n: usize| {
+            (0..17)
+                .map(|bit| json!(vec![json!([]); n >> bit & 1]))
+                .collect()
+        };
+        let lists: Vec<Value> = (0..60_000).map(bits).collect();
+        let validator = compiled(&json!({ "uniqueItems": true }));
+        assert_eq!(validator.check(&json!(lists)), Ok(()));
+        for (twice, same) in [
+            (json!([1, 2, 1.0]), true),
+            (json!([0, -0.0]), true),
+            (json!([1e300, 1e301, 0.1, 0.2, 1]), false),
+            (json!([u64::MAX, u64::MAX as f64]), false),
+            (json!([{ "a": 1, "b": [2] }, { "b": [2.0], "a": 1 }]), true),
+            (json!([{ "a": 1, "b": 2 }, { "a": 2, "b": 1 }]), false),
+            (
+                json!([null, false, 0, "", [], {}, [[]], [null], "0"]),
+                false,
+            ),
+        ] {
+            assert_eq!(validator.check(&twice).is_err(), same, "{twice}");
+        }
+    }
+
+    #[test]
+    fn law_13_a_long_text_is_no_regular_expression() {
+        let validator = compiled(
+            &json!({ "$schema": "http://json-schema.org/draft-07/schema#", "format": "regex" }),
+        );
+        for (text, fits) in [
+            ("(a|b)*(?=c)".to_owned(), true),
+            ("(".to_owned(), false),
+            ("()".repeat(32 << 10), true),
+            ("()".repeat(33 << 10), false),
+        ] {
+            assert_eq!(
+                validator.check(&json!(text)).is_ok(),
+                fits,
+                "{}",
+                text.len()
+            );
+        }
     }
 
     #[test]
