@@ -121,7 +121,7 @@ impl Starter {
             );
             let mut result = CallToolResult::structured(json!({ "job": &**id }));
             result.content.insert(0, ContentBlock::text(text));
-            return answer_with(call, &Reply::Tool(result), server_info);
+            return answer_with(call, &Reply::Tool(result), &self.shared);
         };
         let body = jobs.look(id, |record| {
             let task = Task::now(record, TaskView::Created, server_info);
@@ -288,7 +288,7 @@ impl Starter {
     /// Answers with a tool error, for the model.
     pub(super) fn tell(&self, call: &Call, problem: String) {
         let reply = Reply::Tool(CallToolResult::error(problem));
-        answer_with(call, &reply, &self.shared.identity.server_info);
+        answer_with(call, &reply, &self.shared);
     }
 }
 

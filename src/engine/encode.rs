@@ -14,21 +14,62 @@ use crate::protocol::id::RequestId;
 use crate::protocol::jsonrpc;
 use crate::protocol::meta::SERVER_INFO_KEY;
 use crate::protocol::raw;
-use crate::protocol::text::{write_json, write_text};
+use crate::protocol::text::{escapes_len, json_len, write_json, write_text};
 use crate::protocol::types::{CallToolResult, ContentBlock};
 use crate::protocol::version::Era;
 
-/// The whole response.
-pub(crate) fn response(
+/// What is no longer than this is written without looking at its escapes.
+const UNSEEN_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a result becomes at most, but for what stands around it; 0 if that is not long. A byte that is escaped takes six.
+pub(super) fn long_len(reply: &Reply) -> usize {
+    match len_of(reply, str::len) {
+        ..=UNSEEN_BYTES_MAX => 0,
+        _ => len_of(reply, |text| text.len() + escapes_len(text)),
+    }
+}
+
+fn len_of(reply: &Reply, text: fn(&str) -> usize) -> usize {
+    match reply {
+        Reply::Tool(result) => {
+            let blocks = result.content.iter();
+            let content =
+                blocks.map(|block| block.plain_text().map_or_else(|| json_len(block), text));
+            let structured = result.structured_content.as_ref();
+            content.sum::<usize>() + structured.map_or(0, |value| len_of_value(value, text))
+        }
+        Reply::Prompt(result) => json_len(&result.messages),
+        Reply::Resource(result) => json_len(&result.contents),
+        Reply::Rendered(result) => result.get().len(),
+        Reply::Completion(_) => 0,
+    }
+}
+
+fn len_of_value(value: &Value, text: fn(&str) -> usize) -> usize {
+    match value {
+        Value::String(string) => text(string),
+        Value::Array(items) => items.iter().map(|item| len_of_value(item, text)).sum(),
+        Value::Object(members) => {
+            let of_member =
+                |(name, value): (&String, &Value)| text(name) + len_of_value(value, text);
+            members.iter().map(of_member).sum()
+        }
+        _ => 0,
+    }
+}
+
+/// The whole response, of which so much is known to be long.
+pub(super) fn response(
     id: &RequestId,
     reply: &Reply,
     era: Era,
     server_info: &RawValue,
     dropped: usize,
+    long: usize,
 ) -> Vec<u8> {
     // Room at once for what most answers are, a short text; a long one would give its pages back each time (see `benches/README.md`). A little less than 1 KiB,
     // from which on glibc tidies up before it allocates.
-    let out = Vec::with_capacity(1000);
+    let out = heap::room(1000 + long);
     jsonrpc::result_response(out, id, |out| {
         write_result(out, reply, era, server_info, dropped);
     })

@@ -20,9 +20,10 @@ use crate::desk::workspace::Turn;
 use crate::engine::call::{Call, Facts, HandlerInput, Responder};
 use crate::engine::control::Control;
 use crate::engine::encode;
-use crate::engine::errors::{internal_error, shutting_down, silent, wedged};
+use crate::engine::errors::{internal_error, over_budget, shutting_down, silent, wedged};
 use crate::engine::rounds::Rounds;
 use crate::engine::seal::Binding;
+use crate::engine::shared::Shared;
 use crate::handler::control::CallControl;
 use crate::handler::registration::{Callable, Reply};
 use crate::lane::{WorkEnd, WorkItem};
@@ -299,7 +300,7 @@ impl HandlerCall {
                 {
                     result.cache = result.cache.map(|_| CacheHint::NONE);
                 }
-                answer_with(call, &reply, server_info)
+                answer_with(call, &reply, shared)
             }
             (None, Err(error)) => {
                 let outcome = match call.stalled() {
@@ -334,14 +335,21 @@ fn in_time(call: &Call, result: Result<Reply, ErrorObject>) -> Result<Reply, Err
     }
 }
 
-/// Answers a call with a result, written as its era wants it.
-pub(super) fn answer_with(call: &Call, reply: &Reply, server_info: &RawValue) -> bool {
+/// Answers a call with a result, written as its era wants it. What that takes is charged before it is written, if it is long.
+pub(super) fn answer_with(call: &Call, reply: &Reply, shared: &Shared) -> bool {
     let outcome = match reply {
         Reply::Tool(result) if result.is_error => Outcome::ToolError,
         _ => Outcome::Ok,
     };
     let Facts { id, era, .. } = &call.facts;
-    let body = encode::response(id, reply, *era, server_info, call.dropped());
+    let long = encode::long_len(reply);
+    let charged = match (long > 0).then(|| shared.memory.charge(long)) {
+        Some(Err(account)) => return call.fail(&over_budget(account), Outcome::Refused),
+        charged => charged,
+    };
+    let server_info = &shared.identity.server_info;
+    let body = encode::response(id, reply, *era, server_info, call.dropped(), long);
+    drop(charged); // the client's account takes it over
     call.answer(body, None, outcome)
 }
 

@@ -29,6 +29,28 @@ pub(crate) fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
         .expect("the library's own types are always JSON and a Vec takes every write");
 }
 
+/// How long a value of ours is as JSON, as [`write_json`] writes it.
+pub(crate) fn json_len<T: Serialize + ?Sized>(value: &T) -> usize {
+    let mut counted = Counting(0);
+    let mut counter = serde_json::Serializer::with_formatter(&mut counted, OneLine);
+    let written = value.serialize(&mut counter);
+    written.expect("the library's own types are always JSON and a counter takes every write");
+    counted.0
+}
+
+struct Counting(usize);
+
+impl io::Write for Counting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Grows as [`heap`] has it.
 struct Growing<'a>(&'a mut Vec<u8>);
 
@@ -161,6 +183,16 @@ fn is_escaped(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
 }
 
+/// By how many bytes the escapes in a text make it longer, at most: those that have a letter count as if they had none.
+pub(crate) fn escapes_len(text: &str) -> usize {
+    let more = |byte: u8| match byte {
+        b'"' | b'\\' => 1,
+        0x85 | 0xa8 | 0xa9 => 4, // the last byte of what some readers take for a line's end
+        _ => 5 * usize::from(byte < b' '),
+    };
+    text.bytes().map(more).sum()
+}
+
 fn write_escaped(out: &mut Vec<u8>, byte: u8) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let short = match byte {
@@ -204,6 +236,9 @@ mod tests {
         let mut written = b"before".to_vec();
         write_json(&mut written, text);
         assert_eq!(written, expected);
+        let len = expected.len() - "before".len();
+        assert_eq!(json_len(text), len);
+        assert!(text.len() + escapes_len(text) + 2 >= len, "{text:?}");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::net::TcpStream;
 use std::sync::{Condvar, Mutex};
 
 use mcp_threads::{
-    Execution, Limits, LoggingLevel, RequestContext, ResourceTemplate, RunningServer, Server, Tool,
+    CallToolResult, ContentBlock, Execution, Limits, LoggingLevel, RequestContext,
+    ResourceTemplate, RunningServer, Server, Tool,
 };
 use serde_json::{Value, json};
 
@@ -143,6 +144,15 @@ fn serve(limits: Limits, serve_on: fn(Server) -> mcp_threads::Result<RunningServ
         .limits(limits.write_timeout(crate::harness::PATIENCE * 4)) // nobody is cut for reading nothing while a row is filled
         .job_tools()
         .tool("big", "", |args: Value| filler(&args["bytes"]))
+        .tool("nuls", "", |args: Value| {
+            let nuls = filler(&args["bytes"]).replace('x', "\0");
+            let mut result = CallToolResult::default();
+            match args["structured"] == true {
+                true => result.structured_content = Some(json!({ "nuls": nuls })),
+                false => result.content.push(ContentBlock::text(nuls)),
+            }
+            result
+        })
         .tool("part", "", |cx: &mut RequestContext, args: Value| {
             cx.close_stream();
             filler(&args["bytes"])
@@ -671,6 +681,25 @@ fn law_13_long_events_that_nobody_reads() {
     with_server("law_13_long_events_that_nobody_reads", limits, |row| {
         let _unread = row.says_unread(16, json!({ "times": 8, "bytes": 2 * MIB }));
         row.holds_at_most(16 * MIB);
+    });
+}
+
+/// A byte that is escaped takes six on the wire: an answer for which there is no room is refused before it is written.
+#[test]
+fn law_13_answers_of_escapes() {
+    let limits = Limits::default().memory_bytes_max(64 * MIB);
+    with_server("law_13_answers_of_escapes", limits, |row| {
+        let before = row.running.memory("VmHWM");
+        for structured in [false, true] {
+            let arguments = json!({ "bytes": 16 * MIB, "structured": structured });
+            let answer = row.http.ask(&call(1, "nuls", arguments));
+            assert_eq!(code(&answer), 503);
+        }
+        let grown = row.running.memory("VmHWM") - before;
+        assert!(grown <= 2 * 16 * MIB + PROCESS, "{} MiB", grown / MIB);
+        let arguments = json!({ "bytes": MIB });
+        let answer = row.http.ask(&call(2, "nuls", arguments));
+        assert_eq!(text(&answer).len(), MIB);
     });
 }
 
