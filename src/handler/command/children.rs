@@ -143,21 +143,24 @@ impl ChildrenState {
 
     /// Tells the supervisor; if it is gone or stuck, another one is told everything.
     fn tell(&mut self, what: &str, group: Pid) {
-        match self.supervisor.take() {
-            Some(supervisor) if supervisor.tell(what, group) => self.supervisor = Some(supervisor),
-            Some(supervisor) => {
-                log::warn!("the supervisor of child processes has ended; another takes over");
-                supervisor.replace();
-                self.supervise();
-            }
-            None => {}
+        self.supervise_again_unless(|supervisor| supervisor.tell(what, group));
+    }
+
+    fn supervise_again_unless(&mut self, is_there: impl FnOnce(&Supervisor) -> bool) {
+        if let Some(gone) = self.supervisor.take_if(|supervisor| !is_there(supervisor)) {
+            log::warn!("the supervisor of child processes has ended; another takes over");
+            gone.replace();
+            self.supervise();
         }
     }
 }
 
 impl Group {
-    /// What the leader does now. It is not reaped.
+    /// What the leader does now. It is not reaped. Looks after the supervisor, too, which may be killed before the server is.
     pub(super) fn look(&self) -> Look {
+        let mut state = self.children.state.lock();
+        state.supervise_again_unless(|supervisor| !supervisor.is_lost());
+        drop(state);
         let options = WaitIdOptions::EXITED
             | WaitIdOptions::STOPPED
             | WaitIdOptions::NOHANG

@@ -26,7 +26,7 @@ use crate::handler::progress::Progress;
 /// password fails at once. When the call is cancelled, when its [`timeout`](Self::timeout) or [`liveness`](Self::liveness) has passed, or when it has been
 /// stopped (`SIGSTOP` and its like), its whole process group gets `SIGTERM` and later `SIGKILL`; when the child has ended, what is left of its group is killed, and when the
 /// server ends, even by `SIGKILL`, so are the groups of all commands. Only what has left its group on purpose, a daemon, lives on; and all of them, if somebody kills
-/// the server's one process that watches for that, and then the server before its next command begins or ends.
+/// the server's one process that watches for that, and within a second the server.
 /// While it runs, the lines of its output are reported as progress.
 ///
 /// ```

@@ -35,12 +35,13 @@ sleep 1
 for id; do kill -s KILL -- "-$id"; done
 "#;
 
-/// How long an unneeded supervisor may take to end before it is killed.
+/// How long an unneeded supervisor may take to end before it is killed, and how long one must have lived to be replaced as soon as it has gone.
 const DISMISSAL: Duration = Duration::from_secs(1);
 
 /// The supervisor's process, and the only end of the pipe to it.
 pub(super) struct Supervisor {
     pid: Pid,
+    since: Instant,
     /// `None` once it has been dismissed.
     pipe: Option<UnixStream>,
 }
@@ -63,7 +64,8 @@ impl Supervisor {
         let descriptors = [stdin.as_fd(), null.as_fd(), null.as_fd()];
         let pid = launch.start(descriptors, inherited)?;
         let pipe = Some(pipe);
-        Ok(Supervisor { pid, pipe })
+        let since = Instant::now();
+        Ok(Supervisor { pid, since, pipe })
     }
 
     /// Tells it that a group lives from now on (`add`), or has ended (`end`). False when it does not listen any more.
@@ -113,6 +115,11 @@ impl Supervisor {
         }
     }
 
+    /// Whether it has ended though nobody dismissed it. Not asked of one that is young, because the next might end as soon.
+    pub(super) fn is_lost(&self) -> bool {
+        self.since.elapsed() >= DISMISSAL && self.has_ended()
+    }
+
     fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         !matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))
@@ -140,7 +147,8 @@ mod tests {
         shell.wait().expect("it is our child");
         let number = number.trim().parse().expect("it is a number");
         let pid = Pid::from_raw(number).expect("it is not zero");
-        Supervisor { pid, pipe: None }.replace();
+        let (since, pipe) = (Instant::now(), None);
+        Supervisor { pid, since, pipe }.replace();
         let _nobody_reads = stdin.write_all(b"go\n");
         let mut rest = String::new();
         said.read_to_string(&mut rest).expect("it ends");
