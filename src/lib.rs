@@ -48,16 +48,17 @@
 //! bytes <── transport <──────────────────── outbox <────────────────────┘
 //! ```
 //!
-//! - The *transport* has one thread that hears of all connections that rest, between two requests or while a call runs, and gives each its turn: it alone reads
-//!   it then, and writes what a worker did not send at once. Before it waits for one of them (half a request, a slow reader, a stream) another thread takes the
-//!   others over. A pipe has one thread that reads and one that writes.
+//! - The *transport* has a thread for each four cores that hears of the connections that rest, between two requests or while a call runs that is no stream yet, and
+//!   gives each its turn: it alone reads it then, and writes what a worker did not send at once. Before it waits for one of them (half a request, a slow reader, a
+//!   stream, which a call becomes that says something or runs for [`Limits::stream_after`]) another thread takes the others over. A pipe has one thread that
+//!   reads and one that writes.
 //! - The *engine* answers cheap requests at once, on that thread, and there it also runs tools that never wait: those with
 //!   [`Tool::inline`], the server's own among them, which wait for nothing but the store of jobs. Every other call, of a tool, a prompt, a resource or a
 //!   completer, goes to the *lane* of what it calls, one in a workspace when its turn has come, a background job to `jobs`. A lane is a name, a fixed number of
 //!   worker threads, a bounded queue. A full lane refuses the call at once, by the JSON-RPC error code `503`; over HTTP with that status for modern clients and `200` for legacy
 //!   ones ([`Server::overload`]).
 //! - A *worker* forks the state, calls the handler, catches its panic, and gives the answer to the *outbox*. It never waits for a socket or a pipe: it
-//!   sends what the kernel takes at once, and the rest is for the thread that owns the connection.
+//!   sends what the kernel takes at once, and the rest is for the connection's next turn, or for the thread that writes a pipe.
 //!
 //! # The map
 //!
@@ -119,15 +120,17 @@
 //! | answer | the one terminal message to a request: a *response* of JSON-RPC, with a *result* or an error; a *reply* is what a handler has made, before it is written; what a client says to a question of ours is *its* answer |
 //! | inline | [`Tool::inline`]: its handler runs on the thread that has read the request, and so never waits. [`Execution::Inline`] says something else: a call is answered with its result, and not with a job |
 //! | permit, slot | a permit is the right to be one of so many, such as the calls that a lane holds, given back by its drop; a slot is where one particular thing goes: an answer in an outbox, a resource in a pool, a worker in its lane, an argument in a script's word |
-//! | outbox | what waits for one client, in order; the thread that writes to the client holds its receiver |
-//! | short way | an answer leaves on its worker, as far as the kernel takes it at once, because nothing waits in the outbox; the *long way* is by the queue and the thread that owns the client |
+//! | outbox | what waits for one client, in order; what writes to the client holds its receiver |
+//! | short way | an answer leaves on its worker, as far as the kernel takes it at once, because nothing waits in the outbox; the *long way* is by the queue and the connection's next turn, or the thread that writes |
 //! | firm | of what waits in an outbox, what is never dropped: answers and questions |
 //! | tag | in the code, what a log (`request_id=`), an answer (`X-Request-Id`) and [`RequestContext::request_id`] call the request id; the `id` of JSON-RPC, which the client chose, is a `RequestId` |
 //! | room | a module of the source; elsewhere space |
 //! | seam | the trait `Exchange`, between the rules of MCP over HTTP and the fronts that read bytes |
 //! | turn | what a connection does on one thread between two rests; it *rests* when nothing is to be done before its client, its call or the clock says so |
-//! | reactor | the connections that rest, and what hears of all of them; one thread at a time runs it |
-//! | bell | what wakes a thread that waits for clients in `poll` or `epoll`: an eventfd |
+//! | reactor | connections that rest, and what hears of them; one for each four cores, and one thread at a time runs it; to *relieve* is to have another thread run it |
+//! | ring | to have the reactor give a connection that rests its turn; it rings the reactor's bell |
+//! | heed | what of its client wakes a connection: bytes, its end, or nothing |
+//! | bell | what wakes a thread that waits for clients in `poll` or `epoll`: an eventfd on Linux, a pair of sockets elsewhere |
 //! | port | where the one answer to a request goes: an outbox, a batch, or a job's record; to take it is the right to answer |
 //! | callable | what a call runs: the handler of a tool, a prompt or a resource, as it was registered; the call's *target* is what its client named |
 //! | job | a background job; what a lane runs is a *work item*, and so far a call or an attempt of a job |

@@ -117,7 +117,7 @@ impl Engine {
         self.serve(footing, &request.method, asked, ingress)
     }
 
-    /// Serves a request that nothing stands against. Out of line, because each connection has a stack of its own: what serving needs
+    /// Serves a request that nothing stands against. Out of line, so that a turn touches little of its thread's stack: what serving needs
     /// of it is not to be taken while the message is read.
     #[inline(never)]
     fn serve(

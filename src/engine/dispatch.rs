@@ -118,7 +118,7 @@ impl Engine {
         call.filter(|_| is_under_way)
     }
 
-    /// Finds the callable, and how it is to be called. Out of line like [`open`](Self::open): what the one needs of a connection's stack is not to stand
+    /// Finds the callable, and how it is to be called. Out of line like [`open`](Self::open): what the one needs of the stack is not to stand
     /// below the other.
     #[inline(never)]
     fn prepare(

@@ -40,7 +40,7 @@ impl<'a> Caller<'a> {
 }
 
 impl Engine {
-    /// The table of the handshake era. Out of line, like all that a modern call does not need: each connection has a stack of its own.
+    /// The table of the handshake era. Out of line, like all that a modern call does not need.
     #[inline(never)]
     pub(super) fn serve_legacy(
         &self,

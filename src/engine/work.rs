@@ -33,7 +33,7 @@ use crate::protocol::raw;
 use crate::protocol::results::CacheHint;
 use crate::protocol::version::ProtocolVersion;
 
-/// A call on its way to a worker. Boxed where it is opened: handed on by value it would be written once for each hand, and on the stack of a connection's thread,
+/// A call on its way to a worker. Boxed where it is opened: handed on by value it would be written once for each hand, and on the stack of the thread it arrived on,
 /// which is cold where there are many. Empty once it has begun, and freed by the thread it was opened on.
 pub(crate) struct QueuedCall(Box<Option<WaitingCall>>);
 

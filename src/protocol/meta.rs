@@ -188,8 +188,8 @@ fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
 }
 
 impl<'a> Params<'a> {
-    /// Reads them; no `params` at all is the same as `{}`. They are boxed because they are large and handed from hand to hand, on the
-    /// stack of a thread that each connection has.
+    /// Reads them; no `params` at all is the same as `{}`. They are boxed because they are large and handed from hand to hand on the
+    /// stack.
     pub(crate) fn parse(raw: Option<&'a RawValue>) -> Result<Box<Self>, ErrorObject> {
         let Some(raw) = raw else {
             return Ok(Box::default());

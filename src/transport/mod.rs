@@ -1,7 +1,7 @@
 //! Transports: bytes to messages, events to bytes.
 //!
-//! Each connection has one thread that alone reads it and writes what a worker did not send at once; a pipe has one that reads and one that
-//! writes. Must not know handlers or lanes.
+//! One thread at a time has a connection, for as long as its turn lasts: it alone reads it then, and writes what a worker did not send at once; a pipe has one
+//! that reads and one that writes. Must not know handlers or lanes.
 
 pub(crate) mod front;
 #[cfg(any(feature = "tiny-http", all(feature = "http", unix)))]

@@ -120,26 +120,26 @@ fn assert_all_ended(served: &Served) {
     });
 }
 
-/// How often the connection's thread has slept so far.
+/// How often the threads that look after connections have slept so far.
 #[cfg(target_os = "linux")]
 fn sleeps_of_connection() -> u64 {
     let tasks = std::fs::read_dir("/proc/self/task").expect("Linux lists threads");
     let status = |task: std::io::Result<std::fs::DirEntry>| {
         std::fs::read_to_string(task.ok()?.path().join("status")).ok()
     };
-    let all: Vec<String> = tasks.filter_map(status).collect();
-    let connection = all
-        .iter()
-        .find(|status| status.starts_with("Name:\tmcp-conn-"))
-        .expect("there is one connection");
-    let line = connection
-        .lines()
-        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
-        .expect("Linux counts them");
-    line.trim().parse().expect("a number")
+    let all = tasks.filter_map(status);
+    let sleeps = all.filter(|status| status.starts_with("Name:\tmcp-conn-"));
+    let sleeps = sleeps.map(|status| {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        let count = line.expect("Linux counts them").trim().parse::<u64>();
+        count.expect("a number")
+    });
+    sleeps.sum()
 }
 
-/// The connection's thread sleeps once for each call, from one request to the next, and not a second time for the answer.
+/// The thread that a connection has its turns on sleeps once for each call, from one request to the next, and not a second time for the answer.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_answer_costs_one_wake_up() {
@@ -229,7 +229,7 @@ fn an_answer_goes_to_the_page_that_asked_on_a_connection_that_many_use() {
         None,
     ];
     for (id, origin) in (0..).zip(pages.into_iter().cycle().take(24)) {
-        // Long enough that the worker sends it, or so short that the connection's thread may.
+        // Long enough that the worker sends it, or so short that the other thread may.
         let us = if id % 4 < 3 { 500 } else { 0 };
         let ask = http.modern(&call(id, "repeat", json!({ "bytes": 9, "us": us })));
         let ask = match origin {

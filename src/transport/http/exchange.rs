@@ -161,7 +161,7 @@ pub(crate) struct Awaits {
 
 /// What stands above a front and answers its requests.
 ///
-/// Called on the thread whose turn the connection's is. What waits in here says so before ([`about_to_wait`](crate::base::waiting::about_to_wait)); an exchange
+/// Called on the thread that the connection has its turn on. What waits in here says so before ([`about_to_wait`](crate::base::waiting::about_to_wait)); an exchange
 /// holds it only for a moment. While it waits, it hears of a client that leaves ([`Exchange::wait`]). A panic ends this connection and no other.
 pub(crate) trait Serve: Send + Sync + 'static {
     /// What is kept of an exchange that rests: it goes on when it is rung, when something is heard of its client, or when its time is over.

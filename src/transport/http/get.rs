@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::counted::Counted;
-use crate::base::waiting::after;
+use crate::base::waiting::{about_to_wait, after};
 use crate::legacy::{Cursor, Resumed, Sessions, Streams};
 use crate::observe::access::{Outcome, RequestTag};
 use crate::transport::http::endpoint::Endpoint;
@@ -105,6 +105,8 @@ impl Endpoint {
         permit: Counted,
         from: Cursor,
     ) -> io::Result<()> {
+        // For the one who still has it.
+        let _is_relieved = about_to_wait();
         let (unheard, rest) = match streams.resume(from, after(RELIEF_TIMEOUT)) {
             Resumed::Rest(unheard, rest) => (unheard, rest),
             Resumed::Nothing => return reply.refuse(&nothing_behind()),

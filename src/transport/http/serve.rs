@@ -1,6 +1,6 @@
 //! One HTTP exchange from head to last byte, told once for every front: begin reading here.
 //!
-//! Runs on the thread whose turn the connection's is: finds the path, checks the head, reads the body, hands the message to the engine and what it
+//! Runs on the thread that the connection has its turn on: finds the path, checks the head, reads the body, hands the message to the engine and what it
 //! answers to `write`. While the server drains, nothing is refused here that may belong to an accepted call: the answer to a question of ours, a
 //! cancellation, a client that comes back for its stream, the end of a session. New calls are refused by their lanes; inline tools have none and are answered.
 //! Must not know how bytes are read, which lane runs what, or what a method means.
@@ -133,7 +133,7 @@ fn tag<E: Exchange>(exchange: &E) -> RequestTag {
 }
 
 impl Endpoint {
-    /// Everything that stands in the head. Who may not call at all learns nothing else. Out of line, like the branches of `serve`: each connection has a stack.
+    /// Everything that stands in the head. Who may not call at all learns nothing else. Out of line, like the branches of `serve`: a turn is to touch little of its stack.
     #[inline(never)]
     fn check<E: Exchange>(&self, exchange: &E, route: Option<Route>) -> Result<Verb, HttpRefusal> {
         self.callers.check_host(exchange)?;

@@ -14,10 +14,10 @@
 //!        close ◀─────────────┴────┴──────────────────────────────────────────┘
 //! ```
 //!
-//! Between two requests, and while its call runs, it *rests*: no thread has it, and a turn begins with what was heard. To linger is to read what a client still
+//! Between two requests, and while its call runs and is no stream yet, it *rests*: no thread has it, and a turn begins with what was heard. To linger is to read what a client still
 //! sends, for a moment: closing a socket with unread bytes resets it, and takes the answer with it.
 //!
-//! What the others may do meanwhile stands in `link.rs`. The thread whose turn it is owns the socket; nobody else reads it, and nobody else writes but a worker that sends an answer,
+//! What the others may do meanwhile stands in `link.rs`. The thread that it has its turn on owns the socket; nobody else reads it, and nobody else writes but a worker that sends an answer,
 //! as far as the kernel takes it at once, while the connection rests or waits for it (the short way). It must not know lanes, handlers or MCP, nor who accepts connections.
 //!
 //! # When has a client left?
@@ -27,7 +27,7 @@
 //!
 //! - It matters only where something is waited for that ends with it, a modern call or a stream ([`Exchange::wait`]). A half-closed client that is answered without waiting gets its answer.
 //! - Requests that it had sent ahead are not executed: when a departure was seen, the connection ends after the exchange.
-//! - A byte that was sent ahead does not hide a departure, because on Linux the kernel tells of the end itself (`POLLRDHUP`). Elsewhere it does hide it, until a write fails.
+//! - A byte that was sent ahead does not hide a departure, because on Linux the kernel tells of the end itself (`EPOLLRDHUP`, `POLLRDHUP`). Elsewhere it does hide it, until a write fails.
 //!
 //! A write that fails means the same. When the front itself has shut the reading side, at the very moment in which a request arrived, its end says nothing, and only a failing write counts.
 

@@ -46,7 +46,7 @@ pub(super) enum BodyFraming {
     Chunked,
 }
 
-/// Up to this many fields are parsed without asking the heap for room; real clients send about ten. No more, because the pages of stack that a connection has once touched are most of what it costs while it is idle.
+/// Up to this many fields are parsed without asking the heap for room; real clients send about ten. No more, because each thread that reads heads keeps the pages of stack that it has once touched.
 const FIELDS_ON_STACK: usize = 16;
 
 pub(super) const BAD_VALUE: Refused = bad("a header value is malformed");

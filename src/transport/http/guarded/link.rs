@@ -50,7 +50,7 @@ impl Link {
         }
     }
 
-    /// The owner waits for a request. The caller must look at `Connections::is_stopping` afterwards: either it sees that the front stops,
+    /// The connection waits for a request. The caller must look at `Connections::is_stopping` afterwards: either it sees that the front stops,
     /// or the front sees that it is idle.
     pub(super) fn begin_idle(&self) {
         self.stamp();
@@ -60,7 +60,7 @@ impl Link {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
     }
 
-    /// A worker's answer has left. The owner goes on to no other request before it is told so, but it may have shut or cut the connection by then.
+    /// A worker's answer has left. The connection goes on to no other request before that is known, but it may have shut or cut the connection by then.
     pub(super) fn answered(&self) {
         self.stamp();
         let relaxed = Ordering::Relaxed;

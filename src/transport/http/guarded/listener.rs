@@ -1,7 +1,7 @@
 //! Accepts connections until it is told to stop, and says no to those that there is no room for.
 //!
 //! Never blocked by a peer: a refusal is one write that does not block, and the refused connection is kept open for a moment
-//! without a thread, so that its client can read why. For the threads of connections that make room it waits a moment. Must not know HTTP beyond that one answer.
+//! without a thread, so that its client can read why. For connections that are to make room it waits a moment. Between two connections it oversees the reactors. Must not know HTTP beyond that one answer.
 
 use std::collections::VecDeque;
 use std::fs::File;

@@ -1,6 +1,6 @@
 //! The guarded front: our own HTTP/1.1 on plain threads, below the [`Exchange`](super::exchange::Exchange) seam.
 //!
-//! One thread at a time owns a connection and its socket, the same for all that rest; every wait has a deadline and every size a bound; what is ambiguous is
+//! One thread at a time owns a connection and its socket, one for many that rest; every wait has a deadline and every size a bound; what is ambiguous is
 //! refused. It must not know MCP. In reading order, each knowing only those before it:
 //!
 //! - `head`, `scan`, `odd_bytes`, `body`: bytes to values, pure;

@@ -1,4 +1,4 @@
-//! The *reactor*: connections that rest, and the one thread that hears of all of them and gives each its turn.
+//! The *reactor*: connections that rest, and the one thread that hears of them and gives each its turn.
 //!
 //! ```text
 //!   arrives, is rung, is heard of, its time is over
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! So a connection costs a thread only while something of it is waited for that cannot rest: half a request, a reader that is slow, a stream. What is about to
-//! wait says so ([`about_to_wait`](crate::base::waiting::about_to_wait)); what does not, or computes, is found out by the [`Overseer`]. Must not know what is asked, nor how it is answered.
+//! wait says so ([`about_to_wait`](crate::base::waiting::about_to_wait)); what does not, or computes, is found out by the [`Overseer`], on the thread that accepts. Must not know what is asked, nor how it is answered.
 
 use std::collections::VecDeque;
 use std::io;

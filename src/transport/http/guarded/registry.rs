@@ -274,7 +274,7 @@ impl Connections {
         table = waited.expect(HELD).0;
         if table.living > 0 {
             log::error!(
-                "{} connections do not end and are left behind",
+                "{} threads of connections do not end and are left behind",
                 table.living
             );
             return cut;

@@ -1,4 +1,4 @@
-//! What the thread of an exchange waits for: the next item of its outbox, a client that leaves, a silence that is too long.
+//! What an exchange waits for, at rest or on a thread: the next item of its outbox, a client that leaves, a silence that is too long.
 //!
 //! Must not know what is written, or in which form.
 
@@ -6,7 +6,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::base::limits::Limits;
-use crate::base::waiting::{after, look_and_yield};
+use crate::base::waiting::{about_to_wait, after, look_and_yield};
 use crate::outbox::{Item, Outbox, OutboxReceiver, Pending, Rings, ShortWay, Wake};
 use crate::transport::http::exchange::{Awaits, Exchange, Heard, Heeds};
 
@@ -19,7 +19,7 @@ pub(in crate::transport::http) struct Incoming {
     watches: bool,
     /// What is heeded of the client: of what has been seen already nothing more.
     heeds: Heeds,
-    /// An answer that goes the short way need not wake this thread: its next request does, so that each exchange costs one wake-up.
+    /// An answer that goes the short way need not wake the connection: its next request does, so that each exchange costs one wake-up.
     sleeps_on: bool,
     /// Whether the exchange may rest while it waits.
     may_rest: bool,
@@ -216,6 +216,7 @@ impl Incoming {
 
     /// Waits for the outbox, and looks for the client from time to time.
     fn look<E: Exchange>(&mut self, exchange: &mut E) -> io::Result<Next> {
+        let _is_relieved = about_to_wait();
         loop {
             let until = match self.watches {
                 true => self.speak_at.min(after(LOOK)),

@@ -95,7 +95,7 @@ pub(super) fn write<E: Exchange>(
     stream((reply, permit), incoming, next, accepted).map(|()| None)
 }
 
-/// The same from the first event on. Out of line, because each connection has a stack of its own.
+/// The same from the first event on. Out of line, because few calls come to it.
 #[inline(never)]
 fn stream<E: Exchange>(
     (reply, permit): (HttpReply<'_, E>, Counted),

@@ -124,6 +124,9 @@ impl<S: Serve> Exchange for Connection<S> {
     }
 
     fn begin_stream(&mut self, fields: &[(&str, &str)]) -> io::Result<()> {
+        if !about_to_wait() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         self.decide_close();
         self.answer.begin_stream(fields)
     }
