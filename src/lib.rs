@@ -85,7 +85,7 @@
 //!
 //! ```text
 //! mcp-accept ── a connection: the reactor's inbox and bell ─────────▶ mcp-conn-<n>, which runs the reactor
-//! mcp-conn-<n>, mcp-accept ── the reactor, of a thread that waits:
+//! mcp-conn-<n>, its overseer ── the reactor, of a thread that waits:
 //!                             condition variable, or a new thread ──▶ mcp-conn-<n>, a spare one
 //! mcp-conn-<n>, mcp-pipe-reader ── a call: the lane's queue ────────▶ mcp-<lane>-<n>
 //! mcp-<lane>-<n> ── an event, or what of an answer the kernel did

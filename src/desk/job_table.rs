@@ -11,6 +11,7 @@ use std::sync::{Arc, MutexGuard};
 use crate::base::budget::Charge;
 use crate::base::life::Life;
 use crate::base::lock::Lock;
+use crate::base::waiting::about_to_wait;
 use crate::desk::record::{JobRecord, JobStatus};
 
 /// Stops the attempt that runs.
@@ -96,8 +97,12 @@ impl JobEntry {
         }
     }
 
+    /// Waits for who changes it, who may be waiting for its store.
     pub(crate) fn lock(&self) -> MutexGuard<'_, JobState> {
-        self.state.lock()
+        self.state.try_lock().unwrap_or_else(|| {
+            let _is_relieved = about_to_wait();
+            self.state.lock()
+        })
     }
 
     /// How far it is, and how often it has changed, without waiting for who changes it.

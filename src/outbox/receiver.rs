@@ -1,4 +1,4 @@
-//! The consumer side of an outbox: what the one who writes finds there, in order, and what its leaving means.
+//! The consumer side of an outbox: what its reader finds there, in order, and what its leaving means.
 //!
 //! Must not know what is written, or where.
 
@@ -14,7 +14,7 @@ use crate::outbox::producer::{
 };
 use crate::outbox::queue::Item;
 
-/// The consumer side, owned by the one who writes.
+/// The consumer side, owned by its reader.
 pub(crate) struct OutboxReceiver(pub(super) Arc<SharedOutbox>);
 
 /// Why there is no item.

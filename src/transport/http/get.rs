@@ -105,7 +105,7 @@ impl Endpoint {
         permit: Counted,
         from: Cursor,
     ) -> io::Result<()> {
-        // For the one who still has it.
+        // For its other connection to let go of it.
         let _is_relieved = about_to_wait();
         let (unheard, rest) = match streams.resume(from, after(RELIEF_TIMEOUT)) {
             Resumed::Rest(unheard, rest) => (unheard, rest),

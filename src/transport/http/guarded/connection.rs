@@ -153,6 +153,11 @@ impl<S: Serve> Connection<S> {
         }
     }
 
+    /// So long its peer could do nothing, for the process did not run.
+    pub(super) fn lose(&mut self, time: Duration) {
+        self.wire.lost += time;
+    }
+
     pub(super) fn link(&self) -> Arc<Link> {
         Arc::clone(&self.wire.link)
     }

@@ -1,7 +1,7 @@
 //! Accepts connections until it is told to stop, and says no to those that there is no room for.
 //!
 //! Never blocked by a peer: a refusal is one write that does not block, and the refused connection is kept open for a moment
-//! without a thread, so that its client can read why. For connections that are to make room it waits a moment. Between two connections it oversees the reactors. Must not know HTTP beyond that one answer.
+//! without a thread, so that its client can read why. For connections that are to make room it waits a moment. Must not know HTTP beyond that one answer.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::Shutdown;
 
-use super::reactor::{Oversee, Welcome};
+use super::reactor::Welcome;
 use super::registry::Connections;
 use super::socket::{Bell, Socket, Wait, poll_timeout};
 use crate::base::limits::Limits;
@@ -40,10 +40,9 @@ pub(super) trait Accept: AsFd {
 pub(super) struct Acceptor<A> {
     listener: A,
     welcome: Welcome,
-    oversee: Oversee,
     connections: Arc<Connections>,
     limits: Arc<Limits>,
-    /// Rung when there is something to look at besides the listener: the front stops, or the reactors are at work.
+    /// Rung when there is something to look at besides the listener: the front stops.
     bell: Arc<Bell>,
     /// Given up when descriptors run out, so that one more client can be told.
     reserve: Option<File>,
@@ -54,7 +53,7 @@ pub(super) struct Acceptor<A> {
 impl<A: Accept> Acceptor<A> {
     pub(super) fn new(
         listener: A,
-        (welcome, oversee): (Welcome, Oversee),
+        welcome: Welcome,
         connections: Arc<Connections>,
         limits: Arc<Limits>,
         bell: Arc<Bell>,
@@ -65,7 +64,6 @@ impl<A: Accept> Acceptor<A> {
             retry: Backoff::default(),
             listener,
             welcome,
-            oversee,
             connections,
             limits,
             bell,
@@ -129,8 +127,7 @@ impl<A: Accept> Acceptor<A> {
     fn wait_for_connection(&mut self) {
         let until = self.refused.close_expired();
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let look = (self.oversee)();
-        self.wait(true, left.into_iter().chain(look).min());
+        self.wait(true, left);
     }
 
     /// Waits to be woken, for a connection if asked to, or until the time is over.

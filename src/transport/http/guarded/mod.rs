@@ -89,8 +89,8 @@ impl GuardedFront {
             bell: Arc::clone(&bell),
             acceptor: None,
         };
-        let reactors = reactor::start(&serve, &common, Arc::clone(&bell))?;
-        let acceptor = Acceptor::new(listener, reactors, connections, limits, bell)?;
+        let welcome = reactor::start(&serve, &common)?;
+        let acceptor = Acceptor::new(listener, welcome, connections, limits, bell)?;
         let thread = thread::Builder::new().name("mcp-accept".to_owned());
         front.acceptor = Some(thread.spawn(move || acceptor.run())?);
         Ok(front)

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! So a connection costs a thread only while something of it is waited for that cannot rest: half a request, a reader that is slow, a stream. What is about to
-//! wait says so ([`about_to_wait`](crate::base::waiting::about_to_wait)); what does not, or computes, is found out by the [`Overseer`], on the thread that accepts. Must not know what is asked, nor how it is answered.
+//! wait says so ([`about_to_wait`](crate::base::waiting::about_to_wait)); what does not, or computes, is found out by the [`Overseer`]. Must not know what is asked, nor how it is answered.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::connection::{Common, Connection, TurnEnd};
 use super::link::Link;
 use super::readiness::{News, Readiness};
-use super::registry::Leave;
+use super::registry::{Connections, Leave};
 use super::socket::Bell;
 use crate::base::lock::Lock;
 use crate::base::log;
@@ -34,6 +34,9 @@ use crate::transport::http::exchange::{Heard, Heeds, Serve};
 
 /// One for so many cores: a turn takes a tenth of the time that a call takes in all.
 const CORES_EACH: usize = 4;
+
+/// Who is heard of so late, for that the process did not run.
+const SUSPENDED: Duration = Duration::from_secs(1);
 
 /// A turn that lasts until it has been seen twice, this far apart, is one that waits or computes.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -87,43 +90,39 @@ pub(super) struct Overseer {
     bell: Arc<Bell>,
 }
 
-/// Has a turn that lasts be relieved. Whether to call it again in a moment.
-pub(super) type Oversee = Box<dyn FnMut() -> Option<Duration> + Send>;
-
 /// What is done with a connection that has been admitted.
 pub(super) type Welcome = Arc<dyn Fn(Arc<Link>, Leave) + Send + Sync>;
 
-/// Starts the reactors. They end when the front is stopping and the last connection has ended.
-pub(super) fn start<S: Serve>(
-    serve: &Arc<S>,
-    common: &Arc<Common>,
-    bell: Arc<Bell>,
-) -> io::Result<(Welcome, Oversee)> {
+/// Starts the reactors and their overseer. They end when the front has stopped and the last connection has ended.
+pub(super) fn start<S: Serve>(serve: &Arc<S>, common: &Arc<Common>) -> io::Result<Welcome> {
+    let connections = &common.connections;
     let overseer = Arc::new(Overseer {
         sleeps: AtomicBool::new(true),
-        bell,
+        bell: connections.add_bell()?,
     });
     let mut inboxes = Vec::new();
     for _ in 0..reactors() {
         inboxes.push(Inbox::start(serve, common, &overseer)?);
     }
-    let bells = inboxes
-        .iter()
-        .map(|inbox| Arc::clone(&inbox.bell))
-        .collect();
-    common.connections.on_end(bells);
-    let welcoming = inboxes.clone();
+    let overseen = inboxes.clone();
+    let all = Arc::clone(connections);
+    let oversee = move || overseer.run(&overseen, &all);
+    connections.run(Box::new(oversee), threads_max(common))?;
     let next = AtomicUsize::new(0);
     let welcome = move |link, leave: Leave| {
         let next = next.fetch_add(1, Ordering::Relaxed);
-        let inbox = &welcoming[next % welcoming.len()];
+        let inbox = &inboxes[next % inboxes.len()];
         let ring = inbox.ring_of(leave.number);
         let connection = Connection::new(link, leave, Arc::clone(&inbox.common), ring);
         inbox.post(Post::Arrives(Box::new(connection)));
     };
-    let mut seen = vec![0; inboxes.len()];
-    let oversee = move || overseer.oversee(&inboxes, &mut seen);
-    Ok((Arc::new(welcome), Box::new(oversee)))
+    Ok(Arc::new(welcome))
+}
+
+/// One for each connection, for a while, and those that are there for all.
+fn threads_max(common: &Common) -> usize {
+    let connections_max = common.limits.connections_max;
+    connections_max.saturating_add(reactors() + 1)
 }
 
 pub(super) fn reactors() -> usize {
@@ -133,6 +132,17 @@ pub(super) fn reactors() -> usize {
 }
 
 impl Overseer {
+    /// On a thread that does nothing else, so that nothing keeps it from looking.
+    fn run<S: Serve>(&self, inboxes: &[Arc<Inbox<S>>], connections: &Connections) {
+        let mut seen = vec![0; inboxes.len()];
+        while !connections.is_over() {
+            let time = self.oversee(inboxes, &mut seen);
+            self.bell.wait_for_ring(time);
+        }
+        connections.thread_is_spare();
+    }
+
+    /// Has turns be relieved that last. When to look again, if not when it is rung.
     fn oversee<S: Serve>(&self, inboxes: &[Arc<Inbox<S>>], seen: &mut [u64]) -> Option<Duration> {
         let mut quiet = true;
         for (inbox, seen) in inboxes.iter().zip(&mut *seen) {
@@ -164,7 +174,7 @@ impl<S: Serve> Inbox<S> {
         common: &Arc<Common>,
         overseer: &Arc<Overseer>,
     ) -> io::Result<Arc<Self>> {
-        let bell = Arc::new(Bell::new()?);
+        let bell = common.connections.add_bell()?;
         let reactor = Box::new(Reactor {
             readiness: Readiness::new(&bell)?,
             resting: Vec::new(),
@@ -205,13 +215,8 @@ impl<S: Serve> Inbox<S> {
 
     fn start_run(self: &Arc<Self>) -> io::Result<()> {
         let inbox = Arc::clone(self);
-        let threads_max = self
-            .common
-            .limits
-            .connections_max
-            .saturating_add(reactors());
         let connections = &self.common.connections;
-        connections.run(Box::new(move || inbox.run()), threads_max)
+        connections.run(Box::new(move || inbox.run()), threads_max(&self.common))
     }
 
     /// Runs the reactor that is lent to nobody, until it is over or another thread runs it.
@@ -258,9 +263,13 @@ impl<S: Serve> Inbox<S> {
         while matches!(turn, TurnEnd::Again) {
             turn = self.proceed(&mut connection, Heard::Bell);
         }
+        let rests = match turn {
+            TurnEnd::Rests(_) => Some(connection),
+            _ => end(connection),
+        };
         // Before the connection is anywhere else, or threads would be wanted for more of them than there may be.
         self.common.connections.thread_is_spare();
-        if let TurnEnd::Rests(..) = turn {
+        if let Some(connection) = rests {
             self.post(Post::Arrives(connection));
         }
         None
@@ -277,15 +286,16 @@ impl<S: Serve> Inbox<S> {
 
     /// Has another thread run the reactor, if this run still has it. False if there is no thread.
     fn relieve(self: &Arc<Self>, run: Option<u64>) -> bool {
-        match &mut *self.lent.lock() {
-            Some(lent) if lent.run == run => lent.run = None,
-            _ => return true,
+        // Held until it is known: the other thread waits for it, and so does a turn that ends meanwhile.
+        let mut lent = self.lent.lock();
+        let Some(lent) = lent.as_mut().filter(|lent| lent.run == run) else {
+            return true;
+        };
+        let is_started = self.start_run().is_ok();
+        if is_started {
+            lent.run = None;
         }
-        let started = self.start_run();
-        if let (Err(_), Some(lent)) = (&started, &mut *self.lent.lock()) {
-            lent.run = run;
-        }
-        started.is_ok()
+        is_started
     }
 
     /// Relieves the turn that lasts, unless it has just begun. Whether there is one.
@@ -354,10 +364,16 @@ impl<S: Serve> Reactor<S> {
 
     fn find_due(&mut self, now: Instant) {
         self.due = None;
-        for connection in self.resting.iter().flatten() {
-            match connection.rests_until <= now {
-                true => self.news.push_back((connection.number, Heard::Silence)),
-                false => put_first(&mut self.due, connection.rests_until),
+        for connection in self.resting.iter_mut().flatten() {
+            let late = now.checked_duration_since(connection.rests_until);
+            match late {
+                Some(late) => {
+                    if late > SUSPENDED {
+                        connection.lose(late);
+                    }
+                    self.news.push_back((connection.number, Heard::Silence));
+                }
+                None => put_first(&mut self.due, connection.rests_until),
             }
         }
     }
@@ -374,7 +390,7 @@ impl<S: Serve> Reactor<S> {
         let heeded = mem::replace(&mut connection.heeded, heeds);
         let watched = self.readiness.watch(number, &link.socket, heeded, heeds);
         match turn {
-            TurnEnd::Ends => return,
+            TurnEnd::Ends => return drop(end(connection)),
             TurnEnd::Again => self.again.push((number, Heard::Bell)),
             TurnEnd::Rests(_) => put_first(&mut self.due, connection.rests_until),
         }
@@ -394,6 +410,12 @@ impl<S: Serve> Reactor<S> {
         }
         self.resting[number] = Some(connection);
     }
+}
+
+/// Ends a connection; `None`. A panic of what it holds harms nobody else.
+fn end<S: Serve>(connection: Box<Connection<S>>) -> Option<Box<Connection<S>>> {
+    let _reported_by_the_hook = catch_unwind(AssertUnwindSafe(|| drop(connection)));
+    None
 }
 
 fn put_first(due: &mut Option<Instant>, other: Instant) {

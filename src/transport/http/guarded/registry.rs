@@ -42,6 +42,8 @@ pub(super) type ThreadWork = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 pub(super) struct Connections {
     stopping: AtomicBool,
+    /// The front has stopped: no connection will be admitted any more.
+    has_stopped: AtomicBool,
     /// How many are open, with those of other fronts. Readable without the lock.
     count: Arc<AtomicUsize>,
     table: Lock<ConnectionTable>,
@@ -94,14 +96,16 @@ impl Connections {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    /// Whether the front stops, and no connection is left.
+    /// Whether the front has stopped, and no connection is left.
     pub(super) fn is_over(&self) -> bool {
-        self.is_stopping() && self.table.lock().open.is_empty()
+        self.has_stopped.load(Ordering::SeqCst) && self.table.lock().open.is_empty()
     }
 
-    /// Rings these when that may have come.
-    pub(super) fn on_end(&self, bells: Vec<Arc<Bell>>) {
-        *self.bells.lock() = bells;
+    /// A bell that is rung when that may have come.
+    pub(super) fn add_bell(&self) -> io::Result<Arc<Bell>> {
+        let bell = Arc::new(Bell::new()?);
+        self.bells.lock().push(Arc::clone(&bell));
+        Ok(bell)
     }
 
     /// Opens a connection, until what comes back is dropped. The socket comes back when there is no room.
@@ -231,7 +235,7 @@ impl Connections {
         table.waiting.pop_front()
     }
 
-    /// From now on connections close when they have answered; those that wait for a request close at once.
+    /// From now on connections close when they have answered; those that wait for a request close at once. Nobody may accept any more.
     pub(super) fn stop(&self) {
         self.announce_stop();
         let table = self.table.lock();
@@ -240,6 +244,7 @@ impl Connections {
             link.close_if_idle();
         }
         drop(table);
+        self.has_stopped.store(true, Ordering::SeqCst);
         self.ring();
     }
 

@@ -242,6 +242,15 @@ impl Bell {
         let _heard_already = rustix::io::read(self.ends().0, &mut [0_u8; 8]);
     }
 
+    /// Waits until it is rung, so long. It may also return for no reason.
+    pub(super) fn wait_for_ring(&self, time: Option<Duration>) {
+        let mut polled = [PollFd::new(self, PollFlags::IN)];
+        let _interrupted = poll(&mut polled, poll_timeout(time).as_ref());
+        if !polled[0].revents().is_empty() {
+            self.hush();
+        }
+    }
+
     /// Waits until it is rung, or until the client does what is heeded. It may also return for no reason, as [`Heard::Bell`].
     pub(super) fn wait(&self, socket: &Socket, heeds: Heeds, time: Option<Duration>) -> Heard {
         let (rung, _) = self.ends();

@@ -47,8 +47,8 @@ pub(super) struct Wire {
     pub(super) limits: Arc<Limits>,
     /// What the socket's read timeout is set to. Zero before it is first set.
     read_timeout: Duration,
-    /// The time in which the process did not run, as far as it was noticed here.
-    lost: Duration,
+    /// The time in which the process did not run, as far as it was noticed.
+    pub(super) lost: Duration,
 }
 
 impl Wire {

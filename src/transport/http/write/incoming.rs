@@ -216,7 +216,9 @@ impl Incoming {
 
     /// Waits for the outbox, and looks for the client from time to time.
     fn look<E: Exchange>(&mut self, exchange: &mut E) -> io::Result<Next> {
-        let _is_relieved = about_to_wait();
+        if !about_to_wait() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         loop {
             let until = match self.watches {
                 true => self.speak_at.min(after(LOOK)),

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::super::bound::Listener;
 use super::super::listener::REFUSED_MAX;
 use super::super::listener::{Accept, Acceptor};
-use super::super::reactor::{Oversee, Welcome};
+use super::super::reactor::Welcome;
 use super::super::registry::Connections;
 use super::super::socket::{Bell, Socket};
 use super::*;
@@ -219,7 +219,8 @@ fn many_short_connections() {
     let slow = Arc::clone(&serve);
     let front = GuardedFront::start(any_port(), slow, limits, memory, count).expect("it starts");
     let address = front.address.expect("TCP");
-    let reactors = super::super::reactor::reactors();
+    // And the overseer.
+    let reactors = super::super::reactor::reactors() + 1;
     let mut most = 0;
     // One crowd after another, then one that comes while the spare threads of the last one leave.
     for pause in [0, 0, 0, 0, 2000, 0, 0] {
@@ -338,11 +339,10 @@ fn accepting_backs_off_while_it_fails_and_recovers() {
     let bell = Arc::new(Bell::new().expect("a descriptor"));
     let (accepted_in, accepted) = unbounded();
     let welcome: Welcome = Arc::new(move |_, _| accepted_in.send(()).expect("the test listens"));
-    let reactors: (Welcome, Oversee) = (welcome, Box::new(|| None));
     let limits = Arc::new(patient());
     let acceptor = Acceptor::new(
         listener,
-        reactors,
+        welcome,
         Arc::clone(&connections),
         limits,
         Arc::clone(&bell),

@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use super::super::connection::Common;
 use super::super::reactor;
 use super::super::registry::Connections;
-use super::super::socket::{Bell, Socket};
+use super::super::socket::Socket;
 use super::*;
 
 #[test]
@@ -384,8 +384,7 @@ fn connect_by_packets(site: &Site) -> (Client<UnixStream>, Arc<Connections>) {
         memory: Arc::clone(&site.memory),
         slips: Lock::default(),
     });
-    let bell = Arc::new(Bell::new().expect("a descriptor"));
-    let (welcome, _) = reactor::start(&toy, &common, bell).expect("it starts");
+    let welcome = reactor::start(&toy, &common).expect("it starts");
     let socket = Socket {
         fd: ours,
         peer: None,
@@ -438,6 +437,7 @@ fn an_answer_is_one_write_and_so_is_the_end_of_a_stream() {
         assert!(whole.starts_with(b"HTTP/1.1 200 OK\r\n") && whole.ends_with(end));
     }
     drop(client);
+    connections.stop();
     assert_eq!(connections.join(Instant::now() + PATIENCE), 0);
     site.close();
 }
