@@ -25,7 +25,7 @@
 //! *A client that has ended its side of the connection while its request is being answered has left, whatever it sent before that.* TCP cannot tell a client that closed from one that
 //! only shut its writing side and still reads, so one of the two has to suffer; we choose as nginx, Go and Node do. Three things follow, and each has a test:
 //!
-//! - It matters only where something is waited for that ends with it, a modern call or a stream ([`Exchange::wait`]). A half-closed client that is answered without waiting gets its answer.
+//! - It matters only where something is waited for that ends with it, a modern call or a stream ([`Exchange::wait`](crate::transport::http::exchange::Exchange::wait)). A half-closed client that is answered without waiting gets its answer.
 //! - Requests that it had sent ahead are not executed: when a departure was seen, the connection ends after the exchange.
 //! - A byte that was sent ahead does not hide a departure, because on Linux the kernel tells of the end itself (`EPOLLRDHUP`, `POLLRDHUP`). Elsewhere it does hide it, until a write fails.
 //!
