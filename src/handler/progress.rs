@@ -42,10 +42,10 @@ impl Progress {
             out.extend_from_slice(b"{\"progressToken\":");
             write_json(out, token);
             out.extend_from_slice(b",\"progress\":");
-            write_json(out, &self.progress);
+            write_number(out, self.progress);
             if let Some(total) = &self.total {
                 out.extend_from_slice(b",\"total\":");
-                write_json(out, total);
+                write_number(out, *total);
             }
             if let Some(message) = &self.message {
                 out.extend_from_slice(b",\"message\":");
@@ -72,6 +72,15 @@ impl Progress {
 
         /// A sentence for people.
         message(message: impl Into<String>) => message = Some(message.into());
+    }
+}
+
+/// A whole number without a fraction, which readers of whole numbers take, too.
+fn write_number(out: &mut Vec<u8>, number: f64) {
+    let whole = number as i64;
+    match whole as f64 == number && whole.unsigned_abs() < 1 << 53 {
+        true => write_json(out, &whole),
+        false => write_json(out, &number),
     }
 }
 

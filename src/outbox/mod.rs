@@ -9,7 +9,7 @@ mod short;
 
 pub(crate) use self::answer::{Admission, Answer, Pace, Rest, ShortSent, ShortWay};
 pub(crate) use self::producer::{Accounts, AnswerSlot, Bounds, Outbox, Wake};
-pub(crate) use self::queue::{EventKind, EventSource, Item};
+pub(crate) use self::queue::{EventKind, EventSource, Events, Item};
 pub(crate) use self::receiver::{OutboxReceiver, Pending, Rings, outbox};
 pub(crate) use self::short::short_way_is_on;
 

@@ -5,6 +5,7 @@
 //! call. Must not know who waits.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,6 +99,10 @@ struct Event {
     source: Option<Arc<EventSource>>,
 }
 
+/// Events that are taken out together, to be written together.
+#[derive(Default)]
+pub(crate) struct Events(VecDeque<(u64, Event)>);
+
 /// The queue.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -132,9 +137,9 @@ impl Queue {
     /// Puts an item in, of this call if it is one's.
     pub(super) fn push(&mut self, item: Item, source: Option<&Arc<EventSource>>) {
         self.bytes += item.len();
-        let number = self.number();
+        self.last += 1;
         self.firm.push_back(Firm {
-            number,
+            number: self.last,
             item,
             source: source.map(Arc::clone),
         });
@@ -199,12 +204,12 @@ impl Queue {
 
     fn insert(&mut self, event: Event) {
         self.bytes += event.bytes.len();
-        self.cost += event.bytes.capacity() + EVENT_BYTES;
+        self.cost += event.cost();
         if let (EventKind::Progress, Some(source)) = (event.kind, &event.source) {
             source.progress.fetch_add(1, Ordering::Relaxed);
         }
-        let number = self.number();
-        self.events[event.kind as usize].push_back((number, event));
+        self.last += 1;
+        self.events[event.kind as usize].push_back((self.last, event));
     }
 
     /// Drops the event that counts least, if there is one that counts for no more than one of this kind.
@@ -232,17 +237,10 @@ impl Queue {
         if let Some(source) = &event.source {
             source.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        let bytes = self.take_out(event);
-        self.give_back(bytes.capacity() + EVENT_BYTES);
-        true
-    }
-
-    fn take_out(&mut self, event: Event) -> Vec<u8> {
         self.bytes -= event.bytes.len();
-        if let (EventKind::Progress, Some(source)) = (event.kind, &event.source) {
-            source.progress.fetch_sub(1, Ordering::Relaxed);
-        }
-        event.bytes
+        self.give_back(event.cost());
+        let _dropped = event.taken();
+        true
     }
 
     fn give_back(&mut self, cost: usize) {
@@ -306,24 +304,28 @@ impl Queue {
         Some(answer)
     }
 
-    /// The events that were put in before everything else, about this many bytes of them.
-    pub(super) fn pop_events(&mut self, into: &mut Vec<Vec<u8>>, bytes_max: usize) {
-        let mut left = bytes_max;
-        while left > 0
-            && let Some(Some(kind)) = self.first()
+    /// The events that were put in before everything else, about this many bytes of them, into an empty list.
+    pub(super) fn pop_events(&mut self, into: &mut Events, bytes_max: usize) {
+        let mut kinds = (self.events.iter_mut()).filter(|events| !events.is_empty());
+        if let (Some(all), None) = (kinds.next(), kinds.next())
+            && self.firm.is_empty()
+            && self.bytes <= bytes_max
         {
-            // A run of them, up to what is first of everything else.
-            let others = (0..).zip(&self.events).filter(|(other, _)| *other != kind);
-            let others = others.filter_map(|(_, events)| events.front().map(|front| front.0));
-            let firm = self.firm.front().map(|front| front.number);
-            let until = others.chain(firm).min().unwrap_or(u64::MAX);
-            while left > 0 && (self.events[kind].front()).is_some_and(|(number, _)| *number < until)
-            {
-                if let Some(bytes) = self.pop_event(kind) {
-                    left = left.saturating_sub(bytes.len());
-                    into.push(bytes);
-                }
-            }
+            // In one step, for a producer may wait for the lock.
+            mem::swap(all, &mut into.0);
+            self.bytes = 0;
+            self.in_hand = self.cost;
+            return;
+        }
+        let mut taken = 0;
+        while taken < bytes_max
+            && let Some(Some(kind)) = self.first()
+            && let Some((number, event)) = self.events[kind].pop_front()
+        {
+            taken += event.bytes.len();
+            self.bytes -= event.bytes.len();
+            self.in_hand += event.cost();
+            into.0.push_back((number, event));
         }
     }
 
@@ -338,15 +340,14 @@ impl Queue {
     /// Takes out the first event of this kind. `None` if it is not to be sent.
     fn pop_event(&mut self, kind: usize) -> Option<Vec<u8>> {
         let (_, event) = self.events[kind].pop_front()?;
-        let is_sent = is_wanted(event.source.as_ref());
-        let bytes = self.take_out(event);
-        let cost = bytes.capacity() + EVENT_BYTES;
-        if !is_sent {
-            self.give_back(cost);
-            return None;
+        let cost = event.cost();
+        self.bytes -= event.bytes.len();
+        let sent = event.taken();
+        match sent {
+            Some(_) => self.in_hand += cost,
+            None => self.give_back(cost),
         }
-        self.in_hand += cost;
-        Some(bytes)
+        sent
     }
 
     /// Whether this change waits already and will be sent.
@@ -389,10 +390,28 @@ impl Queue {
             firm.item.ended_unread();
         }
     }
+}
 
-    fn number(&mut self) -> u64 {
-        self.last += 1;
-        self.last
+impl Event {
+    fn cost(&self) -> usize {
+        self.bytes.capacity() + EVENT_BYTES
+    }
+
+    /// It has been taken out: its message, if it is to be sent.
+    fn taken(self) -> Option<Vec<u8>> {
+        if let (EventKind::Progress, Some(source)) = (self.kind, &self.source) {
+            source.progress.fetch_sub(1, Ordering::Relaxed);
+        }
+        is_wanted(self.source.as_ref()).then_some(self.bytes)
+    }
+}
+
+impl Iterator for Events {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let mut events = iter::from_fn(|| self.0.pop_front());
+        events.find_map(|(_, event)| event.taken())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::outbox::answer::{Answer, ShortWay};
 use crate::outbox::producer::{
     Accounts, Bounds, Outbox, OutboxState, ReceiverWait, SharedOutbox, Wake,
 };
-use crate::outbox::queue::Item;
+use crate::outbox::queue::{Events, Item};
 
 /// The consumer side, owned by its reader.
 pub(crate) struct OutboxReceiver(pub(super) Arc<SharedOutbox>);
@@ -106,8 +106,8 @@ impl OutboxReceiver {
         }
     }
 
-    /// Takes the events that are next, about this many bytes of them.
-    pub(crate) fn take_events(&self, into: &mut Vec<Vec<u8>>, bytes_max: usize) {
+    /// Takes the events that are next, about this many bytes of them, into an empty list.
+    pub(crate) fn take_events(&self, into: &mut Events, bytes_max: usize) {
         let mut state = self.0.lock();
         if !state.sending && !state.superseded && !state.has_sent {
             state.queue.pop_events(into, bytes_max);

@@ -136,6 +136,32 @@ fn events_of_a_cancelled_call_are_not_sent() {
 }
 
 #[test]
+fn events_are_taken_together_in_order_up_to_what_is_none() {
+    let (outbox, receiver) = new_outbox(1, 1000);
+    let ((_one, call), (canceller, cancelled)) = (source(), source());
+    let take = || {
+        let mut taken = Events::default();
+        receiver.take_events(&mut taken, 1000);
+        let taken: Vec<String> = taken
+            .map(|event| String::from_utf8_lossy(&event).into())
+            .collect();
+        taken
+    };
+    message(&outbox, &call, "m1");
+    progress(&outbox, &call, "p1");
+    message(&outbox, &call, "m2");
+    outbox.detach();
+    message(&outbox, &call, "m3");
+    message(&outbox, &cancelled, "late");
+    message(&outbox, &call, "m4");
+    assert_eq!(take(), ["m1", "p1", "m2"]);
+    assert_eq!(next(&receiver), "detach");
+    canceller.cancel();
+    assert_eq!(take(), ["m3", "m4"]);
+    assert!(take().is_empty());
+}
+
+#[test]
 fn a_dropped_slot_tells_the_receiver() {
     let (outbox, receiver) = new_outbox(1, 0);
     drop(outbox.reserve());

@@ -120,12 +120,17 @@ const CLOSE: usize = 16;
 /// So many of them one after the other, and serde_json takes over.
 const CLOSE_MAX: usize = 16;
 
-/// Room for what stands behind a text in an answer, so that a long one is not moved for it.
+/// Room for what stands behind a long text in an answer, so that it is not moved for it.
 const BEHIND_BYTES: usize = 256;
 
 /// Appends this text as a JSON string, the same bytes that [`write_json`] writes.
 pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
-    heap::reserve(out, text.len() + BEHIND_BYTES);
+    let behind = if text.len() < BEHIND_BYTES {
+        2
+    } else {
+        BEHIND_BYTES
+    };
+    heap::reserve(out, text.len() + behind);
     out.push(b'"');
     let (plain, mut rest) = text.split_at(plain_len(text.as_bytes()));
     out.extend_from_slice(plain.as_bytes());

@@ -510,11 +510,11 @@ fn progress_goes_only_to_those_who_gave_a_token_and_only_grows() {
             assert_eq!(text(&answer), "done");
             let of = |params: Value| json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params });
             let expected = [
-                of(json!({ "progressToken": token, "progress": 1.0 })),
+                of(json!({ "progressToken": token, "progress": 1 })),
                 of(
-                    json!({ "progressToken": token, "progress": 1.5, "total": 2.0, "message": "more" }),
+                    json!({ "progressToken": token, "progress": 1.5, "total": 2, "message": "more" }),
                 ),
-                of(json!({ "progressToken": token, "progress": 2.0, "total": 2.0 })),
+                of(json!({ "progressToken": token, "progress": 2, "total": 2 })),
             ];
             assert_eq!(events, expected, "{}", wire.name);
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::base::counted::Counted;
 use crate::legacy::{Cursor, OpenStream, Streams};
-use crate::outbox::{Answer, Item, OutboxReceiver};
+use crate::outbox::{Answer, Events, Item, OutboxReceiver};
 use crate::transport::http::exchange::Exchange;
 use crate::transport::http::write::incoming::{Incoming, Next};
 use crate::transport::http::write::plain::HttpReply;
@@ -25,7 +25,7 @@ pub(in crate::transport::http) struct EventStream<'a, E> {
     /// Events that wait for others to leave with.
     pub(super) unsent: Vec<u8>,
     /// Events on their way there; empty in between.
-    events: Vec<Vec<u8>>,
+    events: Events,
     /// The session's side of one that its client can come back for; `None` once it needs nothing more of the session.
     session: Option<OpenStream>,
     /// Its permit among the streams that may be open, given back when it is dropped.
@@ -38,7 +38,7 @@ impl<'a, E: Exchange> EventStream<'a, E> {
         Ok(EventStream {
             exchange: reply.exchange,
             unsent: Vec::new(),
-            events: Vec::new(),
+            events: Events::default(),
             session: None,
             _permit: permit,
         })
@@ -158,10 +158,12 @@ impl<'a, E: Exchange> EventStream<'a, E> {
         if matches!(item, Item::Event(_)) && self.session.is_none() {
             // What has come meanwhile, under one lock.
             let room = WRITE_BYTES_MAX.saturating_sub(self.unsent.len());
-            incoming.receiver.take_events(&mut self.events, room);
-            for message in mem::take(&mut self.events) {
+            let mut events = mem::take(&mut self.events);
+            incoming.receiver.take_events(&mut events, room);
+            for message in &mut events {
                 self.put(&message)?;
             }
+            self.events = events;
         }
         // Somebody waits for it, and its charge ends with the item.
         let is_due = matches!(item, Item::Request { .. } | Item::Opening { .. });
