@@ -89,10 +89,18 @@ pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// How a receiver waits.
 pub(super) struct ReceiverWait {
-    /// `None` if it waits on the condition variable.
-    pub(super) wake: Option<Wake>,
+    pub(super) wake: ReceiverWake,
     /// Nothing but this outbox will wake it, so that it has to hear of answers that went the short way.
     pub(super) hears_of_sent: bool,
+}
+
+/// How a receiver that waits is woken.
+pub(super) enum ReceiverWake {
+    /// It yields, and looks again by itself.
+    Unneeded,
+    /// By the condition variable.
+    Readable,
+    Elsewhere(Wake),
 }
 
 impl SharedOutbox {
@@ -158,12 +166,10 @@ impl SharedOutbox {
         };
         let on_arrival = state.on_arrival.clone();
         drop(state);
-        match waits {
-            Some(ReceiverWait {
-                wake: Some(wake), ..
-            }) => wake(),
-            Some(ReceiverWait { wake: None, .. }) => self.readable.notify_one(),
-            None => {}
+        match waits.map(|waits| waits.wake) {
+            Some(ReceiverWake::Elsewhere(wake)) => wake(),
+            Some(ReceiverWake::Readable) => self.readable.notify_one(),
+            Some(ReceiverWake::Unneeded) | None => {}
         }
         if let Some(tell) = on_arrival {
             tell();

@@ -10,7 +10,7 @@ use crate::base::budget::Budget;
 use crate::base::waiting::look_and_yield;
 use crate::outbox::answer::{Answer, ShortWay};
 use crate::outbox::producer::{
-    Accounts, Bounds, Outbox, OutboxState, ReceiverWait, SharedOutbox, Wake,
+    Accounts, Bounds, Outbox, OutboxState, ReceiverWait, ReceiverWake, SharedOutbox, Wake,
 };
 use crate::outbox::queue::{Events, Item};
 
@@ -63,9 +63,19 @@ impl OutboxReceiver {
         }
     }
 
-    /// The next item, if it comes while yielding is cheap.
+    /// The next item, if it comes while yielding is cheap. If none has, the receiver looks again before it writes anything: an answer may go the short way.
     pub(crate) fn recv_soon(&self) -> Option<Item> {
-        look_and_yield(|| self.next(&mut self.0.lock()))
+        look_and_yield(|| {
+            let mut state = self.0.lock();
+            let item = self.next(&mut state);
+            if item.is_none() {
+                state.waits = Some(ReceiverWait {
+                    wake: ReceiverWake::Unneeded,
+                    hears_of_sent: false,
+                });
+            }
+            item
+        })
     }
 
     /// Waits for items, and takes all that are there, about this many bytes of them. All of them count until this is called again.
@@ -97,7 +107,7 @@ impl OutboxReceiver {
         }
         let hears_of_sent = rings == Rings::ForSent || (state.sending && rings == Rings::Never);
         state.waits = (hears_of_sent || rings == Rings::ForItems).then(|| ReceiverWait {
-            wake: Some(Arc::clone(wake)),
+            wake: ReceiverWake::Elsewhere(Arc::clone(wake)),
             hears_of_sent,
         });
         match state.sending {
@@ -236,7 +246,7 @@ impl OutboxReceiver {
             return None;
         }
         state.waits = Some(ReceiverWait {
-            wake: None,
+            wake: ReceiverWake::Readable,
             hears_of_sent: state.sending || deadline.is_some(),
         });
         // A wake-up without cause, or at the deadline, goes round the caller's loop once more.

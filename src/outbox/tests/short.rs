@@ -79,6 +79,19 @@ fn a_receiver_that_waits_here_until_a_deadline_hears_of_an_answer_on_the_short_w
     assert_eq!(hears.recv_timeout(PATIENCE), Ok(true));
 }
 
+/// Else an answer that had to be queued would make it yield, and so the next one be queued, too.
+#[test]
+fn an_answer_goes_the_short_way_while_the_receiver_yields() {
+    let (outbox, receiver) = new_outbox(1, 99);
+    let (way, seen) = short(|_| ShortSent::All);
+    receiver.set_short_way(Some(way));
+    let slot = outbox.reserve().expect("the receiver lives");
+    assert!(receiver.recv_soon().is_none());
+    slot.send(answer("short"));
+    assert_eq!(seen.try_recv().as_deref(), Ok("short"));
+    assert!(matches!(receiver.recv_soon(), Some(Item::Sent)));
+}
+
 #[test]
 fn the_short_way_is_not_taken_past_what_waits_or_a_receiver_that_is_awake() {
     let (outbox, receiver) = new_outbox(3, 99);
