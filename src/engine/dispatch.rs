@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::base::budget::Charge;
 use crate::base::owner::Owner;
+use crate::base::waiting::about_to_wait;
 use crate::engine::background::{NewJob, Standing};
 use crate::engine::call::{Call, CallsInFlight, HandlerInput};
 use crate::engine::control::{Asking, Control};
@@ -143,7 +144,12 @@ impl Engine {
         } = &mut found;
         let plan = match callable.desk {
             desk if desk.needs_only_lane() => Plan::Lane,
-            desk if desk.runs_here => shared.at_once(callable, arguments.as_deref()),
+            desk if desk.runs_here => {
+                if input > LONG_HERE_BYTES {
+                    let _is_relieved = about_to_wait();
+                }
+                shared.at_once(callable, arguments.as_deref())
+            }
             _ => shared.plan(callable, arguments, params, &caller.owner, era)?,
         };
         Ok((found, plan, kept))
@@ -349,6 +355,9 @@ fn refuse(lane: &RunningLane<QueuedCall>, (refusal, queued): (LaneRefusal, Queue
     let error = lane_refused(refusal, lane.name());
     queued.control.call.fail(&error, Outcome::Refused);
 }
+
+/// With more input than this, a call on this thread keeps others waiting: another thread does meanwhile what they depend on.
+const LONG_HERE_BYTES: usize = 32 * 1024;
 
 /// Runs a call on this thread.
 fn run_here(queued: QueuedCall) {

@@ -176,7 +176,7 @@ impl<S: Fork + Send + Sync + 'static> Tool<S> {
         ///
         /// The handler **must not wait**: not for a lock that is held long, not for a file, a program, a pool or the client. While it runs, nothing else is
         /// read: on stdio no other request, no cancellation, no `ping`; over HTTP nothing more of its connection, and nothing of those that rest beside it until
-        /// another thread has taken them over, which takes up to a tenth of a second. No lane counts it, no liveness watches
+        /// another thread has taken them over: at once where the arguments are longer than 32 KiB, else within a tenth of a second. No lane counts it, no liveness watches
         /// it, and it is answered while the server drains. Its panic is one failed call, as everywhere. It cannot ask a client of the handshake era
         /// ([`AskError::NotHere`](crate::AskError::NotHere)), and cannot be a background job or run in a workspace.
         inline() => desk.runs_here = true;

@@ -265,3 +265,31 @@ impl fmt::Debug for TestClient {
         f.debug_tuple("TestClient").field(&self.running).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::base::waiting::relieve_with;
+    use crate::handler::Tool;
+
+    #[test]
+    fn law_6_a_long_call_on_the_thread_that_has_read_it_relieves_that_first() {
+        let tool = Tool::new("here").inline().handler(|_: Value| "here");
+        let server = Server::new("it", "1").register(tool);
+        let mut client = server.test_client().expect("a server");
+        let count = Rc::new(Cell::new(0));
+        let relieved = Rc::clone(&count);
+        relieve_with(Some(Box::new(move || {
+            relieved.set(relieved.get() + 1);
+            true
+        })));
+        for (bytes, times) in [(10, 0), (60_000, 1), (10, 1)] {
+            let answer = client.call("here", json!({ "text": "x".repeat(bytes) }));
+            assert_eq!((answer.is_ok(), count.get()), (true, times));
+        }
+        relieve_with(None);
+    }
+}
