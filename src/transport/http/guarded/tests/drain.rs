@@ -1,7 +1,6 @@
 //! Stopping: the address is free, the idle go at once, those at work finish, and no thread is left.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -221,50 +220,13 @@ impl Drop for SlowEnd {
 /// No thread outlives `join`: not one that ended long ago, nor one that ends at the last moment.
 #[test]
 fn every_thread_is_joined() {
-    struct Ending(Arc<Ends>);
-    impl Serve for Ending {
-        type UnderWay = Infallible;
-
-        fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
-            toy::refuse_plainly(exchange, refusal)
-        }
-
-        fn go_on<E: Exchange>(
-            &self,
-            _: &mut E,
-            never: Infallible,
-            _: Heard,
-        ) -> Option<(Infallible, Awaits)> {
-            match never {}
-        }
-
-        fn serve<E: Exchange>(&self, exchange: &mut E) -> Option<(Infallible, Awaits)> {
-            AT_THREAD_END.set(Some(SlowEnd(Arc::clone(&self.0))));
-            let body = b"to be joined";
-            let answer = HttpResponse {
-                status: 200,
-                fields: &[],
-                body,
-            };
-            exchange.respond(&answer).expect("the client reads");
-            None
-        }
-    }
     let ends = Arc::new(Ends::default());
-    let serve = Arc::new(Ending(Arc::clone(&ends)));
-    let listener = any_port();
-    let front = GuardedFront::start(
-        listener,
-        serve,
-        Arc::new(patient()),
-        Budget::whole(usize::MAX),
-        Arc::default(),
-    )
-    .expect("it starts");
-    let address = front.address.expect("TCP");
-    let mut clients: Vec<_> = (0..20)
-        .map(|_| Client::new(TcpStream::connect(address).expect("it listens")))
-        .collect();
+    let ending = Arc::clone(&ends);
+    let (front, _) = saying(patient(), move |_, _| {
+        AT_THREAD_END.set(Some(SlowEnd(Arc::clone(&ending))));
+        Some("to be joined".to_owned())
+    });
+    let mut clients: Vec<_> = (0..20).map(|_| connect(&front)).collect();
     for client in &mut clients {
         assert_eq!(client.get("/x").text(), "to be joined");
     }

@@ -15,7 +15,7 @@ use super::super::registry::Connections;
 use super::super::socket::{Bell, Socket};
 use super::*;
 #[cfg(target_os = "linux")]
-use {crate::base::waiting::about_to_wait, std::convert::Infallible, std::sync::Barrier};
+use {crate::base::waiting::about_to_wait, std::sync::Barrier};
 
 fn full(client: &mut Client<TcpStream>) {
     let answer = client.answer();
@@ -176,63 +176,31 @@ fn connection_threads() -> usize {
 #[test]
 #[cfg(target_os = "linux")]
 fn many_short_connections() {
-    /// Whose requests wait for each other, and so each on a thread of its own.
-    struct Slow(Barrier);
-    impl Serve for Slow {
-        type UnderWay = Infallible;
-
-        fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
-            toy::refuse_plainly(exchange, refusal)
-        }
-
-        fn go_on<E: Exchange>(
-            &self,
-            _: &mut E,
-            never: Infallible,
-            _: Heard,
-        ) -> Option<(Infallible, Awaits)> {
-            match never {}
-        }
-
-        fn serve<E: Exchange>(&self, exchange: &mut E) -> Option<(Infallible, Awaits)> {
-            LEAVING.with(|_| {});
-            assert!(about_to_wait(), "there is a thread");
-            self.0.wait();
-            let answer = HttpResponse {
-                status: 200,
-                fields: &[],
-                body: b"short",
-            };
-            exchange.respond(&answer).expect("the client reads");
-            None
-        }
-    }
     if !is_own_process() {
         return;
     }
     const MAX: usize = 12;
-    let limits = Arc::new(patient().connections_max(MAX));
-    let memory = Budget::whole(usize::MAX);
-    let open = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&open);
-    let serve = Arc::new(Slow(Barrier::new(MAX + 1)));
-    let slow = Arc::clone(&serve);
-    let front = GuardedFront::start(any_port(), slow, limits, memory, count).expect("it starts");
-    let address = front.address.expect("TCP");
+    // Requests wait for each other, and so each on a thread of its own.
+    let barrier = Arc::new(Barrier::new(MAX + 1));
+    let waits = Arc::clone(&barrier);
+    let (front, open) = saying(patient().connections_max(MAX), move |_, _| {
+        LEAVING.with(|_| {});
+        assert!(about_to_wait(), "there is a thread");
+        waits.wait();
+        Some("short".to_owned())
+    });
     // And the overseer.
     let reactors = super::super::reactor::reactors() + 1;
     let mut most = 0;
     // One crowd after another, then one that comes while the spare threads of the last one leave.
     for pause in [0, 0, 0, 0, 2000, 0, 0] {
         std::thread::sleep(Duration::from_millis(pause));
-        let mut clients: Vec<_> = (0..MAX)
-            .map(|_| Client::new(TcpStream::connect(address).expect("it listens")))
-            .collect();
+        let mut clients: Vec<_> = (0..MAX).map(|_| super::connect(&front)).collect();
         clients.iter_mut().for_each(|client| client.send(get("/")));
         await_that("all to have a thread", || {
             connection_threads() >= MAX + reactors
         });
-        serve.0.wait();
+        barrier.wait();
         for client in &mut clients {
             assert_eq!(client.answer().text(), "short");
             most = most.max(connection_threads());

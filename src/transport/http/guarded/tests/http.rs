@@ -1,7 +1,6 @@
 //! The protocol over real sockets: what is answered, in what order, and in how many writes.
 
 use crate::base::lock::Lock;
-use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
@@ -103,54 +102,8 @@ fn large_bodies_pass_in_both_framings() {
 
 #[test]
 fn the_head_can_be_asked_for_after_the_body_was_read() {
-    struct Late;
-    impl Serve for Late {
-        type UnderWay = Infallible;
-
-        fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
-            toy::refuse_plainly(exchange, refusal)
-        }
-
-        fn go_on<E: Exchange>(
-            &self,
-            _: &mut E,
-            never: Infallible,
-            _: Heard,
-        ) -> Option<(Infallible, Awaits)> {
-            match never {}
-        }
-
-        fn serve<E: Exchange>(&self, exchange: &mut E) -> Option<(Infallible, Awaits)> {
-            exchange.read_body(1 << 20).expect("a body");
-            let fields: Vec<&str> = exchange.fields("X-FIELD").collect();
-            let text = format!(
-                "{} {} {:?} {}",
-                exchange.method(),
-                exchange.target(),
-                fields,
-                exchange.body().len()
-            );
-            let body = text.as_bytes();
-            let answered = exchange.respond(&HttpResponse {
-                status: 200,
-                fields: &[],
-                body,
-            });
-            answered.expect("the client reads");
-            None
-        }
-    }
-    let listener = any_port();
-    let front = GuardedFront::start(
-        listener,
-        Arc::new(Late),
-        Arc::new(patient()),
-        Budget::whole(usize::MAX),
-        Arc::default(),
-    )
-    .expect("starts");
-    let address = front.address.expect("TCP");
-    let mut client = Client::new(TcpStream::connect(address).expect("it listens"));
+    let (front, _) = saying(patient(), |request, _| Some(request.to_owned()));
+    let mut client = connect(&front);
     let chunk = "x".repeat(100_000);
     client.send(format!(
         "POST /late HTTP/1.1\r\nHost: a\r\nX-Field: 1\r\nTransfer-Encoding: chunked\r\nx-field: 2\r\n\r\n186a0\r\n{chunk}\r\n0\r\n\r\n"

@@ -14,6 +14,8 @@ mod head;
 mod http;
 mod limits;
 mod oracle;
+#[cfg(target_os = "linux")]
+mod suspension;
 mod toy;
 
 use std::io::{self, Read, Write};
@@ -24,13 +26,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use self::toy::{Command, Event, Toy};
+use self::toy::{Command, Event, Says, Toy};
 
 use super::{GuardedFront, Listener};
 use crate::base::budget::Budget;
 use crate::base::limits::Limits;
-use crate::transport::http::exchange::{Awaits, Exchange, Heard, HttpResponse, Serve};
-use crate::transport::http::refusal::HttpRefusal;
+use crate::outbox::Wake;
 
 /// Longer than anything takes; waiting this long is a failure.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -102,11 +103,7 @@ impl Site {
     }
 
     fn connect(&self) -> Client<TcpStream> {
-        let stream = TcpStream::connect(self.address()).expect("it listens");
-        stream.set_nodelay(true).expect("a TCP option");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-        Client::new(stream)
+        connect(&self.front)
     }
 
     fn command(&self, command: Command) {
@@ -142,6 +139,27 @@ impl Site {
         assert!(Instant::now() < deadline, "a connection lingered");
         assert_eq!(self.events.try_iter().collect::<Vec<_>>(), []);
     }
+}
+
+/// A front whose requests are answered by this, and how many connections it has.
+fn saying(
+    limits: Limits,
+    says: impl Fn(&str, Option<Wake>) -> Option<String> + Send + Sync + 'static,
+) -> (GuardedFront, Arc<AtomicUsize>) {
+    let (limits, memory) = (Arc::new(limits), Budget::whole(usize::MAX));
+    let connections = Arc::default();
+    let (serve, count) = (Arc::new(Says(says)), Arc::clone(&connections));
+    let front = GuardedFront::start(any_port(), serve, limits, memory, count);
+    (front.expect("it starts"), connections)
+}
+
+fn connect(front: &GuardedFront) -> Client<TcpStream> {
+    let address = front.address.expect("a TCP listener");
+    let stream = TcpStream::connect(address).expect("it listens");
+    stream.set_nodelay(true).expect("a TCP option");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    Client::new(stream)
 }
 
 /// One side of a conversation.

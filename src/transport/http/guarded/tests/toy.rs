@@ -3,13 +3,17 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::PATIENCE;
 use crate::base::limits::Limits;
 use crate::base::waiting::about_to_wait;
-use crate::transport::http::exchange::{Awaits, BodyError, Exchange, Heard, HttpResponse, Serve};
+use crate::outbox::Wake;
+use crate::transport::http::exchange::{
+    Awaits, BodyError, Exchange, Heard, Heeds, HttpResponse, Serve,
+};
 use crate::transport::http::refusal::HttpRefusal;
 
 /// What the toy tells the test.
@@ -128,11 +132,51 @@ impl Toy {
     }
 }
 
+/// Answers what it is told to, on the thread that the connection has its turn on. It is asked about each request in one line, with what rings for it; where it has
+/// no answer yet the exchange rests, and it is asked again without.
+pub(super) struct Says<F>(pub(super) F);
+
+impl<F: Fn(&str, Option<Wake>) -> Option<String>> Says<F> {
+    fn say<E: Exchange>(&self, exchange: &mut E, ring: Option<Wake>) -> Option<((), Awaits)> {
+        exchange.read_body(1 << 20).expect("a body");
+        let fields: Vec<&str> = exchange.fields("X-FIELD").collect();
+        let (method, target) = (exchange.method(), exchange.target());
+        let len = exchange.body().len();
+        let Some(said) = (self.0)(&format!("{method} {target} {fields:?} {len}"), ring) else {
+            let (heeds, until) = (Heeds::End, Instant::now() + PATIENCE);
+            return Some(((), Awaits { heeds, until }));
+        };
+        let _the_client_has_left = exchange.respond(&HttpResponse {
+            status: 200,
+            fields: &[],
+            body: said.as_bytes(),
+        });
+        None
+    }
+}
+
+impl<F> Serve for Says<F>
+where
+    F: Fn(&str, Option<Wake>) -> Option<String> + Send + Sync + 'static,
+{
+    type UnderWay = ();
+
+    fn serve<E: Exchange>(&self, exchange: &mut E) -> Option<((), Awaits)> {
+        let ring = exchange.ring();
+        self.say(exchange, ring)
+    }
+
+    fn go_on<E: Exchange>(&self, exchange: &mut E, (): (), _: Heard) -> Option<((), Awaits)> {
+        self.say(exchange, None)
+    }
+
+    fn refuse<E: Exchange>(&self, exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
+        refuse_plainly(exchange, refusal)
+    }
+}
+
 /// What a toy says to what the front refuses: the refusal and nothing else.
-pub(super) fn refuse_plainly<E: Exchange>(
-    exchange: &mut E,
-    refusal: &HttpRefusal,
-) -> io::Result<()> {
+fn refuse_plainly<E: Exchange>(exchange: &mut E, refusal: &HttpRefusal) -> io::Result<()> {
     let fields: Vec<_> = refusal.fields().collect();
     exchange.respond(&HttpResponse {
         status: refusal.status,
