@@ -41,6 +41,10 @@ const SUSPENDED: Duration = Duration::from_secs(1);
 /// A turn that lasts until it has been seen twice, this far apart, is one that waits or computes.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// In a round that lasts so long, turns keep others in line though each is shorter: they are looked for this often. Those of a reactor that is merely busy last
+/// microseconds, and are not seen twice.
+const LOOK_SOON: Duration = Duration::from_millis(1);
+
 /// What others know of a reactor: where it is found, and what is brought to it.
 pub(super) struct Inbox<S: Serve> {
     serve: Arc<S>,
@@ -75,8 +79,10 @@ struct Reactor<S: Serve> {
     resting: Vec<Option<Box<Connection<S>>>>,
     /// What has been heard and not been acted on.
     news: VecDeque<News>,
-    /// Those that have had their turn and are not done.
-    again: Vec<News>,
+    /// Those that have had their turn and are not done: they have the next in the next round, whatever is heard of them.
+    again: Vec<Box<Connection<S>>>,
+    /// How often it has listened. What is heard then has its turn in one *round*.
+    rounds: u64,
     /// Not later than when the first of them has rested long enough.
     due: Option<Instant>,
     /// Whose turn it is, and what is heeded of it.
@@ -134,7 +140,7 @@ pub(super) fn reactors() -> usize {
 impl Overseer {
     /// On a thread that does nothing else, so that nothing keeps it from looking.
     fn run<S: Serve>(&self, inboxes: &[Arc<Inbox<S>>], connections: &Connections) {
-        let mut seen = vec![0; inboxes.len()];
+        let mut seen = vec![(0, 0); inboxes.len()];
         while !connections.is_over() {
             let time = self.oversee(inboxes, &mut seen);
             self.bell.wait_for_ring(time);
@@ -143,21 +149,29 @@ impl Overseer {
     }
 
     /// Has turns be relieved that last. When to look again, if not when it is rung.
-    fn oversee<S: Serve>(&self, inboxes: &[Arc<Inbox<S>>], seen: &mut [u64]) -> Option<Duration> {
-        let mut quiet = true;
-        for (inbox, seen) in inboxes.iter().zip(&mut *seen) {
+    fn oversee<S: Serve>(
+        &self,
+        inboxes: &[Arc<Inbox<S>>],
+        seen: &mut [(u64, u64)],
+    ) -> Option<Duration> {
+        let mut time = None;
+        for (inbox, (seen, seen_round)) in inboxes.iter().zip(&mut *seen) {
             let turns = inbox.turns.load(Ordering::Acquire);
             let is_new = mem::replace(seen, turns) != turns;
-            quiet &= !is_new && !inbox.relieve_unless(is_new);
+            let look = match inbox.relieve_unless(is_new) {
+                Some(round) if mem::replace(seen_round, round) == round => Some(LOOK_SOON),
+                None if !is_new => None,
+                _ => Some(LOOK_EVERY),
+            };
+            time = time.into_iter().chain(look).min();
         }
-        if quiet {
+        if time.is_none() {
             self.sleeps.store(true, Ordering::SeqCst);
-            let turns = inboxes
-                .iter()
-                .map(|inbox| inbox.turns.load(Ordering::SeqCst));
-            quiet = turns.eq(seen.iter().copied());
+            let mut turns = inboxes.iter().zip(seen);
+            let is_new = turns.any(|(inbox, seen)| inbox.turns.load(Ordering::SeqCst) != seen.0);
+            time = is_new.then_some(LOOK_EVERY);
         }
-        (!quiet).then_some(LOOK_EVERY)
+        time
     }
 
     /// A turn begins.
@@ -180,6 +194,7 @@ impl<S: Serve> Inbox<S> {
             resting: Vec::new(),
             news: VecDeque::new(),
             again: Vec::new(),
+            rounds: 0,
             due: None,
             turn_of: None,
         });
@@ -298,13 +313,14 @@ impl<S: Serve> Inbox<S> {
         is_started
     }
 
-    /// Relieves the turn that lasts, unless it has just begun. Whether there is one.
-    fn relieve_unless(self: &Arc<Self>, is_new: bool) -> bool {
-        let run = self.lent.lock().as_ref().and_then(|lent| lent.run);
-        if run.is_some() && !is_new {
-            let _later = self.relieve(run);
+    /// Relieves the turn that lasts, unless it has just begun. The round that it belongs to, if there is one.
+    fn relieve_unless(self: &Arc<Self>, is_new: bool) -> Option<u64> {
+        let turn = |lent: &Lent<S>| Some((lent.run?, lent.reactor.rounds));
+        let (run, round) = self.lent.lock().as_ref().and_then(turn)?;
+        if !is_new {
+            let _later = self.relieve(Some(run));
         }
-        run.is_some()
+        Some(round)
     }
 }
 
@@ -340,9 +356,13 @@ impl<S: Serve> Reactor<S> {
             if self.readiness.wait(&inbox.bell, time, tell) {
                 self.take(mem::take(&mut *inbox.posts.lock()));
             }
-            self.news.extend(self.again.drain(..));
+            self.rounds += 1;
             if self.due.is_some_and(|due| due <= now) {
                 self.find_due(now);
+            }
+            for connection in mem::take(&mut self.again) {
+                self.news.push_back((connection.number, Heard::Bell));
+                self.rest(connection);
             }
         }
     }
@@ -389,18 +409,20 @@ impl<S: Serve> Reactor<S> {
         let link = connection.link();
         let heeded = mem::replace(&mut connection.heeded, heeds);
         let watched = self.readiness.watch(number, &link.socket, heeded, heeds);
-        match turn {
-            TurnEnd::Ends => return drop(end(connection)),
-            TurnEnd::Again => self.again.push((number, Heard::Bell)),
-            TurnEnd::Rests(_) => put_first(&mut self.due, connection.rests_until),
-        }
         if let Err(error) = watched {
             log::error!("a connection ends, for it cannot be watched: {error}");
             link.cut();
             connection.heeded = Heeds::Nothing;
-            self.again.push((number, Heard::End));
+            self.news.push_back((number, Heard::End));
         }
-        self.rest(connection);
+        match turn {
+            TurnEnd::Ends => drop(end(connection)),
+            TurnEnd::Again => self.again.push(connection),
+            TurnEnd::Rests(_) => {
+                put_first(&mut self.due, connection.rests_until);
+                self.rest(connection);
+            }
+        }
     }
 
     fn rest(&mut self, connection: Box<Connection<S>>) {

@@ -17,6 +17,7 @@ mod oracle;
 #[cfg(target_os = "linux")]
 mod suspension;
 mod toy;
+mod turns;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
