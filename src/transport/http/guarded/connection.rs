@@ -214,11 +214,11 @@ impl<S: Serve> Connection<S> {
                 self.wire.link.now_lingering(); // nothing is lost by cutting it
                 Err(TurnEnd::Ends)
             }
-            Filled::TimedOut => Err(self.rest_idle()),
+            Filled::TimedOut => self.rest_idle(),
         }
     }
 
-    fn rest_idle(&mut self) -> TurnEnd {
+    fn rest_idle(&mut self) -> Result<(), TurnEnd> {
         let begun = match self.idle {
             Some(begun) => begun,
             None => {
@@ -227,7 +227,11 @@ impl<S: Serve> Connection<S> {
             }
         };
         if self.common.connections.is_stopping() {
-            return self.close(self.end());
+            // Nobody will hear any more of what has arrived by now.
+            return match self.intake.fill_now(&mut self.wire) {
+                Filled::Bytes => Ok(()),
+                _ => Err(self.close(self.end())),
+            };
         }
         let now = Instant::now();
         let limits = &self.common.limits;
@@ -238,7 +242,7 @@ impl<S: Serve> Connection<S> {
             .min(left);
         if left.is_zero() {
             self.wire.link.now_lingering();
-            return TurnEnd::Ends;
+            return Err(TurnEnd::Ends);
         }
         self.rests_until = after(if warm.is_zero() { left } else { warm });
         if warm.is_zero() {
@@ -248,7 +252,7 @@ impl<S: Serve> Connection<S> {
             self.bell = None;
             self.outbox = None;
         }
-        TurnEnd::Rests(Heeds::Bytes)
+        Err(TurnEnd::Rests(Heeds::Bytes))
     }
 
     fn read_request(&mut self, serve: &S) -> Result<(), End> {

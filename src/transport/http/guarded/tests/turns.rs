@@ -1,9 +1,15 @@
 //! Whose turn it is: connections that rest on one thread keep each other waiting no longer than for a moment, also while the front stops.
 
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Condvar, Mutex};
 
+use super::super::connection::Common;
+use super::super::reactor;
+use super::super::registry::Connections;
+use super::super::socket::Socket;
 use super::*;
+use crate::base::lock::Lock;
 
 /// None of these turns lasts, and yet who stands at the end of the line does not wait for all of them.
 #[test]
@@ -79,6 +85,35 @@ fn who_sends_ahead_has_one_turn_a_round() {
     };
     assert!((0..9).any(|_| between() == Some(8)));
     assert_eq!(front.join(Instant::now() + PATIENCE), 0);
+}
+
+/// A reactor does not end with the last connection as long as another may be admitted.
+#[test]
+fn law_12_the_last_connection_that_is_admitted_is_answered() {
+    let connections = Arc::new(Connections::default());
+    let common = Arc::new(Common {
+        connections: Arc::clone(&connections),
+        limits: Arc::new(patient()),
+        memory: Budget::whole(usize::MAX),
+        slips: Lock::default(),
+    });
+    let says = Says(|_: &str, _| Some("the last".to_owned()));
+    let welcome = reactor::start(&Arc::new(says), &common).expect("it starts");
+    connections.announce_stop();
+    for _ in 0..20 {
+        let (ours, theirs) = UnixStream::pair().expect("descriptors");
+        theirs.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let mut client = Client::new(theirs);
+        client.send(get("/x"));
+        let (fd, peer) = (ours.into(), None);
+        let admitted = connections.admit(Socket { fd, peer }, 1).ok();
+        let (link, leave) = admitted.expect("the one before makes room");
+        welcome(link, leave);
+        assert_eq!(client.answer().text(), "the last");
+        client.expect_end();
+    }
+    connections.stop();
+    assert_eq!(connections.join(Instant::now() + PATIENCE), 0);
 }
 
 /// What was accepted is finished when the front stops, and there too nobody waits for another's turn.
