@@ -153,9 +153,9 @@ impl<S: Serve> Connection<S> {
         }
     }
 
-    /// So long its peer could do nothing, for the process did not run.
-    pub(super) fn lose(&mut self, time: Duration) {
-        self.wire.lost += time;
+    /// Its peer could do nothing, for the process did not run: it has all its time again.
+    pub(super) fn idle_anew(&mut self) {
+        self.idle = None;
     }
 
     pub(super) fn link(&self) -> Arc<Link> {

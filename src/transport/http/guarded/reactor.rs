@@ -389,7 +389,7 @@ impl<S: Serve> Reactor<S> {
             match late {
                 Some(late) => {
                     if late > SUSPENDED {
-                        connection.lose(late);
+                        connection.idle_anew();
                     }
                     self.news.push_back((connection.number, Heard::Silence));
                 }

@@ -48,7 +48,7 @@ pub(super) struct Wire {
     /// What the socket's read timeout is set to. Zero before it is first set.
     read_timeout: Duration,
     /// The time in which the process did not run, as far as it was noticed.
-    pub(super) lost: Duration,
+    lost: Duration,
 }
 
 impl Wire {

@@ -17,6 +17,8 @@ fn a_request_that_arrives_while_the_process_is_suspended_is_answered() {
     let mut reading = child.connect();
     reading.send(get("/big?30000000"));
     reading.head(); // and reads no more for now
+    let mut idle = child.connect();
+    assert_eq!(idle.get("/x").status, 404);
     child.settle();
     child.suspend();
     heading.send(&head["POST /ec".len()..]);
@@ -25,8 +27,10 @@ fn a_request_that_arrives_while_the_process_is_suspended_is_answered() {
     // More than the kernel takes, so that the rest can only come when the process runs again.
     let mut sending = Client::new(long.stream.try_clone().expect("a handle"));
     let sent = std::thread::spawn(move || sending.try_send("l".repeat(4_000_000)));
-    std::thread::sleep(ITS_TIME + Duration::from_millis(150));
+    std::thread::sleep(ITS_TIME * 5 / 4);
     child.resume();
+    child.settle();
+    assert_eq!(idle.get("/x").status, 404);
     assert_eq!(
         (heading.answer().text(), bodying.answer().text()),
         ("body", "body")
@@ -128,6 +132,7 @@ fn a_server_to_suspend() {
         return;
     }
     let limits = patient().head_timeout(ITS_TIME).body_timeout(ITS_TIME);
+    let limits = limits.idle_timeout(ITS_TIME / 2);
     let site = Site::new(
         limits
             .write_timeout(ITS_TIME)
