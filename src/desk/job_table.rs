@@ -187,3 +187,34 @@ impl JobTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::base::budget::Budget;
+    use crate::base::waiting::relieve_with;
+    use crate::desk::record::Carried;
+    use crate::desk::record::tests::order;
+
+    #[test]
+    fn law_06_a_thread_is_relieved_before_it_waits_for_a_job_that_is_being_stored() {
+        let charge = Budget::whole(1).charge(1).expect("there is room");
+        let record = JobRecord::new(order(), Carried::default(), 0);
+        let entry = JobEntry::new(record, 1, charge);
+        let storing = entry.lock();
+        let (relieved, relief) = bounded(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                relieve_with(Some(Box::new(move || relieved.send(()).is_ok())));
+                drop(entry.lock());
+            });
+            let told = relief.recv_timeout(Duration::from_secs(20));
+            drop(storing);
+            told.expect("others do not wait for it");
+        });
+    }
+}

@@ -62,3 +62,28 @@ impl JobStore for Guarded {
         self.access(|store| store.for_each(visit))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::base::waiting::relieve_with;
+
+    #[test]
+    fn law_06_a_thread_is_relieved_before_it_asks_a_store_that_may_wait() {
+        let reliefs = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&reliefs);
+        relieve_with(Some(Box::new(move || {
+            counted.set(counted.get() + 1);
+            true
+        })));
+        let may_wait = Guarded::new(Box::new(MemoryStore::new()));
+        for (store, expected) in [(Guarded::in_memory(), 0), (may_wait, 1)] {
+            assert!(matches!(store.load("none"), Ok(None)));
+            assert_eq!(reliefs.get(), expected);
+        }
+        relieve_with(None);
+    }
+}
