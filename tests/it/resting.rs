@@ -22,6 +22,12 @@ fn connect(http: Http) -> TcpStream {
     stream
 }
 
+/// So many threads hear of connections, each of its own.
+fn reactors() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    cores.div_ceil(4)
+}
+
 /// The threads that look after connections.
 #[cfg(target_os = "linux")]
 fn threads() -> usize {
@@ -39,7 +45,6 @@ fn connections_that_rest_hold_no_thread() {
     alone("resting::connections_that_rest_hold_no_thread", || {
         let gate = Gate::new();
         let (served, http) = guarded(probes(&gate).workers(2).queue(EACH).limits(patient()));
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let mut idle: Vec<_> = (0..EACH).map(|_| connect(http)).collect();
         let mut calling: Vec<_> = (0..EACH).map(|_| connect(http)).collect();
         for stream in &mut idle {
@@ -60,7 +65,7 @@ fn connections_that_rest_hold_no_thread() {
         assert_eq!(served.stats().connections, 2 * EACH);
         // A thread that was needed for a moment is spare for a while.
         until("a thread for four cores to be left", || {
-            threads() == cores.div_ceil(4) + 1
+            threads() == reactors() + 1
         });
         gate.let_go(EACH);
         for stream in calling {
@@ -96,12 +101,15 @@ fn law_06_an_inline_tool_that_waits_holds_up_its_own_connection_alone() {
     let mut stuck = Vec::new();
     for tool in ["waits", "waits_too"] {
         let mut stream = connect(http);
-        let call = http.modern(&call(1, tool, json!({ "who": tool }))).bytes();
-        stream.write_all(&call).expect("the server reads");
+        let asked = http.modern(&call(1, tool, json!({ "who": tool }))).bytes();
+        stream.write_all(&asked).expect("the server reads");
         assert_eq!(gate.began(), tool);
         stuck.push(stream);
-        let answer = http.ask(&call_of("echo"));
-        assert_eq!(text(&answer), "heard");
+        // On connections of all threads that hear of them.
+        for _ in 0..reactors() {
+            let answer = http.ask(&call(7, "echo", json!({ "text": "heard" })));
+            assert_eq!(text(&answer), "heard");
+        }
     }
     gate.let_go(2);
     for mut stream in stuck {
@@ -110,8 +118,4 @@ fn law_06_an_inline_tool_that_waits_holds_up_its_own_connection_alone() {
         assert!(String::from_utf8_lossy(&bytes[..count]).contains("waited"));
     }
     served.stop();
-}
-
-fn call_of(tool: &str) -> Value {
-    call(7, tool, json!({ "text": "heard" }))
 }

@@ -11,11 +11,19 @@ use super::super::socket::Socket;
 use super::*;
 use crate::base::lock::Lock;
 
+/// Two connections that rest on one thread.
+fn two(front: &GuardedFront) -> [Client<TcpStream>; 2] {
+    let first = connect(front);
+    (1..reactor::reactors()).for_each(|_| drop(connect(front)));
+    [first, connect(front)]
+}
+
 /// None of these turns lasts, and yet who stands at the end of the line does not wait for all of them.
 #[test]
 fn law_06_turns_that_are_short_and_many_are_relieved() {
     const EACH: Duration = Duration::from_millis(30);
-    // Three that have their turn at once meet, which they do only where two in one line are relieved.
+    // So many that have their turn at once meet, which they do only where two in one line are relieved.
+    let many = reactor::reactors() + 2;
     let meeting = Arc::new((Mutex::new(0), Condvar::new()));
     let place = Arc::clone(&meeting);
     let (front, _) = saying(patient(), move |_, _| {
@@ -23,7 +31,7 @@ fn law_06_turns_that_are_short_and_many_are_relieved() {
         let mut count = there.lock().expect("no panic");
         *count += 1;
         changed.notify_all();
-        let apart = |count: &mut usize| *count < 3;
+        let apart = |count: &mut usize| *count < many;
         let waited = changed.wait_timeout_while(count, EACH, apart);
         let (mut count, waited) = waited.expect("no panic");
         match waited.timed_out() {
@@ -34,12 +42,12 @@ fn law_06_turns_that_are_short_and_many_are_relieved() {
     });
     let have_met = || {
         (1..20).any(|_| {
-            let mut clients: Vec<_> = (0..30).map(|_| connect(&front)).collect();
+            let mut clients: Vec<_> = (0..10 * many).map(|_| connect(&front)).collect();
             clients.iter_mut().for_each(|client| client.send(get("/x")));
             for client in &mut clients {
                 assert_eq!(client.answer().text(), "had its turn");
             }
-            *meeting.0.lock().expect("no panic") > 3
+            *meeting.0.lock().expect("no panic") > many
         })
     };
     assert!(have_met());
@@ -59,7 +67,7 @@ fn who_sends_ahead_has_one_turn_a_round() {
     // How many of the greedy one are answered between two turns of the modest one, all of whose requests are read at once. A turn that was interrupted, on a
     // machine that is busy, lets the greedy one go on beside it.
     let between = || {
-        let [mut greedy, mut modest] = [connect(&front), connect(&front)];
+        let [mut greedy, mut modest] = two(&front);
         let mut sending = Client::new(greedy.stream.try_clone().expect("a handle"));
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -133,13 +141,11 @@ fn law_12_a_turn_that_lasts_is_relieved_while_the_front_stops() {
         }
         Some(request.to_owned())
     });
-    let [(mut first, ring_first), (mut second, ring_second)] =
-        ["/first", "/second"].map(|target| {
-            let mut client = connect(&front);
-            client.send(get(target));
-            let ring: Wake = resting.recv_timeout(PATIENCE).expect("it rests");
-            (client, ring)
-        });
+    let [mut first, mut second] = two(&front);
+    first.send(get("/first"));
+    let ring_first: Wake = resting.recv_timeout(PATIENCE).expect("it rests");
+    second.send(get("/second"));
+    let ring_second: Wake = resting.recv_timeout(PATIENCE).expect("it rests");
     front.stop_accepting();
     ring_first();
     ring_second();
