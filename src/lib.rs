@@ -153,7 +153,8 @@
 //! 7. Nothing limits how long a call may run; only its silence can be bounded, and only if you say so. (`law_07_duration.rs`, `law_07_liveness.rs`,
 //!    `law_07_processes.rs`)
 //! 8. A panic is one failed call; its text goes to the log and never to the client. [`log_backtraces`] adds where it happened. (`law_08_panics.rs`)
-//! 9. Bad input gets a clear error and costs nothing; every limit has a name, a unit and a default ([`Limits`]). (`law_09_limits.rs`, `law_09_malformed.rs`)
+//! 9. Bad input gets a clear error and costs nothing; every limit has a name, a unit and a default ([`Limits`]). (`law_09_limits.rs`, `law_09_malformed.rs`,
+//!    `law_09_suspended.rs`)
 //! 10. From `serve_stdio` on stdout belongs to the protocol, and nothing waits for a stderr that nobody reads. (`law_10_stdout.rs`, `law_10_stderr.rs`)
 //! 11. The library does not take over the process: no logger, and, unless you call [`RunningServer::run_until_ctrl_c`], `wait_for_ctrl_c` or [`log_backtraces`], no signal handler
 //!     and no panic hook. (`law_11_process.rs`)

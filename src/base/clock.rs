@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
+use crate::base::awake;
 use crate::base::error::Error;
 use crate::base::log;
 use crate::base::panics;
@@ -48,7 +49,7 @@ impl Tick {
     }
 }
 
-/// The clock at work. Dropping it stops it and waits for the tick that runs, except on its own thread.
+/// The clock at work, of which some tick comes several times a second: by that it is known [how long the process was awake](awake). Dropping it stops it and waits for the tick that runs, except on its own thread.
 pub(crate) struct Clock {
     /// Never sent on: dropping it stops the thread.
     stop: Option<Sender<Infallible>>,
@@ -91,6 +92,7 @@ fn run(ticks: Vec<Tick>, stopped: &Receiver<Infallible>, mut nudges: Receiver<()
         .map(|tick| (after(tick.first), tick))
         .collect();
     while let Some((next, tick)) = due.iter_mut().min_by_key(|(next, _)| *next) {
+        awake::note();
         select! {
             recv(stopped) -> _ => return,
             recv(at(*next)) -> _ => {

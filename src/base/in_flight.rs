@@ -11,6 +11,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::base::awake;
 use crate::base::life::{Life, Span};
 use crate::base::lock::Lock;
 
@@ -168,7 +169,7 @@ impl<Id: Hash + Eq> InFlight<Id> {
     pub(crate) fn remove<T>(&self, id: &Id, entry: &T) {
         let mut registry = self.registry.lock();
         if !registry.keeps_ended {
-            registry.last_ended = Some(Instant::now());
+            registry.last_ended = Some(awake::now());
         }
         let Some((id, mut twins)) = registry.open.remove_entry(id) else {
             return;

@@ -76,7 +76,8 @@ limits! {
     /// Event streams of one legacy session that were opened by `GET`, at once. Default 16: a client needs one, and a few more while the server has not
     /// noticed yet that it left others. Beyond it: `503`.
     session_streams_max: usize = 16,
-    /// A legacy session that has been silent this long ends. Default 30 minutes; most clients never send `DELETE`.
+    /// A legacy session that has been silent this long ends. Default 30 minutes; most clients never send `DELETE`. Time in which the process was suspended counts neither
+    /// here nor for [`ask_timeout`](Self::ask_timeout) and [`workspace_idle_timeout`](Self::workspace_idle_timeout).
     session_idle_timeout: Duration = Duration::from_secs(30 * 60),
     /// Most HTTP exchanges that may wait for their answer at once in the tiny_http front, each on its own I/O thread, and most calls of `job_status`
     /// that may wait for a job to change. Default 1024. The next exchange gets `503`; for the next such call that which has

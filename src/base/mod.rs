@@ -1,9 +1,10 @@
-//! What every room may use: errors, bounds and budgets, cancellation, how to wait, the clock, what may hang, the heap, panics, signs of life, how long
-//! something lives, what is under way and for whom, what the kernel says of a thread, and takes at once, the mutex, counters, the log and stderr, the setters of builders.
+//! What every room may use: errors, bounds and budgets, cancellation, how to wait, the clock, the time in which the process was awake, what may hang, the heap, panics, signs of life, how long
+//! something lives, what is under way and for whom, what the kernel says of a thread, takes at once, and fails in for a moment, the mutex, counters, the log and stderr, the setters of builders.
 //!
 //! Must not know what a request is.
 
 pub(crate) mod aside;
+pub(crate) mod awake;
 pub(crate) mod budget;
 pub(crate) mod cancel;
 pub(crate) mod clock;

@@ -14,9 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Now and this much later. A wait too long for the clock, such as `Duration::MAX`, ends in a year.
+/// A year: when a wait ends that is too long for the clock, such as `Duration::MAX`.
+pub(super) const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
+/// Now and this much later.
 pub(crate) fn after(wait: Duration) -> Instant {
-    const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
     let now = Instant::now();
     now.checked_add(wait).unwrap_or(now + NEVER)
 }

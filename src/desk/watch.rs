@@ -5,12 +5,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::base::awake;
 use crate::base::errands::Errand;
 use crate::base::lock::Lock;
 
 /// What waits.
 struct JobWaiter {
     job: Arc<str>,
+    /// In the [time in which the process was awake](awake).
     until: Instant,
     done: Errand,
 }
@@ -64,7 +66,7 @@ impl JobWatch {
 
     /// Ends the waits whose time has come. What comes back is to be done where that may take time, for it looks at the job.
     pub(crate) fn sweep(&self) -> Vec<Errand> {
-        let now = Instant::now();
+        let now = awake::now();
         self.take(|waiting| waiting.until <= now)
     }
 

@@ -11,6 +11,7 @@ use std::mem;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::base::awake;
 use crate::base::errands::{Errands, dropping};
 use crate::base::life::{Life, Span};
 use crate::base::lock::Lock;
@@ -90,10 +91,9 @@ impl Workspace {
         closes_broken: bool,
         waste: Arc<Errands>,
     ) -> Arc<Self> {
-        let now = Instant::now();
         Arc::new(Workspace {
             name,
-            since: now,
+            since: Instant::now(),
             queue_len_max,
             closes_broken,
             waste,
@@ -102,7 +102,7 @@ impl Workspace {
                 life: Life::default(),
                 inside: Vec::new(),
                 waiting: Vec::new(),
-                last_used: now,
+                last_used: awake::now(),
                 panics: 0,
             }),
         })
@@ -118,7 +118,7 @@ impl Workspace {
         if state.life.is_over() {
             return Err(Outside::Closed(visitor));
         }
-        state.last_used = Instant::now();
+        state.last_used = awake::now();
         // Behind those who wait, even if it only reads: else readers could keep a writer out for ever.
         let stale = state.take_stale();
         let result = if state.waiting.is_empty() && state.admits(access) {
@@ -194,7 +194,7 @@ impl Workspace {
 
     /// Lets in the next of the queue.
     fn hand_on(self: &Arc<Self>, mut state: MutexGuard<'_, WorkspaceState>) {
-        state.last_used = Instant::now();
+        state.last_used = awake::now();
         let next = self.next(&mut state);
         drop(state);
         next.into_iter()
@@ -221,7 +221,7 @@ impl Workspace {
     pub(crate) fn close_if_idle_for(&self, most: Duration) -> Option<Cell> {
         let state = self.state.lock();
         let is_idle = state.inside.is_empty() && state.waiting.is_empty();
-        if !state.life.is_over() && (!is_idle || state.last_used.elapsed() < most) {
+        if !state.life.is_over() && (!is_idle || state.unused_for() < most) {
             return None;
         }
         Some(Self::close_now(state))
@@ -236,7 +236,7 @@ impl Workspace {
         let is_idle = state.inside.is_empty() && state.waiting.is_empty();
         WorkspaceStatus {
             idle_for: match is_idle {
-                true => state.last_used.elapsed(),
+                true => state.unused_for(),
                 false => Duration::ZERO,
             },
             busy_with: state
@@ -265,6 +265,10 @@ impl WorkspaceState {
                 .iter()
                 .all(|(_, other)| *other == AccessMode::Read),
         }
+    }
+
+    fn unused_for(&self) -> Duration {
+        awake::now().saturating_duration_since(self.last_used)
     }
 
     fn take_stale(&mut self) -> Vec<Box<dyn Visitor>> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::base::awake;
 use crate::base::owner::Owner;
 use crate::desk::arguments;
 use crate::desk::record::{Carried, Order};
@@ -142,7 +143,7 @@ impl Shared {
             let job: String = serde_json::from_str(raw::member(arguments, "job")?.get()).ok()?;
             let changes = self.desk.jobs.as_ref()?.changes(&job)?;
             let wait = Duration::try_from_secs_f64(seconds).ok()?.min(WAIT_MAX);
-            (!wait.is_zero()).then(|| Plan::WhenChanged(job.into(), changes, Instant::now() + wait))
+            (!wait.is_zero()).then(|| Plan::WhenChanged(job.into(), changes, awake::after(wait)))
         };
         waits().unwrap_or(Plan::Here)
     }

@@ -14,12 +14,12 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use serde_json::value::RawValue;
 
+use crate::base::awake;
 use crate::base::budget::{Budget, Charge};
 use crate::base::cancel::CancellationToken;
 use crate::base::counted::Counted;
 use crate::base::lock::Lock;
 use crate::base::log;
-use crate::base::waiting::after;
 use crate::handler::ask::AskError;
 use crate::protocol::id::RequestId;
 use crate::protocol::raw;
@@ -131,13 +131,18 @@ impl PendingAsk<'_> {
         unread: &Receiver<Infallible>,
         patience: Duration,
     ) -> ClientAnswer {
-        let deadline = crossbeam_channel::at(after(patience));
-        select! {
-            recv(self.answered) -> answer => answer.unwrap_or(Err(AskError::Left)),
-            recv(call.channel()) -> _ => Err(AskError::Cancelled),
-            // The answer may have come in a request of its own just before.
-            recv(unread) -> _ => self.answered.try_recv().unwrap_or(Err(AskError::Left)),
-            recv(deadline) -> _ => Err(AskError::TimedOut),
+        let deadline = awake::after(patience);
+        loop {
+            let left = deadline.saturating_duration_since(awake::now());
+            select! {
+                recv(self.answered) -> answer => return answer.unwrap_or(Err(AskError::Left)),
+                recv(call.channel()) -> _ => return Err(AskError::Cancelled),
+                // The answer may have come in a request of its own just before.
+                recv(unread) -> _ => return self.answered.try_recv().unwrap_or(Err(AskError::Left)),
+                default(left) => if left.is_zero() {
+                    return Err(AskError::TimedOut);
+                }
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::base::awake;
 use crate::base::budget::{Budget, Charge, OverBudget};
 use crate::base::in_flight::InFlight;
 use crate::base::limits::Limits;
@@ -93,7 +94,7 @@ impl Session {
         });
         let state = SessionState {
             log_level: LoggingLevel::Info,
-            last_seen: Instant::now(),
+            last_seen: awake::now(),
             is_used: false,
         };
         Ok(Session {
@@ -136,7 +137,7 @@ impl Session {
 
     pub(super) fn touch(&self) {
         let mut state = self.state.lock();
-        state.last_seen = Instant::now();
+        state.last_seen = awake::now();
         state.is_used = true;
     }
 

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::replay::Cursor;
 
 use self::state::{Answering, Phase, StreamsState};
+use crate::base::awake;
 use crate::base::budget::Budget;
 use crate::base::counted::Counted;
 use crate::base::limits::Limits;
@@ -252,7 +253,7 @@ impl Streams {
     /// The connection of an open stream lets go of it: the phase that it has from now on, or `None` to forget it. What has been forgotten stays forgotten.
     fn release(&self, stream: u64, becomes: Option<Phase>) {
         self.change(|state| {
-            state.last_closed = Some(Instant::now());
+            state.last_closed = Some(awake::now());
             match (state.answering.get_mut(&stream), becomes) {
                 (Some(answering), Some(phase)) => answering.phase = phase,
                 (Some(_), None) => state.forget(stream),
@@ -366,7 +367,7 @@ impl Drop for Listening {
     fn drop(&mut self) {
         let mut state = self.streams.state.lock();
         state.listening.retain(|(stream, _)| *stream != self.stream);
-        state.last_closed = Some(Instant::now());
+        state.last_closed = Some(awake::now());
     }
 }
 

@@ -6,8 +6,9 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::base::awake;
 use crate::base::lock::Lock;
 use crate::base::log;
 use crate::base::owner::Owner;
@@ -94,7 +95,7 @@ impl SessionTable {
     /// Takes out the most dispensable one; for one that is adopted, none that is used. Those that are not used yet go first, but a few may stay, or in
     /// a full table a client that has just been introduced would be gone before its second message.
     fn make_room(&self, by_id: &mut ById, adopts: bool) -> Option<(Arc<Session>, Duration)> {
-        let now = Instant::now();
+        let now = awake::now();
         let rated = by_id
             .iter()
             .filter_map(|(id, session)| Some((session.dispensable(now)?, id)));
@@ -131,7 +132,7 @@ impl SessionTable {
 
     /// Ends those that have been idle too long.
     pub(crate) fn sweep(&self) {
-        let now = Instant::now();
+        let now = awake::now();
         let is_over = |session: &Session| session.idle_for(now) >= self.idle_timeout;
         let over: Vec<_> = self
             .by_id
@@ -145,7 +146,7 @@ impl SessionTable {
 
     /// Forgets what waits for clients to come back or to listen, those who have been idle the longest first, until so many bytes are free. How many are.
     pub(crate) fn forget_what_waits(&self, bytes: usize) -> usize {
-        let now = Instant::now();
+        let now = awake::now();
         let all = self.by_id.lock();
         let sessions = all.values();
         let mut sessions: Vec<_> = sessions
@@ -172,7 +173,7 @@ impl SessionTable {
         if missing == 0 {
             return;
         }
-        let now = Instant::now();
+        let now = awake::now();
         let all = self.by_id.lock();
         let enough = all.iter().filter_map(|(id, session)| {
             let keeps = session.memory.used();
@@ -209,7 +210,7 @@ impl SessionTable {
     pub(crate) fn find(&self, id: &str) -> Option<Arc<Session>> {
         let mut by_id = self.by_id.lock();
         let session = Arc::clone(by_id.get(id)?);
-        if session.idle_for(Instant::now()) >= self.idle_timeout {
+        if session.idle_for(awake::now()) >= self.idle_timeout {
             by_id.remove(id);
             drop(by_id);
             session.end();

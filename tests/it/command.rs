@@ -614,3 +614,32 @@ fn a_command_ends_though_the_kernel_reaps_children() {
         },
     );
 }
+
+/// What waits to be read is read before its silence is judged.
+#[test]
+fn a_command_that_speaks_while_its_handler_is_busy_is_not_silent() {
+    const LIVENESS: Duration = Duration::from_secs(3);
+    let place = Place::empty("busy");
+    let directory = place.0.clone();
+    let server = Server::new("it", "1").tool("run", "", move |cx: &mut RequestContext, _: Value| {
+        let file = |name: &str| directory.join(name);
+        let script = "echo one; until [ -e heard ]; do sleep 0.05; done; echo two; : > said; until [ -e end ]; do sleep 0.05; done";
+        let command = RunCommand::new("sh").args(["-c", script]);
+        let command = command.directory(&directory).liveness(LIVENESS);
+        let output = command.run_with(cx, |_, line| {
+            if line == "two" {
+                return std::fs::write(file("end"), "").expect("it is ours");
+            }
+            std::fs::write(file("heard"), "").expect("it is ours");
+            until("it has said more", || file("said").exists());
+            // Longer than it may be silent.
+            std::thread::sleep(LIVENESS + Duration::from_millis(100));
+        });
+        output.map(|output| output.stdout)
+    });
+    let (served, mut client) = Served::pipe(server);
+    let answer = client.ask(&call(1, "run", json!({})));
+    assert_eq!(text(&answer), "one\ntwo\n");
+    client.close();
+    served.stop();
+}

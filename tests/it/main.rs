@@ -24,6 +24,8 @@ mod law_07_processes;
 mod law_08_panics;
 mod law_09_limits;
 mod law_09_malformed;
+#[cfg(all(feature = "http", feature = "ctrlc"))]
+mod law_09_suspended;
 #[cfg(all(feature = "http", feature = "tiny-http", feature = "ctrlc"))]
 mod law_10_stderr;
 mod law_10_stdout;

@@ -5,8 +5,8 @@
 //!    └──────────────────────────────────────────────────────────^
 //! ```
 //!
-//! The worker waits for what the plumbing thread hears, for the cancellation, and for moments that are set, whichever comes first. Must not know
-//! what the output means.
+//! The worker waits for what the plumbing thread hears, for the cancellation, and for moments that are set, in the time that the process is awake, whichever
+//! comes first. Must not know what the output means.
 
 use std::fs::File;
 use std::io::{self, Cursor, pipe};
@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded, never, select};
 use rustix::process::{Signal, WaitIdStatus};
 
+use crate::base::awake;
 use crate::base::cancel::CancellationToken;
 use crate::base::log;
-use crate::base::waiting::after;
 use crate::handler::command::children::{Children, Group, Look};
 use crate::handler::command::launch::Launch;
 use crate::handler::command::plumbing::{Feed, Plumbing, ours};
@@ -88,7 +88,7 @@ impl Child {
         children: &Arc<Children>,
         patience: Patience,
     ) -> Result<Self, String> {
-        let deadline = patience.timeout.map(after);
+        let deadline = patience.timeout.map(awake::after);
         let pipes = || Ok((input(stdin)?, output()?, output()?));
         let pipes = pipes().map_err(|error: io::Error| error.to_string())?;
         let ((stdin, fed), (out, stdout), (err, stderr)) = pipes;
@@ -115,7 +115,7 @@ impl Child {
             looks: Looks::soon(),
             deadline,
             patience,
-            silent_at: patience.liveness.map(after),
+            silent_at: patience.liveness.map(awake::after),
             cause: None,
             kill_at: None,
             status: None,
@@ -135,7 +135,7 @@ impl Child {
             if self.status.is_some() {
                 continue;
             }
-            let now = Instant::now();
+            let now = awake::now();
             if due.is_some_and(|due| due <= now) {
                 return ChildEvent::Due;
             }
@@ -153,7 +153,7 @@ impl Child {
             select! {
                 recv(self.said.as_ref().unwrap_or(&silent)) -> said => match said {
                     Ok((stream, bytes)) => {
-                        self.silent_at = self.patience.liveness.map(after);
+                        self.silent_at = self.patience.liveness.map(awake::after);
                         return ChildEvent::Said(stream, bytes);
                     }
                     // Everything is closed: mostly it has ended.
@@ -167,7 +167,7 @@ impl Child {
 
     /// Acts on what has become of it and on the moments that have come.
     fn judge(&mut self) {
-        let now = Instant::now();
+        let now = awake::now();
         if self.looks.are_due(now) {
             match self.group.look() {
                 Look::Ended => return self.finish(),
@@ -175,9 +175,11 @@ impl Child {
                 Look::Stopped(_) | Look::Running => {}
             }
         }
+        // Heard first, for who listens may be late.
+        let is_unheard = self.said.as_ref().is_some_and(|said| !said.is_empty());
         for (limit, cause) in [
             (self.deadline, Cause::TimedOut),
-            (self.silent_at, Cause::Silent),
+            (self.silent_at.filter(|_| !is_unheard), Cause::Silent),
         ] {
             if self.cause.is_none() && limit.is_some_and(|limit| limit <= now) {
                 self.end(cause);
@@ -192,7 +194,7 @@ impl Child {
     /// Asks the group to end; one that is stopped is continued, because it would not hear it otherwise.
     fn end(&mut self, cause: Cause) {
         self.cause = Some(cause);
-        self.kill_at = Some(after(self.patience.kill_grace));
+        self.kill_at = Some(awake::after(self.patience.kill_grace));
         self.group.signal(Signal::TERM);
         self.group.signal(Signal::CONT);
     }
@@ -243,7 +245,7 @@ struct Looks {
 impl Looks {
     fn soon() -> Self {
         Looks {
-            at: Instant::now(),
+            at: awake::now(),
             pause: LOOK_INTERVAL / 512,
         }
     }

@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::base::awake;
+
 /// Bytes of one line that are kept to be shown; the rest of the line is skipped.
 const LINE_BYTES_MAX: usize = 1024;
 
@@ -36,7 +38,7 @@ impl LineCutter {
             if !is_whole {
                 if room > 0 {
                     self.due
-                        .get_or_insert_with(|| Instant::now() + UNFINISHED_AFTER);
+                        .get_or_insert_with(|| awake::now() + UNFINISHED_AFTER);
                 }
                 break;
             }
@@ -58,7 +60,7 @@ impl LineCutter {
 
     /// Shows the line that has not ended, if it has waited long enough; it is shown again when it has.
     pub(super) fn show_unfinished(&mut self, show: impl FnMut(&str)) {
-        if self.due.is_some_and(|due| due <= Instant::now()) {
+        if self.due.is_some_and(|due| due <= awake::now()) {
             self.show_rest(show);
         }
     }

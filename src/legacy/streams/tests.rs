@@ -209,7 +209,7 @@ fn a_stream_that_is_dropped_is_forgotten() {
     let (outbox, _receiver) = new_outbox();
     let stream = streams.open(outbox);
     stream.sending(b"a");
-    assert_eq!(streams.idle_for(Instant::now()), Some(Duration::ZERO));
+    assert_eq!(streams.idle_for(awake::now()), Some(Duration::ZERO));
     drop(stream);
     assert_eq!(resumed(&streams, at(1, 0)), None);
     assert_eq!(streams.state.lock().replay.bytes, 0);
