@@ -83,8 +83,8 @@ impl Starter {
         ticket.map_err(|refusal| lane_refused(refusal, lane.name()))
     }
 
-    /// Makes a job and answers the call with it, or refuses.
-    pub(super) fn order(&self, call: &Arc<Call>, new: NewJob, ticket: Ticket<QueuedCall>) {
+    /// Makes a job and answers the call with it, or refuses. False if the call had been cancelled by then.
+    pub(super) fn order(&self, call: &Arc<Call>, new: NewJob, ticket: Ticket<QueuedCall>) -> bool {
         let shared = &self.shared;
         let is_over = shared.has_no_patience_with(shared.desk.jobs_lane);
         let Some(jobs) = shared.desk.jobs.as_ref().filter(|_| !is_over) else {
@@ -99,17 +99,17 @@ impl Starter {
             Err(NotKept::Store(error)) => {
                 let tag = &call.facts.tag;
                 log::error!("a job could not be stored: {error} request_id={tag}");
-                call.fail(&internal_error(tag), Outcome::Error);
-                return;
+                return call.fail(&internal_error(tag), Outcome::Error);
             }
         };
         let _first = call.job.set(Arc::clone(&id));
         // Its client has left before it could learn the id, so nobody will ever ask for it.
         if !self.tell_made(call, &id, new.as_task) {
             let _nobody_asks = jobs.cancel(&id);
-            return;
+            return false;
         }
         self.attempt(&id, ticket, Standing::New);
+        true
     }
 
     fn tell_made(&self, call: &Call, id: &Arc<str>, as_task: bool) -> bool {
@@ -379,8 +379,8 @@ impl Visitor for Visit {
     }
 }
 
-fn refuse(call: &Call, error: &ErrorObject) {
-    call.fail(error, Outcome::Refused);
+fn refuse(call: &Call, error: &ErrorObject) -> bool {
+    call.fail(error, Outcome::Refused)
 }
 
 /// What a model is told that has named a workspace which it cannot use.

@@ -260,7 +260,7 @@ impl Engine {
         new.order.arguments = None;
         queued.handler_call.then = Some(Box::new(move |call, carried, arguments| {
             new.order.arguments = arguments.map(Into::into);
-            starter.order(call, NewJob { carried, ..new }, ticket);
+            starter.order(call, NewJob { carried, ..new }, ticket)
         }));
         self.submit(lane, queued)
     }

@@ -60,8 +60,8 @@ pub(crate) struct HandlerCall {
     pub(super) turn: Option<Box<Turn>>,
 }
 
-/// Goes on with a call, with what was asked and kept in it, and with its arguments.
-pub(crate) type Then = Box<dyn FnOnce(&Arc<Call>, Carried, Option<Box<RawValue>>) + Send>;
+/// Goes on with a call, with what was asked and kept in it, and with its arguments. Says whether it was answered, and not cancelled before.
+pub(crate) type Then = Box<dyn FnOnce(&Arc<Call>, Carried, Option<Box<RawValue>>) -> bool + Send>;
 
 /// How long a job waits for memory that its arguments take, for all that it knows in vain, and how often it looks.
 const ROOM_PATIENCE: Duration = Duration::from_secs(60);
@@ -266,8 +266,10 @@ impl HandlerCall {
                     answered: _charged,
                     ..
                 } = rounds.map_or_else(Rounds::default, |rounds| *rounds);
-                then(&control.call, carried, self.input.arguments.take());
-                WorkEnd::Done
+                match then(&control.call, carried, self.input.arguments.take()) {
+                    true => WorkEnd::Done,
+                    false => WorkEnd::Cancelled,
+                }
             }
             _ => self.answer(control, result),
         }

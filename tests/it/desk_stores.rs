@@ -13,6 +13,7 @@ use mcp_threads::{
 use serde_json::{Value, json};
 
 use crate::desk_jobs::request;
+use crate::harness::message::cancel;
 use crate::harness::{Gate, PATIENCE, PipeClient, Served, call, code, text, until};
 
 /// What waits, who is told that it does, and what lets it go on.
@@ -108,6 +109,12 @@ fn server(store: &Hanging, gate: &Gate, limits: Limits) -> Server {
         .register(
             Tool::new("dig")
                 .execution(Execution::Background)
+                .handler(|_: Value| "dug"),
+        )
+        .register(
+            Tool::new("prepared")
+                .execution(Execution::Background)
+                .before_job(|_: &mut RequestContext, _: Value| "prepared")
                 .handler(|_: Value| "dug"),
         )
         .register(
@@ -365,4 +372,23 @@ fn law_12_a_job_that_waited_for_a_closed_workspace_keeps_no_lane_open() {
     let report = ended.recv_timeout(PATIENCE).expect("it ends");
     assert_eq!((report.abandoned_handlers, report.unstored_jobs), (0, 1));
     drop(go);
+}
+
+/// What comes before the job has been done; its answer, that there is one, is nobody's.
+#[test]
+fn law_4_a_call_that_is_cancelled_while_its_job_is_stored_does_not_count_as_done() {
+    let (gate, store) = (Gate::new(), Hanging::default());
+    let (served, mut client) = Served::pipe(server(&store, &gate, Limits::default()));
+    let (begins, go) = store.hang("insert");
+    let params = json!({ "name": "prepared", "arguments": {} });
+    client.send(&request("tools/call", params));
+    begins.recv_timeout(PATIENCE).expect("its job is stored");
+    client.send(&cancel("request"));
+    // Whatever is read in turn has been heard when the next is answered.
+    client.ask(&call("echo", "none", json!({})));
+    drop(go);
+    served.until_main("it is counted", |lane| lane.done + lane.cancelled > 0);
+    let lane = served.main();
+    assert_eq!((lane.done, lane.cancelled), (0, 1), "{lane:?}");
+    end(served, client, &gate, 0);
 }
