@@ -16,6 +16,7 @@ use crate::base::life::Span;
 use crate::base::limits::Limits;
 use crate::base::lock::Lock;
 use crate::base::log;
+use crate::base::log_rate::LogRate;
 use crate::base::stats::JobCounts;
 use crate::base::waiting::millis;
 use crate::desk::job_table::{JobEntry, JobTable, Seen, Stop};
@@ -35,6 +36,8 @@ pub(crate) struct Jobs {
     bytes: Arc<Budget>,
     table: Lock<JobTable>,
     on_change: OnceLock<Box<OnChange>>,
+    /// Those that made room.
+    displaced: Lock<LogRate>,
 }
 
 type OnChange = dyn Fn(&JobRecord) + Send + Sync;
@@ -89,6 +92,7 @@ impl Jobs {
             bytes,
             table: Lock::default(),
             on_change: OnceLock::new(),
+            displaced: Lock::default(),
         };
         let mut found = Vec::new();
         jobs.store.for_each(&mut |stored| found.push(stored))?;

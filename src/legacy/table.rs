@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::base::awake;
 use crate::base::lock::Lock;
 use crate::base::log;
+use crate::base::log_rate::LogRate;
 use crate::base::owner::Owner;
 use crate::legacy::session::Session;
 
@@ -44,6 +45,9 @@ pub(crate) struct SessionTable {
     /// What was ended by `DELETE` where others may be adopted, hashed, the oldest first.
     deleted: Lock<VecDeque<u64>>,
     hasher: RandomState,
+    /// Those that ended for the number of sessions, and for what they keep.
+    made_room: Lock<LogRate>,
+    freed: Lock<LogRate>,
 }
 
 /// So many sessions that were ended by `DELETE` are remembered, eight bytes each.
@@ -64,6 +68,8 @@ impl SessionTable {
             on_pipes: Lock::default(),
             deleted: Lock::default(),
             hasher: RandomState::new(),
+            made_room: Lock::default(),
+            freed: Lock::default(),
         }
     }
 
@@ -84,9 +90,14 @@ impl SessionTable {
         };
         by_id.insert(Arc::clone(&id), Arc::new(session));
         drop(by_id);
-        // Ending one writes to the log, for which nobody shall wait who looks for a session.
+        // Ending one takes its time, for which nobody shall wait who looks for a session.
         if let Some((session, idle_for)) = ends {
-            log::info!("a session that was idle for {idle_for:?} ends, to make room for a new one");
+            let count = self.made_room.lock().again();
+            if let Some(count) = count {
+                log::info!(
+                    "{count} session(s) ended to make room for a new one, the last after it was idle for {idle_for:?}"
+                );
+            }
             session.end();
         }
         Some(id)
@@ -184,9 +195,12 @@ impl SessionTable {
         let ends = enough.max();
         drop(all);
         if let Some((_, keeps, _, id)) = ends {
-            log::info!(
-                "an idle session that keeps {keeps} bytes ends, because the server keeps as much as it may"
-            );
+            let count = self.freed.lock().again();
+            if let Some(count) = count {
+                log::info!(
+                    "{count} idle session(s) ended, the last with {keeps} bytes, because the server keeps as much as it may"
+                );
+            }
             self.end(&id);
         }
     }

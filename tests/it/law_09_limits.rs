@@ -4,15 +4,15 @@ use std::io::{ErrorKind, Write};
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcp_threads::{Limits, Server};
 use serde_json::{Value, json};
 
 #[cfg(any(feature = "http", feature = "tiny-http"))]
-use crate::harness::on_every_front;
-#[cfg(any(feature = "http", feature = "tiny-http"))]
 use crate::harness::talk::introduced;
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+use crate::harness::{Front, alone, logs, on_every_front};
 use crate::harness::{
     Gate, Served, call, code, legacy, modern, on_every_wire, probes, text, until,
 };
@@ -355,20 +355,34 @@ fn law_9_a_session_that_has_no_stream_gets_one_of_who_has_several() {
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_9_a_flood_of_handshakes_ends_no_session_that_is_used() {
-    on_every_front(|front| {
-        let limits = Limits::default().sessions_max(8);
-        let (served, http) = front.serve(probes(&Gate::new()).limits(limits));
-        let honest: Vec<_> = (0..4).map(|_| http.initialize("2025-11-25")).collect();
-        let initialize = crate::harness::message::initialize(0, "2025-11-25");
-        for _ in 0..50 {
-            assert_eq!(http.post(initialize.to_string()).send().status, 200);
-        }
-        let ping = legacy(1, "ping", json!({}));
-        for session in honest {
-            assert_eq!(session.post(&ping).send().status, 200);
-        }
-        served.stop();
+    let name = "law_09_limits::law_9_a_flood_of_handshakes_ends_no_session_that_is_used";
+    alone(name, || {
+        logs::keep();
+        on_every_front(flood_with_handshakes);
     });
+}
+
+#[cfg(any(feature = "http", feature = "tiny-http"))]
+#[track_caller]
+fn flood_with_handshakes(front: Front) {
+    let told = || logs::lines_with("to make room for a new one").len();
+    let (before, started) = (told(), Instant::now());
+    let limits = Limits::default().sessions_max(8);
+    let (served, http) = front.serve(probes(&Gate::new()).limits(limits));
+    let honest: Vec<_> = (0..4).map(|_| http.initialize("2025-11-25")).collect();
+    let initialize = crate::harness::message::initialize(0, "2025-11-25");
+    for _ in 0..50 {
+        assert_eq!(http.post(initialize.to_string()).send().status, 200);
+    }
+    let ping = legacy(1, "ping", json!({}));
+    for session in honest {
+        assert_eq!(session.post(&ping).send().status, 200);
+    }
+    served.stop();
+    until("it is in the log", || told() > before);
+    // Who can write a line as often as it likes can fill a disk.
+    let most = started.elapsed().as_secs() as usize + 1;
+    assert!(told() - before <= most, "{} lines", told() - before);
 }
 
 /// A client that sends and never reads is pushed back on; when it reads at last, nothing has been lost.

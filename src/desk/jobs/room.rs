@@ -77,10 +77,13 @@ impl Jobs {
             drop(table);
             let why = "It waited for an answer, nobody looked at it for long, and its room was needed; start it again";
             if is_left_alone && self.finish(state, failed(&ErrorObject::overloaded(why))) {
-                log::info!(
-                    "job {id}, at which nobody has looked for {} s, makes room",
-                    idle_ms / 1000
-                );
+                let count = self.displaced.lock().again();
+                if let Some(count) = count {
+                    log::info!(
+                        "{count} job(s) made room, the last {id}, at which nobody had looked for {} s",
+                        idle_ms / 1000
+                    );
+                }
                 return entry.seen().0.is_final().then(|| Arc::clone(id));
             }
         }

@@ -28,6 +28,7 @@ use super::registry::{Connections, Leave};
 use super::socket::Bell;
 use crate::base::lock::Lock;
 use crate::base::log;
+use crate::base::log_rate::LogRate;
 use crate::base::waiting::relieve_with;
 use crate::outbox::Wake;
 use crate::transport::http::exchange::{Heard, Heeds, Serve};
@@ -87,6 +88,8 @@ struct Reactor<S: Serve> {
     due: Option<Instant>,
     /// Whose turn it is, and what is heeded of it.
     turn_of: Option<(usize, Arc<Link>, Heeds)>,
+    /// Those that could not be watched.
+    unwatched: LogRate,
 }
 
 /// Sees that no turn of any reactor lasts. Sleeps while nothing happens.
@@ -197,6 +200,7 @@ impl<S: Serve> Inbox<S> {
             rounds: 0,
             due: None,
             turn_of: None,
+            unwatched: LogRate::default(),
         });
         let inbox = Arc::new(Inbox {
             serve: Arc::clone(serve),
@@ -410,7 +414,9 @@ impl<S: Serve> Reactor<S> {
         let heeded = mem::replace(&mut connection.heeded, heeds);
         let watched = self.readiness.watch(number, &link.socket, heeded, heeds);
         if let Err(error) = watched {
-            log::error!("a connection ends, for it cannot be watched: {error}");
+            if let Some(count) = self.unwatched.again() {
+                log::error!("{count} connection(s) end, for they cannot be watched: {error}");
+            }
             link.cut();
             connection.heeded = Heeds::Nothing;
             self.news.push_back((number, Heard::End));

@@ -35,6 +35,7 @@ pub(crate) use self::exchange::target;
 use crate::base::counted::Counted;
 use crate::base::error::Error;
 use crate::base::log;
+use crate::base::log_rate::LogRate;
 use crate::base::waiting::after;
 use crate::transport::front::{ClientEnd, Front, HALF_REQUEST_GRACE, Unfinished};
 use crate::transport::http::endpoint::Endpoint;
@@ -96,6 +97,7 @@ fn take(
     [exchanges, halves]: &[Arc<AtomicUsize>; 2],
     alive: &Sender<Infallible>,
 ) {
+    let mut without_thread = LogRate::default();
     loop {
         let request = match http.recv() {
             Ok(request) => request,
@@ -120,8 +122,10 @@ fn take(
             let _never_rests = endpoint.serve(&mut exchange);
         };
         // Without a thread the request is dropped, and so answered with 500.
-        if let Err(error) = thread::Builder::new().name("mcp-http".into()).spawn(serve) {
-            log::error!("cannot start a thread for a request: {error}");
+        if let Err(error) = thread::Builder::new().name("mcp-http".into()).spawn(serve)
+            && let Some(count) = without_thread.again()
+        {
+            log::error!("cannot start a thread for {count} request(s): {error}");
         }
     }
 }
