@@ -22,6 +22,8 @@ pub(crate) mod log_rate;
 pub(crate) mod lossy;
 pub(crate) mod owner;
 pub(crate) mod panics;
+#[cfg(unix)]
+pub(crate) mod passing;
 pub(crate) mod pulse;
 #[cfg(unix)]
 pub(crate) mod send;

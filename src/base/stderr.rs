@@ -101,11 +101,14 @@ fn write_all(mut bytes: &[u8]) {
 #[cfg(unix)]
 fn write_some(bytes: &[u8]) -> io::Result<usize> {
     use rustix::event::{PollFd, PollFlags, poll};
+
+    use crate::base::passing::{passes, until_passed};
+
     let stderr = rustix::stdio::stderr();
     match rustix::io::write(stderr, bytes) {
-        // Somebody has set its non-blocking mode, which belongs to the pipe and not to us.
-        Err(rustix::io::Errno::AGAIN) => {
-            poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None)?;
+        // Also where somebody has set its non-blocking mode, which belongs to the pipe and not to us.
+        Err(errno) if passes(errno) => {
+            until_passed(|| poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None))?;
             Err(io::ErrorKind::Interrupted.into())
         }
         written => Ok(written?),

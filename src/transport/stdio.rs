@@ -12,11 +12,12 @@ use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::PIPE_BUF;
 use rustix::stdio;
 
 use crate::base::log;
+use crate::base::passing::until_passed;
 use crate::base::send::{AT_ONCE, prepare_at_once};
 use crate::base::stderr::{self, LossyStderr};
 use crate::transport::pipe::{Ears, WriteNow};
@@ -120,7 +121,7 @@ fn write_now(output: OwnedFd) -> Option<WriteNow> {
     match FileType::from_raw_mode(fstat(&output).ok()?.st_mode) {
         FileType::Fifo => Some(Box::new(move |line| {
             let mut watched = [PollFd::new(&output, PollFlags::OUT)];
-            poll(&mut watched, Some(&Timespec::default()))?;
+            until_passed(|| poll(&mut watched, Some(&Timespec::default())))?;
             let has_room = watched[0].revents() == PollFlags::OUT && line.len() <= PIPE_BUF;
             Ok(match has_room {
                 true => rustix::io::write(&output, line)?,
@@ -150,13 +151,7 @@ fn nobody_reads(output: &OwnedFd, woken: &PipeReader) -> bool {
 }
 
 fn wait(watched: &mut [PollFd<'_>]) -> io::Result<()> {
-    loop {
-        match poll(watched, None) {
-            // Interrupted, or short of memory for a moment.
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            polled => return Ok(polled.map(drop)?),
-        }
-    }
+    Ok(until_passed(|| poll(watched, None)).map(drop)?)
 }
 
 /// What the process and its children print to stdout, on its way to stderr. Dropped, it carries over what is there, and stdout is stderr.

@@ -11,6 +11,8 @@ use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+use crate::base::passing::until_passed;
+
 /// The longest piece that is read at once.
 const PIECE_BYTES_MAX: usize = 32 * 1024;
 
@@ -59,12 +61,7 @@ impl Plumbing {
         watched.extend(streams.map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)));
         let stdin = self.stdin.as_ref();
         watched.extend(stdin.map(|(pipe, _)| PollFd::new(pipe, PollFlags::OUT)));
-        while let Err(errno) = poll(&mut watched, None) {
-            // Interrupted, or short of memory for a moment.
-            if !matches!(errno, Errno::INTR | Errno::AGAIN) {
-                return Err(errno);
-            }
-        }
+        until_passed(|| poll(&mut watched, None))?;
         Ok(!watched[0].revents().is_empty())
     }
 

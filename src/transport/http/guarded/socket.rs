@@ -15,6 +15,7 @@ use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, Shutdown};
 
 use crate::base::log;
+use crate::base::passing::passes;
 use crate::base::send::{AT_ONCE, prepare_at_once};
 use crate::transport::http::exchange::{Heard, Heeds};
 
@@ -96,7 +97,7 @@ impl Socket {
         )?)
     }
 
-    /// Waits until something can be sent. False when the time is over first.
+    /// Waits until something can be sent. False when the time is over first, or for no reason.
     pub(super) fn wait_writable(&self, timeout: Duration) -> io::Result<bool> {
         Ok(!self.poll(PollFlags::OUT, timeout)?.is_empty())
     }
@@ -157,8 +158,8 @@ impl Socket {
         let timeout = poll_timeout(Some(timeout));
         match poll(&mut polled, timeout.as_ref()) {
             Ok(_) => Ok(polled[0].revents()),
-            Err(rustix::io::Errno::INTR) => Ok(PollFlags::empty()),
-            Err(error) => Err(error.into()),
+            Err(errno) if passes(errno) => Ok(PollFlags::empty()),
+            Err(errno) => Err(errno.into()),
         }
     }
 
