@@ -65,6 +65,24 @@ pub(crate) fn asking() -> Server {
             },
         )
         .tool(
+            "boxed",
+            "Asks for folders, among other things that fail.",
+            |cx: &mut Context, _: Value| -> Result<String, Box<dyn std::error::Error>> {
+                let count = "7".parse::<usize>()?;
+                Ok(format!("{count} {}", cx.roots()?.len()))
+            },
+        )
+        .tool(
+            "shared",
+            "The same for threads.",
+            |cx: &mut Context,
+             _: Value|
+             -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+                let count = "7".parse::<usize>()?;
+                Ok(format!("{count} {}", cx.roots()?.len()))
+            },
+        )
+        .tool(
             "page",
             "Asks to open a page.",
             |cx: &mut Context, _: Value| {
@@ -295,6 +313,8 @@ fn a_client_is_only_asked_what_it_declares() {
         ),
         ("model", form_only.clone(), json!({ "sampling": {} })),
         ("folders", json!({ "sampling": {} }), json!({ "roots": {} })),
+        ("boxed", json!({}), json!({ "roots": {} })),
+        ("shared", json!({}), json!({ "roots": {} })),
         ("page", form_only, json!({ "elicitation": { "url": {} } })),
     ];
     for (tool, declared, required) in rows {
