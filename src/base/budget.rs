@@ -51,6 +51,11 @@ impl Budget {
         Budget::new(bytes_max, Some(Arc::clone(self)))
     }
 
+    /// That of the whole server, of which this is a part.
+    pub(crate) fn top(self: &Arc<Self>) -> &Arc<Self> {
+        self.whole.as_ref().map_or(self, Budget::top)
+    }
+
     fn new(bytes_max: usize, whole: Option<Arc<Self>>) -> Arc<Self> {
         Arc::new(Budget {
             bytes_max,
@@ -97,6 +102,10 @@ impl Budget {
             (None, Some(whole)) => whole.relieve(bytes),
             (None, None) => {}
         }
+    }
+
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     /// Bytes in use.

@@ -44,7 +44,8 @@ limits! {
     /// Bytes that the server keeps for all its peers together: bodies that arrive and wait, answers and events that wait to be read, sessions and
     /// what they keep. Default 512 MiB: more than a hundred of the largest bodies at once, and a machine of 1 GiB still stands. Bodies that have
     /// not arrived whole have half of it, so that short requests are served beside them; then one that stalls makes room for the next (guarded front). Over
-    /// it, what may be dropped is dropped, the oldest first; then requests are refused with `503`.
+    /// it, what may be dropped is dropped, the oldest first; then requests are refused with `503`. The calls of one legacy session over HTTP have half of
+    /// it, so that others are served beside them.
     memory_bytes_max: usize = 512 * 1024 * 1024,
     /// Longest HTTP request body, in bytes. Default 4 MiB, what most peers accept. Beyond it: `413`.
     body_bytes_max: usize = 4 * 1024 * 1024,

@@ -258,7 +258,9 @@ impl Engine {
                 }
             }
             (OneWay::Response(Response { id: Some(id), body }), Some(session)) => {
-                session.asks.answer(&id, body, &self.shared.memory);
+                let memory = session.calls_memory.as_ref();
+                let memory = memory.unwrap_or(&self.shared.memory);
+                session.asks.answer(&id, body, memory);
             }
             // Only a session is ever asked.
             (OneWay::Response(_), _) => {}

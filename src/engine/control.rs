@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::base::budget::Budget;
 use crate::base::cancel::CancellationToken;
 use crate::base::life::Span;
 use crate::base::lock::Lock;
@@ -58,6 +59,8 @@ pub(crate) struct Control {
     pub(crate) permit: Lock<Option<Permit>>,
     /// Whether its job is to begin anew.
     pub(crate) is_postponed: AtomicBool,
+    /// The account of its session's calls, if it has one.
+    pub(crate) memory: Option<Arc<Budget>>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -92,6 +95,7 @@ impl Control {
             seat: OnceLock::new(),
             permit: Lock::default(),
             is_postponed: AtomicBool::new(false),
+            memory: None,
             shared: Arc::clone(shared),
         }
     }
@@ -209,8 +213,10 @@ impl CallControl for Control {
     }
 
     fn tree_room(&self) -> TreeRoom<'_> {
-        let Shared { limits, memory, .. } = &*self.shared;
+        let Shared { limits, .. } = &*self.shared;
+        let memory = self.memory.as_ref().unwrap_or(&self.shared.memory);
         let mut room = TreeRoom::new(limits, memory);
+        room.left_max = room.left_max.min(memory.bytes_max());
         if let Some((jobs, id)) = &self.record {
             room.left_max = limits.memory_bytes_max.saturating_sub(jobs.charged(id));
         }

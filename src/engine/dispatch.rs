@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::value::RawValue;
 
-use crate::base::budget::Charge;
+use crate::base::budget::{Budget, Charge};
 use crate::base::owner::Owner;
 use crate::base::waiting::about_to_wait;
 use crate::engine::background::{NewJob, Standing};
@@ -52,6 +52,8 @@ pub(super) struct Caller<'a> {
     pub(super) registry: Option<&'a Arc<CallsInFlight>>,
     pub(super) owner: Owner,
     pub(super) asking: Asking,
+    /// The account of what its calls take, if it has one; else that is the server's.
+    pub(super) memory: Option<&'a Arc<Budget>>,
     /// What its HTTP request has, if it came so.
     pub(super) headers: Option<&'a dyn HeaderFields>,
 }
@@ -69,6 +71,7 @@ impl<'a> Caller<'a> {
             registry: via.calls(),
             owner: via.owner(),
             asking: Asking::Rounds,
+            memory: None,
             headers: via.fields(),
         }
     }
@@ -131,7 +134,8 @@ impl Engine {
         let shared = &self.shared;
         let (params, era) = (&asked.params, asked.era);
         let bytes @ [input, rest] = kept_bytes(params);
-        let charge = |bytes| shared.memory.charge(bytes).map_err(over_budget);
+        let memory = caller.memory.unwrap_or(&shared.memory);
+        let charge = |bytes| memory.charge(bytes).map_err(over_budget);
         let kept = match bytes.iter().sum::<usize>() > FREE_CALL_BYTES {
             true => Some([charge(input)?, charge(rest)?]),
             false => None,
@@ -205,7 +209,8 @@ impl Engine {
             (_, Asking::Session(_)) if found.callable.desk.runs_here => Asking::Never,
             (_, asking) => asking,
         };
-        let control = Control::new(call, info, asking, found.callable.lane, &self.shared);
+        let mut control = Control::new(call, info, asking, found.callable.lane, &self.shared);
+        control.memory = caller.memory.map(Arc::clone);
         QueuedCall::new(control, found.callable)
     }
 

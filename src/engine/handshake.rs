@@ -34,6 +34,7 @@ impl<'a> Caller<'a> {
             registry: Some(&session.calls),
             owner: session.owner.clone(),
             asking: Asking::Session(Arc::clone(&session.asks)),
+            memory: session.calls_memory.as_ref(),
             headers: via.fields(),
         }
     }

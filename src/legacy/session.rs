@@ -46,6 +46,9 @@ pub(crate) struct Session {
     pub(crate) watched: Lock<HashMap<Box<str>, Charge>>,
     /// The account of everything that is kept for it.
     pub(crate) memory: Arc<Budget>,
+    /// That of what its calls take while they wait and run: one session leaves half of the server's memory to the others. `None` where it has no id, on a pipe, which
+    /// is mostly all that is served.
+    pub(crate) calls_memory: Option<Arc<Budget>>,
     state: Lock<SessionState>,
     /// Itself, and what its client says about itself.
     _kept: Charge,
@@ -84,6 +87,8 @@ impl Session {
         limits: &Arc<Limits>,
         memory: &Arc<Budget>,
     ) -> Result<Self, OverBudget> {
+        let has_id = matches!(owner, Owner::Session(_));
+        let calls_memory = has_id.then(|| memory.top().of_peer(limits.memory_bytes_max / 2));
         let memory = memory.of_peer(limits.session_bytes_max);
         let streams = Arc::new(Streams::new(client.protocol_version(), limits, &memory));
         let parked = Arc::downgrade(&streams);
@@ -109,6 +114,7 @@ impl Session {
             watched: Lock::default(),
             state: Lock::new(state),
             memory,
+            calls_memory,
         })
     }
 

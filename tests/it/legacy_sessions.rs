@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use crate::harness::http::Session;
 use crate::harness::message::{cancel, initialize};
 use crate::harness::{
-    Gate, Http, code, legacy, legacy_call, on_every_front, patient, probes, text, with_meta,
+    Gate, Http, call, code, legacy, legacy_call, on_every_front, patient, probes, text, until,
+    with_meta,
 };
 
 fn server(gate: &Gate, sessions: Sessions) -> Server {
@@ -114,7 +115,7 @@ fn without_sessions_every_request_stands_alone() {
 
         // The other era is as it was.
         assert_eq!(
-            text(&http.ask(&crate::harness::call(7, "echo", json!({ "text": "a" })))),
+            text(&http.ask(&call(7, "echo", json!({ "text": "a" })))),
             "a"
         );
         served.stop();
@@ -192,6 +193,46 @@ fn an_unknown_session_is_refused_where_sessions_are_kept() {
         assert_eq!(knows(http, "unknown").post(&echo(1)).send().status, 404);
         assert_eq!(knows(http, "unknown").get().send().status, 404);
         assert_eq!(served.stats().sessions, 0);
+        served.stop();
+    });
+}
+
+/// What waits on behalf of one session, and what runs, leaves half of the server's memory to all others.
+#[cfg(target_os = "linux")]
+#[test]
+fn law_13_the_calls_of_one_session_leave_memory_to_others() {
+    on_every_front(|front| {
+        let gate = Gate::new();
+        let limits = patient().memory_bytes_max(16 * 1024 * 1024);
+        let server = probes(&gate).workers(1).queue(400).limits(limits);
+        let (served, http) = front.serve(server);
+        let [greedy, other] = [(); 2].map(|()| http.initialize("2025-11-25"));
+        let long = json!({ "who": "x".repeat(100 * 1024) });
+        let open = || served.main().busy + served.main().queued;
+        let mut waiting = Vec::new();
+        let refused = loop {
+            let call = legacy_call(waiting.len(), "gate", long.clone());
+            let call = greedy.post(&call).field("Connection", "close").connect();
+            until("it waits, or is refused", || {
+                open() > waiting.len() || call.is_answered()
+            });
+            if call.is_answered() {
+                break call.reply().message();
+            }
+            waiting.push(call);
+        };
+        assert_eq!(code(&refused), 503);
+        assert!((40..=82).contains(&waiting.len()), "{}", waiting.len());
+        for call in [
+            other.post(&legacy_call("other", "gate", long.clone())),
+            http.modern(&call("modern", "gate", long.clone())),
+        ] {
+            waiting.push(call.field("Connection", "close").connect());
+        }
+        gate.let_go(waiting.len());
+        for call in waiting {
+            assert_eq!(text(&call.reply().message()).len(), 100 * 1024);
+        }
         served.stop();
     });
 }

@@ -26,7 +26,7 @@ pub(super) const ITEMS_MIN: usize = 4;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TreeRoom<'a> {
     pub(super) bytes_max: usize,
-    /// The account of the whole server.
+    /// The account of its client, or of the whole server.
     pub(super) memory: &'a Arc<Budget>,
     /// What that can ever have left, for who waits when there is none, and must not do so in vain.
     pub(crate) left_max: usize,
