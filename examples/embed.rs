@@ -12,6 +12,7 @@
 //!        "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
 //! ```
 
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -63,7 +64,10 @@ fn main() -> mcp_threads::Result<()> {
             },
         )
         .serve_http("127.0.0.1:0")?;
-    eprintln!("listening on {}", server.url().expect("it serves HTTP"));
+    let url = server.url().expect("it serves HTTP");
+    // `eprintln!` would wait for a reader of stderr, and panic without.
+    let mut stderr = mcp_threads::log_lossy();
+    let _never_fails = writeln!(stderr, "listening on {url}");
 
     // The program's own loop goes on, whatever the model does.
     for round in 1..=rounds {
@@ -73,11 +77,11 @@ fn main() -> mcp_threads::Result<()> {
             world.sheep += 1;
             world.sheep
         };
-        eprintln!("round {round}: {sheep} sheep");
+        let _never_fails = writeln!(stderr, "round {round}: {sheep} sheep");
         thread::sleep(Duration::from_millis(500));
     }
 
-    let report = server.shutdown(Duration::from_secs(2));
-    eprintln!("done: {report:?}");
+    // Has what was said last written, too.
+    server.shutdown(Duration::from_secs(2));
     Ok(())
 }

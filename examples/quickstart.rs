@@ -13,6 +13,8 @@
 //! The answer contains `"text":"42"`. Stop the server with Ctrl-C. Another address can be given as the only argument:
 //! `cargo run --example quickstart -- 127.0.0.1:9000`.
 
+use std::io::Write;
+
 use mcp_threads::Server;
 use mcp_threads::schemars::{self, JsonSchema};
 use serde::Deserialize;
@@ -37,7 +39,9 @@ fn main() -> mcp_threads::Result<()> {
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:8080".into());
     let server = calculator().serve_http(&address)?;
-    eprintln!("listening on {}", server.url().expect("it serves HTTP"));
+    let url = server.url().expect("it serves HTTP");
+    // Not by `eprintln!`, which waits for a reader of stderr.
+    let _never_fails = writeln!(mcp_threads::log_lossy(), "listening on {url}");
     server.run_until_ctrl_c()
 }
 

@@ -243,7 +243,6 @@ fn embed_serves_its_world_while_it_works_and_ends_by_itself() {
         "its own loop has seen what was bought: {}",
         finished.stderr
     );
-    assert!(finished.stderr.contains("done: "), "{}", finished.stderr);
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn law_10_over_http_an_unread_stderr_holds_nothing_up() {
 }
 
 /// Ways in which nobody reads stderr: each fails, or waits, with the first byte.
-pub(crate) fn assert_serves_though_nobody_reads_stderr(command: impl Fn() -> Command) {
+fn each_unread_stderr(test: impl FnMut(std::os::fd::OwnedFd)) {
     let (broken, full) = (io::pipe(), io::pipe());
     let (broken, full) = (broken.expect("a pipe").1, full.expect("a pipe"));
     rustix::io::ioctl_fionbio(&full.1, true).expect("it is a pipe");
@@ -95,17 +95,33 @@ pub(crate) fn assert_serves_though_nobody_reads_stderr(command: impl Fn() -> Com
     assert_eq!(more, Err(ErrorKind::WouldBlock));
     rustix::io::ioctl_fionbio(&full.1, false).expect("it is a pipe");
     let disk = File::options().write(true).open("/dev/full");
-    for stderr in [
-        broken.into(),
-        full.1.into(),
-        disk.expect("it is there").into(),
-    ] {
-        let stderr: std::os::fd::OwnedFd = stderr;
+    let disk = disk.expect("it is there");
+    let unread = [broken.into(), full.1.into(), disk.into()];
+    unread.into_iter().for_each(test);
+}
+
+pub(crate) fn assert_serves_though_nobody_reads_stderr(command: impl Fn() -> Command) {
+    each_unread_stderr(|stderr| {
         let (mut running, mut client) = child::stdio_telling(command(), stderr);
         let hello = crate::harness::message::initialize(1, "2025-11-25");
         assert_eq!(client.ask(&hello)["id"], 1);
         running.ends_by(Signal::TERM);
-    }
+    });
+}
+
+#[test]
+fn law_10_what_says_where_it_listens_needs_no_reader() {
+    let start = |example: &str, argument: &str, stderr| {
+        let mut command = child::example(example);
+        command.arg(argument);
+        child::stdio_telling(command, stderr).0
+    };
+    each_unread_stderr(|stderr| {
+        let also = stderr.try_clone().expect("there are descriptors");
+        // It handles the signal once it has said so.
+        start("quickstart", "127.0.0.1:0", stderr).ends_by(Signal::TERM);
+        start("embed", "1", also).exits_well();
+    });
 }
 
 #[test]
