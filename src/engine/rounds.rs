@@ -54,7 +54,7 @@ pub(crate) struct Rounds {
     /// The capabilities that its questions needed and that were not declared.
     lacking: Option<Value>,
     /// What the last answer of a session's client takes; what an earlier one took is given back, for that has been read. Of those that are carried to a
-    /// job, all.
+    /// job, all. And what the answer takes that a script makes.
     pub(super) answered: Vec<Charge>,
 }
 

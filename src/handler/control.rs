@@ -7,6 +7,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+#[cfg(all(feature = "scripts", unix))]
+use crate::base::budget::Charge;
 use crate::base::cancel::CancellationToken;
 use crate::base::life::Span;
 use crate::base::owner::Owner;
@@ -43,6 +45,9 @@ pub(crate) trait CallControl: Send + Sync {
     fn send_event(&self, notification: Vec<u8>, kind: EventKind);
     /// What JSON may take when it is read for this call.
     fn tree_room(&self) -> TreeRoom<'_>;
+    /// Keeps the charge of what it answers with until it has been answered.
+    #[cfg(all(feature = "scripts", unix))]
+    fn keep_charged(&self, charge: Charge);
     /// Whether other spellings of arguments are taken.
     fn is_lenient(&self) -> bool;
     /// Asks the client, or says what it has answered already; where it comes back with its answers, ends the attempt. `lacking` are the capabilities

@@ -264,9 +264,10 @@ impl CallToolResult {
 
     /// Any JSON value, mirrored as text.
     pub fn structured(value: Value) -> Self {
+        let text = value.to_string();
         CallToolResult {
-            structured_content: Some(value.clone()),
-            ..Self::text(value.to_string())
+            structured_content: Some(value),
+            ..Self::text(text)
         }
     }
 }

@@ -2,9 +2,14 @@
 //!
 //! A failure is a tool error with the tail of stderr first. Must not know how the command was put together.
 
+use std::mem::take;
+
 use serde_json::json;
 
 use crate::base::waiting::millis;
+use crate::handler::{RequestContext, ToolError};
+use crate::protocol::errors::ErrorObject;
+use crate::protocol::tree::Unread;
 use crate::protocol::types::{CallToolResult, ContentBlock};
 use crate::scripts::command::CommandEnd;
 use crate::scripts::spec::{Output, ToolSpec};
@@ -16,26 +21,40 @@ const FAILURE_CHARS_MAX: usize = 4000;
 const RUN: &str = "mcp-threads/run";
 
 impl CommandEnd {
-    /// What the caller of the tool gets.
-    pub(super) fn answer(mut self, spec: &ToolSpec) -> CallToolResult {
+    /// What the caller of the tool gets. What it said, and the text that says it again, is charged until the call has been answered.
+    pub(super) fn answer<S>(
+        mut self,
+        spec: &ToolSpec,
+        cx: &RequestContext<S>,
+    ) -> Result<CallToolResult, ToolError> {
+        let said = self.output.stdout.len() + self.output.stderr.len();
+        let charged = cx.control().tree_room().hold(2 * said);
+        let Ok(charged) = charged else {
+            return Err(no_room());
+        };
+        cx.control().keep_charged(charged);
         let answer = match (self.failed(&spec.command.ok_codes), &spec.output) {
             (Some(why), _) => Err(why),
             (None, Output::Text | Output::Lines) => {
                 let text = CallToolResult::text(self.output.text());
-                Ok(self.told(&self.output.stdout, text))
+                let stdout = take(&mut self.output.stdout);
+                Ok(self.told(stdout, text))
+            }
+            (None, Output::Json) if matches!(self.json, Some(Err(Unread::NoMemory))) => {
+                return Err(no_room());
             }
             (None, Output::Json) => self.json(spec.output_schema.is_some()),
             (None, Output::Image(mime_type)) => self.image(mime_type),
         };
         let mut failure = match answer {
-            Ok(result) => return result,
+            Ok(result) => return Ok(result),
             Err(why) => self.failure(&why),
         };
         if spec.output_schema.is_some() {
             let run = failure.structured_content.take().unwrap_or_default();
             failure.meta = Some([(RUN.to_owned(), run)].into_iter().collect());
         }
-        failure
+        Ok(failure)
     }
 
     /// The bytes that it wrote, if it did well.
@@ -60,22 +79,25 @@ impl CommandEnd {
     }
 
     /// The result, with how it ended as structured content.
-    fn told(&self, stdout: &str, result: CallToolResult) -> CallToolResult {
-        let structured = json!({
+    fn told(&mut self, stdout: String, result: CallToolResult) -> CallToolResult {
+        let mut structured = json!({
             "exit_code": self.output.code,
             "signal": self.output.signal,
-            "stdout": stdout,
-            "stderr": self.output.stderr,
+            "stdout": null,
+            "stderr": null,
             "duration_ms": millis(self.output.duration),
             "truncated": self.output.truncated,
         });
+        // The macro would copy them.
+        structured["stdout"] = stdout.into();
+        structured["stderr"] = take(&mut self.output.stderr).into();
         CallToolResult {
             structured_content: Some(structured),
             ..result
         }
     }
 
-    fn failure(&self, why: &str) -> CallToolResult {
+    fn failure(&mut self, why: &str) -> CallToolResult {
         let (stdout, stderr) = (&self.output.stdout, &self.output.stderr);
         let mut text = why.to_owned();
         for (name, said) in [("stderr", stderr), ("stdout", stdout)] {
@@ -83,32 +105,38 @@ impl CommandEnd {
                 text += &format!("\n\n{name}:\n{}", tail(said.trim_end()));
             }
         }
+        let stdout = take(&mut self.output.stdout);
         self.told(stdout, CallToolResult::error(text))
     }
 
     fn json(&mut self, is_promised: bool) -> Result<CallToolResult, String> {
         self.check_whole("JSON")?;
-        let problem = |error: serde_json::Error| format!("It did not say JSON: {error}.");
-        let masked = self.masked_json.take();
-        let is_masked = masked.is_some();
-        let value = masked.unwrap_or_else(|| serde_json::from_str(&self.output.stdout));
-        let value = value.map_err(problem)?;
+        let read = self.json.take();
+        let value = read.unwrap_or_else(|| Err(Unread::Unfit("it was ended".into())));
+        let value = value.map_err(|unread| match unread {
+            Unread::Unfit(problem) => format!("It did not say JSON: {problem}."),
+            too_large => format!(
+                "Its JSON has too many values: {}.",
+                too_large.into_sentence()
+            ),
+        })?;
         if is_promised && !value.is_object() {
             return Err(
                 "It did not say a JSON object, which its `output_schema` promises.".to_owned(),
             );
         }
-        let text = match is_masked {
-            true => value.to_string(),
-            false => self.output.stdout.trim_end().to_owned(),
-        };
+        let mut text = take(&mut self.output.stdout);
+        match self.mask.is_empty() {
+            true => text.truncate(text.trim_end().len()),
+            false => text = value.to_string(),
+        }
         Ok(CallToolResult {
             structured_content: Some(value),
             ..CallToolResult::text(text)
         })
     }
 
-    fn image(&self, mime_type: &str) -> Result<CallToolResult, String> {
+    fn image(&mut self, mime_type: &str) -> Result<CallToolResult, String> {
         let bytes = self.kept("image")?;
         if bytes.is_empty() {
             return Err("It made no image.".to_owned());
@@ -118,7 +146,7 @@ impl CommandEnd {
             content: vec![image],
             ..CallToolResult::default()
         };
-        Ok(self.told("", result))
+        Ok(self.told(String::new(), result))
     }
 
     /// Its output as bytes: whole, and without a secret, which cannot be masked where they are no text.
@@ -143,6 +171,12 @@ impl CommandEnd {
             )),
         }
     }
+}
+
+/// Its program has run, so that nothing begins anew.
+fn no_room() -> ToolError {
+    let message = "The server has no memory left for what it said; try again later";
+    ToolError::protocol(ErrorObject::overloaded(message))
 }
 
 /// The end of a long text.

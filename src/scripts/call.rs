@@ -74,7 +74,7 @@ pub(super) fn call<S>(
     }
     drop(values);
     let ended = prepared.run(cx, &spec.output)?;
-    Ok(ended.answer(spec))
+    ended.answer(spec, cx)
 }
 
 /// Of the arguments that a program gets.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::base::setters::set;
 use crate::handler::command::find_program;
 use crate::handler::{CommandOutput, Progress, RequestContext, RunCommand, ToolError};
+use crate::protocol::tree::Unread;
 use crate::scripts::argument::{Argument, plain};
 use crate::scripts::environment::{Mask, inherited};
 use crate::scripts::spec::{CommandSpec, Output, Run, Stdin};
@@ -34,8 +35,8 @@ pub(super) struct Prepared {
 pub(super) struct CommandEnd {
     /// Without its secrets, but for bytes that are no text.
     pub(super) output: CommandOutput,
-    /// Its JSON without its secrets, if it has secrets and was to say JSON: read before the masking of the text, in which a number would be none any more.
-    pub(super) masked_json: Option<serde_json::Result<Value>>,
+    /// Its JSON without its secrets, if it was to say JSON: read before the masking of the text, in which a number would be none any more.
+    pub(super) json: Option<Result<Value, Unread>>,
     /// Why it was ended before its own end.
     pub(super) problem: Option<String>,
     pub(super) mask: Mask,
@@ -114,7 +115,7 @@ impl Prepared {
         wanted: &Output,
     ) -> Result<CommandEnd, ToolError> {
         let Prepared { command, mask } = self;
-        let mut masked_json = None;
+        let mut json = None;
         let mut count = 0.0;
         let ended = command.run_with(cx, |cx, line| {
             if *wanted == Output::Lines {
@@ -125,9 +126,9 @@ impl Prepared {
         // Masked here, before anybody could forget it, and before an error quotes from it.
         let (output, problem) = match ended {
             Ok(mut output) => {
-                if *wanted == Output::Json && !mask.is_empty() {
-                    let read = serde_json::from_str(&output.stdout);
-                    masked_json = Some(read.map(|value| mask.apply_to_json(value)));
+                if *wanted == Output::Json {
+                    let read = cx.control().tree_room().read(&output.stdout);
+                    json = Some(read.map(|read| mask.apply_to_json(cx.charged(read))));
                 }
                 mask.apply_to_output(&mut output);
                 (output, None)
@@ -144,7 +145,7 @@ impl Prepared {
         };
         Ok(CommandEnd {
             output,
-            masked_json,
+            json,
             problem,
             mask,
         })

@@ -225,6 +225,7 @@ impl Mask {
     /// The same for everything in a value: its texts and the names of its members.
     pub(super) fn apply_to_json(&self, value: Value) -> Value {
         match value {
+            value if self.is_empty() => value,
             Value::String(text) => self.apply(&text).into(),
             Value::Array(items) => {
                 let items = items.into_iter();

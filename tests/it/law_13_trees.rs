@@ -67,6 +67,7 @@ fn server() -> Server {
                 .handler(|args: Typed| u32::from(args.n)),
         )
         .tool("tree", "Takes anything.", |args: Value| length(&args["bulk"]))
+        .tool("same", "Says it again.", |args: Value| args)
         .register(
             Tool::new("mirrored")
                 .input_schema(json!({ "type": "object", "properties": { "region": { "type": "string", "x-mcp-header": "Region" } } }))
@@ -568,6 +569,28 @@ fn law_13_a_tree_for_which_there_is_no_memory_is_refused_with_503() {
     }
     client.close();
     served.stop();
+}
+
+/// What is answered is the tree that the handler returned.
+#[test]
+fn law_13_an_answer_that_is_a_tree_is_not_copied() {
+    if served_here() {
+        return;
+    }
+    let (server, http) = start("law_13_trees::law_13_an_answer_that_is_a_tree_is_not_copied");
+    let call = modern(
+        1,
+        "tools/call",
+        json!({ "name": "same", "arguments": { "bulk": "BULK" } }),
+    );
+    let digits = format!("[{}]", vec!["0"; MIB].join(","));
+    let before = server.reset_peak();
+    let answer = send(http, &call, &digits);
+    let answered = &answer["result"]["structuredContent"]["bulk"];
+    assert_eq!(answered.as_array().map(Vec::len), Some(MIB));
+    let grown = server.memory("VmHWM").saturating_sub(before);
+    let most = MIB * VALUE * 9 / 8 + LIBRARY.0;
+    assert!(grown <= most, "{} of {} MiB", grown / MIB, most / MIB);
 }
 
 /// A model's answer, which its handler has as a tree, takes the server's memory until the handler returns.

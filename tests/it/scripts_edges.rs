@@ -269,6 +269,57 @@ fn law_13_the_copy_that_is_checked_before_a_call_waits_is_charged() {
     served.stop();
 }
 
+/// What a program said, the text that says it again, and the answer with both.
+#[test]
+fn law_13_what_a_program_said_is_charged_before_it_is_copied() {
+    let place = Place::new("says", SAYS);
+    let said = |limits: Limits, tool: &str| {
+        let scripts = Scripts::load_trusting(place.0.join("tools.toml")).expect("it is right");
+        let (served, mut client) = Served::pipe(scripts.into_server().limits(limits));
+        let answer = client.ask(&call(1, tool, json!({})));
+        client.close();
+        served.stop();
+        answer
+    };
+    let limits = |mib: usize| Limits::default().memory_bytes_max(mib << 20);
+    for tool in ["text", "line"] {
+        let refused = said(limits(15), tool);
+        assert_eq!(code(&refused), 503, "{tool}: {refused:.300}");
+        let answer = said(limits(17), tool);
+        assert_eq!(text(&answer).len(), 4 << 20, "{tool}: {answer:.300}");
+    }
+    let refused = said(limits(32).json_tree_bytes_max(8 << 20), "tree");
+    assert_eq!(refused["result"]["isError"], true, "{refused:.300}");
+    assert!(text(&refused).contains("`Limits::json_tree_bytes_max`"));
+    let refused = said(limits(8), "tree");
+    assert_eq!(code(&refused), 503, "{refused:.300}");
+    let answer = said(limits(64), "tree");
+    let tree = answer["result"]["structuredContent"]["lists"].as_array();
+    assert_eq!(tree.map(Vec::len), Some(300_001), "{answer:.300}");
+}
+
+const SAYS: &str = r#"
+[[tool]]
+name = "text"
+description = "Says much."
+shell = "head -c 4194304 /dev/zero | tr '\\0' x"
+output_max = "4 MiB"
+
+[[tool]]
+name = "line"
+description = "Says much as JSON."
+shell = "printf '{\"x\":\"'; head -c 4194296 /dev/zero | tr '\\0' x; printf '\"}'"
+output = "json"
+output_max = "4 MiB"
+
+[[tool]]
+name = "tree"
+description = "Says many values."
+shell = "printf '{\"lists\":['; yes '[],' | head -n 300000 | tr -d '\\n'; printf '[]]}'"
+output = "json"
+output_max = "4 MiB"
+"#;
+
 const LISTS: &str = r#"
 [[tool]]
 name = "counts"
