@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
+
 use crate::base::heap;
 
 /// An account of bytes with a bound.
@@ -18,6 +20,8 @@ pub(crate) struct Budget {
     whole: Option<Arc<Budget>>,
     /// Drops what may be dropped, the oldest first, when so many bytes do not fit.
     relief: OnceLock<Box<Relief>>,
+    /// Made when something is first short; see [`turn`](Self::turn).
+    turn: OnceLock<(Sender<()>, Receiver<()>)>,
 }
 
 type Relief = dyn Fn(usize) + Send + Sync;
@@ -27,6 +31,15 @@ type Relief = dyn Fn(usize) + Send + Sync;
 pub(crate) struct Charge {
     budget: Arc<Budget>,
     bytes: usize,
+}
+
+/// A [`turn`](Budget::turn), until it is dropped.
+pub(crate) struct StepTurn(Receiver<()>);
+
+impl Drop for StepTurn {
+    fn drop(&mut self) {
+        self.0.try_recv().expect("it is in there");
+    }
 }
 
 /// Which account was too small.
@@ -62,7 +75,16 @@ impl Budget {
             used: AtomicUsize::new(0),
             whole,
             relief: OnceLock::new(),
+            turn: OnceLock::new(),
         })
+    }
+
+    /// Waits for the turn of one that takes step by step, and was short of a step. Until it has either taken that or given back all of its steps, no other
+    /// is refused: else all could be, each for what the others had taken in vain.
+    pub(crate) fn turn(&self) -> StepTurn {
+        let (take, taken) = self.turn.get_or_init(|| bounded(1));
+        take.send(()).expect("both ends are here");
+        StepTurn(taken.clone())
     }
 
     /// What is to be done when this account is too small, before anything is refused. Said once; it is called without any lock of

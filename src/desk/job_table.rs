@@ -5,7 +5,7 @@
 //! Must not know stores or what a change means.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 
 use crate::base::budget::Charge;
@@ -56,6 +56,8 @@ pub(crate) struct Seen {
     state: Lock<(JobStatus, u64)>,
     /// When it was last looked at. Changed under the table's lock.
     looked_ms: AtomicU64,
+    /// Whether it waits for memory. The same.
+    pub(super) is_short: AtomicBool,
 }
 
 pub(crate) struct JobState {
@@ -82,6 +84,7 @@ impl JobEntry {
             owner: record.order.listed_in.clone(),
             state: Lock::new((record.status, record.changes)),
             looked_ms: AtomicU64::default(),
+            is_short: AtomicBool::default(),
         });
         JobEntry {
             seen: Arc::clone(&seen),

@@ -3,7 +3,7 @@
 //! Everything it sends goes by the call's port; questions go to a session's client at once, or end the attempt. Must not know how a lane
 //! runs, or transports.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
@@ -53,6 +53,8 @@ pub(crate) struct Control {
     pub(crate) last_progress: Lock<Option<f64>>,
     /// The background job that this is an attempt of.
     pub(crate) record: Option<(Arc<Jobs>, Arc<str>)>,
+    /// The memory that was not there when its job last wanted some.
+    pub(crate) wanted: AtomicUsize,
     /// Its place in a workspace, once its turn has come.
     pub(crate) inside: OnceLock<Box<Inside>>,
     /// The same for the watchdog, which takes the place from it.
@@ -93,6 +95,7 @@ impl Control {
             lane,
             last_progress: Lock::default(),
             record: None,
+            wanted: AtomicUsize::new(0),
             inside: OnceLock::new(),
             seat: OnceLock::new(),
             permit: Lock::default(),
@@ -221,6 +224,7 @@ impl CallControl for Control {
         room.left_max = room.left_max.min(memory.bytes_max());
         if let Some((jobs, id)) = &self.record {
             room.left_max = limits.memory_bytes_max.saturating_sub(jobs.charged(id));
+            room.wanted = Some(&self.wanted);
         }
         room
     }

@@ -181,16 +181,18 @@ impl HandlerCall {
         }
     }
 
-    /// Calls the handler. A job whose arguments do not fit into the memory that is left tries again, as long as it may wait.
+    /// Calls the handler. A job whose arguments do not fit into the memory that is left tries again when there is more, as long as it may wait.
     fn invoke_when_there_is_room(&self, control: &Arc<Control>) -> Result<Reply, ErrorObject> {
+        let mut result = self.invoke(control);
         let Some((jobs, id)) = &control.record else {
-            return self.invoke(control);
+            return result;
         };
+        let Shared { memory, kept, .. } = &*control.shared;
         let mut end = None;
-        loop {
-            let result = self.invoke(control);
-            // Told before its handler has done anything.
-            if result.as_ref().err() != Some(&ErrorObject::no_memory()) {
+        // Told before its handler has done anything.
+        while result.as_ref().err() == Some(&ErrorObject::no_memory()) {
+            // Sessions and subscriptions keep what they have.
+            if jobs.waits_in_vain(id, memory.used().saturating_sub(kept.used())) {
                 return result;
             }
             let handed = control.handed_permit();
@@ -211,7 +213,13 @@ impl HandlerCall {
                 return result;
             }
             *control.permit.lock() = Some(permit);
+            // Else each look would take for a while all that is left.
+            if memory.would_fit(control.wanted.load(Ordering::Relaxed), 0) {
+                result = self.invoke(control);
+            }
         }
+        jobs.has_room(id);
+        result
     }
 
     /// Gives the attempt what earlier ones left for it, and calls the handler.

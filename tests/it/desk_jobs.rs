@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use mcp_threads::{
@@ -350,6 +350,59 @@ fn law_13_a_job_whose_arguments_take_more_memory_than_there_is_does_not_wait_for
     assert_eq!(said["result"]["isError"], true, "{said}");
     assert!(said.to_string().contains("memory_bytes_max"), "{said}");
     end(served, client);
+}
+
+/// Each keeps what the other would need to begin. With one permit for two of them the second waits for that.
+#[test]
+fn law_13_jobs_that_wait_for_each_other_s_memory_do_not_wait_long() {
+    const MIB: usize = 1 << 20;
+    for workers in [4, 2] {
+        let gate = Gate::new();
+        let door = gate.door();
+        let holds = Tool::new("holds").execution(Execution::EitherWay);
+        // A job is charged for three times its 2.5 MiB of text, and for its tree when it begins.
+        let tree = (MIB / 4) * size_of::<Value>() + 2 * MIB;
+        let server = Server::new("it", "1.0.0")
+            .limits(Limits::default().memory_bytes_max(tree + 23 * MIB / 2))
+            .lane(Lane::new("jobs").workers(workers))
+            .register(holds.handler(move |_: Value| {
+                door.pass("holds");
+                "done"
+            }));
+        let (served, mut client) = Served::pipe(server);
+        let taken = json!({ "text": "x".repeat(5 * MIB / 2) });
+        client.send(&call("first", "holds", taken));
+        assert_eq!(gate.began(), "holds");
+        let given = json!({ "items": vec![0; MIB / 4], "text": "x".repeat(2 * MIB) });
+        let params = json!({ "name": "holds", "arguments": given });
+        let order = request("tools/call", params);
+        let mut jobs = [4, workers].map(|with_permit| {
+            // What waits takes nothing, not even while it looks.
+            let made = client.ask(&order);
+            let job = made["result"]["taskId"].as_str().expect("it is a task");
+            until("it waits for memory", || {
+                let waits = get(&mut client, job)["statusMessage"] == "waiting for memory";
+                waits || with_permit == 2
+            });
+            job.to_owned()
+        });
+        gate.let_go(2);
+        assert_eq!(text(&client.answer("first")), "done");
+        let begun = Instant::now();
+        let mut ended = jobs.each_mut().map(|job| {
+            let mut said = Value::Null;
+            until("it has ended", || {
+                said = get(&mut client, job);
+                said["status"] != "working"
+            });
+            said["status"].clone()
+        });
+        // They would wait for a minute.
+        assert!(begun.elapsed() < Duration::from_secs(40));
+        ended.sort_by_key(Value::to_string);
+        assert_eq!(ended, ["completed", "failed"], "{workers} workers");
+        end(served, client);
+    }
 }
 
 #[test]

@@ -571,6 +571,43 @@ fn law_13_a_tree_for_which_there_is_no_memory_is_refused_with_503() {
     served.stop();
 }
 
+/// Two of eight fit: whatever each has taken when memory is short, no more are refused than have to be.
+#[test]
+fn law_13_not_all_are_refused_for_what_all_have_taken() {
+    const CALLS: usize = 8;
+    const ITEMS: usize = MIB / 16;
+    let tree = ITEMS * 5 * VALUE;
+    let gate = Gate::new();
+    let door = gate.door();
+    let server = Server::new("it", "1.0.0")
+        .workers(CALLS)
+        .limits(Limits::default().memory_bytes_max(2 * tree + 8 * MIB))
+        .tool("holds", "Takes anything.", move |_: Value| {
+            door.pass("has its tree");
+            "done"
+        });
+    let (served, mut client) = Served::pipe(server);
+    let lists = format!("[{}]", vec!["[0]"; ITEMS].join(","));
+    let params = json!({ "name": "holds", "arguments": { "bulk": "BULK" } });
+    for id in 0..CALLS {
+        client.send_line(&with_bulk(
+            &modern(id, "tools/call", params.clone()),
+            &lists,
+        ));
+    }
+    for _ in 2..CALLS {
+        let refused = client.recv();
+        assert_eq!(code(&refused), 503, "{refused:.300}");
+    }
+    gate.let_go(2);
+    for _ in 0..2 {
+        let answer = client.recv();
+        assert_eq!(text(&answer), "done", "{answer:.300}");
+    }
+    client.close();
+    served.stop();
+}
+
 /// What is answered is the tree that the handler returned.
 #[test]
 fn law_13_an_answer_that_is_a_tree_is_not_copied() {

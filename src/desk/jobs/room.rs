@@ -4,14 +4,19 @@
 //! Must not know for what the room is.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::base::budget::{Charge, OverBudget};
 use crate::base::log;
 use crate::base::waiting::millis;
-use crate::desk::job_table::{JobTable, Whose};
+use crate::desk::job_table::{JobEntry, JobTable, Whose};
 use crate::desk::jobs::{Jobs, NotKept, Room, failed, now_ms};
+use crate::desk::record::JobStatus;
 use crate::desk::store::JobStore;
 use crate::protocol::errors::ErrorObject;
+
+/// What is always kept for those who look at jobs, and such.
+const OTHERS_BYTES: usize = 1024 * 1024;
 
 /// Of the jobs that have been left alone the longest, how many are tried: some may turn out to be watched.
 const TRIED_MAX: usize = 64;
@@ -126,6 +131,32 @@ impl Jobs {
             self.forget(&oldest);
         }
         true
+    }
+
+    /// Whether a job waits in vain for memory, of which so much is used but for what stays: when nothing but jobs has any, and all that live wait for each
+    /// other's. It does not wait any more then, so that the others get what it kept.
+    pub(crate) fn waits_in_vain(&self, id: &str, used: usize) -> bool {
+        let table = self.table.lock();
+        let Some(own) = table.by_id.get(id) else {
+            return true;
+        };
+        own.seen.is_short.store(true, Ordering::Relaxed);
+        if used > self.bytes.used() + OTHERS_BYTES {
+            return false;
+        }
+        let lives = |entry: &&Arc<JobEntry>| entry.seen().0 == JobStatus::Working;
+        let mut living = table.by_id.values().filter(lives);
+        let are_many = living.clone().nth(1).is_some();
+        let in_vain = are_many && living.all(|entry| entry.seen.is_short.load(Ordering::Relaxed));
+        own.seen.is_short.store(!in_vain, Ordering::Relaxed);
+        in_vain
+    }
+
+    /// It has got the memory that it waited for.
+    pub(crate) fn has_room(&self, id: &str) {
+        if let Some(own) = self.table.lock().by_id.get(id) {
+            own.seen.is_short.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Whether so many bytes would fit if all that has ended were forgotten. What lives may take so much that they would not: then no result goes in vain.

@@ -5,11 +5,12 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::{self, Display};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::de;
 use serde_json::Value;
 
-use crate::base::budget::{Budget, Charge};
+use crate::base::budget::{Budget, Charge, OverBudget, StepTurn};
 use crate::base::heap::HeapTrim;
 use crate::protocol::sentence::Sentence;
 use crate::protocol::tree::map_kind::{DOUBLING_MAX, bytes_of_member};
@@ -30,6 +31,21 @@ pub(crate) struct TreeRoom<'a> {
     pub(super) memory: &'a Arc<Budget>,
     /// What that can ever have left, for who waits when there is none, and must not do so in vain.
     pub(crate) left_max: usize,
+    /// Where that is told how much it wanted when there was less.
+    pub(crate) wanted: Option<&'a AtomicUsize>,
+}
+
+impl TreeRoom<'_> {
+    /// Why so many bytes are not there. What others always keep is taken to be a step.
+    pub(super) fn for_want_of(&self, bytes: usize) -> Unread {
+        if let Some(wanted) = self.wanted {
+            wanted.store(bytes, Ordering::Relaxed);
+        }
+        match bytes.saturating_add(STEP_BYTES) > self.left_max {
+            true => Unread::TooLargeForAll,
+            false => Unread::NoMemory,
+        }
+    }
 }
 
 /// Why a text was not read.
@@ -46,14 +62,6 @@ pub(crate) enum Unread {
 }
 
 impl Unread {
-    /// For want of so many bytes, where there can never be more than these. What others always keep is taken to be a step.
-    pub(super) fn for_want_of(bytes: usize, left_max: usize) -> Self {
-        match bytes.saturating_add(STEP_BYTES) > left_max {
-            true => Unread::TooLargeForAll,
-            false => Unread::NoMemory,
-        }
-    }
-
     pub(crate) fn into_sentence(self) -> String {
         match self {
             Unread::Unfit(problem) => problem,
@@ -91,6 +99,8 @@ pub(super) struct Gauge<'r> {
     used: Cell<usize>,
     charge: RefCell<Option<TreeCharge>>,
     refused: Cell<Option<Unread>>,
+    /// There when memory was short. Dropped after the charge, which is dropped after what was read.
+    turn: Cell<Option<StepTurn>>,
 }
 
 impl<'r> Gauge<'r> {
@@ -100,6 +110,7 @@ impl<'r> Gauge<'r> {
             used: Cell::new(0),
             charge: RefCell::new(None),
             refused: Cell::new(None),
+            turn: Cell::new(None),
         }
     }
 
@@ -152,7 +163,18 @@ impl<'r> Gauge<'r> {
             return Ok(());
         }
         let more = STEP_BYTES.max(used - before);
-        let charged = match &mut *held {
+        if self.charge(&mut held, more).is_ok() {
+            return Ok(());
+        }
+        let turn = self.room.memory.turn();
+        self.charge(&mut held, more).map_err(|_| {
+            self.turn.set(Some(turn));
+            self.refuse(self.room.for_want_of(before + more))
+        })
+    }
+
+    fn charge(&self, held: &mut Option<TreeCharge>, more: usize) -> Result<(), OverBudget> {
+        match held {
             Some(held) => {
                 held.trim.get_or_insert_with(HeapTrim::new);
                 held.charge.grow(more)
@@ -160,13 +182,14 @@ impl<'r> Gauge<'r> {
             None => self.room.memory.charge(more).map(|charge| {
                 *held = Some(TreeCharge { charge, trim: None });
             }),
-        };
-        charged.map_err(|_| self.refuse(Unread::for_want_of(before + more, self.room.left_max)))
+        }
     }
 
-    /// Remembers why; the text of the error that ends the reading does not matter.
+    /// Remembers why; the text of the error that ends the reading does not matter. A reader that goes on all the same gets nothing more.
     fn refuse(&self, unread: Unread) -> Slip {
-        self.refused.set(Some(unread));
+        self.used.set(usize::MAX / 2);
+        let first = self.refused.take().unwrap_or(unread);
+        self.refused.set(Some(first));
         Slip(String::new())
     }
 }
@@ -196,5 +219,73 @@ impl std::error::Error for Slip {}
 impl de::Error for Slip {
     fn custom<T: Display>(message: T) -> Self {
         Slip::of(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+    use std::time::Duration;
+
+    use crossbeam_channel::{Receiver, bounded};
+    use serde::Deserializer;
+    use serde::de::{SeqAccess, Visitor};
+
+    use super::*;
+    use crate::base::limits::Limits;
+
+    /// Reads a list of which there are two at once, and gives late back what it took in vain.
+    struct Meeting<'t> {
+        other: &'t Barrier,
+        other_ended: Receiver<()>,
+    }
+
+    impl Drop for Meeting<'_> {
+        fn drop(&mut self) {
+            // Only if it has not waited for this one.
+            let _too_early = self.other_ended.recv_timeout(Duration::from_millis(300));
+        }
+    }
+
+    impl<'de> Visitor<'de> for Meeting<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+            items.next_element::<u8>()?;
+            self.other.wait();
+            while items.next_element::<u8>()?.is_some() {}
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn law_13_two_are_not_both_refused_for_what_both_have_taken() {
+        const ITEMS: usize = 65_536;
+        // Each has a step, and neither fits beside that of the other.
+        let memory = Budget::whole(ITEMS * VALUE_BYTES + STEP_BYTES / 2);
+        let room = TreeRoom::new(&Limits::default(), &memory);
+        let json = format!("[{}]", vec!["0"; ITEMS].join(","));
+        let other = Barrier::new(2);
+        let (end, ended) = bounded(2);
+        let read = || {
+            let meeting = Meeting {
+                other: &other,
+                other_ended: ended.clone(),
+            };
+            let read = room.read_gauged(&json, |json| json.deserialize_any(meeting));
+            end.send(()).expect("both ends are here");
+            read.map(drop)
+        };
+        let read = thread::scope(|scope| {
+            let both = [scope.spawn(read), scope.spawn(read)];
+            both.map(|thread| thread.join().expect("it does not panic"))
+        });
+        assert!(read.iter().any(Result::is_ok), "{read:?}");
+        assert_eq!(memory.used(), 0);
     }
 }

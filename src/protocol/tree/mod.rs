@@ -37,6 +37,7 @@ impl<'a> TreeRoom<'a> {
             bytes_max: limits.json_tree_bytes_max,
             memory,
             left_max: usize::MAX,
+            wanted: None,
         }
     }
 
@@ -44,7 +45,7 @@ impl<'a> TreeRoom<'a> {
     pub(crate) fn hold(&self, bytes: usize) -> Result<Charge, Unread> {
         let charged = self.memory.charge(bytes);
         // There is at least as much already that it is a copy of.
-        charged.map_err(|_| Unread::for_want_of(2 * bytes, self.left_max))
+        charged.map_err(|_| self.for_want_of(2 * bytes))
     }
 
     /// Reads a value. What it takes stays charged until the charge is dropped.
