@@ -1,79 +1,8 @@
 //! What is different when a person looks: colours, a line of progress that is written over, a question that is answered with a key.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::process::Command;
-use std::sync::{Arc, Mutex};
-use std::thread;
-
-use rustix::fs::{Mode, OFlags, open};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
+use crate::harness::terminal::Terminal;
 use crate::harness::{Place, until_told};
 use crate::scripts::SHOW;
-
-/// A program at a pseudo-terminal, which is its stdin, stdout and stderr.
-struct Terminal {
-    child: std::process::Child,
-    keys: File,
-    screen: Arc<Mutex<String>>,
-}
-
-impl Terminal {
-    fn new(mut command: Command) -> Self {
-        let master =
-            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal can be made");
-        grantpt(&master).expect("it is ours");
-        unlockpt(&master).expect("it is ours");
-        let name = ptsname(&master, Vec::new()).expect("it has a name");
-        let slave = open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("it is there");
-        let end = || slave.try_clone().expect("a descriptor can be cloned");
-        command.stdin(end()).stdout(end()).stderr(slave);
-        command.env("TERM", "xterm");
-        let child = command.spawn().expect("the program can be started");
-        // The command has the last ends of the terminal; without them it ends with its program.
-        drop(command);
-        let keys = File::from(master);
-        let screen = Arc::new(Mutex::new(String::new()));
-        let (mut from, said) = (
-            keys.try_clone().expect("a file can be cloned"),
-            Arc::clone(&screen),
-        );
-        thread::spawn(move || {
-            let mut bytes = [0; 1024];
-            while let Ok(count @ 1..) = from.read(&mut bytes) {
-                let mut said = said.lock().expect("nothing panics in here");
-                said.push_str(&String::from_utf8_lossy(&bytes[..count]));
-            }
-        });
-        Terminal {
-            child,
-            keys,
-            screen,
-        }
-    }
-
-    fn screen(&self) -> String {
-        self.screen.lock().expect("nothing panics in here").clone()
-    }
-
-    #[track_caller]
-    fn until_shown(&self, text: &str) {
-        until_told(
-            text,
-            || self.screen().contains(text),
-            || format!("{:?}", self.screen()),
-        );
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).expect("it reads");
-    }
-
-    fn code(&mut self) -> Option<i32> {
-        self.child.wait().expect("it is ours").code()
-    }
-}
 
 #[test]
 fn progress_is_one_line_that_is_written_over() {

@@ -3,11 +3,12 @@
 use std::process::Command;
 
 use mcp_threads::Server;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::harness::child::{self, Running};
 use crate::harness::talk::{introduced, reply_to};
+use crate::harness::terminal::Terminal;
 use crate::harness::{
     Event, Front, Http, PipeClient, call, code, is_alone, itself, legacy, legacy_call,
     on_every_front, text, until,
@@ -186,6 +187,18 @@ fn law_12_on_stdio_a_first_interrupt_is_the_client_s() {
         before = left(&running.stderr());
     }
     running.exits_well();
+}
+
+/// There is no client in between that it could be meant for.
+#[test]
+fn law_12_at_a_terminal_one_interrupt_is_the_end() {
+    let mut terminal = Terminal::new(everything(&["--stdio"]));
+    let id = terminal.child.id();
+    until("it handles the signal", || child::handles(id, Signal::INT));
+    kill_process(Pid::from_child(&terminal.child), Signal::INT).expect("it lives");
+    terminal.until_shown("shutting down");
+    assert_eq!(terminal.code(), Some(0), "{}", terminal.screen());
+    assert!(!terminal.screen().contains("left to the client"));
 }
 
 /// Not a test: a server on stdio that no client has started.

@@ -233,19 +233,10 @@ impl Running {
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {
         if matches!(signal, Signal::INT | Signal::TERM | Signal::HUP) {
-            let settled = || self.has("SigCgt:", signal) || self.has("SigIgn:", signal);
+            let settled = || handles(self.id(), signal);
             until_told("it handles the signal", settled, || self.stderr());
         }
         kill_process(Pid::from_child(&self.child), signal).expect("the child lives");
-    }
-
-    /// Whether the signal is in this set of `/proc/PID/status`.
-    fn has(&self, set: &str, signal: Signal) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.unwrap_or_default();
-        let bits = status.lines().find_map(|line| line.strip_prefix(set));
-        let bits = bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
-        bits.is_some_and(|bits| bits & (1 << (signal.as_raw() - 1)) != 0)
     }
 
     /// Has a server end by this signal, and well.
@@ -305,6 +296,18 @@ impl Drop for Running {
             let _reaped = self.child.wait();
         }
     }
+}
+
+/// Whether a process has said what this signal does to it, or ignores it.
+pub(crate) fn handles(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let sets = status.lines().filter_map(|line| {
+        let set = ["SigCgt:", "SigIgn:"].map(|name| line.strip_prefix(name));
+        let bits = set.into_iter().flatten().next()?;
+        u64::from_str_radix(bits.trim(), 16).ok()
+    });
+    let bits = sets.fold(0, |all, bits| all | bits);
+    bits & (1 << (signal.as_raw() - 1)) != 0
 }
 
 /// The processes that this one has started and not reaped, with their command lines.

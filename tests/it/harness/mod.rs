@@ -14,6 +14,8 @@ pub(crate) mod place;
 pub(crate) mod served;
 pub(crate) mod talk;
 pub(crate) mod task_schema;
+#[cfg(feature = "ctrlc")]
+pub(crate) mod terminal;
 mod ways;
 pub(crate) mod wire;
 
