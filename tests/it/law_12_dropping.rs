@@ -1,16 +1,18 @@
 //! Law 12 for a server that is let go of instead of shut down, and for one that serves several clients at once.
 
 use std::io::{self, Read, Write};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use mcp_threads::{RunningServer, Server};
+use mcp_threads::{RunningServer, Server, ServerHandle};
 use serde_json::{Value, json};
 
-use crate::harness::{Gate, PATIENCE, PipeClient, Served, call, legacy, probes, text, until};
+use crate::harness::{
+    Gate, PATIENCE, PipeClient, Served, call, child, is_alone, itself, legacy, probes, text, until,
+};
 #[cfg(any(feature = "http", feature = "tiny-http"))]
-use crate::harness::{Http, on_every_front};
+use crate::harness::{Http, Place, on_every_front};
 
 fn on_a_pipe(server: Server) -> (RunningServer, PipeClient) {
     let (served, client) = Served::pipe(server);
@@ -54,6 +56,79 @@ fn law_12_a_server_that_is_dropped_shuts_down_on_every_front() {
         let again = Server::new("it", "1").serve_http(http.address());
         again.expect("the port is free again").shutdown(PATIENCE);
     });
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn law_12_a_server_that_is_dropped_shuts_down_on_a_unix_socket() {
+    let gate = Gate::new();
+    let place = Place::empty("dropped");
+    let path = place.0.join("socket");
+    let running = probes(&gate)
+        .serve_unix(&path, 0o600)
+        .expect("it can start");
+    let call = call(1, "gate", json!({ "who": "in flight" }));
+    let mut client = Http::local().modern(&call).connect_unix(&path);
+    gate.began();
+    assert_drop_drains(running, &gate);
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("it is closed");
+    assert!(answer.contains("in flight"), "{answer}");
+    assert!(!path.exists(), "the path is free again");
+}
+
+/// Not a test: a server on stdio that is dropped while a call is in flight, which then lasts until the drain has begun.
+#[test]
+fn the_half_that_is_dropped() {
+    static HANDLE: OnceLock<ServerHandle> = OnceLock::new();
+    if !is_alone() {
+        return;
+    }
+    let (say, called) = mpsc::channel();
+    let server = Server::new("it", "1").tool("drop", "Has its server dropped.", move || {
+        say.send(()).expect("somebody waits");
+        let handle = HANDLE.wait();
+        until("the drain has begun", || handle.stats().draining);
+        "in flight"
+    });
+    let running = server.serve_stdio().expect("it can start");
+    let _set_once = HANDLE.set(running.handle());
+    called.recv().expect("it is called");
+    drop(running);
+    // The report of the test would go to the client.
+    std::process::exit(7);
+}
+
+#[test]
+fn law_12_a_server_that_is_dropped_shuts_down_on_stdio() {
+    let (mut running, mut client) =
+        child::stdio(itself("law_12_dropping::the_half_that_is_dropped"));
+    while client.line().is_some_and(|line| line != "running 1 test") {}
+    let answer = client.ask(&call(1, "drop", json!({})));
+    assert_eq!(text(&answer), "in flight");
+    assert_eq!(running.wait().status.code(), Some(7));
+}
+
+/// The watch over signals stays for the life of the process, and keeps nothing of a server that has gone.
+#[cfg(feature = "ctrlc")]
+#[test]
+fn law_12_nothing_keeps_the_engine_of_a_server_that_has_waited_for_signals() {
+    for waits in [
+        RunningServer::run_until_ctrl_c,
+        RunningServer::wait_for_ctrl_c,
+    ] {
+        let (say, gone) = mpsc::channel::<()>();
+        let server = Server::new("it", "1").tool("keeps", "", move || {
+            let _says_that_the_engine_has_gone = &say;
+            "kept"
+        });
+        let running = server.start().expect("it can start");
+        running.handle().stop();
+        waits(&running).expect("it has been stopped");
+        drop(running);
+        let gone = gone.recv_timeout(PATIENCE);
+        assert_eq!(gone, Err(mpsc::RecvTimeoutError::Disconnected));
+    }
 }
 
 /// A thread cannot wait for itself.
