@@ -389,6 +389,9 @@ fn law_12_over_http_what_belongs_to_accepted_calls_is_heard_while_draining() {
     });
 }
 
+/// Half a second is what it may take; the rest is for a slow machine.
+const SOON: Duration = Duration::from_secs(5);
+
 /// What has not arrived whole was never accepted: it does not hold the end, and its client is told.
 #[cfg(all(feature = "http", unix))]
 #[test]
@@ -425,7 +428,7 @@ fn drained_with_two_halves() -> [String; 2] {
     Http::new(address).bare("GET", "/healthz").send();
     let begun = Instant::now();
     let report = running.shutdown(PATIENCE);
-    assert!(begun.elapsed() < PATIENCE / 3, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     assert_eq!(report.abandoned_connections, 0);
     clients.map(|mut client| {
         let mut told = String::new();
@@ -456,13 +459,28 @@ fn law_12_half_a_body_holds_no_drain_of_tiny_http() {
         until("it is there", || running.stats().connections == 1);
         let begun = Instant::now();
         let report = running.shutdown(PATIENCE);
-        assert!(
-            begun.elapsed() < PATIENCE / 3,
-            "{field}: {:?}",
-            begun.elapsed()
-        );
+        assert!(begun.elapsed() < SOON, "{field}: {:?}", begun.elapsed());
         assert_eq!(report.abandoned_connections, 0, "{field}");
     }
+}
+
+/// Half a head it has not handed on at all, and its client is told nothing.
+#[cfg(feature = "tiny-http")]
+#[test]
+fn law_12_half_a_head_holds_no_drain_of_tiny_http() {
+    use std::io::Write;
+    let running = Server::new("it", "1").serve_tiny_http("127.0.0.1:0");
+    let running = running.expect("it can start");
+    let address = running.addr().expect("it serves HTTP");
+    let mut client = std::net::TcpStream::connect(address).expect("it listens");
+    write!(client, "POST /mcp HTTP/1.1\r\nHost: {address}\r\n").expect("it reads");
+    // What comes later has been answered.
+    let status = Http::new(address).bare("GET", "/healthz").send().status;
+    assert_eq!(status, 200);
+    let begun = Instant::now();
+    let report = running.shutdown(PATIENCE);
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert_eq!(report.abandoned_connections, 0);
 }
 
 /// The same order on a Unix-domain socket.
