@@ -33,6 +33,9 @@ pub(crate) fn run(cx: &mut RequestContext, args: &Value) -> Result<Json<Value>, 
     if let Some(timeout) = args["timeout_ms"].as_u64() {
         command = command.timeout(Duration::from_millis(timeout));
     }
+    if let Some(silence) = args["liveness_ms"].as_u64() {
+        command = command.liveness(Duration::from_millis(silence));
+    }
     if let Some(most) = args["most"].as_u64() {
         command = command.output_bytes_max(most as usize);
     }
@@ -529,6 +532,28 @@ fn a_command_that_is_stopped_is_ended_and_named() {
         "`sh` was ended, because it was stopped by signal 19. The last it said: heard"
     );
     until("the grandchild is gone", || !is_alive(pid));
+    client.close();
+    served.stop();
+}
+
+/// Only the command itself is looked at; what it waits for shows as silence, and is continued to hear its end.
+#[test]
+fn a_command_that_waits_for_what_is_stopped_is_ended_for_its_silence() {
+    let (served, mut client) = served();
+    let script = "sh -c 'trap \"exit 0\" TERM; echo $$; kill -STOP $$'; echo over";
+    let mut args = sh(script);
+    args["liveness_ms"] = json!(1000);
+    // So long that one which does not hear the SIGTERM would not go unnoticed.
+    args["grace_ms"] = json!(600_000);
+    let call = call(1, "run", args);
+    client.send(&with_meta(call, json!({ "progressToken": "p" })));
+    let said = client.recv()["params"]["message"].clone();
+    let pid = said.as_str().and_then(|line| line.parse().ok());
+    let pid = pid.unwrap_or_else(|| panic!("the id of the stopped one comes first: {said}"));
+    let answer = client.answer(1);
+    assert_eq!(answer["result"]["isError"], true, "{answer}");
+    assert!(text(&answer).contains("because"), "{answer}");
+    until("the stopped one is gone", || !is_alive(pid));
     client.close();
     served.stop();
 }

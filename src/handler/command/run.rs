@@ -24,7 +24,8 @@ use crate::handler::progress::Progress;
 /// It takes a list of arguments and no shell line, so nothing that a model writes can become a second command. By default the child reads from
 /// `/dev/null`. It inherits no descriptor of the server's, and runs in a session of its own without a terminal, so that a program which asks for a
 /// password fails at once. When the call is cancelled, when its [`timeout`](Self::timeout) or [`liveness`](Self::liveness) has passed, or when it has been
-/// stopped (`SIGSTOP` and its like), its whole process group gets `SIGTERM` and later `SIGKILL`; when the child has ended, what is left of its group is killed, and when the
+/// stopped (`SIGSTOP` and its like), its whole process group gets `SIGTERM` and later `SIGKILL` (a program that it waits for and that is stopped is only
+/// noticed as silence, so by `liveness` or `timeout`); when the child has ended, what is left of its group is killed, and when the
 /// server ends, even by `SIGKILL`, so are the groups of all commands. Only what has left its group on purpose, a daemon, lives on; and all of them, if somebody kills
 /// the server's one process that watches for that, and within a second the server.
 /// While it runs, the lines of its output are reported as progress.
