@@ -435,7 +435,6 @@ fn law_9_outbox_answers_max_pushes_back_on_a_client_that_does_not_read() {
     served.stop();
 }
 
-/// The bound counts answers in the making, too: as many calls as it allows may be in flight, and then the reader waits.
 #[test]
 fn law_9_page_len_and_cursors() {
     let make = |tools: usize, page_len: usize| {

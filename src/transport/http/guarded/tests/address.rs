@@ -138,7 +138,6 @@ fn of_servers_that_start_together_one_gets_the_path() {
     }
 }
 
-/// A live server that is too busy to accept is a live server, and to find that out takes no wait.
 /// Somebody else who may write to the directory can keep a server from its path, but not have it spin or wait.
 #[test]
 fn what_stands_where_the_lock_should_is_an_error() {
@@ -158,6 +157,7 @@ fn what_stands_where_the_lock_should_is_an_error() {
     assert_eq!(is_refused(), Ok(true), "a pipe");
 }
 
+/// A live server that is too busy to accept is a live server, and to find that out takes no wait.
 #[test]
 fn a_live_server_with_a_full_backlog_is_not_taken_over() {
     let directory = Directory::new("backlog");
