@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mcp_threads::{Fork, RequestContext, Server};
+use mcp_threads::{Completing, Fork, Prompt, RequestContext, Resource, ResourceTemplate, Server};
 use serde_json::{Value, json};
 
-use crate::harness::{Gate, Served, call, code, text};
+use crate::harness::{Gate, Served, call, code, modern, text};
 
 #[derive(Clone, Default)]
 struct State {
@@ -97,6 +97,12 @@ fn law_5_each_call_is_one_fork_and_a_fork_that_panics_fails_one_call() {
     served.stop();
 }
 
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[schemars(crate = "mcp_threads::schemars")]
+struct Word {
+    word: String,
+}
+
 /// A handler that takes no context cannot see the state, which may be large.
 #[test]
 fn law_5_nothing_is_forked_for_a_handler_that_takes_no_context() {
@@ -111,10 +117,42 @@ fn law_5_nothing_is_forked_for_a_handler_that_takes_no_context() {
         .tool("arguments", "", |_: Value| "arguments")
         .tool("context", "", |cx: &mut RequestContext<Counting>| {
             cx.state().number
-        });
+        })
+        .prompt("nothing", "", || "nothing")
+        .register(
+            Prompt::new("arguments")
+                .complete("word", |typed: Completing| vec![typed.value])
+                .handler(|word: Word| word.word),
+        )
+        .register(Resource::new("it://nothing", "nothing").handler(|| "nothing"))
+        .register(ResourceTemplate::new("it://{word}", "words").handler(|word: Word| word.word));
     let (served, mut client) = Served::pipe(server);
     for tool in ["nothing", "arguments", "nothing", "arguments"] {
         assert_eq!(text(&client.ask(&call(1, tool, json!({})))), tool);
+    }
+    let typed = json!({ "name": "word", "value": "typed" });
+    let prompt = json!({ "type": "ref/prompt", "name": "arguments" });
+    for (method, params, found) in [
+        ("prompts/get", json!({ "name": "nothing" }), "nothing"),
+        (
+            "prompts/get",
+            json!({ "name": "arguments", "arguments": { "word": "given" } }),
+            "given",
+        ),
+        (
+            "resources/read",
+            json!({ "uri": "it://nothing" }),
+            "nothing",
+        ),
+        ("resources/read", json!({ "uri": "it://given" }), "given"),
+        (
+            "completion/complete",
+            json!({ "ref": prompt, "argument": typed }),
+            "typed",
+        ),
+    ] {
+        let answer = client.ask(&modern(1, method, params));
+        assert!(answer["result"].to_string().contains(found), "{answer}");
     }
     assert_eq!(forks.load(Ordering::Relaxed), 0);
     assert_eq!(text(&client.ask(&call(1, "context", json!({})))), "1");
