@@ -55,6 +55,24 @@ fn law_8_on_a_pipe_the_only_worker_survives_every_panic() {
     served.stop();
 }
 
+/// The logger's line is one line, and dresses nothing up, whatever the panic says.
+#[test]
+fn law_8_what_a_panic_says_reaches_the_logger_escaped() {
+    logs::keep();
+    let server = Server::new("it", "1").tool("panic", "", || -> String {
+        panic!("escapes:\nERROR forged \x1b[31mred \u{202e}turned")
+    });
+    let (served, mut client) = Served::pipe(server);
+    let answer = client.ask(&call(1, "panic", json!({})));
+    assert_generic(&answer, &json!(1));
+    let lines = logs::told("escapes:");
+    let shown = r"escapes:\nERROR forged \u{1b}[31mred \u{202e}turned";
+    let all_are_one = lines.iter().all(|line| line.text.contains(shown));
+    assert!(all_are_one && lines.len() == 1, "{lines:?}");
+    client.close();
+    served.stop();
+}
+
 #[cfg(any(feature = "http", feature = "tiny-http"))]
 #[test]
 fn law_8_over_http_a_panic_is_a_plain_answer_with_the_client_s_request_id() {
