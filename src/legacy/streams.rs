@@ -152,7 +152,9 @@ impl Streams {
         }
     }
 
-    fn put_by(&self, state: &mut StreamsState, message: Vec<u8>) {
+    fn put_by(&self, state: &mut StreamsState, mut message: Vec<u8>) {
+        // It may have twice the room that it needs, and is charged for its length.
+        message.shrink_to_fit();
         let StreamsState { ended, backlog, .. } = state;
         if *ended || backlog.iter().any(|(waiting, _)| *waiting == message) {
             return;

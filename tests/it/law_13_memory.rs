@@ -5,7 +5,7 @@
 //! back what is freed, because what it keeps for the next one is not what the server holds.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Condvar, Mutex};
 
 use mcp_threads::{
@@ -91,7 +91,13 @@ impl Row {
     /// Reads what the server has grown by, which must be in the bound.
     #[track_caller]
     fn holds_at_most(&self, bytes: usize) {
-        let grown = self.running.resident().saturating_sub(self.before);
+        self.has_grown_at_most(self.before, bytes);
+    }
+
+    /// The same since it took `before`.
+    #[track_caller]
+    fn has_grown_at_most(&self, before: usize, bytes: usize) {
+        let grown = self.running.resident().saturating_sub(before);
         eprintln!("holds {} KiB, {} KiB allowed", grown / KIB, bytes / KIB);
         assert!(
             grown <= bytes + bytes / 3 + PROCESS,
@@ -127,6 +133,17 @@ impl Row {
         let unread = unread.collect();
         self.until("all is said", |stats| stats["done"] == calls + 1);
         unread
+    }
+
+    /// Connects to it as to a pipe, and sends these messages.
+    fn pipe(&self, messages: &[Value]) -> TcpStream {
+        let line = self.running.said("pipes on ");
+        let (_, address) = line.rsplit_once(' ').expect("it ends with an address");
+        let mut pipe = TcpStream::connect(address).expect("it listens");
+        for message in messages {
+            writeln!(pipe, "{message}").expect("it reads");
+        }
+        pipe
     }
 
     fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) {
@@ -177,7 +194,7 @@ fn serve(limits: Limits, serve_on: fn(Server) -> mcp_threads::Result<RunningServ
         .tool("sleep", "", |cx: &mut RequestContext, _: Value| {
             cx.sleep(crate::harness::PATIENCE * 4)
         })
-        .tool("ask", "", |cx: &mut RequestContext, _: Value| {
+        .tool("ask", "", |cx: &mut RequestContext| {
             cx.roots().map(|roots| roots.len())
         })
         .tool("change", "", |cx: &mut RequestContext, args: Value| {
@@ -204,6 +221,7 @@ fn serve(limits: Limits, serve_on: fn(Server) -> mcp_threads::Result<RunningServ
                 let stats = cx.stats();
                 let main = &stats.lanes[0];
                 json!({ "sessions": stats.sessions, "asks": stats.asks, "busy": main.busy,
+                        "here": main.busy + main.queued, "jobs": stats.jobs.completed,
                         "turns": stats.waiting_for_workspaces + main.busy,
                         "connections": stats.connections, "subscriptions": stats.subscriptions,
                         "done": main.done, "jobs_done": stats.lanes.iter().find(|lane| lane.name == "jobs").map(|lane| lane.done) })
@@ -213,11 +231,17 @@ fn serve(limits: Limits, serve_on: fn(Server) -> mcp_threads::Result<RunningServ
         .register(ResourceTemplate::new("kept:{name}", "kept").handler(|_: Value| "kept"));
     let running = serve_on(server).expect("it can start");
     let address = running.addr().expect("it serves HTTP");
+    let pipes = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+    let pipes_address = pipes.local_addr().expect("it is bound");
+    eprintln!("pipes on {pipes_address}");
     eprintln!("listening on http://{address}/mcp");
     // Until the test ends this process.
-    let _ended = std::io::stdin().read(&mut [0]);
-    std::thread::park();
-    unreachable!("nobody wakes it")
+    for pipe in pipes.incoming() {
+        let write = pipe.expect("it can be accepted");
+        let read = write.try_clone().expect("a socket can be cloned");
+        running.serve_pipe(read, write).expect("it runs");
+    }
+    unreachable!("a listener does not end")
 }
 
 /// How many of those that wait for it may go on.
@@ -238,13 +262,15 @@ fn uri(number: usize) -> String {
 
 /// Subscribes to so many resources, as far as the server takes them.
 fn subscribe(session: &Session, count: usize) -> usize {
+    let mut connection = session.http.connect();
     let taken = |number: &usize| {
         let subscribe = legacy(
             *number,
             "resources/subscribe",
             json!({ "uri": uri(*number) }),
         );
-        session.ask(&subscribe).get("result").is_some()
+        let mut reply = connection.ask(&session.post(&subscribe));
+        reply.json().get("result").is_some()
     };
     (0..count).filter(taken).count()
 }
@@ -273,12 +299,45 @@ fn law_13_sessions_that_say_much_about_themselves() {
     );
 }
 
+/// So many sessions that keeping each URI twice would show.
 #[test]
 fn law_13_watched_resources() {
     with_server("law_13_watched_resources", Limits::default(), |row| {
+        let sessions: Vec<_> = (0..4).map(|_| row.http.initialize(VERSION)).collect();
+        for session in &sessions {
+            assert_eq!(subscribe(session, 1030), 1024);
+        }
+        row.holds_at_most(4 * (4 * MIB + 100 * KIB));
+    });
+}
+
+/// What a session watches and the answer that waits for its client are on one account; another session has its own.
+#[test]
+fn law_13_one_session_in_all() {
+    with_server("law_13_one_session_in_all", Limits::default(), |row| {
+        let part = |session: &Session, id: u32, bytes: usize| {
+            let done = row.stats()["done"].as_u64();
+            let part = legacy_call(id, "part", json!({ "bytes": bytes }));
+            let mut reply = session.post(&part).send();
+            let start = reply.fields_of_event().and_then(|start| start.id);
+            while reply.fields_of_event().is_some() {}
+            row.until("it has answered", |stats| stats["done"].as_u64() > done);
+            start.expect("it says where to come back")
+        };
         let session = row.http.initialize(VERSION);
-        assert_eq!(subscribe(&session, 1100), 1024);
-        row.holds_at_most(4 * MIB + 200 * KIB);
+        assert_eq!(subscribe(&session, 1000), 1000);
+        let fits = part(&session, 1, 3 * MIB);
+        row.holds_at_most(8 * MIB);
+        let kept = session.resume(&fits).send().message();
+        assert_eq!(text(&kept).len(), 3 * MIB);
+        let too_long = part(&session, 2, 24 * MIB);
+        row.holds_at_most(8 * MIB);
+        let refused = session.resume(&too_long).send().message();
+        assert_eq!(code(&refused), 503, "{refused:.300}");
+        let other = row.http.initialize(VERSION);
+        let fits = part(&other, 1, 6 * MIB);
+        let kept = other.resume(&fits).send().message();
+        assert_eq!(text(&kept).len(), 6 * MIB, "it watches nothing");
     });
 }
 
@@ -385,12 +444,15 @@ fn law_13_announcements_and_replay() {
                 );
                 session.post(&say).send().messages();
             }
+            // What it watches, and what may have to be sent again.
+            row.holds_at_most(100 * (64 * 4 * KIB + 64 * KIB + 10 * KIB));
+            let before = row.running.resident();
             for number in 0..64 {
                 row.http
                     .ask(&call(1, "change", json!({ "uri": uri(number) })));
             }
-            // What it watches, what waits until it listens, and what may have to be sent again.
-            row.holds_at_most(100 * (64 * 4 * KIB + 64 * KIB + 64 * KIB + 10 * KIB));
+            // What waits until it listens.
+            row.has_grown_at_most(before, 100 * 64 * KIB);
         },
     );
 }
@@ -480,17 +542,85 @@ fn law_13_questions_without_an_answer() {
         |row| {
             let session = introduced(row.http, &json!({ "roots": {} }));
             let mut open = Vec::new();
-            for id in 0..64 {
-                let mut ask = legacy_call(id, "ask", json!({ "ballast": "x".repeat(100 * KIB) }));
-                ask["id"] = json!(format!("{id}{}", "i".repeat(1000)));
+            let ballast = "x".repeat(2 * MIB);
+            for id in 0..WORKERS {
+                let ask = legacy_call(id, "ask", json!({ "ballast": ballast }));
                 open.push(session.post(&ask).connect());
             }
-            row.until("half of the workers wait, and no more", |stats| {
-                stats["asks"] == WORKERS / 2 && stats["busy"] == WORKERS / 2
+            // Those that are not let wait are answered.
+            row.until("all ask, or have been told that they may not", |stats| {
+                let done = stats["done"].as_u64().expect("it is a number") as usize - 1;
+                stats["here"] == stats["asks"] && stats["asks"] == WORKERS - done
             });
-            row.holds_at_most(64 * 150 * KIB);
+            row.holds_at_most(WORKERS / 2 * 2 * MIB);
+            assert_eq!(row.stats()["asks"], WORKERS / 2);
         },
     );
+}
+
+/// Ids and tokens up to 1 KiB are kept for calls that wait; longer ones are refused, and so keep nothing.
+#[test]
+fn law_13_ids_and_progress_tokens() {
+    with_server("law_13_ids_and_progress_tokens", plainly(), |row| {
+        let session = row.http.initialize(VERSION);
+        let wait = |number: usize, id_bytes: usize, token_bytes: usize| {
+            let filled = |bytes| format!("{number:03}{}", "x".repeat(bytes - 3));
+            let wait = legacy_call(filled(id_bytes), "sleep", json!({}));
+            let token = json!({ "progressToken": filled(token_bytes) });
+            session.post(&with_meta(wait, token)).connect()
+        };
+        let short: Vec<_> = (0..140).map(|number| wait(number, KIB, KIB)).collect();
+        row.until("all wait", |stats| stats["here"] == 140);
+        let long = |number| match number % 2 {
+            0 => wait(number, 512 * KIB, 3),
+            _ => wait(number, 3, 512 * KIB),
+        };
+        let long: Vec<_> = (140..280).map(long).collect();
+        let answered = || long.iter().filter(|one| one.is_answered()).count();
+        row.until("each waits or is answered", |stats| {
+            stats["here"] == 280 - answered()
+        });
+        // With the connections of those that wait.
+        row.holds_at_most(140 * (2 * KIB + 64 * KIB));
+        assert!(!short.iter().any(Unread::is_answered));
+        for refused in long {
+            let refused = refused.reply().message();
+            assert!(refused["error"]["code"].is_number(), "{refused:.300}");
+        }
+    });
+}
+
+/// The defaults, but what waits is answered only once and not with a stream before.
+fn plainly() -> Limits {
+    Limits::default().stream_after(crate::harness::PATIENCE * 4)
+}
+
+/// Trees are on the server's account as long as their handlers run: one for which there is no room is refused.
+#[test]
+fn law_13_trees_at_once() {
+    let limits = plainly().memory_bytes_max(64 * MIB);
+    with_server("law_13_trees_at_once", limits, |row| {
+        let session = row.http.initialize(VERSION);
+        let digits = vec![0; 8 * MIB / size_of::<Value>()];
+        let wait = |id: u32| session.post(&legacy_call(id, "sleep", json!({ "digits": digits })));
+        let calls: Vec<_> = (0..20).map(|id| wait(id).connect()).collect();
+        let answered = || calls.iter().filter(|call| call.is_answered()).count();
+        row.until("each waits or is answered", |stats| {
+            stats["here"] == 20 - answered()
+        });
+        row.holds_at_most(64 * MIB);
+        let waiting = 20 - answered();
+        assert!((5..=8).contains(&waiting), "{waiting} of 8 MiB in 64");
+        assert_eq!(session.delete(), 204);
+        let answers = calls.into_iter().map(|call| call.reply().body());
+        let refused = answers.filter(|answer| answer.contains("503")).count();
+        assert!(refused >= 20 - waiting, "{refused} of 20");
+        let again = row.http.initialize(VERSION);
+        let small = legacy_call(1, "big", json!({ "bytes": 1, "digits": digits }));
+        until("there is room again", || {
+            again.ask(&small).get("result").is_some()
+        });
+    });
 }
 
 /// Bodies that never become whole: they have half of the server's memory, one that stalls makes room for one that comes at once, and what is short is served.
@@ -620,6 +750,32 @@ fn law_13_background_jobs() {
     });
 }
 
+/// As many as may be kept of one session, and in all; each has ended, so that the next one takes the place of the first. The bounds are a tenth of the
+/// defaults, and what is kept is as much for each.
+#[test]
+fn law_13_as_many_background_jobs_as_may_be() {
+    let limits = Limits::default().jobs_of_one_max(1000).jobs_max(2000);
+    let name = "law_13_as_many_background_jobs_as_may_be";
+    with_server(name, limits, |row| {
+        for in_all in [1000, 2000, 2000, 2000] {
+            let session = row.http.initialize(VERSION);
+            let job = session.post(&legacy_call(1, "job", json!({ "bytes": 12 * KIB })));
+            let mut connection = row.http.connect();
+            for _ in 0..1200 {
+                // Which is full when none has ended for a while.
+                until("there is a place in the queue", || {
+                    connection.ask(&job).json().get("result").is_some()
+                });
+            }
+            row.until("they have ended", |stats| stats["jobs"] == in_all);
+            let list = session.ask(&legacy_call(1, "job_list", json!({})));
+            let jobs = &list["result"]["structuredContent"]["jobs"];
+            assert_eq!(jobs.as_array().map(Vec::len), Some(1000));
+        }
+        row.holds_at_most(2000 * 13 * KIB);
+    });
+}
+
 /// The calls that wait for their turn in a workspace keep what other calls keep, and are few; the workspaces themselves hold what their author puts there.
 #[test]
 fn law_13_workspaces() {
@@ -660,6 +816,27 @@ fn law_13_events_that_nobody_reads() {
         row.holds_at_most(16 * MIB + 8 * MIB);
         let other = row.http.ask(&call(1, "big", json!({ "bytes": MIB })));
         assert_eq!(text(&other).len(), MIB);
+    });
+}
+
+/// Of which one stream, or one pipe, may have an eighth. It is the messages that are counted there: each has room around it, which may be twice as much.
+#[test]
+fn law_13_events_of_one_stream_that_nobody_reads() {
+    let name = "law_13_events_of_one_stream_that_nobody_reads";
+    with_server(name, Limits::default(), |row| {
+        let _long = row.says_unread(1, json!({ "times": 24_000, "bytes": 4200 }));
+        row.holds_at_most(3 * 16 * MIB);
+    });
+}
+
+#[test]
+fn law_13_events_of_one_pipe_that_nobody_reads() {
+    let name = "law_13_events_of_one_pipe_that_nobody_reads";
+    with_server(name, Limits::default(), |row| {
+        let say = legacy_call(1, "say", json!({ "times": 400_000, "bytes": 40 }));
+        let _unread = row.pipe(&[initialize(0, VERSION), say]);
+        row.until("all is said", |stats| stats["done"] == 2);
+        row.holds_at_most(3 * 16 * MIB);
     });
 }
 

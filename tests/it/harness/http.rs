@@ -90,6 +90,16 @@ impl Http {
         self.0
     }
 
+    /// A connection on which nothing has been said.
+    #[track_caller]
+    pub(crate) fn connect(self) -> Unread {
+        let stream = TcpStream::connect(self.0).expect("the server listens");
+        stream
+            .set_nodelay(true)
+            .expect("a socket can be told not to wait");
+        Unread { stream }
+    }
+
     /// A request with nothing but what every request needs.
     pub(crate) fn bare(self, method: &str, target: &str) -> Ask {
         Ask {
@@ -301,6 +311,14 @@ impl Unread {
     pub(crate) fn send(&mut self, ask: &Ask) {
         // A server may answer and close before it has read everything.
         let _cut_short = self.stream.write_all(&ask.bytes());
+    }
+
+    /// Sends one more and reads the head of its answer, whose body is to be read before the next.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, ask: &Ask) -> Reply {
+        self.send(ask);
+        let stream = self.stream.try_clone().expect("a socket can be cloned");
+        Unread { stream }.reply()
     }
 
     /// Whether an answer has begun to come.
