@@ -219,9 +219,11 @@ impl CallControl for Control {
 
     fn tree_room(&self) -> TreeRoom<'_> {
         let Shared { limits, .. } = &*self.shared;
-        let memory = self.memory.as_ref().unwrap_or(&self.shared.memory);
-        let mut room = TreeRoom::new(limits, memory);
-        room.left_max = room.left_max.min(memory.bytes_max());
+        let mut room = TreeRoom::new(limits, &self.shared.memory);
+        if let Some(memory) = &self.memory {
+            room = TreeRoom::new(limits, memory);
+            room.left_max = memory.bytes_max();
+        }
         if let Some((jobs, id)) = &self.record {
             room.left_max = limits.memory_bytes_max.saturating_sub(jobs.charged(id));
             room.wanted = Some(&self.wanted);

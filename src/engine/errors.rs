@@ -14,7 +14,9 @@ use crate::protocol::errors::{ErrorCode, ErrorObject, shortened};
 /// What a client hears for which nothing more can be kept.
 pub(super) fn over_budget(account: OverBudget) -> ErrorObject {
     ErrorObject::overloaded(match account {
-        OverBudget::Own => "The server keeps as much for this client as it may",
+        OverBudget::Own => {
+            "The server keeps as much for this client as it may; try again when something of it has ended"
+        }
         OverBudget::Whole | OverBudget::Process => {
             "The server keeps as much for its clients as it may; try again later"
         }

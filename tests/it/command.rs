@@ -341,8 +341,7 @@ fn a_command_s_lines_are_reported_while_it_runs() {
     client.send(&call);
     for (number, word) in (1..).zip(["one", "two", "three"]) {
         let event = client.recv();
-        let expected =
-            json!({ "progressToken": "p", "progress": f64::from(number), "message": word });
+        let expected = json!({ "progressToken": "p", "progress": number, "message": word });
         assert_eq!(
             event["params"], expected,
             "progress, without a total that nobody knows"

@@ -135,6 +135,11 @@ impl Row {
         unread
     }
 
+    /// The calls of one may take half of the memory.
+    fn two_sessions(&self) -> [Session; 2] {
+        [(); 2].map(|()| self.http.initialize(VERSION))
+    }
+
     /// Connects to it as to a pipe, and sends these messages.
     fn pipe(&self, messages: &[Value]) -> TcpStream {
         let line = self.running.said("pipes on ");
@@ -600,9 +605,11 @@ fn plainly() -> Limits {
 fn law_13_trees_at_once() {
     let limits = plainly().memory_bytes_max(64 * MIB);
     with_server("law_13_trees_at_once", limits, |row| {
-        let session = row.http.initialize(VERSION);
+        let sessions = row.two_sessions();
         let digits = vec![0; 8 * MIB / size_of::<Value>()];
-        let wait = |id: u32| session.post(&legacy_call(id, "sleep", json!({ "digits": digits })));
+        let wait = |id: u32| {
+            sessions[id as usize % 2].post(&legacy_call(id, "sleep", json!({ "digits": digits })))
+        };
         let calls: Vec<_> = (0..20).map(|id| wait(id).connect()).collect();
         let answered = || calls.iter().filter(|call| call.is_answered()).count();
         row.until("each waits or is answered", |stats| {
@@ -611,7 +618,9 @@ fn law_13_trees_at_once() {
         row.holds_at_most(64 * MIB);
         let waiting = 20 - answered();
         assert!((5..=8).contains(&waiting), "{waiting} of 8 MiB in 64");
-        assert_eq!(session.delete(), 204);
+        for session in sessions {
+            assert_eq!(session.delete(), 204);
+        }
         let answers = calls.into_iter().map(|call| call.reply().body());
         let refused = answers.filter(|answer| answer.contains("503")).count();
         assert!(refused >= 20 - waiting, "{refused} of 20");
@@ -699,16 +708,20 @@ fn bodies_in_flight(row: &Row) {
 fn law_13_calls_that_wait() {
     let limits = Limits::default().memory_bytes_max(64 * MIB);
     with_server("law_13_calls_that_wait", limits, |row| {
-        let session = row.http.initialize(VERSION);
+        let sessions = row.two_sessions();
         let ballast = "x".repeat(3 * MIB);
-        let wait = |id: u32| session.post(&legacy_call(id, "sleep", json!({ "ballast": ballast })));
+        let wait = |id: u32| {
+            sessions[id as usize % 2].post(&legacy_call(id, "sleep", json!({ "ballast": ballast })))
+        };
         let calls: Vec<_> = (0..40).map(|id| wait(id).connect()).collect();
         row.until("as many run as there is memory for", |stats| {
             stats["busy"].as_u64().is_some_and(|busy| busy >= 10)
         });
         until("one is refused", || calls.iter().any(Unread::is_answered));
         row.holds_at_most(64 * MIB);
-        assert_eq!(session.delete(), 204);
+        for session in sessions {
+            assert_eq!(session.delete(), 204);
+        }
         let answers = calls.into_iter().map(|call| call.reply().body());
         let (ran, refused): (Vec<_>, Vec<_>) =
             answers.partition(|answer| !answer.contains("error"));
@@ -781,11 +794,11 @@ fn law_13_as_many_background_jobs_as_may_be() {
 fn law_13_workspaces() {
     let limits = Limits::default().memory_bytes_max(64 * MIB);
     with_server("law_13_workspaces", limits, |row| {
-        let session = row.http.initialize(VERSION);
+        let sessions = row.two_sessions();
         let ballast = "x".repeat(MIB);
         let turn = |id: usize| {
             let arguments = json!({ "workspace": format!("w{}", id / 50), "ballast": ballast });
-            session.post(&legacy_call(id as u64, "turn", arguments))
+            sessions[id % 2].post(&legacy_call(id as u64, "turn", arguments))
         };
         // One after the other: many that arrive together each hold what the others lack.
         let mut calls = Vec::new();
@@ -800,7 +813,9 @@ fn law_13_workspaces() {
             calls.push(call);
         }
         row.holds_at_most(64 * MIB);
-        assert_eq!(session.delete(), 204);
+        for session in sessions {
+            assert_eq!(session.delete(), 204);
+        }
         let answers = calls.into_iter().map(|call| call.reply().body());
         let refused = answers.filter(|answer| answer.contains("503")).count();
         assert!((150 - 64..=120).contains(&refused), "{refused} of 150");

@@ -88,7 +88,6 @@ struct Reactor<S: Serve> {
     due: Option<Instant>,
     /// Whose turn it is, and what is heeded of it.
     turn_of: Option<(usize, Arc<Link>, Heeds)>,
-    /// Those that could not be watched.
     unwatched: LogRate,
 }
 
