@@ -79,7 +79,7 @@ impl Budget {
         })
     }
 
-    /// Waits for the turn of one that takes step by step, and was short of a step. Until it has either taken that or given back all of its steps, no other
+    /// Waits for the turn of one that takes step by step, and was short of a step; to be asked of the whole server. Until it has either taken that or given back all of its steps, no other
     /// is refused: else all could be, each for what the others had taken in vain.
     pub(crate) fn turn(&self) -> StepTurn {
         let (take, taken) = self.turn.get_or_init(|| bounded(1));

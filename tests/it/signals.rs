@@ -195,6 +195,7 @@ fn law_12_at_a_terminal_one_interrupt_is_the_end() {
     let mut terminal = Terminal::new(everything(&["--stdio"]));
     let id = terminal.child.id();
     until("it handles the signal", || child::handles(id, Signal::INT));
+    terminal.press("half a line");
     kill_process(Pid::from_child(&terminal.child), Signal::INT).expect("it lives");
     terminal.until_shown("shutting down");
     assert_eq!(terminal.code(), Some(0), "{}", terminal.screen());

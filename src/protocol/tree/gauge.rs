@@ -166,7 +166,7 @@ impl<'r> Gauge<'r> {
         if self.charge(&mut held, more).is_ok() {
             return Ok(());
         }
-        let turn = self.room.memory.turn();
+        let turn = self.room.memory.top().turn();
         self.charge(&mut held, more).map_err(|_| {
             self.turn.set(Some(turn));
             self.refuse(self.room.for_want_of(before + more))
@@ -268,11 +268,15 @@ mod tests {
         const ITEMS: usize = 65_536;
         // Each has a step, and neither fits beside that of the other.
         let memory = Budget::whole(ITEMS * VALUE_BYTES + STEP_BYTES / 2);
-        let room = TreeRoom::new(&Limits::default(), &memory);
+        let (limits, peers) = (
+            Limits::default(),
+            [(); 2].map(|()| memory.of_peer(usize::MAX)),
+        );
         let json = format!("[{}]", vec!["0"; ITEMS].join(","));
         let other = Barrier::new(2);
         let (end, ended) = bounded(2);
-        let read = || {
+        let read = |peer| {
+            let room = TreeRoom::new(&limits, peer);
             let meeting = Meeting {
                 other: &other,
                 other_ended: ended.clone(),
@@ -282,7 +286,7 @@ mod tests {
             read.map(drop)
         };
         let read = thread::scope(|scope| {
-            let both = [scope.spawn(read), scope.spawn(read)];
+            let both = peers.each_ref().map(|peer| scope.spawn(|| read(peer)));
             both.map(|thread| thread.join().expect("it does not panic"))
         });
         assert!(read.iter().any(Result::is_ok), "{read:?}");
