@@ -159,7 +159,7 @@
 //! 11. The library does not take over the process: no logger, and, unless you call [`RunningServer::run_until_ctrl_c`], `wait_for_ctrl_c` or [`log_backtraces`], no signal handler
 //!     and no panic hook. (`law_11_process.rs`)
 //! 12. A shutdown loses nothing that was accepted: refuse what is new, hear what belongs to the rest, finish, then close. (`law_12_drain.rs`, `law_12_dropping.rs`)
-//! 13. Every byte that is kept for a client, but for what is short and bounded by number, is on the server's account; what a session keeps, and what its calls over HTTP take, is on its own as well. (`law_13_memory.rs`, `law_13_questions.rs`, `law_13_trees.rs`)
+//! 13. Every byte that is kept for a client, but for what is short and bounded by number, is on the server's account; what a session keeps, and over HTTP the arguments of its calls, their trees and answers to questions, is on its own as well. (`law_13_memory.rs`, `law_13_questions.rs`, `law_13_trees.rs`)
 //! 14. What is written is the most explicit form; every spelling that means the same is read. (`law_14_generous.rs`, `law_14_arguments.rs`)
 //! 15. What waits for a person, or for its turn, holds no worker; where a handler must wait itself, half of the workers are left to others. (`asking_sessions.rs`,
 //!     `desk_workspaces.rs`, `pools.rs`)

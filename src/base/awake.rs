@@ -15,7 +15,7 @@ const SUSPENDED: Duration = Duration::from_secs(1);
 
 /// What has been seen of the time, in milliseconds.
 struct Awake {
-    /// When a clock ran last; 0 if none ever did.
+    /// When a clock ran last; 0 if none has since a suspension was found.
     seen: AtomicU64,
     lost: AtomicU64,
     /// Held by who has found a suspension, so that it counts once.
@@ -75,7 +75,8 @@ impl Awake {
             // Happens-before: who sees the new note sees what was lost before it.
             self.lost
                 .fetch_add(gap + millis(SUSPENDED), Ordering::Relaxed);
-            self.seen.store(now, Ordering::Release);
+            // One for each note, so that the time goes on where no clock runs any more.
+            self.seen.store(0, Ordering::Release);
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::heap;
+use crate::base::waiting::about_to_wait;
 
 /// An account of bytes with a bound.
 pub(crate) struct Budget {
@@ -82,6 +83,7 @@ impl Budget {
     /// Waits for the turn of one that takes step by step, and was short of a step; to be asked of the whole server. Until it has either taken that or given back all of its steps, no other
     /// is refused: else all could be, each for what the others had taken in vain.
     pub(crate) fn turn(&self) -> StepTurn {
+        let _is_relieved = about_to_wait();
         let (take, taken) = self.turn.get_or_init(|| bounded(1));
         take.send(()).expect("both ends are here");
         StepTurn(taken.clone())

@@ -112,7 +112,7 @@ fn run(ticks: Vec<Tick>, stopped: &Receiver<Infallible>, mut nudges: Receiver<()
 }
 
 /// After a tick that has panicked.
-const AFTER_PANIC: Duration = Duration::from_secs(1);
+const AFTER_PANIC: Duration = Duration::from_millis(500);
 
 fn happen(tick: &mut Tick, due: Due) -> Duration {
     panics::catch(|| (tick.run)(due)).unwrap_or_else(|panic| {

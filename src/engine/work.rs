@@ -183,10 +183,11 @@ impl HandlerCall {
 
     /// Calls the handler. A job whose arguments do not fit into the memory that is left tries again when there is more, as long as it may wait.
     fn invoke_when_there_is_room(&self, control: &Arc<Control>) -> Result<Reply, ErrorObject> {
-        let mut result = self.invoke(control);
         let Some((jobs, id)) = &control.record else {
-            return result;
+            return self.invoke(control);
         };
+        jobs.has_room(id);
+        let mut result = self.invoke(control);
         let Shared { memory, kept, .. } = &*control.shared;
         let mut end = None;
         // Told before its handler has done anything.
@@ -215,10 +216,10 @@ impl HandlerCall {
             *control.permit.lock() = Some(permit);
             // Else each look would take for a while all that is left.
             if memory.would_fit(control.wanted.load(Ordering::Relaxed), 0) {
+                jobs.has_room(id);
                 result = self.invoke(control);
             }
         }
-        jobs.has_room(id);
         result
     }
 

@@ -124,6 +124,9 @@ pub(super) struct Queue {
 /// What an event costs beside its buffer, which may have twice the room that it needs.
 const EVENT_BYTES: usize = 160;
 
+/// How many a list of events keeps room for.
+const KEPT_EVENTS: usize = 1024;
+
 impl Queue {
     /// The length of everything in it.
     pub(super) fn bytes(&self) -> usize {
@@ -312,6 +315,7 @@ impl Queue {
             && self.bytes <= bytes_max
         {
             // In one step, for a producer may wait for the lock.
+            into.0.shrink_to(KEPT_EVENTS); // what a backlog has made of it
             mem::swap(all, &mut into.0);
             self.bytes = 0;
             self.in_hand = self.cost;

@@ -17,6 +17,9 @@ use crate::scripts::spec::{Output, ToolSpec};
 /// What is shown of an output that went wrong, to the model; programs have all of it.
 const FAILURE_CHARS_MAX: usize = 4000;
 
+/// What is charged to nobody: its program has run, and may have changed something.
+const FREE_BYTES: usize = 4096;
+
 /// Where a failure says how it ended if its tool promises something else as structured content: a client may hold the failure to that as well.
 const RUN: &str = "mcp-threads/run";
 
@@ -28,11 +31,10 @@ impl CommandEnd {
         cx: &RequestContext<S>,
     ) -> Result<CallToolResult, ToolError> {
         let said = self.output.stdout.len() + self.output.stderr.len();
-        let charged = cx.control().tree_room().hold(2 * said);
-        let Ok(charged) = charged else {
-            return Err(no_room());
-        };
-        cx.control().keep_charged(charged);
+        if 2 * said > FREE_BYTES {
+            let charged = cx.control().tree_room().hold(2 * said);
+            cx.control().keep_charged(charged.map_err(|_| no_room())?);
+        }
         let answer = match (self.failed(&spec.command.ok_codes), &spec.output) {
             (Some(why), _) => Err(why),
             (None, Output::Text | Output::Lines) => {
@@ -175,7 +177,7 @@ impl CommandEnd {
 
 /// Its program has run, so that nothing begins anew.
 fn no_room() -> ToolError {
-    let message = "The server has no memory left for what it said; try again later";
+    let message = "The command has run, and the server has no memory left for what it said";
     ToolError::protocol(ErrorObject::overloaded(message))
 }
 

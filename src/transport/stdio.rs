@@ -121,7 +121,7 @@ fn write_now(output: OwnedFd) -> Option<WriteNow> {
     match FileType::from_raw_mode(fstat(&output).ok()?.st_mode) {
         FileType::Fifo => Some(Box::new(move |line| {
             let mut watched = [PollFd::new(&output, PollFlags::OUT)];
-            until_passed(|| poll(&mut watched, Some(&Timespec::default())))?;
+            poll(&mut watched, Some(&Timespec::default()))?;
             let has_room = watched[0].revents() == PollFlags::OUT && line.len() <= PIPE_BUF;
             Ok(match has_room {
                 true => rustix::io::write(&output, line)?,

@@ -152,7 +152,7 @@ impl Jobs {
         in_vain
     }
 
-    /// It has got the memory that it waited for.
+    /// It waits for no memory now.
     pub(crate) fn has_room(&self, id: &str) {
         if let Some(own) = self.table.lock().by_id.get(id) {
             own.seen.is_short.store(false, Ordering::Relaxed);

@@ -125,12 +125,9 @@ impl Children {
 
 impl ChildrenState {
     fn supervise(&mut self) {
-        match Supervisor::start(self.inherited.as_deref().unwrap_or_default()) {
-            Ok(supervisor) => {
-                let mut live = self.live.iter();
-                let hears = live.all(|pid| supervisor.tell("add", *pid));
-                self.supervisor = hears.then_some(supervisor);
-            }
+        let inherited = self.inherited.as_deref().unwrap_or_default();
+        match Supervisor::start(inherited, &self.live) {
+            Ok(supervisor) => self.supervisor = Some(supervisor),
             Err(problem) if !self.is_warned => {
                 self.is_warned = true;
                 log::warn!(

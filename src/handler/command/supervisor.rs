@@ -47,10 +47,14 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(super) fn start(inherited: &[RawFd]) -> Result<Self, String> {
+    /// Starts one for the groups that live. It is told of them before it begins, so that none of it lives without knowing them.
+    pub(super) fn start(inherited: &[RawFd], live: &[Pid]) -> Result<Self, String> {
         let plain = |error: io::Error| error.to_string();
         let (pipe, stdin) = UnixStream::pair().map_err(plain)?;
         prepare_at_once(&pipe);
+        if !live.iter().all(|group| tell(&pipe, "add", *group)) {
+            return Err("there are too many processes for it".to_owned());
+        }
         let null = OpenOptions::new()
             .write(true)
             .open("/dev/null")
@@ -70,10 +74,7 @@ impl Supervisor {
 
     /// Tells it that a group lives from now on (`add`), or has ended (`end`). False when it does not listen any more.
     pub(super) fn tell(&self, what: &str, group: Pid) -> bool {
-        let line = format!("{what} {}\n", group.as_raw_nonzero());
-        self.pipe.as_ref().is_some_and(|pipe| {
-            send(pipe, line.as_bytes(), AT_ONCE).is_ok_and(|sent| sent == line.len())
-        })
+        (self.pipe.as_ref()).is_some_and(|pipe| tell(pipe, what, group))
     }
 
     /// Kills it before it can act on its stdin's end: another takes over. Not if the kernel has reaped it, for its number may be somebody else's by then.
@@ -85,6 +86,11 @@ impl Supervisor {
             log::debug!("the supervisor of child processes cannot be killed: {errno}");
         }
     }
+}
+
+fn tell(pipe: &UnixStream, what: &str, group: Pid) -> bool {
+    let line = format!("{what} {}\n", group.as_raw_nonzero());
+    send(pipe, line.as_bytes(), AT_ONCE).is_ok_and(|sent| sent == line.len())
 }
 
 impl Drop for Supervisor {

@@ -19,6 +19,8 @@ use crate::protocol::tree::map_kind::{DOUBLING_MAX, bytes_of_member};
 const STEP_BYTES: usize = 1024 * 1024;
 /// After a tree of more bytes the heap is trimmed; its reading took several times as long.
 const UNTRIMMED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// More than any tree may take.
+const REFUSED_BYTES: usize = usize::MAX / 2;
 pub(super) const VALUE_BYTES: usize = size_of::<Value>();
 /// A list has room for so many items as soon as it has one.
 pub(super) const ITEMS_MIN: usize = 4;
@@ -29,7 +31,7 @@ pub(crate) struct TreeRoom<'a> {
     pub(super) bytes_max: usize,
     /// The account of its client, or of the whole server.
     pub(super) memory: &'a Arc<Budget>,
-    /// What that can ever have left, for who waits when there is none, and must not do so in vain.
+    /// What that can ever have left. For more than that nobody is told to try again, or waits.
     pub(crate) left_max: usize,
     /// Where that is told how much it wanted when there was less.
     pub(crate) wanted: Option<&'a AtomicUsize>,
@@ -70,7 +72,7 @@ impl Unread {
             ),
             Unread::NoMemory => "the server has no memory left for it; try again later".into(),
             Unread::TooLargeForAll => {
-                "they would take more memory than the server has (`Limits::memory_bytes_max`)"
+                "they would take more memory than there is for it (`Limits::memory_bytes_max`)"
                     .into()
             }
         }
@@ -153,7 +155,7 @@ impl<'r> Gauge<'r> {
     fn take(&self, bytes: usize) -> Result<(), Slip> {
         let used = self.used.get() + bytes;
         self.used.set(used);
-        let most = self.room.bytes_max;
+        let most = self.room.bytes_max.min(REFUSED_BYTES - 1);
         if used > most {
             return Err(self.refuse(Unread::TooLarge(most)));
         }
@@ -187,7 +189,7 @@ impl<'r> Gauge<'r> {
 
     /// Remembers why; the text of the error that ends the reading does not matter. A reader that goes on all the same gets nothing more.
     fn refuse(&self, unread: Unread) -> Slip {
-        self.used.set(usize::MAX / 2);
+        self.used.set(REFUSED_BYTES);
         let first = self.refused.take().unwrap_or(unread);
         self.refused.set(Some(first));
         Slip(String::new())
